@@ -1,0 +1,110 @@
+//! Measures kvcore beside other embedded stores. One subcommand is one figure.
+//!
+//! Invariant: everything that is compared is measured in the same run, in turn (A B A B ...), with the same keys and
+//! values, and the median is printed with the lowest and highest round beside it. A ratio across two runs means nothing.
+#![forbid(unsafe_code)]
+
+mod figures;
+mod stores;
+mod table;
+mod workload;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+/// The allocator of kv's own binaries; every store here gets it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Whatever a store can fail with.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// Measures kvcore beside other embedded stores, in turn, in one run.
+#[derive(Parser)]
+#[command(name = "kvbench")]
+struct Flags {
+    #[command(subcommand)]
+    figure: Figure,
+}
+
+#[derive(Subcommand)]
+enum Figure {
+    /// GET from memory: kvcore and dashmap.
+    EmbeddedGet {
+        /// Threads that read at the same time.
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// SET with the log on, made durable once a second: kvcore, fjall and sled.
+    EmbeddedSet {
+        /// Threads that write at the same time.
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
+        /// Writes of one round, over all threads.
+        #[arg(long, default_value_t = 2_000_000)]
+        writes: u64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// SET that returns when it is durable: kvcore, redb, sled and fjall.
+    DurableSet {
+        /// Threads that write at the same time; may be given more than once.
+        #[arg(long, default_values_t = [64, 1])]
+        threads: Vec<usize>,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// What every figure takes.
+#[derive(clap::Args, Clone)]
+pub struct Common {
+    /// Rounds of each store; the median is printed.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Longest time one round may take, in seconds.
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Number of different keys (16 bytes each).
+    #[arg(long, default_value_t = 1_000_000)]
+    keys: usize,
+    /// Bytes of a value.
+    #[arg(long, default_value_t = 100)]
+    value_bytes: usize,
+    /// Where the stores keep their files while they are measured [default: beside this program].
+    #[arg(long)]
+    dir: Option<PathBuf>,
+}
+
+impl Common {
+    fn round_time_max(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds.clamp(0.01, 3600.0))
+    }
+}
+
+fn main() -> ExitCode {
+    let outcome = match Flags::parse().figure {
+        Figure::EmbeddedGet { threads, common } => figures::embedded_get(threads, &common),
+        Figure::EmbeddedSet {
+            threads,
+            writes,
+            common,
+        } => figures::embedded_set(threads, writes, &common),
+        Figure::DurableSet { threads, common } => threads
+            .iter()
+            .try_for_each(|&threads| figures::durable_set(threads, &common)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("kvbench: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

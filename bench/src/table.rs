@@ -1,0 +1,76 @@
+//! A plain table: absolute numbers first, then the ratio.
+//!
+//! Invariant: a row says what its store promised while it was measured; a number without its promise is no number.
+
+/// One measured store.
+pub struct Row {
+    /// The store and its version.
+    pub name: String,
+    /// What it was asked to do and what it promised.
+    pub promise: &'static str,
+    /// Index of the row that is divided by this one, if any.
+    pub against: Option<usize>,
+    /// Operations a second, one number a round.
+    pub rates: Vec<f64>,
+}
+
+impl Row {
+    /// A row without rounds yet.
+    pub fn new(name: impl Into<String>, promise: &'static str, against: Option<usize>) -> Self {
+        Self {
+            name: name.into(),
+            promise,
+            against,
+            rates: Vec::new(),
+        }
+    }
+
+    fn median(&self) -> f64 {
+        let mut rates = self.rates.clone();
+        rates.sort_by(f64::total_cmp);
+        match rates.len() {
+            0 => 0.0,
+            odd if odd % 2 == 1 => rates[odd / 2],
+            even => (rates[even / 2 - 1] + rates[even / 2]) / 2.0,
+        }
+    }
+}
+
+/// Prints the rows; `threads` turns a rate into the time one thread waited for one operation.
+pub fn print(title: &str, notes: &[String], rows: &[Row], threads: usize) {
+    println!("\n{title}");
+    for note in notes {
+        println!("  {note}");
+    }
+    println!(
+        "  {:<24} {:<46} {:>12} {:>24} {:>12} {:>10}",
+        "store", "what and promise", "median op/s", "lowest .. highest", "time an op", "kv is"
+    );
+    for row in rows {
+        let median = row.median();
+        let lowest = row.rates.iter().copied().fold(f64::INFINITY, f64::min);
+        let highest = row.rates.iter().copied().fold(0.0, f64::max);
+        let ratio = match row.against {
+            Some(base) => format!("{:.2} x", rows[base].median() / median),
+            None => "-".to_owned(),
+        };
+        println!(
+            "  {:<24} {:<46} {:>12.0} {:>24} {:>12} {:>10}",
+            row.name,
+            row.promise,
+            median,
+            format!("{lowest:.0} .. {highest:.0}"),
+            duration(threads as f64 / median),
+            ratio
+        );
+    }
+}
+
+/// Seconds in the unit a reader would choose.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 1e-6 => format!("{:.1} ns", s * 1e9),
+        s if s < 1e-3 => format!("{:.2} us", s * 1e6),
+        s => format!("{:.2} ms", s * 1e3),
+    }
+}

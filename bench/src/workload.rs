@@ -1,0 +1,143 @@
+//! The keys, the values and the threads.
+//!
+//! Invariant: nothing random and nothing allocated is made while the clock runs. Keys lie in memory in the order in which
+//! a thread will use them, so fetching a key is a sequential read for every store alike.
+
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use crate::Failure;
+
+/// Bytes of a key.
+pub const KEY_BYTES: usize = 16;
+/// One key.
+pub type Key = [u8; KEY_BYTES];
+
+/// Keys a thread goes through before it starts again: enough that no cache remembers the round before.
+const SEQUENCE_LENGTH: usize = 1 << 21;
+
+/// What every store is given.
+pub struct Workload {
+    keys: Vec<Key>,
+    sequences: Vec<Vec<Key>>,
+    value: Vec<u8>,
+}
+
+impl Workload {
+    /// `keys` different keys, and for each thread its own uniformly random sequence of them.
+    pub fn new(keys: usize, value_bytes: usize, threads: usize) -> Self {
+        let keys: Vec<Key> = (0..keys.max(1)).map(key_at).collect();
+        let mut random = SplitMix(0x6b76_6265_6e63_6801);
+        let sequences = (0..threads)
+            .map(|_| {
+                (0..SEQUENCE_LENGTH)
+                    .map(|_| keys[random.below(keys.len())])
+                    .collect()
+            })
+            .collect();
+        let value = (0..value_bytes).map(|_| random.next() as u8).collect();
+        Self {
+            keys,
+            sequences,
+            value,
+        }
+    }
+
+    /// Every key once.
+    pub fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+
+    /// The value every key gets.
+    pub fn value(&self) -> &[u8] {
+        &self.value
+    }
+
+    /// The `turn`-th key of a thread.
+    pub fn key(&self, thread: usize, turn: u64) -> &Key {
+        &self.sequences[thread][turn as usize & (SEQUENCE_LENGTH - 1)]
+    }
+
+    /// How many threads it was made for.
+    pub fn threads(&self) -> usize {
+        self.sequences.len()
+    }
+}
+
+/// When a round ends: each thread stops at whichever comes first.
+pub struct Until {
+    /// Turns of one thread.
+    pub turns: u64,
+    /// Time since all threads started.
+    pub time: Duration,
+    /// Turns between two looks at the clock, which costs some 30 ns.
+    pub look_every: u64,
+}
+
+/// Runs `turn(thread, n)` on every thread and answers how many turns a second all of them made together.
+pub fn run(
+    threads: usize,
+    until: &Until,
+    turn: impl Fn(usize, u64) -> Result<(), Failure> + Sync,
+) -> Result<f64, Failure> {
+    let barrier = Barrier::new(threads);
+    let (turn, barrier) = (&turn, &barrier);
+    let work = move |thread: usize| -> Result<(u64, Instant, Instant), Failure> {
+        barrier.wait();
+        let start = Instant::now();
+        let mut done = 0;
+        while done < until.turns {
+            for _ in 0..until.look_every.min(until.turns - done) {
+                turn(thread, done)?;
+                done += 1;
+            }
+            if start.elapsed() >= until.time {
+                break;
+            }
+        }
+        Ok((done, start, Instant::now()))
+    };
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads)
+            .map(|thread| scope.spawn(move || work(thread)))
+            .collect();
+        let (mut turns, mut first, mut last) = (0, None::<Instant>, None::<Instant>);
+        for thread in running {
+            let (done, start, end) = thread.join().map_err(|_| "a measuring thread panicked")??;
+            turns += done;
+            first = Some(first.map_or(start, |first| first.min(start)));
+            last = Some(last.map_or(end, |last| last.max(end)));
+        }
+        let elapsed = last
+            .zip(first)
+            .map_or(Duration::ZERO, |(last, first)| last - first);
+        Ok(turns as f64 / elapsed.as_secs_f64().max(1e-9))
+    })
+}
+
+/// Keys that share no prefix a tree could profit from, and never repeat: the mixing below is a bijection.
+fn key_at(index: usize) -> Key {
+    let mixed = SplitMix(index as u64).next();
+    let mut key = [0; KEY_BYTES];
+    for (place, byte) in key.iter_mut().enumerate() {
+        *byte = b"0123456789abcdef"[(mixed >> (4 * place)) as usize & 15];
+    }
+    key
+}
+
+/// Steele, Lea and Flood's SplitMix64: small, fast and good enough to pick keys.
+struct SplitMix(u64);
+
+impl SplitMix {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        ((u128::from(self.next()) * bound as u128) >> 64) as usize
+    }
+}

@@ -1,0 +1,186 @@
+//! Base: what every transaction stands on. Invariant: what was seen to have expired has a time mark in the log before
+//! anybody acts on it, so it stays expired after a crash and a clock that was set back.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::clock::Timeline;
+use crate::error::{Error, Result};
+use crate::hash::KeyHash;
+use crate::lsn::Lsn;
+use crate::observer::{Change, Observer};
+use crate::record::Record;
+use crate::wal::Wal;
+
+/// A handful: the server's own, and those of the program around it.
+const OBSERVERS_MAX: usize = 8;
+
+pub(crate) struct Base {
+    /// Tells this store from others in the process.
+    pub(crate) store_id: u64,
+    pub(crate) hasher: KeyHash,
+    pub(crate) time: Arc<Timeline>,
+    pub(crate) key_bytes_max: usize,
+    pub(crate) value_bytes_max: usize,
+    /// Filled from the front. Observers are only ever added, so a commit reads them without a lock.
+    observers: [OnceLock<Arc<dyn Observer>>; OBSERVERS_MAX],
+    /// `None` for a store in memory only.
+    pub(crate) wal: Option<Arc<Wal>>,
+    /// The newest time in the log that a read may rely on, and its Lsn.
+    mark: Mutex<(u64, Lsn)>,
+    /// Entries removed because their deadline passed.
+    pub(crate) expired: AtomicU64,
+    /// Wakes the sweeper when a deadline comes sooner than it sleeps.
+    pub(crate) sweeper: Arc<Alarm>,
+}
+
+/// Something to sleep on until told otherwise.
+#[derive(Default)]
+pub(crate) struct Alarm {
+    state: Mutex<AlarmState>,
+    bell: Condvar,
+}
+
+#[derive(Default)]
+struct AlarmState {
+    rung: bool,
+    ended: bool,
+}
+
+impl Alarm {
+    /// Ends this sleep, or the next.
+    pub(crate) fn ring(&self) {
+        self.state.lock().rung = true;
+        self.bell.notify_all();
+    }
+
+    /// Ends this sleep and all that follow.
+    pub(crate) fn end(&self) {
+        self.state.lock().ended = true;
+        self.bell.notify_all();
+    }
+
+    /// Sleeps until the alarm rings or `at_most` has passed; answers whether to go on.
+    pub(crate) fn sleep(&self, at_most: Option<Duration>) -> bool {
+        let mut state = self.state.lock();
+        while !state.rung && !state.ended {
+            match at_most {
+                Some(at_most) if self.bell.wait_for(&mut state, at_most).timed_out() => break,
+                Some(_) => {}
+                None => self.bell.wait(&mut state),
+            }
+        }
+        state.rung = false;
+        !state.ended
+    }
+}
+
+thread_local! {
+    /// The stores whose locks this thread holds: a call back into one of them would wait for itself.
+    static HELD: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
+
+/// While it lives, this thread may not enter the store again.
+pub(crate) struct Entered(());
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        // While a thread ends its thread-locals may be gone; then there is nothing left to guard.
+        let _ = HELD.try_with(|held| held.borrow_mut().pop());
+    }
+}
+
+impl Base {
+    pub(crate) fn new(
+        hasher: KeyHash,
+        time: Arc<Timeline>,
+        key_bytes_max: usize,
+        value_bytes_max: usize,
+        wal: Option<Arc<Wal>>,
+        floor_ms: u64,
+    ) -> Self {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        Base {
+            store_id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            hasher,
+            time,
+            key_bytes_max,
+            value_bytes_max,
+            observers: Default::default(),
+            wal,
+            mark: Mutex::new((floor_ms, Lsn::ZERO)),
+            expired: AtomicU64::new(0),
+            sweeper: Arc::default(),
+        }
+    }
+
+    /// Claims the store for this thread; an error if a closure it runs has called it again.
+    pub(crate) fn enter(&self) -> Result<Entered> {
+        HELD.with_borrow_mut(|held| {
+            if held.contains(&self.store_id) {
+                return Err(Error::Reentered);
+            }
+            held.push(self.store_id);
+            Ok(Entered(()))
+        })
+    }
+
+    pub(crate) fn observe(&self, mut observer: Arc<dyn Observer>) -> Result<()> {
+        for slot in &self.observers {
+            match slot.set(observer) {
+                Ok(()) => return Ok(()),
+                Err(back) => observer = back,
+            }
+        }
+        Err(Error::InvalidOption(format!("a store has at most {OBSERVERS_MAX} observers")))
+    }
+
+    pub(crate) fn is_observed(&self) -> bool {
+        self.observers[0].get().is_some()
+    }
+
+    /// Tells every observer. The shard concerned is locked.
+    pub(crate) fn tell(&self, change: &Change<'_>) {
+        self.observers.iter().map_while(OnceLock::get).for_each(|observer| observer.changed(change));
+    }
+
+    pub(crate) fn count_expired(&self, n: u64) {
+        self.expired.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The Lsn of a time mark at or after `deadline_ms`, which has been seen to have passed at `now_ms`.
+    ///
+    /// When the log takes no writes the answer is the Lsn of the next write, whenever that comes: its frame will carry
+    /// a later time than this.
+    pub(crate) fn mark_time(&self, deadline_ms: u64, now_ms: u64) -> Lsn {
+        let Some(wal) = &self.wal else { return Lsn::ZERO };
+        let mut mark = self.mark.lock();
+        if mark.0 < deadline_ms {
+            let mut transaction = Vec::with_capacity(16);
+            Record::Time { ms: now_ms }.encode(&mut transaction);
+            match wal.append(&transaction) {
+                Ok(lsn) => *mark = (now_ms, lsn),
+                Err(_) => return wal.last().next(),
+            }
+        }
+        mark.1
+    }
+
+    pub(crate) fn check_key(&self, key: &[u8]) -> Result<()> {
+        if key.len() > self.key_bytes_max {
+            return Err(Error::KeyTooLong { len: key.len(), max: self.key_bytes_max });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_value(&self, len: usize) -> Result<()> {
+        if len > self.value_bytes_max {
+            return Err(Error::ValueTooLong { len, max: self.value_bytes_max });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,277 @@
+//! Db: a whole store, with all its keyspaces. Invariant: it adds nothing to the engine but names.
+
+use std::fmt;
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::engine::{Claimed, DEFAULT_KEYSPACE, Engine};
+use crate::error::{Error, Result};
+use crate::keyspace::{Keyspace, Lease};
+use crate::lsn::Lsn;
+use crate::observer::Observer;
+use crate::options::Options;
+use crate::space::Space;
+use crate::stats::{SnapshotStatus, Stats};
+use crate::store::Store;
+use crate::txn::CrossTxn;
+use crate::wal::Wal;
+
+/// A store: named keyspaces with one log. It reads as its default keyspace, which is named `0`.
+///
+/// Handles are cheap to clone, `Send` and `Sync`. [`close`](Db::close), or dropping the last handle, makes everything
+/// durable, ends the threads and frees the directory.
+#[derive(Clone)]
+pub struct Db {
+    default: Keyspace,
+}
+
+impl fmt::Debug for Db {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Db").field("durability", &self.durability()).finish_non_exhaustive()
+    }
+}
+
+impl Deref for Db {
+    type Target = Keyspace;
+
+    fn deref(&self) -> &Keyspace {
+        &self.default
+    }
+}
+
+/// The part of a keyspace that a transaction claims.
+#[derive(Clone, Copy, Debug)]
+pub enum Scope<'a> {
+    /// These keys.
+    Keys(&'a [&'a [u8]]),
+    /// All of it.
+    Whole,
+}
+
+/// A keyspace and the part of it that a transaction claims.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    /// The keyspace, of the store that the transaction runs on.
+    pub keyspace: &'a Keyspace,
+    /// The part of it.
+    pub scope: Scope<'a>,
+}
+
+impl Db {
+    /// Opens the store in a directory, with the default [`Options`]. The directory is made if it is not there.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Db> {
+        Options::new().open(dir)
+    }
+
+    /// A store that keeps nothing on disk and starts no threads.
+    pub fn in_memory() -> Db {
+        // The default options are in range and memory has no files, so nothing can fail here.
+        match Options::new().in_memory() {
+            Ok(db) => db,
+            Err(error) => unreachable!("an empty store in memory: {error}"),
+        }
+    }
+
+    pub(crate) fn open_with(options: Options, dir: Option<&Path>) -> Result<Db> {
+        let durability = options.durability;
+        let lease = Arc::new(Lease(Engine::open(options, dir)?));
+        let space = lease.0.space(DEFAULT_KEYSPACE)?;
+        Ok(Db { default: Keyspace::new(lease, space, durability) })
+    }
+
+    fn engine(&self) -> &Engine {
+        &self.lease.0
+    }
+
+    fn wal(&self) -> Option<&Arc<Wal>> {
+        self.engine().base.wal.as_ref()
+    }
+
+    fn handle(&self, space: Arc<Space>) -> Keyspace {
+        Keyspace::new(Arc::clone(&self.lease), space, self.durability())
+    }
+
+    /// The keyspace with this name, which is made if it is not there.
+    pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
+        Ok(self.handle(self.engine().space(name)?))
+    }
+
+    /// All keyspaces, in the order of their names.
+    pub fn keyspaces(&self) -> Vec<Keyspace> {
+        self.engine().spaces().into_iter().map(|space| self.handle(space)).collect()
+    }
+
+    /// Removes a keyspace and all its keys; false if there was none. Writes through handles of it fail from then on.
+    /// The default keyspace can only be [flushed](Store::flush).
+    pub fn drop_keyspace(&self, name: &str) -> Result<bool> {
+        if name == DEFAULT_KEYSPACE {
+            return Err(Error::InvalidOption("the default keyspace cannot be dropped: flush it".to_owned()));
+        }
+        let (dropped, lsn) = self.engine().drop_space(name)?;
+        self.wait(lsn)?;
+        Ok(dropped)
+    }
+
+    /// Runs `body` once with everything claimed locked; see [`Store::commit`]. Calls speak of the first claim's
+    /// keyspace until `body` [selects](CrossTxn::select) another. Does not wait.
+    pub fn commit_across(
+        &self,
+        claims: &[Claim<'_>],
+        body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>,
+    ) -> Result<Lsn> {
+        let mut claimed = Vec::with_capacity(claims.len());
+        for claim in claims {
+            if !Arc::ptr_eq(&claim.keyspace.lease, &self.lease) {
+                return Err(Error::ForeignKeyspace);
+            }
+            let scope = match claim.scope {
+                Scope::Keys(keys) => Claimed::Keys(keys),
+                Scope::Whole => Claimed::Whole,
+            };
+            claimed.push((&*claim.keyspace.space, scope));
+        }
+        self.engine().commit_across(&claimed, &mut |locked| body(locked))
+    }
+
+    /// As [`commit_across`](Self::commit_across), and returns when the outcome is as durable as the store promises.
+    ///
+    /// ```
+    /// use kvcore::{Claim, Db, Scope, StoreExt};
+    /// let db = Db::in_memory();
+    /// let archive = db.keyspace("archive")?;
+    /// db.set("order", "42")?;
+    /// let claims = [
+    ///     Claim { keyspace: &db, scope: Scope::Keys(&[b"order"]) },
+    ///     Claim { keyspace: &archive, scope: Scope::Keys(&[b"order"]) },
+    /// ];
+    /// db.update_across(&claims, |txn| {
+    ///     let order = txn.get(b"order")?.map(|value| value.to_vec()).unwrap_or_default();
+    ///     txn.delete(b"order")?;
+    ///     txn.select(archive.id())?;
+    ///     txn.set(b"order", &order, None)
+    /// })?;
+    /// assert_eq!(archive.get("order")?.unwrap(), "42");
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn update_across<R>(
+        &self,
+        claims: &[Claim<'_>],
+        body: impl FnOnce(&mut dyn CrossTxn) -> Result<R>,
+    ) -> Result<R> {
+        let (mut body, mut answer) = (Some(body), None);
+        let lsn = self.commit_across(claims, &mut |txn| {
+            if let Some(body) = body.take() {
+                answer = Some(body(txn)?);
+            }
+            Ok(())
+        })?;
+        self.wait(lsn)?;
+        answer.ok_or(Error::Closed)
+    }
+
+    /// Empties every keyspace at one moment, and answers how many keys there were.
+    pub fn flush_all(&self) -> Result<u64> {
+        let keyspaces = self.keyspaces();
+        let claims: Vec<_> = keyspaces.iter().map(|keyspace| Claim { keyspace, scope: Scope::Whole }).collect();
+        self.update_across(&claims, |txn| {
+            let mut removed = 0;
+            for keyspace in &keyspaces {
+                txn.select(keyspace.id())?;
+                removed += txn.flush()?;
+            }
+            Ok(removed)
+        })
+    }
+
+    /// Writes a snapshot and returns when it is durable and what it makes superfluous is gone. Reads and writes go on
+    /// meanwhile.
+    pub fn snapshot(&self) -> Result<()> {
+        match &self.engine().files {
+            Some(_) if self.engine().is_closed() => Err(Error::Closed),
+            Some(files) => files.snapshot(self.engine()),
+            None => Err(Error::InvalidOption("a store in memory has nowhere to write a snapshot".to_owned())),
+        }
+    }
+
+    /// Asks for a snapshot and returns; false if one is under way. [`snapshot_status`](Self::snapshot_status) tells
+    /// what became of it.
+    pub fn snapshot_in_background(&self) -> Result<bool> {
+        match &self.engine().files {
+            Some(_) if self.engine().is_closed() => Err(Error::Closed),
+            Some(files) => Ok(files.request_snapshot()),
+            None => Err(Error::InvalidOption("a store in memory has nowhere to write a snapshot".to_owned())),
+        }
+    }
+
+    /// Whether a snapshot is being written, and how the last one ended.
+    pub fn snapshot_status(&self) -> SnapshotStatus {
+        self.engine().files.as_ref().map(|files| files.snapshot_status()).unwrap_or_default()
+    }
+
+    /// Figures about the store. Looks at every shard.
+    pub fn stats(&self) -> Stats {
+        self.engine().stats()
+    }
+
+    /// Whether the store keeps nothing on disk.
+    pub fn is_in_memory(&self) -> bool {
+        self.engine().files.is_none()
+    }
+
+    /// The store's time in Unix milliseconds, which never runs backwards.
+    pub fn now_ms(&self) -> u64 {
+        self.engine().base.time.now_ms()
+    }
+
+    /// The newest change, durable or not.
+    pub fn last_lsn(&self) -> Lsn {
+        self.wal().map_or(Lsn::ZERO, |wal| wal.last())
+    }
+
+    /// The newest change on stable storage: all before it are, too.
+    pub fn durable_lsn(&self) -> Lsn {
+        self.wal().map_or(Lsn::ZERO, |wal| wal.durable())
+    }
+
+    /// Asks that everything up to `lsn` be made durable, and returns at once.
+    pub fn request_sync(&self, lsn: Lsn) {
+        if let Some(wal) = self.wal() {
+            wal.request_sync(lsn);
+        }
+    }
+
+    /// Calls `listener` each time [`durable_lsn`](Self::durable_lsn) has advanced or the log has failed, on whichever
+    /// thread wrote. It must return soon.
+    pub fn on_durable(&self, listener: Arc<dyn Fn() + Send + Sync>) {
+        if let Some(wal) = self.wal() {
+            wal.listen(listener);
+        }
+    }
+
+    /// Tells `observer` of each change from now on. A store has at most eight observers.
+    pub fn observe(&self, observer: Arc<dyn Observer>) -> Result<()> {
+        self.engine().base.observe(observer)
+    }
+
+    /// Whether so much waits to be written that the next write would wait, too.
+    pub fn is_backlogged(&self) -> bool {
+        self.wal().is_some_and(|wal| wal.is_backlogged())
+    }
+
+    /// `Ok` if writes are taken; otherwise why they are not.
+    pub fn health(&self) -> Result<()> {
+        self.wal().map_or(Ok(()), |wal| wal.health())
+    }
+
+    /// Removes entries whose deadline has passed and answers how many. A store on disk does so by itself.
+    pub fn sweep(&self) -> u64 {
+        self.engine().sweep()
+    }
+
+    /// Makes everything durable, ends the threads and frees the directory; every handle is of no more use. An error
+    /// means that the newest writes may be lost.
+    pub fn close(&self) -> Result<()> {
+        self.engine().close()
+    }
+}

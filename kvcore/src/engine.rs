@@ -1,0 +1,349 @@
+//! Engine: shards, log and snapshots wired together; the only file that knows them all. Invariant: a commit is applied and
+//! logged under the locks of all its shards, or not at all.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::RwLock;
+use smallvec::{SmallVec, smallvec};
+
+use crate::base::Base;
+use crate::clock::Timeline;
+use crate::entry::ValueRef;
+use crate::error::{Error, Result};
+use crate::expiry::{TICK_MS, tick_at};
+use crate::files::Files;
+use crate::hash::KeyHash;
+use crate::locked::Locked;
+use crate::lsn::Lsn;
+use crate::observer::{Change, ChangeKind};
+use crate::options::Options;
+use crate::record::Record;
+use crate::recovery::{self, Recovered};
+use crate::space::Space;
+use crate::stats::Stats;
+use crate::wal::Wal;
+
+/// The sweeper handles at most this many records while it holds a shard.
+const SWEEP_STEP: usize = 128;
+
+/// The name of the keyspace that a [`Db`](crate::Db) itself speaks of.
+pub(crate) const DEFAULT_KEYSPACE: &str = "0";
+
+pub(crate) struct Engine {
+    pub(crate) base: Base,
+    pub(crate) registry: RwLock<Registry>,
+    shards: usize,
+    /// `None` for a store in memory only.
+    pub(crate) files: Option<Files>,
+    closed: AtomicBool,
+}
+
+/// Which keyspaces there are. Names are given and taken, in the log too, under its write lock.
+pub(crate) struct Registry {
+    by_name: BTreeMap<Arc<str>, Arc<Space>>,
+    pub(crate) next_id: u32,
+}
+
+impl Registry {
+    pub(crate) fn spaces(&self) -> impl Iterator<Item = &Arc<Space>> {
+        self.by_name.values()
+    }
+}
+
+/// What a transaction claims of one keyspace.
+pub(crate) enum Claimed<'a> {
+    Keys(&'a [&'a [u8]]),
+    Whole,
+}
+
+impl Engine {
+    pub(crate) fn open(options: Options, dir: Option<&Path>) -> Result<Arc<Self>> {
+        options.check()?;
+        let time = Arc::new(Timeline::new(options.clock.clone()));
+        let engine = match dir {
+            Some(dir) => Self::open_dir(&options, dir, time)?,
+            None => {
+                let hasher = KeyHash::with_seed(KeyHash::random_seed());
+                Engine::new(&options, hasher, time, None, 0, BTreeMap::new(), 0, None)
+            }
+        };
+        if let Some(observer) = options.observer {
+            engine.base.observe(observer)?;
+        }
+        let engine = Arc::new(engine);
+        engine.space(DEFAULT_KEYSPACE)?;
+        engine.sweep();
+        if let Some(files) = &engine.files {
+            files.start_threads(&engine)?;
+        }
+        Ok(engine)
+    }
+
+    fn open_dir(options: &Options, dir: &Path, time: Arc<Timeline>) -> Result<Self> {
+        let started_ms = time.monotonic_ms();
+        let lock = Files::lock(&*options.disk, dir)?;
+        let mut found = recovery::recover(&*options.disk, dir, options.shards)?;
+        time.at_least(found.floor_ms);
+        found.report.took = std::time::Duration::from_millis(time.monotonic_ms().saturating_sub(started_ms));
+        tracing::info!(
+            "opened {}: {} keys from the snapshot, {} transactions replayed, {} bytes cut, in {:?}",
+            dir.display(),
+            found.report.snapshot_entries,
+            found.report.replayed,
+            found.report.cut_bytes,
+            found.report.took
+        );
+        let files = Files::new(options, dir, lock, &mut found, Arc::clone(&time))?;
+        let Recovered { spaces, next_keyspace, hasher, floor_ms, .. } = found;
+        let wal = Some(Arc::clone(&files.wal));
+        Ok(Engine::new(options, hasher, time, wal, floor_ms, spaces, next_keyspace, Some(files)))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one call for each of the two ways to open")]
+    fn new(
+        options: &Options,
+        hasher: KeyHash,
+        time: Arc<Timeline>,
+        wal: Option<Arc<Wal>>,
+        floor_ms: u64,
+        spaces: BTreeMap<u32, Arc<Space>>,
+        next_id: u32,
+        files: Option<Files>,
+    ) -> Self {
+        let by_name = spaces.into_values().map(|space| (Arc::clone(&space.name), space)).collect();
+        Engine {
+            base: Base::new(hasher, time, options.key_bytes_max, options.value_bytes_max, wal, floor_ms),
+            registry: RwLock::new(Registry { by_name, next_id }),
+            shards: options.shards,
+            files,
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Relaxed) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// The keyspace with this name, which is made if it is not there.
+    pub(crate) fn space(&self, name: &str) -> Result<Arc<Space>> {
+        self.check_open()?;
+        if let Some(space) = self.registry.read().by_name.get(name) {
+            return Ok(Arc::clone(space));
+        }
+        self.base.check_key(name.as_bytes())?;
+        let _entered = self.base.enter()?;
+        let mut registry = self.registry.write();
+        if let Some(space) = registry.by_name.get(name) {
+            return Ok(Arc::clone(space));
+        }
+        let space = Arc::new(Space::new(registry.next_id, name, self.shards));
+        self.log(&Record::Bind { keyspace: space.id, name })?;
+        registry.next_id = registry.next_id.saturating_add(1);
+        registry.by_name.insert(Arc::clone(&space.name), Arc::clone(&space));
+        Ok(space)
+    }
+
+    pub(crate) fn spaces(&self) -> Vec<Arc<Space>> {
+        self.registry.read().spaces().cloned().collect()
+    }
+
+    /// Empties a keyspace and forgets its name; false if there is none. Its handles are of no more use.
+    pub(crate) fn drop_space(&self, name: &str) -> Result<(bool, Lsn)> {
+        self.check_open()?;
+        let _entered = self.base.enter()?;
+        let mut registry = self.registry.write();
+        let Some(space) = registry.by_name.get(name).cloned() else { return Ok((false, Lsn::ZERO)) };
+        // With every shard locked no commit can be between its effects and its place in the log.
+        let mut guards: Vec<_> = (0..space.shard_count()).map(|shard| space.write(shard)).collect();
+        let lsn = self.log(&Record::Drop { keyspace: space.id })?;
+        space.set_dropped();
+        for guard in &mut guards {
+            guard.clear();
+            guard.reveals(lsn);
+        }
+        let change =
+            Change { keyspace_id: space.id, keyspace: &space.name, key: None, kind: ChangeKind::Flush, lsn };
+        self.base.tell(&change);
+        registry.by_name.remove(name);
+        Ok((true, lsn))
+    }
+
+    fn log(&self, record: &Record<'_>) -> Result<Lsn> {
+        let Some(wal) = &self.base.wal else { return Ok(Lsn::ZERO) };
+        let mut transaction = Vec::new();
+        record.encode(&mut transaction);
+        wal.append(&transaction)
+    }
+
+    /// Shows the value of a key, if it is there.
+    pub(crate) fn read(&self, space: &Space, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
+        self.check_open()?;
+        let _entered = self.base.enter()?;
+        let hash = self.base.hasher.hash(key);
+        let guard = space.read(space.shard_of(hash));
+        let Some(entry) = guard.find(hash, key) else { return Ok(false) };
+        let value = entry.value();
+        if let Some(deadline) = value.deadline() {
+            let now_ms = self.base.time.now_ms();
+            if deadline.has_passed(now_ms) {
+                self.base.mark_time(deadline.as_ms(), now_ms);
+                return Ok(false);
+            }
+        }
+        show(value);
+        Ok(true)
+    }
+
+    /// Runs a transaction over keys of one keyspace; answers what must be durable before its outcome may be told.
+    pub(crate) fn commit(
+        &self,
+        space: &Space,
+        keys: &[&[u8]],
+        body: &mut dyn FnMut(&mut Locked<'_>) -> Result<()>,
+    ) -> Result<Lsn> {
+        let [key] = keys else { return self.commit_across(&[(space, Claimed::Keys(keys))], body) };
+        self.check_open()?;
+        let _entered = self.base.enter()?;
+        self.wait_for_room()?;
+        let hash = self.base.hasher.hash(key);
+        let wanted = std::iter::once((space, space.shard_of(hash)));
+        let locked = Locked::lock(&self.base, space, smallvec![space], wanted).with_hash(key, hash);
+        self.run(locked, body)
+    }
+
+    /// Runs a transaction over several keyspaces. Calls speak of the first claim's keyspace until told otherwise.
+    pub(crate) fn commit_across(
+        &self,
+        claims: &[(&Space, Claimed<'_>)],
+        body: &mut dyn FnMut(&mut Locked<'_>) -> Result<()>,
+    ) -> Result<Lsn> {
+        self.check_open()?;
+        let _entered = self.base.enter()?;
+        self.wait_for_room()?;
+        let Some((first, _)) = claims.first() else { return Err(Error::KeyNotNamed) };
+        let mut wanted: SmallVec<[(u32, usize, &Space); 8]> = SmallVec::new();
+        for (space, claimed) in claims {
+            match claimed {
+                Claimed::Whole => wanted.extend((0..space.shard_count()).map(|shard| (space.id, shard, *space))),
+                Claimed::Keys(keys) => wanted.extend(keys.iter().map(|key| {
+                    let shard = space.shard_of(self.base.hasher.hash(key));
+                    (space.id, shard, *space)
+                })),
+            }
+        }
+        wanted.sort_unstable_by_key(|&(id, shard, _)| (id, shard));
+        wanted.dedup_by_key(|&mut (id, shard, _)| (id, shard));
+        let claimed = claims.iter().map(|(space, _)| *space).collect();
+        let wanted = wanted.iter().map(|&(_, shard, space)| (space, shard));
+        self.run(Locked::lock(&self.base, first, claimed, wanted), body)
+    }
+
+    fn run(&self, mut locked: Locked<'_>, body: &mut dyn FnMut(&mut Locked<'_>) -> Result<()>) -> Result<Lsn> {
+        body(&mut locked)?;
+        let lsn = locked.commit()?;
+        if self.files.is_none() {
+            self.sweep_if_due();
+        }
+        Ok(lsn)
+    }
+
+    fn wait_for_room(&self) -> Result<()> {
+        self.base.wal.as_ref().map_or(Ok(()), |wal| wal.wait_for_room())
+    }
+
+    /// A store without threads sweeps as it is written to.
+    fn sweep_if_due(&self) {
+        let due = self.registry.read().spaces().map(|space| space.due()).min().unwrap_or(u64::MAX);
+        if due != u64::MAX && due <= tick_at(self.base.time.now_ms()) {
+            self.sweep();
+        }
+    }
+
+    /// Removes every entry whose deadline has passed, as far as the wheels' ticks tell; answers how many.
+    pub(crate) fn sweep(&self) -> u64 {
+        let mut removed = 0;
+        let now_ms = self.base.time.now_ms();
+        for space in self.spaces().iter().filter(|space| space.due() <= tick_at(now_ms)) {
+            space.forget_due();
+            for shard in 0..space.shard_count() {
+                removed += self.sweep_shard(space, shard, now_ms);
+            }
+        }
+        self.base.count_expired(removed);
+        removed
+    }
+
+    fn sweep_shard(&self, space: &Space, shard: usize, now_ms: u64) -> u64 {
+        let mut removed = 0;
+        // Most shards have nothing due at any one tick: a shared lock tells.
+        let due = |next: Option<u64>| next.is_some_and(|tick| tick <= tick_at(now_ms));
+        let next = space.read(shard).next_tick();
+        if !due(next) {
+            next.map(|tick| space.note_due(tick));
+            return 0;
+        }
+        loop {
+            let mut guard = space.write(shard);
+            let (mut last_deadline, mut expired) = (0, SmallVec::<[Vec<u8>; 0]>::new());
+            let (mut count, observed) = (0, self.base.is_observed());
+            let more = guard.sweep(&self.base.hasher, now_ms, SWEEP_STEP, &mut |entry| {
+                last_deadline = last_deadline.max(entry.deadline().map_or(0, |deadline| deadline.as_ms()));
+                count += 1;
+                if observed {
+                    expired.push(entry.key().to_vec());
+                }
+            });
+            if count > 0 {
+                let lsn = self.base.mark_time(last_deadline, now_ms);
+                guard.reveals(lsn);
+                for key in &expired {
+                    let (keyspace_id, keyspace) = (space.id, &*space.name);
+                    self.base.tell(&Change { keyspace_id, keyspace, key: Some(key), kind: ChangeKind::Expire, lsn });
+                }
+            }
+            removed += count;
+            if !more {
+                // Noted under the lock, so that a deadline filed meanwhile is not missed.
+                guard.next_tick().map(|tick| space.note_due(tick));
+                return removed;
+            }
+        }
+    }
+
+    /// Milliseconds until [`sweep`](Self::sweep) has something to do; `None` while there are no deadlines.
+    pub(crate) fn sweep_due_in_ms(&self) -> Option<u64> {
+        let due = self.registry.read().spaces().map(|space| space.due()).min().filter(|due| *due != u64::MAX)?;
+        Some(due.saturating_mul(TICK_MS).saturating_sub(self.base.time.now_ms()))
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = Stats { expired: self.base.expired.load(Ordering::Relaxed), ..Stats::default() };
+        for space in self.spaces() {
+            for shard in 0..space.shard_count() {
+                let guard = space.read(shard);
+                stats.entries += guard.len() as u64;
+                stats.entries_with_deadline += guard.with_deadline() as u64;
+                stats.memory_bytes += guard.bytes() as u64;
+            }
+        }
+        if let Some(files) = &self.files {
+            files.add_stats(&mut stats);
+        }
+        stats
+    }
+
+    /// Makes everything durable, ends the threads and frees the directory. Only the first call does anything.
+    pub(crate) fn close(&self) -> Result<()> {
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        self.files.as_ref().map_or(Ok(()), |files| files.close(&self.base))
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,327 @@
+//! Entry: key, value and deadline of one element. Invariant: a small entry is one allocation of exactly its size.
+//!
+//! A packed entry is `[flags][key length: 1 or 4 bytes][deadline: 8 bytes, if any][key][value]`, integers little-endian.
+//! Values of [`LARGE_VALUE_BYTES`] or more sit apart in a shared buffer with room to grow, so that appending is not
+//! quadratic and a reader can take the buffer along instead of copying it under the lock.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// From this length on, a value is kept in a shared, growable buffer.
+pub(crate) const LARGE_VALUE_BYTES: usize = 8 * 1024;
+
+/// The moment from which an entry no longer exists: absolute milliseconds since the Unix epoch.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Deadline(u64);
+
+impl Deadline {
+    /// The deadline `ms` milliseconds after the Unix epoch.
+    pub const fn at_ms(ms: u64) -> Self {
+        Deadline(ms)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub const fn as_ms(self) -> u64 {
+        self.0
+    }
+
+    /// Whether it has come at `now_ms`.
+    pub const fn has_passed(self, now_ms: u64) -> bool {
+        self.0 <= now_ms
+    }
+}
+
+/// A value seen in place, under the store's lock.
+#[derive(Clone, Copy, Debug)]
+pub struct ValueRef<'a> {
+    bytes: &'a [u8],
+    deadline: Option<Deadline>,
+    shared: Option<&'a Arc<Vec<u8>>>,
+}
+
+impl<'a> ValueRef<'a> {
+    /// A value that some other [`Store`](crate::Store) than the engine holds.
+    pub fn new(bytes: &'a [u8], deadline: Option<Deadline>) -> Self {
+        ValueRef { bytes, deadline, shared: None }
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// When it expires, if ever.
+    pub fn deadline(&self) -> Option<Deadline> {
+        self.deadline
+    }
+
+    /// The buffer itself, if the value is large: a clone of it costs no copy.
+    pub fn shared(&self) -> Option<&'a Arc<Vec<u8>>> {
+        self.shared
+    }
+
+    /// The value, to keep: large ones are shared, small ones copied.
+    pub fn to_value(&self) -> Value {
+        match self.shared {
+            Some(shared) => Value(Kept::Shared(Arc::clone(shared))),
+            None => Value(Kept::Own(self.bytes.into())),
+        }
+    }
+}
+
+impl Deref for ValueRef<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.bytes
+    }
+}
+
+/// A value taken out of the store. Reads as a `[u8]`; cloning a large one copies nothing.
+#[derive(Clone)]
+pub struct Value(Kept);
+
+#[derive(Clone)]
+enum Kept {
+    Own(Box<[u8]>),
+    Shared(Arc<Vec<u8>>),
+}
+
+impl Value {
+    /// Its bytes as an owned vector; copies only what is still shared.
+    pub fn into_vec(self) -> Vec<u8> {
+        match self.0 {
+            Kept::Own(bytes) => bytes.into_vec(),
+            Kept::Shared(shared) => Arc::try_unwrap(shared).unwrap_or_else(|shared| shared.to_vec()),
+        }
+    }
+}
+
+impl Deref for Value {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Kept::Own(bytes) => bytes,
+            Kept::Shared(shared) => shared,
+        }
+    }
+}
+
+impl AsRef<[u8]> for Value {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl From<Value> for Vec<u8> {
+    fn from(value: Value) -> Self {
+        value.into_vec()
+    }
+}
+
+impl<T: AsRef<[u8]> + ?Sized> PartialEq<T> for Value {
+    fn eq(&self, other: &T) -> bool {
+        **self == *other.as_ref()
+    }
+}
+
+impl Eq for Value {}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.escape_ascii())
+    }
+}
+
+/// One element of a shard's table: 16 bytes there, the rest behind a pointer.
+pub(crate) enum Entry {
+    Packed(Box<[u8]>),
+    Large(Box<LargeEntry>),
+}
+
+pub(crate) struct LargeEntry {
+    key: Box<[u8]>,
+    deadline: Option<Deadline>,
+    value: Arc<Vec<u8>>,
+}
+
+const HAS_DEADLINE: u8 = 1;
+const LONG_KEY: u8 = 2;
+
+/// Where the parts of a packed entry lie.
+struct Layout {
+    deadline_at: usize,
+    key_at: usize,
+    value_at: usize,
+    has_deadline: bool,
+}
+
+fn layout(packed: &[u8]) -> Layout {
+    let flags = packed[0];
+    let (key_len, deadline_at) = if flags & LONG_KEY == 0 {
+        (packed[1] as usize, 2)
+    } else {
+        (u32::from_le_bytes([packed[1], packed[2], packed[3], packed[4]]) as usize, 5)
+    };
+    let has_deadline = flags & HAS_DEADLINE != 0;
+    let key_at = deadline_at + if has_deadline { 8 } else { 0 };
+    Layout { deadline_at, key_at, value_at: key_at + key_len, has_deadline }
+}
+
+impl Entry {
+    pub(crate) fn new(key: &[u8], value: &[u8], deadline: Option<Deadline>) -> Self {
+        if value.len() >= LARGE_VALUE_BYTES {
+            return Entry::large(key, Arc::new(value.to_vec()), deadline);
+        }
+        let long_key = key.len() > u8::MAX as usize;
+        let head = 1 + if long_key { 4 } else { 1 } + if deadline.is_some() { 8 } else { 0 };
+        let mut packed = Vec::with_capacity(head + key.len() + value.len());
+        packed.push(if deadline.is_some() { HAS_DEADLINE } else { 0 } | if long_key { LONG_KEY } else { 0 });
+        if long_key {
+            packed.extend_from_slice(&(key.len() as u32).to_le_bytes());
+        } else {
+            packed.push(key.len() as u8);
+        }
+        if let Some(deadline) = deadline {
+            packed.extend_from_slice(&deadline.0.to_le_bytes());
+        }
+        packed.extend_from_slice(key);
+        packed.extend_from_slice(value);
+        Entry::Packed(packed.into_boxed_slice())
+    }
+
+    pub(crate) fn large(key: &[u8], value: Arc<Vec<u8>>, deadline: Option<Deadline>) -> Self {
+        Entry::Large(Box::new(LargeEntry { key: key.into(), deadline, value }))
+    }
+
+    #[inline]
+    pub(crate) fn key(&self) -> &[u8] {
+        match self {
+            Entry::Packed(packed) => {
+                let parts = layout(packed);
+                &packed[parts.key_at..parts.value_at]
+            }
+            Entry::Large(large) => &large.key,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn deadline(&self) -> Option<Deadline> {
+        match self {
+            Entry::Packed(packed) => {
+                let parts = layout(packed);
+                if !parts.has_deadline {
+                    return None;
+                }
+                let bytes = packed[parts.deadline_at..].first_chunk::<8>()?;
+                Some(Deadline(u64::from_le_bytes(*bytes)))
+            }
+            Entry::Large(large) => large.deadline,
+        }
+    }
+
+    pub(crate) fn has_passed(&self, now_ms: u64) -> bool {
+        self.deadline().is_some_and(|deadline| deadline.has_passed(now_ms))
+    }
+
+    #[inline]
+    pub(crate) fn value(&self) -> ValueRef<'_> {
+        match self {
+            Entry::Packed(packed) => {
+                ValueRef { bytes: &packed[layout(packed).value_at..], deadline: self.deadline(), shared: None }
+            }
+            Entry::Large(large) => {
+                ValueRef { bytes: &large.value, deadline: large.deadline, shared: Some(&large.value) }
+            }
+        }
+    }
+
+    /// The value's place in a packed entry, when `value` and `deadline` fit over it without moving anything.
+    pub(crate) fn overwrite(&mut self, value: &[u8], deadline: Option<Deadline>, saved: &mut Vec<u8>) -> bool {
+        let Entry::Packed(packed) = self else { return false };
+        let parts = layout(packed);
+        if packed.len() - parts.value_at != value.len() || parts.has_deadline != deadline.is_some() {
+            return false;
+        }
+        saved.extend_from_slice(&packed[parts.value_at..]);
+        packed[parts.value_at..].copy_from_slice(value);
+        if let Some(deadline) = deadline {
+            packed[parts.deadline_at..parts.key_at].copy_from_slice(&deadline.0.to_le_bytes());
+        }
+        true
+    }
+
+    /// Changes the deadline where it stands; a packed entry that must gain or lose one is built anew.
+    pub(crate) fn set_deadline(&mut self, deadline: Option<Deadline>) {
+        match self {
+            Entry::Large(large) => large.deadline = deadline,
+            Entry::Packed(packed) => {
+                let parts = layout(packed);
+                match deadline {
+                    Some(deadline) if parts.has_deadline => {
+                        packed[parts.deadline_at..parts.key_at].copy_from_slice(&deadline.0.to_le_bytes());
+                    }
+                    None if !parts.has_deadline => {}
+                    _ => *self = Entry::new(&packed[parts.key_at..parts.value_at], &packed[parts.value_at..], deadline),
+                }
+            }
+        }
+    }
+
+    /// The growable buffer of a large value; copied first if a reader still holds it.
+    pub(crate) fn large_value_mut(&mut self) -> Option<&mut Vec<u8>> {
+        match self {
+            Entry::Packed(_) => None,
+            Entry::Large(large) => Some(Arc::make_mut(&mut large.value)),
+        }
+    }
+
+    /// Bytes this entry takes outside the table.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Entry::Packed(packed) => packed.len(),
+            Entry::Large(large) => size_of::<LargeEntry>() + large.key.len() + large.value.capacity(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_costs_sixteen_bytes_in_the_table() {
+        assert_eq!(size_of::<Entry>(), 16);
+    }
+
+    #[test]
+    fn parts_come_back_as_they_went_in() {
+        for key_len in [0, 1, 255, 256, 70_000] {
+            for value_len in [0, 1, LARGE_VALUE_BYTES - 1, LARGE_VALUE_BYTES, 100_000] {
+                for deadline in [None, Some(Deadline(0)), Some(Deadline(u64::MAX))] {
+                    let (key, value) = (vec![b'k'; key_len], vec![b'v'; value_len]);
+                    let mut entry = Entry::new(&key, &value, deadline);
+                    assert_eq!((entry.key(), entry.value().bytes()), (&key[..], &value[..]));
+                    assert_eq!(entry.deadline(), deadline);
+                    for changed in [Some(Deadline(7)), None, Some(Deadline(9)), Some(Deadline(10))] {
+                        entry.set_deadline(changed);
+                        assert_eq!((entry.key(), entry.value().bytes()), (&key[..], &value[..]));
+                        assert_eq!(entry.deadline(), changed);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn overwriting_keeps_the_old_value_for_undo() {
+        let mut saved = Vec::new();
+        let mut entry = Entry::new(b"key", b"old", None);
+        assert!(entry.overwrite(b"new", None, &mut saved));
+        assert_eq!((entry.key(), entry.value().bytes(), &saved[..]), (&b"key"[..], &b"new"[..], &b"old"[..]));
+        assert!(!entry.overwrite(b"longer", None, &mut saved), "another length needs another allocation");
+        assert!(!entry.overwrite(b"two", Some(Deadline(1)), &mut saved), "so does a deadline that was not there");
+    }
+}

@@ -1,0 +1,71 @@
+//! An embedded key-value store: in memory, durable, with keys that expire.
+//!
+//! ```
+//! use std::time::Duration;
+//! use kvcore::{Db, SetOptions, StoreExt};
+//!
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let dir = dir.path();
+//! let db = Db::open(dir)?;
+//! db.set("greeting", "hello")?; // returns when it is on stable storage
+//! assert_eq!(db.get("greeting")?.unwrap(), "hello");
+//! db.set_with("session", "42", SetOptions::new().expires_in(Duration::from_secs(3600)))?;
+//! db.increment("visits", 1)?;
+//! # Ok::<(), kvcore::Error>(())
+//! ```
+//!
+//! Where to look: [`Db`] opens a store and holds [`Keyspace`]s; [`StoreExt`] has what everyone calls; [`Txn`] is the
+//! view inside a transaction; [`Options`] and [`Durability`] say what is promised; [`Disk`] and [`Clock`] are the doors
+//! to files and time.
+//!
+//! Inside, each module knows only those above it in this list: `clock lsn error entry durability hash`, `record frame
+//! disk`, `wal segment syncer ticket snapshot`, `expiry observer shard space base txn walk locked`, `recovery files
+//! engine`, `store keyspace db options`.
+#![forbid(unsafe_code)]
+
+mod base;
+mod clock;
+mod db;
+mod disk;
+mod durability;
+mod engine;
+mod entry;
+mod error;
+mod expiry;
+mod files;
+mod frame;
+mod hash;
+mod keyspace;
+mod locked;
+mod lsn;
+mod observer;
+mod options;
+mod record;
+mod recovery;
+mod segment;
+mod shard;
+mod snapshot;
+mod space;
+mod stats;
+mod store;
+mod syncer;
+mod ticket;
+mod txn;
+mod wal;
+mod walk;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use db::{Claim, Db, Scope};
+pub use disk::{Disk, DiskFile, FileDisk};
+pub use durability::Durability;
+pub use entry::{Deadline, Value, ValueRef};
+pub use error::{Error, Result};
+pub use keyspace::{Deferred, Keyspace};
+pub use lsn::Lsn;
+pub use observer::{Change, ChangeKind, Observer};
+pub use options::Options;
+pub use stats::{RecoveryReport, SnapshotStatus, Stats};
+pub use store::{Store, StoreExt};
+pub use ticket::Ticket;
+pub use txn::{Condition, CrossTxn, Expiry, SetOptions, SetOutcome, Ttl, Txn, TxnExt};
+pub use walk::{Cursor, Walk};

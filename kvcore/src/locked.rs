@@ -1,0 +1,418 @@
+//! Locked: the engine's [`Txn`]. Invariant: until `commit` returns, nobody else sees any of its changes; if it does not get
+//! there (an error, a panic), all of them are undone and nothing is logged.
+//!
+//! Changes are made in place, under the locks, with a note of how to undo each: a transaction of one write then costs no
+//! allocation beyond the entry's own, and reads inside it are plain reads.
+
+use std::cell::{Cell, RefCell};
+use std::ops::Range;
+
+use parking_lot::RwLockWriteGuard;
+use smallvec::SmallVec;
+
+use crate::base::Base;
+use crate::entry::{Deadline, Entry, ValueRef};
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::observer::{Change, ChangeKind};
+use crate::record::Record;
+use crate::shard::{InPlace, Shard};
+use crate::space::Space;
+use crate::txn::{CrossTxn, Txn};
+use crate::walk::{Cursor, Walk};
+
+/// Working memory larger than this is not kept for the next transaction.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
+pub(crate) struct Locked<'a> {
+    base: &'a Base,
+    /// In the order (keyspace id, shard).
+    held: SmallVec<[Held<'a>; 1]>,
+    /// The keyspaces it may speak of.
+    claimed: SmallVec<[&'a Space; 1]>,
+    /// The keyspace that calls speak of.
+    space: &'a Space,
+    /// 0 until somebody asks: most transactions need not know the time.
+    now_ms: Cell<u64>,
+    /// The latest deadline that was found to have passed; 0 for none.
+    passed_ms: Cell<u64>,
+    /// The last key that was hashed, most often the next one too.
+    hashed: Cell<(*const u8, usize, u64)>,
+    notes: Notes,
+    committed: bool,
+}
+
+struct Held<'a> {
+    space: &'a Space,
+    shard: usize,
+    guard: RwLockWriteGuard<'a, Shard>,
+}
+
+/// What was done: its records for the log, and how to undo it.
+#[derive(Default)]
+struct Notes {
+    records: Vec<u8>,
+    changes: Vec<Done>,
+    /// Keys of changes and bytes that were overwritten.
+    saved: Vec<u8>,
+}
+
+struct Done {
+    /// Index into `held`.
+    held: usize,
+    hash: u64,
+    /// In `saved`.
+    key: Range<usize>,
+    kind: ChangeKind,
+    undo: Undo,
+}
+
+enum Undo {
+    /// Put back what was there, or take away what was not.
+    Put(Option<Entry>),
+    InPlace(InPlace, Range<usize>),
+    Deadline(Option<Deadline>),
+    /// Put back a shard that was emptied. The first of a keyspace stands for all of them.
+    Flush { emptied: Box<Shard>, first: bool },
+}
+
+thread_local! {
+    static NOTES: RefCell<Notes> = const {
+        RefCell::new(Notes { records: Vec::new(), changes: Vec::new(), saved: Vec::new() })
+    };
+}
+
+impl<'a> Locked<'a> {
+    /// Locks the shards in `wanted`, which is sorted by (keyspace id, shard), has no element twice, and speaks of no
+    /// keyspace but those in `claimed`. Calls speak of `space` first.
+    pub(crate) fn lock(
+        base: &'a Base,
+        space: &'a Space,
+        claimed: SmallVec<[&'a Space; 1]>,
+        wanted: impl Iterator<Item = (&'a Space, usize)>,
+    ) -> Self {
+        let held = wanted.map(|(space, shard)| Held { space, shard, guard: space.write(shard) }).collect();
+        Locked {
+            base,
+            held,
+            claimed,
+            space,
+            now_ms: Cell::new(0),
+            passed_ms: Cell::new(0),
+            hashed: Cell::new((std::ptr::null(), 0, 0)),
+            notes: NOTES.take(),
+            committed: false,
+        }
+    }
+
+    /// Tells of a hash already computed.
+    pub(crate) fn with_hash(self, key: &[u8], hash: u64) -> Self {
+        self.hashed.set((key.as_ptr(), key.len(), hash));
+        self
+    }
+
+    fn hash(&self, key: &[u8]) -> u64 {
+        let (ptr, len, hash) = self.hashed.get();
+        // The same bytes in the same place, borrowed by the caller throughout the transaction.
+        if std::ptr::eq(ptr, key.as_ptr()) && len == key.len() { hash } else { self.base.hasher.hash(key) }
+    }
+
+    fn now(&self) -> u64 {
+        if self.now_ms.get() == 0 {
+            self.now_ms.set(self.base.time.now_ms());
+        }
+        self.now_ms.get()
+    }
+
+    /// Where in `held` the shard of a hash is.
+    fn place(&self, hash: u64) -> Result<usize> {
+        let wanted = (self.space.id, self.space.shard_of(hash));
+        if let [only] = &self.held[..] {
+            return if (only.space.id, only.shard) == wanted { Ok(0) } else { Err(Error::KeyNotNamed) };
+        }
+        self.held.binary_search_by_key(&wanted, |held| (held.space.id, held.shard)).map_err(|_| Error::KeyNotNamed)
+    }
+
+    /// The current keyspace's part of `held`, which must be all of it.
+    fn whole(&self) -> Result<Range<usize>> {
+        let first = self.held.partition_point(|held| held.space.id < self.space.id);
+        let end = self.held.partition_point(|held| held.space.id <= self.space.id);
+        if end - first == self.space.shard_count() { Ok(first..end) } else { Err(Error::KeyNotNamed) }
+    }
+
+    /// Whether a deadline has passed; if so, the time has to be in the log before this transaction is revealed.
+    fn has_passed(&self, deadline: Option<Deadline>) -> bool {
+        match deadline {
+            Some(deadline) if deadline.has_passed(self.now()) => {
+                self.passed_ms.set(self.passed_ms.get().max(deadline.as_ms()));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn find(&self, at: usize, hash: u64, key: &[u8]) -> Option<&Entry> {
+        self.held[at].guard.find(hash, key).filter(|entry| !self.has_passed(entry.deadline()))
+    }
+
+    /// The time, where a deadline needs it for being filed.
+    fn now_for(&self, deadline: Option<Deadline>) -> u64 {
+        if deadline.is_some() { self.now() } else { 0 }
+    }
+
+    fn log(&mut self, record: &Record<'_>) {
+        if self.base.wal.is_some() {
+            record.encode(&mut self.notes.records);
+        }
+    }
+
+    fn note(&mut self, held: usize, hash: u64, key: &[u8], kind: ChangeKind, undo: Undo) {
+        let at = self.notes.saved.len();
+        self.notes.saved.extend_from_slice(key);
+        self.notes.changes.push(Done { held, hash, key: at..at + key.len(), kind, undo });
+    }
+
+    /// Logs the changes as one group and lets everybody see them. Answers the newest Lsn that the transaction, reads
+    /// included, reveals.
+    pub(crate) fn commit(mut self) -> Result<Lsn> {
+        let mut own = Lsn::ZERO;
+        if !self.notes.changes.is_empty() {
+            if self.held.iter().any(|held| held.space.is_dropped()) {
+                let name = self.space.name.to_string();
+                return Err(Error::KeyspaceDropped { name });
+            }
+            if let Some(wal) = &self.base.wal {
+                own = wal.append(&self.notes.records)?;
+            }
+        }
+        self.committed = true;
+        let mut revealed = own;
+        if self.passed_ms.get() != 0 {
+            revealed = revealed.max(self.base.mark_time(self.passed_ms.get(), self.now()));
+        }
+        for done in &self.notes.changes {
+            self.held[done.held].guard.reveals(own);
+        }
+        self.tell(own);
+        let mut sooner = false;
+        for held in &mut self.held {
+            revealed = revealed.max(held.guard.last());
+            if let Some(tick) = held.guard.take_soonest_filed() {
+                sooner |= held.space.note_due(tick);
+            }
+        }
+        if sooner {
+            self.base.sweeper.ring();
+        }
+        Ok(revealed)
+    }
+
+    fn tell(&self, lsn: Lsn) {
+        if !self.base.is_observed() {
+            return;
+        }
+        for done in &self.notes.changes {
+            let key = match done.undo {
+                Undo::Flush { first: false, .. } => continue,
+                Undo::Flush { first: true, .. } => None,
+                _ => Some(&self.notes.saved[done.key.clone()]),
+            };
+            let space = self.held[done.held].space;
+            self.base.tell(&Change { keyspace_id: space.id, keyspace: &space.name, key, kind: done.kind, lsn });
+        }
+    }
+
+    fn roll_back(&mut self) {
+        let hasher = &self.base.hasher;
+        while let Some(Done { held, hash, key, undo, .. }) = self.notes.changes.pop() {
+            let (key, shard) = (&self.notes.saved[key], &mut self.held[held].guard);
+            match undo {
+                Undo::Put(Some(entry)) => drop(shard.put(hasher, hash, entry, self.now_ms.get())),
+                Undo::Put(None) => drop(shard.take(hasher, hash, key)),
+                Undo::InPlace(what, saved) => shard.undo_in_place(hash, key, &what, &self.notes.saved[saved]),
+                Undo::Deadline(deadline) => {
+                    shard.set_deadline(hasher, hash, key, deadline, self.now_ms.get());
+                }
+                Undo::Flush { emptied, .. } => shard.restore(*emptied),
+            }
+        }
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        if !self.committed {
+            self.roll_back();
+        }
+        let mut notes = std::mem::take(&mut self.notes);
+        notes.changes.clear();
+        if notes.records.capacity() + notes.saved.capacity() <= KEPT_BYTES_MAX && notes.changes.capacity() <= 1024 {
+            notes.records.clear();
+            notes.saved.clear();
+            // While a thread ends there may be nowhere to keep them.
+            let _ = NOTES.try_with(|kept| kept.replace(notes));
+        }
+    }
+}
+
+impl Txn for Locked<'_> {
+    fn now_ms(&self) -> u64 {
+        self.now()
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
+        let hash = self.hash(key);
+        let at = self.place(hash)?;
+        Ok(self.find(at, hash, key).map(Entry::value))
+    }
+
+    fn set(&mut self, key: &[u8], value: &[u8], deadline: Option<Deadline>) -> Result<()> {
+        self.base.check_key(key)?;
+        self.base.check_value(value.len())?;
+        let hash = self.hash(key);
+        let at = self.place(hash)?;
+        let now_ms = self.now_for(deadline);
+        if deadline.is_some_and(|deadline| deadline.has_passed(now_ms)) {
+            return self.delete(key).map(|_| ());
+        }
+        self.log(&Record::Set {
+            keyspace: self.space.id,
+            key,
+            value,
+            deadline: deadline.map_or(0, Deadline::as_ms),
+        });
+        let hasher = &self.base.hasher;
+        let saved_from = self.notes.saved.len();
+        let shard = &mut self.held[at].guard;
+        let undo = match shard.overwrite(hasher, hash, key, value, deadline, now_ms, &mut self.notes.saved) {
+            Some(in_place) => Undo::InPlace(in_place, saved_from..self.notes.saved.len()),
+            None => Undo::Put(shard.put(hasher, hash, Entry::new(key, value, deadline), now_ms)),
+        };
+        self.note(at, hash, key, ChangeKind::Set, undo);
+        Ok(())
+    }
+
+    fn write_range(&mut self, key: &[u8], offset: usize, bytes: &[u8]) -> Result<usize> {
+        self.base.check_key(key)?;
+        let hash = self.hash(key);
+        let at = self.place(hash)?;
+        let (old_len, deadline) = self.find(at, hash, key).map_or((0, None), |old| (old.value().len(), old.deadline()));
+        if bytes.is_empty() {
+            return Ok(old_len);
+        }
+        let end = offset.checked_add(bytes.len()).unwrap_or(usize::MAX);
+        self.base.check_value(end)?;
+        let new_len = end.max(old_len);
+        let saved_from = self.notes.saved.len();
+        let is_there = self.find(at, hash, key).is_some();
+        let shard = &mut self.held[at].guard;
+        if is_there && let Some(in_place) = shard.write_range(hash, key, offset, bytes, &mut self.notes.saved) {
+            let undo = Undo::InPlace(in_place, saved_from..self.notes.saved.len());
+            let (keyspace, offset, len) = (self.space.id, offset as u64, new_len as u64);
+            self.log(&Record::Range { keyspace, key, offset, bytes, len });
+            self.note(at, hash, key, ChangeKind::Set, undo);
+        } else {
+            let mut value = Vec::with_capacity(new_len);
+            value.extend(self.find(at, hash, key).into_iter().flat_map(|old| old.value().bytes()));
+            value.resize(new_len, 0);
+            value[offset..end].copy_from_slice(bytes);
+            self.set(key, &value, deadline)?;
+        }
+        Ok(new_len)
+    }
+
+    fn set_deadline(&mut self, key: &[u8], deadline: Option<Deadline>) -> Result<bool> {
+        let hash = self.hash(key);
+        let at = self.place(hash)?;
+        let now_ms = self.now_for(deadline);
+        if deadline.is_some_and(|deadline| deadline.has_passed(now_ms)) {
+            return self.delete(key);
+        }
+        if self.find(at, hash, key).is_none() {
+            return Ok(false);
+        }
+        let changed = self.held[at].guard.set_deadline(&self.base.hasher, hash, key, deadline, now_ms);
+        if let Some(old) = changed {
+            self.log(&Record::Deadline {
+                keyspace: self.space.id,
+                key,
+                deadline: deadline.map_or(0, Deadline::as_ms),
+            });
+            self.note(at, hash, key, ChangeKind::Deadline, Undo::Deadline(old));
+        }
+        Ok(changed.is_some())
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<bool> {
+        let hash = self.hash(key);
+        let at = self.place(hash)?;
+        if self.find(at, hash, key).is_none() {
+            return Ok(false);
+        }
+        let taken = self.held[at].guard.take(&self.base.hasher, hash, key);
+        self.log(&Record::Delete { keyspace: self.space.id, key });
+        self.note(at, hash, key, ChangeKind::Delete, Undo::Put(taken));
+        Ok(true)
+    }
+
+    fn flush(&mut self) -> Result<u64> {
+        let whole = self.whole()?;
+        let live = whole.clone().map(|at| self.held[at].guard.live_len(&|| self.now()) as u64).sum();
+        for at in whole.clone() {
+            let emptied = Box::new(self.held[at].guard.clear());
+            self.note(at, 0, &[], ChangeKind::Flush, Undo::Flush { emptied, first: at == whole.start });
+        }
+        self.log(&Record::Flush { keyspace: self.space.id });
+        Ok(live)
+    }
+}
+
+impl Walk for Locked<'_> {
+    fn len(&self) -> u64 {
+        self.held.iter().filter(|held| held.space.id == self.space.id).map(|held| held.guard.len() as u64).sum()
+    }
+
+    fn walk(&self, cursor: Cursor, at_least: usize, each: &mut dyn FnMut(&[u8], ValueRef<'_>)) -> Result<Cursor> {
+        let whole = self.whole()?;
+        Ok(crate::walk::step(cursor, at_least, whole.len(), &mut |shard, place, budget, shown| {
+            self.held[whole.start + shard].guard.walk(place, budget, &mut |entry| {
+                if !self.has_passed(entry.deadline()) {
+                    each(entry.key(), entry.value());
+                    *shown += 1;
+                }
+                *shown < at_least
+            })
+        }))
+    }
+
+    fn for_each(&self, each: &mut dyn FnMut(&[u8], ValueRef<'_>)) -> Result<()> {
+        for at in self.whole()? {
+            for entry in self.held[at].guard.iter().filter(|entry| !self.has_passed(entry.deadline())) {
+                each(entry.key(), entry.value());
+            }
+        }
+        Ok(())
+    }
+
+    fn random_key(&self) -> Result<Option<Vec<u8>>> {
+        let whole = self.whole()?;
+        let shards = &self.held[whole];
+        Ok(crate::walk::random(shards.len(), &mut |shard, bucket| {
+            let guard = &shards[shard].guard;
+            let bucket = bucket.checked_rem(guard.buckets()).unwrap_or(0);
+            guard.entry_from_bucket(bucket).map(|entry| (entry.key().to_vec(), self.has_passed(entry.deadline())))
+        }))
+    }
+}
+
+impl CrossTxn for Locked<'_> {
+    fn select(&mut self, keyspace_id: u32) -> Result<()> {
+        self.space = self.claimed.iter().find(|space| space.id == keyspace_id).ok_or(Error::KeyNotNamed)?;
+        // The same key hashes alike everywhere, but the shard is another keyspace's: nothing to forget.
+        Ok(())
+    }
+
+    fn as_walk(&self) -> &dyn Walk {
+        self
+    }
+}

@@ -1,0 +1,35 @@
+//! Lsn: the place of a change in the log. Invariant: a later change has a greater Lsn, and none is ever given twice.
+
+use std::fmt;
+
+/// Log sequence number: the number of the transaction, counted from 1, since the store was created.
+///
+/// A change is durable once [`Db::durable_lsn`](crate::Db::durable_lsn) has reached its Lsn.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Lsn(u64);
+
+impl Lsn {
+    /// Before every change: settled from the start. An in-memory store knows only this one.
+    pub const ZERO: Lsn = Lsn(0);
+
+    /// The Lsn with this number.
+    pub const fn new(number: u64) -> Self {
+        Lsn(number)
+    }
+
+    /// Its number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The Lsn of the change after this one.
+    pub(crate) const fn next(self) -> Self {
+        Lsn(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Lsn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

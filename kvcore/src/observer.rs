@@ -1,0 +1,45 @@
+//! Observer: told of each change, whatever its origin. Invariant: told once a change, under its shard's lock, in log order.
+
+use crate::lsn::Lsn;
+
+/// Watches the store's changes: commands, embedded calls, expiry, eviction and flushes alike.
+///
+/// `changed` runs while the shard is locked: it must return soon, must not block and must not call the store.
+pub trait Observer: Send + Sync + 'static {
+    /// One change, already applied and logged, perhaps not yet durable.
+    fn changed(&self, change: &Change<'_>);
+}
+
+/// What changed.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Change<'a> {
+    /// The keyspace's number in the log.
+    pub keyspace_id: u32,
+    /// The keyspace's name.
+    pub keyspace: &'a str,
+    /// The key; `None` when the whole keyspace was emptied.
+    pub key: Option<&'a [u8]>,
+    /// What happened to it.
+    pub kind: ChangeKind,
+    /// Its place in the log.
+    pub lsn: Lsn,
+}
+
+/// What happened to a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ChangeKind {
+    /// It has a new value (and perhaps a new deadline).
+    Set,
+    /// Its deadline changed or went; the value is as it was.
+    Deadline,
+    /// It was deleted.
+    Delete,
+    /// Its deadline passed, and it was seen or swept.
+    Expire,
+    /// It made room for others.
+    Evict,
+    /// The whole keyspace was emptied.
+    Flush,
+}

@@ -1,0 +1,146 @@
+//! Options: how to open a store. Invariant: plain values, checked once, when the store is opened.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, SystemClock};
+use crate::db::Db;
+use crate::disk::{Disk, FileDisk};
+use crate::durability::Durability;
+use crate::error::{Error, Result};
+use crate::observer::Observer;
+
+const MIB: usize = 1024 * 1024;
+
+/// How to open a store.
+///
+/// ```no_run
+/// use kvcore::{Durability, Options};
+/// let db = Options::new().durability(Durability::EverySecond).open("data")?;
+/// # Ok::<(), kvcore::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Options {
+    pub(crate) durability: Durability,
+    pub(crate) shards: usize,
+    pub(crate) key_bytes_max: usize,
+    pub(crate) value_bytes_max: usize,
+    pub(crate) segment_bytes: u64,
+    pub(crate) snapshot_log_bytes: u64,
+    pub(crate) snapshot_every: Option<Duration>,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) disk: Arc<dyn Disk>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Options {
+    /// The defaults, as each method names them.
+    pub fn new() -> Self {
+        Options {
+            durability: Durability::Always,
+            shards: 256,
+            key_bytes_max: 512 * MIB,
+            value_bytes_max: 512 * MIB,
+            segment_bytes: 16 * MIB as u64,
+            snapshot_log_bytes: 64 * MIB as u64,
+            snapshot_every: None,
+            observer: None,
+            clock: Arc::new(SystemClock::new()),
+            disk: Arc::new(FileDisk),
+        }
+    }
+
+    /// What a plain write has survived when it returns. Default: [`Durability::Always`].
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Locks per keyspace: a power of two from 1 to 4096. Default: 256. May differ each time a store is opened.
+    pub fn shards(mut self, shards: usize) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    /// The longest key, in bytes. Default, and at most: 512 MiB.
+    pub fn key_bytes_max(mut self, bytes: usize) -> Self {
+        self.key_bytes_max = bytes;
+        self
+    }
+
+    /// The longest value, in bytes. Default, and at most: 512 MiB.
+    pub fn value_bytes_max(mut self, bytes: usize) -> Self {
+        self.value_bytes_max = bytes;
+        self
+    }
+
+    /// How long a segment of the log grows, in bytes, at least 4 KiB. Default: 16 MiB. A larger transaction gets a
+    /// segment of its own.
+    pub fn segment_bytes(mut self, bytes: u64) -> Self {
+        self.segment_bytes = bytes;
+        self
+    }
+
+    /// Write a snapshot when the log since the last one has more bytes than this and than that snapshot.
+    /// Default: 64 MiB.
+    pub fn snapshot_log_bytes(mut self, bytes: u64) -> Self {
+        self.snapshot_log_bytes = bytes;
+        self
+    }
+
+    /// Also write a snapshot this often, if something changed. Default: `None`, never.
+    pub fn snapshot_every(mut self, every: Option<Duration>) -> Self {
+        self.snapshot_every = every;
+        self
+    }
+
+    /// Tell `observer` of each change.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Take the time from `clock`. Default: [`SystemClock`].
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Keep files on `disk`. Default: [`FileDisk`].
+    pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
+        self.disk = disk;
+        self
+    }
+
+    /// Opens the store in a directory, which is made if it is not there.
+    pub fn open(self, dir: impl AsRef<Path>) -> Result<Db> {
+        Db::open_with(self, Some(dir.as_ref()))
+    }
+
+    /// A store that keeps nothing on disk and starts no threads. Memory of expired keys is returned as writes come, on
+    /// access, or by [`Db::sweep`].
+    pub fn in_memory(self) -> Result<Db> {
+        Db::open_with(self, None)
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        let wrong = |what: &str| Err(Error::InvalidOption(what.to_owned()));
+        if !self.shards.is_power_of_two() || self.shards > 4096 {
+            return wrong("shards must be a power of two from 1 to 4096");
+        }
+        if self.key_bytes_max > 512 * MIB || self.value_bytes_max > 512 * MIB {
+            return wrong("keys and values can be limited to at most 512 MiB");
+        }
+        if self.segment_bytes < 4096 {
+            return wrong("segment_bytes must be at least 4096");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,266 @@
+//! Segment: the log's files, and the writer of the newest one. Invariant: a new segment is begun only when the one before
+//! it is durable to its end, so damage in any but the newest is always proven damage.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::disk::{Disk, DiskFile};
+use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, SEGMENT_HEADER_BYTES, SegmentHeader, seal_in_place};
+use crate::lsn::Lsn;
+use crate::wal::{Batch, Failure};
+
+/// Room is reserved in steps of this many bytes.
+const RESERVE_BYTES: u64 = 1024 * 1024;
+
+/// The name of a segment's file.
+pub(crate) fn segment_name(id: u64) -> String {
+    format!("wal-{id:016x}.log")
+}
+
+/// The id in a segment's file name.
+pub(crate) fn segment_id(name: &str) -> Option<u64> {
+    let hex = name.strip_prefix("wal-")?.strip_suffix(".log")?;
+    (hex.len() == 16).then(|| u64::from_str_radix(hex, 16).ok())?
+}
+
+/// A segment that is there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Segment {
+    pub(crate) id: u64,
+    /// The Lsn of its first transaction.
+    pub(crate) first: Lsn,
+    /// Bytes written to it.
+    pub(crate) bytes: u64,
+}
+
+/// Writes frames to the newest segment.
+pub(crate) struct Writer {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    segment_bytes: u64,
+    /// Whether each `fdatasync` counts: then room is filled with zeros when it is reserved, because syncing over
+    /// written blocks need not wait for the file system's journal (measured: 105 instead of 150 us).
+    fill: bool,
+    /// All segments, oldest first; the last is being written.
+    segments: VecDeque<Segment>,
+    file: Box<dyn DiskFile>,
+    reserved: u64,
+    /// A batch that found no space: it goes first when there is.
+    held_back: Option<Batch>,
+    /// The last transaction written, and the last one synced.
+    pub(crate) written: Lsn,
+    pub(crate) synced: Lsn,
+    /// Whether the last thing written is a seal.
+    sealed: bool,
+    /// Bytes of frames ever written, for deciding when a snapshot is due.
+    pub(crate) bytes_written: u64,
+}
+
+/// A failed step, before it is decided what it means.
+enum Step {
+    Reserve(io::Error),
+    Write(io::Error),
+}
+
+impl Step {
+    fn failure(self, doing: &str) -> Failure {
+        match self {
+            Step::Reserve(error) if may_pass(&error) => Failure::NoSpace(format!("{doing}: {error}").into()),
+            Step::Reserve(error) | Step::Write(error) => Failure::Poisoned(format!("{doing}: {error}").into()),
+        }
+    }
+}
+
+/// Whether a failure to reserve room may pass by itself: a full disk, or too many open files.
+fn may_pass(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+        || [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+impl Writer {
+    /// Goes on after `last` in a new segment with this id, after those in `segments`.
+    pub(crate) fn begin(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        segment_bytes: u64,
+        fill: bool,
+        mut segments: VecDeque<Segment>,
+        id: u64,
+        last: Lsn,
+    ) -> io::Result<Self> {
+        let (file, reserved) = match new_segment(&*disk, &dir, id, last.next(), segment_bytes, fill) {
+            Ok(begun) => begun,
+            Err(Step::Reserve(error) | Step::Write(error)) => return Err(error),
+        };
+        segments.push_back(Segment { id, first: last.next(), bytes: SEGMENT_HEADER_BYTES as u64 });
+        Ok(Writer {
+            disk,
+            dir,
+            segment_bytes,
+            fill,
+            segments,
+            file,
+            reserved,
+            held_back: None,
+            written: last,
+            synced: last,
+            sealed: false,
+            bytes_written: 0,
+        })
+    }
+
+    fn newest(&mut self) -> &mut Segment {
+        let last = self.segments.len() - 1;
+        &mut self.segments[last]
+    }
+
+    /// Bytes of all segments together.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    pub(crate) fn segment_count(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Writes a batch as one frame, after one that was held back; answers the emptied buffer. A batch that finds no
+    /// space is kept for the next call.
+    pub(crate) fn write(&mut self, batch: Batch, time_ms: u64) -> Result<Vec<u8>, Failure> {
+        match self.held_back.take() {
+            Some(mut held_back) => {
+                held_back.absorb(batch);
+                self.write_batch(held_back, time_ms)
+            }
+            None if batch.is_empty() => Ok(batch.frame),
+            None => self.write_batch(batch, time_ms),
+        }
+    }
+
+    fn write_batch(&mut self, mut batch: Batch, time_ms: u64) -> Result<Vec<u8>, Failure> {
+        let last = batch.last();
+        let header =
+            FrameHeader { first: batch.first, count: batch.count, seal: false, time_ms, durable: self.synced };
+        match self.write_frame(&header, &mut batch.frame) {
+            Ok(()) => {
+                self.written = last;
+                Ok(batch.frame)
+            }
+            Err(failure) => {
+                if matches!(failure, Failure::NoSpace(_)) {
+                    self.held_back = Some(batch);
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    fn write_frame(&mut self, header: &FrameHeader, frame: &mut Vec<u8>) -> Result<(), Failure> {
+        let body_end = frame.len();
+        let len = frame.len().next_multiple_of(crate::frame::ALIGNMENT) as u64;
+        let Segment { bytes, .. } = *self.newest();
+        if bytes + len > self.segment_bytes && bytes > SEGMENT_HEADER_BYTES as u64 {
+            self.rotate(header.first)?;
+        }
+        let Segment { id, bytes: at, .. } = *self.newest();
+        self.reserve(at + len).map_err(|step| step.failure("reserving room in the log"))?;
+        seal_in_place(id, header, frame);
+        let wrote = self.file.write_at(frame, at);
+        frame.truncate(body_end);
+        wrote.map_err(|error| Step::Write(error).failure("writing the log"))?;
+        self.newest().bytes = at + len;
+        self.bytes_written += len;
+        self.sealed = header.seal;
+        Ok(())
+    }
+
+    fn reserve(&mut self, end: u64) -> Result<(), Step> {
+        if end > self.reserved {
+            self.reserved = reserve(&*self.file, self.reserved, end, self.segment_bytes, self.fill)?;
+        }
+        Ok(())
+    }
+
+    /// Makes everything written durable.
+    pub(crate) fn sync(&mut self) -> Result<(), Failure> {
+        if self.synced < self.written {
+            self.file.sync().map_err(|error| Step::Write(error).failure("syncing the log"))?;
+            self.synced = self.written;
+        }
+        Ok(())
+    }
+
+    /// Writes that everything before is durable, which lets recovery tell damage from a torn end.
+    pub(crate) fn seal(&mut self, time_ms: u64) -> Result<(), Failure> {
+        self.sync()?;
+        if self.sealed {
+            return Ok(());
+        }
+        let header =
+            FrameHeader { first: self.written.next(), count: 0, seal: true, time_ms, durable: self.synced };
+        self.write_frame(&header, &mut vec![0; FRAME_HEADER_BYTES])?;
+        self.file.sync().map_err(|error| Step::Write(error).failure("syncing the log"))
+    }
+
+    /// Ends this segment and begins the next, whose first transaction is `first`.
+    pub(crate) fn rotate(&mut self, first: Lsn) -> Result<(), Failure> {
+        self.file.sync().map_err(|error| Step::Write(error).failure("syncing the log"))?;
+        self.synced = self.written;
+        let id = self.newest().id + 1;
+        let (file, reserved) = new_segment(&*self.disk, &self.dir, id, first, self.segment_bytes, self.fill)
+            .map_err(|step| step.failure("beginning a log segment"))?;
+        self.file = file;
+        self.reserved = reserved;
+        self.segments.push_back(Segment { id, first, bytes: SEGMENT_HEADER_BYTES as u64 });
+        Ok(())
+    }
+
+    /// Begins a new segment if this one has any frame, so that all before can be dropped one day.
+    pub(crate) fn rotate_if_used(&mut self) -> Result<(), Failure> {
+        if self.newest().bytes > SEGMENT_HEADER_BYTES as u64 { self.rotate(self.written.next()) } else { Ok(()) }
+    }
+
+    /// Removes the segments that hold nothing after `start`, which a durable snapshot covers.
+    pub(crate) fn drop_before(&mut self, start: Lsn) -> io::Result<()> {
+        while self.segments.len() > 1 && self.segments[1].first <= start.next() {
+            // Oldest first and each for good before the next, so that a crash in between leaves no gap.
+            self.disk.remove(&self.dir.join(segment_name(self.segments[0].id)))?;
+            self.disk.sync_dir(&self.dir)?;
+            self.segments.pop_front();
+        }
+        Ok(())
+    }
+}
+
+fn new_segment(
+    disk: &dyn Disk,
+    dir: &Path,
+    id: u64,
+    first: Lsn,
+    segment_bytes: u64,
+    fill: bool,
+) -> Result<(Box<dyn DiskFile>, u64), Step> {
+    let path = dir.join(segment_name(id));
+    // A segment's name appears with its header already durable in it: recovery never meets a headless one.
+    let unnamed = dir.join("wal.tmp");
+    let file = disk.create(&unnamed).map_err(Step::Reserve)?;
+    let reserved = reserve(&*file, 0, SEGMENT_HEADER_BYTES as u64, segment_bytes, fill)?;
+    file.write_at(&SegmentHeader { id, first }.encode(), 0).map_err(Step::Write)?;
+    file.sync().map_err(Step::Write)?;
+    disk.rename(&unnamed, &path).map_err(Step::Write)?;
+    disk.sync_dir(dir).map_err(Step::Write)?;
+    Ok((file, reserved))
+}
+
+/// Reserves room up to `end` and some more; answers up to where.
+fn reserve(file: &dyn DiskFile, from: u64, end: u64, segment_bytes: u64, fill: bool) -> Result<u64, Step> {
+    let to = end.next_multiple_of(RESERVE_BYTES).min(segment_bytes.max(end));
+    file.allocate(from, to - from).map_err(Step::Reserve)?;
+    if fill {
+        let zeros = vec![0; (to - from) as usize];
+        file.write_at(&zeros, from).map_err(Step::Reserve)?;
+    }
+    Ok(to)
+}

@@ -1,0 +1,370 @@
+//! Shard: what one lock protects: a table of entries and the wheel of their deadlines. Invariant: the counts of bytes and
+//! of entries with a deadline are those of the table, and no entry moves to another bucket without a new epoch.
+
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+
+use crate::entry::{Deadline, Entry, LARGE_VALUE_BYTES};
+use crate::expiry::{Wheel, tick_at};
+use crate::hash::KeyHash;
+use crate::lsn::Lsn;
+
+/// What the table takes for each entry: the slot and its control byte.
+const SLOT_BYTES: usize = size_of::<Entry>() + 1;
+
+/// An epoch has twelve bits, so that it fits into a scan's cursor.
+pub(crate) const EPOCH_BITS: u32 = 12;
+
+fn next_epoch(epoch: u16) -> u16 {
+    (epoch + 1) % (1 << EPOCH_BITS)
+}
+
+pub(crate) struct Shard {
+    table: HashTable<Entry>,
+    /// Counts the times that entries changed their buckets, so that a walk notices.
+    epoch: u16,
+    wheel: Option<Box<Wheel>>,
+    with_deadline: usize,
+    entry_bytes: usize,
+    /// The Lsn that must be durable before this shard's state may be revealed.
+    last: Lsn,
+    /// The soonest tick filed since the sweeper was last told.
+    soonest_filed: u64,
+}
+
+/// Where a walk over a shard stands.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) bucket: usize,
+    pub(crate) epoch: u16,
+    pub(crate) restarted: bool,
+}
+
+/// How an entry was changed in place, and what it takes to change it back.
+pub(crate) enum InPlace {
+    /// The value was overwritten by one of the same length; the old one was saved.
+    Overwritten { old_deadline: Option<Deadline> },
+    /// Bytes of a large value were overwritten or appended; the old ones were saved.
+    Range { offset: usize, old_len: usize },
+}
+
+impl Shard {
+    pub(crate) fn new() -> Self {
+        Shard {
+            table: HashTable::new(),
+            epoch: 0,
+            wheel: None,
+            with_deadline: 0,
+            entry_bytes: 0,
+            last: Lsn::ZERO,
+            soonest_filed: u64::MAX,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// How many entries have not expired; asks the time only if any can have.
+    pub(crate) fn live_len(&self, now_ms: &dyn Fn() -> u64) -> usize {
+        if self.with_deadline == 0 {
+            return self.len();
+        }
+        let now_ms = now_ms();
+        self.iter().filter(|entry| !entry.has_passed(now_ms)).count()
+    }
+
+    pub(crate) fn with_deadline(&self) -> usize {
+        self.with_deadline
+    }
+
+    /// Bytes of memory that entries, table and wheel take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.entry_bytes
+            + self.table.num_buckets() * SLOT_BYTES
+            + self.wheel.as_ref().map_or(0, |wheel| wheel.bytes())
+    }
+
+    pub(crate) fn last(&self) -> Lsn {
+        self.last
+    }
+
+    pub(crate) fn reveals(&mut self, lsn: Lsn) {
+        self.last = self.last.max(lsn);
+    }
+
+    /// The soonest tick filed since this was last asked, if any.
+    pub(crate) fn take_soonest_filed(&mut self) -> Option<u64> {
+        let tick = std::mem::replace(&mut self.soonest_filed, u64::MAX);
+        (tick != u64::MAX).then_some(tick)
+    }
+
+    #[inline]
+    pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<&Entry> {
+        self.table.find(hash, |entry| entry.key() == key)
+    }
+
+    /// Puts an entry in, and answers the one it replaced. `now_ms` only matters for an entry with a deadline.
+    pub(crate) fn put(&mut self, hasher: &KeyHash, hash: u64, entry: Entry, now_ms: u64) -> Option<Entry> {
+        let deadline = entry.deadline();
+        self.entry_bytes += entry.bytes();
+        self.with_deadline += usize::from(deadline.is_some());
+        let old = match self.table.find_mut(hash, |other| other.key() == entry.key()) {
+            Some(slot) => Some(std::mem::replace(slot, entry)),
+            None => {
+                if self.table.len() == self.table.capacity() {
+                    self.table.reserve(1, |entry| hasher.hash(entry.key()));
+                    self.epoch = next_epoch(self.epoch);
+                }
+                self.table.insert_unique(hash, entry, |entry| hasher.hash(entry.key()));
+                None
+            }
+        };
+        let old_deadline = old.as_ref().and_then(Entry::deadline);
+        if let Some(old) = &old {
+            self.entry_bytes -= old.bytes();
+            self.with_deadline -= usize::from(old_deadline.is_some());
+        }
+        self.file(hasher, hash, old_deadline, deadline, now_ms);
+        old
+    }
+
+    pub(crate) fn take(&mut self, hasher: &KeyHash, hash: u64, key: &[u8]) -> Option<Entry> {
+        let (entry, _) = self.table.find_entry(hash, |entry| entry.key() == key).ok()?.remove();
+        self.entry_bytes -= entry.bytes();
+        self.with_deadline -= usize::from(entry.deadline().is_some());
+        self.shrink(hasher);
+        Some(entry)
+    }
+
+    /// Gives memory back once most of the table is empty. Amortized: it takes as many removals to get here again.
+    fn shrink(&mut self, hasher: &KeyHash) {
+        if self.table.num_buckets() > 64 && self.table.len() * 8 < self.table.num_buckets() {
+            self.table.shrink_to(self.table.len() * 2, |entry| hasher.hash(entry.key()));
+            self.epoch = next_epoch(self.epoch);
+        }
+        if self.with_deadline == 0 {
+            self.wheel = None;
+        }
+    }
+
+    /// Overwrites a value by one of the same length without moving anything; `None` if that cannot be done.
+    pub(crate) fn overwrite(
+        &mut self,
+        hasher: &KeyHash,
+        hash: u64,
+        key: &[u8],
+        value: &[u8],
+        deadline: Option<Deadline>,
+        now_ms: u64,
+        saved: &mut Vec<u8>,
+    ) -> Option<InPlace> {
+        let entry = self.table.find_mut(hash, |entry| entry.key() == key)?;
+        let old_deadline = entry.deadline();
+        if !entry.overwrite(value, deadline, saved) {
+            return None;
+        }
+        self.file(hasher, hash, old_deadline, deadline, now_ms);
+        Some(InPlace::Overwritten { old_deadline })
+    }
+
+    /// Writes `bytes` at `offset` of a value that is, or by this becomes, large; `None` if there is no such entry or
+    /// it stays small.
+    pub(crate) fn write_range(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        offset: usize,
+        bytes: &[u8],
+        saved: &mut Vec<u8>,
+    ) -> Option<InPlace> {
+        let entry = self.table.find_mut(hash, |entry| entry.key() == key)?;
+        let old_len = entry.value().len();
+        let end = offset + bytes.len();
+        if old_len.max(end) < LARGE_VALUE_BYTES {
+            return None;
+        }
+        let before = entry.bytes();
+        if matches!(entry, Entry::Packed(_)) {
+            let value = entry.value().to_vec();
+            *entry = Entry::large(entry.key(), Arc::new(value), entry.deadline());
+        }
+        let value = entry.large_value_mut()?;
+        saved.extend_from_slice(&value[offset.min(old_len)..end.min(old_len)]);
+        if end > old_len {
+            value.resize(end, 0);
+        }
+        value[offset..end].copy_from_slice(bytes);
+        let after = entry.bytes();
+        self.entry_bytes = self.entry_bytes + after - before;
+        Some(InPlace::Range { offset, old_len })
+    }
+
+    /// Applies a byte range from the log: afterwards the value, if it is there, is `len` bytes long.
+    pub(crate) fn replay_range(&mut self, hash: u64, key: &[u8], offset: usize, bytes: &[u8], len: usize) {
+        let Some(entry) = self.table.find_mut(hash, |entry| entry.key() == key) else { return };
+        let before = entry.bytes();
+        if matches!(entry, Entry::Packed(_)) {
+            *entry = Entry::large(entry.key(), Arc::new(entry.value().to_vec()), entry.deadline());
+        }
+        if let Some(value) = entry.large_value_mut() {
+            value.resize(len, 0);
+            value[offset..offset + bytes.len()].copy_from_slice(bytes);
+        }
+        self.entry_bytes = self.entry_bytes + entry.bytes() - before;
+    }
+
+    /// Takes back what [`overwrite`](Self::overwrite) or [`write_range`](Self::write_range) did.
+    pub(crate) fn undo_in_place(&mut self, hash: u64, key: &[u8], what: &InPlace, saved: &[u8]) {
+        let Some(entry) = self.table.find_mut(hash, |entry| entry.key() == key) else { return };
+        match *what {
+            InPlace::Overwritten { old_deadline } => {
+                entry.overwrite(saved, old_deadline, &mut Vec::new());
+            }
+            InPlace::Range { offset, old_len } => {
+                let before = entry.bytes();
+                if let Some(value) = entry.large_value_mut() {
+                    value.truncate(old_len);
+                    value[offset.min(old_len)..][..saved.len()].copy_from_slice(saved);
+                }
+                let after = entry.bytes();
+                self.entry_bytes = self.entry_bytes + after - before;
+            }
+        }
+    }
+
+    /// Changes a deadline; answers the one before, or `None` if there is no such entry.
+    pub(crate) fn set_deadline(
+        &mut self,
+        hasher: &KeyHash,
+        hash: u64,
+        key: &[u8],
+        deadline: Option<Deadline>,
+        now_ms: u64,
+    ) -> Option<Option<Deadline>> {
+        let entry = self.table.find_mut(hash, |entry| entry.key() == key)?;
+        let (old, before) = (entry.deadline(), entry.bytes());
+        entry.set_deadline(deadline);
+        self.entry_bytes = self.entry_bytes + entry.bytes() - before;
+        self.with_deadline = self.with_deadline + usize::from(deadline.is_some()) - usize::from(old.is_some());
+        self.file(hasher, hash, old, deadline, now_ms);
+        Some(old)
+    }
+
+    /// Files a record for a deadline, unless one that fires early enough is already there: an entry that had an
+    /// earlier deadline has its record still, and when that fires the entry is filed again.
+    fn file(&mut self, hasher: &KeyHash, hash: u64, old: Option<Deadline>, new: Option<Deadline>, now_ms: u64) {
+        let Some(new) = new else { return };
+        if old.is_some_and(|old| old <= new) {
+            return;
+        }
+        let wheel = self.wheel.get_or_insert_default();
+        self.soonest_filed = self.soonest_filed.min(wheel.file(hash, new.as_ms(), now_ms));
+        // Stale records never outnumber live ones by much.
+        if wheel.records() > 2 * self.with_deadline + 64 {
+            let mut fresh = Wheel::default();
+            for entry in &self.table {
+                if let Some(deadline) = entry.deadline() {
+                    fresh.file(hasher.hash(entry.key()), deadline.as_ms(), now_ms);
+                }
+            }
+            *wheel = Box::new(fresh);
+        }
+    }
+
+    /// Handles at most `max` wheel records that are due: removes what has expired, telling `expired` of each, and files
+    /// again what has not. Answers whether more are due now.
+    pub(crate) fn sweep(
+        &mut self,
+        hasher: &KeyHash,
+        now_ms: u64,
+        max: usize,
+        expired: &mut dyn FnMut(&Entry),
+    ) -> bool {
+        let now_tick = tick_at(now_ms);
+        let Some(mut wheel) = self.wheel.take() else { return false };
+        for _ in 0..max {
+            let Some(hash) = wheel.take_due(now_tick) else { break };
+            let found = self.table.find_entry(hash, |entry| {
+                entry.deadline().is_some() && hasher.hash(entry.key()) == hash
+            });
+            let Ok(occupied) = found else { continue };
+            match occupied.get().deadline() {
+                Some(deadline) if !deadline.has_passed(now_ms) => {
+                    wheel.file(hash, deadline.as_ms(), now_ms);
+                }
+                _ => {
+                    let (entry, _) = occupied.remove();
+                    self.entry_bytes -= entry.bytes();
+                    self.with_deadline -= 1;
+                    expired(&entry);
+                }
+            }
+        }
+        let more = wheel.next_tick().is_some_and(|tick| tick <= now_tick);
+        self.wheel = Some(wheel);
+        self.shrink(hasher);
+        more
+    }
+
+    /// The next tick at which [`sweep`](Self::sweep) has something to do.
+    pub(crate) fn next_tick(&self) -> Option<u64> {
+        self.wheel.as_ref()?.next_tick()
+    }
+
+    /// Empties the shard and answers what it held.
+    pub(crate) fn clear(&mut self) -> Shard {
+        let mut emptied = Shard::new();
+        emptied.epoch = next_epoch(self.epoch);
+        emptied.last = self.last;
+        std::mem::replace(self, emptied)
+    }
+
+    /// Puts back what [`clear`](Self::clear) answered.
+    pub(crate) fn restore(&mut self, cleared: Shard) {
+        let epoch = next_epoch(self.epoch);
+        *self = cleared;
+        self.epoch = epoch;
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.table.iter()
+    }
+
+    /// The first entry at or after a bucket, wrapping round: as random as the bucket was.
+    pub(crate) fn entry_from_bucket(&self, bucket: usize) -> Option<&Entry> {
+        let buckets = self.table.num_buckets();
+        (0..buckets).find_map(|i| self.table.get_bucket((bucket + i) % buckets))
+    }
+
+    pub(crate) fn buckets(&self) -> usize {
+        self.table.num_buckets()
+    }
+
+    /// One step of a walk: shows entries from `place` on, stops after about `budget` buckets or when `each` answers
+    /// false, and answers where to go on, or `None` at the end.
+    ///
+    /// Entries that are there from the walk's start to its end are shown at least once: when buckets have moved since
+    /// the last step the shard is walked again from its start, and when they moved a second time it is shown whole.
+    pub(crate) fn walk(&self, place: Place, budget: usize, each: &mut dyn FnMut(&Entry) -> bool) -> Option<Place> {
+        let buckets = self.table.num_buckets();
+        let (mut bucket, mut restarted, mut end) = (place.bucket, place.restarted, place.bucket.saturating_add(budget));
+        if bucket != 0 && place.epoch != self.epoch {
+            bucket = 0;
+            end = if restarted { usize::MAX } else { budget };
+            restarted = true;
+        }
+        while bucket < buckets {
+            if bucket >= end {
+                return Some(Place { bucket, epoch: self.epoch, restarted });
+            }
+            let goes_on = self.table.get_bucket(bucket).is_none_or(&mut *each);
+            bucket += 1;
+            if !goes_on && end != usize::MAX {
+                end = bucket;
+            }
+        }
+        None
+    }
+}

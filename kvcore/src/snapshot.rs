@@ -1,0 +1,304 @@
+//! Snapshot: a whole store as one file. Invariant: a snapshot with its final name is complete, checksummed and durable, and
+//! holds everything up to its start Lsn and nothing that is not in the log up to its end Lsn.
+//!
+//! The file is a row of blocks: length (4 bytes, little-endian), CRC-32 of the rest, begun with the block's number
+//! (4 bytes), one byte for the kind (0 head, 1 entries, 2 foot), the body. The head and the foot are `bincode`, as are
+//! the [records](crate::record) in the blocks between. A snapshot is fuzzy: its entries are as they were at some moment
+//! between its start and its end, so the log is replayed over it from its start.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bincode::{Decode, Encode};
+
+use crate::disk::{Disk, DiskFile};
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::record::Record;
+use crate::shard::Place;
+use crate::space::Space;
+
+const VERSION: u32 = 1;
+const BLOCK_HEADER_BYTES: usize = 8;
+/// Entries are gathered to about this many bytes a block.
+const BLOCK_BYTES: usize = 256 * 1024;
+/// A block's body is never longer than the largest key, value and some change.
+const BLOCK_BYTES_MAX: usize = 2 * 512 * 1024 * 1024 + BLOCK_BYTES + 4096;
+/// A shard is locked for at most this many entries, and about this many bytes, at a time.
+const STEP_ENTRIES: usize = 128;
+const STEP_BYTES: usize = 32 * 1024;
+
+const HEAD: u8 = 0;
+const ENTRIES: u8 = 1;
+const FOOT: u8 = 2;
+
+/// What a snapshot begins with.
+#[derive(Encode, Decode, Clone, Debug)]
+pub(crate) struct Head {
+    version: u32,
+    pub(crate) hash_seed: u64,
+    pub(crate) start: u64,
+    pub(crate) time_ms: u64,
+    pub(crate) keyspaces: Vec<(u32, String)>,
+    pub(crate) next_keyspace: u32,
+}
+
+#[derive(Encode, Decode, Clone, Copy, Debug)]
+pub(crate) struct Foot {
+    pub(crate) end: u64,
+    pub(crate) entries: u64,
+}
+
+/// The name of the snapshot that begins at an Lsn.
+fn snapshot_name(start: Lsn) -> String {
+    format!("snapshot-{:016x}.kvs", start.get())
+}
+
+/// The start Lsn in a snapshot's file name.
+pub(crate) fn snapshot_start(name: &str) -> Option<Lsn> {
+    let hex = name.strip_prefix("snapshot-")?.strip_suffix(".kvs")?;
+    (hex.len() == 16).then(|| u64::from_str_radix(hex, 16).ok())?.map(Lsn::new)
+}
+
+/// Writes one snapshot, from [`begin`](Self::begin) to [`finish`](Self::finish).
+pub(crate) struct SnapshotWriter {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    unnamed: PathBuf,
+    file: Box<dyn DiskFile>,
+    start: Lsn,
+    at: u64,
+    block_number: u32,
+    block: Vec<u8>,
+    entries: u64,
+}
+
+/// What was written.
+pub(crate) struct Written {
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+}
+
+impl SnapshotWriter {
+    /// Begins a snapshot of everything up to `start` and perhaps later.
+    pub(crate) fn begin(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        start: Lsn,
+        hash_seed: u64,
+        time_ms: u64,
+        keyspaces: Vec<(u32, String)>,
+        next_keyspace: u32,
+    ) -> Result<Self> {
+        let unnamed = dir.join("snapshot.tmp");
+        let file = disk.create(&unnamed).map_err(|error| Error::io(format!("create {}", unnamed.display()), error))?;
+        let mut writer = SnapshotWriter {
+            disk,
+            dir: dir.to_owned(),
+            unnamed,
+            file,
+            start,
+            at: 0,
+            block_number: 0,
+            block: Vec::new(),
+            entries: 0,
+        };
+        let head = Head { version: VERSION, hash_seed, start: start.get(), time_ms, keyspaces, next_keyspace };
+        writer.write_coded(HEAD, &head)?;
+        writer.start_block(ENTRIES);
+        Ok(writer)
+    }
+
+    /// Writes a keyspace, locking one shard at a time for short steps.
+    pub(crate) fn write_space(&mut self, space: &Space) -> Result<()> {
+        let mut large = Vec::new();
+        for shard in 0..space.shard_count() {
+            let mut place = Some(Place::default());
+            while let Some(from) = place {
+                let (mut left, block_from) = (STEP_ENTRIES, self.block.len());
+                let guard = space.read(shard);
+                place = guard.walk(from, STEP_ENTRIES * 10, &mut |entry| {
+                    let value = entry.value();
+                    match value.shared() {
+                        // Taken along, and written once the shard is free again.
+                        Some(shared) => large.push((entry.key().to_vec(), value.deadline(), Arc::clone(shared))),
+                        None => push(&mut self.block, space.id, entry.key(), &value, value.deadline()),
+                    }
+                    self.entries += 1;
+                    left -= 1;
+                    left > 0 && self.block.len() - block_from < STEP_BYTES
+                });
+                drop(guard);
+                for (key, deadline, value) in large.drain(..) {
+                    push(&mut self.block, space.id, &key, &value, deadline);
+                    self.write_full_block()?;
+                }
+                self.write_full_block()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_full_block(&mut self) -> Result<()> {
+        if self.block.len() >= BLOCK_BYTES { self.write_block() } else { Ok(()) }
+    }
+
+    /// Ends the file, makes it durable and gives it its name. The log must be durable up to `end` before.
+    pub(crate) fn finish(mut self, end: Lsn) -> Result<Written> {
+        self.write_block()?;
+        let foot = Foot { end: end.get(), entries: self.entries };
+        self.write_coded(FOOT, &foot)?;
+        let named = self.dir.join(snapshot_name(self.start));
+        let failed = |error| Error::io(format!("finish the snapshot {}", named.display()), error);
+        self.file.sync().map_err(failed)?;
+        self.disk.rename(&self.unnamed, &named).map_err(failed)?;
+        self.disk.sync_dir(&self.dir).map_err(failed)?;
+        Ok(Written { entries: self.entries, bytes: self.at })
+    }
+
+    fn write_coded(&mut self, kind: u8, what: &impl Encode) -> Result<()> {
+        self.start_block(kind);
+        let coded = bincode::encode_to_vec(what, bincode::config::standard())
+            .map_err(|error| Error::io("encode the snapshot", std::io::Error::other(error)))?;
+        self.block.extend_from_slice(&coded);
+        self.write_block()
+    }
+
+    fn start_block(&mut self, kind: u8) {
+        self.block.clear();
+        self.block.resize(BLOCK_HEADER_BYTES, 0);
+        self.block.push(kind);
+    }
+
+    fn write_block(&mut self) -> Result<()> {
+        let len = (self.block.len() - BLOCK_HEADER_BYTES) as u32;
+        self.block[0..4].copy_from_slice(&len.to_le_bytes());
+        let crc = checksum(self.block_number, &self.block[BLOCK_HEADER_BYTES..]);
+        self.block[4..8].copy_from_slice(&crc.to_le_bytes());
+        self.file
+            .write_at(&self.block, self.at)
+            .map_err(|error| Error::io(format!("write {}", self.unnamed.display()), error))?;
+        self.at += self.block.len() as u64;
+        self.block_number += 1;
+        self.start_block(ENTRIES);
+        Ok(())
+    }
+}
+
+fn push(block: &mut Vec<u8>, keyspace: u32, key: &[u8], value: &[u8], deadline: Option<crate::entry::Deadline>) {
+    Record::Set { keyspace, key, value, deadline: deadline.map_or(0, |deadline| deadline.as_ms()) }.encode(block);
+}
+
+fn checksum(number: u32, body: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new_with_initial(number);
+    crc.update(body);
+    crc.finalize()
+}
+
+/// A snapshot being read. Every error is [`Error::Corrupt`] or the disk's.
+pub(crate) struct SnapshotReader {
+    path: PathBuf,
+    file: Box<dyn DiskFile>,
+    len: u64,
+    at: u64,
+    block_number: u32,
+    pub(crate) head: Head,
+}
+
+/// A block of entries, not yet checked: that can be done by another thread.
+pub(crate) struct Block {
+    path: Arc<Path>,
+    at: u64,
+    number: u32,
+    crc: u32,
+    body: Vec<u8>,
+}
+
+impl Block {
+    /// Its records, if the checksum holds.
+    pub(crate) fn records(&self) -> Result<&[u8]> {
+        match self.body.split_first() {
+            Some((&ENTRIES, records)) if checksum(self.number, &self.body) == self.crc => Ok(records),
+            _ => Err(self.corrupt("a block's checksum does not match")),
+        }
+    }
+
+    pub(crate) fn corrupt(&self, why: &str) -> Error {
+        Error::Corrupt { file: self.path.to_path_buf(), offset: self.at, why: why.to_owned() }
+    }
+}
+
+impl SnapshotReader {
+    pub(crate) fn open(disk: &dyn Disk, path: PathBuf) -> Result<Self> {
+        let reading = |error| Error::io(format!("read {}", path.display()), error);
+        let file = disk.open(&path).map_err(reading)?;
+        let len = file.len().map_err(reading)?;
+        let head =
+            Head { version: 0, hash_seed: 0, start: 0, time_ms: 0, keyspaces: Vec::new(), next_keyspace: 0 };
+        let mut reader = SnapshotReader { path, file, len, at: 0, block_number: 0, head };
+        let shared: Arc<Path> = reader.path.clone().into();
+        let block = reader.next_block(&shared)?.ok_or_else(|| reader.corrupt("it is empty"))?;
+        reader.head = reader.coded(&block, HEAD)?;
+        if reader.head.version != VERSION {
+            return Err(reader.corrupt("it was written by a newer version of the store"));
+        }
+        Ok(reader)
+    }
+
+    /// Reads all blocks of entries, giving each to `give`, and answers the foot.
+    pub(crate) fn read(mut self, give: &mut dyn FnMut(Block)) -> Result<Foot> {
+        let shared: Arc<Path> = self.path.clone().into();
+        let mut previous: Option<Block> = None;
+        // The last block is the foot, so each is handed on only when another follows.
+        while let Some(block) = self.next_block(&shared)? {
+            if let Some(entries) = previous.replace(block) {
+                give(entries);
+            }
+        }
+        match previous {
+            Some(foot) => self.coded(&foot, FOOT),
+            None => Err(self.corrupt("it ends after its head")),
+        }
+    }
+
+    fn next_block(&mut self, path: &Arc<Path>) -> Result<Option<Block>> {
+        if self.at == self.len {
+            return Ok(None);
+        }
+        let mut head = [0; BLOCK_HEADER_BYTES];
+        let header_bytes = self.read_at(&mut head, self.at)?;
+        let len = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let left = self.len - self.at;
+        if header_bytes < head.len() || len > BLOCK_BYTES_MAX || (BLOCK_HEADER_BYTES + len) as u64 > left {
+            return Err(self.corrupt("a block is cut short"));
+        }
+        let mut body = vec![0; len];
+        if self.read_at(&mut body, self.at + BLOCK_HEADER_BYTES as u64)? < len {
+            return Err(self.corrupt("a block is cut short"));
+        }
+        let crc = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
+        let block = Block { path: Arc::clone(path), at: self.at, number: self.block_number, crc, body };
+        self.at += (BLOCK_HEADER_BYTES + len) as u64;
+        self.block_number += 1;
+        Ok(Some(block))
+    }
+
+    fn coded<T: Decode<()>>(&self, block: &Block, kind: u8) -> Result<T> {
+        match block.body.split_first() {
+            Some((&found, coded)) if found == kind && checksum(block.number, &block.body) == block.crc => {
+                bincode::decode_from_slice(coded, bincode::config::standard().with_limit::<{ 64 * 1024 * 1024 }>())
+                    .map(|(what, _)| what)
+                    .map_err(|error| block.corrupt(&error.to_string()))
+            }
+            _ => Err(block.corrupt("a block's checksum does not match, or the file is cut short")),
+        }
+    }
+
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> Result<usize> {
+        self.file.read_at(buffer, at).map_err(|error| Error::io(format!("read {}", self.path.display()), error))
+    }
+
+    fn corrupt(&self, why: &str) -> Error {
+        Error::Corrupt { file: self.path.clone(), offset: self.at, why: why.to_owned() }
+    }
+}

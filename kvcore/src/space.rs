@@ -1,0 +1,82 @@
+//! Space: one keyspace's shards. Invariant: a key's shard is a function of its hash alone, and locks of several shards are
+//! taken in the order (keyspace id, shard).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::shard::Shard;
+
+/// Keeps neighbours off each other's cache lines (two lines: the prefetcher fetches pairs).
+#[repr(align(128))]
+struct Padded<T>(T);
+
+pub(crate) struct Space {
+    pub(crate) id: u32,
+    pub(crate) name: Arc<str>,
+    /// A reader-writer lock: long looks at a value (`get_with`, snapshots, scans) then do not stop other readers.
+    shards: Box<[Padded<RwLock<Shard>>]>,
+    /// The soonest tick at which any shard's wheel fires; `u64::MAX` for none.
+    due: AtomicU64,
+    dropped: AtomicBool,
+}
+
+impl Space {
+    /// `shards` is a power of two.
+    pub(crate) fn new(id: u32, name: &str, shards: usize) -> Self {
+        Space {
+            id,
+            name: name.into(),
+            shards: (0..shards).map(|_| Padded(RwLock::new(Shard::new()))).collect(),
+            due: AtomicU64::new(u64::MAX),
+            dropped: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn shard_count(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// The table uses the hash's lowest and highest bits; the shard comes from between them.
+    #[inline]
+    pub(crate) fn shard_of(&self, hash: u64) -> usize {
+        (hash >> 40) as usize & (self.shards.len() - 1)
+    }
+
+    #[inline]
+    pub(crate) fn read(&self, shard: usize) -> RwLockReadGuard<'_, Shard> {
+        self.shards[shard].0.read()
+    }
+
+    #[inline]
+    pub(crate) fn write(&self, shard: usize) -> RwLockWriteGuard<'_, Shard> {
+        self.shards[shard].0.write()
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        (0..self.shard_count()).map(|shard| self.read(shard).len() as u64).sum()
+    }
+
+    pub(crate) fn due(&self) -> u64 {
+        self.due.load(Ordering::Acquire)
+    }
+
+    /// Notes that a wheel fires at `tick`; answers whether that is sooner than anything known.
+    pub(crate) fn note_due(&self, tick: u64) -> bool {
+        tick < self.due() && tick < self.due.fetch_min(tick, Ordering::AcqRel)
+    }
+
+    /// Forgets when wheels fire: whoever calls this looks at every wheel next and notes what it finds.
+    pub(crate) fn forget_due(&self) {
+        self.due.store(u64::MAX, Ordering::Release);
+    }
+
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.dropped.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_dropped(&self) {
+        self.dropped.store(true, Ordering::Release);
+    }
+}

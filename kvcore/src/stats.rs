@@ -1,0 +1,65 @@
+//! Stats: what a store tells about itself. Invariant: plain values, all taken within one call.
+
+use std::time::Duration;
+
+use crate::lsn::Lsn;
+
+/// Figures about a store at one moment.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Keys in all keyspaces, expired ones included until they are swept.
+    pub entries: u64,
+    /// Of these, keys with a deadline.
+    pub entries_with_deadline: u64,
+    /// Bytes that entries, tables and wheels take.
+    pub memory_bytes: u64,
+    /// Keys removed because their deadline passed, since the store was opened.
+    pub expired: u64,
+    /// Bytes in the log's segments.
+    pub log_bytes: u64,
+    /// The log's segments.
+    pub log_segments: usize,
+    /// The newest change.
+    pub last_lsn: Lsn,
+    /// The newest change on stable storage.
+    pub durable_lsn: Lsn,
+    /// What opening the store found.
+    pub recovery: RecoveryReport,
+    /// The last snapshot, and whether one is being written.
+    pub snapshot: SnapshotStatus,
+}
+
+/// What opening a store found and did.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// Keys read from the snapshot.
+    pub snapshot_entries: u64,
+    /// Transactions replayed from the log.
+    pub replayed: u64,
+    /// Bytes of an unfinished write cut from the log's end.
+    pub cut_bytes: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// The state of snapshots.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct SnapshotStatus {
+    /// Whether one is being written now.
+    pub running: bool,
+    /// When the last good one was finished, in Unix milliseconds; 0 for never since the store was opened.
+    pub last_good_ms: u64,
+    /// How long the last one took, good or not.
+    pub last_took: Duration,
+    /// Why the last one failed, if it did.
+    pub last_error: Option<String>,
+    /// Keys in the last good one.
+    pub last_entries: u64,
+    /// Bytes of the last good one.
+    pub last_bytes: u64,
+    /// Transactions since the last good one was begun, or since the store was opened.
+    pub changes_since: u64,
+}

@@ -1,0 +1,185 @@
+//! Syncer: the thread that writes the log's buffer and makes it durable. Invariant: after the first failed write or sync
+//! nothing more is written, and everybody who waits is told.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use parking_lot::MutexGuard;
+
+use crate::durability::Durability;
+use crate::segment::Writer;
+use crate::wal::{Failure, State, Wal};
+
+/// How long a write may gather company before it is handed to the operating system, when nobody waits for it.
+const LINGER: Duration = Duration::from_millis(2);
+/// The window of [`Durability::EverySecond`].
+const SYNC_EVERY_MS: u64 = 1_000;
+/// After this long without a write the log is sealed.
+const IDLE: Duration = Duration::from_secs(2);
+/// How often a log without space tries again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What the thread found to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Task {
+    Write,
+    Sync,
+    Seal,
+    Close,
+}
+
+/// Starts the thread. `after_write` is told the bytes of log ever written.
+pub(crate) fn start(
+    wal: Arc<Wal>,
+    after_write: impl Fn(u64) + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    thread::Builder::new().name("kv-syncer".into()).spawn(move || run(&wal, &after_write))
+}
+
+fn run(wal: &Wal, after_write: &dyn Fn(u64)) {
+    let mut last_sync_ms = wal.time.monotonic_ms();
+    loop {
+        let task = next_task(wal, last_sync_ms);
+        let mut writer = wal.writer.lock();
+        match task {
+            Task::Write | Task::Sync => flush(wal, &mut writer, task == Task::Sync),
+            Task::Seal => seal(wal, &mut writer),
+            Task::Close => {
+                close(wal, &mut writer);
+                return;
+            }
+        }
+        if task != Task::Write {
+            last_sync_ms = wal.time.monotonic_ms();
+        }
+        let bytes_written = writer.bytes_written;
+        drop(writer);
+        after_write(bytes_written);
+    }
+}
+
+/// Waits until there is something to do.
+fn next_task(wal: &Wal, last_sync_ms: u64) -> Task {
+    let mut state = wal.state.lock();
+    let mut lingered = false;
+    loop {
+        if state.closing {
+            return Task::Close;
+        }
+        match state.failure {
+            Some(Failure::NoSpace(_)) => {
+                // Try again now and then: whoever frees space need tell nobody.
+                wal.work.wait_for(&mut state, RETRY);
+                return if state.closing { Task::Close } else { Task::Sync };
+            }
+            Some(_) => {
+                wait(wal, &mut state, None);
+                continue;
+            }
+            None => {}
+        }
+        if state.wanted > wal.durable() {
+            return Task::Sync;
+        }
+        let dirty = state.count > 0;
+        let behind = state.last() > wal.durable();
+        let sync_in = match wal.durability {
+            Durability::Always => Some(0),
+            Durability::EverySecond => {
+                Some((last_sync_ms + SYNC_EVERY_MS).saturating_sub(wal.time.monotonic_ms()))
+            }
+            Durability::Os => None,
+        };
+        if dirty && (lingered || state.is_worth_writing()) {
+            return if sync_in == Some(0) { Task::Sync } else { Task::Write };
+        }
+        if dirty {
+            lingered = wait(wal, &mut state, Some(LINGER));
+            continue;
+        }
+        state.syncer_parked = true;
+        match sync_in {
+            Some(0) if behind => return Task::Sync,
+            Some(ms) if behind => {
+                wait(wal, &mut state, Some(Duration::from_millis(ms)));
+            }
+            _ if state.sealed => {
+                wait(wal, &mut state, None);
+            }
+            _ => {
+                if wait(wal, &mut state, Some(IDLE)) && state.count == 0 {
+                    return Task::Seal;
+                }
+            }
+        }
+        state.syncer_parked = false;
+    }
+}
+
+/// Waits for work; answers whether the time ran out.
+fn wait(wal: &Wal, state: &mut MutexGuard<'_, State>, at_most: Option<Duration>) -> bool {
+    match at_most {
+        Some(at_most) => wal.work.wait_for(state, at_most).timed_out(),
+        None => {
+            wal.work.wait(state);
+            false
+        }
+    }
+}
+
+/// Writes what is in the buffer and, if asked, makes it durable. Tells everybody the outcome.
+pub(crate) fn flush(wal: &Wal, writer: &mut Writer, sync: bool) {
+    if matches!(wal.state.lock().failure, Some(Failure::Poisoned(_) | Failure::Closed)) {
+        return;
+    }
+    let batch = wal.take_batch();
+    let outcome = writer.write(batch, wal.time.now_ms()).and_then(|emptied| {
+        if sync {
+            writer.sync()?;
+        }
+        Ok(emptied)
+    });
+    match outcome {
+        Ok(emptied) => wal.publish(Ok(writer.synced), emptied),
+        Err(failure) => fail(wal, failure),
+    }
+}
+
+/// Writes everything and begins a new segment, so that a snapshot begun now lets the ones before go.
+pub(crate) fn flush_and_rotate(wal: &Wal, writer: &mut Writer) {
+    flush(wal, writer, false);
+    if wal.health().is_ok() {
+        match writer.rotate_if_used() {
+            Ok(()) => wal.publish(Ok(writer.synced), Vec::new()),
+            Err(failure) => fail(wal, failure),
+        }
+    }
+}
+
+fn seal(wal: &Wal, writer: &mut Writer) {
+    match writer.seal(wal.time.now_ms()) {
+        Ok(()) => {
+            wal.state.lock().sealed = true;
+            wal.publish(Ok(writer.synced), Vec::new());
+        }
+        Err(failure) => fail(wal, failure),
+    }
+}
+
+fn close(wal: &Wal, writer: &mut Writer) {
+    flush(wal, writer, true);
+    if wal.health().is_ok() {
+        seal(wal, writer);
+    }
+    wal.publish(Err(Failure::Closed), Vec::new());
+}
+
+fn fail(wal: &Wal, failure: Failure) {
+    match &failure {
+        Failure::Poisoned(why) => tracing::error!("the log failed, writes are refused from now on: {why}"),
+        Failure::NoSpace(why) => tracing::warn!("no space for the log, writes are refused until there is: {why}"),
+        Failure::Closed => {}
+    }
+    wal.publish(Err(failure), Vec::new());
+}

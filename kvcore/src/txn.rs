@@ -1,0 +1,269 @@
+//! Txn: the locked view inside which every read-modify-write runs. Invariant: a transaction applies and logs all of its
+//! effects, as one group, or none.
+//!
+//! [`Txn`] is the few primitives that change a store; [`TxnExt`] is everything that can be made of them, so that an
+//! operation means the same called on a store, inside a transaction, or on the model that the tests compare with.
+
+use std::time::Duration;
+
+use crate::entry::{Deadline, Value, ValueRef};
+use crate::error::{Error, Result};
+
+/// The view of the keys that a transaction named, all of them locked.
+pub trait Txn {
+    /// The store's time in Unix milliseconds, the same throughout the transaction.
+    fn now_ms(&self) -> u64;
+
+    /// The value of `key`, if it is there and has not expired.
+    fn get(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>>;
+
+    /// Gives `key` a value and a deadline, whatever it had before. A deadline that has passed removes the key.
+    fn set(&mut self, key: &[u8], value: &[u8], deadline: Option<Deadline>) -> Result<()>;
+
+    /// Writes `bytes` into the value at `offset`, and answers its length afterwards. A missing key is created and a
+    /// short value is filled with zeros; the deadline stays. No bytes change nothing. On large values the cost, in
+    /// time and in log, is that of `bytes`.
+    fn write_range(&mut self, key: &[u8], offset: usize, bytes: &[u8]) -> Result<usize>;
+
+    /// Gives `key` another deadline, or none; false if there is no such key. A deadline that has passed removes it.
+    fn set_deadline(&mut self, key: &[u8], deadline: Option<Deadline>) -> Result<bool>;
+
+    /// Removes `key`; false if it was not there.
+    fn delete(&mut self, key: &[u8]) -> Result<bool>;
+
+    /// Empties the keyspace and answers how many keys it had. Only where the transaction claimed it whole.
+    fn flush(&mut self) -> Result<u64>;
+}
+
+/// A transaction over several keyspaces of one store.
+pub trait CrossTxn: Txn {
+    /// Makes the next calls speak of the keyspace with this [id](crate::Keyspace::id), which must be one of those
+    /// claimed.
+    fn select(&mut self, keyspace_id: u32) -> Result<()>;
+
+    /// The current keyspace as a whole. Only what the transaction claimed is seen.
+    fn as_walk(&self) -> &dyn crate::Walk;
+}
+
+/// When [`TxnExt::set_with`] writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Condition {
+    /// Always.
+    #[default]
+    Any,
+    /// Only if the key is not there.
+    Absent,
+    /// Only if the key is there.
+    Present,
+}
+
+/// What becomes of the deadline in [`TxnExt::set_with`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Expiry {
+    /// The key has none afterwards.
+    #[default]
+    Never,
+    /// It is this long from now, to the millisecond.
+    In(Duration),
+    /// It is this.
+    At(Deadline),
+    /// It stays what it was.
+    Keep,
+}
+
+/// How to set a key.
+///
+/// ```
+/// use std::time::Duration;
+/// use kvcore::{Db, SetOptions, StoreExt};
+/// let db = Db::in_memory();
+/// let once = SetOptions::new().if_absent().expires_in(Duration::from_secs(30));
+/// assert!(db.set_with("lock", "me", once)?.written);
+/// assert!(!db.set_with("lock", "you", once)?.written);
+/// # Ok::<(), kvcore::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SetOptions {
+    /// When to write.
+    pub condition: Condition,
+    /// What becomes of the deadline.
+    pub expiry: Expiry,
+    /// Whether to answer the value that was there.
+    pub return_old: bool,
+}
+
+impl SetOptions {
+    /// Sets in any case, with no deadline, and answers no old value.
+    pub const fn new() -> Self {
+        SetOptions { condition: Condition::Any, expiry: Expiry::Never, return_old: false }
+    }
+
+    /// Only if the key is not there.
+    pub const fn if_absent(mut self) -> Self {
+        self.condition = Condition::Absent;
+        self
+    }
+
+    /// Only if the key is there.
+    pub const fn if_present(mut self) -> Self {
+        self.condition = Condition::Present;
+        self
+    }
+
+    /// The key expires this long from now.
+    pub const fn expires_in(mut self, ttl: Duration) -> Self {
+        self.expiry = Expiry::In(ttl);
+        self
+    }
+
+    /// The key expires then.
+    pub const fn expires_at(mut self, deadline: Deadline) -> Self {
+        self.expiry = Expiry::At(deadline);
+        self
+    }
+
+    /// The key keeps the deadline it has.
+    pub const fn keep_deadline(mut self) -> Self {
+        self.expiry = Expiry::Keep;
+        self
+    }
+
+    /// The old value is answered.
+    pub const fn return_old(mut self) -> Self {
+        self.return_old = true;
+        self
+    }
+}
+
+/// What [`TxnExt::set_with`] did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SetOutcome {
+    /// Whether the condition held and the value was written.
+    pub written: bool,
+    /// The value before, if it was asked for and there was one.
+    pub old: Option<Value>,
+}
+
+/// How long a key has to live.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ttl {
+    /// It has no deadline.
+    Never,
+    /// It expires after this long.
+    In(Duration),
+}
+
+/// Everything made of [`Txn`]'s primitives.
+pub trait TxnExt: Txn {
+    /// Sets a key as `options` say.
+    fn set_with(&mut self, key: &[u8], value: &[u8], options: SetOptions) -> Result<SetOutcome> {
+        let (present, old_deadline, old) = match self.get(key)? {
+            Some(old) => (true, old.deadline(), options.return_old.then(|| old.to_value())),
+            None => (false, None, None),
+        };
+        let written = match options.condition {
+            Condition::Any => true,
+            Condition::Absent => !present,
+            Condition::Present => present,
+        };
+        if written {
+            let deadline = match options.expiry {
+                Expiry::Never => None,
+                Expiry::In(ttl) => Some(deadline_in(self.now_ms(), ttl)),
+                Expiry::At(deadline) => Some(deadline),
+                Expiry::Keep => old_deadline,
+            };
+            self.set(key, value, deadline)?;
+        }
+        Ok(SetOutcome { written, old })
+    }
+
+    /// Lets `key` expire this long from now; false if there is no such key.
+    fn expire(&mut self, key: &[u8], ttl: Duration) -> Result<bool> {
+        let deadline = deadline_in(self.now_ms(), ttl);
+        self.set_deadline(key, Some(deadline))
+    }
+
+    /// Takes the deadline off `key`; false if there is no such key or it had none.
+    fn persist(&mut self, key: &[u8]) -> Result<bool> {
+        match self.get(key)? {
+            Some(value) if value.deadline().is_some() => self.set_deadline(key, None),
+            _ => Ok(false),
+        }
+    }
+
+    /// How long `key` has to live; `None` if there is no such key.
+    fn ttl(&self, key: &[u8]) -> Result<Option<Ttl>> {
+        let now_ms = self.now_ms();
+        Ok(self.get(key)?.map(|value| match value.deadline() {
+            Some(deadline) => Ttl::In(Duration::from_millis(deadline.as_ms().saturating_sub(now_ms))),
+            None => Ttl::Never,
+        }))
+    }
+
+    /// Adds `by` to the decimal integer in `key` (0 if missing), keeps its deadline, and answers the sum. A value that
+    /// is no such integer, or a sum that does not fit 64 bits, is an error and changes nothing.
+    fn increment(&mut self, key: &[u8], by: i64) -> Result<i64> {
+        let (old, deadline) = match self.get(key)? {
+            Some(value) => (parse_i64(&value).ok_or(Error::NotAnInteger)?, value.deadline()),
+            None => (0, None),
+        };
+        let new = old.checked_add(by).ok_or(Error::Overflow)?;
+        self.set(key, new.to_string().as_bytes(), deadline)?;
+        Ok(new)
+    }
+
+    /// Appends `bytes` to the value (empty if missing) and answers its length afterwards.
+    fn append(&mut self, key: &[u8], bytes: &[u8]) -> Result<usize> {
+        match self.get(key)?.map(|value| value.len()) {
+            Some(len) => self.write_range(key, len, bytes),
+            None => self.set(key, bytes, None).map(|()| bytes.len()),
+        }
+    }
+
+    /// Sets `key` to `new`, keeping its deadline, if it now is `expected` (`None`: missing); answers whether it was.
+    fn compare_and_set(&mut self, key: &[u8], expected: Option<&[u8]>, new: &[u8]) -> Result<bool> {
+        let deadline = match (self.get(key)?, expected) {
+            (Some(value), Some(expected)) if value.bytes() == expected => value.deadline(),
+            (None, None) => None,
+            _ => return Ok(false),
+        };
+        self.set(key, new, deadline)?;
+        Ok(true)
+    }
+}
+
+impl<T: Txn + ?Sized> TxnExt for T {}
+
+/// The deadline this long from `now_ms`; one too far to count in milliseconds is the last there is.
+pub(crate) fn deadline_in(now_ms: u64, ttl: Duration) -> Deadline {
+    let ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+    Deadline::at_ms(now_ms.saturating_add(ms))
+}
+
+/// The integer that `text` is the canonical decimal form of: no plus sign, no needless zeros, no blanks.
+fn parse_i64(text: &[u8]) -> Option<i64> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let canonical = match digits {
+        [] => false,
+        [b'0'] => digits.len() == text.len(),
+        [first, ..] => *first != b'0' && digits.iter().all(u8::is_ascii_digit),
+    };
+    if canonical { std::str::from_utf8(text).ok()?.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_i64;
+
+    #[test]
+    fn only_canonical_integers_count() {
+        for (text, number) in [("0", 0), ("-1", -1), ("9223372036854775807", i64::MAX), ("-9223372036854775808", i64::MIN)]
+        {
+            assert_eq!(parse_i64(text.as_bytes()), Some(number));
+        }
+        for text in ["", "-", "+1", "01", "-0", " 1", "1 ", "1.0", "9223372036854775808", "x"] {
+            assert_eq!(parse_i64(text.as_bytes()), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Walk: looking over a whole keyspace, step by step or at once. Invariant: a key that is there from a walk's first step
+//! to its last is shown at least once, however the table grows or shrinks meanwhile.
+
+use std::hash::{BuildHasher, RandomState};
+
+use crate::entry::ValueRef;
+use crate::error::Result;
+use crate::shard::{EPOCH_BITS, Place};
+
+/// Looks over a whole keyspace; on a keyspace handle shard by shard, inside a transaction at one moment.
+pub trait Walk {
+    /// How many keys there are; one that has expired counts until it is swept.
+    fn len(&self) -> u64;
+
+    /// Whether there is no key.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Shows about `at_least` keys from `cursor` on and answers where to go on. Start with [`Cursor::START`] and stop
+    /// when the answer [is the end](Cursor::is_end). A key may be shown more than once.
+    fn walk(&self, cursor: Cursor, at_least: usize, each: &mut dyn FnMut(&[u8], ValueRef<'_>)) -> Result<Cursor>;
+
+    /// Shows every live key exactly once, each shard as it is at one moment. `each` must not call the store.
+    fn for_each(&self, each: &mut dyn FnMut(&[u8], ValueRef<'_>)) -> Result<()>;
+
+    /// Some key, each about as likely as the others; `None` if there is none.
+    fn random_key(&self) -> Result<Option<Vec<u8>>>;
+}
+
+/// Where a walk stands. As a number it is less than 2^53, so that every client can carry it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Cursor(u64);
+
+const BUCKET_BITS: u32 = 28;
+const RESTARTED_AT: u32 = BUCKET_BITS + EPOCH_BITS;
+const SHARD_AT: u32 = RESTARTED_AT + 1;
+
+impl Cursor {
+    /// Before the first key.
+    pub const START: Cursor = Cursor(0);
+
+    /// Whether the walk is over, when a step answered it.
+    pub const fn is_end(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The cursor as a number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    fn new(shard: usize, place: Place) -> Self {
+        let bucket = (place.bucket as u64).min((1 << BUCKET_BITS) - 1);
+        Cursor(
+            bucket
+                | u64::from(place.epoch) << BUCKET_BITS
+                | u64::from(place.restarted) << RESTARTED_AT
+                | (shard as u64) << SHARD_AT,
+        )
+    }
+
+    fn parts(self) -> (usize, Place) {
+        let place = Place {
+            bucket: (self.0 & ((1 << BUCKET_BITS) - 1)) as usize,
+            epoch: (self.0 >> BUCKET_BITS) as u16 % (1 << EPOCH_BITS),
+            restarted: self.0 >> RESTARTED_AT & 1 == 1,
+        };
+        ((self.0 >> SHARD_AT) as usize, place)
+    }
+}
+
+impl From<u64> for Cursor {
+    fn from(number: u64) -> Self {
+        Cursor(number)
+    }
+}
+
+impl From<Cursor> for u64 {
+    fn from(cursor: Cursor) -> Self {
+        cursor.0
+    }
+}
+
+/// Looks at one shard from a place on, for at most so many buckets, counting what it shows; answers where to go on, or
+/// `None` at the shard's end.
+pub(crate) type Look<'a> = dyn FnMut(usize, Place, usize, &mut usize) -> Option<Place> + 'a;
+
+/// One step of a walk over `shards` shards.
+pub(crate) fn step(cursor: Cursor, at_least: usize, shards: usize, look: &mut Look<'_>) -> Cursor {
+    let (mut shard, mut place) = cursor.parts();
+    let at_least = at_least.max(1);
+    // Mostly empty tables are crossed in steps too: ten buckets a key asked for, as many as a look would take anyway.
+    let budget = at_least.saturating_mul(10);
+    let mut shown = 0;
+    while shard < shards {
+        match look(shard, place, budget, &mut shown) {
+            Some(place) => return Cursor::new(shard, place),
+            None => (shard, place) = (shard + 1, Place::default()),
+        }
+        if shown >= at_least && shard < shards {
+            return Cursor::new(shard, place);
+        }
+    }
+    Cursor::START
+}
+
+/// Picks a random key. `probe` answers the entry at or after a bucket of a shard, and whether it has expired.
+pub(crate) fn random(
+    shards: usize,
+    probe: &mut dyn FnMut(usize, usize) -> Option<(Vec<u8>, bool)>,
+) -> Option<Vec<u8>> {
+    // Expired entries are swept within a tick, so a few tries find a live one if there is any to speak of.
+    for _ in 0..64 {
+        let random = RandomState::new().hash_one(0) as usize;
+        let (first, bucket) = (random % shards, random / shards);
+        let found = (0..shards).find_map(|i| probe((first + i) % shards, bucket));
+        match found {
+            Some((key, false)) => return Some(key),
+            Some((_, true)) => {}
+            None => return None,
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_carries_its_parts_in_53_bits() {
+        let place = Place { bucket: (1 << BUCKET_BITS) - 1, epoch: (1 << EPOCH_BITS) - 1, restarted: true };
+        let cursor = Cursor::new(4095, place);
+        assert!(cursor.get() < 1 << 53);
+        assert_eq!(cursor.parts(), (4095, place));
+    }
+
+    #[test]
+    fn any_number_is_a_cursor() {
+        let mut looks = 0;
+        for number in [u64::MAX, 1 << 53, 1 << SHARD_AT, 12345] {
+            let next = step(Cursor::from(number), 10, 4, &mut |_, _, _, _| {
+                looks += 1;
+                None
+            });
+            assert!(next.is_end());
+        }
+        assert!(looks <= 8);
+    }
+}

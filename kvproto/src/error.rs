@@ -1,0 +1,243 @@
+//! What can be wrong with a request: the text the client gets.
+//!
+//! Invariant: the texts are those Redis 7 sends, byte for byte, because client libraries compare them. Each is one
+//! line: line ends in quoted user input become blanks.
+
+use crate::request::Request;
+use std::borrow::Cow;
+use thiserror::Error;
+
+/// A command that cannot be done as it was asked. `Display` is the whole error reply without the leading `-`; the
+/// connection stays usable.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CommandError {
+    /// The words do not fit the command's syntax.
+    #[error("ERR syntax error")]
+    Syntax,
+    /// A word, or the value of a key, should be a 64-bit integer.
+    #[error("ERR value is not an integer or out of range")]
+    NotAnInteger,
+    /// A word, or the value of a key, should be a number.
+    #[error("ERR value is not a valid float")]
+    NotAFloat,
+    /// A number is outside what the command takes.
+    #[error("ERR value is out of range")]
+    OutOfRange,
+    /// A number has to be above zero.
+    #[error("ERR value is out of range, must be positive")]
+    NotPositive,
+    /// The sum does not fit 64 bits.
+    #[error("ERR increment or decrement would overflow")]
+    Overflow,
+    /// The sum is no finite number.
+    #[error("ERR increment would produce NaN or Infinity")]
+    NotFinite,
+    /// Too many words, or too few. Subcommands are named `client|list`.
+    #[error("ERR wrong number of arguments for '{command}' command")]
+    WrongArity {
+        /// The command's name in lower case.
+        command: String,
+    },
+    /// No such command; made by [`CommandError::unknown_command`].
+    #[error("ERR unknown command '{name}', with args beginning with: {args}")]
+    UnknownCommand {
+        /// The name as typed, cut to 128 bytes.
+        name: String,
+        /// The arguments as typed, each quoted and followed by a blank, cut to about 128 bytes.
+        args: String,
+    },
+    /// No such subcommand; made by [`CommandError::unknown_subcommand`].
+    #[error("ERR unknown subcommand '{given}'. Try {container} HELP.")]
+    UnknownSubcommand {
+        /// The container's name as typed, in upper case.
+        container: String,
+        /// The subcommand as typed, cut to 128 bytes.
+        given: String,
+    },
+    /// A lifetime that is zero, negative or beyond the end of time.
+    #[error("ERR invalid expire time in '{command}' command")]
+    InvalidExpire {
+        /// The command's name in lower case.
+        command: String,
+    },
+    /// The command needs a key that exists.
+    #[error("ERR no such key")]
+    NoSuchKey,
+    /// A SCAN cursor that no SCAN handed out.
+    #[error("ERR invalid cursor")]
+    InvalidCursor,
+    /// The value would grow too long.
+    #[error("ERR string exceeds maximum allowed size (proto-max-bulk-len)")]
+    StringTooLong,
+    /// SELECT of a keyspace that cannot be.
+    #[error("ERR DB index is out of range")]
+    DbIndexOutOfRange,
+    /// The key holds another kind of value.
+    #[error("WRONGTYPE Operation against a key holding the wrong kind of value")]
+    WrongType,
+    /// Any other text, its code word (`ERR`, `NOAUTH`, ...) included.
+    #[error("{0}")]
+    Custom(Cow<'static, str>),
+}
+
+/// How much of a client's own words an error quotes, in bytes.
+const QUOTED_BYTES_MAX: usize = 128;
+
+impl CommandError {
+    /// Any text of one's own, its code word included: `CommandError::custom("NOPERM not yours")`.
+    pub fn custom(text: impl Into<Cow<'static, str>>) -> CommandError {
+        CommandError::Custom(text.into())
+    }
+
+    /// Wrong arity of the command `name` (in lower case).
+    pub fn wrong_arity(name: &str) -> CommandError {
+        CommandError::WrongArity {
+            command: name.to_owned(),
+        }
+    }
+
+    /// An expire time that `name` (in lower case) refuses.
+    pub fn invalid_expire(name: &str) -> CommandError {
+        CommandError::InvalidExpire {
+            command: name.to_owned(),
+        }
+    }
+
+    /// Nobody knows the command `request` names.
+    pub fn unknown_command(request: Request<'_>) -> CommandError {
+        // The bound is on the bytes, quotes and blanks included, as clients and tests of other servers see it.
+        let mut args = String::new();
+        for word in request.iter().skip(1) {
+            if args.len() >= QUOTED_BYTES_MAX {
+                break;
+            }
+            args.push('\'');
+            args.push_str(&quoted(word, QUOTED_BYTES_MAX - args.len()));
+            args.push_str("' ");
+        }
+        CommandError::UnknownCommand {
+            name: quoted(request.name(), QUOTED_BYTES_MAX),
+            args,
+        }
+    }
+
+    /// The container `request` names has no such subcommand.
+    pub fn unknown_subcommand(request: Request<'_>) -> CommandError {
+        CommandError::UnknownSubcommand {
+            container: quoted(request.name(), QUOTED_BYTES_MAX).to_ascii_uppercase(),
+            given: quoted(request.get(1).unwrap_or_default(), QUOTED_BYTES_MAX),
+        }
+    }
+}
+
+/// The beginning of a client's word as one line of text.
+fn quoted(word: &[u8], bytes_max: usize) -> String {
+    let word = &word[..word.len().min(bytes_max)];
+    String::from_utf8_lossy(word).replace(['\r', '\n'], " ")
+}
+
+/// A stream of bytes that is no RESP. There is no way to find the next request in it: answer `-ERR <display>`, close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ProtocolError {
+    /// No line end in sight after `*`.
+    #[error("Protocol error: too big mbulk count string")]
+    CountTooLong,
+    /// What follows `*` is no number, or is above the limit on words.
+    #[error("Protocol error: invalid multibulk length")]
+    InvalidCount,
+    /// More words than a client may send before it logs in.
+    #[error("Protocol error: unauthenticated multibulk length")]
+    UnauthenticatedCount,
+    /// A word does not begin with `$`.
+    #[error("Protocol error: expected '$', got '{}'", one_line(*.0))]
+    ExpectedBulk(u8),
+    /// No line end in sight after `$`.
+    #[error("Protocol error: too big bulk count string")]
+    BulkLengthTooLong,
+    /// What follows `$` is no number, or is above the limit on a word.
+    #[error("Protocol error: invalid bulk length")]
+    InvalidBulkLength,
+    /// A longer word than a client may send before it logs in.
+    #[error("Protocol error: unauthenticated bulk length")]
+    UnauthenticatedBulkLength,
+    /// No line end in sight in an inline request.
+    #[error("Protocol error: too big inline request")]
+    InlineTooLong,
+    /// A quote that never closes, or with a word glued behind it.
+    #[error("Protocol error: unbalanced quotes in request")]
+    UnbalancedQuotes,
+    /// The request as a whole passes its limit.
+    #[error("Protocol error: too big request")]
+    RequestTooLong,
+    /// Client side: the server's reply is not RESP.
+    #[error("Protocol error: the reply is not RESP (unexpected byte {0:#04x})")]
+    InvalidReply(u8),
+    /// Client side: a length, a number or a flag in the reply cannot be read.
+    #[error("Protocol error: the reply holds an invalid length or number")]
+    InvalidReplyNumber,
+    /// Client side: the reply passes the size the client accepts.
+    #[error("Protocol error: the reply is larger than the client accepts")]
+    ReplyTooLong,
+    /// Client side: arrays within arrays without end.
+    #[error("Protocol error: the reply is nested too deeply")]
+    ReplyTooDeep,
+}
+
+/// A byte as one character that cannot break the line it is quoted in.
+fn one_line(byte: u8) -> char {
+    match byte {
+        b'\r' | b'\n' => ' ',
+        byte => char::from(byte),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::OwnedRequest;
+
+    #[test]
+    fn an_unknown_command_quotes_what_was_typed() {
+        let owned = OwnedRequest::from_words(["foo\r\n", "bar", "b\naz"]);
+        assert_eq!(
+            CommandError::unknown_command(owned.as_request()).to_string(),
+            "ERR unknown command 'foo  ', with args beginning with: 'bar' 'b az' "
+        );
+        let owned = OwnedRequest::from_words(["foo"]);
+        assert_eq!(
+            CommandError::unknown_command(owned.as_request()).to_string(),
+            "ERR unknown command 'foo', with args beginning with: "
+        );
+    }
+
+    #[test]
+    fn what_an_error_quotes_is_bounded() {
+        let long = "x".repeat(1000);
+        let owned = OwnedRequest::from_words(vec![long; 1000]);
+        let text = CommandError::unknown_command(owned.as_request()).to_string();
+        assert!(text.len() < 400, "{}", text.len());
+        let text = CommandError::unknown_subcommand(owned.as_request()).to_string();
+        assert!(text.len() < 400, "{}", text.len());
+    }
+
+    #[test]
+    fn an_unknown_subcommand_names_its_container_in_capitals() {
+        let owned = OwnedRequest::from_words(["client", "Nope"]);
+        assert_eq!(
+            CommandError::unknown_subcommand(owned.as_request()).to_string(),
+            "ERR unknown subcommand 'Nope'. Try CLIENT HELP."
+        );
+    }
+
+    #[test]
+    fn a_protocol_error_stays_on_one_line() {
+        assert_eq!(
+            ProtocolError::ExpectedBulk(b'\n').to_string(),
+            "Protocol error: expected '$', got ' '"
+        );
+        assert_eq!(
+            ProtocolError::ExpectedBulk(b'x').to_string(),
+            "Protocol error: expected '$', got 'x'"
+        );
+    }
+}

@@ -1,0 +1,257 @@
+//! Reads replies, for clients and tests.
+//!
+//! Invariant: a server, even a hostile one, can make it neither recurse nor hold more than the bytes it sent; what was
+//! read stays read, so a reply that arrives in pieces costs no more than one that arrives whole.
+
+use crate::error::ProtocolError;
+use crate::number::parse_integer;
+use crate::reply::Reply;
+use memchr::memchr;
+use std::borrow::Cow;
+
+/// Reads one reply after the other from the bytes of a connection.
+#[derive(Clone, Debug)]
+pub struct ReplyDecoder {
+    bytes_max: usize,
+    /// Where the next part begins in the input.
+    at: usize,
+    /// Up to where that part was searched for its line end.
+    searched: usize,
+    /// The lists begun and not yet complete, the innermost last.
+    open: Vec<OpenList>,
+}
+
+#[derive(Clone, Debug)]
+struct OpenList {
+    kind: ListKind,
+    items_left: usize,
+    items: Vec<Reply>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum ListKind {
+    Array,
+    Map,
+    Set,
+    Push,
+    /// Remarks on the reply that follows; read and dropped.
+    Attributes,
+}
+
+/// How deep lists may nest. Redis' deepest reply, COMMAND DOCS, needs under ten.
+const DEPTH_MAX: usize = 64;
+/// How many items a list gets room for before any has arrived.
+const ITEMS_RESERVED_MAX: usize = 64;
+/// The shortest reply, `_\r\n`, in bytes: a list of n items takes at least n times as many.
+const REPLY_BYTES_MIN: usize = 3;
+
+/// What one header line turned out to be.
+enum Part {
+    Reply(Reply),
+    Open(ListKind, usize),
+    /// More bytes are needed.
+    Incomplete,
+}
+
+impl ReplyDecoder {
+    /// A decoder that accepts replies of up to `bytes_max` bytes.
+    pub fn new(bytes_max: usize) -> ReplyDecoder {
+        ReplyDecoder {
+            bytes_max,
+            at: 0,
+            searched: 0,
+            open: Vec::new(),
+        }
+    }
+
+    /// Reads on. `input` begins, on every call, at the first byte of the reply that was not complete yet. Gives the
+    /// reply and how many bytes it took, or `None` if more are needed. An error is final: close the connection.
+    ///
+    /// `+OK` reads as [`Reply::Ok`], a bulk error as [`Reply::Error`]; simple texts that are no UTF-8 are repaired.
+    pub fn decode(&mut self, input: &[u8]) -> Result<Option<(Reply, usize)>, ProtocolError> {
+        // A reply that is accepted ends inside this window, so the answer is the same however the bytes arrive.
+        let window = &input[..input.len().min(self.bytes_max)];
+        loop {
+            let reply = match self.part(window)? {
+                Part::Incomplete if input.len() > self.bytes_max => {
+                    return Err(ProtocolError::ReplyTooLong);
+                }
+                Part::Incomplete => return Ok(None),
+                Part::Open(kind, items) => {
+                    if self.open.len() == DEPTH_MAX {
+                        return Err(ProtocolError::ReplyTooDeep);
+                    }
+                    self.open.push(OpenList {
+                        kind,
+                        items_left: items,
+                        items: Vec::with_capacity(items.min(ITEMS_RESERVED_MAX)),
+                    });
+                    None
+                }
+                Part::Reply(reply) => Some(reply),
+            };
+            if let Some(reply) = self.close(reply) {
+                let consumed = self.at;
+                self.at = 0;
+                self.searched = 0;
+                return Ok(Some((reply, consumed)));
+            }
+        }
+    }
+
+    /// Puts `reply` into the innermost open list and closes every list this completes; gives the outermost reply
+    /// once that is complete.
+    fn close(&mut self, mut reply: Option<Reply>) -> Option<Reply> {
+        loop {
+            let Some(list) = self.open.last_mut() else {
+                return reply;
+            };
+            if let Some(item) = reply.take() {
+                list.items.push(item);
+                list.items_left = list.items_left.saturating_sub(1);
+            }
+            if list.items_left > 0 {
+                return None;
+            }
+            let list = self.open.pop()?;
+            reply = match list.kind {
+                ListKind::Array => Some(Reply::Array(list.items)),
+                ListKind::Set => Some(Reply::Set(list.items)),
+                ListKind::Push => Some(Reply::Push(list.items)),
+                ListKind::Map => Some(Reply::Map(pairs(list.items))),
+                // Nothing to put into the list around it, which goes on waiting for its item.
+                ListKind::Attributes => return None,
+            };
+        }
+    }
+
+    /// Reads the next part: a whole reply, or the header of a list.
+    fn part(&mut self, input: &[u8]) -> Result<Part, ProtocolError> {
+        let unseen = input.get(self.searched..).unwrap_or_default();
+        let Some(found) = memchr(b'\n', unseen) else {
+            self.searched = input.len();
+            // Refuse what can be no reply at once, rather than wait for a line end that may never come.
+            if let Some(&first) = input.get(self.at)
+                && !b"+-:$*_#,(!=%~>|".contains(&first)
+            {
+                return Err(ProtocolError::InvalidReply(first));
+            }
+            return Ok(Part::Incomplete);
+        };
+        let end = self.searched + found;
+        let line = input.get(self.at..end).unwrap_or_default();
+        let (kind, text) = match line {
+            [kind, text @ .., b'\r'] => (*kind, text),
+            [first, ..] => return Err(ProtocolError::InvalidReply(*first)),
+            [] => return Err(ProtocolError::InvalidReply(b'\n')),
+        };
+        let body = end + 1;
+        let reply = match kind {
+            b'+' if text == b"OK" => Reply::Ok,
+            b'+' => Reply::Simple(to_text(text)),
+            b'-' => Reply::Error(to_text(text)),
+            b':' => Reply::Integer(parse_integer(text).ok_or(ProtocolError::InvalidReplyNumber)?),
+            b'_' if text.is_empty() => Reply::Nil,
+            b'#' => match text {
+                b"t" => Reply::Bool(true),
+                b"f" => Reply::Bool(false),
+                _ => return Err(ProtocolError::InvalidReplyNumber),
+            },
+            b',' => Reply::Double(parse_double(text)?),
+            b'(' => Reply::BigNumber(parse_big_number(text)?),
+            b'$' | b'!' | b'=' => {
+                let Some(len) = self.length(text)? else {
+                    self.move_to(body);
+                    return Ok(Part::Reply(Reply::Nil));
+                };
+                let Some(bytes) = input.get(body..body + len) else {
+                    return Ok(Part::Incomplete);
+                };
+                let line_end = body + len;
+                match input.get(line_end..line_end + 2) {
+                    Some(b"\r\n") => {}
+                    Some(_) => return Err(ProtocolError::InvalidReplyNumber),
+                    None => return Ok(Part::Incomplete),
+                }
+                self.move_to(line_end + 2);
+                return Ok(Part::Reply(match (kind, bytes) {
+                    (b'!', _) => Reply::Error(to_text(bytes)),
+                    (b'=', [a, b, c, b':', text @ ..]) => Reply::Verbatim {
+                        format: [*a, *b, *c],
+                        text: text.to_vec(),
+                    },
+                    (b'=', _) => return Err(ProtocolError::InvalidReplyNumber),
+                    _ => Reply::bulk(bytes),
+                }));
+            }
+            b'*' | b'%' | b'~' | b'>' | b'|' => {
+                let Some(items) = self.length(text)? else {
+                    self.move_to(body);
+                    return Ok(Part::Reply(Reply::NilArray));
+                };
+                self.move_to(body);
+                let (kind, items) = match kind {
+                    b'%' => (ListKind::Map, items.saturating_mul(2)),
+                    b'|' => (ListKind::Attributes, items.saturating_mul(2)),
+                    b'~' => (ListKind::Set, items),
+                    b'>' => (ListKind::Push, items),
+                    _ => (ListKind::Array, items),
+                };
+                if items.saturating_mul(REPLY_BYTES_MIN) > self.bytes_max {
+                    return Err(ProtocolError::ReplyTooLong);
+                }
+                return Ok(Part::Open(kind, items));
+            }
+            b'_' => return Err(ProtocolError::InvalidReplyNumber),
+            kind => return Err(ProtocolError::InvalidReply(kind)),
+        };
+        self.move_to(body);
+        Ok(Part::Reply(reply))
+    }
+
+    /// The length a header names; `None` for -1, which stands for no value.
+    fn length(&self, text: &[u8]) -> Result<Option<usize>, ProtocolError> {
+        match parse_integer(text) {
+            Some(-1) => Ok(None),
+            Some(length) => match usize::try_from(length) {
+                Ok(length) if length <= self.bytes_max => Ok(Some(length)),
+                Ok(_) => Err(ProtocolError::ReplyTooLong),
+                Err(_) => Err(ProtocolError::InvalidReplyNumber),
+            },
+            None => Err(ProtocolError::InvalidReplyNumber),
+        }
+    }
+
+    fn move_to(&mut self, at: usize) {
+        self.at = at;
+        self.searched = at;
+    }
+}
+
+fn to_text(bytes: &[u8]) -> Cow<'static, str> {
+    Cow::Owned(String::from_utf8_lossy(bytes).into_owned())
+}
+
+fn parse_double(text: &[u8]) -> Result<f64, ProtocolError> {
+    std::str::from_utf8(text)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or(ProtocolError::InvalidReplyNumber)
+}
+
+fn parse_big_number(text: &[u8]) -> Result<String, ProtocolError> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(ProtocolError::InvalidReplyNumber);
+    }
+    Ok(to_text(text).into_owned())
+}
+
+fn pairs(items: Vec<Reply>) -> Vec<(Reply, Reply)> {
+    let mut items = items.into_iter();
+    let mut pairs = Vec::with_capacity(items.len() / 2);
+    while let (Some(key), Some(value)) = (items.next(), items.next()) {
+        pairs.push((key, value));
+    }
+    pairs
+}

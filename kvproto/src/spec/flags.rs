@@ -1,0 +1,208 @@
+//! The small vocabularies of the command table: flags, categories, groups.
+//!
+//! Invariant: the names are those COMMAND replies with, and sets list them in that order.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+/// A set of flags of one vocabulary.
+pub struct FlagSet<F> {
+    bits: u32,
+    of: PhantomData<F>,
+}
+
+impl<F> FlagSet<F> {
+    /// No flag.
+    pub const EMPTY: FlagSet<F> = FlagSet {
+        bits: 0,
+        of: PhantomData,
+    };
+
+    /// Whether no flag is in the set.
+    pub const fn is_empty(&self) -> bool {
+        self.bits == 0
+    }
+
+    /// How many flags are in the set.
+    pub const fn len(&self) -> usize {
+        self.bits.count_ones() as usize
+    }
+}
+
+impl<F> Clone for FlagSet<F> {
+    fn clone(&self) -> FlagSet<F> {
+        *self
+    }
+}
+
+impl<F> Copy for FlagSet<F> {}
+
+/// One vocabulary: its type, its meaning, and each flag with its name. Gives the type, and sets of it.
+macro_rules! vocabulary {
+    ($(#[$about:meta])* $kind:ident { $($(#[$flag_about:meta])* $flag:ident = $name:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $kind { $($(#[$flag_about])* $flag,)+ }
+
+        impl $kind {
+            /// Every flag there is, in the order sets list them.
+            pub const ALL: &[$kind] = &[$($kind::$flag),+];
+
+            /// The name in replies.
+            pub const fn name(self) -> &'static str {
+                match self { $($kind::$flag => $name,)+ }
+            }
+
+            /// The set of these flags.
+            pub const fn set(flags: &[$kind]) -> FlagSet<$kind> {
+                let mut bits = 0;
+                let mut at = 0;
+                while at < flags.len() {
+                    bits |= 1 << flags[at] as u32;
+                    at += 1;
+                }
+                FlagSet { bits, of: PhantomData }
+            }
+        }
+
+        impl FlagSet<$kind> {
+            /// Whether the flag is in the set.
+            pub const fn has(&self, flag: $kind) -> bool {
+                self.bits & (1 << flag as u32) != 0
+            }
+
+            /// Adds a flag.
+            pub const fn insert(&mut self, flag: $kind) {
+                self.bits |= 1 << flag as u32;
+            }
+
+            /// The names of the flags in the set.
+            pub fn names(self) -> impl Iterator<Item = &'static str> {
+                $kind::ALL.iter().filter(move |flag| self.has(**flag)).map(|flag| flag.name())
+            }
+        }
+
+        impl fmt::Debug for FlagSet<$kind> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_set().entries(self.names()).finish()
+            }
+        }
+    };
+}
+
+vocabulary! {
+    /// What a command does and where it may run.
+    Flag {
+        /// May change data.
+        Write = "write",
+        /// Reads data and never changes it.
+        ReadOnly = "readonly",
+        /// Refused when memory is short.
+        DenyOom = "denyoom",
+        /// For those who run the server.
+        Admin = "admin",
+        /// Belongs to publish/subscribe.
+        PubSub = "pubsub",
+        /// Not within scripts.
+        NoScript = "noscript",
+        /// Allowed while data is being loaded.
+        Loading = "loading",
+        /// Allowed on a replica whose data may be old.
+        Stale = "stale",
+        /// Not shown in the log of slow commands.
+        SkipSlowLog = "skip_slowlog",
+        /// Takes constant or logarithmic time.
+        Fast = "fast",
+        /// Allowed before login.
+        NoAuth = "no_auth",
+        /// Not while data is being loaded in the background.
+        NoAsyncLoading = "no_async_loading",
+        /// Not within a transaction.
+        NoMulti = "no_multi",
+        /// Allowed while a script hogs the server.
+        AllowBusy = "allow_busy",
+    }
+}
+
+vocabulary! {
+    /// The categories that access rules speak of, without their `@`.
+    Category {
+        /// Works on keys whatever their value.
+        Keyspace = "keyspace",
+        /// Reads data.
+        Read = "read",
+        /// Changes data.
+        Write = "write",
+        /// Works on strings.
+        String = "string",
+        /// Belongs to publish/subscribe.
+        PubSub = "pubsub",
+        /// For those who run the server.
+        Admin = "admin",
+        /// Takes constant or logarithmic time.
+        Fast = "fast",
+        /// Everything that is not fast.
+        Slow = "slow",
+        /// Can hurt: consider who may call it.
+        Dangerous = "dangerous",
+        /// Concerns the connection.
+        Connection = "connection",
+        /// Belongs to transactions.
+        Transaction = "transaction",
+    }
+}
+
+vocabulary! {
+    /// What a command does to a key.
+    KeyFlag {
+        /// Reads it, or facts about it.
+        ReadOnly = "RO",
+        /// Changes what is there.
+        ReadWrite = "RW",
+        /// Replaces it without a look.
+        Overwrite = "OW",
+        /// Removes it.
+        Remove = "RM",
+        /// Gives the value, or uses it.
+        Access = "access",
+        /// May change a value that exists.
+        Update = "update",
+        /// Adds data, never changes any.
+        Insert = "insert",
+        /// Removes data on purpose.
+        Delete = "delete",
+        /// Does not do all of this with every choice of arguments.
+        VariableFlags = "variable_flags",
+    }
+}
+
+/// The families commands are documented in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// About one connection.
+    Connection,
+    /// About keys, whatever their value.
+    Generic,
+    /// Publish and subscribe.
+    PubSub,
+    /// About the server as a whole.
+    Server,
+    /// About strings.
+    String,
+    /// Transactions.
+    Transactions,
+}
+
+impl Group {
+    /// The name in COMMAND DOCS.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Group::Connection => "connection",
+            Group::Generic => "generic",
+            Group::PubSub => "pubsub",
+            Group::Server => "server",
+            Group::String => "string",
+            Group::Transactions => "transactions",
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! The command table: the one source for dispatch, COMMAND, COMMAND DOCS, HELP, usage errors and REPL hints.
+//!
+//! Invariant: [`COMMANDS`] is sorted by name and [`lookup`] finds exactly its names and aliases; both are built by the
+//! compiler, so adding a command means adding one row to a family below (and its function to the server).
+
+mod arg;
+mod flags;
+mod key_spec;
+
+mod connection;
+mod expiry;
+mod keys;
+mod pubsub;
+mod server;
+mod string;
+mod transaction;
+
+pub use arg::{Arg, ArgKind};
+pub use flags::{Category, Flag, FlagSet, Group, KeyFlag};
+pub use key_spec::{KeyRule, KeySpec, Keys};
+
+use crate::error::CommandError;
+use crate::request::Request;
+
+/// What is known about one command, whatever implements it.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// The name in lower case; of a subcommand, the container's name and its own: `client|list`.
+    pub name: &'static str,
+    /// Other names for the same command, in lower case.
+    pub aliases: &'static [&'static str],
+    /// How many words a request has, the command's name (and the subcommand's) included: exactly that many if
+    /// positive, at least that many if negative.
+    pub arity: i32,
+    /// What the command does to the data and where it may run.
+    pub flags: FlagSet<Flag>,
+    /// Which words are keys, in short: enough for locking.
+    pub keys: KeyRule,
+    /// Which words are keys and what happens to them, in full: as COMMAND shows it.
+    pub key_specs: &'static [KeySpec],
+    /// The family the command belongs to.
+    pub group: Group,
+    /// The version that introduced it: Redis', or 0.1.0 for commands that are kv's own.
+    pub since: &'static str,
+    /// What it costs, in words.
+    pub complexity: &'static str,
+    /// What it does, in one sentence.
+    pub summary: &'static str,
+    /// Hints for clients that talk to several servers, as COMMAND shows them.
+    pub tips: &'static [&'static str],
+    /// If it is deprecated: since which version, and what replaces it.
+    pub deprecated: Option<(&'static str, &'static str)>,
+    /// The arguments, as COMMAND DOCS shows them.
+    pub args: &'static [Arg],
+    /// The commands this one is a container for, sorted by name.
+    pub subcommands: &'static [Spec],
+    explicit_categories: FlagSet<Category>,
+    index: usize,
+}
+
+const COUNT: usize = connection::ROWS.len()
+    + expiry::ROWS.len()
+    + keys::ROWS.len()
+    + pubsub::ROWS.len()
+    + server::ROWS.len()
+    + string::ROWS.len()
+    + transaction::ROWS.len();
+
+static TABLE: [Spec; COUNT] = table();
+
+/// Every command, sorted by name.
+pub static COMMANDS: &[Spec] = &TABLE;
+
+/// The command of that name or alias, in any case. No allocation, and one comparison in most cases.
+pub fn lookup(name: &[u8]) -> Option<&'static Spec> {
+    let mut slot = slot_of(name);
+    loop {
+        let spec = COMMANDS.get(usize::from(SLOTS[slot]))?;
+        if spec.is_named(name) {
+            return Some(spec);
+        }
+        slot = (slot + 1) % SLOTS_LEN;
+    }
+}
+
+/// The command or subcommand a request names, with its number of words checked; otherwise the error to answer.
+pub fn resolve(request: Request<'_>) -> Result<&'static Spec, CommandError> {
+    let mut spec = lookup(request.name()).ok_or_else(|| CommandError::unknown_command(request))?;
+    if !spec.subcommands.is_empty()
+        && let Some(word) = request.get(1)
+    {
+        spec = spec
+            .subcommand(word)
+            .ok_or_else(|| CommandError::unknown_subcommand(request))?;
+    }
+    if !spec.arity_ok(request.len()) {
+        return Err(CommandError::wrong_arity(spec.name));
+    }
+    Ok(spec)
+}
+
+impl Spec {
+    /// The position in [`COMMANDS`]; of a subcommand, the position in its container's `subcommands`.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Whether `name` is the command's name or one of its aliases, in any case.
+    pub fn is_named(&self, name: &[u8]) -> bool {
+        self.name.as_bytes().eq_ignore_ascii_case(name)
+            || self
+                .aliases
+                .iter()
+                .any(|alias| alias.as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// The subcommand of that name (its own, without the container's), in any case.
+    pub fn subcommand(&self, name: &[u8]) -> Option<&'static Spec> {
+        self.subcommands
+            .iter()
+            .find(|spec| spec.own_name().as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// The name without the container's: `list` for `client|list`.
+    pub fn own_name(&self) -> &'static str {
+        match self.name.split_once('|') {
+            Some((_, own)) => own,
+            None => self.name,
+        }
+    }
+
+    /// Whether a request of `words` words, the name included, has the right length.
+    pub fn arity_ok(&self, words: usize) -> bool {
+        let wanted = self.arity.unsigned_abs() as usize;
+        if self.arity < 0 {
+            words >= wanted
+        } else {
+            words == wanted
+        }
+    }
+
+    /// The keys in `request` with their positions, in the order they were given.
+    pub fn keys<'b>(&self, request: Request<'b>) -> Keys<'b> {
+        self.keys.of(request)
+    }
+
+    /// Whether it may change data.
+    pub fn is_write(&self) -> bool {
+        self.flags.has(Flag::Write)
+    }
+
+    /// Whether it reads data and never changes it.
+    pub fn is_read_only(&self) -> bool {
+        self.flags.has(Flag::ReadOnly)
+    }
+
+    /// The categories access rules speak of, those that follow from the flags included.
+    pub fn categories(&self) -> FlagSet<Category> {
+        let mut all = self.explicit_categories;
+        if self.flags.has(Flag::Write) {
+            all.insert(Category::Write);
+        }
+        if self.flags.has(Flag::ReadOnly) {
+            all.insert(Category::Read);
+        }
+        if self.flags.has(Flag::Admin) {
+            all.insert(Category::Admin);
+            all.insert(Category::Dangerous);
+        }
+        if self.flags.has(Flag::PubSub) {
+            all.insert(Category::PubSub);
+        }
+        all.insert(if self.flags.has(Flag::Fast) {
+            Category::Fast
+        } else {
+            Category::Slow
+        });
+        all
+    }
+
+    /// How to type it: `SET key value [NX|XX] [GET] ...`.
+    pub fn usage(&self) -> String {
+        let mut text = self.name.replace('|', " ").to_ascii_uppercase();
+        for arg in self.args {
+            text.push(' ');
+            arg.write_usage(&mut text);
+        }
+        if !self.subcommands.is_empty() && self.args.is_empty() {
+            let names: Vec<&str> = self.subcommands.iter().map(Spec::own_name).collect();
+            text.push(' ');
+            text.push_str(&names.join("|").to_ascii_uppercase());
+        }
+        text
+    }
+}
+
+/// What the rows of the families are written with.
+impl Spec {
+    const fn new(name: &'static str, arity: i32, group: Group, since: &'static str) -> Spec {
+        Spec {
+            name,
+            aliases: &[],
+            arity,
+            flags: FlagSet::EMPTY,
+            keys: KeyRule::None,
+            key_specs: &[],
+            group,
+            since,
+            complexity: "",
+            summary: "",
+            tips: &[],
+            deprecated: None,
+            args: &[],
+            subcommands: &[],
+            explicit_categories: FlagSet::EMPTY,
+            index: 0,
+        }
+    }
+
+    const fn summary(mut self, summary: &'static str) -> Spec {
+        self.summary = summary;
+        self
+    }
+
+    const fn complexity(mut self, complexity: &'static str) -> Spec {
+        self.complexity = complexity;
+        self
+    }
+
+    const fn aliases(mut self, aliases: &'static [&'static str]) -> Spec {
+        self.aliases = aliases;
+        self
+    }
+
+    const fn flags(mut self, flags: &[Flag]) -> Spec {
+        self.flags = Flag::set(flags);
+        self
+    }
+
+    const fn in_categories(mut self, categories: &[Category]) -> Spec {
+        self.explicit_categories = Category::set(categories);
+        self
+    }
+
+    const fn tips(mut self, tips: &'static [&'static str]) -> Spec {
+        self.tips = tips;
+        self
+    }
+
+    const fn keys_at(mut self, key_specs: &'static [KeySpec]) -> Spec {
+        self.key_specs = key_specs;
+        self.keys = KeyRule::covering(key_specs);
+        self
+    }
+
+    const fn deprecated(mut self, since: &'static str, replaced_by: &'static str) -> Spec {
+        self.deprecated = Some((since, replaced_by));
+        self
+    }
+
+    const fn args(mut self, args: &'static [Arg]) -> Spec {
+        self.args = args;
+        self
+    }
+
+    const fn subcommands(mut self, subcommands: &'static [Spec]) -> Spec {
+        self.subcommands = subcommands;
+        self
+    }
+}
+
+/// All families in one table.
+const fn table() -> [Spec; COUNT] {
+    let families = [
+        connection::ROWS,
+        expiry::ROWS,
+        keys::ROWS,
+        pubsub::ROWS,
+        server::ROWS,
+        string::ROWS,
+        transaction::ROWS,
+    ];
+    let mut rows = [string::ROWS[0]; COUNT];
+    let mut filled = 0;
+    let mut family = 0;
+    while family < families.len() {
+        let mut row = 0;
+        while row < families[family].len() {
+            rows[filled] = families[family][row];
+            filled += 1;
+            row += 1;
+        }
+        family += 1;
+    }
+    indexed(rows)
+}
+
+/// `rows` sorted by name, each told its place. Const code knows no `sort` and no `for`.
+const fn indexed<const N: usize>(mut rows: [Spec; N]) -> [Spec; N] {
+    let mut sorted = 1;
+    while sorted < N {
+        let mut at = sorted;
+        while at > 0 && is_before(rows[at].name, rows[at - 1].name) {
+            let row = rows[at];
+            rows[at] = rows[at - 1];
+            rows[at - 1] = row;
+            at -= 1;
+        }
+        sorted += 1;
+    }
+    let mut at = 0;
+    while at < N {
+        rows[at].index = at;
+        at += 1;
+    }
+    rows
+}
+
+const fn is_before(left: &str, right: &str) -> bool {
+    let (left, right) = (left.as_bytes(), right.as_bytes());
+    let mut at = 0;
+    while at < left.len() && at < right.len() {
+        if left[at] != right[at] {
+            return left[at] < right[at];
+        }
+        at += 1;
+    }
+    left.len() < right.len()
+}
+
+/// Slots of the hash table behind [`lookup`]: a power of two, and several times the names, so that few collide.
+const SLOTS_LEN: usize = 512;
+/// A slot without a command; no command has this index.
+const FREE: u8 = u8::MAX;
+const _: () = assert!(COUNT < FREE as usize && COUNT * 4 <= SLOTS_LEN);
+
+/// For each slot the index of the command whose name, or alias, hashes there (or to a full slot before it).
+static SLOTS: [u8; SLOTS_LEN] = slots();
+
+const fn slots() -> [u8; SLOTS_LEN] {
+    let rows = table();
+    let mut slots = [FREE; SLOTS_LEN];
+    let mut index = 0;
+    while index < COUNT {
+        slots = with_name(slots, rows[index].name, index);
+        let mut alias = 0;
+        while alias < rows[index].aliases.len() {
+            slots = with_name(slots, rows[index].aliases[alias], index);
+            alias += 1;
+        }
+        index += 1;
+    }
+    slots
+}
+
+const fn with_name(mut slots: [u8; SLOTS_LEN], name: &str, index: usize) -> [u8; SLOTS_LEN] {
+    let mut slot = slot_of(name.as_bytes());
+    while slots[slot] != FREE {
+        slot = (slot + 1) % SLOTS_LEN;
+    }
+    slots[slot] = index as u8;
+    slots
+}
+
+/// Where the search for `name` begins. FNV-1a over at most the bytes the longest name has, letters folded to one case.
+const fn slot_of(name: &[u8]) -> usize {
+    let mut hash: u32 = 0x811c_9dc5;
+    let mut at = 0;
+    while at < name.len() && at < NAME_BYTES_MAX {
+        hash = (hash ^ (name[at] | 0x20) as u32).wrapping_mul(0x0100_0193);
+        at += 1;
+    }
+    // The high half of a product is better mixed than the low one.
+    ((hash ^ (hash >> 16)) as usize) % SLOTS_LEN
+}
+
+/// No name is longer; a longer word need not be hashed whole to be refused.
+const NAME_BYTES_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests;

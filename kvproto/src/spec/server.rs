@@ -1,0 +1,161 @@
+//! Commands about the server as a whole.
+//!
+//! Invariant: arity, flags, categories, key positions and arguments are those clients know from Redis 7.2.
+
+use super::{Arg, Category, Flag, Group, Spec, indexed};
+
+pub(super) const ROWS: &[Spec] = &[
+    Spec::new("bgsave", -1, Group::Server, "1.0.0")
+        .summary("Starts writing a snapshot while commands go on being served.")
+        .complexity("O(1)")
+        .flags(&[Flag::NoAsyncLoading, Flag::Admin, Flag::NoScript])
+        .args(&[Arg::token("schedule", "SCHEDULE").optional().since("3.2.2")]),
+    Spec::new("command", -1, Group::Server, "2.8.13")
+        .summary("Describes every command of this server.")
+        .complexity("O(N) in the commands of the server")
+        .flags(&[Flag::Loading, Flag::Stale])
+        .in_categories(&[Category::Connection])
+        .tips(&["nondeterministic_output_order"])
+        .subcommands(&COMMAND_SUBCOMMANDS),
+    Spec::new("config", -2, Group::Server, "2.0.0")
+        .summary("Groups the commands about the server's settings.")
+        .complexity("That of the subcommand")
+        .subcommands(&CONFIG_SUBCOMMANDS),
+    Spec::new("dbsize", 1, Group::Server, "1.0.0")
+        .summary("Counts the keys of the selected keyspace.")
+        .complexity("O(1)")
+        .flags(&[Flag::ReadOnly, Flag::Fast])
+        .in_categories(&[Category::Keyspace])
+        .tips(&["request_policy:all_shards", "response_policy:agg_sum"]),
+    Spec::new("flush", 1, Group::Server, "0.1.0")
+        .summary("Empties the selected keyspace and tells how many keys it held.")
+        .complexity("O(N) in the keys of the keyspace")
+        .flags(&[Flag::Write])
+        .in_categories(&[Category::Keyspace, Category::Dangerous])
+        .tips(&["request_policy:all_shards", "response_policy:agg_sum"]),
+    Spec::new("flushall", -1, Group::Server, "1.0.0")
+        .summary("Empties every keyspace.")
+        .complexity("O(N) in all the keys")
+        .flags(&[Flag::Write])
+        .in_categories(&[Category::Keyspace, Category::Dangerous])
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+        .args(&[Arg::one_of(
+            "flush-type",
+            &[
+                Arg::token("async", "ASYNC").since("4.0.0"),
+                Arg::token("sync", "SYNC").since("6.2.0"),
+            ],
+        )
+        .optional()]),
+    Spec::new("flushdb", -1, Group::Server, "1.0.0")
+        .summary("Empties the selected keyspace.")
+        .complexity("O(N) in the keys of the keyspace")
+        .flags(&[Flag::Write])
+        .in_categories(&[Category::Keyspace, Category::Dangerous])
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+        .args(&[Arg::one_of(
+            "flush-type",
+            &[
+                Arg::token("async", "ASYNC").since("4.0.0"),
+                Arg::token("sync", "SYNC").since("6.2.0"),
+            ],
+        )
+        .optional()]),
+    Spec::new("info", -1, Group::Server, "1.0.0")
+        .summary("Reports how the server is and what it has done.")
+        .complexity("O(1)")
+        .flags(&[Flag::Loading, Flag::Stale])
+        .in_categories(&[Category::Dangerous])
+        .tips(&[
+            "nondeterministic_output",
+            "request_policy:all_shards",
+            "response_policy:special",
+        ])
+        .args(&[Arg::string("section").optional().multiple()]),
+    Spec::new("lastsave", 1, Group::Server, "1.0.0")
+        .summary("Tells the Unix time in seconds of the newest good snapshot.")
+        .complexity("O(1)")
+        .flags(&[Flag::Loading, Flag::Stale, Flag::Fast])
+        .in_categories(&[Category::Admin, Category::Dangerous])
+        .tips(&["nondeterministic_output"]),
+    Spec::new("save", 1, Group::Server, "1.0.0")
+        .summary("Writes a snapshot and answers when it is durable.")
+        .complexity("O(N) in all the keys")
+        .flags(&[
+            Flag::NoAsyncLoading,
+            Flag::Admin,
+            Flag::NoScript,
+            Flag::NoMulti,
+        ]),
+    Spec::new("shutdown", -1, Group::Server, "1.0.0")
+        .summary("Stops the server, after a snapshot unless told otherwise.")
+        .complexity("O(N) in all the keys when it saves, else O(1)")
+        .flags(&[
+            Flag::Admin,
+            Flag::NoScript,
+            Flag::Loading,
+            Flag::Stale,
+            Flag::NoMulti,
+            Flag::AllowBusy,
+        ])
+        .args(&[
+            Arg::one_of(
+                "save-selector",
+                &[Arg::token("nosave", "NOSAVE"), Arg::token("save", "SAVE")],
+            )
+            .optional(),
+            Arg::token("now", "NOW").optional().since("7.0.0"),
+            Arg::token("force", "FORCE").optional().since("7.0.0"),
+            Arg::token("abort", "ABORT").optional().since("7.0.0"),
+        ]),
+    Spec::new("time", 1, Group::Server, "2.6.0")
+        .summary("Tells the server's clock: Unix seconds, and the microseconds within that second.")
+        .complexity("O(1)")
+        .flags(&[Flag::Loading, Flag::Stale, Flag::Fast])
+        .tips(&["nondeterministic_output"]),
+];
+
+const COMMAND_SUBCOMMANDS: [Spec; 4] = indexed([
+    Spec::new("command|count", 2, Group::Server, "2.8.13")
+        .summary("Counts the commands this server knows.")
+        .complexity("O(1)")
+        .flags(&[Flag::Loading, Flag::Stale])
+        .in_categories(&[Category::Connection]),
+    Spec::new("command|docs", -2, Group::Server, "7.0.0")
+        .summary("Explains commands: what they do, their arguments, their cost.")
+        .complexity("O(N) in the commands asked for")
+        .flags(&[Flag::Loading, Flag::Stale])
+        .in_categories(&[Category::Connection])
+        .tips(&["nondeterministic_output_order"])
+        .args(&[Arg::string("command-name").optional().multiple()]),
+    Spec::new("command|info", -2, Group::Server, "2.8.13")
+        .summary("Describes commands as a client library needs them: arity, flags, key positions.")
+        .complexity("O(N) in the commands asked for")
+        .flags(&[Flag::Loading, Flag::Stale])
+        .in_categories(&[Category::Connection])
+        .tips(&["nondeterministic_output_order"])
+        .args(&[Arg::string("command-name").optional().multiple()]),
+    Spec::new("command|list", -2, Group::Server, "7.0.0")
+        .summary("Lists command names, all or those a filter lets through.")
+        .complexity("O(N) in the commands of the server")
+        .flags(&[Flag::Loading, Flag::Stale])
+        .in_categories(&[Category::Connection])
+        .tips(&["nondeterministic_output_order"])
+        .args(&[Arg::one_of(
+            "filterby",
+            &[
+                Arg::string("module-name").after("MODULE"),
+                Arg::string("category").after("ACLCAT"),
+                Arg::pattern("pattern").after("PATTERN"),
+            ],
+        )
+        .after("FILTERBY")
+        .optional()]),
+]);
+
+const CONFIG_SUBCOMMANDS: [Spec; 1] =
+    indexed([Spec::new("config|get", -3, Group::Server, "2.0.0")
+        .summary("Shows the settings whose names match the patterns.")
+        .complexity("O(N) in the patterns given")
+        .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
+        .args(&[Arg::string("parameter").multiple()])]);

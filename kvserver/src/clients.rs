@@ -1,0 +1,175 @@
+//! Who is connected: what one connection shows of itself to others (CLIENT LIST, INFO), and the list of all.
+//!
+//! Invariant: a loop writes what it shows with plain stores to its own clients' records, once a round, so that being
+//! listed costs a request nothing.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use crate::stream::Stream;
+
+/// One connection as others see it.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) id: u64,
+    peer: Box<str>,
+    local: Box<str>,
+    descriptor: i32,
+    unix: bool,
+    connected: Instant,
+    labels: Mutex<Labels>,
+    pub(crate) shown: Shown,
+}
+
+/// Names a client gave itself.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Labels {
+    pub(crate) name: Box<str>,
+    pub(crate) library: Box<str>,
+    pub(crate) library_version: Box<str>,
+    pub(crate) last_command: Option<&'static str>,
+}
+
+/// What changes while a client works.
+#[derive(Debug, Default)]
+pub(crate) struct Shown {
+    /// Milliseconds from connecting to the last request.
+    pub(crate) active_ms: AtomicU64,
+    pub(crate) database: AtomicUsize,
+    pub(crate) resp3: AtomicBool,
+    pub(crate) channels: AtomicUsize,
+    pub(crate) patterns: AtomicUsize,
+    /// Queued commands plus one; 0 outside of MULTI.
+    pub(crate) queued: AtomicUsize,
+    pub(crate) queued_bytes: AtomicUsize,
+    pub(crate) watching: AtomicBool,
+    pub(crate) input_bytes: AtomicUsize,
+    pub(crate) output_bytes: AtomicUsize,
+    pub(crate) parked: AtomicBool,
+}
+
+impl Client {
+    pub(crate) fn labels(&self) -> Labels {
+        self.labels.lock().clone()
+    }
+
+    pub(crate) fn label(&self, change: impl FnOnce(&mut Labels)) {
+        change(&mut self.labels.lock());
+    }
+
+    pub(crate) fn connected(&self) -> Instant {
+        self.connected
+    }
+
+    /// Whether it waits for published messages.
+    pub(crate) fn is_subscriber(&self) -> bool {
+        self.shown.channels.load(Relaxed) + self.shown.patterns.load(Relaxed) > 0
+    }
+
+    /// One line of CLIENT LIST, without its line end; fields and order are Redis 7.2's.
+    pub(crate) fn describe(&self, now: Instant, out: &mut String) {
+        let shown = &self.shown;
+        let labels = self.labels();
+        let age_ms = u64::try_from(now.saturating_duration_since(self.connected).as_millis()).unwrap_or(u64::MAX);
+        let idle_ms = age_ms.saturating_sub(shown.active_ms.load(Relaxed));
+        let queued = shown.queued.load(Relaxed);
+        let mut flags = String::new();
+        for (flag, set) in [
+            ('P', self.is_subscriber()),
+            ('x', queued > 0),
+            ('b', shown.parked.load(Relaxed)),
+            ('U', self.unix),
+        ] {
+            if set {
+                flags.push(flag);
+            }
+        }
+        if flags.is_empty() {
+            flags.push('N');
+        }
+        let (input, output) = (shown.input_bytes.load(Relaxed), shown.output_bytes.load(Relaxed));
+        let queued_bytes = shown.queued_bytes.load(Relaxed);
+        // Writing to a String cannot fail.
+        let _ = write!(
+            out,
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub=0 multi={} \
+             qbuf={input} qbuf-free=0 argv-mem=0 multi-mem={queued_bytes} rbs=0 rbp=0 obl=0 oll={} omem={output} \
+             tot-mem={} events={} cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
+            self.id,
+            self.peer,
+            self.local,
+            self.descriptor,
+            labels.name,
+            age_ms / 1000,
+            idle_ms / 1000,
+            shown.database.load(Relaxed),
+            shown.channels.load(Relaxed),
+            shown.patterns.load(Relaxed),
+            i64::try_from(queued).unwrap_or(i64::MAX) - 1,
+            usize::from(output > 0),
+            size_of::<Client>() + input + output + queued_bytes,
+            if output > 0 { "rw" } else { "r" },
+            labels.last_command.unwrap_or("NULL"),
+            if shown.resp3.load(Relaxed) { 3 } else { 2 },
+            labels.library,
+            labels.library_version,
+        );
+    }
+}
+
+/// All connections, by id: in the order in which they came.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    next_id: AtomicU64,
+    connected: AtomicUsize,
+    all: Mutex<BTreeMap<u64, Arc<Client>>>,
+}
+
+impl Clients {
+    pub(crate) fn connect(&self, stream: &Stream) -> Arc<Client> {
+        let (peer, local) = stream.names();
+        let client = Arc::new(Client {
+            id: self.next_id.fetch_add(1, Relaxed) + 1,
+            peer,
+            local,
+            descriptor: stream.descriptor(),
+            unix: stream.is_unix(),
+            connected: Instant::now(),
+            labels: Mutex::default(),
+            shown: Shown::default(),
+        });
+        self.all.lock().insert(client.id, client.clone());
+        client
+    }
+
+    pub(crate) fn disconnect(&self, id: u64) {
+        self.all.lock().remove(&id);
+    }
+
+    /// Counts one more accepted connection, unless there are `max` already.
+    pub(crate) fn admit(&self, max: usize) -> bool {
+        self.connected.fetch_update(Relaxed, Relaxed, |count| (count < max).then_some(count + 1)).is_ok()
+    }
+
+    /// The counterpart of [`Clients::admit`].
+    pub(crate) fn leave(&self) {
+        self.connected.fetch_sub(1, Relaxed);
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.connected.load(Relaxed)
+    }
+
+    pub(crate) fn snapshot(&self) -> Vec<Arc<Client>> {
+        self.all.lock().values().cloned().collect()
+    }
+
+    pub(crate) fn find(&self, id: u64) -> Option<Arc<Client>> {
+        self.all.lock().get(&id).cloned()
+    }
+}

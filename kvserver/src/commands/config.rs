@@ -1,0 +1,120 @@
+//! CONFIG: Redis' names for the settings this server has.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use kvcore::Durability;
+use kvproto::{Args, CommandError, Reply, parse_integer};
+
+use super::Outcome;
+use crate::context::Context;
+use crate::glob;
+use crate::listener::BoundAddress;
+use crate::session::DATABASES;
+use crate::state::ServerState;
+
+pub(crate) fn config(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    args.next()?;
+    match ctx.spec.own_name() {
+        "get" => Ok(get(args, ctx.server)),
+        "set" => set(args, ctx.server),
+        "resetstat" => Ok(Reply::Ok),
+        _ => Ok(super::connection::help(ctx.spec)),
+    }
+}
+
+/// Every parameter whose name matches one of the patterns, once.
+fn get(args: Args<'_>, server: &ServerState) -> Reply {
+    let patterns: Vec<&[u8]> = {
+        let mut args = args;
+        std::iter::from_fn(move || args.next_opt()).collect()
+    };
+    let pairs = parameters(server)
+        .into_iter()
+        .filter(|(name, _)| {
+            patterns.iter().any(|pattern| glob::matches_ignoring_case(pattern, name.as_bytes()))
+        })
+        .map(|(name, value)| (Reply::bulk(name), Reply::bulk(value)))
+        .collect();
+    Reply::Map(pairs)
+}
+
+fn parameters(server: &ServerState) -> Vec<(&'static str, String)> {
+    let tcp: Vec<_> = server.addresses.iter().filter_map(BoundAddress::tcp).collect();
+    let mut hosts: Vec<String> = tcp.iter().map(|address| address.ip().to_string()).collect();
+    hosts.dedup();
+    let unix = server.addresses.iter().find(|address| address.tcp().is_none());
+    let limits = &server.settings.limits;
+    let output = &server.settings.subscriber_output;
+    let fsync = match server.db.durability() {
+        Durability::Always => "always",
+        Durability::EverySecond => "everysec",
+        Durability::Os => "no",
+    };
+    vec![
+        ("appendfsync", fsync.to_owned()),
+        ("appendonly", "yes".to_owned()),
+        ("bind", hosts.join(" ")),
+        (
+            "client-output-buffer-limit",
+            format!(
+                "normal 0 0 0 slave 0 0 0 pubsub {} {} {}",
+                output.hard_bytes,
+                output.soft_bytes,
+                output.soft_for.as_secs()
+            ),
+        ),
+        ("client-query-buffer-limit", limits.request_bytes_max.to_string()),
+        ("databases", DATABASES.to_string()),
+        ("hz", "10".to_owned()),
+        ("io-threads", server.mailboxes.len().to_string()),
+        ("maxclients", server.clients_max.load(Relaxed).to_string()),
+        ("maxmemory", "0".to_owned()),
+        ("maxmemory-policy", "noeviction".to_owned()),
+        ("notify-keyspace-events", String::new()),
+        ("port", tcp.first().map_or(0, |address| address.port()).to_string()),
+        ("proto-max-bulk-len", limits.bulk_bytes_max.to_string()),
+        ("requirepass", String::new()),
+        ("save", String::new()),
+        ("tcp-backlog", "1024".to_owned()),
+        ("tcp-keepalive", "300".to_owned()),
+        ("timeout", "0".to_owned()),
+        ("unixsocket", unix.map_or_else(String::new, ToString::to_string)),
+    ]
+}
+
+/// Only what can change while the server runs.
+fn set(mut args: Args<'_>, server: &ServerState) -> Outcome {
+    let mut clients_max = None;
+    if args.is_empty() || !args.remaining().is_multiple_of(2) {
+        return Err(CommandError::Syntax.into());
+    }
+    while !args.is_empty() {
+        let (name, value) = (args.next()?, args.next()?);
+        let known = parameters(server).into_iter().find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name));
+        let shown = String::from_utf8_lossy(name);
+        let failed = |why: &str| {
+            CommandError::custom(format!("ERR CONFIG SET failed (possibly related to argument '{shown}') - {why}"))
+        };
+        match known {
+            None => {
+                return Err(CommandError::custom(format!(
+                    "ERR Unknown option or number of arguments for CONFIG SET - '{shown}'"
+                ))
+                .into());
+            }
+            Some(("maxclients", _)) => {
+                let count = parse_integer(value)
+                    .and_then(|count| usize::try_from(count).ok())
+                    .filter(|count| *count > 0)
+                    .ok_or_else(|| failed("argument couldn't be parsed into an integer"))?;
+                clients_max = Some(count);
+            }
+            Some((_, current)) if current.as_bytes() == value => {}
+            Some(_) => return Err(failed("can't set immutable config").into()),
+        }
+    }
+    if let Some(count) = clients_max {
+        server.clients_max.store(count, Relaxed);
+    }
+    Ok(Reply::Ok)
+}

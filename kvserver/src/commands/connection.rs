@@ -1,0 +1,229 @@
+//! What concerns the connection itself: PING, ECHO, QUIT, HELLO, AUTH, SELECT, CLIENT.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use kvproto::resp::Version;
+use kvproto::{Args, CommandError, Reply, Request, Spec, parse_integer};
+
+use super::{Outcome, transaction};
+use crate::context::{Context, Next};
+use crate::session::DATABASES;
+
+/// The Redis whose behaviour we promise: clients decide by it what they may send.
+pub(crate) const REDIS_VERSION: &str = "7.2.4";
+
+pub(crate) fn ping(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    let message = args.next_opt();
+    if !args.is_empty() {
+        return Err(CommandError::wrong_arity("ping").into());
+    }
+    if ctx.session.is_subscribed() && ctx.session.version == Version::Resp2 {
+        return Ok(Reply::Array(vec![Reply::bulk("pong"), Reply::bulk(message.unwrap_or_default())]));
+    }
+    Ok(message.map_or(Reply::simple("PONG"), Reply::bulk))
+}
+
+pub(crate) fn echo(mut args: Args<'_>, _: &mut Context<'_>) -> Outcome {
+    Ok(Reply::bulk(args.next()?))
+}
+
+pub(crate) fn quit(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    ctx.next = Next::Close;
+    Ok(Reply::Ok)
+}
+
+pub(crate) fn select(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    args.integer()?;
+    let index = transaction::database(args.request()).ok_or(CommandError::DbIndexOutOfRange)?;
+    let keyspace = ctx.server.database(index)?;
+    if let Some(txn) = &mut ctx.txn {
+        txn.select(&keyspace)?;
+    }
+    ctx.session.database = index;
+    ctx.session.keyspace = keyspace;
+    ctx.session.client.shown.database.store(index, Relaxed);
+    debug_assert!(index < DATABASES);
+    Ok(Reply::Ok)
+}
+
+pub(crate) fn auth(mut args: Args<'_>, _: &mut Context<'_>) -> Outcome {
+    match args.remaining() {
+        1 => Err(CommandError::custom(
+            "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
+             configuration is correct?",
+        )
+        .into()),
+        2 => authenticate(args.next()?),
+        _ => Err(CommandError::Syntax.into()),
+    }
+}
+
+/// There is one user, `default`, and no password is set: any will do for it, and no other user exists.
+fn authenticate(user: &[u8]) -> Outcome {
+    if user == b"default" {
+        Ok(Reply::Ok)
+    } else {
+        Err(CommandError::custom("WRONGPASS invalid username-password pair or user is disabled.").into())
+    }
+}
+
+pub(crate) fn hello(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    let version = match args.next_opt().map(parse_integer) {
+        None => None,
+        Some(None) => {
+            return Err(CommandError::custom("ERR Protocol version is not an integer or out of range").into());
+        }
+        Some(Some(2)) => Some(Version::Resp2),
+        Some(Some(3)) => Some(Version::Resp3),
+        Some(Some(_)) => return Err(CommandError::custom("NOPROTO unsupported protocol version").into()),
+    };
+    let (mut user, mut name) = (None, None);
+    while let Some(option) = args.next_opt() {
+        if option.eq_ignore_ascii_case(b"auth") && args.remaining() >= 2 {
+            user = args.next_opt();
+            args.next()?;
+        } else if option.eq_ignore_ascii_case(b"setname") && !args.is_empty() {
+            name = Some(label(args.next()?).ok_or_else(bad_name)?);
+        } else {
+            let option = String::from_utf8_lossy(option);
+            return Err(CommandError::custom(format!("ERR Syntax error in HELLO option '{option}'")).into());
+        }
+    }
+    if let Some(user) = user {
+        authenticate(user)?;
+    }
+    if let Some(name) = name {
+        ctx.session.client.label(|labels| labels.name = name);
+    }
+    if let Some(version) = version {
+        ctx.session.version = version;
+        ctx.session.client.shown.resp3.store(version == Version::Resp3, Relaxed);
+    }
+    let protocol = if ctx.session.version == Version::Resp3 { 3 } else { 2 };
+    let fields = [
+        ("server", Reply::bulk("redis")),
+        ("version", Reply::bulk(REDIS_VERSION)),
+        ("proto", Reply::Integer(protocol)),
+        ("id", Reply::count(ctx.session.client.id)),
+        ("mode", Reply::bulk("standalone")),
+        ("role", Reply::bulk("master")),
+        ("modules", Reply::Array(Vec::new())),
+    ];
+    Ok(Reply::Map(fields.into_iter().map(|(name, value)| (Reply::bulk(name), value)).collect()))
+}
+
+/// A name a client gives itself: printable, without blanks, so that CLIENT LIST can be split at blanks.
+fn label(word: &[u8]) -> Option<Box<str>> {
+    if word.iter().all(u8::is_ascii_graphic) { std::str::from_utf8(word).ok().map(Box::from) } else { None }
+}
+
+fn bad_name() -> CommandError {
+    CommandError::custom("ERR Client names cannot contain spaces, newlines or special characters.")
+}
+
+pub(crate) fn client(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    args.next()?;
+    let client = &ctx.session.client;
+    match ctx.spec.own_name() {
+        "id" => Ok(Reply::count(client.id)),
+        "getname" => {
+            let name = client.labels().name;
+            Ok(if name.is_empty() { Reply::Nil } else { Reply::bulk(&*name) })
+        }
+        "setname" => {
+            let name = label(args.next()?).ok_or_else(bad_name)?;
+            client.label(|labels| labels.name = name);
+            Ok(Reply::Ok)
+        }
+        "setinfo" => {
+            let (attribute, value) = (args.next()?, args.next()?);
+            let shown = String::from_utf8_lossy(attribute);
+            let library = attribute.eq_ignore_ascii_case(b"lib-name");
+            if !library && !attribute.eq_ignore_ascii_case(b"lib-ver") {
+                return Err(CommandError::custom(format!("ERR Unrecognized option '{shown}'")).into());
+            }
+            let value = label(value).ok_or_else(|| {
+                CommandError::custom(format!("ERR {shown} cannot contain spaces, newlines or special characters."))
+            })?;
+            client.label(|labels| if library { labels.library = value } else { labels.library_version = value });
+            Ok(Reply::Ok)
+        }
+        "info" => {
+            show_self(ctx);
+            let mut line = String::new();
+            client.describe(Instant::now(), &mut line);
+            line.push('\n');
+            Ok(Reply::text(line))
+        }
+        "list" => {
+            show_self(ctx);
+            list(args, ctx)
+        }
+        _ => Ok(help(ctx.spec)),
+    }
+}
+
+/// What others see of a client is written at the end of its turn, which is too late for what it asks of itself.
+fn show_self(ctx: &Context<'_>) {
+    let client = &ctx.session.client;
+    client.label(|labels| labels.last_command = Some(ctx.spec.name));
+    let active = client.connected().elapsed().as_millis();
+    client.shown.active_ms.store(u64::try_from(active).unwrap_or(u64::MAX), Relaxed);
+}
+
+fn list(mut args: Args<'_>, ctx: &Context<'_>) -> Outcome {
+    let mut clients = Vec::new();
+    if args.is_empty() {
+        clients = ctx.server.clients.snapshot();
+    } else if args.remaining() == 2 && args.eat("type") {
+        let kind = args.next()?.to_ascii_lowercase();
+        let subscribers = match kind.as_slice() {
+            b"normal" => false,
+            b"pubsub" => true,
+            b"master" | b"slave" | b"replica" => return Ok(Reply::text("")),
+            _ => {
+                let kind = String::from_utf8_lossy(args.request().get(3).unwrap_or_default());
+                return Err(CommandError::custom(format!("ERR Unknown client type '{kind}'")).into());
+            }
+        };
+        clients = ctx.server.clients.snapshot();
+        clients.retain(|client| client.is_subscriber() == subscribers);
+    } else if args.remaining() >= 2 && args.eat("id") {
+        while let Some(word) = args.next_opt() {
+            let id = parse_integer(word)
+                .filter(|id| *id > 0)
+                .ok_or_else(|| CommandError::custom("ERR Invalid client ID"))?;
+            clients.extend(ctx.server.clients.find(id.unsigned_abs()));
+        }
+    } else {
+        return Err(CommandError::Syntax.into());
+    }
+    let now = Instant::now();
+    let mut lines = String::new();
+    for client in &clients {
+        client.describe(now, &mut lines);
+        lines.push('\n');
+    }
+    Ok(Reply::text(lines))
+}
+
+/// Whether a request is `HELP` of a command with subcommands.
+pub(crate) fn is_help(container: &Spec, request: Request<'_>) -> bool {
+    !container.subcommands.is_empty()
+        && request.len() == 2
+        && request.get(1).is_some_and(|word| word.eq_ignore_ascii_case(b"help"))
+}
+
+/// The subcommands of a command, as `HELP` shows them.
+pub(crate) fn help(container: &Spec) -> Reply {
+    let name = container.name.to_ascii_uppercase();
+    let mut lines = vec![format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")];
+    for subcommand in container.subcommands.iter().filter(|subcommand| subcommand.own_name() != "help") {
+        let usage = subcommand.usage();
+        lines.push(usage.strip_prefix(&name).unwrap_or(&usage).trim().to_owned());
+        lines.push(format!("    {}", subcommand.summary));
+    }
+    lines.extend(["HELP".to_owned(), "    Print this help.".to_owned()]);
+    Reply::Array(lines.into_iter().map(Reply::simple).collect())
+}

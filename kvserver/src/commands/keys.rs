@@ -1,0 +1,137 @@
+//! Commands on keys whatever their values: DEL, EXISTS, TYPE, RENAME under the locks of the keys they name; KEYS, SCAN,
+//! RANDOMKEY, DBSIZE, PRINT over a whole keyspace, without changing it.
+//!
+//! Invariant: what is listed was alive when it was seen; no order is promised but that of PRINT.
+
+use kvcore::{Cursor, Txn, Walk};
+use kvproto::{Args, Bulk, CommandError, Reply};
+
+use super::Outcome;
+use crate::glob;
+
+/// What every key holds.
+const TYPE: &str = "string";
+
+/// `DEL key [key ...]`, also UNLINK, DELETE and REMOVE: how many were there.
+pub fn del(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+    let mut removed = 0;
+    while let Some(key) = args.next_opt() {
+        removed += i64::from(txn.delete(key)?);
+    }
+    Ok(Reply::Integer(removed))
+}
+
+/// `EXISTS key [key ...]`, also TOUCH: how many are there, one named twice counting twice.
+pub fn exists(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+    let mut found = 0;
+    while let Some(key) = args.next_opt() {
+        found += i64::from(txn.get(key)?.is_some());
+    }
+    Ok(Reply::Integer(found))
+}
+
+/// `TYPE key`
+pub fn type_(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+    let key = args.next()?;
+    let name = if txn.get(key)?.is_some() { TYPE } else { "none" };
+    Ok(Reply::simple(name))
+}
+
+/// `RENAME key newkey`: the value and its deadline replace what `newkey` held.
+pub fn rename(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+    let from = args.next()?;
+    let to = args.next()?;
+    let value = txn.get(from)?.ok_or(CommandError::NoSuchKey)?;
+    if from != to {
+        let (value, deadline) = (value.to_value(), value.deadline());
+        txn.set(to, &value, deadline)?;
+        txn.delete(from)?;
+    }
+    Ok(Reply::Ok)
+}
+
+/// `KEYS pattern`
+pub fn keys(mut args: Args<'_>, walk: &dyn Walk) -> Outcome {
+    let pattern = args.next()?;
+    let mut found = Vec::new();
+    walk.for_each(&mut |key, _| {
+        if selects(pattern, key) {
+            found.push(Reply::bulk(key));
+        }
+    })?;
+    Ok(Reply::Array(found))
+}
+
+/// `PRINT`: all keys in the order of their bytes.
+pub fn print(_: Args<'_>, walk: &dyn Walk) -> Outcome {
+    let mut found: Vec<Bulk> = Vec::new();
+    walk.for_each(&mut |key, _| found.push(key.into()))?;
+    found.sort_unstable_by(|a, b| a[..].cmp(&b[..]));
+    Ok(Reply::Array(found.into_iter().map(Reply::Bulk).collect()))
+}
+
+/// `SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]`
+pub fn scan(mut args: Args<'_>, walk: &dyn Walk) -> Outcome {
+    let cursor = parse_cursor(args.next()?).ok_or(CommandError::InvalidCursor)?;
+    let mut pattern = None;
+    let mut count = 10;
+    let mut of_type = true;
+    while !args.is_empty() {
+        if args.eat("COUNT") {
+            count = args.integer()?;
+            if count < 1 {
+                return Err(CommandError::Syntax.into());
+            }
+        } else if args.eat("MATCH") {
+            pattern = Some(args.next()?);
+        } else if args.eat("TYPE") {
+            of_type = args.next()?.eq_ignore_ascii_case(TYPE.as_bytes());
+        } else {
+            return Err(CommandError::Syntax.into());
+        }
+    }
+    let mut found = Vec::new();
+    let next = walk.walk(Cursor::from(cursor), usize::try_from(count).unwrap_or(usize::MAX), &mut |key, _| {
+        if of_type && pattern.is_none_or(|pattern| selects(pattern, key)) {
+            found.push(Reply::bulk(key));
+        }
+    })?;
+    let next = itoa::Buffer::new().format(u64::from(next)).into();
+    Ok(Reply::Array(vec![Reply::Bulk(next), Reply::Array(found)]))
+}
+
+/// Redis reads a cursor with C's `strtoul`: nothing is 0, a sign is allowed, a negative number wraps.
+fn parse_cursor(word: &[u8]) -> Option<u64> {
+    let (negative, digits) = match word {
+        [] => return Some(0),
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() {
+        return None;
+    }
+    let value = digits.iter().try_fold(0_u64, |value, digit| {
+        let digit = char::from(*digit).to_digit(10)?;
+        value.checked_mul(10)?.checked_add(digit.into())
+    })?;
+    Some(if negative { value.wrapping_neg() } else { value })
+}
+
+/// `*` alone selects every key, the empty one too, which no pattern with a star in it matches.
+fn selects(pattern: &[u8], key: &[u8]) -> bool {
+    pattern == b"*" || glob::matches(pattern, key)
+}
+
+/// `RANDOMKEY`
+pub fn randomkey(_: Args<'_>, walk: &dyn Walk) -> Outcome {
+    Ok(Reply::bulk_or_nil(walk.random_key()?))
+}
+
+/// `DBSIZE`
+pub fn dbsize(_: Args<'_>, walk: &dyn Walk) -> Outcome {
+    Ok(Reply::count(walk.len()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! From a command's name to the function that carries it out.
+//!
+//! A store command is a function of (arguments, locked view), so it is the same alone and inside EXEC; it knows
+//! neither socket nor parser. Adding a command is one row in kvproto's table, one function, and one line in [`run_of`].
+
+use kvcore::{Txn, Walk};
+use kvproto::{Args, CommandError, Reply};
+
+use crate::context::Context;
+
+pub mod config;
+pub mod connection;
+pub mod expiry;
+pub mod keys;
+pub mod pubsub;
+pub mod server;
+pub mod string;
+pub mod table;
+#[cfg(test)]
+mod testing;
+pub mod transaction;
+
+/// Why a command was not carried out.
+#[derive(Debug)]
+pub enum Failure {
+    /// The client asked for something that is not a command or not allowed.
+    Command(CommandError),
+    /// The store could not do it.
+    Store(kvcore::Error),
+}
+
+impl From<CommandError> for Failure {
+    fn from(error: CommandError) -> Failure {
+        Failure::Command(error)
+    }
+}
+
+impl From<kvcore::Error> for Failure {
+    fn from(error: kvcore::Error) -> Failure {
+        Failure::Store(error)
+    }
+}
+
+impl From<Failure> for Reply {
+    fn from(failure: Failure) -> Reply {
+        match failure {
+            Failure::Command(error) => error.into(),
+            Failure::Store(error) => store_error(&error),
+        }
+    }
+}
+
+/// How a failure of the store is told to a client. Clients gate on the first word: `MISCONF` is what they know as
+/// "this server does not take writes now".
+pub(crate) fn store_error(error: &kvcore::Error) -> Reply {
+    use kvcore::Error;
+    let text = match error {
+        Error::LogFailed { .. } | Error::NoSpace { .. } => format!("MISCONF {error}"),
+        Error::KeyTooLong { .. } | Error::ValueTooLong { .. } => {
+            return Reply::error("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+        }
+        Error::NotAnInteger => return CommandError::NotAnInteger.into(),
+        Error::Overflow => return Reply::error("ERR increment or decrement would overflow"),
+        other => format!("ERR {other}"),
+    };
+    // An error is one line on the wire whatever a path or the operating system put into the text.
+    Reply::error(text.replace(['\r', '\n'], " "))
+}
+
+/// What a command answers.
+pub type Outcome = Result<Reply, Failure>;
+
+/// How a command is carried out.
+#[derive(Clone, Copy)]
+pub enum Run {
+    /// Under the locks of exactly the keys its row in the command table names. All checks come before the first
+    /// effect: a command that answers with an error has changed nothing.
+    Store(fn(Args<'_>, &mut dyn Txn) -> Outcome),
+    /// Looks over a whole keyspace without changing it.
+    Walk(fn(Args<'_>, &dyn Walk) -> Outcome),
+    /// Concerns the session or the server.
+    Session(fn(Args<'_>, &mut Context<'_>) -> Outcome),
+}
+
+/// The function behind a row of the command table.
+pub(crate) fn run_of(name: &str) -> Option<Run> {
+    use Run::{Session, Store, Walk};
+    Some(match name {
+        "append" => Store(string::append),
+        "decr" => Store(string::decr),
+        "decrby" => Store(string::decrby),
+        "get" => Store(string::get),
+        "getdel" => Store(string::getdel),
+        "getex" => Store(string::getex),
+        "getset" => Store(string::getset),
+        "incr" => Store(string::incr),
+        "incrby" => Store(string::incrby),
+        "incrbyfloat" => Store(string::incrbyfloat),
+        "mget" => Store(string::mget),
+        "mset" => Store(string::mset),
+        "msetnx" => Store(string::msetnx),
+        "psetex" => Store(string::psetex),
+        "put" => Store(string::put),
+        "set" => Store(string::set),
+        "setex" => Store(string::setex),
+        "setnx" => Store(string::setnx),
+        "strlen" => Store(string::strlen),
+
+        "del" | "unlink" => Store(keys::del),
+        "exists" | "touch" => Store(keys::exists),
+        "rename" => Store(keys::rename),
+        "type" => Store(keys::type_),
+        "dbsize" => Walk(keys::dbsize),
+        "keys" => Walk(keys::keys),
+        "print" => Walk(keys::print),
+        "randomkey" => Walk(keys::randomkey),
+        "scan" => Walk(keys::scan),
+
+        "expire" => Store(expiry::expire),
+        "expireat" => Store(expiry::expireat),
+        "expiretime" => Store(expiry::expiretime),
+        "persist" => Store(expiry::persist),
+        "pexpire" => Store(expiry::pexpire),
+        "pexpireat" => Store(expiry::pexpireat),
+        "pexpiretime" => Store(expiry::pexpiretime),
+        "pttl" => Store(expiry::pttl),
+        "ttl" => Store(expiry::ttl),
+
+        "auth" => Session(connection::auth),
+        "client" => Session(connection::client),
+        "echo" => Session(connection::echo),
+        "hello" => Session(connection::hello),
+        "ping" => Session(connection::ping),
+        "quit" => Session(connection::quit),
+        "select" => Session(connection::select),
+
+        "psubscribe" => Session(pubsub::psubscribe),
+        "publish" => Session(pubsub::publish),
+        "pubsub" => Session(pubsub::pubsub),
+        "punsubscribe" => Session(pubsub::punsubscribe),
+        "subscribe" => Session(pubsub::subscribe),
+        "unsubscribe" => Session(pubsub::unsubscribe),
+
+        "discard" => Session(transaction::discard),
+        "exec" => Session(transaction::exec),
+        "multi" => Session(transaction::multi),
+        "unwatch" => Session(transaction::unwatch),
+        "watch" => Session(transaction::watch),
+
+        "bgsave" => Session(server::bgsave),
+        "command" => Session(table::command),
+        "config" => Session(config::config),
+        "flush" => Session(server::flush),
+        "flushall" => Session(server::flushall),
+        "flushdb" => Session(server::flushdb),
+        "info" => Session(server::info),
+        "lastsave" => Session(server::lastsave),
+        "save" => Session(server::save),
+        "shutdown" => Session(server::shutdown),
+        "time" => Session(server::time),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_row_of_the_command_table_has_a_function() {
+        for spec in kvproto::spec::COMMANDS {
+            assert!(super::run_of(spec.name).is_some(), "{} has no function", spec.name);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What concerns the server as a whole: flushing, snapshots, shutting down, INFO, TIME.
+
+use kvcore::{Claim, Keyspace, Scope};
+use kvproto::{Args, CommandError, Reply};
+
+use super::{Outcome, store_error};
+use crate::context::{Context, Next};
+use crate::info;
+use crate::offload::Work;
+
+/// `FLUSHDB [ASYNC|SYNC]`: either way the memory is given back at once.
+pub(crate) fn flushdb(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    check_flush_mode(args)?;
+    let keyspace = ctx.session.keyspace.clone();
+    empty(&[keyspace], ctx)?;
+    Ok(Reply::Ok)
+}
+
+/// `FLUSHALL [ASYNC|SYNC]`
+pub(crate) fn flushall(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    check_flush_mode(args)?;
+    let keyspaces = ctx.server.db.keyspaces();
+    empty(&keyspaces, ctx)?;
+    Ok(Reply::Ok)
+}
+
+/// `FLUSH`: empties the database and answers how many keys it had.
+pub(crate) fn flush(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    let keyspace = ctx.session.keyspace.clone();
+    Ok(Reply::count(empty(&[keyspace], ctx)?))
+}
+
+fn check_flush_mode(mut args: Args<'_>) -> Result<(), CommandError> {
+    if !args.is_empty() && !args.eat("sync") && !args.eat("async") {
+        return Err(CommandError::Syntax);
+    }
+    args.finish()
+}
+
+/// Empties keyspaces, all at one moment.
+fn empty(keyspaces: &[Keyspace], ctx: &mut Context<'_>) -> kvcore::Result<u64> {
+    let mut removed = 0;
+    if let Some(txn) = &mut ctx.txn {
+        for keyspace in keyspaces {
+            txn.select(keyspace)?;
+            removed += txn.flush()?;
+        }
+        txn.select(&ctx.session.keyspace)?;
+        return Ok(removed);
+    }
+    let claims: Vec<Claim<'_>> =
+        keyspaces.iter().map(|keyspace| Claim { keyspace, scope: Scope::Whole }).collect();
+    let lsn = ctx.server.db.commit_across(&claims, &mut |txn| {
+        for keyspace in keyspaces {
+            txn.select(keyspace)?;
+            removed += txn.flush()?;
+        }
+        Ok(())
+    })?;
+    if ctx.server.gated {
+        ctx.lsn = lsn;
+    }
+    Ok(removed)
+}
+
+pub(crate) fn save(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    if ctx.server.db.snapshot_status().running {
+        return Err(CommandError::custom("ERR Background save already in progress").into());
+    }
+    ctx.next = Next::Park(Work::Save);
+    Ok(Reply::Nothing)
+}
+
+pub(crate) fn bgsave(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    if !args.is_empty() && !args.eat("schedule") {
+        return Err(CommandError::Syntax.into());
+    }
+    args.finish()?;
+    match ctx.server.db.snapshot_in_background() {
+        Ok(true) => Ok(Reply::simple("Background saving started")),
+        Ok(false) => Err(CommandError::custom("ERR Background save already in progress").into()),
+        Err(error) => Ok(store_error(&error)),
+    }
+}
+
+pub(crate) fn lastsave(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    Ok(Reply::count(info::last_save_seconds(ctx.server)))
+}
+
+/// `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]`. The log has everything, so a snapshot is only written when asked for.
+pub(crate) fn shutdown(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    let (mut save, mut nosave, mut other, mut abort) = (false, false, false, false);
+    while !args.is_empty() {
+        if args.eat("save") {
+            save = true;
+        } else if args.eat("nosave") {
+            nosave = true;
+        } else if args.eat("now") || args.eat("force") {
+            other = true;
+        } else if args.eat("abort") {
+            abort = true;
+        } else {
+            return Err(CommandError::Syntax.into());
+        }
+    }
+    if (save && nosave) || (abort && (save || nosave || other)) {
+        return Err(CommandError::Syntax.into());
+    }
+    if abort {
+        return Err(CommandError::custom("ERR No shutdown in progress.").into());
+    }
+    tracing::info!(client = ctx.session.client.id, "a client asked for the shutdown");
+    if save {
+        ctx.next = Next::Park(Work::SaveAndStop);
+    } else {
+        ctx.server.stop();
+        ctx.next = Next::Close;
+    }
+    Ok(Reply::Nothing)
+}
+
+/// `TIME`: seconds and microseconds. The store's clock counts in milliseconds.
+pub(crate) fn time(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    let now_ms = ctx.server.db.now_ms();
+    let micros = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.subsec_micros() % 1000);
+    Ok(Reply::Array(vec![
+        Reply::bulk((now_ms / 1000).to_string()),
+        Reply::bulk((now_ms % 1000 * 1000 + u64::from(micros)).to_string()),
+    ]))
+}
+
+/// `INFO [section ...]`
+pub(crate) fn info(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    let wanted: Vec<String> = std::iter::from_fn(|| args.next_opt())
+        .map(|word| String::from_utf8_lossy(word).to_ascii_lowercase())
+        .collect();
+    if ctx.txn.is_none() {
+        ctx.lsn = ctx.server.newest();
+    }
+    Ok(Reply::text(info::text(ctx.server, &wanted, ctx.txn.is_some())))
+}

@@ -1,0 +1,261 @@
+//! The 80-bit float in which Redis does INCRBYFLOAT: read, add, write.
+//!
+//! Redis counts in `long double`, which on x86-64 has a significand of 64 bits, and shows 17 digits behind the point of
+//! the result, rounding errors included. Counting in f64 or in decimals would show other digits than Redis does
+//! (1000000.1 + 1 is 1000001.09999999999999964 there), so this counts as that format does.
+//!
+//! Invariant: reading, adding and writing each give the exact result rounded once, to nearest, ties to even. Sizes are
+//! bounded before anything is computed: a text has at most [`TEXT_BYTES_MAX`] bytes, an exponent that cannot matter is
+//! refused, so the largest number ever held has about 33,500 bits.
+
+use super::natural::Natural;
+
+/// Redis reads numbers through a buffer of 5 KiB, its terminator included.
+const TEXT_BYTES_MAX: usize = 5 * 1024 - 1;
+
+/// The exponent of the last bit of the smallest subnormal number.
+const EXPONENT_MIN: i32 = -16_445;
+
+/// The exponent of the last bit of the largest numbers.
+const EXPONENT_MAX: i32 = 16_320;
+
+/// Bounds for m in 10^(m-1) <= x < 10^m: beyond the first x is too large for the format, beyond the second it is zero.
+const MAGNITUDES: std::ops::RangeInclusive<i64> = -4_950..=4_933;
+
+/// What `%.17Lf` shows behind the point.
+const FRACTION_DIGITS: u32 = 17;
+
+/// A number as a value or an argument spells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LongDouble {
+    Finite(Finite),
+    /// Of either sign: nothing can be added to it.
+    Infinite,
+}
+
+/// `significand * 2^exponent`; the significand's top bit is set unless the number is zero or subnormal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Finite {
+    negative: bool,
+    significand: u64,
+    exponent: i32,
+}
+
+impl LongDouble {
+    pub(super) const ZERO: LongDouble = LongDouble::Finite(Finite::zero(false));
+
+    /// Reads what C's `strtold` reads: decimal, hexadecimal, infinity. No blanks, nothing behind the number, no NaN, and
+    /// nothing that is too large for the format or so small that it would be read as zero.
+    pub(super) fn parse(text: &[u8]) -> Option<LongDouble> {
+        if text.len() > TEXT_BYTES_MAX {
+            return None;
+        }
+        let (negative, text) = sign(text);
+        if text.eq_ignore_ascii_case(b"inf") || text.eq_ignore_ascii_case(b"infinity") {
+            return Some(LongDouble::Infinite);
+        }
+        let finite = match *text {
+            [b'0', b'x' | b'X', ref digits @ ..] => parse_hexadecimal(negative, digits)?,
+            _ => parse_decimal(negative, text)?,
+        };
+        Some(LongDouble::Finite(finite))
+    }
+
+    /// The sum, unless it is infinite or not a number.
+    pub(super) fn plus(self, other: LongDouble) -> Option<Finite> {
+        match (self, other) {
+            (LongDouble::Finite(a), LongDouble::Finite(b)) => a.plus(b),
+            _ => None,
+        }
+    }
+}
+
+impl Finite {
+    const fn zero(negative: bool) -> Finite {
+        Finite { negative, significand: 0, exponent: EXPONENT_MIN }
+    }
+
+    /// Rounds `wide * 2^exponent`, plus something less than one unit of `wide` if `more`. None when it is too large.
+    /// Only a `wide` of at least 66 bits may have more to it: fewer would leave nothing to round.
+    fn round(negative: bool, wide: u128, exponent: i32, more: bool) -> Option<Finite> {
+        let length = 128 - wide.leading_zeros() as i32;
+        // To 64 bits, or fewer where the last of them would lie below the smallest exponent.
+        let drop = (length - 64).max(EXPONENT_MIN - exponent);
+        let kept = match drop {
+            ..=0 => wide << -drop,
+            1..=127 => {
+                let kept = wide >> drop;
+                let dropped = wide & ((1 << drop) - 1);
+                let half = 1 << (drop - 1);
+                let up = dropped > half || dropped == half && (more || kept & 1 == 1);
+                kept + u128::from(up)
+            }
+            _ => 0,
+        };
+        let (significand, exponent) = match u64::try_from(kept) {
+            Ok(0) => return Some(Finite::zero(negative)),
+            Ok(significand) => (significand, exponent + drop),
+            Err(_) => (1 << 63, exponent + drop + 1),
+        };
+        (exponent <= EXPONENT_MAX).then_some(Finite { negative, significand, exponent })
+    }
+
+    fn plus(self, other: Finite) -> Option<Finite> {
+        let (large, small) = if self.exponent >= other.exponent { (self, other) } else { (other, self) };
+        // 62 bits of room below: what is shifted out still decides a tie, so it lives on in the last bit.
+        let distance = large.exponent.abs_diff(small.exponent);
+        let wide = u128::from(small.significand) << 62;
+        let aligned = wide.checked_shr(distance).unwrap_or(0);
+        let lost = wide != 0 && aligned.checked_shl(distance) != Some(wide);
+        let b = aligned | u128::from(lost);
+        let a = u128::from(large.significand) << 62;
+        let (negative, sum) = if large.negative == small.negative {
+            (large.negative, a + b)
+        } else if a >= b {
+            (large.negative, a - b)
+        } else {
+            (small.negative, b - a)
+        };
+        Finite::round(negative, sum, large.exponent - 62, false)
+    }
+}
+
+/// As `%.17Lf` with the zeros at the end trimmed; zero has no sign.
+impl std::fmt::Display for Finite {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sign = if self.negative { "-" } else { "" };
+        let Ok(places) = u32::try_from(-self.exponent) else {
+            let mut integer = Natural::from_u64(self.significand);
+            integer.shift_left(self.exponent.unsigned_abs() as usize);
+            return write!(out, "{sign}{}", integer.to_decimal());
+        };
+        let one = 10_u64.pow(FRACTION_DIGITS);
+        let mut integer = self.significand.checked_shr(places).unwrap_or(0);
+        let fraction = self.significand - integer.checked_shl(places).unwrap_or(0);
+        let mut digits = fraction_digits(u128::from(fraction) * u128::from(one), places);
+        if digits == one {
+            digits = 0;
+            integer += 1;
+        }
+        match (integer, digits) {
+            (0, 0) => out.write_str("0"),
+            (_, 0) => write!(out, "{sign}{integer}"),
+            _ => {
+                let digits = format!("{digits:017}");
+                write!(out, "{sign}{integer}.{}", digits.trim_end_matches('0'))
+            }
+        }
+    }
+}
+
+/// `scaled / 2^places`, rounded. `scaled` is a 64-bit fraction times 10^17: less than 2^121.
+fn fraction_digits(scaled: u128, places: u32) -> u64 {
+    if places == 0 || places > 127 {
+        return 0;
+    }
+    let half = 1_u128 << (places - 1);
+    let quotient = scaled >> places;
+    let remainder = scaled & ((1 << places) - 1);
+    let up = remainder > half || remainder == half && quotient & 1 == 1;
+    // Less than 10^17 + 1: the fraction was less than one.
+    quotient as u64 + u64::from(up)
+}
+
+fn sign(text: &[u8]) -> (bool, &[u8]) {
+    match *text {
+        [b'-', ref rest @ ..] => (true, rest),
+        [b'+', ref rest @ ..] => (false, rest),
+        _ => (false, text),
+    }
+}
+
+/// Splits `123.45e6` into its integer digits, its fraction digits and its exponent, 0 if there is none.
+fn split_number<'t>(text: &'t [u8], is_digit: fn(&u8) -> bool, mark: u8) -> Option<(&'t [u8], &'t [u8], i64)> {
+    let run = |text: &'t [u8]| {
+        let length = text.iter().take_while(|byte| is_digit(byte)).count();
+        text.split_at(length)
+    };
+    let (integer, rest) = run(text);
+    let (fraction, rest) = match *rest {
+        [b'.', ref rest @ ..] => run(rest),
+        _ => (&[][..], rest),
+    };
+    if integer.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let exponent = match *rest {
+        [] => 0,
+        [first, ref rest @ ..] if first.eq_ignore_ascii_case(&mark) => {
+            let (negative, digits) = sign(rest);
+            if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+                return None;
+            }
+            let size = digits
+                .iter()
+                .fold(0_i64, |value, digit| value.saturating_mul(10).saturating_add(i64::from(digit - b'0')));
+            if negative { -size } else { size }
+        }
+        _ => return None,
+    };
+    Some((integer, fraction, exponent))
+}
+
+fn parse_decimal(negative: bool, text: &[u8]) -> Option<Finite> {
+    let (integer, fraction, exponent) = split_number(text, u8::is_ascii_digit, b'e')?;
+    let mut digits = integer.iter().chain(fraction).copied();
+    let count = match digits.clone().position(|digit| digit != b'0') {
+        None => return Some(Finite::zero(negative)),
+        Some(zeros) => integer.len() + fraction.len() - zeros,
+    };
+    let exponent = exponent.saturating_sub(fraction.len() as i64);
+    if !MAGNITUDES.contains(&exponent.saturating_add(count as i64)) {
+        return None;
+    }
+    // The number is a ratio of naturals; long division gives as many of its bits as rounding can look at.
+    let mut numerator = Natural::from_digits(&mut digits);
+    let mut denominator = Natural::from_u64(1);
+    let power = exponent.unsigned_abs() as usize;
+    if exponent < 0 {
+        denominator.multiply_by_power_of_ten(power);
+    } else {
+        numerator.multiply_by_power_of_ten(power);
+    }
+    let (above, below) = (numerator.bit_length(), denominator.bit_length());
+    numerator.shift_left(below.saturating_sub(above));
+    denominator.shift_left(above.saturating_sub(below));
+    // Now the ratio lies between 1/2 and 2, so that 67 steps give 66 bits at least.
+    let mut quotient = 0;
+    for _ in 0..67 {
+        quotient <<= 1;
+        quotient |= u128::from(numerator.subtract_if_not_less(&denominator));
+        numerator.shift_left(1);
+    }
+    let scale = above as i32 - below as i32 - 66;
+    let finite = Finite::round(negative, quotient, scale, !numerator.is_zero())?;
+    (finite.significand != 0).then_some(finite)
+}
+
+fn parse_hexadecimal(negative: bool, text: &[u8]) -> Option<Finite> {
+    let (integer, fraction, exponent) = split_number(text, u8::is_ascii_hexdigit, b'p')?;
+    let exponent = exponent.saturating_sub(4 * fraction.len() as i64);
+    let (mut wide, mut skipped, mut more) = (0_u128, 0, false);
+    for &digit in integer.iter().chain(fraction) {
+        let value = char::from(digit).to_digit(16).unwrap_or(0);
+        if wide >> 120 == 0 {
+            wide = wide << 4 | u128::from(value);
+        } else {
+            skipped += 4;
+            more |= value != 0;
+        }
+    }
+    if wide == 0 {
+        return Some(Finite::zero(negative));
+    }
+    // Far beyond either end of the format, and far from overflowing an i32.
+    let exponent = exponent.saturating_add(skipped).clamp(-1_000_000, 1_000_000);
+    let finite = Finite::round(negative, wide, exponent as i32, more)?;
+    (finite.significand != 0).then_some(finite)
+}
+
+#[cfg(test)]
+mod tests;

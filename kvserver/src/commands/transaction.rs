@@ -1,0 +1,245 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+//!
+//! Invariant: EXEC is one transaction of the store over all databases it touches: others see all of it or nothing,
+//! and so does a crash. Watched keys are compared under the same locks.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use kvcore::{Claim, CrossTxn, Keyspace, Scope, Store};
+use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, parse_integer};
+
+use super::{Outcome, Run, run_of};
+use crate::context::Context;
+use crate::session::{DATABASES, Queue, Session, Watched, WatchedKey};
+use crate::settings::QUEUE_BYTES_MAX;
+use crate::state::ServerState;
+
+/// Whether a command is queued between MULTI and EXEC rather than executed.
+pub(crate) fn is_queued(spec: &Spec) -> bool {
+    !matches!(spec.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
+}
+
+/// Puts a command into the session's queue.
+pub(crate) fn enqueue(spec: &'static Spec, request: Request<'_>, session: &mut Session) -> Outcome {
+    let Some(queue) = &mut session.transaction else {
+        return Ok(Reply::Nothing);
+    };
+    // EXEC will refuse a spoiled transaction, so what comes after the error need not be kept.
+    if !queue.spoiled {
+        queue.bytes += request.iter().map(<[u8]>::len).sum::<usize>();
+        if queue.bytes > QUEUE_BYTES_MAX {
+            queue.spoiled = true;
+            queue.commands = Vec::new();
+            return Err(CommandError::custom("ERR the transaction is too large to be queued").into());
+        }
+        queue.commands.push((spec, request.to_owned()));
+    }
+    session.client.shown.queued.store(queue.commands.len() + 1, Relaxed);
+    session.client.shown.queued_bytes.store(queue.bytes, Relaxed);
+    Ok(Reply::simple("QUEUED"))
+}
+
+pub(crate) fn multi(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    if ctx.session.transaction.is_some() {
+        return Err(CommandError::custom("ERR MULTI calls can not be nested").into());
+    }
+    ctx.session.transaction = Some(Box::default());
+    ctx.session.client.shown.queued.store(1, Relaxed);
+    Ok(Reply::Ok)
+}
+
+pub(crate) fn discard(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    if ctx.session.transaction.is_none() {
+        return Err(CommandError::custom("ERR DISCARD without MULTI").into());
+    }
+    ctx.session.end_transaction(ctx.server);
+    Ok(Reply::Ok)
+}
+
+pub(crate) fn watch(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    if ctx.session.transaction.is_some() {
+        return Err(CommandError::custom("ERR WATCH inside MULTI is not allowed").into());
+    }
+    let session = &mut *ctx.session;
+    let watched = session.watched.get_or_insert_default();
+    session.client.shown.watching.store(true, Relaxed);
+    while let Some(key) = args.next_opt() {
+        let keyspace = session.keyspace.clone();
+        if watched.keys.iter().any(|other| *other.key == *key && other.keyspace.id() == keyspace.id()) {
+            continue;
+        }
+        // Watched first, looked at second: a change in between is noticed twice rather than not at all.
+        ctx.server.watch.add(keyspace.id(), key, &watched.mark);
+        let existed = keyspace.read(key, &mut |_| {}).unwrap_or(true);
+        watched.keys.push(WatchedKey { keyspace, key: key.into(), existed });
+    }
+    Ok(Reply::Ok)
+}
+
+pub(crate) fn unwatch(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    // Inside EXEC the keys are let go when it ends.
+    if ctx.txn.is_none() {
+        ctx.session.unwatch(ctx.server);
+    }
+    Ok(Reply::Ok)
+}
+
+pub(crate) fn exec(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    let Some(queue) = ctx.session.transaction.take() else {
+        return Err(CommandError::custom("ERR EXEC without MULTI").into());
+    };
+    let watched = ctx.session.watched.take();
+    let outcome = if queue.spoiled {
+        Err(CommandError::custom("EXECABORT Transaction discarded because of previous errors.").into())
+    } else {
+        commit(&queue, watched.as_deref(), ctx)
+    };
+    ctx.session.watched = watched;
+    ctx.session.end_transaction(ctx.server);
+    outcome
+}
+
+/// What a transaction has to lock, by keyspace. The one it starts in comes first.
+struct Claims<'q> {
+    of: Vec<(Keyspace, Claimed<'q>)>,
+}
+
+enum Claimed<'q> {
+    Keys(Vec<&'q [u8]>),
+    Whole,
+}
+
+impl<'q> Claims<'q> {
+    fn at(&mut self, keyspace: &Keyspace) -> &mut Claimed<'q> {
+        let at = match self.of.iter().position(|(other, _)| other.id() == keyspace.id()) {
+            Some(at) => at,
+            None => {
+                self.of.push((keyspace.clone(), Claimed::Keys(Vec::new())));
+                self.of.len() - 1
+            }
+        };
+        &mut self.of[at].1
+    }
+
+    fn add_keys(&mut self, keyspace: &Keyspace, keys: impl Iterator<Item = &'q [u8]>) {
+        if let Claimed::Keys(claimed) = self.at(keyspace) {
+            claimed.extend(keys);
+        }
+    }
+
+    /// What the queued commands touch, following each SELECT on the way.
+    fn of_queue(queue: &'q Queue, session: &Session, server: &ServerState) -> kvcore::Result<Claims<'q>> {
+        let mut claims = Claims { of: Vec::new() };
+        let mut keyspace = session.keyspace.clone();
+        claims.at(&keyspace);
+        for (spec, request) in &queue.commands {
+            let request = request.as_request();
+            match (spec.name, run_of(spec.name)) {
+                ("select", _) => {
+                    if let Some(database) = database(request) {
+                        keyspace = server.database(database)?;
+                        claims.at(&keyspace);
+                    }
+                }
+                ("flushall", _) => {
+                    for keyspace in server.db.keyspaces() {
+                        *claims.at(&keyspace) = Claimed::Whole;
+                    }
+                }
+                ("flushdb" | "flush", _) | (_, Some(Run::Walk(_))) => *claims.at(&keyspace) = Claimed::Whole,
+                (_, Some(Run::Store(_))) => claims.add_keys(&keyspace, spec.keys(request).map(|(_, key)| key)),
+                (_, Some(Run::Session(_)) | None) => {}
+            }
+        }
+        Ok(claims)
+    }
+}
+
+/// The database a well-formed SELECT asks for.
+pub(super) fn database(request: Request<'_>) -> Option<usize> {
+    let index = usize::try_from(parse_integer(request.get(1)?)?).ok()?;
+    (index < DATABASES).then_some(index)
+}
+
+/// Executes the queue as one transaction; `NilArray` if a watched key has changed.
+fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Outcome {
+    let mut claims = Claims::of_queue(queue, ctx.session, ctx.server)?;
+    for key in watched.iter().flat_map(|watched| &watched.keys) {
+        claims.add_keys(&key.keyspace, std::iter::once(&*key.key));
+    }
+    let claims: Vec<Claim<'_>> = claims
+        .of
+        .iter()
+        .map(|(keyspace, claimed)| Claim {
+            keyspace,
+            scope: match claimed {
+                Claimed::Keys(keys) => Scope::Keys(keys),
+                Claimed::Whole => Scope::Whole,
+            },
+        })
+        .collect();
+    let start = (ctx.session.database, ctx.session.keyspace.clone());
+    let (session, server) = (&mut *ctx.session, ctx.server);
+    let mut replies = None;
+    let mut publications = Vec::new();
+    let committed = server.db.commit_across(&claims, &mut |txn| {
+        if let Some(watched) = watched
+            && has_changed(watched, txn)?
+        {
+            return Ok(());
+        }
+        txn.select(&start.1)?;
+        let mut answered = Vec::with_capacity(queue.commands.len());
+        for (spec, request) in &queue.commands {
+            let mut one = Context::new(session, server, spec);
+            one.txn = Some(&mut *txn);
+            let reply = execute(spec, request, &mut one);
+            answered.append(&mut one.before);
+            answered.push(reply);
+            publications.append(&mut one.publications);
+        }
+        replies = Some(answered);
+        Ok(())
+    });
+    match committed {
+        Ok(lsn) => {
+            if server.gated {
+                ctx.lsn = lsn;
+            }
+            for (channel, payload) in &publications {
+                server.pubsub.publish(channel, payload, ctx.lsn, &server.mailboxes);
+            }
+            Ok(replies.map_or(Reply::NilArray, Reply::Array))
+        }
+        Err(error) => {
+            // Nothing was done, so SELECT was not either.
+            (ctx.session.database, ctx.session.keyspace) = start;
+            Err(error.into())
+        }
+    }
+}
+
+fn has_changed(watched: &Watched, txn: &mut dyn CrossTxn) -> kvcore::Result<bool> {
+    for key in &watched.keys {
+        if key.existed {
+            txn.select(&key.keyspace)?;
+            if txn.get(&key.key)?.is_none() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(watched.mark.is_set())
+}
+
+/// One queued command, under the locks of all.
+fn execute(spec: &'static Spec, request: &OwnedRequest, ctx: &mut Context<'_>) -> Reply {
+    let args = Args::new(request.as_request());
+    let top = spec.name.split_once('|').map_or(spec.name, |(container, _)| container);
+    let outcome = match (run_of(top), &mut ctx.txn) {
+        (Some(Run::Store(run)), Some(txn)) => run(args, &mut **txn),
+        (Some(Run::Walk(run)), Some(txn)) => run(args, txn.as_walk()),
+        (Some(Run::Session(run)), _) => run(args, ctx),
+        _ => Err(CommandError::unknown_command(request.as_request()).into()),
+    };
+    outcome.unwrap_or_else(Reply::from)
+}

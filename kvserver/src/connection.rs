@@ -1,0 +1,204 @@
+//! One client's socket and what lies between it and the session: input that is no whole request yet, output that has
+//! not left.
+//!
+//! Invariant: an idle connection holds neither an input nor an output buffer. Nothing of a client is executed while
+//! it is parked, while it leaves too many replies unread, or after it was told that it is closed.
+
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use kvcore::Lsn;
+use kvproto::line::LineDecoder;
+use kvproto::resp::RequestDecoder;
+
+use crate::listener::Protocol;
+use crate::outbox::Outbox;
+use crate::session::Session;
+use crate::settings::{OUTPUT_PAUSE_BYTES, OutputLimit};
+use crate::stream::Stream;
+
+/// One client of an event loop.
+pub(crate) struct Connection {
+    pub(crate) stream: Stream,
+    pub(crate) protocol: Protocol,
+    pub(crate) session: Session,
+    pub(crate) outbox: Outbox,
+    pub(crate) input: Option<Box<Input>>,
+    pub(crate) phase: Phase,
+    /// The socket may hold input: edge-triggered, so it is only ever said once.
+    pub(crate) readable: bool,
+    /// The peer has sent its last byte; only a read of 0 bytes ends the connection, after all before it.
+    pub(crate) peer_ended: bool,
+    /// The socket took all that was written to it last time.
+    pub(crate) writable: bool,
+    /// In the loop's list of connections that have something to do.
+    pub(crate) scheduled: bool,
+    /// In the loop's list of connections whose output waits for the log.
+    pub(crate) gated: bool,
+    over_soft_since: Option<Instant>,
+}
+
+/// Input that could not be executed at once.
+pub(crate) struct Input {
+    pub(crate) bytes: Vec<u8>,
+    /// Up to here it has been executed.
+    pub(crate) at: usize,
+    pub(crate) decoder: Decoder,
+    /// It holds, or may hold, a whole request; otherwise it waits for more bytes.
+    pub(crate) runnable: bool,
+}
+
+/// Where the search for the end of the next request stands.
+pub(crate) enum Decoder {
+    Resp(RequestDecoder),
+    Line(LineDecoder),
+}
+
+impl Decoder {
+    pub(crate) fn new(protocol: Protocol) -> Decoder {
+        match protocol {
+            Protocol::Resp => Decoder::Resp(RequestDecoder::new()),
+            Protocol::Line(_) => Decoder::Line(LineDecoder::new()),
+        }
+    }
+}
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Open,
+    /// A command of it runs elsewhere.
+    Parked,
+    /// It is closed once its output has left.
+    Closing,
+    /// It is closed at once: the socket failed, or the client left too much unread.
+    Broken,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: Stream, protocol: Protocol, session: Session) -> Connection {
+        Connection {
+            stream,
+            protocol,
+            session,
+            outbox: Outbox::default(),
+            input: None,
+            phase: Phase::Open,
+            readable: false,
+            peer_ended: false,
+            writable: true,
+            scheduled: false,
+            gated: false,
+            over_soft_since: None,
+        }
+    }
+
+    pub(crate) fn has_runnable_input(&self) -> bool {
+        self.input.as_ref().is_some_and(|input| input.runnable)
+    }
+
+    /// There is something to read or execute, and nothing forbids it.
+    pub(crate) fn wants_turn(&self) -> bool {
+        self.phase == Phase::Open
+            && (self.readable || self.has_runnable_input())
+            && self.outbox.len() <= OUTPUT_PAUSE_BYTES
+    }
+
+    /// It can be forgotten.
+    pub(crate) fn is_over(&self) -> bool {
+        self.phase == Phase::Broken || (self.phase == Phase::Closing && self.outbox.is_empty())
+    }
+
+    /// Reads once. `Ok(0)` means that there is nothing now.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> usize {
+        loop {
+            match self.stream.read(buffer) {
+                Ok(0) => {
+                    self.readable = false;
+                    self.phase = Phase::Closing;
+                    return 0;
+                }
+                Ok(count) => {
+                    // A short read has emptied the socket, so the next one would only say so. The end of the stream
+                    // is the exception: its edge may have come together with these bytes.
+                    self.readable = count == buffer.len() || self.peer_ended;
+                    return count;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    return 0;
+                }
+                Err(_) => {
+                    self.phase = Phase::Broken;
+                    return 0;
+                }
+            }
+        }
+    }
+
+    /// Sends bytes that may leave at once, behind what waits already. Answers how many left now.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> usize {
+        if bytes.is_empty() || self.phase == Phase::Broken {
+            return 0;
+        }
+        let sent = if self.outbox.is_empty() { self.write(bytes) } else { 0 };
+        self.outbox.push(&bytes[sent..], Lsn::ZERO);
+        sent
+    }
+
+    /// Sends what may leave of what waits. Answers how many bytes left.
+    pub(crate) fn flush(&mut self, durable: Lsn) -> usize {
+        let mut outbox = std::mem::take(&mut self.outbox);
+        let sent = self.write(outbox.ready(durable));
+        outbox.mark_sent(sent);
+        self.outbox = outbox;
+        sent
+    }
+
+    fn write(&mut self, mut bytes: &[u8]) -> usize {
+        let mut sent = 0;
+        while self.writable && !bytes.is_empty() {
+            match self.stream.write(bytes) {
+                Ok(count) => {
+                    // The socket is full when it takes less than it was given; an event tells when it is not.
+                    self.writable = count == bytes.len();
+                    sent += count;
+                    bytes = &bytes[count..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+                Err(_) => {
+                    self.phase = Phase::Broken;
+                    return sent;
+                }
+            }
+        }
+        sent
+    }
+
+    /// Breaks the connection of a subscriber that does not read.
+    pub(crate) fn enforce(&mut self, limit: &OutputLimit, now: Instant) {
+        let unsent = self.outbox.len();
+        if unsent <= limit.soft_bytes || !self.session.is_subscribed() {
+            self.over_soft_since = None;
+            return;
+        }
+        let since = *self.over_soft_since.get_or_insert(now);
+        if unsent > limit.hard_bytes || now.duration_since(since) >= limit.soft_for {
+            tracing::warn!(client = self.session.client.id, unsent, "a subscriber that does not read is disconnected");
+            self.phase = Phase::Broken;
+        }
+    }
+
+    /// Shows others what this connection holds.
+    pub(crate) fn show(&self, now: Instant) {
+        let client = &self.session.client;
+        let active = now.saturating_duration_since(client.connected());
+        client.shown.active_ms.store(u64::try_from(active.as_millis()).unwrap_or(u64::MAX), Relaxed);
+        client.shown.input_bytes.store(self.input.as_ref().map_or(0, |input| input.bytes.capacity()), Relaxed);
+        client.shown.output_bytes.store(self.outbox.capacity(), Relaxed);
+        client.shown.parked.store(self.phase == Phase::Parked, Relaxed);
+    }
+}

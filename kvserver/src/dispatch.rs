@@ -1,0 +1,192 @@
+//! One request: find its command, see whether this client may run it now, run it, answer.
+//!
+//! Invariant: a store command runs under the locks of exactly the keys its row names, and its answer carries the
+//! newest change those locks guard. The common case takes no allocation and touches nothing shared but those locks.
+
+use kvcore::{Lsn, Store, Txn, Walk};
+use kvproto::resp::Version;
+use kvproto::spec::{self, Flag, KeyRule};
+use kvproto::{Args, CommandError, Reply, Request, Spec, line};
+use smallvec::SmallVec;
+
+use crate::commands::{self, Failure, Outcome, Run, connection, transaction};
+use crate::context::{Context, Next};
+use crate::listener::LineRules;
+use crate::offload::Work;
+use crate::session::Session;
+use crate::settings::WALK_INLINE_KEYS_MAX;
+use crate::state::ServerState;
+
+/// How each command of the table is carried out, by its index.
+pub(crate) type Runs = Vec<Option<Run>>;
+
+/// What a request came to.
+pub(crate) struct Answer {
+    pub(crate) spec: Option<&'static Spec>,
+    /// Replies that go before `reply`.
+    pub(crate) before: Vec<Reply>,
+    pub(crate) reply: Reply,
+    /// The newest change the answer reveals.
+    pub(crate) lsn: Lsn,
+    pub(crate) next: Next,
+}
+
+impl Answer {
+    fn new(spec: Option<&'static Spec>, reply: Reply, lsn: Lsn) -> Answer {
+        Answer { spec, before: Vec::new(), reply, lsn, next: Next::Continue }
+    }
+}
+
+/// The function behind each row of the command table.
+pub(crate) fn runs() -> Runs {
+    spec::COMMANDS.iter().map(|spec| commands::run_of(spec.name)).collect()
+}
+
+/// Carries out one request that is not empty.
+pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &ServerState, runs: &Runs) -> Answer {
+    let (top, spec) = match find(request) {
+        Ok(found) => found,
+        Err(error) => return reject(None, error, request, session, server),
+    };
+    session.last_command = Some(spec);
+    if session.transaction.is_some() || session.subscriptions.is_some() {
+        if let Err(error) = check_state(spec, session) {
+            return reject(Some(spec), error, request, session, server);
+        }
+        if session.transaction.is_some() && transaction::is_queued(spec) {
+            let reply = transaction::enqueue(spec, request, session).unwrap_or_else(Reply::from);
+            return Answer::new(Some(spec), reply, Lsn::ZERO);
+        }
+    }
+    match runs.get(top.index()).copied().flatten() {
+        Some(Run::Store(run)) => store(spec, run, request, session, server),
+        Some(Run::Walk(run)) => walk(spec, run, request, session, server),
+        Some(Run::Session(run)) => {
+            let mut context = Context::new(session, server, spec);
+            let reply = run(Args::new(request), &mut context).unwrap_or_else(Reply::from);
+            let Context { before, lsn, next, .. } = context;
+            Answer { spec: Some(spec), before, reply, lsn, next }
+        }
+        None => Answer::new(None, CommandError::unknown_command(request).into(), Lsn::ZERO),
+    }
+}
+
+/// The row a request names: the command, and the subcommand if it has some (else the command again).
+fn find(request: Request<'_>) -> Result<(&'static Spec, &'static Spec), CommandError> {
+    match spec::lookup(request.name()) {
+        Some(top) if top.subcommands.is_empty() && top.arity_ok(request.len()) => Ok((top, top)),
+        Some(top) if connection::is_help(top, request) => Ok((top, top)),
+        Some(top) => Ok((top, spec::resolve(request)?)),
+        None => Err(CommandError::unknown_command(request)),
+    }
+}
+
+/// What a client may do depends on what it did before.
+fn check_state(spec: &Spec, session: &Session) -> Result<(), CommandError> {
+    if session.transaction.is_some() && spec.flags.has(Flag::NoMulti) {
+        return Err(CommandError::custom("ERR Command not allowed inside a transaction"));
+    }
+    // RESP2 cannot tell a pushed message from a reply.
+    if session.subscriptions.is_some()
+        && session.version == Version::Resp2
+        && !matches!(
+            spec.name,
+            "ping" | "subscribe" | "unsubscribe" | "psubscribe" | "punsubscribe" | "quit" | "reset"
+        )
+    {
+        return Err(CommandError::custom(format!(
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
+             context",
+            spec.name
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses a request; inside MULTI that spoils the transaction.
+fn reject(
+    spec: Option<&'static Spec>,
+    error: CommandError,
+    request: Request<'_>,
+    session: &mut Session,
+    server: &ServerState,
+) -> Answer {
+    let spec = spec.or_else(|| spec::lookup(request.name()));
+    let mut reply = Reply::from(error);
+    if session.transaction.is_some() && spec.is_some_and(|spec| spec.name == "exec") {
+        session.end_transaction(server);
+        if let Reply::Error(text) = &reply {
+            let why = text.strip_prefix("ERR ").unwrap_or(text);
+            reply = Reply::error(format!("EXECABORT Transaction discarded because of: {why}"));
+        }
+    }
+    session.spoil_transaction();
+    Answer::new(spec, reply, Lsn::ZERO)
+}
+
+fn store(
+    spec: &'static Spec,
+    run: fn(Args<'_>, &mut dyn Txn) -> Outcome,
+    request: Request<'_>,
+    session: &mut Session,
+    server: &ServerState,
+) -> Answer {
+    let mut reply = Reply::Nil;
+    let mut body = |txn: &mut dyn Txn| {
+        match run(Args::new(request), txn) {
+            Ok(answered) => reply = answered,
+            // It has changed nothing, and what it says about the keys is as true, and as new, as any reply.
+            Err(Failure::Command(error)) => reply = error.into(),
+            Err(Failure::Store(error)) => return Err(error),
+        }
+        Ok(())
+    };
+    let outcome = match spec.keys {
+        KeyRule::Range { first, last, .. } if last == first.cast_signed() => {
+            let key = request.get(first).unwrap_or_default();
+            session.keyspace.commit(&[key], &mut body)
+        }
+        _ => {
+            let keys: SmallVec<[&[u8]; 16]> = spec.keys(request).map(|(_, key)| key).collect();
+            session.keyspace.commit(&keys, &mut body)
+        }
+    };
+    match outcome {
+        Ok(lsn) => Answer::new(Some(spec), reply, if server.gated { lsn } else { Lsn::ZERO }),
+        Err(error) => Answer::new(Some(spec), commands::store_error(&error), Lsn::ZERO),
+    }
+}
+
+fn walk(
+    spec: &'static Spec,
+    run: fn(Args<'_>, &dyn Walk) -> Outcome,
+    request: Request<'_>,
+    session: &mut Session,
+    server: &ServerState,
+) -> Answer {
+    if session.keyspace.len() > WALK_INLINE_KEYS_MAX && takes_long(spec, request) {
+        let next = Next::Park(Work::Walk(run, session.keyspace.clone()));
+        return Answer { next, ..Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO) };
+    }
+    let reply = run(Args::new(request), &session.keyspace).unwrap_or_else(Reply::from);
+    Answer::new(Some(spec), reply, server.newest())
+}
+
+/// Whether a command may look at every key: KEYS and PRINT do, SCAN does when it is told to take that many at once.
+fn takes_long(spec: &Spec, request: Request<'_>) -> bool {
+    match spec.name {
+        "keys" | "print" => true,
+        "scan" => request.iter().skip(2).filter_map(kvproto::parse_integer).any(|number| number > 10_000),
+        _ => false,
+    }
+}
+
+/// A line listener's own limits on words.
+pub(crate) fn refused_by_line_rules(request: Request<'_>, rules: LineRules) -> Option<Answer> {
+    if rules.style != line::Style::Terse {
+        return None;
+    }
+    let spec = spec::lookup(request.name())?;
+    let error = line::check_terse(spec, request, rules.key_bytes_max, rules.value_bytes_max).err()?;
+    Some(Answer::new(Some(spec), error.into(), Lsn::ZERO))
+}

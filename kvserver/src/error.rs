@@ -1,0 +1,62 @@
+//! What can keep a server from starting, said so that the reader knows what to do.
+
+use std::io;
+
+/// An error of starting or running a server.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A listener's URL is not one.
+    #[error("'{url}' is not the URL of a listener: {why}")]
+    BadUrl {
+        /// The URL as given.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A listener cannot be bound.
+    #[error("cannot listen on {url}: {source}{}", listen_hint(source))]
+    Listen {
+        /// The listener.
+        url: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A listener would be open to the network without a password.
+    #[error(
+        "{url} is reachable from other machines and no password protects it: listen on 127.0.0.1, or pass \
+         --insecure-listen if the network is trusted"
+    )]
+    Exposed {
+        /// The listener.
+        url: String,
+    },
+    /// The builder was given no store.
+    #[error("a server needs a store: call Builder::store")]
+    NoStore,
+    /// The system refused a thread, a poll or a signal.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An event loop ended by a panic; the server stopped.
+    #[error("an event loop failed; this is a bug in kvserver, its message is in the log")]
+    LoopPanicked,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] kvcore::Error),
+}
+
+/// The result of starting or running a server.
+pub type Result<T> = std::result::Result<T, Error>;
+
+fn listen_hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => " (is another server running there? choose another port with --listen)",
+        io::ErrorKind::PermissionDenied => " (ports below 1024 need a privilege)",
+        _ => "",
+    }
+}

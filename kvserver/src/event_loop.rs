@@ -1,0 +1,336 @@
+//! One event loop: a thread that serves its connections without ever waiting for one of them.
+//!
+//! A round: sleep until something happens, take in what happened, give each connection that has something to do one
+//! turn (one read, what it holds executed), then write all replies, one write a connection. Readiness is
+//! edge-triggered and registered once, so a connection costs no system call but its reads and writes.
+//!
+//! Invariant: nothing in a round waits for a lock held long, a file, or another thread's work.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::time::{Duration, Instant};
+
+use kvcore::Lsn;
+use kvproto::Reply;
+use mio::event::Event;
+use mio::{Events, Poll, Token};
+
+use crate::accept::{Accept, LISTENER_TOKENS};
+use crate::connection::{Connection, Decoder, Input, Phase};
+use crate::counters::Counters;
+use crate::execute::Executor;
+use crate::listener::Protocol;
+use crate::mailbox::{Address, Done, Mail, Mailbox, Message};
+use crate::session::Session;
+use crate::settings::{READ_BYTES, STOP_GRACE};
+use crate::state::ServerState;
+use crate::stream::Stream;
+
+/// The token of the mailbox's waker.
+pub(crate) const WAKER: Token = Token(usize::MAX);
+/// Readiness events taken in a round at most.
+const EVENTS_MAX: usize = 1024;
+/// How often counters are sampled and slow readers looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// How soon a loop looks again while the log cannot take more.
+const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
+
+/// The state of one loop.
+pub(crate) struct EventLoop {
+    index: usize,
+    poll: Poll,
+    mailbox: Arc<Mailbox>,
+    /// Only loop 0 listens.
+    accept: Option<Accept>,
+    connections: Vec<Option<Box<Connection>>>,
+    /// Places of `connections` that are free.
+    free: Vec<usize>,
+    executor: Executor,
+    read_buffer: Vec<u8>,
+    /// Decoders for input that is whole at once, as nearly all is.
+    resp_decoder: Option<Decoder>,
+    line_decoder: Option<Decoder>,
+    /// Connections that have something to do.
+    turns: VecDeque<usize>,
+    /// Connections whose output waits for the log.
+    gated: Vec<usize>,
+    /// Connections that may be over.
+    closing: Vec<usize>,
+    now: Instant,
+    next_tick: Instant,
+    last_sample: [u64; 3],
+    /// Set once the loop was told to stop: when it closes what is left.
+    stop_at: Option<Instant>,
+}
+
+impl EventLoop {
+    pub(crate) fn new(
+        index: usize,
+        poll: Poll,
+        server: Arc<ServerState>,
+        accept: Option<Accept>,
+        runs: crate::dispatch::Runs,
+    ) -> EventLoop {
+        let counters = server.counters[index].clone();
+        let now = Instant::now();
+        EventLoop {
+            index,
+            poll,
+            mailbox: server.mailboxes[index].clone(),
+            accept,
+            connections: Vec::new(),
+            free: Vec::new(),
+            executor: Executor { server, counters, round: Default::default(), runs },
+            read_buffer: vec![0; READ_BYTES],
+            resp_decoder: None,
+            line_decoder: None,
+            turns: VecDeque::new(),
+            gated: Vec::new(),
+            closing: Vec::new(),
+            now,
+            next_tick: now + TICK,
+            last_sample: [0; 3],
+            stop_at: None,
+        }
+    }
+
+    fn server(&self) -> &ServerState {
+        &self.executor.server
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.executor.counters
+    }
+
+    /// Serves until the server stops.
+    pub(crate) fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        let mut mails = Vec::new();
+        while !self.is_finished() {
+            if let Err(error) = self.sleep(&mut events)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "an event loop cannot wait for events");
+                break;
+            }
+            self.counters().rounds.add(1);
+            self.now = Instant::now();
+            for event in &events {
+                self.take_event(event);
+            }
+            if let Some(accept) = &mut self.accept {
+                accept.run(self.now, &self.executor.server, &self.executor.counters);
+            }
+            self.mailbox.take(&mut mails);
+            for mail in mails.drain(..) {
+                self.take_mail(mail);
+            }
+            self.release_gated();
+            self.give_turns();
+            self.write_round();
+            self.close_finished();
+            self.tick();
+        }
+        for slot in 0..self.connections.len() {
+            self.forget(slot);
+        }
+    }
+
+    /// Waits for events, unless there is something to do already.
+    fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
+        self.mailbox.set_asleep();
+        let backlogged = !self.turns.is_empty() && self.server().db.is_backlogged();
+        let ready = (!self.turns.is_empty() && !backlogged) || !self.mailbox.is_empty() || self.gate_opened();
+        let timeout = if ready {
+            Duration::ZERO
+        } else if backlogged {
+            BACKLOG_PAUSE
+        } else {
+            let now = Instant::now();
+            let wanted = [Some(self.next_tick), self.stop_at, self.accept.as_ref().and_then(Accept::resumes_at)];
+            wanted.into_iter().flatten().min().map_or(TICK, |at| at.saturating_duration_since(now))
+        };
+        let result = self.poll.poll(events, Some(timeout));
+        self.mailbox.set_awake();
+        result
+    }
+
+    /// Whether something a gated connection waits for became durable since it was looked at, or never will be.
+    fn gate_opened(&self) -> bool {
+        let Some(&slot) = self.gated.first() else {
+            return false;
+        };
+        let durable = self.server().db.durable_lsn();
+        let first = self.connections.get(slot).and_then(Option::as_deref);
+        first.is_none_or(|connection| connection.outbox.waits_from().is_none_or(|lsn| lsn <= durable))
+            || self.server().log_has_failed()
+    }
+
+    fn take_event(&mut self, event: &Event) {
+        let slot = match event.token() {
+            WAKER => return,
+            Token(token) if token >= LISTENER_TOKENS => {
+                if let Some(accept) = &mut self.accept {
+                    accept.is_ready(token);
+                }
+                return;
+            }
+            Token(slot) => slot,
+        };
+        let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_deref_mut) else {
+            return;
+        };
+        if event.is_read_closed() || event.is_error() {
+            connection.peer_ended = true;
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            connection.readable = true;
+        }
+        if event.is_writable() && !connection.writable {
+            connection.writable = true;
+            self.flush(slot);
+        }
+        self.schedule(slot);
+    }
+
+    /// Gives a connection a turn in this round if it has something to do.
+    fn schedule(&mut self, slot: usize) {
+        if let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_deref_mut)
+            && !connection.scheduled
+            && connection.wants_turn()
+        {
+            connection.scheduled = true;
+            self.turns.push_back(slot);
+        }
+    }
+
+    fn take_mail(&mut self, mail: Mail) {
+        match mail {
+            Mail::Accepted(stream, protocol) => self.admit(stream, protocol),
+            Mail::Published(message, to) => self.push(&message, &to),
+            Mail::Done(done) => self.resume(&done),
+            Mail::Stop => self.begin_stop(),
+        }
+    }
+
+    fn admit(&mut self, mut stream: Stream, protocol: Protocol) {
+        let slot = self.free.pop().unwrap_or(self.connections.len());
+        if let Err(error) = stream.register(self.poll.registry(), Token(slot)) {
+            tracing::warn!(%error, "cannot watch a new connection");
+            self.free.push(slot);
+            self.server().clients.leave();
+            return;
+        }
+        let client = self.server().clients.connect(&stream);
+        let address = Address { loop_index: self.index, slot, client_id: client.id };
+        let keyspace = kvcore::Keyspace::clone(&self.server().db);
+        let session = Session::new(client, address, keyspace);
+        let connection = Some(Box::new(Connection::new(stream, protocol, session)));
+        if slot == self.connections.len() {
+            self.connections.push(connection);
+        } else {
+            self.connections[slot] = connection;
+        }
+    }
+
+    /// Takes a connection out of its place if it is still the one meant.
+    fn take_addressed(&mut self, address: Address) -> Option<Box<Connection>> {
+        self.connections
+            .get_mut(address.slot)?
+            .take_if(|connection| connection.session.client.id == address.client_id)
+    }
+
+    fn push(&mut self, message: &Message, to: &[Address]) {
+        let words = [&*message.channel, message.payload.as_slice()];
+        let mut items = match &message.pattern {
+            None => vec![Reply::bulk("message")],
+            Some(pattern) => vec![Reply::bulk("pmessage"), Reply::bulk(&**pattern)],
+        };
+        items.extend(words.map(Reply::bulk));
+        let reply = Reply::Push(items);
+        let lsn = if self.server().gated { message.lsn } else { Lsn::ZERO };
+        for address in to {
+            if let Some(mut connection) = self.take_addressed(*address) {
+                self.executor.round.begin(address.slot);
+                self.executor.reply(&mut connection, None, &reply, lsn);
+                self.connections[address.slot] = Some(connection);
+            }
+        }
+    }
+
+    fn resume(&mut self, done: &Done) {
+        if let Some(mut connection) = self.take_addressed(done.to) {
+            let request = done.request.as_request();
+            let about = kvproto::spec::lookup(request.name()).map(|spec| (spec, request));
+            self.executor.round.begin(done.to.slot);
+            self.executor.reply(&mut connection, about, &done.reply, done.lsn);
+            connection.phase = Phase::Open;
+            connection.show(self.now);
+            self.connections[done.to.slot] = Some(connection);
+            self.schedule(done.to.slot);
+            self.closing.push(done.to.slot);
+        }
+    }
+
+    fn give_turns(&mut self) {
+        for _ in 0..self.turns.len() {
+            if self.server().db.is_backlogged() {
+                return;
+            }
+            let Some(slot) = self.turns.pop_front() else { return };
+            if let Some(mut connection) = self.connections[slot].take() {
+                connection.scheduled = false;
+                if connection.wants_turn() {
+                    self.turn(slot, &mut connection);
+                }
+                if connection.phase != Phase::Open {
+                    self.closing.push(slot);
+                }
+                self.connections[slot] = Some(connection);
+                self.schedule(slot);
+            }
+        }
+    }
+
+    /// One turn of one connection: what it left last time, or one read, executed.
+    fn turn(&mut self, slot: usize, connection: &mut Connection) {
+        let mut buffer = std::mem::take(&mut self.read_buffer);
+        let mut count = 0;
+        if !connection.has_runnable_input() {
+            count = connection.read(&mut buffer);
+            self.counters().reads.add(1);
+            self.counters().input_bytes.add(count as u64);
+        }
+        if let Some(mut input) = connection.input.take() {
+            input.bytes.extend_from_slice(&buffer[..count]);
+            let Input { bytes, at, decoder, .. } = &mut *input;
+            let progress = self.executor.execute(slot, connection, decoder, &bytes[*at..]);
+            input.runnable = progress.runnable;
+            connection.input = input.advanced(progress.used);
+        } else if count > 0 {
+            let mut decoder =
+                self.spare_decoder(connection.protocol).take().unwrap_or_else(|| Decoder::new(connection.protocol));
+            let progress = self.executor.execute(slot, connection, &mut decoder, &buffer[..count]);
+            if progress.used < count {
+                let bytes = buffer[progress.used..count].to_vec();
+                connection.input = Some(Box::new(Input { bytes, at: 0, decoder, runnable: progress.runnable }));
+            } else {
+                *self.spare_decoder(connection.protocol) = Some(decoder);
+            }
+        }
+        if self.stop_at.is_some() && !connection.has_runnable_input() && connection.phase == Phase::Open {
+            connection.phase = Phase::Closing;
+        }
+        self.read_buffer = buffer;
+        connection.show(self.now);
+    }
+
+    fn spare_decoder(&mut self, protocol: Protocol) -> &mut Option<Decoder> {
+        match protocol {
+            Protocol::Resp => &mut self.resp_decoder,
+            Protocol::Line(_) => &mut self.line_decoder,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Executes the requests that lie in a piece of input and writes their replies into the round.
+//!
+//! Invariant: replies come in the order of requests; a request is decoded and executed once, however its bytes arrived.
+
+use std::sync::Arc;
+
+use kvcore::Lsn;
+use kvproto::line::{self, LineDecoder};
+use kvproto::resp::{self, RequestDecoder};
+use kvproto::{Reply, Request};
+
+use crate::connection::{Connection, Decoder, Phase};
+use crate::context::Next;
+use crate::counters::Counters;
+use crate::dispatch::{self, Answer};
+use crate::listener::{LineRules, Protocol};
+use crate::offload::Job;
+use crate::round::Round;
+use crate::settings::{OUTPUT_PAUSE_BYTES, ROUND_REQUESTS_MAX};
+use crate::state::ServerState;
+
+/// What executing needs of a loop.
+pub(crate) struct Executor {
+    pub(crate) server: Arc<ServerState>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) round: Round,
+    pub(crate) runs: dispatch::Runs,
+}
+
+/// How far executing came.
+pub(crate) struct Progress {
+    /// Bytes of input that are done with.
+    pub(crate) used: usize,
+    /// Why the rest was left: false, it is no whole request; true, it may be one, but must wait for its turn.
+    pub(crate) runnable: bool,
+}
+
+impl Executor {
+    /// Executes what `input` holds, as far as it is whole and the connection may go on.
+    pub(crate) fn execute(
+        &mut self,
+        slot: usize,
+        connection: &mut Connection,
+        decoder: &mut Decoder,
+        input: &[u8],
+    ) -> Progress {
+        let start = self.round.len();
+        self.round.begin(slot);
+        let mut used = 0;
+        let mut requests = 0;
+        let mut whole = true;
+        while used < input.len()
+            && requests < ROUND_REQUESTS_MAX
+            && connection.phase == Phase::Open
+            && connection.outbox.len() + (self.round.len() - start) <= OUTPUT_PAUSE_BYTES
+        {
+            let step = match (&mut *decoder, connection.protocol) {
+                (Decoder::Resp(decoder), _) => self.resp_request(connection, decoder, &input[used..]),
+                (Decoder::Line(decoder), Protocol::Line(rules)) => {
+                    self.line_request(connection, decoder, rules, &input[used..])
+                }
+                (Decoder::Line(_), Protocol::Resp) => None,
+            };
+            match step {
+                Some(bytes) => used += bytes,
+                None => {
+                    whole = false;
+                    break;
+                }
+            }
+            requests += 1;
+        }
+        self.counters.requests.add(requests as u64);
+        Progress { used, runnable: whole }
+    }
+
+    /// One RESP request; `None` when the input holds no whole one.
+    fn resp_request(&mut self, connection: &mut Connection, decoder: &mut RequestDecoder, input: &[u8]) -> Option<usize> {
+        match decoder.decode(input, &self.server.settings.limits) {
+            Ok(used) => {
+                let used = used?;
+                let request = decoder.request(input);
+                if !request.is_empty() {
+                    let answer = dispatch::answer(request, &mut connection.session, &self.server, &self.runs);
+                    self.finish(connection, request, answer);
+                }
+                Some(used)
+            }
+            Err(error) => {
+                // There is no telling where the next request would start.
+                self.reply(connection, None, &Reply::error(format!("ERR {error}")), Lsn::ZERO);
+                connection.phase = Phase::Closing;
+                Some(input.len())
+            }
+        }
+    }
+
+    /// One line; `None` when the input holds no whole one.
+    fn line_request(
+        &mut self,
+        connection: &mut Connection,
+        decoder: &mut LineDecoder,
+        rules: LineRules,
+        input: &[u8],
+    ) -> Option<usize> {
+        match decoder.decode(input, rules.style, &self.server.settings.limits) {
+            Ok(used) => {
+                let used = used?;
+                let request = decoder.request(input);
+                if request.is_empty() {
+                    self.reply(connection, None, &Reply::error("ERR empty command"), Lsn::ZERO);
+                } else {
+                    let answer = match dispatch::refused_by_line_rules(request, rules) {
+                        Some(refusal) => refusal,
+                        None => dispatch::answer(request, &mut connection.session, &self.server, &self.runs),
+                    };
+                    self.finish(connection, request, answer);
+                }
+                Some(used)
+            }
+            Err(error) => {
+                self.reply(connection, None, &Reply::error(format!("ERR {error}")), Lsn::ZERO);
+                Some(error.skip())
+            }
+        }
+    }
+
+    fn finish(&mut self, connection: &mut Connection, request: Request<'_>, answer: Answer) {
+        let Answer { spec, reply, before, lsn, next } = answer;
+        let about = spec.map(|spec| (spec, request));
+        for reply in &before {
+            self.reply(connection, about, reply, lsn);
+        }
+        match next {
+            Next::Continue => self.reply(connection, about, &reply, lsn),
+            Next::Close => {
+                self.reply(connection, about, &reply, lsn);
+                connection.phase = Phase::Closing;
+            }
+            Next::Park(work) => {
+                connection.phase = Phase::Parked;
+                let from = connection.session.address;
+                self.server.offload.start(Job { from, request: request.to_owned(), work });
+            }
+        }
+    }
+
+    /// Writes one reply in the connection's language.
+    pub(crate) fn reply(
+        &mut self,
+        connection: &mut Connection,
+        about: Option<(&'static kvproto::Spec, Request<'_>)>,
+        reply: &Reply,
+        lsn: Lsn,
+    ) {
+        if matches!(reply, Reply::Error(_)) {
+            self.counters.errors.add(1);
+        }
+        let start = self.round.len();
+        match connection.protocol {
+            Protocol::Resp => resp::encode(reply, connection.session.version, &mut self.round.bytes),
+            Protocol::Line(rules) => line::speak(rules.style, about, reply, &mut self.round.bytes),
+        }
+        if lsn > Lsn::ZERO {
+            connection.session.seen = connection.session.seen.max(lsn);
+            self.round.gate(start, lsn);
+        }
+    }
+}

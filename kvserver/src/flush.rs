@@ -1,0 +1,137 @@
+//! The last part of a round: what was answered leaves, or waits in its connection's outbox for the socket or the log.
+//!
+//! Invariant: a connection with something in its outbox is in one of three lists of the loop until that is empty:
+//! gated (the log will tell), or known to the poll (the socket will tell), or closing.
+
+use super::*;
+
+impl EventLoop {
+    /// Writes the round's replies, one write a connection, and asks the log for what they wait for.
+    pub(super) fn write_round(&mut self) {
+        if self.executor.round.len() == 0 {
+            self.executor.round.clear();
+            return;
+        }
+        let round = std::mem::take(&mut self.executor.round);
+        let durable = self.durable();
+        let parts = round.parts();
+        let mut newest = Lsn::ZERO;
+        let mut at = 0;
+        while at < parts.len() {
+            let slot = parts[at].slot;
+            let end = parts[at..].iter().position(|part| part.slot != slot).map_or(parts.len(), |next| at + next);
+            let settled = parts[at..end].iter().position(|part| part.lsn > durable).map_or(end, |gated| at + gated);
+            if let Some(mut connection) = self.connections.get_mut(slot).and_then(Option::take) {
+                let now = round.range(at).start..round.range(settled.max(at + 1) - 1).end;
+                if settled > at {
+                    let sent = connection.send(&round.bytes[now]);
+                    self.counters().writes.add(1);
+                    self.counters().output_bytes.add(sent as u64);
+                }
+                for (index, part) in parts.iter().enumerate().take(end).skip(settled) {
+                    connection.outbox.push(&round.bytes[round.range(index)], part.lsn);
+                    newest = newest.max(part.lsn);
+                }
+                self.settle(slot, connection);
+            }
+            at = end;
+        }
+        if newest > durable {
+            self.server().db.request_sync(newest);
+        }
+        self.executor.round = round;
+        self.executor.round.clear();
+    }
+
+    /// Up to where replies may leave.
+    fn durable(&self) -> Lsn {
+        if self.server().gated { self.server().db.durable_lsn() } else { Lsn::ZERO }
+    }
+
+    /// Puts a connection back after its output changed, into the lists it now belongs to.
+    fn settle(&mut self, slot: usize, mut connection: Box<Connection>) {
+        if !connection.outbox.is_empty() {
+            connection.enforce(&self.executor.server.settings.subscriber_output, self.now);
+            if !connection.gated && connection.outbox.waits_for().is_some() {
+                connection.gated = true;
+                self.gated.push(slot);
+            }
+            connection.show(self.now);
+        }
+        if connection.phase != Phase::Open {
+            self.closing.push(slot);
+        }
+        self.connections[slot] = Some(connection);
+    }
+
+    /// Sends what a connection's outbox may send now.
+    pub(super) fn flush(&mut self, slot: usize) {
+        let durable = self.durable();
+        if let Some(mut connection) = self.connections.get_mut(slot).and_then(Option::take) {
+            if !connection.outbox.is_empty() {
+                let sent = connection.flush(durable);
+                self.counters().writes.add(1);
+                self.counters().output_bytes.add(sent as u64);
+                connection.show(self.now);
+            }
+            self.settle(slot, connection);
+            self.schedule(slot);
+        }
+    }
+
+    /// Sends what became durable. If the log has failed nothing more will: say so and close.
+    pub(super) fn release_gated(&mut self) {
+        if self.gated.is_empty() {
+            return;
+        }
+        let durable = self.durable();
+        let failure = self.server().log_failure();
+        for slot in std::mem::take(&mut self.gated) {
+            let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_deref_mut) else {
+                continue;
+            };
+            connection.gated = false;
+            if connection.outbox.waits_from().is_some_and(|lsn| lsn <= durable) {
+                self.flush(slot);
+            } else if connection.outbox.waits_for().is_some() {
+                connection.gated = true;
+                self.gated.push(slot);
+            }
+        }
+        if let Some(error) = failure {
+            for slot in std::mem::take(&mut self.gated) {
+                self.fail_gated(slot, &error);
+            }
+        }
+    }
+
+    /// What was answered may be lost, so the answer is not sent; that it may be lost is.
+    fn fail_gated(&mut self, slot: usize, error: &kvcore::Error) {
+        if let Some(mut connection) = self.connections.get_mut(slot).and_then(Option::take) {
+            connection.gated = false;
+            connection.outbox.discard_gated();
+            connection.phase = Phase::Closing;
+            self.executor.round.begin(slot);
+            self.executor.reply(&mut connection, None, &crate::commands::store_error(error), Lsn::ZERO);
+            self.settle(slot, connection);
+        }
+    }
+
+    /// Forgets the connections that are over.
+    pub(super) fn close_finished(&mut self) {
+        for slot in std::mem::take(&mut self.closing) {
+            if self.connections.get(slot).and_then(Option::as_deref).is_some_and(Connection::is_over) {
+                self.forget(slot);
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self, slot: usize) {
+        if let Some(mut connection) = self.connections.get_mut(slot).and_then(Option::take) {
+            connection.session.end(&self.executor.server);
+            self.server().clients.leave();
+            // Not used again before the round is over: an event of the old connection may still be in the list.
+            self.free.push(slot);
+        }
+    }
+}

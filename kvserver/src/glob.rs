@@ -1,0 +1,121 @@
+//! Glob patterns as Redis matches them: KEYS, SCAN MATCH, PSUBSCRIBE, CONFIG GET.
+//!
+//! `*` any run of bytes, `?` any one byte, `[abc]` `[a-z]` `[^a-z]` one byte of a class, `\x` the byte x itself.
+//! Bytes, not characters. A pattern is never rejected; the odd ones mean what they mean in Redis:
+//! an unclosed class ends with the pattern, `[]` matches nothing, `[^]` anything, a lone `\` at the end is itself,
+//! and the empty text is matched by the empty pattern alone.
+//!
+//! Invariant: time is bounded by pattern length times text length and memory is constant, whatever the pattern. Every
+//! step but `*` takes exactly one byte, so only the last `*` seen can need another try: giving an earlier one more
+//! bytes would only move the later one to the right, where it has been tried already.
+
+/// Whether `pattern` matches the whole of `text`.
+pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    run(pattern, text, exactly)
+}
+
+/// Like [`matches`], with ASCII letters equal in either case.
+pub fn matches_ignoring_case(pattern: &[u8], text: &[u8]) -> bool {
+    run(pattern, text, |byte| byte.to_ascii_lowercase())
+}
+
+fn exactly(byte: u8) -> u8 {
+    byte
+}
+
+/// Where to go on after a mismatch: behind the last `*`, which takes one byte more than before.
+struct Retry {
+    pattern_at: usize,
+    text_at: usize,
+}
+
+fn run(pattern: &[u8], text: &[u8], fold: fn(u8) -> u8) -> bool {
+    if text.is_empty() {
+        return pattern.is_empty();
+    }
+    let (mut pattern_at, mut text_at) = (0, 0);
+    let mut retry: Option<Retry> = None;
+    while text_at < text.len() {
+        if pattern.get(pattern_at) == Some(&b'*') {
+            pattern_at += 1;
+            if pattern_at == pattern.len() {
+                return true;
+            }
+            retry = Some(Retry { pattern_at, text_at });
+            continue;
+        }
+        let step = pattern.get(pattern_at..).and_then(|rest| one_byte(rest, text[text_at], fold));
+        match (step, &mut retry) {
+            (Some(taken), _) => {
+                pattern_at += taken;
+                text_at += 1;
+            }
+            (None, Some(retry)) => {
+                retry.text_at += 1;
+                pattern_at = retry.pattern_at;
+                text_at = retry.text_at;
+            }
+            (None, None) => return false,
+        }
+    }
+    pattern[pattern_at..].iter().all(|&byte| byte == b'*')
+}
+
+/// Holds `byte` against the first element of `pattern`, which is not a `*`: the element's length if it matches.
+fn one_byte(pattern: &[u8], byte: u8, fold: fn(u8) -> u8) -> Option<usize> {
+    let (literal, length) = match *pattern {
+        [] => return None,
+        [b'?', ..] => return Some(1),
+        [b'[', ref class @ ..] => {
+            let (matched, length) = class_holds(class, byte, fold);
+            return matched.then_some(1 + length);
+        }
+        [b'\\', escaped, ..] => (escaped, 2),
+        [literal, ..] => (literal, 1),
+    };
+    (fold(literal) == fold(byte)).then_some(length)
+}
+
+/// Whether the class that starts behind a `[` holds `byte`, and how long the class is with its `]`, if it has one.
+fn class_holds(class: &[u8], byte: u8, fold: fn(u8) -> u8) -> (bool, usize) {
+    let negated = class.first() == Some(&b'^');
+    let mut at = usize::from(negated);
+    let mut found = false;
+    loop {
+        let taken = match class[at..] {
+            [] => break,
+            // Redis folds no case here.
+            [b'\\', escaped, ..] => {
+                found |= escaped == byte;
+                2
+            }
+            [b']', ..] => {
+                at += 1;
+                break;
+            }
+            // Whatever stands behind the dash is the end of a range, a `]` too.
+            [start, b'-', end, ..] => {
+                found |= range_holds(start, end, byte, fold);
+                3
+            }
+            [literal, ..] => {
+                found |= fold(literal) == fold(byte);
+                1
+            }
+        };
+        at += taken;
+    }
+    (found != negated, at)
+}
+
+/// A range holds both its ends, given in either order. Bytes from 0x80 up come before ASCII: Redis compares `char`s,
+/// which have a sign on the machines most people run it on, and a range across that border means the same here.
+fn range_holds(start: u8, end: u8, byte: u8, fold: fn(u8) -> u8) -> bool {
+    let signed = |byte: u8| byte.cast_signed();
+    // The order is settled before the case is folded, so `[Z-a]` is empty where case is ignored: as in Redis.
+    let (low, high) = if signed(start) <= signed(end) { (start, end) } else { (end, start) };
+    (signed(fold(low))..=signed(fold(high))).contains(&signed(fold(byte)))
+}
+
+#[cfg(test)]
+mod tests;

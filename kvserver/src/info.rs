@@ -1,0 +1,263 @@
+//! INFO: what the server tells about itself, in Redis' sections and under Redis' names, so that existing dashboards
+//! read it. What does not exist here is left out or zero.
+
+use std::fmt::Write as _;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::commands::connection::REDIS_VERSION;
+use crate::listener::BoundAddress;
+use crate::process::Usage;
+use crate::session::DATABASES;
+use crate::state::ServerState;
+
+/// The sections of a plain INFO, in order.
+const SECTIONS: [&str; 9] =
+    ["server", "clients", "memory", "persistence", "stats", "replication", "cpu", "cluster", "keyspace"];
+
+/// The text of INFO. `locked`: it runs inside EXEC, where looking at the stores would look at what is locked.
+pub(crate) fn text(server: &ServerState, wanted: &[String], locked: bool) -> String {
+    let all = wanted.is_empty() || wanted.iter().any(|name| matches!(name.as_str(), "all" | "default" | "everything"));
+    let usage = Usage::now();
+    let mut text = String::new();
+    for section in SECTIONS {
+        if !all && !wanted.iter().any(|name| name == section) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str("\r\n");
+        }
+        let mut title = section.to_owned();
+        title[..1].make_ascii_uppercase();
+        let mut fields = Fields { text: &mut text };
+        fields.line(&format!("# {}", if section == "cpu" { "CPU" } else { &title }));
+        match section {
+            "server" => about_server(server, &mut fields),
+            "clients" => clients(server, &mut fields),
+            "memory" => memory(server, &usage, locked, &mut fields),
+            "persistence" => persistence(server, locked, &mut fields),
+            "stats" => stats(server, locked, &mut fields),
+            "replication" => replication(server, &mut fields),
+            "cpu" => cpu(&usage, &mut fields),
+            "cluster" => fields.add("cluster_enabled", 0),
+            _ if !locked => keyspaces(server, &mut fields),
+            _ => {}
+        }
+    }
+    text
+}
+
+struct Fields<'t> {
+    text: &'t mut String,
+}
+
+impl Fields<'_> {
+    fn line(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push_str("\r\n");
+    }
+
+    fn add(&mut self, name: &str, value: impl std::fmt::Display) {
+        // Writing to a String cannot fail.
+        let _ = write!(self.text, "{name}:{value}\r\n");
+    }
+}
+
+fn about_server(server: &ServerState, fields: &mut Fields<'_>) {
+    let port = server.addresses.iter().find_map(BoundAddress::tcp).map_or(0, |address| address.port());
+    let uptime = server.started.elapsed().as_secs();
+    let system = rustix::system::uname();
+    fields.add("redis_version", REDIS_VERSION);
+    fields.add("kv_version", env!("CARGO_PKG_VERSION"));
+    fields.add("redis_git_sha1", "00000000");
+    fields.add("redis_git_dirty", 0);
+    fields.add("redis_mode", "standalone");
+    fields.add(
+        "os",
+        format_args!(
+            "{} {} {}",
+            system.sysname().to_string_lossy(),
+            system.release().to_string_lossy(),
+            system.machine().to_string_lossy()
+        ),
+    );
+    fields.add("arch_bits", usize::BITS);
+    fields.add("multiplexing_api", "epoll");
+    fields.add("process_id", std::process::id());
+    fields.add("process_supervised", "no");
+    fields.add("run_id", &server.run_id);
+    fields.add("tcp_port", port);
+    fields.add("server_time_usec", server.db.now_ms() * 1000);
+    fields.add("uptime_in_seconds", uptime);
+    fields.add("uptime_in_days", uptime / 86_400);
+    fields.add("hz", 10);
+    fields.add("configured_hz", 10);
+    fields.add("io_threads_active", i32::from(server.mailboxes.len() > 1));
+    fields.add("event_loops", server.mailboxes.len());
+    for (index, address) in server.addresses.iter().enumerate() {
+        fields.add(&format!("listener{index}"), address);
+    }
+}
+
+fn clients(server: &ServerState, fields: &mut Fields<'_>) {
+    let all = server.clients.snapshot();
+    let largest = |bytes: fn(&crate::clients::Shown) -> usize| {
+        all.iter().map(|client| bytes(&client.shown)).max().unwrap_or(0)
+    };
+    fields.add("connected_clients", server.clients.count());
+    fields.add("cluster_connections", 0);
+    fields.add("maxclients", server.clients_max.load(Relaxed));
+    fields.add("client_recent_max_input_buffer", largest(|shown| shown.input_bytes.load(Relaxed)));
+    fields.add("client_recent_max_output_buffer", largest(|shown| shown.output_bytes.load(Relaxed)));
+    fields.add("blocked_clients", all.iter().filter(|client| client.shown.parked.load(Relaxed)).count());
+    fields.add("tracking_clients", 0);
+    fields.add("pubsub_clients", all.iter().filter(|client| client.is_subscriber()).count());
+    fields.add("watching_clients", all.iter().filter(|client| client.shown.watching.load(Relaxed)).count());
+    fields.add("clients_in_timeout_table", 0);
+}
+
+fn memory(server: &ServerState, usage: &Usage, locked: bool, fields: &mut Fields<'_>) {
+    let dataset = if locked { 0 } else { server.db.stats().memory_bytes };
+    let used = usage.resident_bytes.max(dataset);
+    fields.add("used_memory", used);
+    fields.add("used_memory_human", human(used));
+    fields.add("used_memory_rss", usage.resident_bytes);
+    fields.add("used_memory_rss_human", human(usage.resident_bytes));
+    fields.add("used_memory_peak", usage.resident_peak_bytes);
+    fields.add("used_memory_peak_human", human(usage.resident_peak_bytes));
+    fields.add("used_memory_dataset", dataset);
+    fields.add("used_memory_overhead", used - dataset);
+    fields.add("total_system_memory", usage.system_bytes);
+    fields.add("total_system_memory_human", human(usage.system_bytes));
+    fields.add("maxmemory", 0);
+    fields.add("maxmemory_human", "0B");
+    fields.add("maxmemory_policy", "noeviction");
+    fields.add("mem_fragmentation_ratio", "1.00");
+    fields.add("mem_allocator", "mimalloc");
+}
+
+fn persistence(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
+    let status = server.db.snapshot_status();
+    let healthy = if server.db.health().is_ok() { "ok" } else { "err" };
+    fields.add("loading", 0);
+    fields.add("async_loading", 0);
+    fields.add("rdb_changes_since_last_save", status.changes_since);
+    fields.add("rdb_bgsave_in_progress", u8::from(status.running));
+    fields.add("rdb_last_save_time", last_save_seconds(server));
+    fields.add("rdb_last_bgsave_status", if status.last_error.is_none() { "ok" } else { "err" });
+    fields.add("rdb_last_bgsave_time_sec", status.last_took.as_secs());
+    fields.add("rdb_current_bgsave_time_sec", if status.running { 0 } else { -1 });
+    fields.add("aof_enabled", 1);
+    fields.add("aof_rewrite_in_progress", 0);
+    fields.add("aof_rewrite_scheduled", 0);
+    fields.add("aof_last_bgrewrite_status", "ok");
+    fields.add("aof_last_write_status", healthy);
+    fields.add("durability", server.db.durability());
+    if locked {
+        return;
+    }
+    let stats = server.db.stats();
+    fields.add("aof_current_size", stats.log_bytes);
+    fields.add("aof_base_size", stats.snapshot.last_bytes);
+    fields.add("log_segments", stats.log_segments);
+    fields.add("log_last_lsn", stats.last_lsn);
+    fields.add("log_durable_lsn", stats.durable_lsn);
+    fields.add("recovery_snapshot_keys", stats.recovery.snapshot_entries);
+    fields.add("recovery_replayed", stats.recovery.replayed);
+    fields.add("recovery_cut_bytes", stats.recovery.cut_bytes);
+    fields.add("recovery_milliseconds", stats.recovery.took.as_millis());
+}
+
+fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
+    let kilobytes = |bytes: u64| format!("{}.{:02}", bytes / 1024, bytes % 1024 * 100 / 1024);
+    fields.add("total_connections_received", server.total(|of| &of.connections));
+    fields.add("total_commands_processed", server.total(|of| &of.requests));
+    fields.add("instantaneous_ops_per_sec", server.total(|of| &of.requests_per_second));
+    fields.add("total_net_input_bytes", server.total(|of| &of.input_bytes));
+    fields.add("total_net_output_bytes", server.total(|of| &of.output_bytes));
+    fields.add("instantaneous_input_kbps", kilobytes(server.total(|of| &of.input_per_second)));
+    fields.add("instantaneous_output_kbps", kilobytes(server.total(|of| &of.output_per_second)));
+    fields.add("rejected_connections", server.total(|of| &of.rejected));
+    fields.add("sync_full", 0);
+    fields.add("sync_partial_ok", 0);
+    fields.add("sync_partial_err", 0);
+    fields.add("expired_keys", if locked { 0 } else { server.db.stats().expired });
+    fields.add("evicted_keys", 0);
+    fields.add("keyspace_hits", server.total(|of| &of.hits));
+    fields.add("keyspace_misses", server.total(|of| &of.misses));
+    fields.add("pubsub_channels", server.pubsub.channel_count());
+    fields.add("pubsub_patterns", server.pubsub.pattern_count());
+    fields.add("latest_fork_usec", 0);
+    fields.add("total_forks", 0);
+    fields.add("total_error_replies", server.total(|of| &of.errors));
+    fields.add("total_reads_processed", server.total(|of| &of.reads));
+    fields.add("total_writes_processed", server.total(|of| &of.writes));
+    fields.add("eventloop_cycles", server.total(|of| &of.rounds));
+}
+
+fn replication(server: &ServerState, fields: &mut Fields<'_>) {
+    fields.add("role", "master");
+    fields.add("connected_slaves", 0);
+    fields.add("master_failover_state", "no-failover");
+    fields.add("master_replid", &server.run_id);
+    fields.add("master_replid2", "0".repeat(40));
+    fields.add("master_repl_offset", 0);
+    fields.add("second_repl_offset", -1);
+    fields.add("repl_backlog_active", 0);
+}
+
+fn cpu(usage: &Usage, fields: &mut Fields<'_>) {
+    fields.add("used_cpu_sys", format_args!("{:.6}", usage.system_seconds));
+    fields.add("used_cpu_user", format_args!("{:.6}", usage.user_seconds));
+    fields.add("used_cpu_sys_children", "0.000000");
+    fields.add("used_cpu_user_children", "0.000000");
+}
+
+fn keyspaces(server: &ServerState, fields: &mut Fields<'_>) {
+    let mut found: Vec<(usize, u64, u64)> = server
+        .db
+        .keyspaces()
+        .iter()
+        .filter_map(|keyspace| {
+            let index = keyspace.name().parse().ok().filter(|index| *index < DATABASES)?;
+            let stats = keyspace.stats();
+            Some((index, stats.entries, stats.entries_with_deadline))
+        })
+        .filter(|(_, keys, _)| *keys > 0)
+        .collect();
+    found.sort_unstable();
+    for (index, keys, expires) in found {
+        fields.add(&format!("db{index}"), format_args!("keys={keys},expires={expires},avg_ttl=0"));
+    }
+}
+
+/// When the last snapshot was finished, in Unix seconds; when the server started, if there was none since.
+pub(crate) fn last_save_seconds(server: &ServerState) -> u64 {
+    match server.db.snapshot_status().last_good_ms {
+        0 => server.started_at_ms / 1000,
+        ms => ms / 1000,
+    }
+}
+
+/// Bytes as Redis shows them to people: `1.50M`.
+fn human(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [(1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
+    for (size, unit) in UNITS {
+        if bytes >= size {
+            return format!("{:.2}{unit}", bytes as f64 / size as f64);
+        }
+    }
+    format!("{bytes}B")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_shown_in_the_largest_unit_that_fits() {
+        assert_eq!(human(0), "0B");
+        assert_eq!(human(1023), "1023B");
+        assert_eq!(human(1536), "1.50K");
+        assert_eq!(human(3 << 30), "3.00G");
+    }
+}

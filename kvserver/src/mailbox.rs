@@ -1,0 +1,102 @@
+//! How threads speak to an event loop: a list under a short lock, and a wake-up that is sent only to a loop that sleeps.
+//!
+//! Invariant: a mail posted before the loop goes to sleep is seen before it sleeps, or wakes it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kvcore::Lsn;
+use kvproto::{OwnedRequest, Reply};
+use parking_lot::Mutex;
+
+use crate::listener::Protocol;
+use crate::stream::Stream;
+
+/// One connection of the server, whichever loop it lives on. A place on a loop is used again, an id never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) loop_index: usize,
+    pub(crate) slot: usize,
+    pub(crate) client_id: u64,
+}
+
+/// A message published to a channel.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    /// The pattern that matched, for subscribers of patterns.
+    pub(crate) pattern: Option<Arc<[u8]>>,
+    pub(crate) channel: Arc<[u8]>,
+    pub(crate) payload: Arc<Vec<u8>>,
+    /// What the publisher had seen or done when it published: the message may rest on it.
+    pub(crate) lsn: Lsn,
+}
+
+/// What a loop is told.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    /// A connection accepted for this loop.
+    Accepted(Stream, Protocol),
+    /// A message for these connections of this loop.
+    Published(Message, Vec<Address>),
+    /// What a parked connection waited for is done.
+    Done(Box<Done>),
+    /// End: finish what was read, then close all.
+    Stop,
+}
+
+/// The end of a job that ran off the loop.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) to: Address,
+    pub(crate) request: OwnedRequest,
+    pub(crate) reply: Reply,
+    pub(crate) lsn: Lsn,
+}
+
+/// A loop's mail.
+pub(crate) struct Mailbox {
+    mails: Mutex<Vec<Mail>>,
+    /// True while the loop sleeps or is about to: only then does a post cost a system call.
+    asleep: AtomicBool,
+    waker: mio::Waker,
+}
+
+impl Mailbox {
+    pub(crate) fn new(waker: mio::Waker) -> Mailbox {
+        Mailbox { mails: Mutex::new(Vec::new()), asleep: AtomicBool::new(false), waker }
+    }
+
+    pub(crate) fn post(&self, mail: Mail) {
+        self.mails.lock().push(mail);
+        self.wake();
+    }
+
+    /// Wakes the loop if it sleeps; otherwise it looks again before it does.
+    pub(crate) fn wake(&self) {
+        if self.asleep.swap(false, Ordering::SeqCst)
+            && let Err(error) = self.waker.wake()
+        {
+            // The loop looks into its mailbox at every tick, so this delays and does not lose.
+            tracing::warn!(%error, "cannot wake an event loop");
+        }
+    }
+
+    /// Says that the loop is about to sleep. It must look once more for mail and whatever else it waits for before it
+    /// does: who comes later wakes it.
+    pub(crate) fn set_asleep(&self) {
+        self.asleep.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn set_awake(&self) {
+        self.asleep.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.mails.lock().is_empty()
+    }
+
+    /// Moves all mail into `into`, which must be empty.
+    pub(crate) fn take(&self, into: &mut Vec<Mail>) {
+        std::mem::swap(&mut *self.mails.lock(), into);
+    }
+}

@@ -1,0 +1,87 @@
+//! The thread for commands that take long or wait for a file: SAVE, and KEYS over a large keyspace.
+//!
+//! Invariant: an event loop never runs them. The connection that asked is parked until its answer comes by mail, so
+//! its own later requests wait and nobody else's do.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use kvcore::{Keyspace, Walk};
+use kvproto::{Args, OwnedRequest, Reply};
+
+use crate::commands::Outcome;
+use crate::mailbox::{Address, Done, Mail};
+use crate::state::ServerState;
+
+/// What is done off the loop.
+pub(crate) enum Work {
+    /// A command that looks over a whole keyspace.
+    Walk(fn(Args<'_>, &dyn Walk) -> Outcome, Keyspace),
+    /// A snapshot.
+    Save,
+    /// A snapshot and, if it succeeds, the end of the server.
+    SaveAndStop,
+}
+
+/// Work for a parked connection.
+pub(crate) struct Job {
+    pub(crate) from: Address,
+    pub(crate) request: OwnedRequest,
+    pub(crate) work: Work,
+}
+
+/// The way to the thread.
+pub(crate) struct Offload {
+    /// `None` ends the thread.
+    jobs: Sender<Option<Job>>,
+}
+
+impl Offload {
+    pub(crate) fn new() -> (Offload, Receiver<Option<Job>>) {
+        let (jobs, received) = mpsc::channel();
+        (Offload { jobs }, received)
+    }
+
+    pub(crate) fn start(&self, job: Job) {
+        // Fails only after the thread ended, which it does after the last loop.
+        let _ = self.jobs.send(Some(job));
+    }
+
+    pub(crate) fn end(&self) {
+        let _ = self.jobs.send(None);
+    }
+}
+
+/// The thread's whole life.
+pub(crate) fn run(server: &Arc<ServerState>, jobs: &Receiver<Option<Job>>) {
+    while let Ok(Some(job)) = jobs.recv() {
+        let Job { from, request, work } = job;
+        let reply = match work {
+            Work::Walk(walk, keyspace) => match walk(Args::new(request.as_request()), &keyspace) {
+                Ok(reply) => reply,
+                Err(failure) => failure.into(),
+            },
+            Work::Save => save(server),
+            Work::SaveAndStop => match save(server) {
+                Reply::Ok => {
+                    server.stop();
+                    Reply::Nothing
+                }
+                _ => Reply::error("ERR Errors trying to SHUTDOWN. Check logs."),
+            },
+        };
+        let lsn = server.newest();
+        let done = Done { to: from, request, reply, lsn };
+        server.mailboxes[from.loop_index].post(Mail::Done(Box::new(done)));
+    }
+}
+
+fn save(server: &ServerState) -> Reply {
+    match server.db.snapshot() {
+        Ok(_) => Reply::Ok,
+        Err(error) => {
+            tracing::error!(%error, "the snapshot failed");
+            crate::commands::store_error(&error)
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What the operating system knows about this process. Zeros where it does not tell.
+
+use std::fs;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Clock ticks a second in /proc, the same on every Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// What the process has used so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Usage {
+    pub(crate) resident_bytes: u64,
+    pub(crate) resident_peak_bytes: u64,
+    pub(crate) system_bytes: u64,
+    pub(crate) user_seconds: f64,
+    pub(crate) system_seconds: f64,
+}
+
+impl Usage {
+    pub(crate) fn now() -> Usage {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let (user_seconds, system_seconds) = processor_seconds().unwrap_or_default();
+        Usage {
+            resident_bytes: kilobytes(&status, "VmRSS:"),
+            resident_peak_bytes: kilobytes(&status, "VmHWM:"),
+            system_bytes: kilobytes(&memory, "MemTotal:"),
+            user_seconds,
+            system_seconds,
+        }
+    }
+}
+
+/// The bytes behind `name` in a text of lines such as `VmRSS:  1234 kB`.
+fn kilobytes(text: &str, name: &str) -> u64 {
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse::<u64>().ok())
+        .map_or(0, |kilobytes| kilobytes * 1024)
+}
+
+fn processor_seconds() -> Option<(f64, f64)> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    // The second field is the program's name in parentheses, which may hold blanks; user and system time are the 14th
+    // and 15th.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut seconds = || Some(fields.next()?.parse::<f64>().ok()? / TICKS_PER_SECOND);
+    Some((seconds()?, seconds()?))
+}
+
+/// Lets the process open as many files as it may, and answers how many that is.
+pub(crate) fn raise_open_files() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return limit.current;
+    }
+    match setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    }
+}

@@ -1,0 +1,133 @@
+//! What one client has said so far that matters for its next request. No I/O.
+//!
+//! Invariant: a session that did nothing unusual owns no heap memory of its own; the rare states are boxed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use kvcore::{Keyspace, Lsn};
+use kvproto::resp::Version;
+use kvproto::{OwnedRequest, Spec};
+
+use crate::clients::Client;
+use crate::mailbox::Address;
+use crate::state::ServerState;
+use crate::watch::Mark;
+
+/// Databases that SELECT can reach: keyspaces named "0" to "15".
+pub(crate) const DATABASES: usize = 16;
+
+/// The state of one client.
+pub(crate) struct Session {
+    pub(crate) client: Arc<Client>,
+    pub(crate) address: Address,
+    pub(crate) version: Version,
+    pub(crate) database: usize,
+    pub(crate) keyspace: Keyspace,
+    /// Between MULTI and EXEC.
+    pub(crate) transaction: Option<Box<Queue>>,
+    pub(crate) watched: Option<Box<Watched>>,
+    pub(crate) subscriptions: Option<Box<Subscriptions>>,
+    /// The newest change this client has made or seen. What it publishes may rest on it.
+    pub(crate) seen: Lsn,
+    pub(crate) last_command: Option<&'static Spec>,
+}
+
+/// Commands queued between MULTI and EXEC.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    pub(crate) commands: Vec<(&'static Spec, OwnedRequest)>,
+    pub(crate) bytes: usize,
+    /// A command could not be queued: EXEC will refuse.
+    pub(crate) spoiled: bool,
+}
+
+/// Keys between WATCH and EXEC.
+#[derive(Default)]
+pub(crate) struct Watched {
+    pub(crate) mark: Mark,
+    pub(crate) keys: Vec<WatchedKey>,
+}
+
+pub(crate) struct WatchedKey {
+    pub(crate) keyspace: Keyspace,
+    pub(crate) key: Box<[u8]>,
+    /// It existed when WATCH was answered. If it is gone at EXEC, expired perhaps, it has changed.
+    pub(crate) existed: bool,
+}
+
+/// What a client subscribed to.
+#[derive(Debug, Default)]
+pub(crate) struct Subscriptions {
+    pub(crate) channels: BTreeSet<Arc<[u8]>>,
+    pub(crate) patterns: BTreeSet<Arc<[u8]>>,
+}
+
+impl Subscriptions {
+    pub(crate) fn count(&self) -> usize {
+        self.channels.len() + self.patterns.len()
+    }
+}
+
+impl Session {
+    pub(crate) fn new(client: Arc<Client>, address: Address, keyspace: Keyspace) -> Session {
+        Session {
+            client,
+            address,
+            version: Version::Resp2,
+            database: 0,
+            keyspace,
+            transaction: None,
+            watched: None,
+            subscriptions: None,
+            seen: Lsn::ZERO,
+            last_command: None,
+        }
+    }
+
+    pub(crate) fn is_subscribed(&self) -> bool {
+        self.subscriptions.is_some()
+    }
+
+    /// Takes note of a command that could not be queued or carried out.
+    pub(crate) fn spoil_transaction(&mut self) {
+        if let Some(queue) = &mut self.transaction {
+            queue.spoiled = true;
+        }
+    }
+
+    /// Forgets all watched keys.
+    pub(crate) fn unwatch(&mut self, server: &ServerState) {
+        if let Some(watched) = self.watched.take() {
+            for key in &watched.keys {
+                server.watch.remove(key.keyspace.id(), &key.key, &watched.mark);
+            }
+            self.client.shown.watching.store(false, Relaxed);
+        }
+    }
+
+    /// Ends MULTI, with or without EXEC.
+    pub(crate) fn end_transaction(&mut self, server: &ServerState) -> Option<Box<Queue>> {
+        let queue = self.transaction.take();
+        self.unwatch(server);
+        self.client.shown.queued.store(0, Relaxed);
+        self.client.shown.queued_bytes.store(0, Relaxed);
+        queue
+    }
+
+    /// Leaves nothing of this client behind in the server.
+    pub(crate) fn end(&mut self, server: &ServerState) {
+        self.end_transaction(server);
+        if let Some(subscriptions) = self.subscriptions.take() {
+            use crate::pubsub::Topic;
+            for name in &subscriptions.channels {
+                server.pubsub.unsubscribe(Topic::Channel, name, self.client.id);
+            }
+            for name in &subscriptions.patterns {
+                server.pubsub.unsubscribe(Topic::Pattern, name, self.client.id);
+            }
+        }
+        server.clients.disconnect(self.client.id);
+    }
+}

@@ -1,0 +1,110 @@
+//! What all event loops share.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use kvcore::{Db, Keyspace, Lsn};
+
+use crate::clients::Clients;
+use crate::counters::{Counter, Counters};
+use crate::listener::BoundAddress;
+use crate::mailbox::{Mail, Mailbox};
+use crate::offload::Offload;
+use crate::pubsub::PubSub;
+use crate::session::DATABASES;
+use crate::settings::Settings;
+use crate::watch::WatchTable;
+
+/// The server as its loops and commands see it.
+pub(crate) struct ServerState {
+    pub(crate) db: Db,
+    /// Durability `always`: nothing leaves before what it reveals is durable.
+    pub(crate) gated: bool,
+    pub(crate) settings: Settings,
+    pub(crate) clients_max: AtomicUsize,
+    pub(crate) addresses: Vec<BoundAddress>,
+    pub(crate) clients: Clients,
+    pub(crate) pubsub: PubSub,
+    pub(crate) watch: Arc<WatchTable>,
+    /// One a loop, in their order.
+    pub(crate) mailboxes: Vec<Arc<Mailbox>>,
+    pub(crate) counters: Vec<Arc<Counters>>,
+    pub(crate) offload: Offload,
+    pub(crate) started: Instant,
+    pub(crate) started_at_ms: u64,
+    /// Forty hexadecimal digits that no other run has.
+    pub(crate) run_id: String,
+    pub(crate) stopping: AtomicBool,
+    keyspaces: [OnceLock<Keyspace>; DATABASES],
+}
+
+/// What a server is put together from.
+pub(crate) struct Parts {
+    pub(crate) db: Db,
+    pub(crate) settings: Settings,
+    pub(crate) addresses: Vec<BoundAddress>,
+    pub(crate) watch: Arc<WatchTable>,
+    pub(crate) mailboxes: Vec<Arc<Mailbox>>,
+    pub(crate) offload: Offload,
+}
+
+impl ServerState {
+    pub(crate) fn new(parts: Parts) -> ServerState {
+        let Parts { db, settings, addresses, watch, mailboxes, offload } = parts;
+        ServerState {
+            gated: db.durability() == kvcore::Durability::Always,
+            clients_max: AtomicUsize::new(settings.clients_max),
+            counters: mailboxes.iter().map(|_| Arc::default()).collect(),
+            started: Instant::now(),
+            started_at_ms: db.now_ms(),
+            db,
+            settings,
+            addresses,
+            clients: Clients::default(),
+            pubsub: PubSub::default(),
+            watch,
+            mailboxes,
+            offload,
+            run_id: run_id(),
+            stopping: AtomicBool::new(false),
+            keyspaces: Default::default(),
+        }
+    }
+
+    /// The keyspace SELECT `index` reaches; `index` is below [`DATABASES`].
+    pub(crate) fn database(&self, index: usize) -> kvcore::Result<Keyspace> {
+        let slot = &self.keyspaces[index];
+        if let Some(keyspace) = slot.get() {
+            return Ok(keyspace.clone());
+        }
+        let keyspace = self.db.keyspace(&index.to_string())?;
+        Ok(slot.get_or_init(|| keyspace).clone())
+    }
+
+    /// The newest change a reply that looked at everything may reveal.
+    pub(crate) fn newest(&self) -> Lsn {
+        if self.gated { self.db.last_lsn() } else { Lsn::ZERO }
+    }
+
+    /// Tells every loop to finish what was read and end. Does not wait for it.
+    pub(crate) fn stop(&self) {
+        if !self.stopping.swap(true, Ordering::SeqCst) {
+            for mailbox in &self.mailboxes {
+                mailbox.post(Mail::Stop);
+            }
+        }
+    }
+
+    /// One of the counters, over all loops.
+    pub(crate) fn total(&self, counter: impl Fn(&Counters) -> &Counter) -> u64 {
+        self.counters.iter().map(|counters| counter(counters).get()).sum()
+    }
+}
+
+fn run_id() -> String {
+    let digits: String = (0..3).map(|_| format!("{:016x}", RandomState::new().build_hasher().finish())).collect();
+    digits[..40].to_owned()
+}

@@ -1,0 +1,84 @@
+//! One socket, TCP or unix: the only place where the two differ.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+use mio::event::Source;
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
+use socket2::{SockRef, TcpKeepalive};
+
+/// A client that vanished without a word is noticed after about this long.
+const KEEPALIVE: Duration = Duration::from_secs(300);
+
+/// A connected socket.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Settings every accepted socket gets. A failure only means that the client is already gone.
+    pub(crate) fn prepare(&self) {
+        if let Stream::Tcp(stream) = self {
+            let _ = stream.set_nodelay(true);
+            let _ = SockRef::from(stream)
+                .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3));
+        }
+    }
+
+    /// Registers for everything, edge-triggered, once for the life of the connection.
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        match self {
+            Stream::Tcp(stream) => stream.register(registry, token, both),
+            Stream::Unix(stream) => stream.register(registry, token, both),
+        }
+    }
+
+    pub(crate) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read(into),
+            Stream::Unix(stream) => stream.read(into),
+        }
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write(bytes),
+            Stream::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    /// The peer's and our own address, as CLIENT LIST shows them.
+    pub(crate) fn names(&self) -> (Box<str>, Box<str>) {
+        let name = |address: io::Result<std::net::SocketAddr>| match address {
+            Ok(address) => address.to_string().into(),
+            Err(_) => "?:0".into(),
+        };
+        match self {
+            Stream::Tcp(stream) => (name(stream.peer_addr()), name(stream.local_addr())),
+            Stream::Unix(stream) => {
+                let path = stream
+                    .local_addr()
+                    .ok()
+                    .and_then(|address| address.as_pathname().map(|path| format!("{}:0", path.display())))
+                    .unwrap_or_else(|| "unix:0".to_owned());
+                (path.clone().into(), path.into())
+            }
+        }
+    }
+
+    pub(crate) fn is_unix(&self) -> bool {
+        matches!(self, Stream::Unix(_))
+    }
+
+    pub(crate) fn descriptor(&self) -> RawFd {
+        match self {
+            Stream::Tcp(stream) => stream.as_raw_fd(),
+            Stream::Unix(stream) => stream.as_raw_fd(),
+        }
+    }
+}

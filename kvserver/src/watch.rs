@@ -1,0 +1,84 @@
+//! WATCH: optimistic locking. Remembers who watches which key and marks the watchers when it changes.
+//!
+//! Invariant: a change of a watched key, whatever its origin, marks every watcher before the key's shard is unlocked.
+//! EXEC reads the mark under that same lock, so no change can slip in between. While nobody watches, a change costs
+//! one atomic load.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use kvcore::{Change, Observer};
+use parking_lot::Mutex;
+
+/// Which keys are watched, and by whom.
+#[derive(Debug, Default)]
+pub(crate) struct WatchTable {
+    /// Keys in `watchers`. Counted up before WATCH reads its key, so a later change sees it.
+    count: AtomicUsize,
+    watchers: Mutex<HashMap<(u32, Box<[u8]>), Vec<Mark>>>,
+}
+
+/// Set once something its owner watches has changed. One a session.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Mark(Arc<AtomicBool>);
+
+impl Mark {
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl WatchTable {
+    pub(crate) fn add(&self, keyspace_id: u32, key: &[u8], mark: &Mark) {
+        let mut watchers = self.watchers.lock();
+        watchers.entry((keyspace_id, key.into())).or_default().push(mark.clone());
+        self.count.store(watchers.len(), Ordering::SeqCst);
+    }
+
+    pub(crate) fn remove(&self, keyspace_id: u32, key: &[u8], mark: &Mark) {
+        let mut watchers = self.watchers.lock();
+        let at = (keyspace_id, key.into());
+        if let Some(marks) = watchers.get_mut(&at) {
+            marks.retain(|other| !Arc::ptr_eq(&other.0, &mark.0));
+            if marks.is_empty() {
+                watchers.remove(&at);
+            }
+        }
+        self.count.store(watchers.len(), Ordering::SeqCst);
+    }
+}
+
+impl Observer for WatchTable {
+    fn changed(&self, change: &Change<'_>) {
+        if self.count.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        // An emptied keyspace needs no mark: EXEC itself notices that a key which existed is gone, and one that comes
+        // back afterwards is marked by its own change.
+        if let Some(key) = change.key
+            && let Some(marks) = self.watchers.lock().get(&(change.keyspace_id, key.into()))
+        {
+            for mark in marks {
+                mark.0.store(true, Ordering::SeqCst);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn watching_ends_with_the_last_watcher() {
+        let table = WatchTable::default();
+        let (one, two) = (Mark::default(), Mark::default());
+        table.add(0, b"k", &one);
+        table.add(0, b"k", &two);
+        table.remove(0, b"k", &one);
+        assert_eq!(table.count.load(Ordering::SeqCst), 1);
+        table.remove(0, b"k", &two);
+        assert_eq!(table.count.load(Ordering::SeqCst), 0);
+    }
+}

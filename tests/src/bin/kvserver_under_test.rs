@@ -1,0 +1,8 @@
+//! The server program, built once more as a program of the tests, so that Cargo builds it before them and tells
+//! them where it is. It is the same `main` as kvserver's own.
+
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    kvserver::program::run()
+}

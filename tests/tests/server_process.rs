@@ -1,0 +1,536 @@
+//! The server as its operator meets it: flags, start-up, refusals, signals, restarts, INFO.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Output;
+use std::thread;
+use std::time::Instant;
+
+use kvtests::conversation::{Conversation, Delivery};
+use kvtests::process::{Launch, ServerProcess, Signal};
+use kvtests::server_program;
+use kvtests::wait;
+use kvtests::wire::{Wire, bulk, request};
+use tempfile::TempDir;
+
+fn launch(dir: &Path) -> Launch {
+    Launch::new(server_program!(), dir).resp()
+}
+
+fn run(words: &[&str]) -> Output {
+    let dir = TempDir::new().expect("a temporary directory");
+    Launch::bare(server_program!())
+        .working_dir(dir.path())
+        .arguments(words.iter().copied())
+        .run_to_end()
+}
+
+/// Expects a start that was refused with exit code 1 and one line on stderr that holds each of `words`.
+#[track_caller]
+fn expect_refusal(output: &Output, words: &[&str]) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "one line, not:\n{stderr}");
+    for word in words {
+        assert!(stderr.contains(word), "{word:?} is not in: {stderr}");
+    }
+}
+
+#[test]
+fn it_starts_without_any_configuration() {
+    let home = TempDir::new().expect("a temporary directory");
+    let launch = Launch::bare(server_program!()).working_dir(home.path());
+    let defaults: [SocketAddr; 2] = [([127, 0, 0, 1], 6379).into(), ([127, 0, 0, 1], 7171).into()];
+    if let Some(taken) = defaults
+        .iter()
+        .find(|address| TcpListener::bind(address).is_err())
+    {
+        println!("only the refusal is checked: another program of this machine listens on {taken}");
+        expect_refusal(&launch.run_to_end(), &[&taken.port().to_string()]);
+        return;
+    }
+    let mut server = launch.start_without_waiting();
+    for (address, ping, pong) in [
+        (defaults[0], "*1\r\n$4\r\nPING\r\n", "+PONG\r\n"),
+        (defaults[1], "PING\n", "OK PONG\n"),
+    ] {
+        let mut wire = wait::until("the default listeners", || {
+            assert!(server.is_running(), "the server ended:\n{}", server.log());
+            Wire::try_connect(address).ok()
+        });
+        wire.send(ping);
+        wire.expect(pong);
+    }
+    let mut wire = Wire::connect(defaults[0]);
+    wire.ask("SET k v", "+OK\r\n");
+    assert!(home.path().join("kvdata").is_dir(), "data lies in ./kvdata");
+    // Both listeners share one store.
+    Conversation::new()
+        .line("GET k", "OK v")
+        .play(&mut Wire::connect(defaults[1]), Delivery::EachRequest);
+    let log = server.log();
+    for word in [
+        "resp://127.0.0.1:6379",
+        "line://127.0.0.1:7171",
+        "kvdata",
+        "everysec",
+    ] {
+        assert!(
+            log.contains(word),
+            "{word:?} is not in the start-up log:\n{log}"
+        );
+    }
+    assert_eq!(server.terminate().code(), Some(0), "{}", server.log());
+}
+
+#[test]
+fn a_port_in_use_is_refused_in_one_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let port = taken.local_addr().expect("its address").port().to_string();
+    let dir = TempDir::new().expect("a temporary directory");
+    for scheme in ["resp", "line"] {
+        let url = format!("{scheme}://127.0.0.1:{port}");
+        let launch =
+            Launch::new(server_program!(), &dir.path().join("data")).arguments(["--listen", &url]);
+        expect_refusal(&launch.run_to_end(), &[&port]);
+    }
+}
+
+#[test]
+fn a_file_in_the_way_is_refused_in_one_line() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let file = dir.path().join("file");
+    fs::write(&file, "no store").expect("a file");
+    for data in [file.clone(), file.join("below")] {
+        expect_refusal(&launch(&data).run_to_end(), &[&file.display().to_string()]);
+    }
+    assert_eq!(fs::read(&file).expect("the file"), b"no store");
+}
+
+#[test]
+fn an_unwritable_directory_is_refused_in_one_line() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = TempDir::new().expect("a temporary directory");
+    let data = dir.path().join("data");
+    fs::create_dir(&data).expect("a directory");
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o555)).expect("its permissions");
+    if fs::write(data.join("probe"), "").is_ok() {
+        println!("not checked: this user may write wherever it likes (root)");
+        return;
+    }
+    expect_refusal(&launch(&data).run_to_end(), &[&data.display().to_string()]);
+}
+
+#[test]
+fn a_held_lock_is_refused_in_one_line_and_its_holder_goes_on() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let holder = launch(dir.path()).start();
+    holder.connect().ask("SET k v", "+OK\r\n");
+    let holder_id = holder.id().to_string();
+    expect_refusal(
+        &launch(dir.path()).run_to_end(),
+        &[&dir.path().display().to_string(), &holder_id],
+    );
+    holder.connect().ask("GET k", "$1\r\nv\r\n");
+    // A killed holder holds nothing.
+    holder.kill();
+    launch(dir.path())
+        .start()
+        .connect()
+        .ask("PING", "+PONG\r\n");
+}
+
+#[test]
+fn bad_flags_exit_with_2() {
+    for words in [
+        &["--bogus"] as &[&str],
+        &["surplus"],
+        &["--durability", "sometimes"],
+        &["--listen", "nonsense"],
+        &["--listen", "http://127.0.0.1:80"],
+        &["--listen", "line://127.0.0.1:0?style=chatty"],
+        &["--loops", "many"],
+        &["--loops"],
+        &["--max-clients", "-1"],
+        &["--log-level", "loudest"],
+    ] {
+        let output = run(words);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {stderr}");
+        assert!(
+            !stderr.trim().is_empty(),
+            "{words:?} is refused without a word"
+        );
+        assert!(
+            output.stdout.is_empty(),
+            "{words:?} prints its error to stdout"
+        );
+    }
+}
+
+#[test]
+fn version_and_help_are_told() {
+    let version = run(&["--version"]);
+    assert_eq!(version.status.code(), Some(0));
+    assert_eq!(
+        String::from_utf8_lossy(&version.stdout),
+        format!("kvserver {}\n", env!("CARGO_PKG_VERSION"))
+    );
+    let help = run(&["--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    for flag in [
+        "--dir",
+        "--listen",
+        "--durability",
+        "--loops",
+        "--max-clients",
+        "--log-level",
+        "--snapshot-every",
+    ] {
+        assert!(help.contains(flag), "{flag} is not in --help");
+    }
+}
+
+#[test]
+fn a_signal_ends_it_with_0_and_the_data_is_there_after_a_restart() {
+    let dir = TempDir::new().expect("a temporary directory");
+    for (round, (signal, durability)) in [
+        (Signal::TERM, "os"),
+        (Signal::INT, "os"),
+        (Signal::TERM, "everysec"),
+        (Signal::TERM, "always"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut server = launch(dir.path()).durability(durability).start();
+        let mut wire = server.connect();
+        wire.ask("DBSIZE", format!(":{}\r\n", round * 100));
+        for key in 0..round * 100 {
+            wire.ask(&format!("GET k{key}"), bulk(format!("v{key}")));
+        }
+        let mut requests = Vec::new();
+        for key in round * 100..(round + 1) * 100 {
+            requests.extend(request(&["SET", &format!("k{key}"), &format!("v{key}")]));
+        }
+        wire.send(requests);
+        wire.expect("+OK\r\n".repeat(100));
+        server.signal(signal);
+        assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+        wire.expect_closed();
+        assert!(
+            Wire::try_connect(server.address(0)).is_err(),
+            "nobody listens any more"
+        );
+    }
+}
+
+#[test]
+fn shutdown_ends_it_with_0_and_the_data_is_there_after_a_restart() {
+    let dir = TempDir::new().expect("a temporary directory");
+    for words in ["SHUTDOWN", "SHUTDOWN NOSAVE"] {
+        let mut server = launch(dir.path()).start();
+        let mut wire = server.connect();
+        wire.ask(&format!("SET {} v", words.len()), "+OK\r\n");
+        wire.send(request(&words.split(' ').collect::<Vec<_>>()));
+        wire.expect_closed();
+        assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+    }
+    launch(dir.path()).start().connect().ask("DBSIZE", ":2\r\n");
+}
+
+/// A client that takes none of its replies keeps a server from finishing in peace; the second signal asks no more.
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let mut server = launch(dir.path()).start();
+    let mut wire = server.connect();
+    let value = vec![b'v'; 1 << 20];
+    wire.send(request(&[b"SET".as_slice(), b"big", &value]));
+    wire.expect("+OK\r\n");
+    wire.send(request(&["GET", "big"]).repeat(64));
+    server.signal(Signal::INT);
+    server.signal(Signal::INT);
+    let begun = Instant::now();
+    server.wait();
+    println!("ended {:?} after the second signal", begun.elapsed());
+}
+
+#[test]
+fn what_was_read_before_the_signal_is_answered() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let mut server = launch(dir.path()).durability("always").start();
+    let address = server.address(0);
+    let clients: Vec<_> = (0..8)
+        .map(|client| {
+            thread::spawn(move || {
+                let mut wire = Wire::connect(address);
+                let mut acknowledged = 0_u64;
+                // Until the server hangs up; a reply that was cut would not be counted.
+                while wire
+                    .try_command(&[
+                        "SET",
+                        &format!("k{client}"),
+                        &(acknowledged + 1).to_string(),
+                    ])
+                    .is_ok()
+                {
+                    acknowledged += 1;
+                }
+                acknowledged
+            })
+        })
+        .collect();
+    let mut observer = server.connect();
+    wait::until_true("all clients' first writes", || {
+        observer.integer("DBSIZE") == 8
+    });
+    assert_eq!(server.terminate().code(), Some(0), "{}", server.log());
+    let acknowledged: Vec<u64> = clients
+        .into_iter()
+        .map(|client| client.join().expect("a client"))
+        .collect();
+
+    let server = launch(dir.path()).start();
+    let mut wire = server.connect();
+    for (client, acknowledged) in acknowledged.into_iter().enumerate() {
+        let found: u64 = wire
+            .text(&format!("GET k{client}"))
+            .parse()
+            .expect("a number");
+        assert!(
+            found == acknowledged || found == acknowledged + 1,
+            "{acknowledged} acknowledged, {found} found"
+        );
+    }
+}
+
+#[test]
+fn sixteen_databases_are_kept_apart_and_survive_a_restart() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let mut server = launch(dir.path()).start();
+    let mut wire = server.connect();
+    for database in 0..16 {
+        wire.ask(&format!("SELECT {database}"), "+OK\r\n");
+        wire.ask("DBSIZE", ":0\r\n");
+        wire.ask(&format!("SET k {database}"), "+OK\r\n");
+    }
+    wire.ask("FLUSHDB", "+OK\r\n");
+    assert_eq!(server.terminate().code(), Some(0));
+    let server = launch(dir.path()).start();
+    let mut wire = server.connect();
+    for database in 0..15 {
+        wire.ask(&format!("SELECT {database}"), "+OK\r\n");
+        wire.ask("GET k", bulk(database.to_string()));
+    }
+    wire.ask("SELECT 15", "+OK\r\n");
+    wire.ask("GET k", "$-1\r\n");
+    wire.ask("FLUSHALL", "+OK\r\n");
+    wire.ask("SELECT 3", "+OK\r\n");
+    wire.ask("DBSIZE", ":0\r\n");
+}
+
+/// INFO as `field: value`.
+fn info(wire: &mut Wire) -> BTreeMap<String, String> {
+    let text = wire.text("INFO everything");
+    let fields = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once(':'));
+    fields
+        .map(|(field, value)| (field.to_owned(), value.to_owned()))
+        .collect()
+}
+
+#[test]
+fn info_tells_what_clients_and_operators_look_for() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = launch(dir.path()).durability("always").start();
+    let mut wire = server.connect();
+    wire.ask("SET k v", "+OK\r\n");
+    wire.ask("SET t v EX 1000", "+OK\r\n");
+    wire.ask("GET k", "$1\r\nv\r\n");
+    wire.ask("GET nothing", "$-1\r\n");
+    let fields = info(&mut wire);
+    let port = server.address(0).port().to_string();
+    let id = server.id().to_string();
+    for (field, value) in [
+        ("redis_version", "7.2.4"),
+        ("kv_version", env!("CARGO_PKG_VERSION")),
+        ("tcp_port", &port),
+        ("process_id", &id),
+        ("role", "master"),
+        ("connected_slaves", "0"),
+        ("loading", "0"),
+        ("rdb_bgsave_in_progress", "0"),
+        ("keyspace_hits", "1"),
+        ("keyspace_misses", "1"),
+    ] {
+        assert_eq!(
+            fields.get(field).map(String::as_str),
+            Some(value),
+            "{field} in {fields:#?}"
+        );
+    }
+    for field in [
+        "uptime_in_seconds",
+        "connected_clients",
+        "used_memory",
+        "rdb_last_save_time",
+        "rdb_changes_since_last_save",
+        "rdb_last_bgsave_status",
+        "total_connections_received",
+        "total_commands_processed",
+        "expired_keys",
+        "used_cpu_user",
+    ] {
+        assert!(
+            fields.contains_key(field),
+            "{field} is missing in {fields:#?}"
+        );
+    }
+    assert!(
+        fields["db0"].starts_with("keys=2,expires=1,avg_ttl="),
+        "{}",
+        fields["db0"]
+    );
+
+    // Sections can be asked for one by one.
+    let server_section = wire.text("INFO server");
+    assert!(
+        server_section.starts_with("# Server\r\n"),
+        "{server_section}"
+    );
+    assert!(!server_section.contains("# Clients"), "{server_section}");
+}
+
+#[test]
+fn snapshots_are_taken_on_request_and_told_about() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = launch(dir.path()).start();
+    let mut wire = server.connect();
+    wire.ask("MSET a 1 b 2", "+OK\r\n");
+    let before = wire.integer("LASTSAVE");
+    wire.ask("SAVE", "+OK\r\n");
+    let saved = wire.integer("LASTSAVE");
+    assert!(saved >= before, "{before} {saved}");
+    assert_eq!(info(&mut wire)["rdb_changes_since_last_save"], "0");
+    wire.ask("SET c 3", "+OK\r\n");
+    wire.ask("BGSAVE", "+Background saving started\r\n");
+    wait::until_true("the end of the background snapshot", || {
+        info(&mut wire)["rdb_bgsave_in_progress"] == "0"
+    });
+    assert_eq!(info(&mut wire)["rdb_last_bgsave_status"], "ok");
+    server.kill();
+    let server = launch(dir.path()).start();
+    server
+        .connect()
+        .ask("MGET a b c", "*3\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n");
+}
+
+#[test]
+fn clients_above_the_limit_are_told_so() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = launch(dir.path()).arguments(["--max-clients", "3"]).start();
+    // The readiness check's connection may still be on its way out.
+    let mut kept: Vec<Wire> = Vec::new();
+    wait::until_true("three connections", || {
+        let mut wire = server.connect();
+        if wire
+            .try_command(&["PING"])
+            .is_ok_and(|reply| reply == b"+PONG\r\n")
+        {
+            kept.push(wire);
+        }
+        kept.len() == 3
+    });
+    let mut surplus = server.connect();
+    surplus.expect("-ERR max number of clients reached\r\n");
+    surplus.expect_closed();
+    kept.pop();
+    wait::until_true("a place that became free", || {
+        let mut wire = server.connect();
+        wire.try_command(&["PING"])
+            .is_ok_and(|reply| reply == b"+PONG\r\n")
+    });
+    kept[0].ask("PING", "+PONG\r\n");
+}
+
+#[test]
+fn clients_are_named_and_listed() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = launch(dir.path()).start();
+    let (mut one, mut two) = (server.connect(), server.connect());
+    one.ask("CLIENT GETNAME", "$-1\r\n");
+    one.ask("CLIENT SETNAME first", "+OK\r\n");
+    two.ask("CLIENT SETNAME second", "+OK\r\n");
+    one.ask("CLIENT GETNAME", "$5\r\nfirst\r\n");
+    one.ask("CLIENT SETINFO lib-name test", "+OK\r\n");
+    let id = one.integer("CLIENT ID");
+    let list = two.text("CLIENT LIST");
+    let line = list
+        .lines()
+        .find(|line| line.contains(" name=first "))
+        .unwrap_or_else(|| panic!("{list}"));
+    assert!(
+        line.starts_with(&format!("id={id} addr=127.0.0.1:")),
+        "{line}"
+    );
+    assert!(line.contains(" lib-name=test "), "{line}");
+    assert!(list.contains(" name=second "), "{list}");
+    assert!(two.text("CLIENT INFO").contains(" name=second "));
+}
+
+#[test]
+fn a_unix_socket_is_served_and_removed() {
+    use std::io::{Read, Write};
+    let dir = TempDir::new().expect("a temporary directory");
+    let socket = dir.path().join("kv.sock");
+    let url = format!("unix://{}", socket.display());
+    let mut server = launch(&dir.path().join("data"))
+        .arguments(["--listen", &url])
+        .start();
+    let mut stream = UnixStream::connect(&socket).expect("a connection");
+    stream
+        .set_read_timeout(Some(wait::PATIENCE))
+        .expect("a time limit");
+    stream
+        .write_all(b"*1\r\n$4\r\nPING\r\n")
+        .expect("a request");
+    let mut reply = [0; 7];
+    stream.read_exact(&mut reply).expect("a reply");
+    assert_eq!(&reply, b"+PONG\r\n");
+    assert_eq!(server.terminate().code(), Some(0), "{}", server.log());
+    assert!(!socket.exists(), "the socket is left behind");
+}
+
+#[test]
+fn a_memory_only_server_writes_nothing() {
+    let home = TempDir::new().expect("a temporary directory");
+    let server: ServerProcess = Launch::bare(server_program!())
+        .working_dir(home.path())
+        .arguments(["--memory-only"])
+        .resp()
+        .start();
+    let mut wire = server.connect();
+    wire.ask("SET k v", "+OK\r\n");
+    wire.ask("GET k", "$1\r\nv\r\n");
+    assert_eq!(fs::read_dir(home.path()).expect("the directory").count(), 0);
+}
+
+#[test]
+fn a_listener_for_strangers_without_a_password_is_refused() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let launch =
+        Launch::new(server_program!(), dir.path()).arguments(["--listen", "resp://0.0.0.0:0"]);
+    let output = launch.run_to_end();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(matches!(output.status.code(), Some(1 | 2)), "{stderr}");
+    assert!(stderr.contains("0.0.0.0"), "{stderr}");
+}
