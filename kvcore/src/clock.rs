@@ -40,6 +40,7 @@ impl Clock for SystemClock {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
     }
 
+    #[allow(clippy::disallowed_methods, reason = "this is the door to time")]
     fn monotonic_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
     }

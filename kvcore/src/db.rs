@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::engine::{Claimed, DEFAULT_KEYSPACE, Engine};
 use crate::error::{Error, Result};
+use crate::keeper;
 use crate::keyspace::{Keyspace, Lease};
 use crate::lsn::Lsn;
 use crate::observer::Observer;
@@ -58,6 +59,27 @@ pub struct Claim<'a> {
     pub scope: Scope<'a>,
 }
 
+impl Options {
+    /// Opens the store in a directory, which is made if it is not there.
+    pub fn open(self, dir: impl AsRef<Path>) -> Result<Db> {
+        open(self, Some(dir.as_ref()))
+    }
+
+    /// A store that keeps nothing on disk and starts no threads. Memory of expired keys is returned as writes come, on
+    /// access, or by [`Db::sweep`].
+    pub fn in_memory(self) -> Result<Db> {
+        open(self, None)
+    }
+}
+
+fn open(options: Options, dir: Option<&Path>) -> Result<Db> {
+    let durability = options.durability;
+    let lease = Arc::new(Lease(Engine::open(options, dir)?));
+    keeper::start(&lease.0)?;
+    let space = lease.0.space(DEFAULT_KEYSPACE)?;
+    Ok(Db { default: Keyspace::new(lease, space, durability) })
+}
+
 impl Db {
     /// Opens the store in a directory, with the default [`Options`]. The directory is made if it is not there.
     pub fn open(dir: impl AsRef<Path>) -> Result<Db> {
@@ -71,13 +93,6 @@ impl Db {
             Ok(db) => db,
             Err(error) => unreachable!("an empty store in memory: {error}"),
         }
-    }
-
-    pub(crate) fn open_with(options: Options, dir: Option<&Path>) -> Result<Db> {
-        let durability = options.durability;
-        let lease = Arc::new(Lease(Engine::open(options, dir)?));
-        let space = lease.0.space(DEFAULT_KEYSPACE)?;
-        Ok(Db { default: Keyspace::new(lease, space, durability) })
     }
 
     fn engine(&self) -> &Engine {
@@ -189,7 +204,7 @@ impl Db {
     pub fn snapshot(&self) -> Result<()> {
         match &self.engine().files {
             Some(_) if self.engine().is_closed() => Err(Error::Closed),
-            Some(files) => files.snapshot(self.engine()),
+            Some(files) => keeper::snapshot(self.engine(), files),
             None => Err(Error::InvalidOption("a store in memory has nowhere to write a snapshot".to_owned())),
         }
     }
@@ -199,7 +214,7 @@ impl Db {
     pub fn snapshot_in_background(&self) -> Result<bool> {
         match &self.engine().files {
             Some(_) if self.engine().is_closed() => Err(Error::Closed),
-            Some(files) => Ok(files.request_snapshot()),
+            Some(files) => Ok(files.snapshots.request()),
             None => Err(Error::InvalidOption("a store in memory has nowhere to write a snapshot".to_owned())),
         }
     }

@@ -76,9 +76,6 @@ impl Engine {
         let engine = Arc::new(engine);
         engine.space(DEFAULT_KEYSPACE)?;
         engine.sweep();
-        if let Some(files) = &engine.files {
-            files.start_threads(&engine)?;
-        }
         Ok(engine)
     }
 
@@ -164,8 +161,7 @@ impl Engine {
             guard.clear();
             guard.reveals(lsn);
         }
-        let change =
-            Change { keyspace_id: space.id, keyspace: &space.name, key: None, kind: ChangeKind::Flush, lsn };
+        let change = Change { keyspace_id: space.id, keyspace: &space.name, key: None, kind: ChangeKind::Flush, lsn };
         self.base.tell(&change);
         registry.by_name.remove(name);
         Ok((true, lsn))

@@ -177,8 +177,7 @@ mod tests {
     use super::*;
 
     fn sample(body: &[u8]) -> (FrameHeader, Vec<u8>) {
-        let header =
-            FrameHeader { first: Lsn::new(5), count: 2, seal: false, time_ms: 77, durable: Lsn::new(4) };
+        let header = FrameHeader { first: Lsn::new(5), count: 2, seal: false, time_ms: 77, durable: Lsn::new(4) };
         let mut frame = vec![0xAA; FRAME_HEADER_BYTES];
         frame.extend_from_slice(body);
         seal_in_place(9, &header, &mut frame);

@@ -59,6 +59,12 @@ impl Keyspace {
         self.space.id
     }
 
+    /// How many keys there are, those that have expired included until they are swept, and how many of them have a
+    /// deadline.
+    pub fn counts(&self) -> (u64, u64) {
+        self.space.counts()
+    }
+
     /// What a plain write through this handle has survived when it returns.
     pub fn durability(&self) -> Durability {
         self.durability

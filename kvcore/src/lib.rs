@@ -18,9 +18,14 @@
 //! view inside a transaction; [`Options`] and [`Durability`] say what is promised; [`Disk`] and [`Clock`] are the doors
 //! to files and time.
 //!
-//! Inside, each module knows only those above it in this list: `clock lsn error entry durability hash`, `record frame
-//! disk`, `wal segment syncer ticket snapshot`, `expiry observer shard space base txn walk locked`, `recovery files
-//! engine`, `store keyspace db options`.
+//! Inside, a module knows only those in its own line of this list and in the lines above:
+//!
+//! - `clock lsn error durability entry hash`: the words
+//! - `record frame disk`: bytes
+//! - `segment wal syncer ticket`: the log
+//! - `expiry observer shard space base walk txn locked`: the tables, and the view a transaction has of them
+//! - `stats options snapshot recovery schedule files engine keeper`: a whole store
+//! - `store keyspace db`: what users hold
 #![forbid(unsafe_code)]
 
 mod base;
@@ -35,6 +40,7 @@ mod expiry;
 mod files;
 mod frame;
 mod hash;
+mod keeper;
 mod keyspace;
 mod locked;
 mod lsn;
@@ -42,6 +48,7 @@ mod observer;
 mod options;
 mod record;
 mod recovery;
+mod schedule;
 mod segment;
 mod shard;
 mod snapshot;

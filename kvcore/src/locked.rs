@@ -73,7 +73,10 @@ enum Undo {
     InPlace(InPlace, Range<usize>),
     Deadline(Option<Deadline>),
     /// Put back a shard that was emptied. The first of a keyspace stands for all of them.
-    Flush { emptied: Box<Shard>, first: bool },
+    Flush {
+        emptied: Box<Shard>,
+        first: bool,
+    },
 }
 
 thread_local! {
@@ -275,12 +278,7 @@ impl Txn for Locked<'_> {
         if deadline.is_some_and(|deadline| deadline.has_passed(now_ms)) {
             return self.delete(key).map(|_| ());
         }
-        self.log(&Record::Set {
-            keyspace: self.space.id,
-            key,
-            value,
-            deadline: deadline.map_or(0, Deadline::as_ms),
-        });
+        self.log(&Record::Set { keyspace: self.space.id, key, value, deadline: deadline.map_or(0, Deadline::as_ms) });
         let hasher = &self.base.hasher;
         let saved_from = self.notes.saved.len();
         let shard = &mut self.held[at].guard;
@@ -300,7 +298,7 @@ impl Txn for Locked<'_> {
         if bytes.is_empty() {
             return Ok(old_len);
         }
-        let end = offset.checked_add(bytes.len()).unwrap_or(usize::MAX);
+        let end = offset.saturating_add(bytes.len());
         self.base.check_value(end)?;
         let new_len = end.max(old_len);
         let saved_from = self.notes.saved.len();
@@ -333,11 +331,7 @@ impl Txn for Locked<'_> {
         }
         let changed = self.held[at].guard.set_deadline(&self.base.hasher, hash, key, deadline, now_ms);
         if let Some(old) = changed {
-            self.log(&Record::Deadline {
-                keyspace: self.space.id,
-                key,
-                deadline: deadline.map_or(0, Deadline::as_ms),
-            });
+            self.log(&Record::Deadline { keyspace: self.space.id, key, deadline: deadline.map_or(0, Deadline::as_ms) });
             self.note(at, hash, key, ChangeKind::Deadline, Undo::Deadline(old));
         }
         Ok(changed.is_some())

@@ -1,11 +1,9 @@
 //! Options: how to open a store. Invariant: plain values, checked once, when the store is opened.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
-use crate::db::Db;
 use crate::disk::{Disk, FileDisk};
 use crate::durability::Durability;
 use crate::error::{Error, Result};
@@ -117,17 +115,6 @@ impl Options {
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
         self.disk = disk;
         self
-    }
-
-    /// Opens the store in a directory, which is made if it is not there.
-    pub fn open(self, dir: impl AsRef<Path>) -> Result<Db> {
-        Db::open_with(self, Some(dir.as_ref()))
-    }
-
-    /// A store that keeps nothing on disk and starts no threads. Memory of expired keys is returned as writes come, on
-    /// access, or by [`Db::sweep`].
-    pub fn in_memory(self) -> Result<Db> {
-        Db::open_with(self, None)
     }
 
     pub(crate) fn check(&self) -> Result<()> {

@@ -151,12 +151,7 @@ fn read_snapshot(disk: &dyn Disk, path: PathBuf, shards: usize) -> Result<Recove
     Ok(state)
 }
 
-fn load_block(
-    block: &Block,
-    spaces: &BTreeMap<u32, Arc<Space>>,
-    hasher: &KeyHash,
-    now_ms: u64,
-) -> Result<()> {
+fn load_block(block: &Block, spaces: &BTreeMap<u32, Arc<Space>>, hasher: &KeyHash, now_ms: u64) -> Result<()> {
     let mut records = block.records()?;
     let mut ready = Vec::new();
     while !records.is_empty() {

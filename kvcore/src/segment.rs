@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile};
+use crate::error::Error;
 use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, SEGMENT_HEADER_BYTES, SegmentHeader, seal_in_place};
 use crate::lsn::Lsn;
-use crate::wal::{Batch, Failure};
 
 /// Room is reserved in steps of this many bytes.
 const RESERVE_BYTES: u64 = 1024 * 1024;
@@ -23,6 +23,51 @@ pub(crate) fn segment_name(id: u64) -> String {
 pub(crate) fn segment_id(name: &str) -> Option<u64> {
     let hex = name.strip_prefix("wal-")?.strip_suffix(".log")?;
     (hex.len() == 16).then(|| u64::from_str_radix(hex, 16).ok())?
+}
+
+/// Why the log takes no writes.
+#[derive(Clone, Debug)]
+pub(crate) enum Failure {
+    /// A write or a sync failed: only a reopen heals it.
+    Poisoned(Arc<str>),
+    /// There is no room to reserve: heals by itself.
+    NoSpace(Arc<str>),
+    /// It was closed.
+    Closed,
+}
+
+impl Failure {
+    pub(crate) fn error(&self) -> Error {
+        match self {
+            Failure::Poisoned(why) => Error::LogFailed { why: Arc::clone(why) },
+            Failure::NoSpace(why) => Error::NoSpace { why: Arc::clone(why) },
+            Failure::Closed => Error::Closed,
+        }
+    }
+}
+
+/// What a flush takes from the buffer.
+pub(crate) struct Batch {
+    pub(crate) frame: Vec<u8>,
+    pub(crate) first: Lsn,
+    pub(crate) count: u32,
+}
+
+impl Batch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Takes the transactions of `later`, which follow its own.
+    pub(crate) fn absorb(&mut self, later: Batch) {
+        self.frame.extend_from_slice(&later.frame[FRAME_HEADER_BYTES..]);
+        self.count += later.count;
+    }
+
+    /// The Lsn of its last transaction, or of the last one before it if it is empty.
+    pub(crate) fn last(&self) -> Lsn {
+        Lsn::new(self.first.get() + u64::from(self.count) - 1)
+    }
 }
 
 /// A segment that is there.
@@ -141,8 +186,7 @@ impl Writer {
 
     fn write_batch(&mut self, mut batch: Batch, time_ms: u64) -> Result<Vec<u8>, Failure> {
         let last = batch.last();
-        let header =
-            FrameHeader { first: batch.first, count: batch.count, seal: false, time_ms, durable: self.synced };
+        let header = FrameHeader { first: batch.first, count: batch.count, seal: false, time_ms, durable: self.synced };
         match self.write_frame(&header, &mut batch.frame) {
             Ok(()) => {
                 self.written = last;
@@ -198,10 +242,19 @@ impl Writer {
         if self.sealed {
             return Ok(());
         }
-        let header =
-            FrameHeader { first: self.written.next(), count: 0, seal: true, time_ms, durable: self.synced };
+        let header = FrameHeader { first: self.written.next(), count: 0, seal: true, time_ms, durable: self.synced };
         self.write_frame(&header, &mut vec![0; FRAME_HEADER_BYTES])?;
         self.file.sync().map_err(|error| Step::Write(error).failure("syncing the log"))
+    }
+
+    /// Gives back the room that was reserved and not used, when nothing more will be written.
+    pub(crate) fn trim(&mut self) -> Result<(), Failure> {
+        let Segment { bytes, .. } = *self.newest();
+        self.reserved = bytes;
+        self.file
+            .truncate(bytes)
+            .and_then(|()| self.file.sync())
+            .map_err(|error| Step::Write(error).failure("cutting the log to its length"))
     }
 
     /// Ends this segment and begins the next, whose first transaction is `first`.

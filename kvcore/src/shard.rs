@@ -81,9 +81,7 @@ impl Shard {
 
     /// Bytes of memory that entries, table and wheel take.
     pub(crate) fn bytes(&self) -> usize {
-        self.entry_bytes
-            + self.table.num_buckets() * SLOT_BYTES
-            + self.wheel.as_ref().map_or(0, |wheel| wheel.bytes())
+        self.entry_bytes + self.table.num_buckets() * SLOT_BYTES + self.wheel.as_ref().map_or(0, |wheel| wheel.bytes())
     }
 
     pub(crate) fn last(&self) -> Lsn {
@@ -150,6 +148,7 @@ impl Shard {
     }
 
     /// Overwrites a value by one of the same length without moving anything; `None` if that cannot be done.
+    #[allow(clippy::too_many_arguments, reason = "what is written, where, when, and how to undo it: all plain values")]
     pub(crate) fn overwrite(
         &mut self,
         hasher: &KeyHash,
@@ -269,26 +268,19 @@ impl Shard {
                     fresh.file(hasher.hash(entry.key()), deadline.as_ms(), now_ms);
                 }
             }
-            *wheel = Box::new(fresh);
+            **wheel = fresh;
         }
     }
 
     /// Handles at most `max` wheel records that are due: removes what has expired, telling `expired` of each, and files
     /// again what has not. Answers whether more are due now.
-    pub(crate) fn sweep(
-        &mut self,
-        hasher: &KeyHash,
-        now_ms: u64,
-        max: usize,
-        expired: &mut dyn FnMut(&Entry),
-    ) -> bool {
+    pub(crate) fn sweep(&mut self, hasher: &KeyHash, now_ms: u64, max: usize, expired: &mut dyn FnMut(&Entry)) -> bool {
         let now_tick = tick_at(now_ms);
         let Some(mut wheel) = self.wheel.take() else { return false };
         for _ in 0..max {
             let Some(hash) = wheel.take_due(now_tick) else { break };
-            let found = self.table.find_entry(hash, |entry| {
-                entry.deadline().is_some() && hasher.hash(entry.key()) == hash
-            });
+            let found =
+                self.table.find_entry(hash, |entry| entry.deadline().is_some() && hasher.hash(entry.key()) == hash);
             let Ok(occupied) = found else { continue };
             match occupied.get().deadline() {
                 Some(deadline) if !deadline.has_passed(now_ms) => {

@@ -109,10 +109,13 @@ impl SnapshotWriter {
         Ok(writer)
     }
 
-    /// Writes a keyspace, locking one shard at a time for short steps.
-    pub(crate) fn write_space(&mut self, space: &Space) -> Result<()> {
+    /// Writes a keyspace, locking one shard at a time for short steps. Gives up when the store is `closing`.
+    pub(crate) fn write_space(&mut self, space: &Space, closing: &dyn Fn() -> bool) -> Result<()> {
         let mut large = Vec::new();
         for shard in 0..space.shard_count() {
+            if closing() {
+                return Err(Error::Closed);
+            }
             let mut place = Some(Place::default());
             while let Some(from) = place {
                 let (mut left, block_from) = (STEP_ENTRIES, self.block.len());
@@ -233,8 +236,7 @@ impl SnapshotReader {
         let reading = |error| Error::io(format!("read {}", path.display()), error);
         let file = disk.open(&path).map_err(reading)?;
         let len = file.len().map_err(reading)?;
-        let head =
-            Head { version: 0, hash_seed: 0, start: 0, time_ms: 0, keyspaces: Vec::new(), next_keyspace: 0 };
+        let head = Head { version: 0, hash_seed: 0, start: 0, time_ms: 0, keyspaces: Vec::new(), next_keyspace: 0 };
         let mut reader = SnapshotReader { path, file, len, at: 0, block_number: 0, head };
         let shared: Arc<Path> = reader.path.clone().into();
         let block = reader.next_block(&shared)?.ok_or_else(|| reader.corrupt("it is empty"))?;

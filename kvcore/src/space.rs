@@ -58,6 +58,14 @@ impl Space {
         (0..self.shard_count()).map(|shard| self.read(shard).len() as u64).sum()
     }
 
+    /// Entries, and those with a deadline.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (0..self.shard_count()).fold((0, 0), |(all, with_deadline), shard| {
+            let guard = self.read(shard);
+            (all + guard.len() as u64, with_deadline + guard.with_deadline() as u64)
+        })
+    }
+
     pub(crate) fn due(&self) -> u64 {
         self.due.load(Ordering::Acquire)
     }

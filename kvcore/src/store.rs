@@ -123,9 +123,7 @@ pub trait StoreExt: Store {
     /// Gives several keys values and no deadlines: all of them, or after an error or a crash none.
     fn set_many<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, pairs: &[(K, V)]) -> Result<()> {
         let keys: Vec<&[u8]> = pairs.iter().map(|(key, _)| key.as_ref()).collect();
-        self.update(&keys, |txn| {
-            pairs.iter().try_for_each(|(key, value)| txn.set(key.as_ref(), value.as_ref(), None))
-        })
+        self.update(&keys, |txn| pairs.iter().try_for_each(|(key, value)| txn.set(key.as_ref(), value.as_ref(), None)))
     }
 
     /// Adds `by` to the decimal integer in `key` (0 if missing) and answers the sum; the deadline stays.
@@ -141,12 +139,7 @@ pub trait StoreExt: Store {
     }
 
     /// Sets `key` to `new`, keeping its deadline, if it now is `expected` (`None`: missing); answers whether it was.
-    fn compare_and_set(
-        &self,
-        key: impl AsRef<[u8]>,
-        expected: Option<&[u8]>,
-        new: impl AsRef<[u8]>,
-    ) -> Result<bool> {
+    fn compare_and_set(&self, key: impl AsRef<[u8]>, expected: Option<&[u8]>, new: impl AsRef<[u8]>) -> Result<bool> {
         let (key, new) = (key.as_ref(), new.as_ref());
         self.update(&[key], |txn| txn.compare_and_set(key, expected, new))
     }
@@ -158,7 +151,7 @@ pub trait StoreExt: Store {
     /// use kvcore::{Db, StoreExt, TxnExt};
     /// let db = Db::in_memory();
     /// db.set("alice", "10")?;
-    /// let left = db.update(&[b"alice", b"bob"], |txn| {
+    /// let left = db.update(&["alice", "bob"], |txn| {
     ///     txn.increment(b"bob", 3)?;
     ///     txn.increment(b"alice", -3)
     /// })?;

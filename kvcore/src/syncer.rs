@@ -8,8 +8,8 @@ use std::time::Duration;
 use parking_lot::MutexGuard;
 
 use crate::durability::Durability;
-use crate::segment::Writer;
-use crate::wal::{Failure, State, Wal};
+use crate::segment::{Failure, Writer};
+use crate::wal::{State, Wal};
 
 /// How long a write may gather company before it is handed to the operating system, when nobody waits for it.
 const LINGER: Duration = Duration::from_millis(2);
@@ -30,10 +30,7 @@ enum Task {
 }
 
 /// Starts the thread. `after_write` is told the bytes of log ever written.
-pub(crate) fn start(
-    wal: Arc<Wal>,
-    after_write: impl Fn(u64) + Send + 'static,
-) -> std::io::Result<JoinHandle<()>> {
+pub(crate) fn start(wal: Arc<Wal>, after_write: impl Fn(u64) + Send + 'static) -> std::io::Result<JoinHandle<()>> {
     thread::Builder::new().name("kv-syncer".into()).spawn(move || run(&wal, &after_write))
 }
 
@@ -43,7 +40,7 @@ fn run(wal: &Wal, after_write: &dyn Fn(u64)) {
         let task = next_task(wal, last_sync_ms);
         let mut writer = wal.writer.lock();
         match task {
-            Task::Write | Task::Sync => flush(wal, &mut writer, task == Task::Sync),
+            Task::Write | Task::Sync => wal.flush(&mut writer, task == Task::Sync),
             Task::Seal => seal(wal, &mut writer),
             Task::Close => {
                 close(wal, &mut writer);
@@ -86,9 +83,7 @@ fn next_task(wal: &Wal, last_sync_ms: u64) -> Task {
         let behind = state.last() > wal.durable();
         let sync_in = match wal.durability {
             Durability::Always => Some(0),
-            Durability::EverySecond => {
-                Some((last_sync_ms + SYNC_EVERY_MS).saturating_sub(wal.time.monotonic_ms()))
-            }
+            Durability::EverySecond => Some((last_sync_ms + SYNC_EVERY_MS).saturating_sub(wal.time.monotonic_ms())),
             Durability::Os => None,
         };
         if dirty && (lingered || state.is_worth_writing()) {
@@ -128,58 +123,25 @@ fn wait(wal: &Wal, state: &mut MutexGuard<'_, State>, at_most: Option<Duration>)
     }
 }
 
-/// Writes what is in the buffer and, if asked, makes it durable. Tells everybody the outcome.
-pub(crate) fn flush(wal: &Wal, writer: &mut Writer, sync: bool) {
-    if matches!(wal.state.lock().failure, Some(Failure::Poisoned(_) | Failure::Closed)) {
-        return;
-    }
-    let batch = wal.take_batch();
-    let outcome = writer.write(batch, wal.time.now_ms()).and_then(|emptied| {
-        if sync {
-            writer.sync()?;
-        }
-        Ok(emptied)
-    });
-    match outcome {
-        Ok(emptied) => wal.publish(Ok(writer.synced), emptied),
-        Err(failure) => fail(wal, failure),
-    }
-}
-
-/// Writes everything and begins a new segment, so that a snapshot begun now lets the ones before go.
-pub(crate) fn flush_and_rotate(wal: &Wal, writer: &mut Writer) {
-    flush(wal, writer, false);
-    if wal.health().is_ok() {
-        match writer.rotate_if_used() {
-            Ok(()) => wal.publish(Ok(writer.synced), Vec::new()),
-            Err(failure) => fail(wal, failure),
-        }
-    }
-}
-
 fn seal(wal: &Wal, writer: &mut Writer) {
     match writer.seal(wal.time.now_ms()) {
         Ok(()) => {
             wal.state.lock().sealed = true;
             wal.publish(Ok(writer.synced), Vec::new());
         }
-        Err(failure) => fail(wal, failure),
+        Err(failure) => wal.fail(failure),
     }
 }
 
 fn close(wal: &Wal, writer: &mut Writer) {
-    flush(wal, writer, true);
+    wal.flush(writer, true);
     if wal.health().is_ok() {
         seal(wal, writer);
     }
-    wal.publish(Err(Failure::Closed), Vec::new());
-}
-
-fn fail(wal: &Wal, failure: Failure) {
-    match &failure {
-        Failure::Poisoned(why) => tracing::error!("the log failed, writes are refused from now on: {why}"),
-        Failure::NoSpace(why) => tracing::warn!("no space for the log, writes are refused until there is: {why}"),
-        Failure::Closed => {}
+    if wal.health().is_ok()
+        && let Err(failure) = writer.trim()
+    {
+        wal.fail(failure);
     }
-    wal.publish(Err(failure), Vec::new());
+    wal.publish(Err(Failure::Closed), Vec::new());
 }

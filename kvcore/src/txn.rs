@@ -258,7 +258,8 @@ mod tests {
 
     #[test]
     fn only_canonical_integers_count() {
-        for (text, number) in [("0", 0), ("-1", -1), ("9223372036854775807", i64::MAX), ("-9223372036854775808", i64::MIN)]
+        for (text, number) in
+            [("0", 0), ("-1", -1), ("9223372036854775807", i64::MAX), ("-9223372036854775808", i64::MIN)]
         {
             assert_eq!(parse_i64(text.as_bytes()), Some(number));
         }

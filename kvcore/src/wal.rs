@@ -16,7 +16,7 @@ use crate::durability::Durability;
 use crate::error::{Error, Result};
 use crate::frame::{BODY_BYTES_MAX, FRAME_HEADER_BYTES};
 use crate::lsn::Lsn;
-use crate::segment::Writer;
+use crate::segment::{Batch, Failure, Writer};
 
 /// From here on the syncer does not linger: there is enough for a write worth its while.
 const FLUSH_BYTES: usize = 256 * 1024;
@@ -24,27 +24,6 @@ const FLUSH_BYTES: usize = 256 * 1024;
 const BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// An emptied buffer larger than this is given back.
 const SPARE_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// Why the log takes no writes.
-#[derive(Clone, Debug)]
-pub(crate) enum Failure {
-    /// A write or a sync failed: only a reopen heals it.
-    Poisoned(Arc<str>),
-    /// There is no room to reserve: heals by itself.
-    NoSpace(Arc<str>),
-    /// It was closed.
-    Closed,
-}
-
-impl Failure {
-    fn error(&self) -> Error {
-        match self {
-            Failure::Poisoned(why) => Error::LogFailed { why: Arc::clone(why) },
-            Failure::NoSpace(why) => Error::NoSpace { why: Arc::clone(why) },
-            Failure::Closed => Error::Closed,
-        }
-    }
-}
 
 pub(crate) struct Wal {
     pub(crate) durability: Durability,
@@ -93,30 +72,6 @@ impl State {
     /// Whether the buffer holds enough that gathering more gains nothing.
     pub(crate) fn is_worth_writing(&self) -> bool {
         self.frame.len() >= FLUSH_BYTES
-    }
-}
-
-/// What a flush takes from the buffer.
-pub(crate) struct Batch {
-    pub(crate) frame: Vec<u8>,
-    pub(crate) first: Lsn,
-    pub(crate) count: u32,
-}
-
-impl Batch {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// Takes the transactions of `later`, which follow its own.
-    pub(crate) fn absorb(&mut self, later: Batch) {
-        self.frame.extend_from_slice(&later.frame[FRAME_HEADER_BYTES..]);
-        self.count += later.count;
-    }
-
-    /// The Lsn of its last transaction, or of the last one before it if it is empty.
-    pub(crate) fn last(&self) -> Lsn {
-        Lsn::new(self.first.get() + u64::from(self.count) - 1)
     }
 }
 
@@ -230,15 +185,17 @@ impl Wal {
         let mut state = self.state.lock();
         // Alone, a caller saves two changes of thread by writing itself. With others about, that would split their
         // group: the syncer then serves all of them at once.
-        if state.waiting == 0 && state.last_count <= 1 && state.failure.is_none() {
-            if let Some(mut writer) = self.writer.try_lock() {
-                state.waiting += 1;
-                drop(state);
-                crate::syncer::flush(self, &mut writer, true);
-                drop(writer);
-                state = self.state.lock();
-                state.waiting -= 1;
-            }
+        if state.waiting == 0
+            && state.last_count <= 1
+            && state.failure.is_none()
+            && let Some(mut writer) = self.writer.try_lock()
+        {
+            state.waiting += 1;
+            drop(state);
+            self.flush(&mut writer, true);
+            drop(writer);
+            state = self.state.lock();
+            state.waiting -= 1;
         }
         loop {
             if self.durable() >= lsn {
@@ -288,8 +245,46 @@ impl Wal {
         self.work.notify_one();
     }
 
+    /// Writes what is in the buffer and, if asked, makes it durable. Tells everybody the outcome.
+    pub(crate) fn flush(&self, writer: &mut Writer, sync: bool) {
+        if matches!(self.state.lock().failure, Some(Failure::Poisoned(_) | Failure::Closed)) {
+            return;
+        }
+        let batch = self.take_batch();
+        let outcome = writer.write(batch, self.time.now_ms()).and_then(|emptied| {
+            if sync {
+                writer.sync()?;
+            }
+            Ok(emptied)
+        });
+        match outcome {
+            Ok(emptied) => self.publish(Ok(writer.synced), emptied),
+            Err(failure) => self.fail(failure),
+        }
+    }
+
+    /// Writes everything and begins a new segment, so that a snapshot begun now lets the ones before go.
+    pub(crate) fn flush_and_rotate(&self, writer: &mut Writer) {
+        self.flush(writer, false);
+        if self.health().is_ok() {
+            match writer.rotate_if_used() {
+                Ok(()) => self.publish(Ok(writer.synced), Vec::new()),
+                Err(failure) => self.fail(failure),
+            }
+        }
+    }
+
+    pub(crate) fn fail(&self, failure: Failure) {
+        match &failure {
+            Failure::Poisoned(why) => tracing::error!("the log failed, writes are refused from now on: {why}"),
+            Failure::NoSpace(why) => tracing::warn!("no space for the log, writes are refused until there is: {why}"),
+            Failure::Closed => {}
+        }
+        self.publish(Err(failure), Vec::new());
+    }
+
     /// Takes what is in the buffer. The caller holds the writer's lock, so batches are written in order.
-    pub(crate) fn take_batch(&self) -> Batch {
+    fn take_batch(&self) -> Batch {
         let mut state = self.state.lock();
         let mut fresh = std::mem::take(&mut state.spare);
         fresh.resize(FRAME_HEADER_BYTES, 0);

@@ -106,10 +106,7 @@ pub(crate) fn step(cursor: Cursor, at_least: usize, shards: usize, look: &mut Lo
 }
 
 /// Picks a random key. `probe` answers the entry at or after a bucket of a shard, and whether it has expired.
-pub(crate) fn random(
-    shards: usize,
-    probe: &mut dyn FnMut(usize, usize) -> Option<(Vec<u8>, bool)>,
-) -> Option<Vec<u8>> {
+pub(crate) fn random(shards: usize, probe: &mut dyn FnMut(usize, usize) -> Option<(Vec<u8>, bool)>) -> Option<Vec<u8>> {
     // Expired entries are swept within a tick, so a few tries find a live one if there is any to speak of.
     for _ in 0..64 {
         let random = RandomState::new().hash_one(0) as usize;

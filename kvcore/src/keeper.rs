@@ -1,0 +1,152 @@
+//! Keeper: the threads that keep a store on disk: syncer, sweeper, snapshots. Invariant: between two steps they hold the
+//! engine weakly, so a store that nobody uses any more closes itself.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Duration;
+
+use crate::base::Alarm;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::files::Files;
+use crate::lsn::Lsn;
+use crate::schedule::Snapshots;
+use crate::snapshot::{SnapshotWriter, Written, snapshot_start};
+use crate::syncer;
+
+/// Starts the threads of a store on disk; one in memory has none.
+pub(crate) fn start(engine: &Arc<Engine>) -> Result<()> {
+    let Some(files) = &engine.files else { return Ok(()) };
+    let failed = |error| Error::io("start a thread of the store", error);
+    let named = |name: &str| thread::Builder::new().name(name.to_owned());
+    let mut threads = files.threads.lock();
+
+    let snapshots = Arc::clone(&files.snapshots);
+    let after_write = move |bytes_written: u64| snapshots.note_log(bytes_written);
+    threads.push(syncer::start(Arc::clone(&files.wal), after_write).map_err(failed)?);
+
+    let (weak, alarm) = (Arc::downgrade(engine), Arc::clone(&engine.base.sweeper));
+    threads.push(named("kv-sweeper").spawn(move || sweep(&weak, &alarm)).map_err(failed)?);
+
+    let (weak, snapshots, every) = (Arc::downgrade(engine), Arc::clone(&files.snapshots), files.snapshot_every);
+    threads.push(named("kv-snapshots").spawn(move || take_snapshots(&weak, &snapshots, every)).map_err(failed)?);
+    Ok(())
+}
+
+/// The sweeper's thread: sleeps until the next deadline.
+fn sweep(engine: &Weak<Engine>, alarm: &Alarm) {
+    loop {
+        let due_in_ms = match engine.upgrade() {
+            Some(engine) => {
+                engine.sweep();
+                engine.sweep_due_in_ms()
+            }
+            None => return,
+        };
+        if !alarm.sleep(due_in_ms.map(Duration::from_millis)) {
+            return;
+        }
+    }
+}
+
+/// The snapshot thread: one when asked, when the log has grown, and every so often if something changed.
+fn take_snapshots(engine: &Weak<Engine>, snapshots: &Snapshots, every: Option<Duration>) {
+    loop {
+        let asked = {
+            let mut state = snapshots.state.lock();
+            let mut waited_out = false;
+            while !state.closing && !state.wanted && !waited_out {
+                match every {
+                    Some(every) => waited_out = snapshots.bell.wait_for(&mut state, every).timed_out(),
+                    None => snapshots.bell.wait(&mut state),
+                }
+            }
+            if state.closing {
+                return;
+            }
+            std::mem::take(&mut state.wanted)
+        };
+        let Some(engine) = engine.upgrade() else { return };
+        if let Some(files) = &engine.files
+            && !engine.is_closed()
+            && (asked || files.snapshot_status().changes_since > 0)
+        {
+            // The outcome is in the status and in the log of the program.
+            let _ = snapshot(&engine, files);
+        }
+    }
+}
+
+/// Writes a snapshot, and drops what it makes superfluous.
+pub(crate) fn snapshot(engine: &Engine, files: &Files) -> Result<()> {
+    let _writing = files.snapshots.writing.lock();
+    {
+        let mut state = files.snapshots.state.lock();
+        state.wanted = false;
+        state.status.running = true;
+    }
+    let time = &engine.base.time;
+    let started_ms = time.monotonic_ms();
+    let outcome = write_snapshot(engine, files);
+    let mut state = files.snapshots.state.lock();
+    state.status.running = false;
+    state.status.last_took = Duration::from_millis(time.monotonic_ms().saturating_sub(started_ms));
+    match outcome {
+        Ok((start, written)) => {
+            state.start = start;
+            state.status.last_good_ms = time.now_ms();
+            state.status.last_error = None;
+            state.status.last_entries = written.entries;
+            state.status.last_bytes = written.bytes;
+            files.snapshots.due_after.store(files.snapshot_log_bytes.max(written.bytes), Ordering::Relaxed);
+            tracing::info!("snapshot: {} keys, {} bytes", written.entries, written.bytes);
+            Ok(())
+        }
+        Err(error) => {
+            if !matches!(error, Error::Closed) {
+                tracing::error!("the snapshot failed, the log goes on: {error}");
+            }
+            state.status.last_error = Some(error.to_string());
+            Err(error)
+        }
+    }
+}
+
+fn write_snapshot(engine: &Engine, files: &Files) -> Result<(Lsn, Written)> {
+    let (wal, base) = (&files.wal, &engine.base);
+    {
+        let mut writer = wal.writer.lock();
+        wal.flush_and_rotate(&mut writer);
+        files.snapshots.log_mark.store(writer.bytes_written, Ordering::Relaxed);
+    }
+    // Names are given and taken under this lock, so the list is that of the start Lsn exactly.
+    let (start, spaces, next_keyspace) = {
+        let registry = engine.registry.read();
+        (wal.last(), registry.spaces().cloned().collect::<Vec<_>>(), registry.next_id)
+    };
+    let names = spaces.iter().map(|space| (space.id, space.name.to_string())).collect();
+    let (seed, now_ms) = (base.hasher.seed(), base.time.now_ms());
+    let disk = Arc::clone(&files.disk);
+    let mut writer = SnapshotWriter::begin(disk, &files.dir, start, seed, now_ms, names, next_keyspace)?;
+    for space in &spaces {
+        writer.write_space(space, &|| files.snapshots.state.lock().closing)?;
+    }
+    // Nothing may be in a snapshot that a crash could still take from the log.
+    let end = wal.last();
+    wal.wait(end)?;
+    let written = writer.finish(end)?;
+    remove_before(files, start)?;
+    Ok((start, written))
+}
+
+/// Removes the snapshots and the log that a durable snapshot stands for.
+fn remove_before(files: &Files, start: Lsn) -> Result<()> {
+    let failed = |error| Error::io(format!("remove old files of {}", files.dir.display()), error);
+    for name in files.disk.list(&files.dir).map_err(failed)? {
+        if snapshot_start(&name).is_some_and(|older| older < start) {
+            files.disk.remove(&files.dir.join(name)).map_err(failed)?;
+        }
+    }
+    files.wal.writer.lock().drop_before(start).map_err(failed)
+}

@@ -1,0 +1,410 @@
+//! What a store does while it is open, seen through its public door.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and looks at files itself"
+)]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kvcore::{
+    Change, ChangeKind, Claim, Cursor, Db, Deadline, Error, ManualClock, Observer, Options, Scope, SetOptions, Store,
+    StoreExt, Ttl, TxnExt, Walk,
+};
+
+const START_MS: u64 = 1_700_000_000_000;
+
+fn with_clock() -> (Db, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::at(START_MS));
+    (Options::new().clock(clock.clone()).in_memory().unwrap(), clock)
+}
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+#[test]
+fn the_basics() {
+    let db = Db::in_memory();
+    assert_eq!(db.get("k").unwrap(), None);
+    db.set("k", "v1").unwrap();
+    assert_eq!(db.get("k").unwrap().unwrap(), "v1");
+    db.set("k", "another length").unwrap();
+    assert_eq!(db.get_with("k", |value| value.len()).unwrap(), Some(14));
+    assert!(db.exists("k").unwrap());
+    assert!(db.delete("k").unwrap());
+    assert!(!db.delete("k").unwrap());
+    db.set("", "").unwrap();
+    assert_eq!(db.get("").unwrap().unwrap(), "", "empty keys and values are keys and values");
+    assert_eq!(db.len(), 1);
+}
+
+#[test]
+fn many_keys_at_once_are_one_change() {
+    let db = Db::in_memory();
+    db.set_many(&[("a", "1"), ("b", "2"), ("a", "3")]).unwrap();
+    let values = db.get_many(&["b", "missing", "a"]).unwrap();
+    assert_eq!(values[0].as_deref(), Some(&b"2"[..]));
+    assert_eq!(values[1], None);
+    assert_eq!(values[2].as_deref(), Some(&b"3"[..]));
+}
+
+#[test]
+fn set_options_do_what_they_say() {
+    let (db, clock) = with_clock();
+    let absent = SetOptions::new().if_absent();
+    assert!(!db.set_with("k", "v", SetOptions::new().if_present()).unwrap().written);
+    assert!(db.set_with("k", "v", absent).unwrap().written);
+    let refused = db.set_with("k", "w", absent.return_old()).unwrap();
+    assert!(!refused.written);
+    assert_eq!(refused.old.unwrap(), "v");
+    db.set_with("k", "x", SetOptions::new().expires_in(seconds(10))).unwrap();
+    db.set_with("k", "y", SetOptions::new().keep_deadline()).unwrap();
+    assert_eq!(db.ttl("k").unwrap(), Some(Ttl::In(seconds(10))));
+    db.set_with("k", "z", SetOptions::new().expires_at(Deadline::at_ms(START_MS + 5_000))).unwrap();
+    clock.advance(4_999);
+    assert_eq!(db.get("k").unwrap().unwrap(), "z");
+    clock.advance(1);
+    assert_eq!(db.get("k").unwrap(), None);
+    assert!(db.set_with("k", "again", absent).unwrap().written, "what has expired is absent");
+    assert_eq!(db.ttl("k").unwrap(), Some(Ttl::Never));
+}
+
+#[test]
+fn numbers_add_up_and_refuse_what_is_none() {
+    let db = Db::in_memory();
+    assert_eq!(db.increment("n", 5).unwrap(), 5);
+    assert_eq!(db.increment("n", -7).unwrap(), -2);
+    db.set("n", i64::MAX.to_string()).unwrap();
+    assert!(matches!(db.increment("n", 1), Err(Error::Overflow)));
+    assert_eq!(db.get("n").unwrap().unwrap(), i64::MAX.to_string().as_str());
+    db.set("n", "abc").unwrap();
+    assert!(matches!(db.increment("n", 1), Err(Error::NotAnInteger)));
+}
+
+#[test]
+fn appending_grows_small_values_into_large_ones() {
+    let db = Db::in_memory();
+    let mut expected = Vec::new();
+    for i in 0..4_000_u32 {
+        expected.extend_from_slice(&i.to_le_bytes());
+        assert_eq!(db.append("log", i.to_le_bytes()).unwrap(), expected.len());
+    }
+    assert_eq!(db.get("log").unwrap().unwrap(), expected[..]);
+    let kept = db.get("log").unwrap().unwrap();
+    db.append("log", "more").unwrap();
+    assert_eq!(kept, expected[..], "a value that was taken out does not change");
+}
+
+#[test]
+fn compare_and_set_compares() {
+    let (db, _) = with_clock();
+    assert!(db.compare_and_set("k", None, "1").unwrap());
+    assert!(!db.compare_and_set("k", None, "2").unwrap());
+    db.expire("k", seconds(9)).unwrap();
+    assert!(!db.compare_and_set("k", Some(b"0"), "2").unwrap());
+    assert!(db.compare_and_set("k", Some(b"1"), "2").unwrap());
+    assert_eq!(db.ttl("k").unwrap(), Some(Ttl::In(seconds(9))), "the deadline stays");
+}
+
+#[test]
+fn deadlines_come_move_and_go() {
+    let (db, clock) = with_clock();
+    assert!(!db.expire("k", seconds(1)).unwrap());
+    db.set("k", "v").unwrap();
+    assert!(db.expire("k", seconds(100)).unwrap());
+    assert!(db.expire("k", seconds(1)).unwrap(), "sooner than before");
+    clock.advance(1_000);
+    assert!(!db.exists("k").unwrap());
+    db.set("k", "v").unwrap();
+    db.expire("k", seconds(1)).unwrap();
+    assert!(db.expire("k", seconds(100)).unwrap(), "later than before");
+    clock.advance(2_000);
+    db.sweep();
+    assert!(db.exists("k").unwrap());
+    assert!(db.persist("k").unwrap());
+    assert!(!db.persist("k").unwrap());
+    clock.advance(200_000);
+    db.sweep();
+    assert!(db.exists("k").unwrap());
+    assert!(db.expire_at("k", Deadline::at_ms(1)).unwrap(), "a deadline in the past removes the key");
+    assert!(!db.exists("k").unwrap());
+}
+
+#[test]
+fn sweeping_returns_the_memory_of_expired_keys_within_a_tick() {
+    let (db, clock) = with_clock();
+    let empty = db.stats().memory_bytes;
+    for i in 0..20_000_u64 {
+        let ttl = Duration::from_millis(1 + i * 37 % 3_600_000);
+        db.set_with(format!("key{i}"), [7; 100], SetOptions::new().expires_in(ttl)).unwrap();
+    }
+    db.set("stays", "here").unwrap();
+    let mut left = 20_001;
+    for _ in 0..3_600 {
+        clock.advance(1_000);
+        db.sweep();
+        assert!(db.len() <= left);
+        left = db.len();
+    }
+    clock.advance(100);
+    db.sweep();
+    assert_eq!(db.len(), 1);
+    assert_eq!(db.stats().expired, 20_000);
+    let after = db.stats().memory_bytes;
+    assert!(after < empty + 256 * 64 * 20, "{after} bytes are still taken");
+}
+
+#[test]
+fn a_later_deadline_again_and_again_does_not_fill_the_wheel() {
+    let (db, clock) = with_clock();
+    for _ in 0..50_000 {
+        db.set_with("session", "x", SetOptions::new().expires_in(seconds(1800))).unwrap();
+        db.set_with("flapping", "x", SetOptions::new().expires_in(seconds(1800))).unwrap();
+        db.persist("flapping").unwrap();
+        clock.advance(20);
+    }
+    let bytes = db.stats().memory_bytes;
+    assert!(bytes < 100_000, "{bytes} bytes for two keys");
+}
+
+#[test]
+fn a_failed_transaction_changes_nothing() {
+    let (db, _) = with_clock();
+    let big = vec![1; 20_000];
+    db.set("same", "aaa").unwrap();
+    db.set("other", "aaa").unwrap();
+    db.set("big", &big).unwrap();
+    db.set_with("ttl", "x", SetOptions::new().expires_in(seconds(5))).unwrap();
+    let keys: [&[u8]; 6] = [b"same", b"other", b"big", b"ttl", b"new", b"gone"];
+    let change = |txn: &mut dyn kvcore::Txn| -> kvcore::Result<()> {
+        txn.set(b"same", b"bbb", None)?;
+        txn.set(b"other", b"longer than before", None)?;
+        txn.write_range(b"big", 19_990, &[2; 30])?;
+        txn.write_range(b"big", 5, &[3; 3])?;
+        txn.set_deadline(b"ttl", None)?;
+        txn.set(b"new", b"n", None)?;
+        txn.set(b"new", b"m", None)?;
+        txn.delete(b"same")?;
+        assert_eq!(txn.get(b"new")?.unwrap().bytes(), b"m", "a transaction sees its own changes");
+        Ok(())
+    };
+    let unchanged = |db: &Db| {
+        assert_eq!(db.get("same").unwrap().unwrap(), "aaa");
+        assert_eq!(db.get("other").unwrap().unwrap(), "aaa");
+        assert_eq!(db.get("big").unwrap().unwrap(), big[..]);
+        assert_eq!(db.ttl("ttl").unwrap(), Some(Ttl::In(seconds(5))));
+        assert_eq!(db.get("new").unwrap(), None);
+        assert_eq!(db.len(), 4);
+    };
+    let failed = db.update(&keys, |txn| {
+        change(txn)?;
+        Err::<(), _>(Error::aborted("changed my mind"))
+    });
+    assert!(matches!(failed, Err(Error::Aborted(_))));
+    unchanged(&db);
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        db.update(&keys, |txn| {
+            change(txn)?;
+            if txn.now_ms() > 0 {
+                panic!("in the middle");
+            }
+            Ok(())
+        })
+    }));
+    assert!(panicked.is_err());
+    unchanged(&db);
+    assert!(matches!(db.update(&["same"], |txn| txn.set(b"unnamed-key", b"", None)), Err(Error::KeyNotNamed)));
+    unchanged(&db);
+    let flushed = db.update_across(&[Claim { keyspace: &db, scope: Scope::Whole }], |txn| {
+        txn.set(b"new", b"n", None)?;
+        assert_eq!(txn.flush()?, 5);
+        Err::<(), _>(Error::aborted("no"))
+    });
+    assert!(flushed.is_err());
+    unchanged(&db);
+}
+
+#[test]
+fn a_call_back_into_the_store_is_an_error_not_a_deadlock() {
+    let db = Db::in_memory();
+    let other = Db::in_memory();
+    db.set("k", "v").unwrap();
+    let inner = db.update(&["k"], |_| db.set("k", "w")).unwrap_err();
+    assert!(matches!(inner, Error::Reentered));
+    assert!(matches!(db.get_with("k", |_| db.get("k")).unwrap().unwrap(), Err(Error::Reentered)));
+    db.update(&["k"], |_| other.set("k", "w")).unwrap();
+    db.set("k", "afterwards it works again").unwrap();
+}
+
+#[test]
+fn keyspaces_are_apart_and_transactions_span_them() {
+    let db = Db::in_memory();
+    let sessions = db.keyspace("sessions").unwrap();
+    db.set("k", "default").unwrap();
+    sessions.set("k", "session").unwrap();
+    assert_eq!(db.keyspace("sessions").unwrap().get("k").unwrap().unwrap(), "session");
+    assert_eq!(db.keyspace("0").unwrap().get("k").unwrap().unwrap(), "default");
+    let claims = [
+        Claim { keyspace: &sessions, scope: Scope::Keys(&[b"k"]) },
+        Claim { keyspace: &db, scope: Scope::Keys(&[b"k", b"n"]) },
+    ];
+    db.update_across(&claims, |txn| {
+        let value = txn.get(b"k")?.unwrap().to_vec();
+        txn.select(db.id())?;
+        txn.set(b"k", &value, None)?;
+        txn.increment(b"n", 1)
+    })
+    .unwrap();
+    assert_eq!(db.get("k").unwrap().unwrap(), "session");
+    assert_eq!(db.flush_all().unwrap(), 3);
+    sessions.set("k", "v").unwrap();
+    assert!(db.drop_keyspace("sessions").unwrap());
+    assert!(!db.drop_keyspace("sessions").unwrap());
+    assert!(matches!(sessions.set("k", "v"), Err(Error::KeyspaceDropped { .. })));
+    assert!(db.keyspace("sessions").unwrap().is_empty(), "a new one has the name now");
+    let foreign = Db::in_memory();
+    let claim = [Claim { keyspace: &foreign, scope: Scope::Whole }];
+    assert!(matches!(db.update_across(&claim, |_| Ok(())), Err(Error::ForeignKeyspace)));
+}
+
+#[test]
+fn limits_are_errors_that_change_nothing() {
+    let db = Options::new().key_bytes_max(4).value_bytes_max(8).in_memory().unwrap();
+    db.set("1234", "12345678").unwrap();
+    assert!(matches!(db.set("12345", ""), Err(Error::KeyTooLong { len: 5, max: 4 })));
+    assert!(matches!(db.set("k", "123456789"), Err(Error::ValueTooLong { len: 9, max: 8 })));
+    assert!(matches!(db.append("1234", "x"), Err(Error::ValueTooLong { len: 9, max: 8 })));
+    assert!(db.update(&["1234"], |txn| txn.write_range(b"1234", usize::MAX, b"x")).is_err());
+    assert_eq!(db.get("1234").unwrap().unwrap(), "12345678");
+    assert!(matches!(Options::new().shards(3).in_memory(), Err(Error::InvalidOption(_))));
+}
+
+#[test]
+fn a_scan_shows_what_stays_while_the_table_grows_and_shrinks() {
+    for shards in [1, 256] {
+        let db = Options::new().shards(shards).in_memory().unwrap();
+        for i in 0..5_000 {
+            db.set(format!("stays:{i}"), "").unwrap();
+        }
+        let (mut cursor, mut seen, mut round) = (Cursor::START, std::collections::HashSet::new(), 0);
+        loop {
+            let (keys, next) = db.scan(Cursor::from(u64::from(cursor)), 100, b"stays:").unwrap();
+            seen.extend(keys);
+            if next.is_end() {
+                break;
+            }
+            cursor = next;
+            // Grow for a while, then remove what was added: both move entries to other buckets.
+            for i in 0..400 {
+                if round < 40 {
+                    db.set(format!("comes:{round}:{i}"), "").unwrap();
+                } else if round < 80 {
+                    db.delete(format!("comes:{}:{i}", round - 40)).unwrap();
+                }
+            }
+            round += 1;
+        }
+        assert_eq!(seen.len(), 5_000, "with {shards} shards");
+        let mut each = 0;
+        db.for_each(&mut |key, _| each += usize::from(key.starts_with(b"stays:"))).unwrap();
+        assert_eq!(each, 5_000);
+    }
+}
+
+#[test]
+fn a_random_key_is_any_key() {
+    let db = Db::in_memory();
+    assert_eq!(db.random_key().unwrap(), None);
+    for i in 0..10 {
+        db.set(format!("{i}"), "").unwrap();
+    }
+    let seen: std::collections::HashSet<_> = (0..2_000).map(|_| db.random_key().unwrap().unwrap()).collect();
+    assert_eq!(seen.len(), 10);
+}
+
+#[derive(Default)]
+struct Seen(Mutex<Vec<(String, Option<Vec<u8>>, ChangeKind)>>);
+
+impl Observer for Seen {
+    fn changed(&self, change: &Change<'_>) {
+        let key = change.key.map(<[u8]>::to_vec);
+        self.0.lock().unwrap().push((change.keyspace.to_owned(), key, change.kind));
+    }
+}
+
+#[test]
+fn an_observer_is_told_of_changes_of_every_origin() {
+    let (db, clock) = with_clock();
+    let seen = Arc::new(Seen::default());
+    db.observe(seen.clone()).unwrap();
+    db.set("a", "1").unwrap();
+    db.append("a", "2").unwrap();
+    db.expire("a", seconds(1)).unwrap();
+    db.set("b", "1").unwrap();
+    db.delete("b").unwrap();
+    db.delete("b").unwrap();
+    let _ = db.update(&["c"], |txn| {
+        txn.set(b"c", b"", None)?;
+        Err::<(), _>(Error::aborted("nobody is told of this"))
+    });
+    clock.advance(1_100);
+    db.sweep();
+    db.keyspace("x").unwrap().flush().unwrap();
+    let mut expected = Vec::new();
+    for (key, kind) in [
+        (Some("a"), ChangeKind::Set),
+        (Some("a"), ChangeKind::Set),
+        (Some("a"), ChangeKind::Deadline),
+        (Some("b"), ChangeKind::Set),
+        (Some("b"), ChangeKind::Delete),
+        (Some("a"), ChangeKind::Expire),
+    ] {
+        expected.push(("0".to_owned(), key.map(|key| key.as_bytes().to_vec()), kind));
+    }
+    expected.push(("x".to_owned(), None, ChangeKind::Flush));
+    assert_eq!(*seen.0.lock().unwrap(), expected);
+}
+
+#[test]
+fn transactions_of_many_threads_do_not_mix() {
+    let db = Options::new().shards(4).in_memory().unwrap();
+    let accounts: Vec<String> = (0..16).map(|i| format!("account{i}")).collect();
+    for account in &accounts {
+        db.set(account, "1000").unwrap();
+    }
+    std::thread::scope(|scope| {
+        for t in 0..4_usize {
+            let (db, accounts) = (db.clone(), &accounts);
+            scope.spawn(move || {
+                for i in 0..5_000_usize {
+                    let (from, to) = (&accounts[(i * 7 + t) % 16], &accounts[(i * 5 + t * 3 + 1) % 16]);
+                    db.update(&[from, to], |txn| {
+                        txn.increment(from.as_bytes(), -1)?;
+                        txn.increment(to.as_bytes(), 1)
+                    })
+                    .unwrap();
+                    if i % 100 == 0 {
+                        let sum: i64 = db.get_many(accounts).unwrap().iter().flatten().map(number).sum();
+                        assert_eq!(sum, 16_000);
+                    }
+                }
+            });
+        }
+    });
+    fn number(value: &kvcore::Value) -> i64 {
+        std::str::from_utf8(value).unwrap().parse().unwrap()
+    }
+}
+
+#[test]
+fn a_closed_store_says_so() {
+    let db = Db::in_memory();
+    let keyspace = db.keyspace("k").unwrap();
+    db.close().unwrap();
+    db.close().unwrap();
+    assert!(matches!(keyspace.set("k", "v"), Err(Error::Closed)));
+    assert!(matches!(db.get("k"), Err(Error::Closed)));
+}
