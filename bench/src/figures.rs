@@ -18,7 +18,7 @@ use crate::{Common, Failure};
 /// GET, all in memory, every key present.
 pub fn embedded_get(threads: usize, common: &Common) -> Result<(), Failure> {
     let workload = Workload::new(common.keys, common.value_bytes, threads);
-    let kv = Db::in_memory()?;
+    let kv = Db::in_memory();
     let map: DashMap<Box<[u8]>, Box<[u8]>> = DashMap::new();
     let map_same_hash: DashMap<Box<[u8]>, Box<[u8]>, foldhash::quality::RandomState> =
         DashMap::with_hasher(foldhash::quality::RandomState::default());

@@ -1,1 +1,15 @@
-fn main(){}
+//! `kvclient`: talks to a kv or Redis server from the terminal, a script or a pipe.
+#![forbid(unsafe_code)]
+
+mod completion;
+mod help;
+mod history;
+mod output;
+mod program;
+mod repl;
+mod session;
+mod signals;
+
+fn main() -> std::process::ExitCode {
+    program::run()
+}

@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use kvcore::{Db, Keyspace, Result, SetOptions, StoreExt, Ttl};
+use kvcore::{Db, Keyspace, Result, SetOptions, StoreExt, Ttl, TxnExt};
 
 /// How long a session lives after its last use.
 const SESSION: Duration = Duration::from_secs(30 * 60);
@@ -35,7 +35,6 @@ impl Sessions {
     fn user(&self, token: &str) -> Result<Option<String>> {
         // One transaction, so that a session that ends in between is not found and then prolonged.
         self.store.update(&[token], |txn| {
-            use kvcore::TxnExt;
             let user = txn.get(token.as_bytes())?.map(|value| String::from_utf8_lossy(&value).into_owned());
             if user.is_some() {
                 txn.expire(token.as_bytes(), SESSION)?;

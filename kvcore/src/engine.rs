@@ -75,6 +75,7 @@ impl Engine {
         }
         let engine = Arc::new(engine);
         engine.space(DEFAULT_KEYSPACE)?;
+        engine.spaces().iter().for_each(|space| space.find_due());
         engine.sweep();
         Ok(engine)
     }
@@ -207,7 +208,9 @@ impl Engine {
         let hash = self.base.hasher.hash(key);
         let wanted = std::iter::once((space, space.shard_of(hash)));
         let locked = Locked::lock(&self.base, space, smallvec![space], wanted).with_hash(key, hash);
-        self.run(locked, body)
+        let lsn = run(locked, body)?;
+        self.sweep_if_due(space);
+        Ok(lsn)
     }
 
     /// Runs a transaction over several keyspaces. Calls speak of the first claim's keyspace until told otherwise.
@@ -234,15 +237,8 @@ impl Engine {
         wanted.dedup_by_key(|&mut (id, shard, _)| (id, shard));
         let claimed = claims.iter().map(|(space, _)| *space).collect();
         let wanted = wanted.iter().map(|&(_, shard, space)| (space, shard));
-        self.run(Locked::lock(&self.base, first, claimed, wanted), body)
-    }
-
-    fn run(&self, mut locked: Locked<'_>, body: &mut dyn FnMut(&mut Locked<'_>) -> Result<()>) -> Result<Lsn> {
-        body(&mut locked)?;
-        let lsn = locked.commit()?;
-        if self.files.is_none() {
-            self.sweep_if_due();
-        }
+        let lsn = run(Locked::lock(&self.base, first, claimed, wanted), body)?;
+        self.sweep_if_due(first);
         Ok(lsn)
     }
 
@@ -251,9 +247,9 @@ impl Engine {
     }
 
     /// A store without threads sweeps as it is written to.
-    fn sweep_if_due(&self) {
-        let due = self.registry.read().spaces().map(|space| space.due()).min().unwrap_or(u64::MAX);
-        if due != u64::MAX && due <= tick_at(self.base.time.now_ms()) {
+    fn sweep_if_due(&self, space: &Space) {
+        let due = space.due();
+        if self.files.is_none() && due != u64::MAX && due <= tick_at(self.base.time.now_ms()) {
             self.sweep();
         }
     }
@@ -342,4 +338,9 @@ impl Engine {
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
+}
+
+fn run(mut locked: Locked<'_>, body: &mut dyn FnMut(&mut Locked<'_>) -> Result<()>) -> Result<Lsn> {
+    body(&mut locked)?;
+    locked.commit()
 }

@@ -109,11 +109,7 @@ impl Files {
     }
 
     pub(crate) fn add_stats(&self, stats: &mut Stats) {
-        {
-            let writer = self.wal.writer.lock();
-            stats.log_bytes = writer.log_bytes();
-            stats.log_segments = writer.segment_count();
-        }
+        (stats.log_bytes, stats.log_segments) = self.wal.sizes();
         stats.last_lsn = self.wal.last();
         stats.durable_lsn = self.wal.durable();
         stats.recovery = self.recovery.clone();

@@ -148,5 +148,8 @@ fn remove_before(files: &Files, start: Lsn) -> Result<()> {
             files.disk.remove(&files.dir.join(name)).map_err(failed)?;
         }
     }
-    files.wal.writer.lock().drop_before(start).map_err(failed)
+    let mut writer = files.wal.writer.lock();
+    let dropped = writer.drop_before(start).map_err(failed);
+    files.wal.note_sizes(&writer);
+    dropped
 }

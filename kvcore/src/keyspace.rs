@@ -152,7 +152,7 @@ impl Walk for Keyspace {
     }
 }
 
-/// A [`Keyspace`] whose writes return at once, with a [`Ticket`] that is good when they are durable.
+/// A [`Keyspace`] whose writes return at once, with a [`Ticket`] that is good when they are as durable as it promises.
 ///
 /// ```
 /// # let dir = tempfile::tempdir().unwrap();
@@ -176,7 +176,8 @@ impl Deferred {
     ) -> Result<Ticket<R>> {
         let mut answer = None;
         let lsn = commit_once(&self.0, keys, body, &mut answer)?;
-        let wal = self.0.engine().base.wal.clone();
+        // At the weaker levels the promise holds at once.
+        let wal = self.0.engine().base.wal.clone().filter(|_| self.0.durability == Durability::Always);
         answer.map(|answer| Ticket::new(answer, lsn, wal)).ok_or(crate::Error::Closed)
     }
 

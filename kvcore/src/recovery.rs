@@ -17,7 +17,7 @@ use crate::snapshot::{Block, SnapshotReader, snapshot_start};
 use crate::space::Space;
 use crate::stats::RecoveryReport;
 
-/// Progress is told each time this many bytes of log have been replayed.
+/// Progress is told each time this many bytes of a file have been read.
 const PROGRESS_BYTES: u64 = 256 * 1024 * 1024;
 
 /// What the files held.
@@ -138,7 +138,13 @@ fn read_snapshot(disk: &dyn Disk, path: PathBuf, shards: usize) -> Result<Recove
                 }
             }));
         }
+        let mut told = 0;
         let foot = reader.read(&mut |block| {
+            if block.offset() >= told + PROGRESS_BYTES {
+                told = block.offset();
+                tracing::info!("loading the snapshot: {told} of {bytes} bytes");
+            }
+            // The receivers outlive the sender: this can only fail after one of them panicked, which is told below.
             let _ = sender.send(block);
         });
         drop(sender);

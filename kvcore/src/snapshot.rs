@@ -226,6 +226,11 @@ impl Block {
         }
     }
 
+    /// Where in the file it begins.
+    pub(crate) fn offset(&self) -> u64 {
+        self.at
+    }
+
     pub(crate) fn corrupt(&self, why: &str) -> Error {
         Error::Corrupt { file: self.path.to_path_buf(), offset: self.at, why: why.to_owned() }
     }

@@ -75,6 +75,15 @@ impl Space {
         tick < self.due() && tick < self.due.fetch_min(tick, Ordering::AcqRel)
     }
 
+    /// Looks at every wheel for when it fires: for a space filled other than by commits.
+    pub(crate) fn find_due(&self) {
+        for shard in 0..self.shard_count() {
+            if let Some(tick) = self.read(shard).next_tick() {
+                self.note_due(tick);
+            }
+        }
+    }
+
     /// Forgets when wheels fire: whoever calls this looks at every wheel next and notes what it finds.
     pub(crate) fn forget_due(&self) {
         self.due.store(u64::MAX, Ordering::Release);

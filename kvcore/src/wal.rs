@@ -6,7 +6,7 @@
 //! Techniques for Main Memory Database Systems" (1984).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -35,6 +35,9 @@ pub(crate) struct Wal {
     settled: Condvar,
     durable: AtomicU64,
     backlogged: AtomicBool,
+    /// Bytes in all segments, and how many they are: for statistics, which must not wait for a write.
+    log_bytes: AtomicU64,
+    segments: AtomicUsize,
     /// Held by whoever writes a frame: the syncer, or a caller who is alone.
     pub(crate) writer: Mutex<Writer>,
     listeners: Mutex<Vec<Arc<dyn Fn() + Send + Sync>>>,
@@ -58,6 +61,8 @@ pub(crate) struct State {
     pub(crate) syncer_parked: bool,
     /// Nothing was written since the last seal.
     pub(crate) sealed: bool,
+    /// The buffer was over its bound, and is not any more: whoever listens may write again.
+    relieved: bool,
     pub(crate) closing: bool,
     pub(crate) failure: Option<Failure>,
     spare: Vec<u8>,
@@ -91,6 +96,7 @@ impl Wal {
                 last_count: 0,
                 syncer_parked: false,
                 sealed: true,
+                relieved: false,
                 closing: false,
                 failure: None,
                 spare: Vec::new(),
@@ -99,6 +105,8 @@ impl Wal {
             settled: Condvar::new(),
             durable: AtomicU64::new(last.get()),
             backlogged: AtomicBool::new(false),
+            log_bytes: AtomicU64::new(writer.log_bytes()),
+            segments: AtomicUsize::new(writer.segment_count()),
             writer: Mutex::new(writer),
             listeners: Mutex::new(Vec::new()),
         }
@@ -245,6 +253,16 @@ impl Wal {
         self.work.notify_one();
     }
 
+    /// Bytes in all segments, and how many they are.
+    pub(crate) fn sizes(&self) -> (u64, usize) {
+        (self.log_bytes.load(Ordering::Relaxed), self.segments.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn note_sizes(&self, writer: &Writer) {
+        self.log_bytes.store(writer.log_bytes(), Ordering::Relaxed);
+        self.segments.store(writer.segment_count(), Ordering::Relaxed);
+    }
+
     /// Writes what is in the buffer and, if asked, makes it durable. Tells everybody the outcome.
     pub(crate) fn flush(&self, writer: &mut Writer, sync: bool) {
         if matches!(self.state.lock().failure, Some(Failure::Poisoned(_) | Failure::Closed)) {
@@ -257,6 +275,7 @@ impl Wal {
             }
             Ok(emptied)
         });
+        self.note_sizes(writer);
         match outcome {
             Ok(emptied) => self.publish(Ok(writer.synced), emptied),
             Err(failure) => self.fail(failure),
@@ -294,14 +313,14 @@ impl Wal {
             state.last_count = count;
             state.sealed = false;
         }
-        self.backlogged.store(false, Ordering::Relaxed);
+        state.relieved |= self.backlogged.swap(false, Ordering::Relaxed);
         Batch { frame, first: Lsn::new(state.next.get() - u64::from(count)), count }
     }
 
     /// Tells everybody what became of a flush: what is durable now, or why nothing is.
     pub(crate) fn publish(&self, outcome: std::result::Result<Lsn, Failure>, mut emptied: Vec<u8>) {
-        let mut changed = false;
         let mut state = self.state.lock();
+        let mut changed = std::mem::take(&mut state.relieved);
         match outcome {
             Ok(durable) => {
                 if durable > self.durable() {
@@ -318,6 +337,8 @@ impl Wal {
                 // The first failure is the one to tell; a closed log stays closed.
                 if !matches!(state.failure, Some(Failure::Poisoned(_) | Failure::Closed)) {
                     state.failure = Some(failure);
+                    // Writers are refused from now on; none must wait for room.
+                    self.backlogged.store(false, Ordering::Relaxed);
                     changed = true;
                 }
             }

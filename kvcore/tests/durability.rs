@@ -445,3 +445,23 @@ fn expired_keys_leave_by_themselves() {
     }
     assert_eq!(db.stats().expired, 1_000);
 }
+
+#[test]
+fn expired_keys_leave_by_themselves_after_a_reopen_too() {
+    for snapshot in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options::new().durability(Durability::Os);
+        let db = options.clone().open(dir.path()).unwrap();
+        for i in 0..1_000 {
+            db.set_with(format!("k{i}"), "v", SetOptions::new().expires_in(Duration::from_millis(i))).unwrap();
+        }
+        if snapshot {
+            db.snapshot().unwrap();
+        }
+        drop(db);
+        let db = options.open(dir.path()).unwrap();
+        while db.len() > 0 {
+            std::thread::yield_now();
+        }
+    }
+}

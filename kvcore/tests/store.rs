@@ -326,7 +326,10 @@ fn a_random_key_is_any_key() {
 }
 
 #[derive(Default)]
-struct Seen(Mutex<Vec<(String, Option<Vec<u8>>, ChangeKind)>>);
+struct Seen(Mutex<Vec<Told>>);
+
+/// Keyspace, key, kind.
+type Told = (String, Option<Vec<u8>>, ChangeKind);
 
 impl Observer for Seen {
     fn changed(&self, change: &Change<'_>) {

@@ -47,19 +47,14 @@ impl<'b> Args<'b> {
     }
 
     /// The next word; [`CommandError::Syntax`] if there is none.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "a missing word is an error here, not the end of an iteration"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "a missing word is an error here, not the end of an iteration")]
     pub fn next(&mut self) -> Result<&'b [u8], CommandError> {
         self.next_opt().ok_or(CommandError::Syntax)
     }
 
     /// Whether the next word is `keyword`, in any case; if so it is taken.
     pub fn eat(&mut self, keyword: &str) -> bool {
-        let found = self
-            .peek()
-            .is_some_and(|word| word.eq_ignore_ascii_case(keyword.as_bytes()));
+        let found = self.peek().is_some_and(|word| word.eq_ignore_ascii_case(keyword.as_bytes()));
         if found {
             self.next += 1;
         }
@@ -74,11 +69,7 @@ impl<'b> Args<'b> {
 
     /// [`CommandError::Syntax`] if words are left.
     pub fn finish(&self) -> Result<(), CommandError> {
-        if self.is_empty() {
-            Ok(())
-        } else {
-            Err(CommandError::Syntax)
-        }
+        if self.is_empty() { Ok(()) } else { Err(CommandError::Syntax) }
     }
 }
 

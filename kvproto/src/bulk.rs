@@ -16,10 +16,7 @@ pub struct Bulk(Held);
 
 #[derive(Clone)]
 enum Held {
-    Inline {
-        len: u8,
-        bytes: [u8; INLINE_BYTES_MAX],
-    },
+    Inline { len: u8, bytes: [u8; INLINE_BYTES_MAX] },
     Owned(Vec<u8>),
     Shared(Arc<Vec<u8>>),
 }
@@ -28,10 +25,7 @@ impl Bulk {
     fn inline(bytes: &[u8]) -> Option<Bulk> {
         let mut held = [0; INLINE_BYTES_MAX];
         held.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        Some(Bulk(Held::Inline {
-            len: bytes.len() as u8,
-            bytes: held,
-        }))
+        Some(Bulk(Held::Inline { len: bytes.len() as u8, bytes: held }))
     }
 
     /// The bytes, for a caller that wants to keep them.

@@ -91,16 +91,12 @@ impl CommandError {
 
     /// Wrong arity of the command `name` (in lower case).
     pub fn wrong_arity(name: &str) -> CommandError {
-        CommandError::WrongArity {
-            command: name.to_owned(),
-        }
+        CommandError::WrongArity { command: name.to_owned() }
     }
 
     /// An expire time that `name` (in lower case) refuses.
     pub fn invalid_expire(name: &str) -> CommandError {
-        CommandError::InvalidExpire {
-            command: name.to_owned(),
-        }
+        CommandError::InvalidExpire { command: name.to_owned() }
     }
 
     /// Nobody knows the command `request` names.
@@ -115,10 +111,7 @@ impl CommandError {
             args.push_str(&quoted(word, QUOTED_BYTES_MAX - args.len()));
             args.push_str("' ");
         }
-        CommandError::UnknownCommand {
-            name: quoted(request.name(), QUOTED_BYTES_MAX),
-            args,
-        }
+        CommandError::UnknownCommand { name: quoted(request.name(), QUOTED_BYTES_MAX), args }
     }
 
     /// The container `request` names has no such subcommand.
@@ -231,13 +224,7 @@ mod tests {
 
     #[test]
     fn a_protocol_error_stays_on_one_line() {
-        assert_eq!(
-            ProtocolError::ExpectedBulk(b'\n').to_string(),
-            "Protocol error: expected '$', got ' '"
-        );
-        assert_eq!(
-            ProtocolError::ExpectedBulk(b'x').to_string(),
-            "Protocol error: expected '$', got 'x'"
-        );
+        assert_eq!(ProtocolError::ExpectedBulk(b'\n').to_string(), "Protocol error: expected '$', got ' '");
+        assert_eq!(ProtocolError::ExpectedBulk(b'x').to_string(), "Protocol error: expected '$', got 'x'");
     }
 }

@@ -23,11 +23,7 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
         }
         value = value.checked_mul(10)?.checked_sub(i64::from(byte - b'0'))?;
     }
-    if negative {
-        Some(value)
-    } else {
-        value.checked_neg()
-    }
+    if negative { Some(value) } else { value.checked_neg() }
 }
 
 /// The longest text that is read as a float, in bytes.
@@ -80,10 +76,7 @@ pub fn write_double(value: f64, out: &mut Vec<u8>) {
     // The digits without the point, then without trailing zeros; one digit always stays.
     let mut digits = [0u8; 17];
     let mut count = 0;
-    for (slot, &digit) in digits
-        .iter_mut()
-        .zip(mantissa.iter().filter(|byte| byte.is_ascii_digit()))
-    {
+    for (slot, &digit) in digits.iter_mut().zip(mantissa.iter().filter(|byte| byte.is_ascii_digit())) {
         *slot = digit;
         count += 1;
     }

@@ -32,10 +32,7 @@ pub fn write_escaped(bytes: &[u8], quote: u8, high: HighBytes, out: &mut Vec<u8>
             0x80.. if high == HighBytes::Keep => out.push(byte),
             byte => {
                 const DIGITS: &[u8; 16] = b"0123456789abcdef";
-                let digits = [
-                    DIGITS[usize::from(byte >> 4)],
-                    DIGITS[usize::from(byte & 15)],
-                ];
+                let digits = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
                 out.extend_from_slice(b"\\x");
                 out.extend_from_slice(&digits);
             }
@@ -56,10 +53,7 @@ mod tests {
     #[test]
     fn escapes_what_would_break_or_blur_the_line() {
         let bytes = b"a\"b\\c\n\r\t\x07\x08\x00\x1b\x7f'";
-        assert_eq!(
-            quoted(bytes, HighBytes::Escape),
-            br#""a\"b\\c\n\r\t\a\b\x00\x1b\x7f'""#
-        );
+        assert_eq!(quoted(bytes, HighBytes::Escape), br#""a\"b\\c\n\r\t\a\b\x00\x1b\x7f'""#);
     }
 
     #[test]

@@ -91,10 +91,7 @@ impl Reply {
 
     /// Text for people, in plain text.
     pub fn text(text: impl Into<Vec<u8>>) -> Reply {
-        Reply::Verbatim {
-            format: *b"txt",
-            text: text.into(),
-        }
+        Reply::Verbatim { format: *b"txt", text: text.into() }
     }
 
     /// Whether this is an error.
@@ -129,13 +126,7 @@ mod tests {
 
     #[test]
     fn a_command_error_is_answered_by_its_text() {
-        assert_eq!(
-            Reply::from(CommandError::Syntax),
-            Reply::error("ERR syntax error")
-        );
-        assert_eq!(
-            Reply::from(CommandError::custom("NOPERM no")),
-            Reply::error("NOPERM no")
-        );
+        assert_eq!(Reply::from(CommandError::Syntax), Reply::error("ERR syntax error"));
+        assert_eq!(Reply::from(CommandError::custom("NOPERM no")), Reply::error("NOPERM no"));
     }
 }

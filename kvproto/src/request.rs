@@ -17,10 +17,7 @@ impl Span {
     /// The span from `start` up to `end`. The decoders refuse requests that pass [`SPANNED_BYTES_MAX`] beforehand.
     pub(crate) fn new(start: usize, end: usize) -> Span {
         debug_assert!(start <= end && end <= SPANNED_BYTES_MAX);
-        Span {
-            start: start as u32,
-            end: end as u32,
-        }
+        Span { start: start as u32, end: end as u32 }
     }
 
     fn of<'b>(&self, bytes: &'b [u8]) -> Option<&'b [u8]> {
@@ -62,10 +59,7 @@ impl<'b> Request<'b> {
 
     /// All words in order, the command's name first.
     pub fn iter(&self) -> Words<'b> {
-        Words {
-            request: *self,
-            next: 0,
-        }
+        Words { request: *self, next: 0 }
     }
 
     /// A copy that outlives the buffer.
@@ -131,10 +125,7 @@ impl OwnedRequest {
             bytes.extend_from_slice(word.as_ref());
             spans.push(Span::new(start, bytes.len()));
         }
-        OwnedRequest {
-            bytes: bytes.into_boxed_slice(),
-            spans: spans.into_boxed_slice(),
-        }
+        OwnedRequest { bytes: bytes.into_boxed_slice(), spans: spans.into_boxed_slice() }
     }
 
     /// The same request, borrowed.

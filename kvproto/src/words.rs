@@ -56,11 +56,7 @@ impl Words {
     }
 
     /// Splits `line`, which begins the input, at blanks.
-    pub(crate) fn split_at_blanks(
-        &mut self,
-        line: &[u8],
-        words_max: usize,
-    ) -> Result<(), SplitError> {
+    pub(crate) fn split_at_blanks(&mut self, line: &[u8], words_max: usize) -> Result<(), SplitError> {
         self.clear();
         let mut at = 0;
         loop {
@@ -145,9 +141,7 @@ fn unquote_double<'l>(mut rest: &'l [u8], text: &mut Vec<u8>) -> Option<&'l [u8]
         let (byte, after) = match rest {
             [] => return None,
             [b'"', after @ ..] => return Some(after),
-            [b'\\', b'x', high, low, after @ ..]
-                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
+            [b'\\', b'x', high, low, after @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 (hex_digit(*high) * 16 + hex_digit(*low), after)
             }
             [b'\\', escaped, after @ ..] => (unescape(*escaped), after),
@@ -207,23 +201,14 @@ mod tests {
     fn words_are_what_lies_between_blanks() {
         assert_eq!(split(b""), Ok(vec![]));
         assert_eq!(split(b" \t "), Ok(vec![]));
-        assert_eq!(
-            split(b" SET\tk  v "),
-            Ok(vec![b"SET".to_vec(), b"k".to_vec(), b"v".to_vec()])
-        );
+        assert_eq!(split(b" SET\tk  v "), Ok(vec![b"SET".to_vec(), b"k".to_vec(), b"v".to_vec()]));
     }
 
     #[test]
     fn quotes_hold_blanks_and_escapes() {
         assert_eq!(
             split(br#"a "b c\n\x41\q\"" 'd "e\n\'' "" f"g h""#),
-            Ok(vec![
-                b"a".to_vec(),
-                b"b c\nAq\"".to_vec(),
-                b"d \"e\\n'".to_vec(),
-                b"".to_vec(),
-                b"fg h".to_vec(),
-            ])
+            Ok(vec![b"a".to_vec(), b"b c\nAq\"".to_vec(), b"d \"e\\n'".to_vec(), b"".to_vec(), b"fg h".to_vec(),])
         );
         // Not two hexadecimal digits: the backslash only drops away.
         assert_eq!(split(br#""\xg1""#), Ok(vec![b"xg1".to_vec()]));
@@ -231,15 +216,7 @@ mod tests {
 
     #[test]
     fn quotes_must_balance() {
-        for line in [
-            &b"\"a"[..],
-            b"'a",
-            b"\"a\"b",
-            b"'a'b",
-            b"\"a\\\"",
-            b"a \"",
-            b"\"a\"\"b\"",
-        ] {
+        for line in [&b"\"a"[..], b"'a", b"\"a\"b", b"'a'b", b"\"a\\\"", b"a \"", b"\"a\"\"b\""] {
             assert_eq!(split(line), Err(SplitError::UnbalancedQuotes), "{line:?}");
         }
     }
@@ -248,14 +225,8 @@ mod tests {
     fn the_number_of_words_is_bounded() {
         let mut words = Words::default();
         assert_eq!(words.split_quoted(b"a b", 2), Ok(()));
-        assert_eq!(
-            words.split_quoted(b"a b c", 2),
-            Err(SplitError::TooManyWords)
-        );
-        assert_eq!(
-            words.split_quoted(b"a b 'c'", 2),
-            Err(SplitError::TooManyWords)
-        );
+        assert_eq!(words.split_quoted(b"a b c", 2), Err(SplitError::TooManyWords));
+        assert_eq!(words.split_quoted(b"a b 'c'", 2), Err(SplitError::TooManyWords));
     }
 
     #[test]

@@ -27,25 +27,11 @@ fn the_hot_path_allocates_nothing_once_warm() {
             let request = decoder.request(input);
             assert!(spec::resolve(request).is_ok_and(|spec| spec.keys(request).len() == 1));
         }
-        assert_eq!(
-            lines.decode(line, Style::Plain, &limits),
-            Ok(Some(line.len()))
-        );
+        assert_eq!(lines.decode(line, Style::Plain, &limits), Ok(Some(line.len())));
         let request = lines.request(line);
-        for reply in [
-            Reply::Ok,
-            Reply::Integer(-12345),
-            Reply::bulk("hello world"),
-            Reply::Nil,
-            Reply::Double(1.5),
-        ] {
+        for reply in [Reply::Ok, Reply::Integer(-12345), Reply::bulk("hello world"), Reply::Nil, Reply::Double(1.5)] {
             encode(&reply, Version::Resp3, out);
-            speak(
-                Style::Verbose,
-                spec::lookup(b"set").map(|spec| (spec, request)),
-                &reply,
-                out,
-            );
+            speak(Style::Verbose, spec::lookup(b"set").map(|spec| (spec, request)), &reply, out);
         }
     };
     round(&mut decoder, &mut out);

@@ -12,19 +12,14 @@ fn leaf() -> impl Strategy<Value = Reply> {
         Just(Reply::Ok),
         Just(Reply::Nil),
         // `+OK` is Reply::Ok, so the same text is no Simple.
-        "[^\r\n]{0,12}"
-            .prop_filter("is Reply::Ok", |text| text != "OK")
-            .prop_map(Reply::simple),
+        "[^\r\n]{0,12}".prop_filter("is Reply::Ok", |text| text != "OK").prop_map(Reply::simple),
         "[^\r\n]{0,12}".prop_map(Reply::error),
         any::<i64>().prop_map(Reply::Integer),
-        any::<f64>()
-            .prop_filter("NaN equals nothing", |value| !value.is_nan())
-            .prop_map(Reply::Double),
+        any::<f64>().prop_filter("NaN equals nothing", |value| !value.is_nan()).prop_map(Reply::Double),
         any::<bool>().prop_map(Reply::Bool),
         "-?[0-9]{1,40}".prop_map(Reply::BigNumber),
         vec(any::<u8>(), 0..80).prop_map(Reply::bulk),
-        (any::<[u8; 3]>(), vec(any::<u8>(), 0..20))
-            .prop_map(|(format, text)| Reply::Verbatim { format, text }),
+        (any::<[u8; 3]>(), vec(any::<u8>(), 0..20)).prop_map(|(format, text)| Reply::Verbatim { format, text }),
     ]
 }
 
@@ -52,12 +47,9 @@ fn downgraded(reply: &Reply) -> Reply {
         Reply::BigNumber(digits) => Reply::bulk(digits.as_str()),
         Reply::Verbatim { text, .. } => Reply::bulk(text.clone()),
         Reply::Array(list) | Reply::Set(list) | Reply::Push(list) => items(list),
-        Reply::Map(pairs) => Reply::Array(
-            pairs
-                .iter()
-                .flat_map(|(key, value)| [downgraded(key), downgraded(value)])
-                .collect(),
-        ),
+        Reply::Map(pairs) => {
+            Reply::Array(pairs.iter().flat_map(|(key, value)| [downgraded(key), downgraded(value)]).collect())
+        }
         other => other.clone(),
     }
 }
@@ -130,46 +122,26 @@ proptest! {
 
 #[test]
 fn the_nil_list_of_resp2_is_told_from_nil() {
-    assert_eq!(
-        decode_all(b"*-1\r\n$-1\r\n_\r\n", 3, BYTES_MAX).unwrap(),
-        [Reply::NilArray, Reply::Nil, Reply::Nil]
-    );
+    assert_eq!(decode_all(b"*-1\r\n$-1\r\n_\r\n", 3, BYTES_MAX).unwrap(), [Reply::NilArray, Reply::Nil, Reply::Nil]);
 }
 
 #[test]
 fn attributes_are_read_and_dropped() {
     let input = b"|1\r\n+ttl\r\n:9\r\n*2\r\n|1\r\n+a\r\n*0\r\n:1\r\n:2\r\n";
-    assert_eq!(
-        decode_all(input, 1, BYTES_MAX).unwrap(),
-        [Reply::Array(vec![Reply::Integer(1), Reply::Integer(2)])]
-    );
+    assert_eq!(decode_all(input, 1, BYTES_MAX).unwrap(), [Reply::Array(vec![Reply::Integer(1), Reply::Integer(2)])]);
 }
 
 #[test]
 fn a_reply_nested_without_end_is_refused() {
     let input = b"*1\r\n".repeat(100_000);
-    assert_eq!(
-        decode_all(&input, 1_000, BYTES_MAX),
-        Err(ProtocolError::ReplyTooDeep)
-    );
+    assert_eq!(decode_all(&input, 1_000, BYTES_MAX), Err(ProtocolError::ReplyTooDeep));
 }
 
 #[test]
 fn a_reply_too_large_is_refused_before_it_arrives() {
-    for input in [
-        &b"$1048577\r\n"[..],
-        b"*1048577\r\n",
-        b"%400000\r\n",
-        b"*9223372036854775807\r\n",
-    ] {
-        assert_eq!(
-            decode_all(input, 4, BYTES_MAX),
-            Err(ProtocolError::ReplyTooLong)
-        );
+    for input in [&b"$1048577\r\n"[..], b"*1048577\r\n", b"%400000\r\n", b"*9223372036854775807\r\n"] {
+        assert_eq!(decode_all(input, 4, BYTES_MAX), Err(ProtocolError::ReplyTooLong));
     }
     let endless = vec![b'+'; BYTES_MAX + 2];
-    assert_eq!(
-        decode_all(&endless, 4_096, BYTES_MAX),
-        Err(ProtocolError::ReplyTooLong)
-    );
+    assert_eq!(decode_all(&endless, 4_096, BYTES_MAX), Err(ProtocolError::ReplyTooLong));
 }

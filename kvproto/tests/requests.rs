@@ -40,19 +40,12 @@ fn read_resp(input: &[u8], pieces: &[usize], limits: &Limits) -> Vec<Read<Protoc
             }
         }
         // What is held between two calls is bounded by the limits alone.
-        assert!(
-            buffer.len() <= limits.request_bytes_max.max(limits.inline_bytes_max) + piece.len()
-        );
+        assert!(buffer.len() <= limits.request_bytes_max.max(limits.inline_bytes_max) + piece.len());
     }
     read
 }
 
-fn read_lines(
-    input: &[u8],
-    pieces: &[usize],
-    style: Style,
-    limits: &Limits,
-) -> Vec<Read<LineErrorKind>> {
+fn read_lines(input: &[u8], pieces: &[usize], style: Style, limits: &Limits) -> Vec<Read<LineErrorKind>> {
     let mut decoder = LineDecoder::new();
     let mut buffer = Vec::new();
     let mut read = Vec::new();
@@ -226,36 +219,26 @@ fn protocol_errors_are_worded_as_redis_words_them() {
         (b"*1\r\n$x\r\n".to_vec(), "invalid bulk length"),
         (b"*1\r\n$-1\r\n".to_vec(), "invalid bulk length"),
         (b"*1\r\n$536870913\r\n".to_vec(), "invalid bulk length"),
-        (
-            b"*1\r\n$99999999999999999999\r\n".to_vec(),
-            "invalid bulk length",
-        ),
+        (b"*1\r\n$99999999999999999999\r\n".to_vec(), "invalid bulk length"),
         (b"GET \"k\r\n".to_vec(), "unbalanced quotes in request"),
         (b"GET 'k'x\r\n".to_vec(), "unbalanced quotes in request"),
         (long_after(b"*"), "too big mbulk count string"),
         (long_after(b"*1\r\n$"), "too big bulk count string"),
         (long_after(b"GET "), "too big inline request"),
     ] {
-        assert_eq!(
-            error_of(&input, &limits),
-            format!("Protocol error: {error}")
-        );
+        assert_eq!(error_of(&input, &limits), format!("Protocol error: {error}"));
     }
 }
 
 #[test]
 fn a_client_that_has_not_logged_in_may_send_little() {
     let limits = Limits::unauthenticated();
-    for (input, error) in [
-        (&b"*11\r\n"[..], "unauthenticated multibulk length"),
-        (b"*1\r\n$16385\r\n", "unauthenticated bulk length"),
-    ] {
+    for (input, error) in
+        [(&b"*11\r\n"[..], "unauthenticated multibulk length"), (b"*1\r\n$16385\r\n", "unauthenticated bulk length")]
+    {
         assert_eq!(error_of(input, &limits), format!("Protocol error: {error}"));
     }
-    assert_eq!(
-        read_resp(b"*1\r\n$4\r\nPING\r\n", &[3], &limits),
-        [Ok(vec![b"PING".to_vec()])]
-    );
+    assert_eq!(read_resp(b"*1\r\n$4\r\nPING\r\n", &[3], &limits), [Ok(vec![b"PING".to_vec()])]);
 }
 
 #[test]
@@ -267,26 +250,13 @@ fn limits_hold_exactly() {
         read_resp(&input, &[7], &limits).pop()
     };
     assert!(matches!(read(&[b"a", b"b", b"c", b"d", b"e"]), Some(Ok(_))));
-    assert_eq!(
-        read(&[b"a", b"b", b"c", b"d", b"e", b"f"]),
-        Some(Err(ProtocolError::InvalidCount))
-    );
+    assert_eq!(read(&[b"a", b"b", b"c", b"d", b"e", b"f"]), Some(Err(ProtocolError::InvalidCount)));
     assert!(matches!(read(&[&[b'x'; 12]]), Some(Ok(_))));
-    assert_eq!(
-        read(&[&[b'x'; 13]]),
-        Some(Err(ProtocolError::InvalidBulkLength))
-    );
+    assert_eq!(read(&[&[b'x'; 13]]), Some(Err(ProtocolError::InvalidBulkLength)));
     // 4 bytes of count, then 5 + 12 + 2 for each word of 12.
-    assert!(matches!(
-        read(&[&[b'x'; 12], &[b'x'; 12], &[b'x'; 12]]),
-        Some(Ok(_))
-    ));
-    assert_eq!(
-        read(&[&[b'x'; 12], &[b'x'; 12], &[b'x'; 12], b""]),
-        Some(Err(ProtocolError::RequestTooLong))
-    );
-    let inline =
-        |len: usize| read_resp(&[vec![b'x'; len], b"\n".to_vec()].concat(), &[7], &limits).pop();
+    assert!(matches!(read(&[&[b'x'; 12], &[b'x'; 12], &[b'x'; 12]]), Some(Ok(_))));
+    assert_eq!(read(&[&[b'x'; 12], &[b'x'; 12], &[b'x'; 12], b""]), Some(Err(ProtocolError::RequestTooLong)));
+    let inline = |len: usize| read_resp(&[vec![b'x'; len], b"\n".to_vec()].concat(), &[7], &limits).pop();
     assert!(matches!(inline(24), Some(Ok(_))));
     assert_eq!(inline(25), Some(Err(ProtocolError::InlineTooLong)));
 }

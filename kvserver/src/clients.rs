@@ -79,12 +79,9 @@ impl Client {
         let idle_ms = age_ms.saturating_sub(shown.active_ms.load(Relaxed));
         let queued = shown.queued.load(Relaxed);
         let mut flags = String::new();
-        for (flag, set) in [
-            ('P', self.is_subscriber()),
-            ('x', queued > 0),
-            ('b', shown.parked.load(Relaxed)),
-            ('U', self.unix),
-        ] {
+        for (flag, set) in
+            [('P', self.is_subscriber()), ('x', queued > 0), ('b', shown.parked.load(Relaxed)), ('U', self.unix)]
+        {
             if set {
                 flags.push(flag);
             }

@@ -49,6 +49,22 @@ pub(crate) struct Input {
     pub(crate) runnable: bool,
 }
 
+impl Input {
+    /// The same with `used` more bytes done; nothing if that was all.
+    pub(crate) fn advanced(mut self: Box<Input>, used: usize) -> Option<Box<Input>> {
+        self.at += used;
+        if self.at == self.bytes.len() {
+            return None;
+        }
+        // Moves no more bytes than were executed since the last time.
+        if self.at >= self.bytes.len() / 2 {
+            self.bytes.drain(..self.at);
+            self.at = 0;
+        }
+        Some(self)
+    }
+}
+
 /// Where the search for the end of the next request stands.
 pub(crate) enum Decoder {
     Resp(RequestDecoder),
@@ -193,8 +209,13 @@ impl Connection {
     }
 
     /// Shows others what this connection holds.
-    pub(crate) fn show(&self, now: Instant) {
+    pub(crate) fn show(&mut self, now: Instant) {
         let client = &self.session.client;
+        let command = self.session.last_command.map(|spec| spec.name);
+        if command != self.session.shown_command {
+            self.session.shown_command = command;
+            client.label(|labels| labels.last_command = command);
+        }
         let active = now.saturating_duration_since(client.connected());
         client.shown.active_ms.store(u64::try_from(active.as_millis()).unwrap_or(u64::MAX), Relaxed);
         client.shown.input_bytes.store(self.input.as_ref().map_or(0, |input| input.bytes.capacity()), Relaxed);

@@ -38,6 +38,15 @@ pub(crate) enum Next {
 
 impl<'c> Context<'c> {
     pub(crate) fn new(session: &'c mut Session, server: &'c ServerState, spec: &'static Spec) -> Context<'c> {
-        Context { session, server, spec, txn: None, before: Vec::new(), publications: Vec::new(), lsn: Lsn::ZERO, next: Next::Continue }
+        Context {
+            session,
+            server,
+            spec,
+            txn: None,
+            before: Vec::new(),
+            publications: Vec::new(),
+            lsn: Lsn::ZERO,
+            next: Next::Continue,
+        }
     }
 }

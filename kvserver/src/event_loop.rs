@@ -9,7 +9,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
 
 use kvcore::Lsn;
@@ -27,6 +26,8 @@ use crate::session::Session;
 use crate::settings::{READ_BYTES, STOP_GRACE};
 use crate::state::ServerState;
 use crate::stream::Stream;
+
+mod flush;
 
 /// The token of the mailbox's waker.
 pub(crate) const WAKER: Token = Token(usize::MAX);
@@ -56,6 +57,8 @@ pub(crate) struct EventLoop {
     turns: VecDeque<usize>,
     /// Connections whose output waits for the log.
     gated: Vec<usize>,
+    /// Up to where the log was durable when `gated` was last looked at.
+    released: Lsn,
     /// Connections that may be over.
     closing: Vec<usize>,
     now: Instant,
@@ -88,6 +91,7 @@ impl EventLoop {
             line_decoder: None,
             turns: VecDeque::new(),
             gated: Vec::new(),
+            released: Lsn::ZERO,
             closing: Vec::new(),
             now,
             next_tick: now + TICK,
@@ -140,8 +144,8 @@ impl EventLoop {
 
     /// Waits for events, unless there is something to do already.
     fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
-        self.mailbox.set_asleep();
         let backlogged = !self.turns.is_empty() && self.server().db.is_backlogged();
+        self.mailbox.set_asleep(backlogged || !self.gated.is_empty());
         let ready = (!self.turns.is_empty() && !backlogged) || !self.mailbox.is_empty() || self.gate_opened();
         let timeout = if ready {
             Duration::ZERO
@@ -157,15 +161,10 @@ impl EventLoop {
         result
     }
 
-    /// Whether something a gated connection waits for became durable since it was looked at, or never will be.
+    /// Whether the log went on, or failed, since gated connections were last looked at.
     fn gate_opened(&self) -> bool {
-        let Some(&slot) = self.gated.first() else {
-            return false;
-        };
-        let durable = self.server().db.durable_lsn();
-        let first = self.connections.get(slot).and_then(Option::as_deref);
-        first.is_none_or(|connection| connection.outbox.waits_from().is_none_or(|lsn| lsn <= durable))
-            || self.server().log_has_failed()
+        !self.gated.is_empty()
+            && (self.server().db.durable_lsn() > self.released || self.server().log_failure().is_some())
     }
 
     fn take_event(&mut self, event: &Event) {
@@ -216,9 +215,12 @@ impl EventLoop {
     }
 
     fn admit(&mut self, mut stream: Stream, protocol: Protocol) {
-        let slot = self.free.pop().unwrap_or(self.connections.len());
-        if let Err(error) = stream.register(self.poll.registry(), Token(slot)) {
-            tracing::warn!(%error, "cannot watch a new connection");
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.connections.push(None);
+            self.connections.len() - 1
+        });
+        let registered = stream.register(self.poll.registry(), Token(slot));
+        if registered.is_err() || self.stop_at.is_some() {
             self.free.push(slot);
             self.server().clients.leave();
             return;
@@ -227,19 +229,12 @@ impl EventLoop {
         let address = Address { loop_index: self.index, slot, client_id: client.id };
         let keyspace = kvcore::Keyspace::clone(&self.server().db);
         let session = Session::new(client, address, keyspace);
-        let connection = Some(Box::new(Connection::new(stream, protocol, session)));
-        if slot == self.connections.len() {
-            self.connections.push(connection);
-        } else {
-            self.connections[slot] = connection;
-        }
+        self.connections[slot] = Some(Box::new(Connection::new(stream, protocol, session)));
     }
 
     /// Takes a connection out of its place if it is still the one meant.
     fn take_addressed(&mut self, address: Address) -> Option<Box<Connection>> {
-        self.connections
-            .get_mut(address.slot)?
-            .take_if(|connection| connection.session.client.id == address.client_id)
+        self.connections.get_mut(address.slot)?.take_if(|connection| connection.session.client.id == address.client_id)
     }
 
     fn push(&mut self, message: &Message, to: &[Address]) {
@@ -267,6 +262,7 @@ impl EventLoop {
             self.executor.round.begin(done.to.slot);
             self.executor.reply(&mut connection, about, &done.reply, done.lsn);
             connection.phase = Phase::Open;
+            self.close_if_stopping(&mut connection);
             connection.show(self.now);
             self.connections[done.to.slot] = Some(connection);
             self.schedule(done.to.slot);
@@ -320,9 +316,7 @@ impl EventLoop {
                 *self.spare_decoder(connection.protocol) = Some(decoder);
             }
         }
-        if self.stop_at.is_some() && !connection.has_runnable_input() && connection.phase == Phase::Open {
-            connection.phase = Phase::Closing;
-        }
+        self.close_if_stopping(connection);
         self.read_buffer = buffer;
         connection.show(self.now);
     }
@@ -331,6 +325,53 @@ impl EventLoop {
         match protocol {
             Protocol::Resp => &mut self.resp_decoder,
             Protocol::Line(_) => &mut self.line_decoder,
+        }
+    }
+
+    /// From now on nothing is accepted or read; what was read is executed and answered.
+    fn begin_stop(&mut self) {
+        self.stop_at = Some(self.now + STOP_GRACE);
+        self.accept = None;
+        for slot in 0..self.connections.len() {
+            if let Some(mut connection) = self.connections[slot].take() {
+                self.close_if_stopping(&mut connection);
+                self.connections[slot] = Some(connection);
+                self.closing.push(slot);
+            }
+        }
+    }
+
+    fn close_if_stopping(&self, connection: &mut Connection) {
+        if self.stop_at.is_some() && connection.phase == Phase::Open && !connection.has_runnable_input() {
+            connection.phase = Phase::Closing;
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        self.stop_at.is_some_and(|at| self.free.len() == self.connections.len() || self.now >= at)
+    }
+
+    /// Once a second: rates for INFO, and subscribers that have not read for long.
+    fn tick(&mut self) {
+        if self.now < self.next_tick {
+            return;
+        }
+        self.next_tick = self.now + TICK;
+        let counters = self.counters();
+        let sample = [counters.requests.get(), counters.input_bytes.get(), counters.output_bytes.get()];
+        let rates = [&counters.requests_per_second, &counters.input_per_second, &counters.output_per_second];
+        for ((rate, now), before) in rates.into_iter().zip(sample).zip(self.last_sample) {
+            rate.set(now - before);
+        }
+        self.last_sample = sample;
+        let limit = self.server().settings.subscriber_output;
+        for (slot, connection) in self.connections.iter_mut().enumerate() {
+            if let Some(connection) = connection
+                && !connection.outbox.is_empty()
+            {
+                connection.enforce(&limit, self.now);
+                self.closing.push(slot);
+            }
         }
     }
 }

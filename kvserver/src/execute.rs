@@ -75,7 +75,12 @@ impl Executor {
     }
 
     /// One RESP request; `None` when the input holds no whole one.
-    fn resp_request(&mut self, connection: &mut Connection, decoder: &mut RequestDecoder, input: &[u8]) -> Option<usize> {
+    fn resp_request(
+        &mut self,
+        connection: &mut Connection,
+        decoder: &mut RequestDecoder,
+        input: &[u8],
+    ) -> Option<usize> {
         match decoder.decode(input, &self.server.settings.limits) {
             Ok(used) => {
                 let used = used?;
@@ -107,9 +112,7 @@ impl Executor {
             Ok(used) => {
                 let used = used?;
                 let request = decoder.request(input);
-                if request.is_empty() {
-                    self.reply(connection, None, &Reply::error("ERR empty command"), Lsn::ZERO);
-                } else {
+                if !request.is_empty() {
                     let answer = match dispatch::refused_by_line_rules(request, rules) {
                         Some(refusal) => refusal,
                         None => dispatch::answer(request, &mut connection.session, &self.server, &self.runs),
@@ -119,14 +122,19 @@ impl Executor {
                 Some(used)
             }
             Err(error) => {
-                self.reply(connection, None, &Reply::error(format!("ERR {error}")), Lsn::ZERO);
-                Some(error.skip())
+                self.reply(connection, None, &error.reply(), Lsn::ZERO);
+                Some(error.skip)
             }
         }
     }
 
     fn finish(&mut self, connection: &mut Connection, request: Request<'_>, answer: Answer) {
         let Answer { spec, reply, before, lsn, next } = answer;
+        if let Some(spec) = spec
+            && spec.is_read_only()
+        {
+            self.count_lookups(&reply);
+        }
         let about = spec.map(|spec| (spec, request));
         for reply in &before {
             self.reply(connection, about, reply, lsn);
@@ -142,6 +150,16 @@ impl Executor {
                 let from = connection.session.address;
                 self.server.offload.start(Job { from, request: request.to_owned(), work });
             }
+        }
+    }
+
+    /// Whether the keys a reading command asked for were there, as far as its reply tells.
+    fn count_lookups(&self, reply: &Reply) {
+        match reply {
+            Reply::Bulk(_) => self.counters.hits.add(1),
+            Reply::Nil => self.counters.misses.add(1),
+            Reply::Array(items) => items.iter().for_each(|item| self.count_lookups(item)),
+            _ => {}
         }
     }
 

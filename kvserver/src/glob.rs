@@ -14,7 +14,7 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     run(pattern, text, exactly)
 }
 
-/// Like [`matches`], with ASCII letters equal in either case.
+/// Like [`matches()`], with ASCII letters equal in either case.
 pub fn matches_ignoring_case(pattern: &[u8], text: &[u8]) -> bool {
     run(pattern, text, |byte| byte.to_ascii_lowercase())
 }

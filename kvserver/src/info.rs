@@ -4,6 +4,8 @@
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
 
+use kvcore::Walk;
+
 use crate::commands::connection::REDIS_VERSION;
 use crate::listener::BoundAddress;
 use crate::process::Usage;
@@ -100,9 +102,8 @@ fn about_server(server: &ServerState, fields: &mut Fields<'_>) {
 
 fn clients(server: &ServerState, fields: &mut Fields<'_>) {
     let all = server.clients.snapshot();
-    let largest = |bytes: fn(&crate::clients::Shown) -> usize| {
-        all.iter().map(|client| bytes(&client.shown)).max().unwrap_or(0)
-    };
+    let largest =
+        |bytes: fn(&crate::clients::Shown) -> usize| all.iter().map(|client| bytes(&client.shown)).max().unwrap_or(0);
     fields.add("connected_clients", server.clients.count());
     fields.add("cluster_connections", 0);
     fields.add("maxclients", server.clients_max.load(Relaxed));
@@ -219,8 +220,7 @@ fn keyspaces(server: &ServerState, fields: &mut Fields<'_>) {
         .iter()
         .filter_map(|keyspace| {
             let index = keyspace.name().parse().ok().filter(|index| *index < DATABASES)?;
-            let stats = keyspace.stats();
-            Some((index, stats.entries, stats.entries_with_deadline))
+            Some((index, keyspace.len(), 0))
         })
         .filter(|(_, keys, _)| *keys > 0)
         .collect();

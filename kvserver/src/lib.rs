@@ -1,2 +1,41 @@
-//! Under construction.
+//! A server for a [`kvcore`] store that any Redis client can speak to, and `nc` too.
+//!
+//! A program that embeds a store serves it with one call, see [`Server`]; the `kvserver` program is that call with
+//! flags around it, see [`program`].
+//!
+//! How a request travels: [`listener`](ListenUrl) -> event loop -> connection -> dispatch -> command -> store, and its
+//! reply: round -> outbox -> socket. A loop never waits: replies that reveal what is not durable yet wait in the
+//! outbox (durability `always`), commands that take long run on a thread of their own.
 #![forbid(unsafe_code)]
+
+mod accept;
+mod clients;
+mod commands;
+mod config;
+mod connection;
+mod context;
+mod counters;
+mod dispatch;
+mod error;
+mod event_loop;
+mod execute;
+mod glob;
+mod info;
+mod listener;
+mod mailbox;
+mod offload;
+mod outbox;
+mod process;
+pub mod program;
+mod pubsub;
+mod round;
+mod server;
+mod session;
+mod settings;
+mod state;
+mod stream;
+mod watch;
+
+pub use error::{Error, Result};
+pub use listener::{BoundAddress, LineRules, ListenUrl, Place, Protocol};
+pub use server::{Builder, Server};

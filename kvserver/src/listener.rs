@@ -110,11 +110,8 @@ impl FromStr for ListenUrl {
         let bad = |why: &str| Error::BadUrl { url: text.to_owned(), why: why.to_owned() };
         let (scheme, rest) = text.split_once("://").ok_or_else(|| bad("it has no scheme"))?;
         let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
-        let mut rules = LineRules {
-            style: Style::Terse,
-            key_bytes_max: TERSE_WORD_MAX,
-            value_bytes_max: TERSE_WORD_MAX,
-        };
+        let mut rules =
+            LineRules { style: Style::Terse, key_bytes_max: TERSE_WORD_MAX, value_bytes_max: TERSE_WORD_MAX };
         let mut protocol_named = None;
         for setting in query.into_iter().flat_map(|query| query.split('&')).filter(|setting| !setting.is_empty()) {
             let (name, value) = setting.split_once('=').ok_or_else(|| bad("a setting after '?' is name=value"))?;
@@ -162,7 +159,9 @@ fn tcp_place(text: &str, default_port: u16) -> std::result::Result<Place, &'stat
         }
     } else {
         match text.split_once(':') {
-            Some((_, port)) if port.contains(':') => return Err("an IPv6 address stands in brackets, as in [::1]:6379"),
+            Some((_, port)) if port.contains(':') => {
+                return Err("an IPv6 address stands in brackets, as in [::1]:6379");
+            }
             Some((host, port)) => (host, port.parse().map_err(|_| BAD_PORT)?),
             None => (text, default_port),
         }

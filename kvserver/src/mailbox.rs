@@ -58,12 +58,19 @@ pub(crate) struct Mailbox {
     mails: Mutex<Vec<Mail>>,
     /// True while the loop sleeps or is about to: only then does a post cost a system call.
     asleep: AtomicBool,
+    /// Whether it is the log it waits for.
+    awaits_log: AtomicBool,
     waker: mio::Waker,
 }
 
 impl Mailbox {
     pub(crate) fn new(waker: mio::Waker) -> Mailbox {
-        Mailbox { mails: Mutex::new(Vec::new()), asleep: AtomicBool::new(false), waker }
+        Mailbox {
+            mails: Mutex::new(Vec::new()),
+            asleep: AtomicBool::new(false),
+            awaits_log: AtomicBool::new(false),
+            waker,
+        }
     }
 
     pub(crate) fn post(&self, mail: Mail) {
@@ -81,9 +88,17 @@ impl Mailbox {
         }
     }
 
+    /// Wakes the loop if it sleeps until the log goes on.
+    pub(crate) fn wake_for_log(&self) {
+        if self.awaits_log.load(Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
     /// Says that the loop is about to sleep. It must look once more for mail and whatever else it waits for before it
     /// does: who comes later wakes it.
-    pub(crate) fn set_asleep(&self) {
+    pub(crate) fn set_asleep(&self, awaits_log: bool) {
+        self.awaits_log.store(awaits_log, Ordering::SeqCst);
         self.asleep.store(true, Ordering::SeqCst);
     }
 

@@ -63,6 +63,11 @@ impl Outbox {
         self.gates.back().map(|gate| gate.lsn)
     }
 
+    /// The oldest Lsn something here waits for.
+    pub(crate) fn waits_from(&self) -> Option<Lsn> {
+        self.gates.front().map(|gate| gate.lsn)
+    }
+
     /// Takes note that the first `count` unsent bytes have left.
     pub(crate) fn mark_sent(&mut self, count: usize) {
         self.sent += count;

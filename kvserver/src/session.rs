@@ -32,6 +32,8 @@ pub(crate) struct Session {
     /// The newest change this client has made or seen. What it publishes may rest on it.
     pub(crate) seen: Lsn,
     pub(crate) last_command: Option<&'static Spec>,
+    /// The command others were last shown.
+    pub(crate) shown_command: Option<&'static str>,
 }
 
 /// Commands queued between MULTI and EXEC.
@@ -83,6 +85,7 @@ impl Session {
             subscriptions: None,
             seen: Lsn::ZERO,
             last_command: None,
+            shown_command: None,
         }
     }
 

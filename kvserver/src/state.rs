@@ -89,6 +89,11 @@ impl ServerState {
         if self.gated { self.db.last_lsn() } else { Lsn::ZERO }
     }
 
+    /// Why nothing more will become durable, if so.
+    pub(crate) fn log_failure(&self) -> Option<kvcore::Error> {
+        self.db.health().err().filter(|error| matches!(error, kvcore::Error::LogFailed { .. }))
+    }
+
     /// Tells every loop to finish what was read and end. Does not wait for it.
     pub(crate) fn stop(&self) {
         if !self.stopping.swap(true, Ordering::SeqCst) {

@@ -52,10 +52,7 @@ impl Conversation {
     }
 
     fn turn(mut self, says: &[u8], hears: Hears) -> Self {
-        self.turns.push(Turn {
-            says: says.to_vec(),
-            hears,
-        });
+        self.turns.push(Turn { says: says.to_vec(), hears });
         self
     }
 
@@ -66,10 +63,7 @@ impl Conversation {
 
     /// The client sends the line `says`, and hears the line `hears`. Both are written without their line feed.
     pub fn line(self, says: impl AsRef<[u8]>, hears: impl AsRef<[u8]>) -> Self {
-        self.bytes(
-            [says.as_ref(), b"\n"].concat(),
-            [hears.as_ref(), b"\n"].concat(),
-        )
+        self.bytes([says.as_ref(), b"\n"].concat(), [hears.as_ref(), b"\n"].concat())
     }
 
     /// The client sends the line `says`, and hears one line that begins with `hears`.
@@ -112,11 +106,7 @@ impl Conversation {
     /// buffers cannot block both ends for ever.
     #[track_caller]
     fn play_while_writing(&self, wire: &mut Wire, piece: usize) {
-        let everything = self
-            .turns
-            .iter()
-            .flat_map(|turn| turn.says.iter().copied())
-            .collect::<Vec<u8>>();
+        let everything = self.turns.iter().flat_map(|turn| turn.says.iter().copied()).collect::<Vec<u8>>();
         let mut writer = wire.writer();
         thread::scope(|scope| {
             scope.spawn(move || {

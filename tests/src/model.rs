@@ -28,18 +28,14 @@ pub struct NoInteger;
 impl Model {
     /// An empty one, at the time `now_ms` (Unix milliseconds).
     pub fn at(now_ms: u64) -> Self {
-        Model {
-            entries: BTreeMap::new(),
-            now_ms,
-        }
+        Model { entries: BTreeMap::new(), now_ms }
     }
 
     /// Moves time to `now_ms`, never backwards, and drops what has expired.
     pub fn advance_to(&mut self, now_ms: u64) {
         self.now_ms = self.now_ms.max(now_ms);
         let now_ms = self.now_ms;
-        self.entries
-            .retain(|_, entry| entry.deadline_ms.is_none_or(|deadline| deadline > now_ms));
+        self.entries.retain(|_, entry| entry.deadline_ms.is_none_or(|deadline| deadline > now_ms));
     }
 
     /// The time it is at, in Unix milliseconds.
@@ -54,13 +50,7 @@ impl Model {
 
     /// Sets `key`; answers what it held. A deadline that has passed removes it.
     pub fn set(&mut self, key: &[u8], value: &[u8], deadline_ms: Option<u64>) -> Option<Entry> {
-        let old = self.entries.insert(
-            key.to_vec(),
-            Entry {
-                value: value.to_vec(),
-                deadline_ms,
-            },
-        );
+        let old = self.entries.insert(key.to_vec(), Entry { value: value.to_vec(), deadline_ms });
         self.advance_to(self.now_ms);
         old
     }
@@ -82,10 +72,7 @@ impl Model {
 
     /// Appends to `key`, which may be new, and keeps its deadline; answers the new length.
     pub fn append(&mut self, key: &[u8], tail: &[u8]) -> usize {
-        let entry = self.entries.entry(key.to_vec()).or_insert(Entry {
-            value: Vec::new(),
-            deadline_ms: None,
-        });
+        let entry = self.entries.entry(key.to_vec()).or_insert(Entry { value: Vec::new(), deadline_ms: None });
         entry.value.extend_from_slice(tail);
         entry.value.len()
     }
@@ -101,10 +88,7 @@ impl Model {
             Some(entry) => integer(&entry.value).ok_or(NoInteger)?,
         };
         let sum = old.checked_add(by).ok_or(NoInteger)?;
-        let entry = self.entries.entry(key.to_vec()).or_insert(Entry {
-            value: Vec::new(),
-            deadline_ms: None,
-        });
+        let entry = self.entries.entry(key.to_vec()).or_insert(Entry { value: Vec::new(), deadline_ms: None });
         entry.value = sum.to_string().into_bytes();
         Ok(sum)
     }
@@ -128,9 +112,7 @@ impl Model {
 
     /// Every key with what it holds, in the keys' byte order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Entry)> {
-        self.entries
-            .iter()
-            .map(|(key, entry)| (key.as_slice(), entry))
+        self.entries.iter().map(|(key, entry)| (key.as_slice(), entry))
     }
 }
 

@@ -35,12 +35,7 @@ impl Launch {
 
     /// The program without any flag: it takes its defaults for everything that is not added.
     pub fn bare(program: &str) -> Self {
-        Launch {
-            program: program.into(),
-            arguments: Vec::new(),
-            listeners: Vec::new(),
-            working_dir: None,
-        }
+        Launch { program: program.into(), arguments: Vec::new(), listeners: Vec::new(), working_dir: None }
     }
 
     /// Adds command line words.
@@ -84,11 +79,7 @@ impl Launch {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command
-            .args(&self.arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(dir) = &self.working_dir {
             command.current_dir(dir);
         }
@@ -102,28 +93,19 @@ impl Launch {
     /// When it does not end within [`wait::PATIENCE`]; it is killed then.
     #[track_caller]
     pub fn run_to_end(&self) -> Output {
-        let child = self
-            .command()
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
+        let child = self.command().spawn().unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
         let mut guard = KillOnDrop(child);
         // What these runs print is far smaller than a pipe's buffer, so nothing blocks before it is read.
         let what = format!("the end of {:?}", self.arguments);
         let status = wait::until(&what, || guard.0.try_wait().expect("the state of a child"));
         let read = |pipe: Option<&mut dyn std::io::Read>| {
             let mut bytes = Vec::new();
-            pipe.expect("a pipe")
-                .read_to_end(&mut bytes)
-                .expect("a child's output");
+            pipe.expect("a pipe").read_to_end(&mut bytes).expect("a child's output");
             bytes
         };
         let stdout = read(guard.0.stdout.as_mut().map(|pipe| pipe as _));
         let stderr = read(guard.0.stderr.as_mut().map(|pipe| pipe as _));
-        Output {
-            status,
-            stdout,
-            stderr,
-        }
+        Output { status, stdout, stderr }
     }
 
     /// Starts a server and waits until every listener answers.
@@ -137,21 +119,13 @@ impl Launch {
         let wanted = self.listeners.len();
         let addresses = wait::until("the server's listeners", || {
             let ended = server.child.0.try_wait().expect("the state of a child");
-            assert!(
-                ended.is_none(),
-                "the server ended: {ended:?}\n{}",
-                server.log()
-            );
+            assert!(ended.is_none(), "the server ended: {ended:?}\n{}", server.log());
             self.addresses_in(&server.log())
         });
         assert_eq!(addresses.len(), wanted);
         server.addresses = addresses;
         for (url, &address) in self.listeners.iter().zip(&server.addresses) {
-            let pong = if url.starts_with("resp:") {
-                "+PONG\r\n"
-            } else {
-                "PONG\n"
-            };
+            let pong = if url.starts_with("resp:") { "+PONG\r\n" } else { "PONG\n" };
             wait::until_true(&format!("a PONG from {url}"), || {
                 // An error is an answer too: a server that is still loading may say so.
                 Wire::try_connect(address)
@@ -169,16 +143,11 @@ impl Launch {
     /// When the program cannot be run at all.
     #[track_caller]
     pub fn start_without_waiting(&self) -> ServerProcess {
-        let mut child = self
-            .command()
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
+        let mut child = self.command().spawn().unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
         let log = Arc::new(Mutex::new(String::new()));
         let mut readers = Vec::new();
-        let pipes: [Box<dyn std::io::Read + Send>; 2] = [
-            Box::new(child.stdout.take().expect("a pipe")),
-            Box::new(child.stderr.take().expect("a pipe")),
-        ];
+        let pipes: [Box<dyn std::io::Read + Send>; 2] =
+            [Box::new(child.stdout.take().expect("a pipe")), Box::new(child.stderr.take().expect("a pipe"))];
         for pipe in pipes {
             let log = Arc::clone(&log);
             readers.push(thread::spawn(move || {
@@ -189,53 +158,38 @@ impl Launch {
                 }
             }));
         }
-        ServerProcess {
-            child: KillOnDrop(child),
-            addresses: Vec::new(),
-            log,
-            readers,
-        }
+        ServerProcess { child: KillOnDrop(child), addresses: Vec::new(), log, readers }
     }
 
     /// Where the listeners are bound, in the order of their flags, once the log names all of them.
     fn addresses_in(&self, log: &str) -> Option<Vec<SocketAddr>> {
-        let mut named = urls_in(log);
+        let mut named = listeners_in(log);
         let mut addresses = Vec::new();
         for listener in &self.listeners {
             let scheme = listener.split("://").next()?;
-            let position = named
-                .iter()
-                .position(|(named_scheme, _)| named_scheme == scheme)?;
+            let position = named.iter().position(|(named_scheme, _)| named_scheme == scheme)?;
             addresses.push(named.remove(position).1);
         }
         Some(addresses)
     }
 }
 
-/// Every `scheme://127.0.0.1:port` in `log`, each once. A port of 0 is a wish, not an address.
-fn urls_in(log: &str) -> Vec<(String, SocketAddr)> {
-    let mut found = Vec::new();
-    for (at, _) in log.match_indices("://127.0.0.1:") {
-        let scheme: String = log[..at]
-            .chars()
-            .rev()
-            .take_while(char::is_ascii_alphabetic)
-            .collect();
-        let scheme: String = scheme.chars().rev().collect();
-        let port = &log[at + "://127.0.0.1:".len()..];
-        let port = &port[..port
-            .find(|digit: char| !digit.is_ascii_digit())
-            .unwrap_or(port.len())];
-        if let Ok(port) = port.parse::<u16>()
-            && port != 0
-        {
-            let url = (scheme, SocketAddr::from(([127, 0, 0, 1], port)));
-            if !found.contains(&url) {
-                found.push(url);
-            }
-        }
-    }
-    found
+/// The scheme and the bound address of every listener that `log` tells of, a line each: the line names the URL that
+/// was asked for, and the port it got unless that stands in the URL itself.
+fn listeners_in(log: &str) -> Vec<(String, SocketAddr)> {
+    const HOST: &str = "127.0.0.1:";
+    let listener = |line: &str| {
+        let (before, _) = line.split_once("://")?;
+        let scheme = before.rsplit(|letter: char| !letter.is_ascii_alphabetic()).next()?;
+        let port = line.match_indices(HOST).find_map(|(at, _)| {
+            let port = &line[at + HOST.len()..];
+            let port = &port[..port.find(|digit: char| !digit.is_ascii_digit()).unwrap_or(port.len())];
+            // 0 is the wish for any port.
+            port.parse::<u16>().ok().filter(|&port| port != 0)
+        })?;
+        Some((scheme.to_owned(), SocketAddr::from(([127, 0, 0, 1], port))))
+    };
+    log.lines().filter(|line| line.contains("listening")).filter_map(listener).collect()
 }
 
 /// A running server. It is killed when this is dropped.
@@ -275,10 +229,7 @@ impl ServerProcess {
 
     /// What it has printed so far.
     pub fn log(&self) -> String {
-        self.log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether the process has not ended.
@@ -287,11 +238,7 @@ impl ServerProcess {
     ///
     /// When the system does not know the child.
     pub fn is_running(&mut self) -> bool {
-        self.child
-            .0
-            .try_wait()
-            .expect("the state of a child")
-            .is_none()
+        self.child.0.try_wait().expect("the state of a child").is_none()
     }
 
     /// Sends `signal`. A process that has ended ignores it.
@@ -318,10 +265,7 @@ impl ServerProcess {
         let begun = std::time::Instant::now();
         let status = wait::until("the server's end", || {
             if begun.elapsed() + std::time::Duration::from_secs(1) > wait::PATIENCE {
-                panic!(
-                    "the server does not end\n{}",
-                    log.lock().unwrap_or_else(PoisonError::into_inner)
-                );
+                panic!("the server does not end\n{}", log.lock().unwrap_or_else(PoisonError::into_inner));
             }
             child.try_wait().expect("the state of a child")
         });
@@ -366,15 +310,16 @@ impl Drop for KillOnDrop {
 
 #[cfg(test)]
 mod tests {
-    use super::urls_in;
+    use super::listeners_in;
 
     #[test]
     fn addresses_are_read_from_a_log() {
-        let log = "INFO listening on resp://127.0.0.1:4001\nINFO listening url=line://127.0.0.1:4002?style=plain x\n\
-                   wanted resp://127.0.0.1:0, again resp://127.0.0.1:4001";
-        let urls = urls_in(log);
-        assert_eq!(urls.len(), 2);
-        assert_eq!((urls[0].0.as_str(), urls[0].1.port()), ("resp", 4001));
-        assert_eq!((urls[1].0.as_str(), urls[1].1.port()), ("line", 4002));
+        let log = "INFO recovered from 127.0.0.1:1\nINFO listening on resp://127.0.0.1:4001\n\
+                   INFO listening on line://127.0.0.1:0?style=plain address=127.0.0.1:4002\n\
+                   INFO listening on unix:///tmp/kv.sock\nINFO listening on resp://127.0.0.1:0";
+        let listeners = listeners_in(log);
+        assert_eq!(listeners.len(), 2);
+        assert_eq!((listeners[0].0.as_str(), listeners[0].1.port()), ("resp", 4001));
+        assert_eq!((listeners[1].0.as_str(), listeners[1].1.port()), ("line", 4002));
     }
 }

@@ -25,10 +25,7 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = look() {
             return found;
         }
-        assert!(
-            begun.elapsed() < PATIENCE,
-            "waited {PATIENCE:?} in vain for: {what}"
-        );
+        assert!(begun.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain for: {what}");
         thread::sleep(PAUSE);
     }
 }
@@ -63,11 +60,7 @@ impl Lifetime {
     pub fn begin(ttl: Duration, set: impl FnOnce()) -> Self {
         let sent = Instant::now();
         set();
-        Lifetime {
-            sent,
-            acknowledged: Instant::now(),
-            ttl,
-        }
+        Lifetime { sent, acknowledged: Instant::now(), ttl }
     }
 
     /// Asks `is_there` until the key is gone.

@@ -21,11 +21,7 @@ pub struct Wire {
 pub fn show(bytes: &[u8]) -> String {
     const SHOWN: usize = 300;
     let head = bytes[..bytes.len().min(SHOWN)].escape_ascii();
-    if bytes.len() > SHOWN {
-        format!("\"{head}\"... ({} bytes)", bytes.len())
-    } else {
-        format!("\"{head}\"")
-    }
+    if bytes.len() > SHOWN { format!("\"{head}\"... ({} bytes)", bytes.len()) } else { format!("\"{head}\"") }
 }
 
 /// Appends a request, spelled as a RESP array of bulk strings, to `out`.
@@ -64,8 +60,7 @@ impl Wire {
     /// When the server does not take the connection.
     #[track_caller]
     pub fn connect(address: SocketAddr) -> Self {
-        Self::try_connect(address)
-            .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
+        Self::try_connect(address).unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
     }
 
     /// Connects; for tests in which the server may be dying.
@@ -78,11 +73,7 @@ impl Wire {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Wire {
-            stream,
-            arrived: Vec::new(),
-            unread: 0,
-        })
+        Ok(Wire { stream, arrived: Vec::new(), unread: 0 })
     }
 
     /// A second handle of the socket, to write on another thread while this one reads.
@@ -91,9 +82,7 @@ impl Wire {
     ///
     /// When the system is out of descriptors.
     pub fn writer(&self) -> TcpStream {
-        self.stream
-            .try_clone()
-            .expect("a second handle of a socket")
+        self.stream.try_clone().expect("a second handle of a socket")
     }
 
     /// Sends `bytes` in one write.
@@ -113,8 +102,7 @@ impl Wire {
     #[track_caller]
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let bytes = bytes.as_ref();
-        self.try_send(bytes)
-            .unwrap_or_else(|error| panic!("cannot send {}: {error}", show(bytes)));
+        self.try_send(bytes).unwrap_or_else(|error| panic!("cannot send {}: {error}", show(bytes)));
     }
 
     /// Tells the server that nothing more will be sent; reading goes on.
@@ -123,9 +111,7 @@ impl Wire {
     ///
     /// When the connection is already gone.
     pub fn finish_sending(&mut self) {
-        self.stream
-            .shutdown(Shutdown::Write)
-            .expect("shutdown of the sending half");
+        self.stream.shutdown(Shutdown::Write).expect("shutdown of the sending half");
     }
 
     /// Reads more into `arrived`; `UnexpectedEof` when the server closed.
@@ -166,10 +152,7 @@ impl Wire {
     pub fn try_line(&mut self) -> io::Result<Vec<u8>> {
         let mut searched = self.unread;
         loop {
-            if let Some(length) = self.arrived[searched..]
-                .iter()
-                .position(|&byte| byte == b'\n')
-            {
+            if let Some(length) = self.arrived[searched..].iter().position(|&byte| byte == b'\n') {
                 let end = searched + length + 1;
                 let line = self.arrived[self.unread..end].to_vec();
                 self.unread = end;
@@ -188,8 +171,7 @@ impl Wire {
     /// When the server closes or falls silent before it has come.
     #[track_caller]
     pub fn line(&mut self) -> Vec<u8> {
-        self.try_line()
-            .unwrap_or_else(|error| self.fail("a line", &error))
+        self.try_line().unwrap_or_else(|error| self.fail("a line", &error))
     }
 
     /// The bytes of the next whole RESP reply (2 or 3), nested ones included.
@@ -236,8 +218,7 @@ impl Wire {
     /// When the server closes, falls silent, or sends what is no RESP.
     #[track_caller]
     pub fn reply(&mut self) -> Vec<u8> {
-        self.try_reply()
-            .unwrap_or_else(|error| self.fail("a reply", &error))
+        self.try_reply().unwrap_or_else(|error| self.fail("a reply", &error))
     }
 
     /// Sends one RESP request and answers the bytes of its reply.
@@ -271,12 +252,7 @@ impl Wire {
     pub fn ask(&mut self, line: &str, expected: impl AsRef<[u8]>) {
         let reply = self.command(line);
         let expected = expected.as_ref();
-        assert!(
-            reply == expected,
-            "{line}\nexpected {}\nreceived {}",
-            show(expected),
-            show(&reply)
-        );
+        assert!(reply == expected, "{line}\nexpected {}\nreceived {}", show(expected), show(&reply));
     }
 
     /// Sends the words of `line`, whose reply is an integer.
@@ -287,9 +263,7 @@ impl Wire {
     #[track_caller]
     pub fn integer(&mut self, line: &str) -> i64 {
         let reply = self.command(line);
-        let digits = reply
-            .strip_prefix(b":")
-            .and_then(|rest| std::str::from_utf8(rest).ok());
+        let digits = reply.strip_prefix(b":").and_then(|rest| std::str::from_utf8(rest).ok());
         digits
             .and_then(|digits| digits.trim_end().parse().ok())
             .unwrap_or_else(|| panic!("{line}: no integer: {}", show(&reply)))
@@ -303,15 +277,8 @@ impl Wire {
     #[track_caller]
     pub fn text(&mut self, line: &str) -> String {
         let reply = self.command(line);
-        let start = reply
-            .iter()
-            .position(|&byte| byte == b'\n')
-            .map_or(0, |at| at + 1);
-        assert!(
-            matches!(reply[0], b'$' | b'=') && start < reply.len(),
-            "{line}: no string: {}",
-            show(&reply)
-        );
+        let start = reply.iter().position(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        assert!(matches!(reply[0], b'$' | b'=') && start < reply.len(), "{line}: no string: {}", show(&reply));
         String::from_utf8_lossy(&reply[start..reply.len() - 2]).into_owned()
     }
 
@@ -328,25 +295,13 @@ impl Wire {
             if self.unread == self.arrived.len()
                 && let Err(error) = self.fill()
             {
-                return Err(format!(
-                    "expected {}\nof it {} was missing: {error}",
-                    show(expected),
-                    show(rest)
-                ));
+                return Err(format!("expected {}\nof it {} was missing: {error}", show(expected), show(rest)));
             }
             let came = &self.arrived[self.unread..];
             let count = came.len().min(rest.len());
             if came[..count] != rest[..count] {
-                let before = if compared == 0 {
-                    String::new()
-                } else {
-                    format!(" after {compared} right bytes")
-                };
-                return Err(format!(
-                    "expected {}\nreceived {}{before}",
-                    show(rest),
-                    show(came)
-                ));
+                let before = if compared == 0 { String::new() } else { format!(" after {compared} right bytes") };
+                return Err(format!("expected {}\nreceived {}{before}", show(rest), show(came)));
             }
             self.unread += count;
             compared += count;
@@ -373,31 +328,17 @@ impl Wire {
     /// When more bytes come, or the connection stays open.
     #[track_caller]
     pub fn expect_closed(&mut self) {
-        let result = if self.unread < self.arrived.len() {
-            Ok(())
-        } else {
-            self.fill()
-        };
+        let result = if self.unread < self.arrived.len() { Ok(()) } else { self.fill() };
         match result {
-            Ok(()) => panic!(
-                "expected the end, received {}",
-                show(&self.arrived[self.unread..])
-            ),
+            Ok(()) => panic!("expected the end, received {}", show(&self.arrived[self.unread..])),
             // A server that closes while bytes to it are unread resets the connection; closed is closed.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
-                ) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {}
             Err(error) => panic!("expected the end, but: {error}"),
         }
     }
 
     #[track_caller]
     fn fail(&self, wanted: &str, error: &io::Error) -> ! {
-        panic!(
-            "wanted {wanted}, but: {error}; unread: {}",
-            show(&self.arrived[self.unread..])
-        )
+        panic!("wanted {wanted}, but: {error}; unread: {}", show(&self.arrived[self.unread..]))
     }
 }

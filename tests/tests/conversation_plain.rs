@@ -11,9 +11,7 @@ use kvtests::wait::Lifetime;
 use tempfile::TempDir;
 
 fn server(dir: &TempDir) -> ServerProcess {
-    Launch::new(server_program!(), dir.path())
-        .line("plain")
-        .start()
+    Launch::new(server_program!(), dir.path()).line("plain").start()
 }
 
 /// Plays one conversation in every delivery, each against a server of its own.
@@ -34,9 +32,7 @@ fn a_value_with_one_second_to_live_is_nil_after_it() {
         let mut wire = server.connect();
         println!("{delivery:?}");
         let lifetime = Lifetime::begin(Duration::from_secs(1), || {
-            Conversation::new()
-                .line("SET key value EX 1", "OK")
-                .play(&mut wire, delivery);
+            Conversation::new().line("SET key value EX 1", "OK").play(&mut wire, delivery);
         });
         lifetime.watch(|| {
             wire.send("GET key\n");
@@ -46,21 +42,14 @@ fn a_value_with_one_second_to_live_is_nil_after_it() {
                 other => panic!("GET key: {}", kvtests::wire::show(other)),
             }
         });
-        Conversation::new()
-            .line("GET key", "(nil)")
-            .line("EXISTS key", "0")
-            .play(&mut wire, delivery);
+        Conversation::new().line("GET key", "(nil)").line("EXISTS key", "0").play(&mut wire, delivery);
     }
 }
 
 /// The part of the conversation before the pause, also as one piece with its GET.
 #[test]
 fn a_value_is_set_and_read_back() {
-    play(
-        &Conversation::new()
-            .line("SET key value EX 100", "OK")
-            .line("GET key", "value"),
-    );
+    play(&Conversation::new().line("SET key value EX 100", "OK").line("GET key", "value"));
 }
 
 #[test]
@@ -68,18 +57,12 @@ fn large_keys_and_values_are_read_back() {
     let mut conversation = Conversation::new();
     for key_kb in [1, 5, 10] {
         for value_kb in [10, 50, 100] {
-            let key = format!(
-                "{value_kb}-{}",
-                "k".repeat(key_kb * 1024 - format!("{value_kb}-").len())
-            );
+            let key = format!("{value_kb}-{}", "k".repeat(key_kb * 1024 - format!("{value_kb}-").len()));
             // Not one letter only, so that a piece that is lost, doubled or moved shows.
-            let value: String = (0..value_kb * 1024 / 8)
-                .map(|number: usize| format!("{:08}", number * 7919 % 99_999_989))
-                .collect();
+            let value: String =
+                (0..value_kb * 1024 / 8).map(|number: usize| format!("{:08}", number * 7919 % 99_999_989)).collect();
             assert_eq!((key.len(), value.len()), (key_kb * 1024, value_kb * 1024));
-            conversation = conversation
-                .line(format!("SET {key} {value}"), "OK")
-                .line(format!("GET {key}"), value);
+            conversation = conversation.line(format!("SET {key} {value}"), "OK").line(format!("GET {key}"), value);
         }
     }
     play(&conversation.line("DBSIZE", "9"));
@@ -131,9 +114,7 @@ fn a_line_longer_than_a_mebibyte_is_refused() {
         use std::io::Write;
         let piece = [b'x'; 64 * 1024];
         // Refusing may mean closing: then the write fails, which is as good.
-        (0..32)
-            .try_for_each(|_| writer.write_all(&piece))
-            .and_then(|()| writer.write_all(b"\n"))
+        (0..32).try_for_each(|_| writer.write_all(&piece)).and_then(|()| writer.write_all(b"\n"))
     });
     let answer = endless.try_line();
     if let Ok(line) = &answer {
@@ -142,7 +123,5 @@ fn a_line_longer_than_a_mebibyte_is_refused() {
     drop(endless);
     // Whether the flood was read to its end or cut is the server's choice.
     let _ = flood.join().expect("the writer");
-    Conversation::new()
-        .line("PING", "PONG")
-        .play(&mut server.connect(), Delivery::EachRequest);
+    Conversation::new().line("PING", "PONG").play(&mut server.connect(), Delivery::EachRequest);
 }

@@ -41,13 +41,12 @@ fn px_ends_a_key() {
     let dir = TempDir::new().expect("a temporary directory");
     let server = server(&dir);
     let mut wire = server.connect();
-    Lifetime::begin(Duration::from_millis(300), || {
-        wire.ask("SET brief v PX 300", "+OK\r\n")
-    })
-    .watch(|| match wire.command("GET brief").as_slice() {
-        b"$1\r\nv\r\n" => true,
-        b"$-1\r\n" => false,
-        other => panic!("GET brief: {}", kvtests::wire::show(other)),
+    Lifetime::begin(Duration::from_millis(300), || wire.ask("SET brief v PX 300", "+OK\r\n")).watch(|| {
+        match wire.command("GET brief").as_slice() {
+            b"$1\r\nv\r\n" => true,
+            b"$-1\r\n" => false,
+            other => panic!("GET brief: {}", kvtests::wire::show(other)),
+        }
     });
     wire.ask("EXISTS brief", ":0\r\n");
 }
@@ -89,36 +88,15 @@ fn strings_counters_and_keys() {
 fn errors_are_worded_as_redis_words_them() {
     play(
         &Conversation::new()
-            .resp(
-                "GET",
-                "-ERR wrong number of arguments for 'get' command\r\n",
-            )
+            .resp("GET", "-ERR wrong number of arguments for 'get' command\r\n")
             .resp("SET k v EX", "-ERR syntax error\r\n")
-            .resp(
-                "SET k v EX 0",
-                "-ERR invalid expire time in 'set' command\r\n",
-            )
-            .resp(
-                "SET k v EX ten",
-                "-ERR value is not an integer or out of range\r\n",
-            )
-            .resp(
-                "EXPIRE k 1 XX NX",
-                "-ERR NX and XX, GT or LT options at the same time are not compatible\r\n",
-            )
-            .resp(
-                "nonsense a b",
-                "-ERR unknown command 'nonsense', with args beginning with: 'a' 'b' \r\n",
-            )
-            .resp(
-                "CLIENT nonsense",
-                "-ERR unknown subcommand 'nonsense'. Try CLIENT HELP.\r\n",
-            )
+            .resp("SET k v EX 0", "-ERR invalid expire time in 'set' command\r\n")
+            .resp("SET k v EX ten", "-ERR value is not an integer or out of range\r\n")
+            .resp("EXPIRE k 1 XX NX", "-ERR NX and XX, GT or LT options at the same time are not compatible\r\n")
+            .resp("nonsense a b", "-ERR unknown command 'nonsense', with args beginning with: 'a' 'b' \r\n")
+            .resp("CLIENT nonsense", "-ERR unknown subcommand 'nonsense'. Try CLIENT HELP.\r\n")
             .resp("SELECT 16", "-ERR DB index is out of range\r\n")
-            .resp(
-                "SELECT one",
-                "-ERR value is not an integer or out of range\r\n",
-            )
+            .resp("SELECT one", "-ERR value is not an integer or out of range\r\n")
             .resp("SCAN x", "-ERR invalid cursor\r\n")
             .resp("EXEC", "-ERR EXEC without MULTI\r\n")
             .resp("DISCARD", "-ERR DISCARD without MULTI\r\n")
@@ -138,14 +116,8 @@ fn any_bytes_are_a_key_and_a_value() {
     let empty: [&[u8]; 3] = [b"SET", b"", b""];
     play(
         &Conversation::new()
-            .bytes(
-                request(&[b"SET".as_slice(), &every_byte, &every_byte]),
-                "+OK\r\n",
-            )
-            .bytes(
-                request(&[b"GET".as_slice(), &every_byte]),
-                bulk(&every_byte),
-            )
+            .bytes(request(&[b"SET".as_slice(), &every_byte, &every_byte]), "+OK\r\n")
+            .bytes(request(&[b"GET".as_slice(), &every_byte]), bulk(&every_byte))
             .bytes(request(&empty), "+OK\r\n")
             .bytes(request(&[b"GET".as_slice(), b""]), "$0\r\n\r\n")
             .bytes(request(&["ECHO", "a\r\nb"]), "$4\r\na\r\nb\r\n")
@@ -155,9 +127,7 @@ fn any_bytes_are_a_key_and_a_value() {
 
 #[test]
 fn a_large_value_travels_whole() {
-    let value: Vec<u8> = (0..3_000_000_u32)
-        .map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8)
-        .collect();
+    let value: Vec<u8> = (0..3_000_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let conversation = Conversation::new()
         .bytes(request(&[b"SET".as_slice(), b"large", &value]), "+OK\r\n")
         .bytes(request(&["GET", "large"]), bulk(&value))
@@ -177,12 +147,7 @@ fn empty_requests_are_skipped() {
 
 #[test]
 fn quit_is_answered_and_closes() {
-    play(
-        &Conversation::new()
-            .resp("PING", "+PONG\r\n")
-            .resp("QUIT", "+OK\r\n")
-            .closes(""),
-    );
+    play(&Conversation::new().resp("PING", "+PONG\r\n").resp("QUIT", "+OK\r\n").closes(""));
 }
 
 #[test]
@@ -203,39 +168,17 @@ fn what_is_no_resp_is_refused_and_closes_only_its_own_connection() {
     let mut bystander = server.connect();
     bystander.ask("PING", "+PONG\r\n");
     for (bytes, error) in [
-        (
-            "*1\r\n:1\r\n",
-            "-ERR Protocol error: expected '$', got ':'\r\n",
-        ),
-        (
-            "*x\r\n",
-            "-ERR Protocol error: invalid multibulk length\r\n",
-        ),
-        (
-            "*3000000000\r\n",
-            "-ERR Protocol error: invalid multibulk length\r\n",
-        ),
-        (
-            "*1\r\n$-1\r\n",
-            "-ERR Protocol error: invalid bulk length\r\n",
-        ),
-        (
-            "*1\r\n$99999999999\r\n",
-            "-ERR Protocol error: invalid bulk length\r\n",
-        ),
-        (
-            "SET \"unbalanced\r\n",
-            "-ERR Protocol error: unbalanced quotes in request\r\n",
-        ),
+        ("*1\r\n:1\r\n", "-ERR Protocol error: expected '$', got ':'\r\n"),
+        ("*x\r\n", "-ERR Protocol error: invalid multibulk length\r\n"),
+        ("*3000000000\r\n", "-ERR Protocol error: invalid multibulk length\r\n"),
+        ("*1\r\n$-1\r\n", "-ERR Protocol error: invalid bulk length\r\n"),
+        ("*1\r\n$99999999999\r\n", "-ERR Protocol error: invalid bulk length\r\n"),
+        ("SET \"unbalanced\r\n", "-ERR Protocol error: unbalanced quotes in request\r\n"),
     ] {
         for delivery in Delivery::ALL {
             // What came before the error is answered first.
             let mut wire = server.connect();
-            Conversation::new()
-                .resp("PING", "+PONG\r\n")
-                .bytes(bytes, error)
-                .closes("")
-                .play(&mut wire, delivery);
+            Conversation::new().resp("PING", "+PONG\r\n").bytes(bytes, error).closes("").play(&mut wire, delivery);
         }
         bystander.ask("PING", "+PONG\r\n");
     }
@@ -247,28 +190,16 @@ fn resp3_is_spoken_after_hello() {
     let server = server(&dir);
     let mut wire = server.connect();
     let hello = wire.command("HELLO 3");
-    assert!(
-        hello.starts_with(b"%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n"),
-        "{}",
-        kvtests::wire::show(&hello)
-    );
+    assert!(hello.starts_with(b"%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n"), "{}", kvtests::wire::show(&hello));
     let hello = String::from_utf8_lossy(&hello).into_owned();
     assert!(hello.contains("$5\r\nproto\r\n:3\r\n"), "{hello}");
     assert!(hello.contains("$4\r\nrole\r\n$6\r\nmaster\r\n"), "{hello}");
     wire.ask("GET nothing", "_\r\n");
     wire.ask("MGET nothing", "*1\r\n_\r\n");
     let configuration = wire.command("CONFIG GET maxclients");
-    assert!(
-        configuration.starts_with(b"%1\r\n$10\r\nmaxclients\r\n"),
-        "{}",
-        kvtests::wire::show(&configuration)
-    );
+    assert!(configuration.starts_with(b"%1\r\n$10\r\nmaxclients\r\n"), "{}", kvtests::wire::show(&configuration));
     let hello = wire.command("HELLO 2");
-    assert!(
-        hello.starts_with(b"*14\r\n"),
-        "{}",
-        kvtests::wire::show(&hello)
-    );
+    assert!(hello.starts_with(b"*14\r\n"), "{}", kvtests::wire::show(&hello));
     wire.ask("GET nothing", "$-1\r\n");
 }
 
@@ -276,23 +207,15 @@ fn resp3_is_spoken_after_hello() {
 fn a_subscriber_receives_what_a_client_on_another_loop_publishes() {
     for delivery in Delivery::ALL {
         let dir = TempDir::new().expect("a temporary directory");
-        let server = Launch::new(server_program!(), dir.path())
-            .resp()
-            .arguments(["--loops", "2"])
-            .start();
+        let server = Launch::new(server_program!(), dir.path()).resp().arguments(["--loops", "2"]).start();
         // Connections are handed out in turn, so of three neighbours two are on different loops.
         let mut subscribers = [server.connect(), server.connect()];
         for subscriber in &mut subscribers {
             Conversation::new()
-                .resp(
-                    "SUBSCRIBE news",
-                    "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n",
-                )
+                .resp("SUBSCRIBE news", "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n")
                 .play(subscriber, delivery);
         }
-        Conversation::new()
-            .resp("PUBLISH news hello", ":2\r\n")
-            .play(&mut server.connect(), delivery);
+        Conversation::new().resp("PUBLISH news hello", ":2\r\n").play(&mut server.connect(), delivery);
         for subscriber in &mut subscribers {
             subscriber.expect("*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$5\r\nhello\r\n");
         }

@@ -11,9 +11,7 @@ use kvtests::wait::Lifetime;
 use tempfile::TempDir;
 
 fn server(dir: &TempDir) -> ServerProcess {
-    Launch::new(server_program!(), dir.path())
-        .line("terse")
-        .start()
+    Launch::new(server_program!(), dir.path()).line("terse").start()
 }
 
 /// Plays one conversation in every delivery, each against a server of its own.
@@ -125,9 +123,7 @@ fn a_ttl_of_one_second_ends_after_one_second() {
         let mut wire = server.connect();
         println!("{delivery:?}");
         let lifetime = Lifetime::begin(Duration::from_secs(1), || {
-            Conversation::new()
-                .line("PUT t v 1", "OK stored")
-                .play(&mut wire, delivery);
+            Conversation::new().line("PUT t v 1", "OK stored").play(&mut wire, delivery);
         });
         lifetime.watch(|| {
             wire.send("EXISTS t\n");

@@ -8,9 +8,7 @@ use kvtests::server_program;
 use tempfile::TempDir;
 
 fn server(dir: &TempDir) -> ServerProcess {
-    Launch::new(server_program!(), dir.path())
-        .line("verbose")
-        .start()
+    Launch::new(server_program!(), dir.path()).line("verbose").start()
 }
 
 /// Plays one conversation in every delivery, each against a server of its own.
@@ -28,10 +26,7 @@ fn a_user_is_added_shown_and_removed() {
     play(
         &Conversation::new()
             .line("PING", "PONG")
-            .line(
-                "SET user:42 Brian",
-                "Added key 'user:42' with value 'Brian'",
-            )
+            .line("SET user:42 Brian", "Added key 'user:42' with value 'Brian'")
             .line("GET user:42", "Brian")
             .line("PRINT", "user:42")
             .line("REMOVE user:42", "Removed key 'user:42'.")
@@ -75,15 +70,9 @@ fn commands_are_known_in_any_case_and_lines_may_end_in_both_ways() {
 fn quotes_hold_blanks_and_replies_stay_one_line() {
     play(
         &Conversation::new()
-            .line(
-                r#"SET greeting "hello world""#,
-                "Added key 'greeting' with value 'hello world'",
-            )
+            .line(r#"SET greeting "hello world""#, "Added key 'greeting' with value 'hello world'")
             .line("GET greeting", "hello world")
-            .line(
-                r#"SET greeting 'it''s'"#.replace("''", "\\'"),
-                "Added key 'greeting' with value 'it's'",
-            )
+            .line(r#"SET greeting 'it''s'"#.replace("''", "\\'"), "Added key 'greeting' with value 'it's'")
             .line("GET greeting", "it's")
             .line(r#"SET two "a\nb""#, r"Added key 'two' with value 'a\nb'")
             .line("GET two", r#""a\nb""#)

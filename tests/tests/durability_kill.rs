@@ -35,16 +35,7 @@ enum Way {
     Pair,
 }
 
-const WAYS: [Way; 8] = [
-    Way::Set,
-    Way::Set,
-    Way::Set,
-    Way::Set,
-    Way::Set,
-    Way::Increment,
-    Way::Toggle,
-    Way::Pair,
-];
+const WAYS: [Way; 8] = [Way::Set, Way::Set, Way::Set, Way::Set, Way::Set, Way::Increment, Way::Toggle, Way::Pair];
 
 /// What a client knows of one of its keys.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,12 +54,7 @@ fn key(client: usize, index: usize) -> String {
 
 /// What a key that is counted in `way` holds when the count is `count`.
 fn value(way: Way, count: u64) -> Option<Vec<u8>> {
-    let filled = || {
-        format!(
-            "{count}:{}",
-            "x".repeat(usize::try_from(count * 37 % 200).expect("a small number"))
-        )
-    };
+    let filled = || format!("{count}:{}", "x".repeat(usize::try_from(count * 37 % 200).expect("a small number")));
     match way {
         _ if count == 0 => None,
         Way::Set | Way::Pair => Some(filled().into_bytes()),
@@ -79,12 +65,7 @@ fn value(way: Way, count: u64) -> Option<Vec<u8>> {
 }
 
 /// Writes in batches of one write a key, until the server is gone.
-fn write_until_killed(
-    wire: &mut Wire,
-    client: usize,
-    ledger: &mut Ledger,
-    acknowledged: &AtomicU64,
-) -> io::Error {
+fn write_until_killed(wire: &mut Wire, client: usize, ledger: &mut Ledger, acknowledged: &AtomicU64) -> io::Error {
     loop {
         if let Err(error) = write_batch(wire, client, ledger, acknowledged) {
             return error;
@@ -92,12 +73,7 @@ fn write_until_killed(
     }
 }
 
-fn write_batch(
-    wire: &mut Wire,
-    client: usize,
-    ledger: &mut Ledger,
-    acknowledged: &AtomicU64,
-) -> io::Result<()> {
+fn write_batch(wire: &mut Wire, client: usize, ledger: &mut Ledger, acknowledged: &AtomicU64) -> io::Result<()> {
     let mut requests = Vec::new();
     for (index, (way, count)) in WAYS.into_iter().zip(ledger.iter_mut()).enumerate() {
         count.sent = count.acknowledged + 1;
@@ -108,10 +84,7 @@ fn write_batch(
             (Way::Pair, Some(value)) => {
                 push_request(&["MULTI"], &mut requests);
                 push_request(&[b"SET", key.as_bytes(), value], &mut requests);
-                push_request(
-                    &[b"SET", format!("{key}:twin").as_bytes(), value],
-                    &mut requests,
-                );
+                push_request(&[b"SET", format!("{key}:twin").as_bytes(), value], &mut requests);
                 push_request(&["EXEC"], &mut requests);
             }
             (_, Some(value)) => push_request(&[b"SET", key.as_bytes(), value], &mut requests),
@@ -127,11 +100,7 @@ fn write_batch(
             Way::Set | Way::Toggle => "+OK\r\n".to_owned(),
         };
         let reply = wire.try_take(expected.len())?;
-        assert_eq!(
-            show(&reply),
-            show(expected.as_bytes()),
-            "client {client}, {way:?}"
-        );
+        assert_eq!(show(&reply), show(expected.as_bytes()), "client {client}, {way:?}");
         count.acknowledged = count.sent;
         acknowledged.fetch_add(1, Ordering::Relaxed);
     }
@@ -179,10 +148,7 @@ fn verify(wire: &mut Wire, ledgers: &mut [Ledger], what: &str) {
         for (index, way) in WAYS.into_iter().enumerate() {
             push_request(&["GET", &key(client, index)], &mut requests);
             if way == Way::Pair {
-                push_request(
-                    &["GET", &format!("{}:twin", key(client, index))],
-                    &mut requests,
-                );
+                push_request(&["GET", &format!("{}:twin", key(client, index))], &mut requests);
             }
         }
     }
@@ -195,23 +161,14 @@ fn verify(wire: &mut Wire, ledgers: &mut [Ledger], what: &str) {
                 None => found == b"$-1\r\n",
             };
             let key = key(client, index);
-            let Some(found_count) = [count.sent, count.acknowledged]
-                .into_iter()
-                .find(|&count| is(count))
-            else {
-                panic!(
-                    "{what}: {key} ({way:?}): {count:?}, but found {}",
-                    show(&found)
-                );
+            let Some(found_count) = [count.sent, count.acknowledged].into_iter().find(|&count| is(count)) else {
+                panic!("{what}: {key} ({way:?}): {count:?}, but found {}", show(&found));
             };
             if way == Way::Pair {
                 let twin = wire.reply();
                 assert_eq!(show(&found), show(&twin), "{what}: {key} and its twin");
             }
-            *count = Count {
-                acknowledged: found_count,
-                sent: found_count,
-            };
+            *count = Count { acknowledged: found_count, sent: found_count };
         }
     }
 }
@@ -243,9 +200,7 @@ fn load_and_kill(
                 }
             });
         }
-        wait::until_true("acknowledged writes", || {
-            acknowledged.load(Ordering::Relaxed) >= target
-        });
+        wait::until_true("acknowledged writes", || acknowledged.load(Ordering::Relaxed) >= target);
         now(&server);
         server.kill();
     });
@@ -255,20 +210,14 @@ fn load_and_kill(
 fn expect_seen(ledgers: &[Ledger], seen: &[u64], what: &str) {
     for (client, (ledger, &seen)) in ledgers.iter().zip(seen).enumerate() {
         let found = ledger[0].acknowledged;
-        assert!(
-            found >= seen,
-            "{what}: {}: a reader saw {seen}, after the restart it is {found}",
-            key(client, 0)
-        );
+        assert!(found >= seen, "{what}: {}: a reader saw {seen}, after the restart it is {found}", key(client, 0));
     }
 }
 
 #[test]
 fn every_acknowledged_write_survives_twenty_kills() {
     let dir = TempDir::new().expect("a temporary directory");
-    let launch = Launch::new(server_program!(), dir.path())
-        .resp()
-        .durability("always");
+    let launch = Launch::new(server_program!(), dir.path()).resp().durability("always");
     let mut ledgers = vec![Ledger::default(); CLIENTS];
     for kill in 1..=20_u64 {
         let server = launch.start();
@@ -284,31 +233,18 @@ fn every_acknowledged_write_survives_twenty_kills() {
         // Having been shown, it is settled: a second kill right after the restart takes nothing back.
         if kill % 5 == 0 {
             server.kill();
-            verify(
-                &mut launch.start().connect(),
-                &mut ledgers,
-                &format!("{what}, and another at once"),
-            );
+            verify(&mut launch.start().connect(), &mut ledgers, &format!("{what}, and another at once"));
         }
     }
-    let total: u64 = ledgers
-        .iter()
-        .flatten()
-        .map(|count| count.acknowledged)
-        .sum();
+    let total: u64 = ledgers.iter().flatten().map(|count| count.acknowledged).sum();
     println!("{total} writes were acknowledged and found over 20 kills");
 }
 
 /// A field of INFO persistence.
 fn persistence(wire: &mut Wire, field: &str) -> String {
     let text = wire.text("INFO persistence");
-    let found = text.lines().find_map(|line| {
-        line.strip_prefix(field)
-            .and_then(|rest| rest.strip_prefix(':'))
-    });
-    found
-        .unwrap_or_else(|| panic!("no {field} in {text}"))
-        .to_owned()
+    let found = text.lines().find_map(|line| line.strip_prefix(field).and_then(|rest| rest.strip_prefix(':')));
+    found.unwrap_or_else(|| panic!("no {field} in {text}")).to_owned()
 }
 
 #[test]
@@ -318,9 +254,7 @@ fn every_acknowledged_write_survives_a_kill_during_a_background_snapshot() {
     const FILLING_VALUE_BYTES: usize = 300;
     const BATCH: usize = 5_000;
     let dir = TempDir::new().expect("a temporary directory");
-    let launch = Launch::new(server_program!(), dir.path())
-        .resp()
-        .durability("always");
+    let launch = Launch::new(server_program!(), dir.path()).resp().durability("always");
     let mut ledgers = vec![Ledger::default(); CLIENTS];
 
     let server = launch.start();
@@ -329,14 +263,7 @@ fn every_acknowledged_write_survives_a_kill_during_a_background_snapshot() {
     for batch in 0..FILLING_KEYS / BATCH {
         let mut requests = Vec::new();
         for number in 0..BATCH {
-            push_request(
-                &[
-                    "SET",
-                    &format!("filling:{}", batch * BATCH + number),
-                    &filling,
-                ],
-                &mut requests,
-            );
+            push_request(&["SET", &format!("filling:{}", batch * BATCH + number), &filling], &mut requests);
         }
         wire.send(requests);
         wire.expect("+OK\r\n".repeat(BATCH));
@@ -363,10 +290,7 @@ fn every_acknowledged_write_survives_a_kill_during_a_background_snapshot() {
         verify(&mut wire, &mut ledgers, &what);
         expect_seen(&ledgers, &seen, &what);
         for number in (0..FILLING_KEYS).step_by(997) {
-            wire.ask(
-                &format!("GET filling:{number}"),
-                kvtests::wire::bulk(&filling),
-            );
+            wire.ask(&format!("GET filling:{number}"), kvtests::wire::bulk(&filling));
         }
         server = Some(restarted);
     }

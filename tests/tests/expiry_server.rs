@@ -11,9 +11,7 @@ use kvtests::wait::{self, Lifetime};
 use tempfile::TempDir;
 
 fn launch(dir: &TempDir) -> Launch {
-    Launch::new(server_program!(), dir.path())
-        .resp()
-        .durability("always")
+    Launch::new(server_program!(), dir.path()).resp().durability("always")
 }
 
 fn server(dir: &TempDir) -> ServerProcess {
@@ -22,9 +20,7 @@ fn server(dir: &TempDir) -> ServerProcess {
 
 /// The wall clock, in Unix milliseconds; the server runs on the same machine.
 fn now_ms() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("a clock after 1970");
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
     i64::try_from(since.as_millis()).expect("a clock before the year 292 million")
 }
 
@@ -68,17 +64,10 @@ fn a_relative_ttl_is_counted_from_now() {
         let before = now_ms();
         let reply = wire.command(set);
         let after = now_ms();
-        assert!(
-            !reply.starts_with(b"-"),
-            "{set}: {}",
-            kvtests::wire::show(&reply)
-        );
+        assert!(!reply.starts_with(b"-"), "{set}: {}", kvtests::wire::show(&reply));
         let deadline = wire.integer("PEXPIRETIME k");
         // The server's clock never runs backwards, the test's may be set; within a loop of microseconds it is not.
-        assert!(
-            (before - 15..=after + 15).contains(&(deadline - ttl_ms)),
-            "{set}: {deadline}, now {before}..{after}"
-        );
+        assert!((before - 15..=after + 15).contains(&(deadline - ttl_ms)), "{set}: {deadline}, now {before}..{after}");
     }
 }
 
@@ -117,15 +106,8 @@ fn writes_keep_or_clear_a_deadline_as_redis_says() {
     ] {
         wire.ask("SET k 1 EXAT 33177117420", "+OK\r\n");
         let reply = wire.command(write);
-        assert!(
-            !reply.starts_with(b"-"),
-            "{write}: {}",
-            kvtests::wire::show(&reply)
-        );
-        wire.ask(
-            "EXPIRETIME k",
-            if kept { ":33177117420\r\n" } else { ":-1\r\n" },
-        );
+        assert!(!reply.starts_with(b"-"), "{write}: {}", kvtests::wire::show(&reply));
+        wire.ask("EXPIRETIME k", if kept { ":33177117420\r\n" } else { ":-1\r\n" });
     }
     wire.ask("SET k 1 EXAT 33177117420", "+OK\r\n");
     wire.ask("SET l other", "+OK\r\n");
@@ -138,26 +120,14 @@ fn a_deadline_in_the_past_removes_the_key() {
     let dir = TempDir::new().expect("a temporary directory");
     let server = server(&dir);
     let mut wire = server.connect();
-    for command in [
-        "EXPIRE k -1",
-        "EXPIRE k 0",
-        "PEXPIRE k -1",
-        "EXPIREAT k 1",
-        "PEXPIREAT k 1",
-    ] {
+    for command in ["EXPIRE k -1", "EXPIRE k 0", "PEXPIRE k -1", "EXPIREAT k 1", "PEXPIREAT k 1"] {
         wire.ask("SET k v", "+OK\r\n");
         wire.ask(command, ":1\r\n");
         wire.ask("EXISTS k", ":0\r\n");
     }
     wire.ask("SET k v", "+OK\r\n");
-    wire.ask(
-        "EXPIRE k 9223372036854775807",
-        "-ERR invalid expire time in 'expire' command\r\n",
-    );
-    wire.ask(
-        "EXPIRE k x",
-        "-ERR value is not an integer or out of range\r\n",
-    );
+    wire.ask("EXPIRE k 9223372036854775807", "-ERR invalid expire time in 'expire' command\r\n");
+    wire.ask("EXPIRE k x", "-ERR value is not an integer or out of range\r\n");
     wire.ask("TTL k", ":-1\r\n");
 }
 
@@ -181,8 +151,7 @@ fn every_command_sees_a_key_end_at_its_deadline() {
     ] {
         let ttl = Duration::from_millis(150);
         println!("{ask}");
-        Lifetime::begin(ttl, || wire.ask("SET k v PX 150", "+OK\r\n"))
-            .watch(|| wire.command(ask) != gone.as_bytes());
+        Lifetime::begin(ttl, || wire.ask("SET k v PX 150", "+OK\r\n")).watch(|| wire.command(ask) != gone.as_bytes());
     }
 }
 
@@ -195,17 +164,12 @@ fn expired_keys_are_removed_without_being_touched() {
     wire.ask("SET stays v", "+OK\r\n");
     let mut requests = Vec::new();
     for key in 0..KEYS {
-        kvtests::wire::push_request(
-            &["SET", &format!("k{key}"), "v", "PX", "200"],
-            &mut requests,
-        );
+        kvtests::wire::push_request(&["SET", &format!("k{key}"), "v", "PX", "200"], &mut requests);
     }
     wire.send(requests);
     wire.expect("+OK\r\n".repeat(KEYS));
     // DBSIZE counts what is held, not what is alive: only removal lowers it.
-    wait::until_true("the removal of expired keys", || {
-        wire.integer("DBSIZE") == 1
-    });
+    wait::until_true("the removal of expired keys", || wire.integer("DBSIZE") == 1);
     wire.ask("GET stays", "$1\r\nv\r\n");
 }
 
@@ -221,9 +185,7 @@ fn deadlines_survive_a_kill_and_keys_that_end_meanwhile_stay_away() {
     wire.ask("SET brief v PX 400", "+OK\r\n");
     let brief_ends_ms = now_ms() + 400;
     first.kill();
-    wait::until_true("the deadline of a key, while no server runs", || {
-        now_ms() > brief_ends_ms
-    });
+    wait::until_true("the deadline of a key, while no server runs", || now_ms() > brief_ends_ms);
 
     let second = server(&dir);
     let mut wire = second.connect();
@@ -245,10 +207,8 @@ fn a_key_seen_expired_stays_expired_after_a_kill() {
         let server = server(&dir);
         let mut wire = server.connect();
         wire.ask("GET k", "$-1\r\n");
-        Lifetime::begin(Duration::from_millis(100), || {
-            wire.ask("SET k v PX 100", "+OK\r\n")
-        })
-        .watch(|| wire.command("GET k") == b"$1\r\nv\r\n");
+        Lifetime::begin(Duration::from_millis(100), || wire.ask("SET k v PX 100", "+OK\r\n"))
+            .watch(|| wire.command("GET k") == b"$1\r\nv\r\n");
         server.kill();
     }
 }

@@ -18,26 +18,12 @@ const FUTURE_MS: u64 = 33_177_117_420_000;
 #[derive(Clone, Debug)]
 enum Command {
     Get(u8),
-    Set {
-        key: u8,
-        value: Vec<u8>,
-        deadline_ms: Option<u64>,
-        keep: bool,
-    },
+    Set { key: u8, value: Vec<u8>, deadline_ms: Option<u64>, keep: bool },
     Delete(u8),
     Exists(u8),
-    Append {
-        key: u8,
-        tail: Vec<u8>,
-    },
-    Increment {
-        key: u8,
-        by: i64,
-    },
-    ExpireAt {
-        key: u8,
-        deadline_ms: u64,
-    },
+    Append { key: u8, tail: Vec<u8> },
+    Increment { key: u8, by: i64 },
+    ExpireAt { key: u8, deadline_ms: u64 },
     Persist(u8),
     ExpireTime(u8),
     Size,
@@ -85,16 +71,9 @@ impl Command {
         match self {
             Command::Get(key) => {
                 push_request(&[b"GET".to_vec(), name(*key)], requests);
-                model
-                    .get(&name(*key))
-                    .map_or(b"$-1\r\n".to_vec(), |entry| bulk(&entry.value))
+                model.get(&name(*key)).map_or(b"$-1\r\n".to_vec(), |entry| bulk(&entry.value))
             }
-            Command::Set {
-                key,
-                value,
-                deadline_ms,
-                keep,
-            } => {
+            Command::Set { key, value, deadline_ms, keep } => {
                 let mut words = vec![b"SET".to_vec(), name(*key), value.clone()];
                 let mut deadline = *deadline_ms;
                 match deadline {
@@ -126,26 +105,17 @@ impl Command {
                 let is_integer = model.clone().increment(&name(*key), 0).is_ok();
                 match model.increment(&name(*key), *by) {
                     Ok(sum) => integer(sum),
-                    Err(_) if is_integer => {
-                        b"-ERR increment or decrement would overflow\r\n".to_vec()
-                    }
+                    Err(_) if is_integer => b"-ERR increment or decrement would overflow\r\n".to_vec(),
                     Err(_) => b"-ERR value is not an integer or out of range\r\n".to_vec(),
                 }
             }
             Command::ExpireAt { key, deadline_ms } => {
-                push_request(
-                    &[b"PEXPIREAT".to_vec(), name(*key), digits(deadline_ms)],
-                    requests,
-                );
-                integer(u8::from(
-                    model.set_deadline(&name(*key), Some(*deadline_ms)),
-                ))
+                push_request(&[b"PEXPIREAT".to_vec(), name(*key), digits(deadline_ms)], requests);
+                integer(u8::from(model.set_deadline(&name(*key), Some(*deadline_ms))))
             }
             Command::Persist(key) => {
                 push_request(&[b"PERSIST".to_vec(), name(*key)], requests);
-                let had = model
-                    .get(&name(*key))
-                    .is_some_and(|entry| entry.deadline_ms.is_some());
+                let had = model.get(&name(*key)).is_some_and(|entry| entry.deadline_ms.is_some());
                 model.set_deadline(&name(*key), None);
                 integer(u8::from(had))
             }
@@ -171,21 +141,13 @@ impl Command {
 
 /// Compares everything the server holds with `model`.
 fn compare(wire: &mut Wire, model: &Model) -> Result<(), TestCaseError> {
-    prop_assert_eq!(
-        wire.integer("DBSIZE"),
-        i64::try_from(model.len()).expect("a small number")
-    );
+    prop_assert_eq!(wire.integer("DBSIZE"), i64::try_from(model.len()).expect("a small number"));
     for (key, entry) in model.iter() {
         let key = String::from_utf8_lossy(key);
         let value = wire.command(&format!("GET {key}"));
         prop_assert!(value == bulk(&entry.value), "{}: {}", key, show(&value));
         let deadline = wire.integer(&format!("PEXPIRETIME {key}"));
-        prop_assert_eq!(
-            deadline,
-            entry
-                .deadline_ms
-                .map_or(-1, |at_ms| i64::try_from(at_ms).expect("a small number"))
-        );
+        prop_assert_eq!(deadline, entry.deadline_ms.map_or(-1, |at_ms| i64::try_from(at_ms).expect("a small number")));
     }
     Ok(())
 }
@@ -193,31 +155,18 @@ fn compare(wire: &mut Wire, model: &Model) -> Result<(), TestCaseError> {
 /// Runs `commands` pipelined, and compares each reply.
 fn run(wire: &mut Wire, model: &mut Model, commands: &[Command]) -> Result<(), TestCaseError> {
     let mut requests = Vec::new();
-    let replies: Vec<_> = commands
-        .iter()
-        .map(|command| command.apply(model, &mut requests))
-        .collect();
+    let replies: Vec<_> = commands.iter().map(|command| command.apply(model, &mut requests)).collect();
     wire.send(requests);
     for (command, expected) in commands.iter().zip(replies) {
         let reply = wire.reply();
-        prop_assert!(
-            reply == expected,
-            "{command:?}: expected {}, received {}",
-            show(&expected),
-            show(&reply)
-        );
+        prop_assert!(reply == expected, "{command:?}: expected {}, received {}", show(&expected), show(&reply));
     }
     Ok(())
 }
 
 fn runner(cases: u32) -> TestRunner {
     // No file of failures is kept: the message shows the smallest failing commands.
-    TestRunner::new(Config {
-        cases,
-        failure_persistence: None,
-        max_shrink_iters: 500,
-        ..Config::default()
-    })
+    TestRunner::new(Config { cases, failure_persistence: None, max_shrink_iters: 500, ..Config::default() })
 }
 
 /// An empty model, at a time between the two deadlines that commands use.
@@ -228,10 +177,7 @@ fn empty() -> Model {
 #[test]
 fn every_reply_is_the_model_s() {
     let dir = TempDir::new().expect("a temporary directory");
-    let server = Launch::new(server_program!(), dir.path())
-        .resp()
-        .durability("os")
-        .start();
+    let server = Launch::new(server_program!(), dir.path()).resp().durability("os").start();
     let result = runner(200).run(&commands(), |commands| {
         let mut wire = server.connect();
         wire.ask("FLUSHALL", "+OK\r\n");
@@ -245,26 +191,21 @@ fn every_reply_is_the_model_s() {
 #[test]
 fn a_kill_changes_nothing_that_was_answered() {
     let dir = TempDir::new().expect("a temporary directory");
-    let launch = Launch::new(server_program!(), dir.path())
-        .resp()
-        .durability("always");
+    let launch = Launch::new(server_program!(), dir.path()).resp().durability("always");
     // The second half is run on what the restart found, with a snapshot between the two for every other case.
-    let result = runner(12).run(
-        &(commands(), commands(), any::<bool>()),
-        |(first, second, snapshot)| {
-            let mut model = empty();
-            let server = launch.start();
-            let mut wire = server.connect();
-            wire.ask("FLUSHALL", "+OK\r\n");
-            run(&mut wire, &mut model, &first)?;
-            if snapshot {
-                wire.ask("SAVE", "+OK\r\n");
-            }
-            run(&mut wire, &mut model, &second)?;
-            server.kill();
-            let server = launch.start();
-            compare(&mut server.connect(), &model)
-        },
-    );
+    let result = runner(12).run(&(commands(), commands(), any::<bool>()), |(first, second, snapshot)| {
+        let mut model = empty();
+        let server = launch.start();
+        let mut wire = server.connect();
+        wire.ask("FLUSHALL", "+OK\r\n");
+        run(&mut wire, &mut model, &first)?;
+        if snapshot {
+            wire.ask("SAVE", "+OK\r\n");
+        }
+        run(&mut wire, &mut model, &second)?;
+        server.kill();
+        let server = launch.start();
+        compare(&mut server.connect(), &model)
+    });
     result.unwrap_or_else(|error| panic!("{error}"));
 }

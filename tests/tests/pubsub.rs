@@ -13,18 +13,11 @@ use tempfile::TempDir;
 
 /// Two loops, so that neighbouring connections are served by different threads.
 fn server(dir: &TempDir) -> ServerProcess {
-    Launch::new(server_program!(), dir.path())
-        .resp()
-        .arguments(["--loops", "2"])
-        .start()
+    Launch::new(server_program!(), dir.path()).resp().arguments(["--loops", "2"]).start()
 }
 
 fn message(channel: &str, text: &str) -> String {
-    format!(
-        "*3\r\n$7\r\nmessage\r\n${}\r\n{channel}\r\n${}\r\n{text}\r\n",
-        channel.len(),
-        text.len()
-    )
+    format!("*3\r\n$7\r\nmessage\r\n${}\r\n{channel}\r\n${}\r\n{text}\r\n", channel.len(), text.len())
 }
 
 #[test]
@@ -32,37 +25,19 @@ fn channels_are_counted_as_they_are_joined_and_left() {
     let dir = TempDir::new().expect("a temporary directory");
     let server = server(&dir);
     let mut subscriber = server.connect();
-    subscriber.ask(
-        "SUBSCRIBE a b",
-        "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n",
-    );
+    subscriber.ask("SUBSCRIBE a b", "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n");
     subscriber.expect("*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n");
-    subscriber.ask(
-        "PSUBSCRIBE n*",
-        "*3\r\n$10\r\npsubscribe\r\n$2\r\nn*\r\n:3\r\n",
-    );
+    subscriber.ask("PSUBSCRIBE n*", "*3\r\n$10\r\npsubscribe\r\n$2\r\nn*\r\n:3\r\n");
     subscriber.ask("SUBSCRIBE a", "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:3\r\n");
 
     let mut observer = server.connect();
-    observer.ask(
-        "PUBSUB NUMSUB a b c",
-        "*6\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n:1\r\n$1\r\nc\r\n:0\r\n",
-    );
+    observer.ask("PUBSUB NUMSUB a b c", "*6\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n:1\r\n$1\r\nc\r\n:0\r\n");
     observer.ask("PUBSUB CHANNELS b*", "*1\r\n$1\r\nb\r\n");
     observer.ask("PUBSUB NUMPAT", ":1\r\n");
 
-    subscriber.ask(
-        "UNSUBSCRIBE a",
-        "*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:2\r\n",
-    );
-    subscriber.ask(
-        "UNSUBSCRIBE",
-        "*3\r\n$11\r\nunsubscribe\r\n$1\r\nb\r\n:1\r\n",
-    );
-    subscriber.ask(
-        "PUNSUBSCRIBE",
-        "*3\r\n$12\r\npunsubscribe\r\n$2\r\nn*\r\n:0\r\n",
-    );
+    subscriber.ask("UNSUBSCRIBE a", "*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:2\r\n");
+    subscriber.ask("UNSUBSCRIBE", "*3\r\n$11\r\nunsubscribe\r\n$1\r\nb\r\n:1\r\n");
+    subscriber.ask("PUNSUBSCRIBE", "*3\r\n$12\r\npunsubscribe\r\n$2\r\nn*\r\n:0\r\n");
     subscriber.ask("UNSUBSCRIBE", "*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n");
     observer.ask("PUBSUB CHANNELS", "*0\r\n");
     observer.ask("PUBLISH a nobody", ":0\r\n");
@@ -91,20 +66,13 @@ fn patterns_receive_what_they_match() {
     let dir = TempDir::new().expect("a temporary directory");
     let server = server(&dir);
     let mut subscriber = server.connect();
-    subscriber.ask(
-        "PSUBSCRIBE news.* h[ae]llo",
-        "*3\r\n$10\r\npsubscribe\r\n$6\r\nnews.*\r\n:1\r\n",
-    );
+    subscriber.ask("PSUBSCRIBE news.* h[ae]llo", "*3\r\n$10\r\npsubscribe\r\n$6\r\nnews.*\r\n:1\r\n");
     subscriber.expect("*3\r\n$10\r\npsubscribe\r\n$8\r\nh[ae]llo\r\n:2\r\n");
-    subscriber.ask(
-        "SUBSCRIBE news.art",
-        "*3\r\n$9\r\nsubscribe\r\n$8\r\nnews.art\r\n:3\r\n",
-    );
+    subscriber.ask("SUBSCRIBE news.art", "*3\r\n$9\r\nsubscribe\r\n$8\r\nnews.art\r\n:3\r\n");
     for publisher in [&mut server.connect(), &mut server.connect()] {
         publisher.ask("PUBLISH news.art one", ":2\r\n");
         subscriber.expect(message("news.art", "one"));
-        subscriber
-            .expect("*4\r\n$8\r\npmessage\r\n$6\r\nnews.*\r\n$8\r\nnews.art\r\n$3\r\none\r\n");
+        subscriber.expect("*4\r\n$8\r\npmessage\r\n$6\r\nnews.*\r\n$8\r\nnews.art\r\n$3\r\none\r\n");
         publisher.ask("PUBLISH hallo two", ":1\r\n");
         subscriber.expect("*4\r\n$8\r\npmessage\r\n$8\r\nh[ae]llo\r\n$5\r\nhallo\r\n$3\r\ntwo\r\n");
         publisher.ask("PUBLISH hillo three", ":0\r\n");
@@ -123,10 +91,7 @@ fn a_resp3_client_gets_pushes_between_its_replies() {
     client.expect(">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$5\r\nhello\r\n");
     client.ask("GET k", "$1\r\nv\r\n");
     client.ask("PING", "+PONG\r\n");
-    client.ask(
-        "UNSUBSCRIBE a",
-        ">3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n",
-    );
+    client.ask("UNSUBSCRIBE a", ">3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n");
 }
 
 #[test]
@@ -137,10 +102,7 @@ fn a_thousand_messages_of_each_publisher_arrive_in_order() {
     let server = server(&dir);
     let mut subscribers: Vec<Wire> = (0..4).map(|_| server.connect()).collect();
     for subscriber in &mut subscribers {
-        subscriber.ask(
-            "SUBSCRIBE feed",
-            "*3\r\n$9\r\nsubscribe\r\n$4\r\nfeed\r\n:1\r\n",
-        );
+        subscriber.ask("SUBSCRIBE feed", "*3\r\n$9\r\nsubscribe\r\n$4\r\nfeed\r\n:1\r\n");
     }
     thread::scope(|scope| {
         for publisher in 0..PUBLISHERS {
@@ -149,11 +111,7 @@ fn a_thousand_messages_of_each_publisher_arrive_in_order() {
                 for batch in (0..MESSAGES).collect::<Vec<_>>().chunks(50) {
                     let mut requests = Vec::new();
                     for number in batch {
-                        requests.extend(request(&[
-                            "PUBLISH",
-                            "feed",
-                            &format!("{publisher}:{number}"),
-                        ]));
+                        requests.extend(request(&["PUBLISH", "feed", &format!("{publisher}:{number}")]));
                     }
                     wire.send(requests);
                     wire.expect(":4\r\n".repeat(batch.len()));
@@ -168,11 +126,7 @@ fn a_thousand_messages_of_each_publisher_arrive_in_order() {
                     let text = reply.trim_end().rsplit("\r\n").next().expect("the message");
                     let (publisher, number) = text.split_once(':').expect("publisher:number");
                     let publisher: usize = publisher.parse().expect("a publisher's number");
-                    assert_eq!(
-                        number,
-                        next[publisher].to_string(),
-                        "the next message of publisher {publisher}"
-                    );
+                    assert_eq!(number, next[publisher].to_string(), "the next message of publisher {publisher}");
                     next[publisher] += 1;
                 }
                 assert_eq!(next, [MESSAGES; PUBLISHERS]);
@@ -188,15 +142,10 @@ fn a_subscription_ends_with_its_connection() {
     let mut observer = server.connect();
     let mut leaver = server.connect();
     leaver.ask("SUBSCRIBE a", "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n");
-    leaver.ask(
-        "PSUBSCRIBE a*",
-        "*3\r\n$10\r\npsubscribe\r\n$2\r\na*\r\n:2\r\n",
-    );
+    leaver.ask("PSUBSCRIBE a*", "*3\r\n$10\r\npsubscribe\r\n$2\r\na*\r\n:2\r\n");
     observer.ask("PUBLISH a x", ":2\r\n");
     drop(leaver);
-    wait::until_true("the end of a dead client's subscriptions", || {
-        observer.command("PUBLISH a x") == b":0\r\n"
-    });
+    wait::until_true("the end of a dead client's subscriptions", || observer.command("PUBLISH a x") == b":0\r\n");
     observer.ask("PUBSUB NUMPAT", ":0\r\n");
 }
 
@@ -218,11 +167,7 @@ fn messages_published_in_a_transaction_leave_when_it_is_executed() {
 #[test]
 fn a_line_client_hears_one_line_a_message() {
     let dir = TempDir::new().expect("a temporary directory");
-    let server = Launch::new(server_program!(), dir.path())
-        .resp()
-        .line("plain")
-        .arguments(["--loops", "2"])
-        .start();
+    let server = Launch::new(server_program!(), dir.path()).resp().line("plain").arguments(["--loops", "2"]).start();
     let mut subscriber = Wire::connect(server.address(1));
     subscriber.send("SUBSCRIBE news\n");
     subscriber.expect("subscribe, news, 1\n");

@@ -16,10 +16,7 @@ use tempfile::TempDir;
 const PROTOCOLS: [&str; 2] = ["resp2", "resp3"];
 
 fn server(dir: &TempDir) -> ServerProcess {
-    Launch::new(server_program!(), dir.path())
-        .resp()
-        .arguments(["--loops", "2"])
-        .start()
+    Launch::new(server_program!(), dir.path()).resp().arguments(["--loops", "2"]).start()
 }
 
 fn client(address: SocketAddr, database: usize, protocol: &str) -> Client {
@@ -27,12 +24,8 @@ fn client(address: SocketAddr, database: usize, protocol: &str) -> Client {
 }
 
 fn connect(address: SocketAddr, protocol: &str) -> Connection {
-    let connection = client(address, 0, protocol)
-        .get_connection()
-        .expect("a connection");
-    connection
-        .set_read_timeout(Some(wait::PATIENCE))
-        .expect("a time limit");
+    let connection = client(address, 0, protocol).get_connection().expect("a connection");
+    connection.set_read_timeout(Some(wait::PATIENCE)).expect("a time limit");
     connection
 }
 
@@ -54,17 +47,9 @@ fn set_and_get() {
         assert_eq!(connection.get("k")?, Some("v".to_owned()));
         assert_eq!(connection.get("nothing")?, None);
         connection.set("bytes", &[0_u8, 255, 13, 10][..])?;
-        assert_eq!(
-            redis::cmd("GET")
-                .arg("bytes")
-                .query::<Vec<u8>>(connection)?,
-            [0, 255, 13, 10]
-        );
+        assert_eq!(redis::cmd("GET").arg("bytes").query::<Vec<u8>>(connection)?, [0, 255, 13, 10]);
         connection.mset(&[("a", 1), ("b", 2)])?;
-        assert_eq!(
-            connection.mget(&["a", "b", "c"])?,
-            [Some("1".to_owned()), Some("2".to_owned()), None]
-        );
+        assert_eq!(connection.mget(&["a", "b", "c"])?, [Some("1".to_owned()), Some("2".to_owned()), None]);
         assert_eq!(connection.incr("a", 41)?, 42);
         assert_eq!(connection.append("k", "w")?, 2);
         assert!(!connection.set_nx("k", "other")?);
@@ -86,9 +71,7 @@ fn expire() {
         assert!(connection.persist("k")?);
         assert_eq!(redis::cmd("TTL").arg("k").query::<i64>(connection)?, -1);
         assert!(connection.pexpire("k", 50)?);
-        wait::until_true("the end of a key", || {
-            !connection.exists("k").expect("EXISTS")
-        });
+        wait::until_true("the end of a key", || !connection.exists("k").expect("EXISTS"));
         assert_eq!(redis::cmd("PTTL").arg("k").query::<i64>(connection)?, -2);
         Ok(())
     });
@@ -99,11 +82,7 @@ fn pipeline() {
     over_both_protocols(|connection, _, _| {
         let mut pipeline = redis::pipe();
         for number in 0..500 {
-            pipeline
-                .cmd("SET")
-                .arg(format!("k{number}"))
-                .arg(number)
-                .ignore();
+            pipeline.cmd("SET").arg(format!("k{number}")).arg(number).ignore();
             pipeline.cmd("GET").arg(format!("k{number}"));
         }
         let values: Vec<usize> = pipeline.query(connection)?;
@@ -115,14 +94,8 @@ fn pipeline() {
 #[test]
 fn transaction() {
     over_both_protocols(|connection, address, protocol| {
-        let (length, value): (usize, String) = redis::pipe()
-            .atomic()
-            .cmd("APPEND")
-            .arg("k")
-            .arg("abc")
-            .cmd("GET")
-            .arg("k")
-            .query(connection)?;
+        let (length, value): (usize, String) =
+            redis::pipe().atomic().cmd("APPEND").arg("k").arg("abc").cmd("GET").arg("k").query(connection)?;
         assert_eq!((length, value.as_str()), (3, "abc"));
 
         // The first try is disturbed after its WATCH; the library tries again.
@@ -135,14 +108,7 @@ fn transaction() {
             if tries == 1 {
                 other.set("n", 10)?;
             }
-            pipeline
-                .cmd("SET")
-                .arg("n")
-                .arg(old + 1)
-                .ignore()
-                .cmd("GET")
-                .arg("n")
-                .query(connection)
+            pipeline.cmd("SET").arg("n").arg(old + 1).ignore().cmd("GET").arg("n").query(connection)
         })?;
         assert_eq!((sum, tries), (11, 2));
         Ok(())
@@ -163,10 +129,7 @@ fn pubsub_with_a_connection_of_its_own() {
             let mut heard = Vec::new();
             for _ in 0..3 {
                 let message = pubsub.get_message()?;
-                heard.push((
-                    message.get_channel_name().to_owned(),
-                    message.get_payload()?,
-                ));
+                heard.push((message.get_channel_name().to_owned(), message.get_payload()?));
             }
             pubsub.unsubscribe("news")?;
             Ok(heard)
@@ -177,14 +140,8 @@ fn pubsub_with_a_connection_of_its_own() {
             connection.publish(channel, text)?;
         }
         let heard = subscriber.join().expect("the subscriber")?;
-        let heard: Vec<(&str, &str)> = heard
-            .iter()
-            .map(|(channel, text)| (channel.as_str(), text.as_str()))
-            .collect();
-        assert_eq!(
-            heard,
-            [("news", "one"), ("weather.sea", "two"), ("news", "three")]
-        );
+        let heard: Vec<(&str, &str)> = heard.iter().map(|(channel, text)| (channel.as_str(), text.as_str())).collect();
+        assert_eq!(heard, [("news", "one"), ("weather.sea", "two"), ("news", "three")]);
         Ok(())
     });
 }
@@ -202,15 +159,9 @@ fn pubsub_among_other_commands_over_resp3() {
     // The message comes with, or before, the reply to a later command.
     let heard = wait::until("the message", || {
         subscriber.set("k", "v").expect("SET");
-        pushes
-            .try_iter()
-            .find(|push| push.kind == PushKind::Message)
+        pushes.try_iter().find(|push| push.kind == PushKind::Message)
     });
-    let words: Vec<String> = heard
-        .data
-        .iter()
-        .map(|word| redis::from_redis_value_ref(word).expect("text"))
-        .collect();
+    let words: Vec<String> = heard.data.iter().map(|word| redis::from_redis_value_ref(word).expect("text")).collect();
     assert_eq!(words, ["news", "hello"]);
     assert_eq!(subscriber.get("k").expect("GET"), Some("v".to_owned()));
 }
@@ -223,14 +174,9 @@ fn databases_and_server_commands() {
         assert_eq!(connection.get("k")?, None);
         assert_eq!(redis::cmd("DBSIZE").query::<i64>(&mut other)?, 1);
         let info: redis::InfoDict = redis::cmd("INFO").query(connection)?;
-        assert_eq!(
-            info.get::<String>("redis_version"),
-            Some("7.2.4".to_owned())
-        );
-        let configuration: HashMap<String, String> = redis::cmd("CONFIG")
-            .arg("GET")
-            .arg("maxclients")
-            .query(connection)?;
+        assert_eq!(info.get::<String>("redis_version"), Some("7.2.4".to_owned()));
+        let configuration: HashMap<String, String> =
+            redis::cmd("CONFIG").arg("GET").arg("maxclients").query(connection)?;
         assert!(configuration.contains_key("maxclients"));
         let commands: i64 = redis::cmd("COMMAND").arg("COUNT").query(connection)?;
         assert!(commands > 50, "{commands}");

@@ -24,10 +24,7 @@ fn launch(dir: &Path) -> Launch {
 
 fn run(words: &[&str]) -> Output {
     let dir = TempDir::new().expect("a temporary directory");
-    Launch::bare(server_program!())
-        .working_dir(dir.path())
-        .arguments(words.iter().copied())
-        .run_to_end()
+    Launch::bare(server_program!()).working_dir(dir.path()).arguments(words.iter().copied()).run_to_end()
 }
 
 /// Expects a start that was refused with exit code 1 and one line on stderr that holds each of `words`.
@@ -46,19 +43,15 @@ fn it_starts_without_any_configuration() {
     let home = TempDir::new().expect("a temporary directory");
     let launch = Launch::bare(server_program!()).working_dir(home.path());
     let defaults: [SocketAddr; 2] = [([127, 0, 0, 1], 6379).into(), ([127, 0, 0, 1], 7171).into()];
-    if let Some(taken) = defaults
-        .iter()
-        .find(|address| TcpListener::bind(address).is_err())
-    {
+    if let Some(taken) = defaults.iter().find(|address| TcpListener::bind(address).is_err()) {
         println!("only the refusal is checked: another program of this machine listens on {taken}");
         expect_refusal(&launch.run_to_end(), &[&taken.port().to_string()]);
         return;
     }
     let mut server = launch.start_without_waiting();
-    for (address, ping, pong) in [
-        (defaults[0], "*1\r\n$4\r\nPING\r\n", "+PONG\r\n"),
-        (defaults[1], "PING\n", "OK PONG\n"),
-    ] {
+    for (address, ping, pong) in
+        [(defaults[0], "*1\r\n$4\r\nPING\r\n", "+PONG\r\n"), (defaults[1], "PING\n", "OK PONG\n")]
+    {
         let mut wire = wait::until("the default listeners", || {
             assert!(server.is_running(), "the server ended:\n{}", server.log());
             Wire::try_connect(address).ok()
@@ -70,20 +63,10 @@ fn it_starts_without_any_configuration() {
     wire.ask("SET k v", "+OK\r\n");
     assert!(home.path().join("kvdata").is_dir(), "data lies in ./kvdata");
     // Both listeners share one store.
-    Conversation::new()
-        .line("GET k", "OK v")
-        .play(&mut Wire::connect(defaults[1]), Delivery::EachRequest);
+    Conversation::new().line("GET k", "OK v").play(&mut Wire::connect(defaults[1]), Delivery::EachRequest);
     let log = server.log();
-    for word in [
-        "resp://127.0.0.1:6379",
-        "line://127.0.0.1:7171",
-        "kvdata",
-        "everysec",
-    ] {
-        assert!(
-            log.contains(word),
-            "{word:?} is not in the start-up log:\n{log}"
-        );
+    for word in ["resp://127.0.0.1:6379", "line://127.0.0.1:7171", "kvdata", "everysec"] {
+        assert!(log.contains(word), "{word:?} is not in the start-up log:\n{log}");
     }
     assert_eq!(server.terminate().code(), Some(0), "{}", server.log());
 }
@@ -95,8 +78,7 @@ fn a_port_in_use_is_refused_in_one_line() {
     let dir = TempDir::new().expect("a temporary directory");
     for scheme in ["resp", "line"] {
         let url = format!("{scheme}://127.0.0.1:{port}");
-        let launch =
-            Launch::new(server_program!(), &dir.path().join("data")).arguments(["--listen", &url]);
+        let launch = Launch::new(server_program!(), &dir.path().join("data")).arguments(["--listen", &url]);
         expect_refusal(&launch.run_to_end(), &[&port]);
     }
 }
@@ -132,17 +114,11 @@ fn a_held_lock_is_refused_in_one_line_and_its_holder_goes_on() {
     let holder = launch(dir.path()).start();
     holder.connect().ask("SET k v", "+OK\r\n");
     let holder_id = holder.id().to_string();
-    expect_refusal(
-        &launch(dir.path()).run_to_end(),
-        &[&dir.path().display().to_string(), &holder_id],
-    );
+    expect_refusal(&launch(dir.path()).run_to_end(), &[&dir.path().display().to_string(), &holder_id]);
     holder.connect().ask("GET k", "$1\r\nv\r\n");
     // A killed holder holds nothing.
     holder.kill();
-    launch(dir.path())
-        .start()
-        .connect()
-        .ask("PING", "+PONG\r\n");
+    launch(dir.path()).start().connect().ask("PING", "+PONG\r\n");
 }
 
 #[test]
@@ -162,14 +138,8 @@ fn bad_flags_exit_with_2() {
         let output = run(words);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{words:?}: {stderr}");
-        assert!(
-            !stderr.trim().is_empty(),
-            "{words:?} is refused without a word"
-        );
-        assert!(
-            output.stdout.is_empty(),
-            "{words:?} prints its error to stdout"
-        );
+        assert!(!stderr.trim().is_empty(), "{words:?} is refused without a word");
+        assert!(output.stdout.is_empty(), "{words:?} prints its error to stdout");
     }
 }
 
@@ -177,22 +147,11 @@ fn bad_flags_exit_with_2() {
 fn version_and_help_are_told() {
     let version = run(&["--version"]);
     assert_eq!(version.status.code(), Some(0));
-    assert_eq!(
-        String::from_utf8_lossy(&version.stdout),
-        format!("kvserver {}\n", env!("CARGO_PKG_VERSION"))
-    );
+    assert_eq!(String::from_utf8_lossy(&version.stdout), format!("kvserver {}\n", env!("CARGO_PKG_VERSION")));
     let help = run(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
     let help = String::from_utf8_lossy(&help.stdout).into_owned();
-    for flag in [
-        "--dir",
-        "--listen",
-        "--durability",
-        "--loops",
-        "--max-clients",
-        "--log-level",
-        "--snapshot-every",
-    ] {
+    for flag in ["--dir", "--listen", "--durability", "--loops", "--max-clients", "--log-level", "--snapshot-every"] {
         assert!(help.contains(flag), "{flag} is not in --help");
     }
 }
@@ -200,14 +159,10 @@ fn version_and_help_are_told() {
 #[test]
 fn a_signal_ends_it_with_0_and_the_data_is_there_after_a_restart() {
     let dir = TempDir::new().expect("a temporary directory");
-    for (round, (signal, durability)) in [
-        (Signal::TERM, "os"),
-        (Signal::INT, "os"),
-        (Signal::TERM, "everysec"),
-        (Signal::TERM, "always"),
-    ]
-    .into_iter()
-    .enumerate()
+    for (round, (signal, durability)) in
+        [(Signal::TERM, "os"), (Signal::INT, "os"), (Signal::TERM, "everysec"), (Signal::TERM, "always")]
+            .into_iter()
+            .enumerate()
     {
         let mut server = launch(dir.path()).durability(durability).start();
         let mut wire = server.connect();
@@ -224,10 +179,7 @@ fn a_signal_ends_it_with_0_and_the_data_is_there_after_a_restart() {
         server.signal(signal);
         assert_eq!(server.wait().code(), Some(0), "{}", server.log());
         wire.expect_closed();
-        assert!(
-            Wire::try_connect(server.address(0)).is_err(),
-            "nobody listens any more"
-        );
+        assert!(Wire::try_connect(server.address(0)).is_err(), "nobody listens any more");
     }
 }
 
@@ -273,14 +225,7 @@ fn what_was_read_before_the_signal_is_answered() {
                 let mut wire = Wire::connect(address);
                 let mut acknowledged = 0_u64;
                 // Until the server hangs up; a reply that was cut would not be counted.
-                while wire
-                    .try_command(&[
-                        "SET",
-                        &format!("k{client}"),
-                        &(acknowledged + 1).to_string(),
-                    ])
-                    .is_ok()
-                {
+                while wire.try_command(&["SET", &format!("k{client}"), &(acknowledged + 1).to_string()]).is_ok() {
                     acknowledged += 1;
                 }
                 acknowledged
@@ -288,26 +233,15 @@ fn what_was_read_before_the_signal_is_answered() {
         })
         .collect();
     let mut observer = server.connect();
-    wait::until_true("all clients' first writes", || {
-        observer.integer("DBSIZE") == 8
-    });
+    wait::until_true("all clients' first writes", || observer.integer("DBSIZE") == 8);
     assert_eq!(server.terminate().code(), Some(0), "{}", server.log());
-    let acknowledged: Vec<u64> = clients
-        .into_iter()
-        .map(|client| client.join().expect("a client"))
-        .collect();
+    let acknowledged: Vec<u64> = clients.into_iter().map(|client| client.join().expect("a client")).collect();
 
     let server = launch(dir.path()).start();
     let mut wire = server.connect();
     for (client, acknowledged) in acknowledged.into_iter().enumerate() {
-        let found: u64 = wire
-            .text(&format!("GET k{client}"))
-            .parse()
-            .expect("a number");
-        assert!(
-            found == acknowledged || found == acknowledged + 1,
-            "{acknowledged} acknowledged, {found} found"
-        );
+        let found: u64 = wire.text(&format!("GET k{client}")).parse().expect("a number");
+        assert!(found == acknowledged || found == acknowledged + 1, "{acknowledged} acknowledged, {found} found");
     }
 }
 
@@ -339,13 +273,8 @@ fn sixteen_databases_are_kept_apart_and_survive_a_restart() {
 /// INFO as `field: value`.
 fn info(wire: &mut Wire) -> BTreeMap<String, String> {
     let text = wire.text("INFO everything");
-    let fields = text
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.split_once(':'));
-    fields
-        .map(|(field, value)| (field.to_owned(), value.to_owned()))
-        .collect()
+    let fields = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(':'));
+    fields.map(|(field, value)| (field.to_owned(), value.to_owned())).collect()
 }
 
 #[test]
@@ -372,11 +301,7 @@ fn info_tells_what_clients_and_operators_look_for() {
         ("keyspace_hits", "1"),
         ("keyspace_misses", "1"),
     ] {
-        assert_eq!(
-            fields.get(field).map(String::as_str),
-            Some(value),
-            "{field} in {fields:#?}"
-        );
+        assert_eq!(fields.get(field).map(String::as_str), Some(value), "{field} in {fields:#?}");
     }
     for field in [
         "uptime_in_seconds",
@@ -390,23 +315,13 @@ fn info_tells_what_clients_and_operators_look_for() {
         "expired_keys",
         "used_cpu_user",
     ] {
-        assert!(
-            fields.contains_key(field),
-            "{field} is missing in {fields:#?}"
-        );
+        assert!(fields.contains_key(field), "{field} is missing in {fields:#?}");
     }
-    assert!(
-        fields["db0"].starts_with("keys=2,expires=1,avg_ttl="),
-        "{}",
-        fields["db0"]
-    );
+    assert!(fields["db0"].starts_with("keys=2,expires=1,avg_ttl="), "{}", fields["db0"]);
 
     // Sections can be asked for one by one.
     let server_section = wire.text("INFO server");
-    assert!(
-        server_section.starts_with("# Server\r\n"),
-        "{server_section}"
-    );
+    assert!(server_section.starts_with("# Server\r\n"), "{server_section}");
     assert!(!server_section.contains("# Clients"), "{server_section}");
 }
 
@@ -423,15 +338,11 @@ fn snapshots_are_taken_on_request_and_told_about() {
     assert_eq!(info(&mut wire)["rdb_changes_since_last_save"], "0");
     wire.ask("SET c 3", "+OK\r\n");
     wire.ask("BGSAVE", "+Background saving started\r\n");
-    wait::until_true("the end of the background snapshot", || {
-        info(&mut wire)["rdb_bgsave_in_progress"] == "0"
-    });
+    wait::until_true("the end of the background snapshot", || info(&mut wire)["rdb_bgsave_in_progress"] == "0");
     assert_eq!(info(&mut wire)["rdb_last_bgsave_status"], "ok");
     server.kill();
     let server = launch(dir.path()).start();
-    server
-        .connect()
-        .ask("MGET a b c", "*3\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n");
+    server.connect().ask("MGET a b c", "*3\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n");
 }
 
 #[test]
@@ -442,10 +353,7 @@ fn clients_above_the_limit_are_told_so() {
     let mut kept: Vec<Wire> = Vec::new();
     wait::until_true("three connections", || {
         let mut wire = server.connect();
-        if wire
-            .try_command(&["PING"])
-            .is_ok_and(|reply| reply == b"+PONG\r\n")
-        {
+        if wire.try_command(&["PING"]).is_ok_and(|reply| reply == b"+PONG\r\n") {
             kept.push(wire);
         }
         kept.len() == 3
@@ -456,8 +364,7 @@ fn clients_above_the_limit_are_told_so() {
     kept.pop();
     wait::until_true("a place that became free", || {
         let mut wire = server.connect();
-        wire.try_command(&["PING"])
-            .is_ok_and(|reply| reply == b"+PONG\r\n")
+        wire.try_command(&["PING"]).is_ok_and(|reply| reply == b"+PONG\r\n")
     });
     kept[0].ask("PING", "+PONG\r\n");
 }
@@ -474,14 +381,8 @@ fn clients_are_named_and_listed() {
     one.ask("CLIENT SETINFO lib-name test", "+OK\r\n");
     let id = one.integer("CLIENT ID");
     let list = two.text("CLIENT LIST");
-    let line = list
-        .lines()
-        .find(|line| line.contains(" name=first "))
-        .unwrap_or_else(|| panic!("{list}"));
-    assert!(
-        line.starts_with(&format!("id={id} addr=127.0.0.1:")),
-        "{line}"
-    );
+    let line = list.lines().find(|line| line.contains(" name=first ")).unwrap_or_else(|| panic!("{list}"));
+    assert!(line.starts_with(&format!("id={id} addr=127.0.0.1:")), "{line}");
     assert!(line.contains(" lib-name=test "), "{line}");
     assert!(list.contains(" name=second "), "{list}");
     assert!(two.text("CLIENT INFO").contains(" name=second "));
@@ -493,16 +394,10 @@ fn a_unix_socket_is_served_and_removed() {
     let dir = TempDir::new().expect("a temporary directory");
     let socket = dir.path().join("kv.sock");
     let url = format!("unix://{}", socket.display());
-    let mut server = launch(&dir.path().join("data"))
-        .arguments(["--listen", &url])
-        .start();
+    let mut server = launch(&dir.path().join("data")).arguments(["--listen", &url]).start();
     let mut stream = UnixStream::connect(&socket).expect("a connection");
-    stream
-        .set_read_timeout(Some(wait::PATIENCE))
-        .expect("a time limit");
-    stream
-        .write_all(b"*1\r\n$4\r\nPING\r\n")
-        .expect("a request");
+    stream.set_read_timeout(Some(wait::PATIENCE)).expect("a time limit");
+    stream.write_all(b"*1\r\n$4\r\nPING\r\n").expect("a request");
     let mut reply = [0; 7];
     stream.read_exact(&mut reply).expect("a reply");
     assert_eq!(&reply, b"+PONG\r\n");
@@ -513,11 +408,8 @@ fn a_unix_socket_is_served_and_removed() {
 #[test]
 fn a_memory_only_server_writes_nothing() {
     let home = TempDir::new().expect("a temporary directory");
-    let server: ServerProcess = Launch::bare(server_program!())
-        .working_dir(home.path())
-        .arguments(["--memory-only"])
-        .resp()
-        .start();
+    let server: ServerProcess =
+        Launch::bare(server_program!()).working_dir(home.path()).arguments(["--memory-only"]).resp().start();
     let mut wire = server.connect();
     wire.ask("SET k v", "+OK\r\n");
     wire.ask("GET k", "$1\r\nv\r\n");
@@ -527,8 +419,7 @@ fn a_memory_only_server_writes_nothing() {
 #[test]
 fn a_listener_for_strangers_without_a_password_is_refused() {
     let dir = TempDir::new().expect("a temporary directory");
-    let launch =
-        Launch::new(server_program!(), dir.path()).arguments(["--listen", "resp://0.0.0.0:0"]);
+    let launch = Launch::new(server_program!(), dir.path()).arguments(["--listen", "resp://0.0.0.0:0"]);
     let output = launch.run_to_end();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(matches!(output.status.code(), Some(1 | 2)), "{stderr}");

@@ -9,12 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The packages, and which of ours each may depend on. kvcore and kvproto never meet.
-const DIRECTION: &[(&str, &[&str])] = &[
-    ("kvproto", &[]),
-    ("kvcore", &[]),
-    ("kvserver", &["kvcore", "kvproto"]),
-    ("kvclient", &["kvproto"]),
-];
+const DIRECTION: &[(&str, &[&str])] =
+    &[("kvproto", &[]), ("kvcore", &[]), ("kvserver", &["kvcore", "kvproto"]), ("kvclient", &["kvproto"])];
 
 /// kvcore's modules, layer by layer: a module imports only what stands in its own layer or before it.
 const LAYERS: &[&[&str]] = &[
@@ -25,20 +21,15 @@ const LAYERS: &[&[&str]] = &[
     // The log.
     &["wal", "segment", "syncer", "ticket"],
     // The elements and what happens to them.
-    &[
-        "expiry", "eviction", "observer", "shard", "space", "txn", "walk", "base", "locked",
-    ],
+    &["expiry", "eviction", "observer", "shard", "space", "txn", "walk", "base", "locked"],
+    // A store as files, and back.
+    &["stats", "schedule", "snapshot", "recovery"],
     // The whole.
-    &[
-        "stats", "snapshot", "recovery", "engine", "store", "keyspace", "db", "options",
-    ],
+    &["files", "keeper", "engine", "store", "keyspace", "db", "options"],
 ];
 
 fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the workspace's directory")
-        .to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace's directory").to_owned()
 }
 
 /// Every `.rs` file below `dir`, in order; build output and hidden directories are not source.
@@ -46,13 +37,9 @@ fn rust_files(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut dirs = vec![dir.to_owned()];
     while let Some(dir) = dirs.pop() {
-        for entry in fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()))
-        {
+        for entry in fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display())) {
             let path = entry.expect("a directory's entry").path();
-            let name = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .unwrap_or_default();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if path.is_dir() && name != "target" && !name.starts_with('.') {
                 dirs.push(path);
             } else if name.ends_with(".rs") {
@@ -93,12 +80,7 @@ fn words(code: &str) -> impl Iterator<Item = &str> {
 
 /// The first names after each `prefix` in `code`: `crate::a::b` gives `a`, `crate::{a::b, c::{d, e}}` gives `a`, `c`.
 fn names_after(code: &str, prefix: &str) -> BTreeSet<String> {
-    let first_word = |text: &str| {
-        words(text.trim_start())
-            .next()
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let first_word = |text: &str| words(text.trim_start()).next().unwrap_or_default().to_owned();
     let mut names = BTreeSet::new();
     for (at, _) in code.match_indices(prefix) {
         let rest = &code[at + prefix.len()..];
@@ -131,29 +113,21 @@ fn names_after(code: &str, prefix: &str) -> BTreeSet<String> {
 fn imports_are_read_off_the_source() {
     let code = "use crate::a::B;\nuse crate::{c::{D, E}, f,\n g::H,};\nfn x() { crate::i::j() }";
     let names = names_after(code, "crate::");
-    assert_eq!(
-        names.iter().map(String::as_str).collect::<Vec<_>>(),
-        ["a", "c", "f", "g", "i"]
-    );
+    assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), ["a", "c", "f", "g", "i"]);
 }
 
 #[test]
 fn packages_depend_only_in_the_one_direction() {
     let packages: Vec<&str> = DIRECTION.iter().map(|(package, _)| *package).collect();
     for (package, allowed) in DIRECTION {
-        let forbidden = || {
-            packages
-                .iter()
-                .filter(|other| *other != package && !allowed.contains(other))
-                .collect::<Vec<_>>()
-        };
+        let forbidden =
+            || packages.iter().filter(|other| *other != package && !allowed.contains(other)).collect::<Vec<_>>();
         let dir = workspace().join(package);
         for file in rust_files(&dir.join("src")) {
             let code = code(&file);
             for other in forbidden() {
                 // As a path: messages may well tell the user of another program.
-                let knows =
-                    code.contains(&format!("{other}::")) || code.contains(&format!("use {other}"));
+                let knows = code.contains(&format!("{other}::")) || code.contains(&format!("use {other}"));
                 assert!(!knows, "{} knows {other}", file.display());
             }
         }
@@ -166,13 +140,9 @@ fn packages_depend_only_in_the_one_direction() {
             }
             let dependency = words(line).next().unwrap_or_default();
             // Tests may bring any peer; but kvcore and kvproto do not meet even there.
-            let meets =
-                matches!(*package, "kvcore" | "kvproto") || !section.contains("dev-dependencies");
+            let meets = matches!(*package, "kvcore" | "kvproto") || !section.contains("dev-dependencies");
             if section.contains("dependencies") && meets {
-                assert!(
-                    !forbidden().iter().any(|other| **other == dependency),
-                    "{package}: {section} {dependency}"
-                );
+                assert!(!forbidden().iter().any(|other| **other == dependency), "{package}: {section} {dependency}");
             }
         }
     }
@@ -190,25 +160,15 @@ fn modules_of_kvcore_import_only_what_stands_before_them() {
     let mut wrong = Vec::new();
     for file in rust_files(&src) {
         let inside = file.strip_prefix(&src).expect("a file of kvcore");
-        let module = inside
-            .components()
-            .next()
-            .expect("a name")
-            .as_os_str()
-            .to_string_lossy()
-            .into_owned();
+        let module = inside.components().next().expect("a name").as_os_str().to_string_lossy().into_owned();
         let module = module.trim_end_matches(".rs");
-        let is_test = inside
-            .components()
-            .any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs")));
+        let is_test = inside.components().any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs")));
         // lib.rs is the index, and knows all by its nature.
         if module == "lib" || is_test {
             continue;
         }
         let Some(&layer) = layer_of.get(module) else {
-            wrong.push(format!(
-                "{module} stands in no layer of this test: say in which it belongs"
-            ));
+            wrong.push(format!("{module} stands in no layer of this test: say in which it belongs"));
             continue;
         };
         let code = code(&file);
@@ -225,9 +185,7 @@ fn modules_of_kvcore_import_only_what_stands_before_them() {
                     wrong.push(format!("{module} imports {target}, which stands after it"))
                 }
                 Some(_) => {}
-                None => wrong.push(format!(
-                    "{module} imports {name}, which is no module this test knows"
-                )),
+                None => wrong.push(format!("{module} imports {name}, which is no module this test knows")),
             }
         }
     }
@@ -238,16 +196,11 @@ fn modules_of_kvcore_import_only_what_stands_before_them() {
 fn exports(lib: &str) -> BTreeMap<String, String> {
     let mut exports = BTreeMap::new();
     for statement in lib.split(';') {
-        let Some(path) = statement
-            .trim_start()
-            .rsplit("pub use ")
-            .next()
-            .filter(|_| statement.contains("pub use "))
+        let Some(path) = statement.trim_start().rsplit("pub use ").next().filter(|_| statement.contains("pub use "))
         else {
             continue;
         };
-        let mut words =
-            words(path).filter(|word| !word.is_empty() && *word != "crate" && *word != "self");
+        let mut words = words(path).filter(|word| !word.is_empty() && *word != "crate" && *word != "self");
         let Some(module) = words.next() else { continue };
         for name in words {
             exports.insert(name.to_owned(), module.to_owned());
@@ -263,11 +216,7 @@ fn every_file_opens_with_what_it_is() {
         .filter(|file| !read(file).starts_with("//!"))
         .map(|file| file.display().to_string())
         .collect();
-    assert!(
-        without.is_empty(),
-        "these do not begin with //!:\n{}",
-        without.join("\n")
-    );
+    assert!(without.is_empty(), "these do not begin with //!:\n{}", without.join("\n"));
 }
 
 #[test]
@@ -275,23 +224,14 @@ fn no_crate_may_use_unsafe() {
     for package in ["kvproto", "kvcore", "kvserver", "kvclient", "tests"] {
         let dir = workspace().join(package);
         let manifest = read(&dir.join("Cargo.toml"));
-        assert!(
-            manifest.contains("[lints]\nworkspace = true"),
-            "{package} does not take the workspace's lints"
-        );
+        assert!(manifest.contains("[lints]\nworkspace = true"), "{package} does not take the workspace's lints");
         let src = dir.join("src");
         let roots = rust_files(&src).into_iter().filter(|file| {
             let inside = file.strip_prefix(&src).expect("a file of the package");
-            inside == Path::new("lib.rs")
-                || inside == Path::new("main.rs")
-                || inside.starts_with("bin")
+            inside == Path::new("lib.rs") || inside == Path::new("main.rs") || inside.starts_with("bin")
         });
         for root in roots {
-            assert!(
-                read(&root).contains("#![forbid(unsafe_code)]"),
-                "{} allows unsafe code",
-                root.display()
-            );
+            assert!(read(&root).contains("#![forbid(unsafe_code)]"), "{} allows unsafe code", root.display());
         }
     }
     assert!(read(&workspace().join("Cargo.toml")).contains("unsafe_code = \"forbid\""));

@@ -14,10 +14,7 @@ use tempfile::TempDir;
 
 /// Two loops, so that neighbouring connections are served by different threads.
 fn server(dir: &TempDir) -> ServerProcess {
-    Launch::new(server_program!(), dir.path())
-        .resp()
-        .arguments(["--loops", "2"])
-        .start()
+    Launch::new(server_program!(), dir.path()).resp().arguments(["--loops", "2"]).start()
 }
 
 #[test]
@@ -64,10 +61,7 @@ fn an_error_while_queueing_refuses_the_whole() {
         wire.ask("SET a 1", "+QUEUED\r\n");
         let error = wire.command(bad);
         assert!(error.starts_with(b"-ERR "), "{}", show(&error));
-        wire.ask(
-            "EXEC",
-            "-EXECABORT Transaction discarded because of previous errors.\r\n",
-        );
+        wire.ask("EXEC", "-EXECABORT Transaction discarded because of previous errors.\r\n");
         wire.ask("GET a", "$-1\r\n");
     }
 }
@@ -81,10 +75,7 @@ fn an_error_while_executing_leaves_the_other_commands_standing() {
     wire.ask("SET a text", "+QUEUED\r\n");
     wire.ask("INCR a", "+QUEUED\r\n");
     wire.ask("SET b 1", "+QUEUED\r\n");
-    wire.ask(
-        "EXEC",
-        "*3\r\n+OK\r\n-ERR value is not an integer or out of range\r\n+OK\r\n",
-    );
+    wire.ask("EXEC", "*3\r\n+OK\r\n-ERR value is not an integer or out of range\r\n+OK\r\n");
     wire.ask("MGET a b", "*2\r\n$4\r\ntext\r\n$1\r\n1\r\n");
 }
 
@@ -116,25 +107,14 @@ fn whole_keyspace_commands_work_inside_a_transaction() {
     wire.ask("SET after 1", "+QUEUED\r\n");
     wire.ask("DBSIZE", "+QUEUED\r\n");
     wire.ask("KEYS *", "+QUEUED\r\n");
-    wire.ask(
-        "EXEC",
-        "*5\r\n*1\r\n$6\r\nbefore\r\n+OK\r\n+OK\r\n:1\r\n*1\r\n$5\r\nafter\r\n",
-    );
+    wire.ask("EXEC", "*5\r\n*1\r\n$6\r\nbefore\r\n+OK\r\n+OK\r\n:1\r\n*1\r\n$5\r\nafter\r\n");
 }
 
 #[test]
 fn a_watched_key_that_changes_refuses_the_transaction() {
     let dir = TempDir::new().expect("a temporary directory");
     let server = server(&dir);
-    for change in [
-        "SET k new",
-        "DEL k",
-        "APPEND k x",
-        "EXPIRE k 100",
-        "FLUSHALL",
-        "MSET other 1 k 2",
-        "RENAME k l",
-    ] {
+    for change in ["SET k new", "DEL k", "APPEND k x", "EXPIRE k 100", "FLUSHALL", "MSET other 1 k 2", "RENAME k l"] {
         // Whichever loop each of the two is served by: the other one's turn comes with the next pair.
         let mut other = server.connect();
         let mut watcher = server.connect();
@@ -195,9 +175,7 @@ fn a_watched_key_that_expires_refuses_the_transaction() {
     let dir = TempDir::new().expect("a temporary directory");
     let server = server(&dir);
     let (mut watcher, mut other) = (server.connect(), server.connect());
-    let lifetime = Lifetime::begin(Duration::from_millis(300), || {
-        other.ask("SET k v PX 300", "+OK\r\n")
-    });
+    let lifetime = Lifetime::begin(Duration::from_millis(300), || other.ask("SET k v PX 300", "+OK\r\n"));
     watcher.ask("WATCH k", "+OK\r\n");
     // On a machine too slow to watch it in time there is nothing to see: the key was gone when WATCH came.
     let watched_in_time = other.command("EXISTS k") == b":1\r\n";
@@ -217,9 +195,7 @@ fn nobody_sees_half_a_transaction() {
     const ROUNDS: usize = 500;
     let dir = TempDir::new().expect("a temporary directory");
     let server = server(&dir);
-    server
-        .connect()
-        .ask("MSET left start right start", "+OK\r\n");
+    server.connect().ask("MSET left start right start", "+OK\r\n");
     let writing = AtomicBool::new(true);
     thread::scope(|scope| {
         let writers: Vec<_> = (0..4)
@@ -248,19 +224,13 @@ fn nobody_sees_half_a_transaction() {
             let writing = &writing;
             scope.spawn(move || {
                 while writing.load(Ordering::Relaxed) {
-                    let (left, right) = if reader == 0 {
-                        read_both_in_one(&mut wire)
-                    } else {
-                        read_both_in_exec(&mut wire)
-                    };
+                    let (left, right) =
+                        if reader == 0 { read_both_in_one(&mut wire) } else { read_both_in_exec(&mut wire) };
                     assert_eq!(left, right);
                 }
             });
         }
-        let results: Vec<_> = writers
-            .into_iter()
-            .map(thread::ScopedJoinHandle::join)
-            .collect();
+        let results: Vec<_> = writers.into_iter().map(thread::ScopedJoinHandle::join).collect();
         // The readers end before a writer's panic goes on, else the scope would wait for them for ever.
         writing.store(false, Ordering::Relaxed);
         for result in results {
@@ -313,17 +283,9 @@ fn optimistic_transfers_keep_the_sum() {
             });
         }
     });
-    println!(
-        "{} transfers were refused and tried again",
-        refused.into_inner()
-    );
+    println!("{} transfers were refused and tried again", refused.into_inner());
     let sum: i64 = (0..ACCOUNTS)
-        .map(|account| {
-            teller
-                .text(&format!("GET account:{account}"))
-                .parse::<i64>()
-                .expect("a balance")
-        })
+        .map(|account| teller.text(&format!("GET account:{account}")).parse::<i64>().expect("a balance"))
         .sum();
     assert_eq!(sum, 1000 * i64::try_from(ACCOUNTS).expect("a small number"));
 }
@@ -331,15 +293,9 @@ fn optimistic_transfers_keep_the_sum() {
 fn transfer_once(wire: &mut Wire, from: &str, to: &str, amount: i64) -> bool {
     wire.ask(&format!("WATCH {from} {to}"), "+OK\r\n");
     let balance = |text: String| text.parse::<i64>().expect("a balance");
-    let (from_balance, to_balance) = (
-        balance(wire.text(&format!("GET {from}"))),
-        balance(wire.text(&format!("GET {to}"))),
-    );
-    wire.send(format!(
-        "MULTI\r\nSET {from} {}\r\nSET {to} {}\r\nEXEC\r\n",
-        from_balance - amount,
-        to_balance + amount
-    ));
+    let (from_balance, to_balance) =
+        (balance(wire.text(&format!("GET {from}"))), balance(wire.text(&format!("GET {to}"))));
+    wire.send(format!("MULTI\r\nSET {from} {}\r\nSET {to} {}\r\nEXEC\r\n", from_balance - amount, to_balance + amount));
     wire.expect("+OK\r\n+QUEUED\r\n+QUEUED\r\n");
     match wire.reply().as_slice() {
         b"*2\r\n+OK\r\n+OK\r\n" => true,

@@ -129,12 +129,7 @@ impl LineDecoder {
     /// `Some(consumed)`: look at [`LineDecoder::request`], drop those bytes and call again. A request without words is
     /// what is left of a line already refused: skip it without an answer. `None`: more bytes are needed. After an
     /// error drop [`LineError::skip`] bytes, answer the error, and call again.
-    pub fn decode(
-        &mut self,
-        input: &[u8],
-        style: Style,
-        limits: &Limits,
-    ) -> Result<Option<usize>, LineError> {
+    pub fn decode(&mut self, input: &[u8], style: Style, limits: &Limits) -> Result<Option<usize>, LineError> {
         if self.skipping {
             return Ok(self.skip_line(input));
         }
@@ -148,10 +143,7 @@ impl LineDecoder {
             }
             self.searched = 0;
             self.skipping = true;
-            return Err(LineError {
-                skip: window.len(),
-                kind: LineErrorKind::TooLong,
-            });
+            return Err(LineError { skip: window.len(), kind: LineErrorKind::TooLong });
         };
         let end = self.searched + found;
         self.searched = 0;
@@ -167,10 +159,7 @@ impl LineDecoder {
         })
         .map_err(|kind| LineError { skip, kind })?;
         if self.words.is_empty() {
-            return Err(LineError {
-                skip,
-                kind: LineErrorKind::Empty,
-            });
+            return Err(LineError { skip, kind: LineErrorKind::Empty });
         }
         Ok(Some(skip))
     }
@@ -204,14 +193,8 @@ pub fn check_terse(
 ) -> Result<(), CommandError> {
     let mut keys = spec.keys(request).peekable();
     for (position, word) in request.iter().enumerate().skip(1) {
-        let is_key = keys
-            .next_if(|(key_position, _)| *key_position == position)
-            .is_some();
-        let (what, bytes_max) = if is_key {
-            ("key", key_bytes_max)
-        } else {
-            ("value", value_bytes_max)
-        };
+        let is_key = keys.next_if(|(key_position, _)| *key_position == position).is_some();
+        let (what, bytes_max) = if is_key { ("key", key_bytes_max) } else { ("value", value_bytes_max) };
         if word.is_empty() || word.len() > bytes_max || !word.iter().all(u8::is_ascii_graphic) {
             return Err(CommandError::custom(format!(
                 "ERR {what} must be 1 to {bytes_max} printable ASCII characters"

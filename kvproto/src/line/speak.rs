@@ -11,12 +11,7 @@ use crate::spec::Spec;
 
 /// Appends `reply` as one line in `style`; nothing for [`Reply::Nothing`] and for QUIT. `command` is what is being
 /// answered, if the words named a command at all; pushes and errors about a line have none.
-pub fn speak(
-    style: Style,
-    command: Option<(&'static Spec, Request<'_>)>,
-    reply: &Reply,
-    out: &mut Vec<u8>,
-) {
+pub fn speak(style: Style, command: Option<(&'static Spec, Request<'_>)>, reply: &Reply, out: &mut Vec<u8>) {
     if matches!(reply, Reply::Nothing) {
         return;
     }
@@ -37,13 +32,7 @@ pub fn speak(
 }
 
 /// The replies with a wording of their own; false if this is none of them.
-fn speak_known(
-    style: Style,
-    name: &str,
-    request: Request<'_>,
-    reply: &Reply,
-    out: &mut Vec<u8>,
-) -> bool {
+fn speak_known(style: Style, name: &str, request: Request<'_>, reply: &Reply, out: &mut Vec<u8>) -> bool {
     let key = request.get(1).unwrap_or_default();
     match (style, name, reply) {
         (Style::Terse, "set" | "put", Reply::Ok) => out.extend_from_slice(b"OK stored"),
@@ -124,11 +113,7 @@ fn write_value(style: Style, reply: &Reply, out: &mut Vec<u8>) {
             write_items(style, items.iter(), out);
         }
         Reply::Map(pairs) => {
-            write_items(
-                style,
-                pairs.iter().flat_map(|(key, value)| [key, value]),
-                out,
-            );
+            write_items(style, pairs.iter().flat_map(|(key, value)| [key, value]), out);
         }
     }
 }
@@ -158,9 +143,7 @@ fn write_items<'r>(style: Style, items: impl Iterator<Item = &'r Reply>, out: &m
 
 /// One item of a list, quoted if it could be taken for several, or for none.
 fn write_item(bytes: &[u8], out: &mut Vec<u8>) {
-    let unclear = bytes
-        .iter()
-        .any(|byte| byte.is_ascii_control() || matches!(byte, b' ' | b',' | b'"' | b'\''));
+    let unclear = bytes.iter().any(|byte| byte.is_ascii_control() || matches!(byte, b' ' | b',' | b'"' | b'\''));
     if unclear || bytes.is_empty() {
         write_quoted(bytes, HighBytes::Keep, out);
     } else {

@@ -51,11 +51,7 @@ impl RequestDecoder {
     /// `Some(consumed)`: a whole request lies in `input[..consumed]`; look at it with [`RequestDecoder::request`], drop
     /// those bytes and call again. It has no words after an empty line or `*0`: skip it. `None`: more bytes are
     /// needed. An error is final: the connection must be closed.
-    pub fn decode(
-        &mut self,
-        input: &[u8],
-        limits: &Limits,
-    ) -> Result<Option<usize>, ProtocolError> {
+    pub fn decode(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, ProtocolError> {
         loop {
             let complete = match self.expecting {
                 Expecting::Request => match input.first() {
@@ -65,21 +61,17 @@ impl RequestDecoder {
                         false
                     }
                 },
-                Expecting::Count => {
-                    match self.header(input, limits, ProtocolError::CountTooLong)? {
-                        None => return Ok(None),
-                        Some(header) => self.read_count(header, limits)?,
+                Expecting::Count => match self.header(input, limits, ProtocolError::CountTooLong)? {
+                    None => return Ok(None),
+                    Some(header) => self.read_count(header, limits)?,
+                },
+                Expecting::BulkLength => match self.header(input, limits, ProtocolError::BulkLengthTooLong)? {
+                    None => return Ok(None),
+                    Some(header) => {
+                        self.read_bulk_length(header, limits)?;
+                        false
                     }
-                }
-                Expecting::BulkLength => {
-                    match self.header(input, limits, ProtocolError::BulkLengthTooLong)? {
-                        None => return Ok(None),
-                        Some(header) => {
-                            self.read_bulk_length(header, limits)?;
-                            false
-                        }
-                    }
-                }
+                },
                 Expecting::Bulk { len } => {
                     let end = self.at + len;
                     if input.len() < end + CRLF_BYTES {
@@ -124,11 +116,7 @@ impl RequestDecoder {
     fn begin(&mut self, first: u8) {
         self.words.clear();
         self.move_to(0);
-        self.expecting = if first == b'*' {
-            Expecting::Count
-        } else {
-            Expecting::Inline
-        };
+        self.expecting = if first == b'*' { Expecting::Count } else { Expecting::Inline };
     }
 
     fn move_to(&mut self, at: usize) {
@@ -168,8 +156,7 @@ impl RequestDecoder {
 
     /// Reads `*<words>`; true if there are none, so that the request is complete.
     fn read_count(&mut self, header: &[u8], limits: &Limits) -> Result<bool, ProtocolError> {
-        let count = parse_integer(header.get(1..).unwrap_or_default())
-            .ok_or(ProtocolError::InvalidCount)?;
+        let count = parse_integer(header.get(1..).unwrap_or_default()).ok_or(ProtocolError::InvalidCount)?;
         // A negative count means no words, as in Redis.
         let count = usize::try_from(count).unwrap_or(0);
         if count > limits.args_max {
@@ -195,9 +182,8 @@ impl RequestDecoder {
         if first != b'$' {
             return Err(ProtocolError::ExpectedBulk(first));
         }
-        let len = parse_integer(digits)
-            .and_then(|len| usize::try_from(len).ok())
-            .ok_or(ProtocolError::InvalidBulkLength)?;
+        let len =
+            parse_integer(digits).and_then(|len| usize::try_from(len).ok()).ok_or(ProtocolError::InvalidBulkLength)?;
         if len > limits.bulk_bytes_max {
             return Err(if limits.authenticated {
                 ProtocolError::InvalidBulkLength
@@ -215,10 +201,7 @@ impl RequestDecoder {
 
     /// Reads a line of words, once its end has arrived.
     fn inline(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, ProtocolError> {
-        let line_bytes_max = limits
-            .inline_bytes_max
-            .min(limits.request_bytes_max)
-            .min(SPANNED_BYTES_MAX - 1);
+        let line_bytes_max = limits.inline_bytes_max.min(limits.request_bytes_max).min(SPANNED_BYTES_MAX - 1);
         let window = &input[..input.len().min(line_bytes_max + 1)];
         let unseen = window.get(self.searched..).unwrap_or_default();
         let Some(found) = memchr(b'\n', unseen) else {
@@ -229,12 +212,10 @@ impl RequestDecoder {
             return Ok(None);
         };
         let end = self.searched + found;
-        self.words
-            .split_quoted(&window[..end], limits.args_max)
-            .map_err(|error| match error {
-                SplitError::UnbalancedQuotes => ProtocolError::UnbalancedQuotes,
-                SplitError::TooManyWords => ProtocolError::InlineTooLong,
-            })?;
+        self.words.split_quoted(&window[..end], limits.args_max).map_err(|error| match error {
+            SplitError::UnbalancedQuotes => ProtocolError::UnbalancedQuotes,
+            SplitError::TooManyWords => ProtocolError::InlineTooLong,
+        })?;
         self.expecting = Expecting::Request;
         Ok(Some(end + 1))
     }

@@ -154,32 +154,12 @@ mod tests {
             (Reply::text("hi"), "$2\r\nhi\r\n", "=6\r\ntxt:hi\r\n"),
             (Reply::Nil, "$-1\r\n", "_\r\n"),
             (Reply::NilArray, "*-1\r\n", "_\r\n"),
-            (
-                Reply::Array(item()),
-                "*2\r\n:1\r\n$1\r\nx\r\n",
-                "*2\r\n:1\r\n$1\r\nx\r\n",
-            ),
-            (
-                Reply::Map(vec![(Reply::bulk("k"), Reply::Nil)]),
-                "*2\r\n$1\r\nk\r\n$-1\r\n",
-                "%1\r\n$1\r\nk\r\n_\r\n",
-            ),
-            (
-                Reply::Set(item()),
-                "*2\r\n:1\r\n$1\r\nx\r\n",
-                "~2\r\n:1\r\n$1\r\nx\r\n",
-            ),
-            (
-                Reply::Push(item()),
-                "*2\r\n:1\r\n$1\r\nx\r\n",
-                ">2\r\n:1\r\n$1\r\nx\r\n",
-            ),
+            (Reply::Array(item()), "*2\r\n:1\r\n$1\r\nx\r\n", "*2\r\n:1\r\n$1\r\nx\r\n"),
+            (Reply::Map(vec![(Reply::bulk("k"), Reply::Nil)]), "*2\r\n$1\r\nk\r\n$-1\r\n", "%1\r\n$1\r\nk\r\n_\r\n"),
+            (Reply::Set(item()), "*2\r\n:1\r\n$1\r\nx\r\n", "~2\r\n:1\r\n$1\r\nx\r\n"),
+            (Reply::Push(item()), "*2\r\n:1\r\n$1\r\nx\r\n", ">2\r\n:1\r\n$1\r\nx\r\n"),
             (Reply::Nothing, "", ""),
-            (
-                Reply::Array(vec![Reply::Nothing]),
-                "*1\r\n$-1\r\n",
-                "*1\r\n_\r\n",
-            ),
+            (Reply::Array(vec![Reply::Nothing]), "*1\r\n$-1\r\n", "*1\r\n_\r\n"),
         ] {
             assert_eq!(encoded(&reply, Version::Resp2), resp2, "{reply:?}");
             assert_eq!(encoded(&reply, Version::Resp3), resp3, "{reply:?}");

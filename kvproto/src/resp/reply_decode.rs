@@ -56,12 +56,7 @@ enum Part {
 impl ReplyDecoder {
     /// A decoder that accepts replies of up to `bytes_max` bytes.
     pub fn new(bytes_max: usize) -> ReplyDecoder {
-        ReplyDecoder {
-            bytes_max,
-            at: 0,
-            searched: 0,
-            open: Vec::new(),
-        }
+        ReplyDecoder { bytes_max, at: 0, searched: 0, open: Vec::new() }
     }
 
     /// Reads on. `input` begins, on every call, at the first byte of the reply that was not complete yet. Gives the
@@ -176,10 +171,7 @@ impl ReplyDecoder {
                 self.move_to(line_end + 2);
                 return Ok(Part::Reply(match (kind, bytes) {
                     (b'!', _) => Reply::Error(to_text(bytes)),
-                    (b'=', [a, b, c, b':', text @ ..]) => Reply::Verbatim {
-                        format: [*a, *b, *c],
-                        text: text.to_vec(),
-                    },
+                    (b'=', [a, b, c, b':', text @ ..]) => Reply::Verbatim { format: [*a, *b, *c], text: text.to_vec() },
                     (b'=', _) => return Err(ProtocolError::InvalidReplyNumber),
                     _ => Reply::bulk(bytes),
                 }));
@@ -233,10 +225,7 @@ fn to_text(bytes: &[u8]) -> Cow<'static, str> {
 }
 
 fn parse_double(text: &[u8]) -> Result<f64, ProtocolError> {
-    std::str::from_utf8(text)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .ok_or(ProtocolError::InvalidReplyNumber)
+    std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(ProtocolError::InvalidReplyNumber)
 }
 
 fn parse_big_number(text: &[u8]) -> Result<String, ProtocolError> {

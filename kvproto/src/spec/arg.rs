@@ -115,15 +115,7 @@ impl Arg {
 /// What the rows of the families are written with.
 impl Arg {
     const fn new(name: &'static str, kind: ArgKind) -> Arg {
-        Arg {
-            name,
-            kind,
-            token: None,
-            key_spec: None,
-            since: None,
-            optional: false,
-            multiple: false,
-        }
+        Arg { name, kind, token: None, key_spec: None, since: None, optional: false, multiple: false }
     }
 
     pub(super) const fn key(name: &'static str) -> Arg {

@@ -8,19 +8,9 @@ pub(super) const ROWS: &[Spec] = &[
     Spec::new("auth", -2, Group::Connection, "1.0.0")
         .summary("Proves to the server who is calling.")
         .complexity("O(N) in the passwords of the user")
-        .flags(&[
-            Flag::NoScript,
-            Flag::Loading,
-            Flag::Stale,
-            Flag::Fast,
-            Flag::NoAuth,
-            Flag::AllowBusy,
-        ])
+        .flags(&[Flag::NoScript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::NoAuth, Flag::AllowBusy])
         .in_categories(&[Category::Connection])
-        .args(&[
-            Arg::string("username").optional().since("6.0.0"),
-            Arg::string("password"),
-        ]),
+        .args(&[Arg::string("username").optional().since("6.0.0"), Arg::string("password")]),
     Spec::new("client", -2, Group::Connection, "2.4.0")
         .summary("Groups the commands about client connections.")
         .complexity("That of the subcommand")
@@ -34,22 +24,13 @@ pub(super) const ROWS: &[Spec] = &[
     Spec::new("hello", -1, Group::Connection, "6.0.0")
         .summary("Agrees on the protocol version; may log in and name the connection on the way.")
         .complexity("O(1)")
-        .flags(&[
-            Flag::NoScript,
-            Flag::Loading,
-            Flag::Stale,
-            Flag::Fast,
-            Flag::NoAuth,
-            Flag::AllowBusy,
-        ])
+        .flags(&[Flag::NoScript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::NoAuth, Flag::AllowBusy])
         .in_categories(&[Category::Connection])
         .args(&[Arg::block(
             "arguments",
             &[
                 Arg::integer("protover"),
-                Arg::block("auth", &[Arg::string("username"), Arg::string("password")])
-                    .after("AUTH")
-                    .optional(),
+                Arg::block("auth", &[Arg::string("username"), Arg::string("password")]).after("AUTH").optional(),
                 Arg::string("clientname").after("SETNAME").optional(),
             ],
         )
@@ -64,14 +45,7 @@ pub(super) const ROWS: &[Spec] = &[
     Spec::new("quit", -1, Group::Connection, "1.0.0")
         .summary("Ends the connection.")
         .complexity("O(1)")
-        .flags(&[
-            Flag::AllowBusy,
-            Flag::NoScript,
-            Flag::Loading,
-            Flag::Stale,
-            Flag::Fast,
-            Flag::NoAuth,
-        ])
+        .flags(&[Flag::AllowBusy, Flag::NoScript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::NoAuth])
         .in_categories(&[Category::Connection])
         .deprecated("7.2.0", "closing the connection"),
     Spec::new("select", 2, Group::Connection, "1.0.0")
@@ -118,11 +92,7 @@ const CLIENT_SUBCOMMANDS: [Spec; 6] = indexed([
             .after("TYPE")
             .optional()
             .since("5.0.0"),
-            Arg::integer("client-id")
-                .after("ID")
-                .optional()
-                .multiple()
-                .since("6.2.0"),
+            Arg::integer("client-id").after("ID").optional().multiple().since("6.2.0"),
         ]),
     Spec::new("client|setinfo", 4, Group::Connection, "7.2.0")
         .summary("Records which client library, or which version of it, is calling.")
@@ -132,10 +102,7 @@ const CLIENT_SUBCOMMANDS: [Spec; 6] = indexed([
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .args(&[Arg::one_of(
             "attr",
-            &[
-                Arg::string("libname").after("lib-name"),
-                Arg::string("libver").after("lib-ver"),
-            ],
+            &[Arg::string("libname").after("lib-name"), Arg::string("libver").after("lib-ver")],
         )]),
     Spec::new("client|setname", 3, Group::Connection, "2.6.9")
         .summary("Gives this connection a name, or takes it away.")

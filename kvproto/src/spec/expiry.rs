@@ -16,12 +16,7 @@ pub(super) const ROWS: &[Spec] = &[
             Arg::integer("seconds"),
             Arg::one_of(
                 "condition",
-                &[
-                    Arg::token("nx", "NX"),
-                    Arg::token("xx", "XX"),
-                    Arg::token("gt", "GT"),
-                    Arg::token("lt", "LT"),
-                ],
+                &[Arg::token("nx", "NX"), Arg::token("xx", "XX"), Arg::token("gt", "GT"), Arg::token("lt", "LT")],
             )
             .optional()
             .since("7.0.0"),
@@ -37,12 +32,7 @@ pub(super) const ROWS: &[Spec] = &[
             Arg::unix_time("unix-time-seconds"),
             Arg::one_of(
                 "condition",
-                &[
-                    Arg::token("nx", "NX"),
-                    Arg::token("xx", "XX"),
-                    Arg::token("gt", "GT"),
-                    Arg::token("lt", "LT"),
-                ],
+                &[Arg::token("nx", "NX"), Arg::token("xx", "XX"), Arg::token("gt", "GT"), Arg::token("lt", "LT")],
             )
             .optional()
             .since("7.0.0"),
@@ -72,12 +62,7 @@ pub(super) const ROWS: &[Spec] = &[
             Arg::integer("milliseconds"),
             Arg::one_of(
                 "condition",
-                &[
-                    Arg::token("nx", "NX"),
-                    Arg::token("xx", "XX"),
-                    Arg::token("gt", "GT"),
-                    Arg::token("lt", "LT"),
-                ],
+                &[Arg::token("nx", "NX"), Arg::token("xx", "XX"), Arg::token("gt", "GT"), Arg::token("lt", "LT")],
             )
             .optional()
             .since("7.0.0"),
@@ -93,12 +78,7 @@ pub(super) const ROWS: &[Spec] = &[
             Arg::unix_time("unix-time-milliseconds"),
             Arg::one_of(
                 "condition",
-                &[
-                    Arg::token("nx", "NX"),
-                    Arg::token("xx", "XX"),
-                    Arg::token("gt", "GT"),
-                    Arg::token("lt", "LT"),
-                ],
+                &[Arg::token("nx", "NX"), Arg::token("xx", "XX"), Arg::token("gt", "GT"), Arg::token("lt", "LT")],
             )
             .optional()
             .since("7.0.0"),

@@ -13,10 +13,7 @@ pub struct FlagSet<F> {
 
 impl<F> FlagSet<F> {
     /// No flag.
-    pub const EMPTY: FlagSet<F> = FlagSet {
-        bits: 0,
-        of: PhantomData,
-    };
+    pub const EMPTY: FlagSet<F> = FlagSet { bits: 0, of: PhantomData };
 
     /// Whether no flag is in the set.
     pub const fn is_empty(&self) -> bool {

@@ -34,12 +34,7 @@ impl KeyRule {
             // -1 is the last word, so the end is `len`; -2 one before it.
             Err(_) => (request.len() + 1).saturating_sub(last.unsigned_abs()),
         };
-        Keys {
-            request,
-            next: first,
-            end,
-            step,
-        }
+        Keys { request, next: first, end, step }
     }
 
     /// The range that covers all of `specs`: the keys of the tables' commands follow each other.
@@ -47,11 +42,7 @@ impl KeyRule {
         if specs.is_empty() {
             return KeyRule::None;
         }
-        KeyRule::Range {
-            first: specs[0].first,
-            last: specs[specs.len() - 1].last_from_start(),
-            step: specs[0].step,
-        }
+        KeyRule::Range { first: specs[0].first, last: specs[specs.len() - 1].last_from_start(), step: specs[0].step }
     }
 }
 
@@ -102,24 +93,12 @@ pub struct KeySpec {
 impl KeySpec {
     /// One key at `position`.
     pub(super) const fn one(position: usize, flags: &[KeyFlag]) -> KeySpec {
-        KeySpec {
-            notes: None,
-            flags: KeyFlag::set(flags),
-            first: position,
-            last: 0,
-            step: 1,
-        }
+        KeySpec { notes: None, flags: KeyFlag::set(flags), first: position, last: 0, step: 1 }
     }
 
     /// Every `step`th word from `first` to the end.
     pub(super) const fn to_end(first: usize, step: usize, flags: &[KeyFlag]) -> KeySpec {
-        KeySpec {
-            notes: None,
-            flags: KeyFlag::set(flags),
-            first,
-            last: -1,
-            step,
-        }
+        KeySpec { notes: None, flags: KeyFlag::set(flags), first, last: -1, step }
     }
 
     pub(super) const fn notes(mut self, notes: &'static str) -> KeySpec {
@@ -129,10 +108,6 @@ impl KeySpec {
 
     /// The last key's position, the command's name being 0 if it is not negative.
     const fn last_from_start(&self) -> isize {
-        if self.last < 0 {
-            self.last
-        } else {
-            self.first as isize + self.last
-        }
+        if self.last < 0 { self.last } else { self.first as isize + self.last }
     }
 }

@@ -40,11 +40,7 @@ pub(super) const ROWS: &[Spec] = &[
         .complexity("O(1)")
         .flags(&[Flag::ReadOnly])
         .in_categories(&[Category::Keyspace])
-        .tips(&[
-            "request_policy:all_shards",
-            "response_policy:special",
-            "nondeterministic_output",
-        ]),
+        .tips(&["request_policy:all_shards", "response_policy:special", "nondeterministic_output"]),
     Spec::new("rename", 3, Group::Generic, "1.0.0")
         .summary("Moves a value to another key, replacing what was there.")
         .complexity("O(1)")
@@ -60,11 +56,7 @@ pub(super) const ROWS: &[Spec] = &[
         .complexity("O(1) a call, O(N) a whole walk")
         .flags(&[Flag::ReadOnly])
         .in_categories(&[Category::Keyspace])
-        .tips(&[
-            "nondeterministic_output",
-            "request_policy:special",
-            "response_policy:special",
-        ])
+        .tips(&["nondeterministic_output", "request_policy:special", "response_policy:special"])
         .args(&[
             Arg::integer("cursor"),
             Arg::pattern("pattern").after("MATCH").optional(),

@@ -89,9 +89,7 @@ pub fn resolve(request: Request<'_>) -> Result<&'static Spec, CommandError> {
     if !spec.subcommands.is_empty()
         && let Some(word) = request.get(1)
     {
-        spec = spec
-            .subcommand(word)
-            .ok_or_else(|| CommandError::unknown_subcommand(request))?;
+        spec = spec.subcommand(word).ok_or_else(|| CommandError::unknown_subcommand(request))?;
     }
     if !spec.arity_ok(request.len()) {
         return Err(CommandError::wrong_arity(spec.name));
@@ -108,17 +106,12 @@ impl Spec {
     /// Whether `name` is the command's name or one of its aliases, in any case.
     pub fn is_named(&self, name: &[u8]) -> bool {
         self.name.as_bytes().eq_ignore_ascii_case(name)
-            || self
-                .aliases
-                .iter()
-                .any(|alias| alias.as_bytes().eq_ignore_ascii_case(name))
+            || self.aliases.iter().any(|alias| alias.as_bytes().eq_ignore_ascii_case(name))
     }
 
     /// The subcommand of that name (its own, without the container's), in any case.
     pub fn subcommand(&self, name: &[u8]) -> Option<&'static Spec> {
-        self.subcommands
-            .iter()
-            .find(|spec| spec.own_name().as_bytes().eq_ignore_ascii_case(name))
+        self.subcommands.iter().find(|spec| spec.own_name().as_bytes().eq_ignore_ascii_case(name))
     }
 
     /// The name without the container's: `list` for `client|list`.
@@ -132,11 +125,7 @@ impl Spec {
     /// Whether a request of `words` words, the name included, has the right length.
     pub fn arity_ok(&self, words: usize) -> bool {
         let wanted = self.arity.unsigned_abs() as usize;
-        if self.arity < 0 {
-            words >= wanted
-        } else {
-            words == wanted
-        }
+        if self.arity < 0 { words >= wanted } else { words == wanted }
     }
 
     /// The keys in `request` with their positions, in the order they were given.
@@ -170,11 +159,7 @@ impl Spec {
         if self.flags.has(Flag::PubSub) {
             all.insert(Category::PubSub);
         }
-        all.insert(if self.flags.has(Flag::Fast) {
-            Category::Fast
-        } else {
-            Category::Slow
-        });
+        all.insert(if self.flags.has(Flag::Fast) { Category::Fast } else { Category::Slow });
         all
     }
 
@@ -271,15 +256,8 @@ impl Spec {
 
 /// All families in one table.
 const fn table() -> [Spec; COUNT] {
-    let families = [
-        connection::ROWS,
-        expiry::ROWS,
-        keys::ROWS,
-        pubsub::ROWS,
-        server::ROWS,
-        string::ROWS,
-        transaction::ROWS,
-    ];
+    let families =
+        [connection::ROWS, expiry::ROWS, keys::ROWS, pubsub::ROWS, server::ROWS, string::ROWS, transaction::ROWS];
     let mut rows = [string::ROWS[0]; COUNT];
     let mut filled = 0;
     let mut family = 0;

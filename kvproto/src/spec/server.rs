@@ -41,10 +41,7 @@ pub(super) const ROWS: &[Spec] = &[
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .args(&[Arg::one_of(
             "flush-type",
-            &[
-                Arg::token("async", "ASYNC").since("4.0.0"),
-                Arg::token("sync", "SYNC").since("6.2.0"),
-            ],
+            &[Arg::token("async", "ASYNC").since("4.0.0"), Arg::token("sync", "SYNC").since("6.2.0")],
         )
         .optional()]),
     Spec::new("flushdb", -1, Group::Server, "1.0.0")
@@ -55,10 +52,7 @@ pub(super) const ROWS: &[Spec] = &[
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .args(&[Arg::one_of(
             "flush-type",
-            &[
-                Arg::token("async", "ASYNC").since("4.0.0"),
-                Arg::token("sync", "SYNC").since("6.2.0"),
-            ],
+            &[Arg::token("async", "ASYNC").since("4.0.0"), Arg::token("sync", "SYNC").since("6.2.0")],
         )
         .optional()]),
     Spec::new("info", -1, Group::Server, "1.0.0")
@@ -66,11 +60,7 @@ pub(super) const ROWS: &[Spec] = &[
         .complexity("O(1)")
         .flags(&[Flag::Loading, Flag::Stale])
         .in_categories(&[Category::Dangerous])
-        .tips(&[
-            "nondeterministic_output",
-            "request_policy:all_shards",
-            "response_policy:special",
-        ])
+        .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"])
         .args(&[Arg::string("section").optional().multiple()]),
     Spec::new("lastsave", 1, Group::Server, "1.0.0")
         .summary("Tells the Unix time in seconds of the newest good snapshot.")
@@ -81,29 +71,13 @@ pub(super) const ROWS: &[Spec] = &[
     Spec::new("save", 1, Group::Server, "1.0.0")
         .summary("Writes a snapshot and answers when it is durable.")
         .complexity("O(N) in all the keys")
-        .flags(&[
-            Flag::NoAsyncLoading,
-            Flag::Admin,
-            Flag::NoScript,
-            Flag::NoMulti,
-        ]),
+        .flags(&[Flag::NoAsyncLoading, Flag::Admin, Flag::NoScript, Flag::NoMulti]),
     Spec::new("shutdown", -1, Group::Server, "1.0.0")
         .summary("Stops the server, after a snapshot unless told otherwise.")
         .complexity("O(N) in all the keys when it saves, else O(1)")
-        .flags(&[
-            Flag::Admin,
-            Flag::NoScript,
-            Flag::Loading,
-            Flag::Stale,
-            Flag::NoMulti,
-            Flag::AllowBusy,
-        ])
+        .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale, Flag::NoMulti, Flag::AllowBusy])
         .args(&[
-            Arg::one_of(
-                "save-selector",
-                &[Arg::token("nosave", "NOSAVE"), Arg::token("save", "SAVE")],
-            )
-            .optional(),
+            Arg::one_of("save-selector", &[Arg::token("nosave", "NOSAVE"), Arg::token("save", "SAVE")]).optional(),
             Arg::token("now", "NOW").optional().since("7.0.0"),
             Arg::token("force", "FORCE").optional().since("7.0.0"),
             Arg::token("abort", "ABORT").optional().since("7.0.0"),
@@ -153,9 +127,8 @@ const COMMAND_SUBCOMMANDS: [Spec; 4] = indexed([
         .optional()]),
 ]);
 
-const CONFIG_SUBCOMMANDS: [Spec; 1] =
-    indexed([Spec::new("config|get", -3, Group::Server, "2.0.0")
-        .summary("Shows the settings whose names match the patterns.")
-        .complexity("O(N) in the patterns given")
-        .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
-        .args(&[Arg::string("parameter").multiple()])]);
+const CONFIG_SUBCOMMANDS: [Spec; 1] = indexed([Spec::new("config|get", -3, Group::Server, "2.0.0")
+    .summary("Shows the settings whose names match the patterns.")
+    .complexity("O(N) in the patterns given")
+    .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
+    .args(&[Arg::string("parameter").multiple()])]);

@@ -6,9 +6,7 @@ use super::{Arg, Category, Flag, Group, KeyFlag, KeySpec, Spec};
 
 pub(super) const ROWS: &[Spec] = &[
     Spec::new("append", 3, Group::String, "2.0.0")
-        .summary(
-            "Adds bytes to the end of a value, starting from an empty one when the key is missing.",
-        )
+        .summary("Adds bytes to the end of a value, starting from an empty one when the key is missing.")
         .complexity("O(1) amortised: a long value keeps spare room")
         .flags(&[Flag::Write, Flag::DenyOom, Flag::Fast])
         .in_categories(&[Category::String])
@@ -19,20 +17,14 @@ pub(super) const ROWS: &[Spec] = &[
         .complexity("O(1)")
         .flags(&[Flag::Write, Flag::DenyOom, Flag::Fast])
         .in_categories(&[Category::String])
-        .keys_at(&[KeySpec::one(
-            1,
-            &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update],
-        )])
+        .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])])
         .args(&[Arg::key("key")]),
     Spec::new("decrby", 3, Group::String, "1.0.0")
         .summary("Takes an amount from an integer; a missing key counts as 0.")
         .complexity("O(1)")
         .flags(&[Flag::Write, Flag::DenyOom, Flag::Fast])
         .in_categories(&[Category::String])
-        .keys_at(&[KeySpec::one(
-            1,
-            &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update],
-        )])
+        .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])])
         .args(&[Arg::key("key"), Arg::integer("decrement")]),
     Spec::new("get", 2, Group::String, "1.0.0")
         .summary("Reads the value of a key.")
@@ -46,20 +38,15 @@ pub(super) const ROWS: &[Spec] = &[
         .complexity("O(1)")
         .flags(&[Flag::Write, Flag::Fast])
         .in_categories(&[Category::String])
-        .keys_at(&[KeySpec::one(
-            1,
-            &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Delete],
-        )])
+        .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Delete])])
         .args(&[Arg::key("key")]),
     Spec::new("getex", -2, Group::String, "6.2.0")
         .summary("Reads a value and may change how long its key lives.")
         .complexity("O(1)")
         .flags(&[Flag::Write, Flag::Fast])
         .in_categories(&[Category::String])
-        .keys_at(&[
-            KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])
-                .notes("writes because it may change the deadline"),
-        ])
+        .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])
+            .notes("writes because it may change the deadline")])
         .args(&[
             Arg::key("key"),
             Arg::one_of(
@@ -79,10 +66,7 @@ pub(super) const ROWS: &[Spec] = &[
         .complexity("O(1)")
         .flags(&[Flag::Write, Flag::DenyOom, Flag::Fast])
         .in_categories(&[Category::String])
-        .keys_at(&[KeySpec::one(
-            1,
-            &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update],
-        )])
+        .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])])
         .deprecated("6.2.0", "`SET` with `GET`")
         .args(&[Arg::key("key"), Arg::string("value")]),
     Spec::new("incr", 2, Group::String, "1.0.0")
@@ -90,30 +74,21 @@ pub(super) const ROWS: &[Spec] = &[
         .complexity("O(1)")
         .flags(&[Flag::Write, Flag::DenyOom, Flag::Fast])
         .in_categories(&[Category::String])
-        .keys_at(&[KeySpec::one(
-            1,
-            &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update],
-        )])
+        .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])])
         .args(&[Arg::key("key")]),
     Spec::new("incrby", 3, Group::String, "1.0.0")
         .summary("Adds an amount to an integer; a missing key counts as 0.")
         .complexity("O(1)")
         .flags(&[Flag::Write, Flag::DenyOom, Flag::Fast])
         .in_categories(&[Category::String])
-        .keys_at(&[KeySpec::one(
-            1,
-            &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update],
-        )])
+        .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])])
         .args(&[Arg::key("key"), Arg::integer("increment")]),
     Spec::new("incrbyfloat", 3, Group::String, "2.6.0")
         .summary("Adds an amount to a decimal number; a missing key counts as 0.")
         .complexity("O(1)")
         .flags(&[Flag::Write, Flag::DenyOom, Flag::Fast])
         .in_categories(&[Category::String])
-        .keys_at(&[KeySpec::one(
-            1,
-            &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update],
-        )])
+        .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])])
         .args(&[Arg::key("key"), Arg::double("increment")]),
     Spec::new("mget", -2, Group::String, "1.0.0")
         .summary("Reads several values at one instant.")
@@ -128,26 +103,15 @@ pub(super) const ROWS: &[Spec] = &[
         .complexity("O(N) in the keys given")
         .flags(&[Flag::Write, Flag::DenyOom])
         .in_categories(&[Category::String])
-        .tips(&[
-            "request_policy:multi_shard",
-            "response_policy:all_succeeded",
-        ])
-        .keys_at(&[KeySpec::to_end(
-            1,
-            2,
-            &[KeyFlag::Overwrite, KeyFlag::Update],
-        )])
+        .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"])
+        .keys_at(&[KeySpec::to_end(1, 2, &[KeyFlag::Overwrite, KeyFlag::Update])])
         .args(&[Arg::block("data", &[Arg::key("key"), Arg::string("value")]).multiple()]),
     Spec::new("msetnx", -3, Group::String, "1.0.1")
         .summary("Stores several values at one instant, or none when any of the keys exists.")
         .complexity("O(N) in the keys given")
         .flags(&[Flag::Write, Flag::DenyOom])
         .in_categories(&[Category::String])
-        .keys_at(&[KeySpec::to_end(
-            1,
-            2,
-            &[KeyFlag::Overwrite, KeyFlag::Insert],
-        )])
+        .keys_at(&[KeySpec::to_end(1, 2, &[KeyFlag::Overwrite, KeyFlag::Insert])])
         .args(&[Arg::block("data", &[Arg::key("key"), Arg::string("value")]).multiple()]),
     Spec::new("psetex", 4, Group::String, "2.6.0")
         .summary("Stores a value that lives for so many milliseconds.")
@@ -156,60 +120,33 @@ pub(super) const ROWS: &[Spec] = &[
         .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::Overwrite, KeyFlag::Update])])
         .deprecated("2.6.12", "`SET` with `PX`")
-        .args(&[
-            Arg::key("key"),
-            Arg::integer("milliseconds"),
-            Arg::string("value"),
-        ]),
+        .args(&[Arg::key("key"), Arg::integer("milliseconds"), Arg::string("value")]),
     Spec::new("put", -3, Group::String, "0.1.0")
         .summary("Stores a value; a time to live in seconds may follow, 0 meaning none.")
         .complexity("O(1)")
         .flags(&[Flag::Write, Flag::DenyOom])
         .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::Overwrite, KeyFlag::Update])])
-        .args(&[
-            Arg::key("key"),
-            Arg::string("value"),
-            Arg::integer("ttl").optional(),
-        ]),
+        .args(&[Arg::key("key"), Arg::string("value"), Arg::integer("ttl").optional()]),
     Spec::new("set", -3, Group::String, "1.0.0")
-        .summary(
-            "Stores a value, whatever was there before; options set conditions and a lifetime.",
-        )
+        .summary("Stores a value, whatever was there before; options set conditions and a lifetime.")
         .complexity("O(1)")
         .flags(&[Flag::Write, Flag::DenyOom])
         .in_categories(&[Category::String])
-        .keys_at(&[KeySpec::one(
-            1,
-            &[
-                KeyFlag::ReadWrite,
-                KeyFlag::Access,
-                KeyFlag::Update,
-                KeyFlag::VariableFlags,
-            ],
-        )
-        .notes("reads the old value only when GET is given")])
+        .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update, KeyFlag::VariableFlags])
+            .notes("reads the old value only when GET is given")])
         .args(&[
             Arg::key("key"),
             Arg::string("value"),
-            Arg::one_of(
-                "condition",
-                &[Arg::token("nx", "NX"), Arg::token("xx", "XX")],
-            )
-            .optional()
-            .since("2.6.12"),
+            Arg::one_of("condition", &[Arg::token("nx", "NX"), Arg::token("xx", "XX")]).optional().since("2.6.12"),
             Arg::token("get", "GET").optional().since("6.2.0"),
             Arg::one_of(
                 "expiration",
                 &[
                     Arg::integer("seconds").after("EX").since("2.6.12"),
                     Arg::integer("milliseconds").after("PX").since("2.6.12"),
-                    Arg::unix_time("unix-time-seconds")
-                        .after("EXAT")
-                        .since("6.2.0"),
-                    Arg::unix_time("unix-time-milliseconds")
-                        .after("PXAT")
-                        .since("6.2.0"),
+                    Arg::unix_time("unix-time-seconds").after("EXAT").since("6.2.0"),
+                    Arg::unix_time("unix-time-milliseconds").after("PXAT").since("6.2.0"),
                     Arg::token("keepttl", "KEEPTTL").since("6.0.0"),
                 ],
             )
@@ -222,11 +159,7 @@ pub(super) const ROWS: &[Spec] = &[
         .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::Overwrite, KeyFlag::Update])])
         .deprecated("2.6.12", "`SET` with `EX`")
-        .args(&[
-            Arg::key("key"),
-            Arg::integer("seconds"),
-            Arg::string("value"),
-        ]),
+        .args(&[Arg::key("key"), Arg::integer("seconds"), Arg::string("value")]),
     Spec::new("setnx", 3, Group::String, "1.0.0")
         .summary("Stores a value only where there is none.")
         .complexity("O(1)")

@@ -28,19 +28,10 @@ fn finds_every_name_and_alias_in_any_case_and_nothing_else() {
                 let found = lookup(typed.as_bytes()).map(|found| found.name);
                 assert_eq!(found, Some(spec.name));
             }
-            assert!(
-                lookup(format!("{name}x").as_bytes()).is_none_or(|found| found.name != spec.name)
-            );
+            assert!(lookup(format!("{name}x").as_bytes()).is_none_or(|found| found.name != spec.name));
         }
     }
-    for absent in [
-        "",
-        "ge",
-        "get ",
-        "client|list",
-        "\0",
-        "zzzzzzzzzzzzzzzzzzzzzzzzzzzz",
-    ] {
+    for absent in ["", "ge", "get ", "client|list", "\0", "zzzzzzzzzzzzzzzzzzzzzzzzzzzz"] {
         assert!(lookup(absent.as_bytes()).is_none(), "{absent:?}");
     }
 }
@@ -66,59 +57,37 @@ fn every_command_of_the_first_release_has_a_row() {
     ] {
         let spec = lookup(container.as_bytes()).unwrap();
         for name in names.split(' ') {
-            assert!(
-                spec.subcommand(name.as_bytes()).is_some(),
-                "{container} {name}"
-            );
+            assert!(spec.subcommand(name.as_bytes()).is_some(), "{container} {name}");
         }
     }
 }
 
 #[test]
 fn every_row_is_complete_and_consistent() {
-    for spec in COMMANDS
-        .iter()
-        .flat_map(|spec| spec.subcommands.iter().chain([spec]))
-    {
+    for spec in COMMANDS.iter().flat_map(|spec| spec.subcommands.iter().chain([spec])) {
         let name = spec.name;
         assert_ne!(spec.arity, 0, "{name}");
         assert!(spec.summary.ends_with('.'), "{name}");
-        assert!(
-            !spec.complexity.is_empty() && !spec.since.is_empty(),
-            "{name}"
-        );
+        assert!(!spec.complexity.is_empty() && !spec.since.is_empty(), "{name}");
         assert!(!(spec.is_write() && spec.is_read_only()), "{name}");
         // The required arguments and the arity are the same fact written twice.
-        let required = spec
-            .args
-            .iter()
-            .filter(|arg| !arg.optional)
-            .map(words_of)
-            .sum::<usize>();
+        let required = spec.args.iter().filter(|arg| !arg.optional).map(words_of).sum::<usize>();
         let words = name.split('|').count() + required;
         assert!(
-            spec.arity.unsigned_abs() as usize == words
-                || spec.name == "client|list"
-                || !spec.subcommands.is_empty(),
+            spec.arity.unsigned_abs() as usize == words || spec.name == "client|list" || !spec.subcommands.is_empty(),
             "{name}: arity {} but {words} words",
             spec.arity
         );
         let open = spec.args.iter().any(|arg| arg.optional || arg.multiple);
         assert!(
-            open == (spec.arity < 0)
-                || ["quit", "client|list"].contains(&name)
-                || !spec.subcommands.is_empty(),
+            open == (spec.arity < 0) || ["quit", "client|list"].contains(&name) || !spec.subcommands.is_empty(),
             "{name}: arity {} but open is {open}",
             spec.arity
         );
         // Keys are arguments and arguments that are keys have a place.
         let key_args = spec.args.iter().map(keys_of).sum::<usize>();
         assert_eq!(key_args, spec.key_specs.len(), "{name}");
-        assert_eq!(
-            spec.keys == KeyRule::None,
-            spec.key_specs.is_empty(),
-            "{name}"
-        );
+        assert_eq!(spec.keys == KeyRule::None, spec.key_specs.is_empty(), "{name}");
     }
 }
 
@@ -135,8 +104,7 @@ fn words_of(arg: &Arg) -> usize {
 
 /// How many keys an argument names, counting repetitions once.
 fn keys_of(arg: &Arg) -> usize {
-    usize::from(matches!(arg.kind, ArgKind::Key))
-        + arg.kind.members().iter().map(keys_of).sum::<usize>()
+    usize::from(matches!(arg.kind, ArgKind::Key)) + arg.kind.members().iter().map(keys_of).sum::<usize>()
 }
 
 fn keys(words: &[&str]) -> Vec<(usize, String)> {
@@ -144,9 +112,7 @@ fn keys(words: &[&str]) -> Vec<(usize, String)> {
     let request = owned.as_request();
     let keys = lookup(request.name()).unwrap().keys(request);
     let count = keys.len();
-    let keys: Vec<_> = keys
-        .map(|(at, key)| (at, String::from_utf8_lossy(key).into_owned()))
-        .collect();
+    let keys: Vec<_> = keys.map(|(at, key)| (at, String::from_utf8_lossy(key).into_owned())).collect();
     assert_eq!(keys.len(), count);
     keys
 }
@@ -157,10 +123,7 @@ fn keys_are_found_where_the_rows_say() {
     assert_eq!(keys(&["GET", "k"]), [at(1, "k")]);
     assert_eq!(keys(&["SET", "k", "v", "EX", "1"]), [at(1, "k")]);
     assert_eq!(keys(&["DEL", "a", "b"]), [at(1, "a"), at(2, "b")]);
-    assert_eq!(
-        keys(&["MSET", "a", "1", "b", "2"]),
-        [at(1, "a"), at(3, "b")]
-    );
+    assert_eq!(keys(&["MSET", "a", "1", "b", "2"]), [at(1, "a"), at(3, "b")]);
     assert_eq!(keys(&["MSET", "a", "1", "b"]), [at(1, "a"), at(3, "b")]);
     assert_eq!(keys(&["RENAME", "a", "b"]), [at(1, "a"), at(2, "b")]);
     assert_eq!(keys(&["PING", "a"]), []);
@@ -172,9 +135,7 @@ fn keys_are_found_where_the_rows_say() {
 
 fn resolved(words: &[&str]) -> Result<&'static str, String> {
     let owned = OwnedRequest::from_words(words);
-    resolve(owned.as_request())
-        .map(|spec| spec.name)
-        .map_err(|error| error.to_string())
+    resolve(owned.as_request()).map(|spec| spec.name).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -183,26 +144,11 @@ fn resolves_requests_as_redis_does() {
     assert_eq!(resolved(&["CLIENT", "list"]), Ok("client|list"));
     assert_eq!(resolved(&["COMMAND"]), Ok("command"));
     for (words, error) in [
-        (
-            &["get"][..],
-            "ERR wrong number of arguments for 'get' command",
-        ),
-        (
-            &["CLIENT"],
-            "ERR wrong number of arguments for 'client' command",
-        ),
-        (
-            &["client", "id", "x"],
-            "ERR wrong number of arguments for 'client|id' command",
-        ),
-        (
-            &["Client", "x"],
-            "ERR unknown subcommand 'x'. Try CLIENT HELP.",
-        ),
-        (
-            &["nope", "x"],
-            "ERR unknown command 'nope', with args beginning with: 'x' ",
-        ),
+        (&["get"][..], "ERR wrong number of arguments for 'get' command"),
+        (&["CLIENT"], "ERR wrong number of arguments for 'client' command"),
+        (&["client", "id", "x"], "ERR wrong number of arguments for 'client|id' command"),
+        (&["Client", "x"], "ERR unknown subcommand 'x'. Try CLIENT HELP."),
+        (&["nope", "x"], "ERR unknown command 'nope', with args beginning with: 'x' "),
     ] {
         assert_eq!(resolved(words), Err(error.to_owned()));
     }
@@ -217,14 +163,8 @@ fn a_usage_line_shows_options_choices_and_repetition() {
          PXAT unix-time-milliseconds|KEEPTTL]"
     );
     assert_eq!(usage("mset"), "MSET key value [key value ...]");
-    assert_eq!(
-        usage("scan"),
-        "SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]"
-    );
-    assert_eq!(
-        usage("hello"),
-        "HELLO [protover [AUTH username password] [SETNAME clientname]]"
-    );
+    assert_eq!(usage("scan"), "SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]");
+    assert_eq!(usage("hello"), "HELLO [protover [AUTH username password] [SETNAME clientname]]");
     assert_eq!(usage("unsubscribe"), "UNSUBSCRIBE [channel [channel ...]]");
     assert_eq!(usage("pubsub"), "PUBSUB CHANNELS|NUMPAT|NUMSUB");
     assert_eq!(usage("print"), "PRINT");
@@ -232,13 +172,7 @@ fn a_usage_line_shows_options_choices_and_repetition() {
 
 #[test]
 fn categories_follow_from_flags() {
-    let names = |name: &str| {
-        lookup(name.as_bytes())
-            .unwrap()
-            .categories()
-            .names()
-            .collect::<Vec<_>>()
-    };
+    let names = |name: &str| lookup(name.as_bytes()).unwrap().categories().names().collect::<Vec<_>>();
     assert_eq!(names("get"), ["read", "string", "fast"]);
     assert_eq!(names("set"), ["write", "string", "slow"]);
     assert_eq!(names("save"), ["admin", "slow", "dangerous"]);

@@ -8,56 +8,27 @@ pub(super) const ROWS: &[Spec] = &[
     Spec::new("discard", 1, Group::Transactions, "2.0.0")
         .summary("Drops the queued commands and leaves the transaction.")
         .complexity("O(N) in the queued commands")
-        .flags(&[
-            Flag::NoScript,
-            Flag::Loading,
-            Flag::Stale,
-            Flag::Fast,
-            Flag::AllowBusy,
-        ])
+        .flags(&[Flag::NoScript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::AllowBusy])
         .in_categories(&[Category::Transaction]),
     Spec::new("exec", 1, Group::Transactions, "1.2.0")
         .summary("Runs the queued commands as one, unless a watched key has changed.")
         .complexity("That of the queued commands")
-        .flags(&[
-            Flag::NoScript,
-            Flag::Loading,
-            Flag::Stale,
-            Flag::SkipSlowLog,
-        ])
+        .flags(&[Flag::NoScript, Flag::Loading, Flag::Stale, Flag::SkipSlowLog])
         .in_categories(&[Category::Transaction]),
     Spec::new("multi", 1, Group::Transactions, "1.2.0")
         .summary("Opens a transaction: what follows is queued until EXEC.")
         .complexity("O(1)")
-        .flags(&[
-            Flag::NoScript,
-            Flag::Loading,
-            Flag::Stale,
-            Flag::Fast,
-            Flag::AllowBusy,
-        ])
+        .flags(&[Flag::NoScript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::AllowBusy])
         .in_categories(&[Category::Transaction]),
     Spec::new("unwatch", 1, Group::Transactions, "2.2.0")
         .summary("Forgets the watched keys.")
         .complexity("O(1)")
-        .flags(&[
-            Flag::NoScript,
-            Flag::Loading,
-            Flag::Stale,
-            Flag::Fast,
-            Flag::AllowBusy,
-        ])
+        .flags(&[Flag::NoScript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::AllowBusy])
         .in_categories(&[Category::Transaction]),
     Spec::new("watch", -2, Group::Transactions, "2.2.0")
         .summary("Remembers keys: the next EXEC does nothing if one of them changes first.")
         .complexity("O(N) in the keys given")
-        .flags(&[
-            Flag::NoScript,
-            Flag::Loading,
-            Flag::Stale,
-            Flag::Fast,
-            Flag::AllowBusy,
-        ])
+        .flags(&[Flag::NoScript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::AllowBusy])
         .in_categories(&[Category::Transaction])
         .keys_at(&[KeySpec::to_end(1, 1, &[KeyFlag::ReadOnly])])
         .args(&[Arg::key("key").multiple()]),

@@ -30,9 +30,7 @@ fn get(args: Args<'_>, server: &ServerState) -> Reply {
     };
     let pairs = parameters(server)
         .into_iter()
-        .filter(|(name, _)| {
-            patterns.iter().any(|pattern| glob::matches_ignoring_case(pattern, name.as_bytes()))
-        })
+        .filter(|(name, _)| patterns.iter().any(|pattern| glob::matches_ignoring_case(pattern, name.as_bytes())))
         .map(|(name, value)| (Reply::bulk(name), Reply::bulk(value)))
         .collect();
     Reply::Map(pairs)

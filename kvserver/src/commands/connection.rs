@@ -38,7 +38,7 @@ pub(crate) fn select(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let index = transaction::database(args.request()).ok_or(CommandError::DbIndexOutOfRange)?;
     let keyspace = ctx.server.database(index)?;
     if let Some(txn) = &mut ctx.txn {
-        txn.select(&keyspace)?;
+        txn.select(keyspace.id())?;
     }
     ctx.session.database = index;
     ctx.session.keyspace = keyspace;

@@ -86,9 +86,11 @@ fn acknowledgement(kind: &str, name: Reply, count: usize) -> Reply {
 }
 
 fn show(ctx: &Context<'_>) {
-    let counts = ctx.session.subscriptions.as_ref().map_or((0, 0), |subscriptions| {
-        (subscriptions.channels.len(), subscriptions.patterns.len())
-    });
+    let counts = ctx
+        .session
+        .subscriptions
+        .as_ref()
+        .map_or((0, 0), |subscriptions| (subscriptions.channels.len(), subscriptions.patterns.len()));
     ctx.session.client.shown.channels.store(counts.0, Relaxed);
     ctx.session.client.shown.patterns.store(counts.1, Relaxed);
 }

@@ -42,17 +42,16 @@ fn empty(keyspaces: &[Keyspace], ctx: &mut Context<'_>) -> kvcore::Result<u64> {
     let mut removed = 0;
     if let Some(txn) = &mut ctx.txn {
         for keyspace in keyspaces {
-            txn.select(keyspace)?;
+            txn.select(keyspace.id())?;
             removed += txn.flush()?;
         }
-        txn.select(&ctx.session.keyspace)?;
+        txn.select(ctx.session.keyspace.id())?;
         return Ok(removed);
     }
-    let claims: Vec<Claim<'_>> =
-        keyspaces.iter().map(|keyspace| Claim { keyspace, scope: Scope::Whole }).collect();
+    let claims: Vec<Claim<'_>> = keyspaces.iter().map(|keyspace| Claim { keyspace, scope: Scope::Whole }).collect();
     let lsn = ctx.server.db.commit_across(&claims, &mut |txn| {
         for keyspace in keyspaces {
-            txn.select(keyspace)?;
+            txn.select(keyspace.id())?;
             removed += txn.flush()?;
         }
         Ok(())
@@ -133,9 +132,8 @@ pub(crate) fn time(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 
 /// `INFO [section ...]`
 pub(crate) fn info(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
-    let wanted: Vec<String> = std::iter::from_fn(|| args.next_opt())
-        .map(|word| String::from_utf8_lossy(word).to_ascii_lowercase())
-        .collect();
+    let wanted: Vec<String> =
+        std::iter::from_fn(|| args.next_opt()).map(|word| String::from_utf8_lossy(word).to_ascii_lowercase()).collect();
     if ctx.txn.is_none() {
         ctx.lsn = ctx.server.newest();
     }

@@ -68,10 +68,7 @@ fn key_spec(keys: &KeySpec) -> Reply {
         fields.push(("notes", Reply::bulk(notes)));
     }
     fields.push(("flags", statuses(keys.flags.names())));
-    let begin = vec![
-        ("type", Reply::bulk("index")),
-        ("spec", map(vec![("index", Reply::count(keys.first))])),
-    ];
+    let begin = vec![("type", Reply::bulk("index")), ("spec", map(vec![("index", Reply::count(keys.first))]))];
     fields.push(("begin_search", map(begin)));
     let range = vec![
         ("lastkey", Reply::Integer(keys.last as i64)),

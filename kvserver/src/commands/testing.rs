@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use kvcore::{Db, ManualClock, Options, Walk};
+use kvcore::{Db, ManualClock, Options, Store, Walk};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request};
 
 use super::{Failure, Outcome, Run, run_of};

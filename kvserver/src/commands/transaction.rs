@@ -188,7 +188,7 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
         {
             return Ok(());
         }
-        txn.select(&start.1)?;
+        txn.select(start.1.id())?;
         let mut answered = Vec::with_capacity(queue.commands.len());
         for (spec, request) in &queue.commands {
             let mut one = Context::new(session, server, spec);
@@ -222,7 +222,7 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
 fn has_changed(watched: &Watched, txn: &mut dyn CrossTxn) -> kvcore::Result<bool> {
     for key in &watched.keys {
         if key.existed {
-            txn.select(&key.keyspace)?;
+            txn.select(key.keyspace.id())?;
             if txn.get(&key.key)?.is_none() {
                 return Ok(true);
             }

@@ -3,6 +3,11 @@
 
 #![forbid(unsafe_code)]
 
-fn main() -> std::process::ExitCode {
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
     kvserver::program::run()
 }

@@ -3,7 +3,10 @@
 //! Invariant: a connection with something in its outbox is in one of three lists of the loop until that is empty:
 //! gated (the log will tell), or known to the poll (the socket will tell), or closing.
 
-use super::*;
+use kvcore::Lsn;
+
+use super::EventLoop;
+use crate::connection::{Connection, Phase};
 
 impl EventLoop {
     /// Writes the round's replies, one write a connection, and asks the log for what they wait for.
@@ -22,9 +25,12 @@ impl EventLoop {
             let end = parts[at..].iter().position(|part| part.slot != slot).map_or(parts.len(), |next| at + next);
             let settled = parts[at..end].iter().position(|part| part.lsn > durable).map_or(end, |gated| at + gated);
             if let Some(mut connection) = self.connections.get_mut(slot).and_then(Option::take) {
-                let now = round.range(at).start..round.range(settled.max(at + 1) - 1).end;
-                if settled > at {
-                    let sent = connection.send(&round.bytes[now]);
+                let ready = match settled.checked_sub(1).filter(|last| *last >= at) {
+                    Some(last) => &round.bytes[round.range(at).start..round.range(last).end],
+                    None => &[],
+                };
+                if !ready.is_empty() {
+                    let sent = connection.send(ready);
                     self.counters().writes.add(1);
                     self.counters().output_bytes.add(sent as u64);
                 }
@@ -85,7 +91,8 @@ impl EventLoop {
             return;
         }
         let durable = self.durable();
-        let failure = self.server().log_failure();
+        let failure = if durable > self.released { None } else { self.server().log_failure() };
+        self.released = durable;
         for slot in std::mem::take(&mut self.gated) {
             let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_deref_mut) else {
                 continue;

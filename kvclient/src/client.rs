@@ -1,0 +1,423 @@
+//! One connection to a server.
+//!
+//! Invariant: requests and replies stay in step. Whatever could put them out of step (a timeout, a broken stream, bytes
+//! that are no reply) closes the connection, and every later call says [`Error::Closed`].
+
+use crate::address::{Address, Scheme};
+use crate::error::{Error, Result};
+use crate::subscription::Subscription;
+use kvproto::quote::{HighBytes, write_quoted};
+use kvproto::resp::{ReplyDecoder, Version, encode_request};
+use kvproto::{ProtocolError, Reply};
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+/// How to connect, and how long to wait.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The version of RESP to speak; 2 unless changed.
+    pub version: Version,
+    /// How long a connection may take to open, for each of the host's addresses; 5 s unless changed.
+    pub connect_timeout: Duration,
+    /// How long to wait for a reply, or for the server to take a request; 30 s unless changed, `None` for ever.
+    pub reply_timeout: Option<Duration>,
+    /// The largest reply accepted, in bytes; 1 GiB unless changed.
+    pub reply_bytes_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            version: Version::Resp2,
+            connect_timeout: Duration::from_secs(5),
+            reply_timeout: Some(Duration::from_secs(30)),
+            reply_bytes_max: 1 << 30,
+        }
+    }
+}
+
+/// A connection to a server; see the crate for how to use one.
+#[derive(Debug)]
+pub struct Client {
+    address: Address,
+    options: Options,
+    /// `None` once the connection is closed.
+    stream: Option<TcpStream>,
+    decoder: ReplyDecoder,
+    /// What arrived and was not yet read as a reply: `input[consumed..]`.
+    input: Vec<u8>,
+    consumed: usize,
+    output: Vec<u8>,
+}
+
+/// How much is read from the connection at once, in bytes.
+const READ_BYTES: usize = 64 * 1024;
+/// How much of a pipeline is sent before its replies are read, in bytes. It has to fit the buffers between client and
+/// server: a server that cannot send stops reading, and both would wait for each other.
+const PIPELINED_BYTES: usize = 16 * 1024;
+
+impl Client {
+    /// Connects to `address` (see [`Address`]) with the default [`Options`].
+    pub fn connect(address: &str) -> Result<Client> {
+        Client::connect_with(&address.parse()?, Options::default())
+    }
+
+    /// Connects, logs in and selects the keyspace as `address` says.
+    pub fn connect_with(address: &Address, options: Options) -> Result<Client> {
+        let stream =
+            open(address, &options).map_err(|source| Error::Connect { address: address.to_string(), source })?;
+        let mut client = Client {
+            address: address.clone(),
+            decoder: ReplyDecoder::new(options.reply_bytes_max),
+            options,
+            stream: Some(stream),
+            input: Vec::new(),
+            consumed: 0,
+            output: Vec::new(),
+        };
+        client.greet()?;
+        Ok(client)
+    }
+
+    /// The address this client is connected to.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Sends one request and waits for its reply. An error reply is [`Error::Reply`]; the client stays usable after
+    /// it. Messages pushed meanwhile are dropped: to receive messages use [`Client::subscribe`].
+    pub fn command<I>(&mut self, words: I) -> Result<Reply>
+    where
+        I: IntoIterator,
+        I::IntoIter: ExactSizeIterator,
+        I::Item: AsRef<[u8]>,
+    {
+        self.send(words)?;
+        match self.receive_answer()? {
+            Reply::Error(text) => Err(Error::Reply(text.into_owned())),
+            reply => Ok(reply),
+        }
+    }
+
+    /// Sends many requests with few round trips and gives their replies in order. An error reply is among them as
+    /// [`Reply::Error`]; it does not stop the others.
+    pub fn pipeline<R, I>(&mut self, requests: R) -> Result<Vec<Reply>>
+    where
+        R: IntoIterator<Item = I>,
+        I: IntoIterator,
+        I::IntoIter: ExactSizeIterator,
+        I::Item: AsRef<[u8]>,
+    {
+        let mut replies = Vec::new();
+        let mut awaited = 0;
+        for request in requests {
+            self.write_request(request);
+            awaited += 1;
+            if self.output.len() >= PIPELINED_BYTES {
+                self.flush()?;
+                self.receive_answers(&mut awaited, &mut replies)?;
+            }
+        }
+        self.flush()?;
+        self.receive_answers(&mut awaited, &mut replies)?;
+        Ok(replies)
+    }
+
+    /// Turns this connection into one that receives what is published on `channels`.
+    pub fn subscribe<I>(self, channels: I) -> Result<Subscription>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<[u8]>,
+    {
+        Subscription::start(self, "SUBSCRIBE", channels)
+    }
+
+    /// Turns this connection into one that receives what is published on channels that match one of `patterns`.
+    pub fn psubscribe<I>(self, patterns: I) -> Result<Subscription>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<[u8]>,
+    {
+        Subscription::start(self, "PSUBSCRIBE", patterns)
+    }
+
+    /// Sends one request without waiting for the reply: [`Client::receive`] gives it.
+    pub fn send<I>(&mut self, words: I) -> Result<()>
+    where
+        I: IntoIterator,
+        I::IntoIter: ExactSizeIterator,
+        I::Item: AsRef<[u8]>,
+    {
+        self.write_request(words);
+        self.flush()
+    }
+
+    /// Sends a line as it is; for `line://` addresses, whose servers differ in how they quote.
+    pub fn send_line(&mut self, line: impl AsRef<[u8]>) -> Result<()> {
+        self.output.extend_from_slice(line.as_ref());
+        self.output.push(b'\n');
+        self.flush()
+    }
+
+    /// Waits for the next reply or pushed message, whichever comes first. An error reply is an `Ok(Reply::Error)`. A
+    /// line of the line protocol is a [`Reply::Simple`], or a [`Reply::Error`] if it begins with `ERR`.
+    pub fn receive(&mut self) -> Result<Reply> {
+        loop {
+            if let Some(reply) = self.decode()? {
+                return Ok(reply);
+            }
+            self.fill()?;
+        }
+    }
+
+    /// Waits up to `timeout` for a reply or pushed message; `None` if none came. The connection stays usable.
+    pub fn receive_within(&mut self, timeout: Duration) -> Result<Option<Reply>> {
+        if let Some(reply) = self.decode()? {
+            return Ok(Some(reply));
+        }
+        // A timeout of zero would mean none at all to the system.
+        self.set_read_timeout(Some(timeout.max(Duration::from_millis(1))))?;
+        let arrived = match self.read_some() {
+            Ok(0) => Err(self.close(Error::Closed { address: self.address.to_string() })),
+            Ok(_) => Ok(()),
+            Err(error) if is_timeout(&error) => Ok(()),
+            Err(source) => Err(self.broken(source)),
+        };
+        arrived?;
+        self.set_read_timeout(self.options.reply_timeout)?;
+        self.decode()
+    }
+
+    /// Whether the connection still stands as far as this side can know, without waiting.
+    pub fn is_connected(&self) -> bool {
+        let Some(stream) = &self.stream else {
+            return false;
+        };
+        if stream.set_nonblocking(true).is_err() {
+            return false;
+        }
+        let alive = match stream.peek(&mut [0]) {
+            Ok(0) => false,
+            Ok(_) => true,
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        };
+        stream.set_nonblocking(false).is_ok() && alive
+    }
+
+    /// Logs in, agrees on the protocol version, selects the keyspace.
+    fn greet(&mut self) -> Result<()> {
+        if self.address.scheme == Scheme::Line {
+            return Ok(());
+        }
+        let mut login = Vec::new();
+        if let Some(password) = self.address.password.clone() {
+            login.extend(self.address.user.clone());
+            login.push(password);
+        }
+        if self.options.version == Version::Resp3 {
+            let mut words = vec!["HELLO".to_owned(), "3".to_owned()];
+            if !login.is_empty() {
+                if login.len() == 1 {
+                    login.insert(0, "default".to_owned());
+                }
+                words.push("AUTH".to_owned());
+                words.extend(login);
+            }
+            self.greet_with(&words)?;
+        } else if !login.is_empty() {
+            login.insert(0, "AUTH".to_owned());
+            self.greet_with(&login)?;
+        }
+        if self.address.db != 0 {
+            self.greet_with(&["SELECT".to_owned(), self.address.db.to_string()])?;
+        }
+        Ok(())
+    }
+
+    fn greet_with(&mut self, words: &[String]) -> Result<()> {
+        self.command(words).map(|_| ()).map_err(|error| match error {
+            Error::Reply(text) => Error::Refused { text },
+            error => error,
+        })
+    }
+
+    /// Adds a request to the output.
+    fn write_request<I>(&mut self, words: I)
+    where
+        I: IntoIterator,
+        I::IntoIter: ExactSizeIterator,
+        I::Item: AsRef<[u8]>,
+    {
+        match self.address.scheme {
+            Scheme::Redis => encode_request(words, &mut self.output),
+            Scheme::Line => {
+                for (at, word) in words.into_iter().enumerate() {
+                    if at > 0 {
+                        self.output.push(b' ');
+                    }
+                    write_word(word.as_ref(), &mut self.output);
+                }
+                self.output.push(b'\n');
+            }
+        }
+    }
+
+    /// Sends the output.
+    fn flush(&mut self) -> Result<()> {
+        let sent = match &mut self.stream {
+            Some(stream) => stream.write_all(&self.output),
+            None => {
+                self.output.clear();
+                return Err(self.closed());
+            }
+        };
+        self.output.clear();
+        sent.map_err(|source| self.broken(source))
+    }
+
+    /// The next reply that is no push.
+    fn receive_answer(&mut self) -> Result<Reply> {
+        loop {
+            match self.receive()? {
+                Reply::Push(_) => {}
+                reply => return Ok(reply),
+            }
+        }
+    }
+
+    fn receive_answers(&mut self, awaited: &mut usize, replies: &mut Vec<Reply>) -> Result<()> {
+        while *awaited > 0 {
+            replies.push(self.receive_answer()?);
+            *awaited -= 1;
+        }
+        Ok(())
+    }
+
+    /// A reply from what has arrived, if a whole one has.
+    fn decode(&mut self) -> Result<Option<Reply>> {
+        let unread = self.input.get(self.consumed..).unwrap_or_default();
+        let decoded = match self.address.scheme {
+            Scheme::Redis => self.decoder.decode(unread),
+            Scheme::Line => decode_line(unread, self.options.reply_bytes_max),
+        };
+        match decoded {
+            Ok(Some((reply, consumed))) => {
+                self.consumed += consumed;
+                if self.consumed == self.input.len() {
+                    self.input.clear();
+                    self.input.shrink_to(READ_BYTES);
+                    self.consumed = 0;
+                }
+                Ok(Some(reply))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => Err(self.close(error.into())),
+        }
+    }
+
+    /// Waits for bytes.
+    fn fill(&mut self) -> Result<()> {
+        match self.read_some() {
+            Ok(0) => Err(self.close(Error::Closed { address: self.address.to_string() })),
+            Ok(_) => Ok(()),
+            Err(error) if is_timeout(&error) => {
+                let after = self.options.reply_timeout.unwrap_or_default();
+                Err(self.close(Error::TimedOut { after }))
+            }
+            Err(source) => Err(self.broken(source)),
+        }
+    }
+
+    /// Reads what there is, waiting for the first byte; 0 bytes if the connection is closed.
+    fn read_some(&mut self) -> io::Result<usize> {
+        let Some(stream) = &mut self.stream else {
+            return Ok(0);
+        };
+        self.input.drain(..self.consumed);
+        self.consumed = 0;
+        let held = self.input.len();
+        self.input.resize(held + READ_BYTES, 0);
+        let read = loop {
+            match stream.read(&mut self.input[held..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        self.input.truncate(held + read.as_ref().copied().unwrap_or(0));
+        read
+    }
+
+    pub(crate) fn set_read_timeout(&mut self, timeout: Option<Duration>) -> Result<()> {
+        let set = match &self.stream {
+            Some(stream) => stream.set_read_timeout(timeout),
+            None => return Err(self.closed()),
+        };
+        set.map_err(|source| self.broken(source))
+    }
+
+    fn broken(&mut self, source: io::Error) -> Error {
+        self.close(Error::Io { address: self.address.to_string(), source })
+    }
+
+    /// Closes the connection because of `error`.
+    fn close(&mut self, error: Error) -> Error {
+        self.stream = None;
+        error
+    }
+
+    fn closed(&self) -> Error {
+        Error::Closed { address: self.address.to_string() }
+    }
+}
+
+/// Tries each address the host's name stands for.
+fn open(address: &Address, options: &Options) -> io::Result<TcpStream> {
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name stands for no address");
+    for candidate in (address.host.as_str(), address.port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&candidate, options.connect_timeout) {
+            Ok(stream) => {
+                // A request is written whole; waiting for more would only delay it.
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(options.reply_timeout)?;
+                stream.set_write_timeout(options.reply_timeout)?;
+                return Ok(stream);
+            }
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+/// Systems disagree on what a timed-out read is called.
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+/// A word of the line protocol: as it is where that is possible, since the terse style knows no quotes.
+fn write_word(word: &[u8], out: &mut Vec<u8>) {
+    if !word.is_empty() && word.iter().all(|byte| byte.is_ascii_graphic() && !b"\"'".contains(byte)) {
+        out.extend_from_slice(word);
+    } else {
+        write_quoted(word, HighBytes::Keep, out);
+    }
+}
+
+/// A line of the line protocol as a reply, once its end has arrived.
+fn decode_line(input: &[u8], bytes_max: usize) -> std::result::Result<Option<(Reply, usize)>, ProtocolError> {
+    let Some(end) = input.iter().position(|&byte| byte == b'\n') else {
+        if input.len() > bytes_max {
+            return Err(ProtocolError::ReplyTooLong);
+        }
+        return Ok(None);
+    };
+    let line = input.get(..end).unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let text = String::from_utf8_lossy(line).into_owned();
+    let is_error = text.starts_with("ERR ") || text.starts_with("ERROR ");
+    let reply = if is_error { Reply::error(text) } else { Reply::simple(text) };
+    Ok(Some((reply, end + 1)))
+}
+
+#[cfg(test)]
+mod tests;

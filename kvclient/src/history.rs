@@ -1,0 +1,80 @@
+//! Where typed lines are kept from one day to the next.
+//!
+//! Invariant: a line that holds a password is never kept.
+
+use kvproto::{OwnedRequest, Request};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// The history's file: `KVCLIENT_HISTORY` if that is set (empty: keep none), else `kvclient/history` in the user's data
+/// directory. `None` if there is no such directory.
+pub fn path() -> Option<PathBuf> {
+    path_in(|name| std::env::var_os(name))
+}
+
+fn path_in(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    if let Some(path) = variable("KVCLIENT_HISTORY") {
+        return Some(PathBuf::from(path)).filter(|path| !path.as_os_str().is_empty());
+    }
+    let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let data = absolute("XDG_DATA_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local").join("share")))
+        .or_else(|| absolute("APPDATA"))?;
+    Some(data.join("kvclient").join("history"))
+}
+
+/// Whether a command holds a password.
+pub fn is_secret(request: &OwnedRequest) -> bool {
+    let request = request.as_request();
+    has_word(request, 0, "auth")
+        || has_word(request, 0, "acl")
+        || (has_word(request, 0, "hello") && request.len() > 2)
+        || (has_word(request, 0, "config") && has_word(request, 1, "set"))
+        || (has_word(request, 0, "migrate"))
+}
+
+fn has_word(request: Request<'_>, at: usize, name: &str) -> bool {
+    request.get(at).is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(variables: &[(&str, &str)]) -> Option<String> {
+        let variables = variables.to_vec();
+        path_in(move |name| {
+            let found = variables.iter().find(|(known, _)| *known == name)?;
+            Some(OsString::from(found.1))
+        })
+        .map(|path| path.to_string_lossy().into_owned())
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn the_file_is_where_the_user_says_or_in_the_data_directory() {
+        assert_eq!(with(&[("KVCLIENT_HISTORY", "h"), ("HOME", "/u")]).as_deref(), Some("h"));
+        assert_eq!(with(&[("KVCLIENT_HISTORY", ""), ("HOME", "/u")]), None);
+        assert_eq!(with(&[("XDG_DATA_HOME", "/d"), ("HOME", "/u")]).as_deref(), Some("/d/kvclient/history"));
+        // The XDG rules: a relative path is as good as none.
+        assert_eq!(
+            with(&[("XDG_DATA_HOME", "d"), ("HOME", "/u")]).as_deref(),
+            Some("/u/.local/share/kvclient/history")
+        );
+        assert_eq!(with(&[]), None);
+    }
+
+    #[test]
+    fn passwords_are_not_kept() {
+        for (line, secret) in [
+            (&["AUTH", "pw"][..], true),
+            (&["hello", "3", "AUTH", "u", "pw"], true),
+            (&["HELLO", "3"], false),
+            (&["CONFIG", "SET", "requirepass", "pw"], true),
+            (&["CONFIG", "GET", "*"], false),
+            (&["SET", "auth", "x"], false),
+        ] {
+            assert_eq!(is_secret(&OwnedRequest::from_words(line)), secret, "{line:?}");
+        }
+    }
+}

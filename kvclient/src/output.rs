@@ -1,0 +1,114 @@
+//! Prints replies.
+//!
+//! Invariant: each reply is written and flushed whole, so that a program reading a pipe sees it at once.
+
+use kvclient::format::{write_pretty, write_raw, write_visible};
+use kvproto::{Reply, Request};
+use std::io::{self, Write};
+
+/// How replies are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// As they are.
+    Raw,
+    /// For a terminal, with types and numbers.
+    Pretty,
+    /// For a terminal, the server's own lines.
+    Line,
+}
+
+/// Where replies go.
+#[derive(Debug)]
+pub struct Output {
+    style: Style,
+    errors_apart: bool,
+}
+
+impl Output {
+    /// Replies go to standard output in this style.
+    pub fn new(style: Style) -> Output {
+        Output { style, errors_apart: false }
+    }
+
+    /// From now on raw error replies go to standard error, so that `$(kvclient GET k)` is never an error's text.
+    pub fn errors_apart(&mut self) {
+        self.errors_apart = true;
+    }
+
+    /// Prints the reply to `request`.
+    pub fn print(&self, request: Request<'_>, reply: &Reply) -> io::Result<()> {
+        let bytes = shown(self.style, request, reply);
+        if self.errors_apart && self.style == Style::Raw && reply.is_error() {
+            return io::stderr().write_all(&bytes);
+        }
+        let mut out = io::stdout().lock();
+        out.write_all(&bytes)?;
+        out.flush()
+    }
+
+    /// Tells the user something that is no reply.
+    pub fn note(&self, text: &str) {
+        let mut bytes = Vec::new();
+        write_visible(text.as_bytes(), &mut bytes);
+        bytes.push(b'\n');
+        // Nobody can be told that standard error is gone.
+        let _ = io::stderr().write_all(&bytes);
+    }
+}
+
+/// A reply as it is printed.
+fn shown(style: Style, request: Request<'_>, reply: &Reply) -> Vec<u8> {
+    let mut out = Vec::new();
+    match (style, reply) {
+        // A report ends its last line itself.
+        (Style::Raw, Reply::Bulk(text)) if is_report(request) => out.extend_from_slice(text),
+        (Style::Pretty, Reply::Bulk(text)) if is_report(request) => write_visible(text, &mut out),
+        (Style::Pretty, reply) => write_pretty(reply, &mut out),
+        (Style::Line, Reply::Simple(text) | Reply::Error(text)) => {
+            write_visible(text.as_bytes(), &mut out);
+            out.push(b'\n');
+        }
+        // The blank line redis-cli prints after an error would only be in the way.
+        (Style::Raw, Reply::Error(_)) => write_raw(reply, &mut out),
+        (Style::Raw | Style::Line, reply) => {
+            write_raw(reply, &mut out);
+            out.push(b'\n');
+        }
+    }
+    out
+}
+
+/// Whether the reply is a text for people, which RESP2 cannot tell from any other bytes.
+fn is_report(request: Request<'_>) -> bool {
+    let is = |at: usize, name: &str| request.get(at).is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes()));
+    is(0, "info") || (is(0, "client") && (is(1, "list") || is(1, "info")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kvproto::OwnedRequest;
+
+    fn printed(style: Style, words: &[&str], reply: &Reply) -> String {
+        let request = OwnedRequest::from_words(words);
+        String::from_utf8(shown(style, request.as_request(), reply)).unwrap()
+    }
+
+    #[test]
+    fn reports_are_shown_as_text() {
+        let reply = Reply::bulk("# Server\r\nrole:\x1bmaster\r\n");
+        assert_eq!(printed(Style::Pretty, &["INFO"], &reply), "# Server\nrole:\\x1bmaster\n\n");
+        assert_eq!(printed(Style::Pretty, &["client", "List"], &Reply::bulk("id=1\n")), "id=1\n");
+        assert_eq!(printed(Style::Pretty, &["GET", "info"], &Reply::bulk("a\n")), "\"a\\n\"\n");
+    }
+
+    #[test]
+    fn every_style_ends_its_replies_once() {
+        assert_eq!(printed(Style::Raw, &["GET", "k"], &Reply::bulk("v")), "v\n");
+        assert_eq!(printed(Style::Raw, &["GET", "k"], &Reply::Nil), "\n");
+        assert_eq!(printed(Style::Raw, &["GET"], &Reply::error("ERR no")), "ERR no\n");
+        assert_eq!(printed(Style::Pretty, &["GET", "k"], &Reply::bulk("v")), "\"v\"\n");
+        assert_eq!(printed(Style::Line, &["GET", "k"], &Reply::simple("v")), "v\n");
+        assert_eq!(printed(Style::Line, &["GET"], &Reply::error("ERR no")), "ERR no\n");
+    }
+}

@@ -1,0 +1,175 @@
+//! The program: flags, and which of its three faces it shows: one command, commands from a pipe, or the prompt.
+//!
+//! Invariant: exit code 0 means every reply was good; 1 an error reply or no connection; 2 flags that make no sense.
+
+use crate::output::{Output, Style};
+use crate::repl;
+use crate::session::{Answered, Session};
+use crate::signals::Signals;
+use clap::Parser;
+use kvclient::address::Scheme;
+use kvclient::{Address, Options};
+use kvproto::line;
+use kvproto::resp::Version;
+use kvproto::{Limits, OwnedRequest};
+use std::ffi::OsString;
+use std::io::{self, BufRead, IsTerminal};
+use std::process::ExitCode;
+
+/// Talks to a kv or Redis server. Without a command it opens a prompt, or reads commands from standard input, one a
+/// line.
+#[derive(Debug, Parser)]
+#[command(name = "kvclient", version)]
+struct Flags {
+    /// The server: redis://[user:password@]host[:port][/db] or line://host[:port]
+    #[arg(short, long, value_name = "URL", default_value = "redis://127.0.0.1:6379")]
+    url: String,
+    /// Speak RESP3 instead of RESP2
+    #[arg(short = '3')]
+    resp3: bool,
+    /// Show replies as they are, even on a terminal
+    #[arg(long, conflicts_with = "no_raw")]
+    raw: bool,
+    /// Show replies with quotes, types and numbers, even in a pipe
+    #[arg(long)]
+    no_raw: bool,
+    /// A command to send, with its arguments
+    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
+    command: Vec<OsString>,
+}
+
+/// An error reply, or no connection.
+const FAILED: u8 = 1;
+/// Flags that make no sense; what clap exits with, too.
+const BAD_FLAGS: u8 = 2;
+
+/// Runs the program.
+pub fn run() -> ExitCode {
+    let flags = Flags::parse();
+    let address: Address = match flags.url.parse() {
+        Ok(address) => address,
+        Err(error) => {
+            eprintln!("kvclient: {error}");
+            return BAD_FLAGS.into();
+        }
+    };
+    let options = Options {
+        version: if flags.resp3 { Version::Resp3 } else { Version::Resp2 },
+        // A person can press Ctrl-C; a long SAVE should not be cut off.
+        reply_timeout: None,
+        ..Options::default()
+    };
+    let pretty = flags.no_raw || (!flags.raw && io::stdout().is_terminal());
+    let style = match (pretty, address.scheme) {
+        (_, Scheme::Line) if pretty => Style::Line,
+        (true, _) => Style::Pretty,
+        (false, _) => Style::Raw,
+    };
+    let output = Output::new(style);
+    let signals = match Signals::install() {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("kvclient: cannot watch for Ctrl-C: {error}");
+            return FAILED.into();
+        }
+    };
+    let session = Session::new(address, options, output, signals);
+    let succeeded = if !flags.command.is_empty() {
+        run_command(session, flags.command)
+    } else if io::stdin().is_terminal() {
+        repl::run(session)
+    } else {
+        run_lines(session, &mut io::stdin().lock())
+    };
+    match succeeded {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => FAILED.into(),
+        // Whoever read our output has read enough, as `head` does.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kvclient: {error}");
+            FAILED.into()
+        }
+    }
+}
+
+/// Sends the command of the command line. Errors are of this program's output, not the server's.
+fn run_command(mut session: Session, words: Vec<OsString>) -> io::Result<bool> {
+    let words = words.into_iter().map(OsString::into_encoded_bytes);
+    let request = OwnedRequest::from_words(words);
+    session.output().errors_apart();
+    match session.run(&request)? {
+        Answered::Good => Ok(true),
+        Answered::Error | Answered::Lost => Ok(false),
+    }
+}
+
+/// Sends the commands `input` holds, one a line; stops when the connection is lost.
+fn run_lines(mut session: Session, input: &mut dyn BufRead) -> io::Result<bool> {
+    let mut all_good = true;
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if input.read_until(b'\n', &mut line)? == 0 {
+            return Ok(all_good);
+        }
+        let request = match split(&line) {
+            Ok(request) => request,
+            Err(line::LineErrorKind::Empty) => continue,
+            Err(kind) => {
+                eprintln!("kvclient: {kind}");
+                all_good = false;
+                continue;
+            }
+        };
+        match session.run(&request)? {
+            Answered::Good => {}
+            Answered::Error => all_good = false,
+            Answered::Lost => return Ok(false),
+        }
+    }
+}
+
+/// The words of a line, quoted as in a server's inline requests.
+pub(crate) fn split(line: &[u8]) -> Result<OwnedRequest, line::LineErrorKind> {
+    let mut ended = line.strip_suffix(b"\n").unwrap_or(line).to_vec();
+    ended.push(b'\n');
+    let limits = Limits { line_bytes_max: ended.len(), ..Limits::default() };
+    let mut decoder = line::LineDecoder::new();
+    match decoder.decode(&ended, line::Style::Plain, &limits) {
+        Ok(Some(_)) => Ok(decoder.request(&ended).to_owned()),
+        Ok(None) => Err(line::LineErrorKind::Empty),
+        Err(error) => Err(error.kind),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn flags_are_well_formed() {
+        Flags::command().debug_assert();
+    }
+
+    #[test]
+    fn what_follows_the_command_belongs_to_it() {
+        let flags = Flags::try_parse_from(["kvclient", "-3", "SET", "k", "-1", "--raw"]).unwrap();
+        assert!(flags.resp3 && !flags.raw);
+        assert_eq!(flags.command, ["SET", "k", "-1", "--raw"]);
+        assert!(Flags::try_parse_from(["kvclient", "--nope"]).is_err());
+        assert!(Flags::try_parse_from(["kvclient", "--raw", "--no-raw"]).is_err());
+    }
+
+    #[test]
+    fn lines_are_split_with_or_without_their_end() {
+        let words = |line: &[u8]| {
+            split(line).map(|request| request.as_request().iter().map(<[u8]>::to_vec).collect::<Vec<_>>())
+        };
+        assert_eq!(words(b"GET \"a b\""), Ok(vec![b"GET".to_vec(), b"a b".to_vec()]));
+        assert_eq!(words(b"PING\r\n"), Ok(vec![b"PING".to_vec()]));
+        assert_eq!(words(b" \n"), Err(line::LineErrorKind::Empty));
+        assert_eq!(words(b"GET \"a\n"), Err(line::LineErrorKind::UnbalancedQuotes));
+    }
+}

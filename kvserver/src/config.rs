@@ -1,0 +1,107 @@
+//! The program's flags.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use kvcore::Durability;
+use tracing::Level;
+
+use crate::listener::ListenUrl;
+
+/// A durable key-value server that speaks Redis' protocol, and lines for people and scripts.
+///
+/// With no flags it keeps its data in ./kvdata and serves this machine alone: Redis clients on port 6379, lines
+/// (try `nc 127.0.0.1 7171`) on port 7171.
+#[derive(Debug, Parser)]
+#[command(name = "kvserver", version)]
+pub(crate) struct Config {
+    /// Where the data is kept; made if it does not exist
+    #[arg(long, value_name = "DIR", default_value = "kvdata")]
+    pub(crate) dir: PathBuf,
+
+    /// Keep nothing on disk
+    #[arg(long, conflicts_with_all = ["dir", "durability", "snapshot_every"])]
+    pub(crate) memory_only: bool,
+
+    /// Where to listen; may be given several times. resp://HOST:PORT, line://HOST:PORT[?style=terse|plain|verbose]
+    /// [&max_key=N][&max_value=N], unix:///PATH
+    #[arg(
+        long,
+        value_name = "URL",
+        default_values = ["resp://127.0.0.1:6379", "line://127.0.0.1:7171"]
+    )]
+    pub(crate) listen: Vec<ListenUrl>,
+
+    /// Allow listening on addresses that other machines can reach, although no password protects the data
+    #[arg(long)]
+    pub(crate) insecure_listen: bool,
+
+    /// When a write is answered: always (it is on disk), everysec (it is on disk within a second), os (the
+    /// operating system decides)
+    #[arg(long, value_name = "WHEN", default_value = "everysec", value_parser = durability)]
+    pub(crate) durability: Durability,
+
+    /// Write a snapshot every so many seconds if something changed; 0 for never by time
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = snapshot_every)]
+    pub(crate) snapshot_every: SnapshotEvery,
+
+    /// Event loops, one thread each [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) loops: Option<u16>,
+
+    /// Connections served at once; further ones are told so and closed
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_clients: u32,
+
+    /// How much to log to standard error: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub(crate) log_level: Level,
+}
+
+/// A time between snapshots, or none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SnapshotEvery(pub(crate) Option<Duration>);
+
+fn durability(text: &str) -> Result<Durability, String> {
+    text.parse().map_err(|_| "durability is always, everysec or os".to_owned())
+}
+
+fn snapshot_every(text: &str) -> Result<SnapshotEvery, String> {
+    let seconds: u32 = text.parse().map_err(|_| "a number of seconds".to_owned())?;
+    Ok(SnapshotEvery((seconds > 0).then(|| Duration::from_secs(u64::from(seconds)))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Config::command().debug_assert();
+    }
+
+    #[test]
+    fn without_flags_it_serves_this_machine_alone() {
+        let config = Config::parse_from(["kvserver"]);
+        let urls: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
+        assert_eq!(urls, ["resp://127.0.0.1:6379", "line://127.0.0.1:7171?style=terse"]);
+        assert_eq!(config.durability, Durability::EverySecond);
+        assert_eq!(config.snapshot_every.0, Some(Duration::from_secs(300)));
+    }
+
+    #[test]
+    fn bad_flags_are_refused() {
+        for flags in [
+            &["--durability", "sometimes"][..],
+            &["--listen", "6379"],
+            &["--loops", "0"],
+            &["--snapshot-every", "-1"],
+            &["--memory-only", "--dir", "x"],
+            &["--nonsense"],
+        ] {
+            assert!(Config::try_parse_from([&["kvserver"], flags].concat()).is_err(), "{flags:?}");
+        }
+    }
+}

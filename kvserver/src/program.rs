@@ -1,0 +1,87 @@
+//! The program around the server: flags, log, store, signals, exit code.
+//!
+//! Exit codes: 0 after an orderly end, 1 if the server cannot start or fails, 2 for bad flags.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use kvcore::{Db, Options};
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::process::raise_open_files;
+use crate::server::Server;
+
+/// Files the process needs beside its connections.
+const OWN_FILES: u64 = 64;
+
+/// The whole program, with the arguments of the process.
+#[must_use]
+pub fn run() -> ExitCode {
+    let config = Config::parse();
+    tracing_subscriber::fmt()
+        .with_max_level(config.log_level)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    match serve(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kvserver: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: &Config) -> Result<()> {
+    let open_files = raise_open_files();
+    if let Some(files) = open_files.filter(|files| *files < u64::from(config.max_clients) + OWN_FILES) {
+        tracing::warn!(files, clients = config.max_clients, "fewer open files are allowed than clients may connect");
+    }
+    let db = open(config)?;
+    let mut builder = Server::builder()
+        .store(db.clone())
+        .max_clients(usize::try_from(config.max_clients).unwrap_or(usize::MAX))
+        .allow_exposed(config.insecure_listen);
+    for url in &config.listen {
+        builder = builder.listen(url.clone());
+    }
+    if let Some(loops) = config.loops {
+        builder = builder.loops(loops.into());
+    }
+    let outcome = builder.start().and_then(|server| {
+        announce(config, &server);
+        server.run()
+    });
+    let closed = db.close().map_err(Error::from);
+    if closed.is_ok() && !config.memory_only {
+        tracing::info!("everything is on disk; bye");
+    }
+    outcome.and(closed)
+}
+
+fn open(config: &Config) -> Result<Db> {
+    if config.memory_only {
+        return Ok(Options::new().in_memory()?);
+    }
+    let options = Options::new().durability(config.durability).snapshot_every(config.snapshot_every.0);
+    Ok(options.open(&config.dir)?)
+}
+
+/// The start-up log: what it is, where its data are and how safe, and where it listens. What it found in its data the
+/// store has said when it was opened.
+fn announce(config: &Config, server: &Server) {
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), process = std::process::id(), "kvserver");
+    if config.memory_only {
+        tracing::warn!("nothing is kept on disk");
+    } else {
+        let dir = std::path::absolute(&config.dir).unwrap_or_else(|_| config.dir.clone());
+        tracing::info!(dir = %dir.display(), durability = %config.durability, "data");
+    }
+    for (url, address) in config.listen.iter().zip(server.addresses()) {
+        tracing::info!(%address, "listening on {url}");
+    }
+    tracing::info!("ready");
+}

@@ -1,0 +1,224 @@
+//! Builds a server around an opened store, starts its threads, and ends them.
+//!
+//! Invariant: when `shutdown`, `run` or drop returns, every thread is joined, every socket closed and every unix
+//! socket's file removed. The store stays open: it is the caller's.
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Weak};
+use std::thread::{self, JoinHandle};
+
+use kvcore::Db;
+use mio::{Poll, Waker};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::accept::Accept;
+use crate::dispatch;
+use crate::error::{Error, Result};
+use crate::event_loop::{EventLoop, WAKER};
+use crate::listener::{BoundAddress, ListenUrl, Listener};
+use crate::mailbox::Mailbox;
+use crate::offload::{self, Offload};
+use crate::settings::Settings;
+use crate::state::{Parts, ServerState};
+use crate::watch::WatchTable;
+
+/// A running server.
+///
+/// ```
+/// use kvcore::{Db, StoreExt};
+/// use kvserver::Server;
+///
+/// let db = Db::in_memory();
+/// let server = Server::builder().store(db.clone()).listen("resp://127.0.0.1:0".parse()?).start()?;
+/// println!("any Redis client can connect to {}", server.addresses()[0]);
+/// db.set("k", "seen by clients at once")?;
+/// server.shutdown()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Server {
+    state: Arc<ServerState>,
+    loops: Vec<JoinHandle<()>>,
+    offload: Option<JoinHandle<()>>,
+}
+
+/// What a server is to be like; made by [`Server::builder`].
+#[derive(Default)]
+#[must_use]
+pub struct Builder {
+    db: Option<Db>,
+    urls: Vec<ListenUrl>,
+    settings: Settings,
+}
+
+impl Builder {
+    /// The store to serve. Required.
+    pub fn store(mut self, db: Db) -> Builder {
+        self.db = Some(db);
+        self
+    }
+
+    /// One more place to listen.
+    pub fn listen(mut self, url: ListenUrl) -> Builder {
+        self.urls.push(url);
+        self
+    }
+
+    /// Event loops, one thread each; at least 1. Default: one a core.
+    pub fn loops(mut self, count: usize) -> Builder {
+        self.settings.loops = count.max(1);
+        self
+    }
+
+    /// Connections served at once. Default: 10,000.
+    pub fn max_clients(mut self, count: usize) -> Builder {
+        self.settings.clients_max = count;
+        self
+    }
+
+    /// How large a request may be. Default: as in Redis, see [`kvproto::Limits`].
+    pub fn limits(mut self, limits: kvproto::Limits) -> Builder {
+        self.settings.limits = limits;
+        self
+    }
+
+    /// Allows listening beyond the loopback without a password: everyone who reaches the port can then read and
+    /// change everything. Default: refused.
+    pub fn allow_exposed(mut self, allow: bool) -> Builder {
+        self.settings.exposed_ok = allow;
+        self
+    }
+
+    /// Binds every listener, then starts the threads. Fails, with nothing left running, if a listener cannot be bound.
+    pub fn start(self) -> Result<Server> {
+        let Builder { db, urls, settings } = self;
+        let db = db.ok_or(Error::NoStore)?;
+        let listeners = urls.iter().map(|url| Listener::bind(url, settings.exposed_ok)).collect::<Result<Vec<_>>>()?;
+        let cannot = |what| move |source| Error::System { what, source };
+        let mut polls = Vec::new();
+        let mut mailboxes = Vec::new();
+        for _ in 0..settings.loops {
+            let poll = Poll::new().map_err(cannot("wait for events"))?;
+            let waker = Waker::new(poll.registry(), WAKER).map_err(cannot("wake an event loop"))?;
+            mailboxes.push(Arc::new(Mailbox::new(waker)));
+            polls.push(poll);
+        }
+        let addresses = listeners.iter().map(|listener| listener.address.clone()).collect();
+        let mut accept = Some(Accept::new(listeners, polls[0].registry()).map_err(cannot("watch a listener"))?);
+        let watch = Arc::new(WatchTable::default());
+        db.observe(watch.clone())?;
+        let (offload, jobs) = Offload::new();
+        let parts = Parts { db, settings, addresses, watch, mailboxes, offload };
+        let state = Arc::new(ServerState::new(parts));
+        wake_loops_when_durable(&state);
+
+        let mut server = Server { state: state.clone(), loops: Vec::new(), offload: None };
+        let worker = state.clone();
+        server.offload = Some(spawn("kv-offload".to_owned(), move || offload::run(&worker, &jobs))?);
+        for (index, poll) in polls.into_iter().enumerate() {
+            let event_loop = EventLoop::new(index, poll, state.clone(), accept.take(), dispatch::runs());
+            let guard = StopOnPanic(state.clone());
+            let run = move || {
+                let _guard = guard;
+                event_loop.run();
+            };
+            server.loops.push(spawn(format!("kv-loop-{index}"), run)?);
+        }
+        Ok(server)
+    }
+}
+
+fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    let spawned = thread::Builder::new().name(name).spawn(run);
+    spawned.map_err(|source| Error::System { what: "start a thread", source })
+}
+
+/// Replies that wait for the log leave when the syncer says so. The store may outlive the server.
+fn wake_loops_when_durable(state: &Arc<ServerState>) {
+    let server: Weak<ServerState> = Arc::downgrade(state);
+    state.db.on_durable(Arc::new(move || {
+        if let Some(server) = server.upgrade() {
+            for mailbox in &server.mailboxes {
+                mailbox.wake_for_log();
+            }
+        }
+    }));
+}
+
+/// A loop that panics must not leave its clients hanging on a server that looks alive.
+struct StopOnPanic(Arc<ServerState>);
+
+impl Drop for StopOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.stop();
+        }
+    }
+}
+
+impl Server {
+    /// A server with no store and no listener yet.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Where it listens, in the order of the calls of [`Builder::listen`].
+    #[must_use]
+    pub fn addresses(&self) -> &[BoundAddress] {
+        &self.state.addresses
+    }
+
+    /// Stops: accepts nothing more, executes and answers what was read, closes every connection. Clients that do not
+    /// take their replies are waited for 5 seconds at most.
+    pub fn shutdown(mut self) -> Result<()> {
+        self.state.stop();
+        self.join()
+    }
+
+    /// Serves until a client sends SHUTDOWN or the process gets SIGTERM or SIGINT; a second signal ends the process
+    /// at once.
+    pub fn run(mut self) -> Result<()> {
+        let mut signals =
+            Signals::new([SIGTERM, SIGINT]).map_err(|source| Error::System { what: "listen for signals", source })?;
+        let handle = signals.handle();
+        let state = self.state.clone();
+        let listener = spawn("kv-signals".to_owned(), move || {
+            for signal in signals.forever() {
+                if state.stopping.load(SeqCst) {
+                    tracing::warn!("second signal: ending at once");
+                    std::process::exit(128 + signal);
+                }
+                tracing::info!(signal, "stopping");
+                state.stop();
+            }
+        })?;
+        let outcome = self.join();
+        handle.close();
+        let _ = listener.join();
+        outcome
+    }
+
+    /// Waits for the threads: the loops first, since they give the offload thread its work.
+    fn join(&mut self) -> Result<()> {
+        let mut outcome = Ok(());
+        for handle in self.loops.drain(..) {
+            if handle.join().is_err() {
+                outcome = Err(Error::LoopPanicked);
+            }
+        }
+        self.state.offload.end();
+        if let Some(handle) = self.offload.take()
+            && handle.join().is_err()
+        {
+            outcome = Err(Error::LoopPanicked);
+        }
+        outcome
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.state.stop();
+        let _ = self.join();
+    }
+}

@@ -1,0 +1,88 @@
+//! The line protocol's three styles, over a socket.
+
+mod support;
+
+use kvcore::Db;
+use support::{Client, serve_at};
+
+#[track_caller]
+fn converse(style: &str, conversation: &[(&str, &str)]) {
+    for split in [1, usize::MAX] {
+        let db = Db::in_memory();
+        let server = serve_at(&db, &format!("line://127.0.0.1:0?style={style}"));
+        let mut client = Client::of(&server);
+        let (mut asked, mut answered) = (String::new(), String::new());
+        for (line, reply) in conversation {
+            asked += &format!("{line}\r\n");
+            answered += &format!("{reply}\n");
+        }
+        for piece in asked.as_bytes().chunks(split.min(asked.len())) {
+            client.send(piece);
+        }
+        client.expect(answered);
+        client.send("QUIT\n");
+        client.expect_end();
+    }
+}
+
+#[test]
+fn terse() {
+    let long = format!("PUT {} v", "k".repeat(257));
+    converse(
+        "terse",
+        &[
+            ("PUT foo bar 60", "OK stored"),
+            ("GET foo", "OK bar"),
+            ("EXISTS foo", "OK 1"),
+            ("DELETE foo", "OK deleted"),
+            ("GET foo", "ERROR key not found"),
+            ("", "ERROR empty command"),
+            ("PUT onlykey", "ERROR wrong number of arguments for 'put' command"),
+            ("PUT a \"quoted\"", "OK stored"),
+            ("GET a", "OK \"quoted\""),
+            ("FLUSH", "OK 1"),
+        ],
+    );
+    let db = Db::in_memory();
+    let server = serve_at(&db, "line://127.0.0.1:0");
+    let mut client = Client::of(&server);
+    for line in ["PUT k v -1", "PUT k v abc", &long, "nope"] {
+        client.send(format!("{line}\n"));
+        let reply = client.drain();
+        assert!(reply.starts_with("ERROR ") && reply.ends_with('\n'), "{line}: {reply}");
+    }
+    client.ask("PING", "OK PONG\n");
+}
+
+#[test]
+fn verbose() {
+    converse(
+        "verbose",
+        &[
+            ("PING", "PONG"),
+            ("SET user:42 Brian", "Added key 'user:42' with value 'Brian'"),
+            ("GET user:42", "Brian"),
+            ("PRINT", "user:42"),
+            ("REMOVE user:42", "Removed key 'user:42'."),
+            ("GET", "ERR wrong number of arguments for 'get' command"),
+            ("GET user:42", "ERR key 'user:42' not found"),
+            ("PRINT", "Store is empty."),
+        ],
+    );
+}
+
+#[test]
+fn plain() {
+    converse(
+        "plain",
+        &[
+            ("SET key \"two words\"", "OK"),
+            ("GET key", "two words"),
+            ("GET none", "(nil)"),
+            ("MSET a 1 b 2", "OK"),
+            ("MGET a none b", "1, (nil), 2"),
+            ("DEL key none", "1"),
+            ("SUBSCRIBE news", "subscribe, news, 1"),
+        ],
+    );
+}
