@@ -3,12 +3,13 @@
 //! Invariant: requests and replies stay in step. Whatever could put them out of step (a timeout, a broken stream, bytes
 //! that are no reply) closes the connection, and every later call says [`Error::Closed`].
 
+mod line;
+
 use crate::address::{Address, Scheme};
 use crate::error::{Error, Result};
 use crate::subscription::Subscription;
-use kvproto::quote::{HighBytes, write_quoted};
+use kvproto::Reply;
 use kvproto::resp::{ReplyDecoder, Version, encode_request};
-use kvproto::{ProtocolError, Reply};
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
@@ -256,7 +257,7 @@ impl Client {
                     if at > 0 {
                         self.output.push(b' ');
                     }
-                    write_word(word.as_ref(), &mut self.output);
+                    line::write_word(word.as_ref(), &mut self.output);
                 }
                 self.output.push(b'\n');
             }
@@ -299,7 +300,7 @@ impl Client {
         let unread = self.input.get(self.consumed..).unwrap_or_default();
         let decoded = match self.address.scheme {
             Scheme::Redis => self.decoder.decode(unread),
-            Scheme::Line => decode_line(unread, self.options.reply_bytes_max),
+            Scheme::Line => line::decode(unread, self.options.reply_bytes_max),
         };
         match decoded {
             Ok(Some((reply, consumed))) => {
@@ -392,31 +393,6 @@ fn open(address: &Address, options: &Options) -> io::Result<TcpStream> {
 /// Systems disagree on what a timed-out read is called.
 fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
-}
-
-/// A word of the line protocol: as it is where that is possible, since the terse style knows no quotes.
-fn write_word(word: &[u8], out: &mut Vec<u8>) {
-    if !word.is_empty() && word.iter().all(|byte| byte.is_ascii_graphic() && !b"\"'".contains(byte)) {
-        out.extend_from_slice(word);
-    } else {
-        write_quoted(word, HighBytes::Keep, out);
-    }
-}
-
-/// A line of the line protocol as a reply, once its end has arrived.
-fn decode_line(input: &[u8], bytes_max: usize) -> std::result::Result<Option<(Reply, usize)>, ProtocolError> {
-    let Some(end) = input.iter().position(|&byte| byte == b'\n') else {
-        if input.len() > bytes_max {
-            return Err(ProtocolError::ReplyTooLong);
-        }
-        return Ok(None);
-    };
-    let line = input.get(..end).unwrap_or_default();
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let text = String::from_utf8_lossy(line).into_owned();
-    let is_error = text.starts_with("ERR ") || text.starts_with("ERROR ");
-    let reply = if is_error { Reply::error(text) } else { Reply::simple(text) };
-    Ok(Some((reply, end + 1)))
 }
 
 #[cfg(test)]

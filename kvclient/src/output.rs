@@ -61,8 +61,13 @@ fn shown(style: Style, request: Request<'_>, reply: &Reply) -> Vec<u8> {
     let mut out = Vec::new();
     match (style, reply) {
         // A report ends its last line itself.
-        (Style::Raw, Reply::Bulk(text)) if is_report(request) => out.extend_from_slice(text),
+        (Style::Raw, Reply::Bulk(_) | Reply::Verbatim { .. }) if is_report(request) => {
+            write_raw(reply, &mut out);
+        }
         (Style::Pretty, Reply::Bulk(text)) if is_report(request) => write_visible(text, &mut out),
+        (Style::Pretty, Reply::Verbatim { text, .. }) if is_report(request) => {
+            write_visible(text, &mut out);
+        }
         (Style::Pretty, reply) => write_pretty(reply, &mut out),
         (Style::Line, Reply::Simple(text) | Reply::Error(text)) => {
             write_visible(text.as_bytes(), &mut out);
@@ -97,7 +102,8 @@ mod tests {
     #[test]
     fn reports_are_shown_as_text() {
         let reply = Reply::bulk("# Server\r\nrole:\x1bmaster\r\n");
-        assert_eq!(printed(Style::Pretty, &["INFO"], &reply), "# Server\nrole:\\x1bmaster\n\n");
+        assert_eq!(printed(Style::Pretty, &["INFO"], &reply), "# Server\nrole:\\x1bmaster\n");
+        assert_eq!(printed(Style::Raw, &["INFO"], &reply), "# Server\r\nrole:\x1bmaster\r\n");
         assert_eq!(printed(Style::Pretty, &["client", "List"], &Reply::bulk("id=1\n")), "id=1\n");
         assert_eq!(printed(Style::Pretty, &["GET", "info"], &Reply::bulk("a\n")), "\"a\\n\"\n");
     }

@@ -1,6 +1,6 @@
 //! A request: the words a client sent, wherever they lie.
 //!
-//! Invariant: a [`Span`] is only ever read against the bytes it was measured on; one that does not fit reads as no
+//! Invariant: a `Span` is only ever read against the bytes it was measured on; one that does not fit reads as no
 //! word rather than as a panic.
 
 /// Where one word lies in the bytes of its request. 32 bits suffice: no request passes 4 GiB.

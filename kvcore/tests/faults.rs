@@ -1,0 +1,203 @@
+//! A disk that fails: nothing hangs, nothing acknowledged is lost, and the caller is told what to do.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and looks at files itself"
+)]
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use kvcore::{Db, Disk, DiskFile, Durability, Error, FileDisk, Options, StoreExt, Walk};
+
+/// What fails from now on.
+#[derive(Default)]
+struct Faults {
+    write: AtomicBool,
+    sync: AtomicBool,
+    no_space: AtomicBool,
+    syncs: AtomicU64,
+}
+
+#[derive(Clone, Default)]
+struct FaultyDisk(Arc<Faults>);
+
+struct FaultyFile(Box<dyn DiskFile>, Arc<Faults>);
+
+impl Disk for FaultyDisk {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        FileDisk.create_dir(dir)
+    }
+    fn lock(&self, dir: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        FileDisk.lock(dir)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        FileDisk.list(dir)
+    }
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(FaultyFile(FileDisk.open(path)?, self.0.clone())))
+    }
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(FaultyFile(FileDisk.create(path)?, self.0.clone())))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        FileDisk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        FileDisk.remove(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        FileDisk.sync_dir(dir)
+    }
+}
+
+impl DiskFile for FaultyFile {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buffer, offset)
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if self.1.write.load(Ordering::SeqCst) {
+            return Err(io::Error::other("the write failed"));
+        }
+        self.0.write_at(bytes, offset)
+    }
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        if self.1.no_space.load(Ordering::SeqCst) {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "the disk is full"));
+        }
+        self.0.allocate(offset, len)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.1.syncs.fetch_add(1, Ordering::SeqCst);
+        if self.1.sync.load(Ordering::SeqCst) {
+            return Err(io::Error::other("the sync failed"));
+        }
+        self.0.sync()
+    }
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.0.truncate(len)
+    }
+}
+
+fn open(dir: &Path, disk: &FaultyDisk) -> Db {
+    Options::new().segment_bytes(8 * 1024).disk(Arc::new(disk.clone())).open(dir).unwrap()
+}
+
+#[test]
+fn the_first_failed_write_or_sync_poisons_the_log() {
+    for fail_sync in [false, true] {
+        let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
+        let db = open(dir.path(), &disk);
+        db.set("before", "v").unwrap();
+        let fault = if fail_sync { &disk.0.sync } else { &disk.0.write };
+        fault.store(true, Ordering::SeqCst);
+        let told = Arc::new(AtomicBool::new(false));
+        let tell = told.clone();
+        db.on_durable(Arc::new(move || tell.store(true, Ordering::SeqCst)));
+        assert!(matches!(db.set("during", "v"), Err(Error::LogFailed { .. })));
+        assert!(told.load(Ordering::SeqCst), "listeners are told of the failure");
+        // The disk works again, but what it dropped meanwhile nobody knows: only a reopen heals.
+        fault.store(false, Ordering::SeqCst);
+        let syncs = disk.0.syncs.load(Ordering::SeqCst);
+        for _ in 0..10 {
+            assert!(matches!(db.set("after", "v"), Err(Error::LogFailed { .. })));
+            assert!(matches!(db.delete("before"), Err(Error::LogFailed { .. })));
+        }
+        assert_eq!(db.get_settled("before").unwrap().unwrap(), "v", "settled data is read as before");
+        assert!(db.health().is_err());
+        assert!(matches!(db.snapshot(), Err(Error::LogFailed { .. })), "a snapshot would hide what was lost");
+        assert_eq!(disk.0.syncs.load(Ordering::SeqCst), syncs, "no sync is ever retried");
+        assert!(matches!(db.close(), Err(Error::LogFailed { .. })));
+        let db = open(dir.path(), &disk);
+        assert_eq!(db.get("before").unwrap().unwrap(), "v");
+        assert_eq!(db.get("after").unwrap(), None);
+        db.set("after", "v").unwrap();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_writes_until_there_is_space() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
+    let db = open(dir.path(), &disk);
+    let mut acknowledged = 0;
+    disk.0.no_space.store(true, Ordering::SeqCst);
+    let refused = loop {
+        match db.set(format!("k{acknowledged}"), [1; 500]) {
+            Ok(()) => acknowledged += 1,
+            Err(error) => break error,
+        }
+        assert!(acknowledged < 1_000, "segments of 8 KiB are full long before");
+    };
+    assert!(matches!(refused, Error::NoSpace { .. }), "{refused}");
+    assert!(matches!(db.set("more", "v"), Err(Error::NoSpace { .. })), "refused at once, applied nowhere");
+    assert_eq!(db.get("more").unwrap(), None);
+    assert_eq!(db.get("k0").unwrap().unwrap(), [1; 500]);
+    disk.0.no_space.store(false, Ordering::SeqCst);
+    while db.health().is_err() {
+        std::thread::yield_now();
+    }
+    db.set("after", "v").unwrap();
+    db.close().unwrap();
+    let db = open(dir.path(), &disk);
+    assert_eq!(db.get("after").unwrap().unwrap(), "v");
+    for i in 0..acknowledged {
+        assert_eq!(db.get(format!("k{i}")).unwrap().unwrap(), [1; 500]);
+    }
+    assert!(db.len() <= acknowledged + 2, "the one refused while it waited may be there, no other");
+}
+
+#[test]
+fn a_failed_snapshot_leaves_the_one_before_and_the_log() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
+    let db = open(dir.path(), &disk);
+    db.set("k", "1").unwrap();
+    db.snapshot().unwrap();
+    db.set("k", "2").unwrap();
+    db.set("big", vec![7; 100_000]).unwrap();
+    // The log is not written to while this is set: only the snapshot meets it.
+    let status = {
+        disk.0.write.store(true, Ordering::SeqCst);
+        let failed = db.snapshot();
+        disk.0.write.store(false, Ordering::SeqCst);
+        assert!(failed.is_err());
+        db.snapshot_status()
+    };
+    assert!(status.last_error.is_some());
+    drop(db);
+    let db = open(dir.path(), &disk);
+    assert_eq!(db.get("k").unwrap().unwrap(), "2");
+    assert_eq!(db.len(), 2);
+    db.snapshot().unwrap();
+}
+
+/// At `Always` nobody, not even a reader who waits, learns of a change that a crash could still take back.
+#[test]
+fn a_settled_read_reveals_nothing_that_a_crash_can_take_back() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
+    let db = open(dir.path(), &disk);
+    db.set("k", "old").unwrap();
+    disk.0.sync.store(true, Ordering::SeqCst);
+    let ticket = db.deferred().set("k", "new").unwrap();
+    assert_eq!(db.get("k").unwrap().unwrap(), "new", "a plain read does not wait");
+    assert!(matches!(db.get_settled("k"), Err(Error::LogFailed { .. })), "a settled one tells nothing");
+    assert!(matches!(ticket.wait(), Err(Error::LogFailed { .. })));
+}
+
+#[test]
+fn the_weaker_levels_report_a_failed_log_too() {
+    for durability in [Durability::EverySecond, Durability::Os] {
+        let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
+        let db = Options::new().durability(durability).disk(Arc::new(disk.clone())).open(dir.path()).unwrap();
+        disk.0.write.store(true, Ordering::SeqCst);
+        // The write that meets the fault was acknowledged within its window; the next ones are refused.
+        while db.set("k", "v").is_ok() {
+            std::thread::yield_now();
+        }
+        assert!(matches!(db.set("k", "v"), Err(Error::LogFailed { .. })));
+    }
+}
