@@ -119,6 +119,7 @@ impl Files {
     pub(crate) fn snapshot_status(&self) -> SnapshotStatus {
         let state = self.snapshots.state.lock();
         let changes_since = self.wal.last().get().saturating_sub(state.start.get());
-        SnapshotStatus { changes_since, ..state.status.clone() }
+        // One that was asked for counts as running: whoever asked must not see it as over before it begins.
+        SnapshotStatus { changes_since, running: state.status.running || state.wanted, ..state.status.clone() }
     }
 }

@@ -18,10 +18,16 @@ pub(crate) struct Context<'c> {
     /// Replies to send before the one the command returns; SUBSCRIBE answers once a channel.
     pub(crate) before: Vec<Reply>,
     /// Inside EXEC: channels and messages to publish once it is committed.
-    pub(crate) publications: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub(crate) publications: Vec<Publication>,
     /// The newest change the answer reveals.
     pub(crate) lsn: Lsn,
     pub(crate) next: Next,
+}
+
+/// A message to be published.
+pub(crate) struct Publication {
+    pub(crate) channel: Box<[u8]>,
+    pub(crate) payload: Box<[u8]>,
 }
 
 /// What happens to the connection after the reply.

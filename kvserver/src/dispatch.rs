@@ -23,17 +23,31 @@ pub(crate) type Runs = Vec<Option<Run>>;
 /// What a request came to.
 pub(crate) struct Answer {
     pub(crate) spec: Option<&'static Spec>,
-    /// Replies that go before `reply`.
-    pub(crate) before: Vec<Reply>,
     pub(crate) reply: Reply,
     /// The newest change the answer reveals.
     pub(crate) lsn: Lsn,
+    /// What few answers have.
+    pub(crate) rest: Option<Box<Rest>>,
+}
+
+/// Boxed, so that the answers that go without are quickly passed on.
+#[derive(Default)]
+pub(crate) struct Rest {
+    /// Replies that go before the answer's own.
+    pub(crate) before: Vec<Reply>,
     pub(crate) next: Next,
 }
 
 impl Answer {
     fn new(spec: Option<&'static Spec>, reply: Reply, lsn: Lsn) -> Answer {
-        Answer { spec, before: Vec::new(), reply, lsn, next: Next::Continue }
+        Answer { spec, reply, lsn, rest: None }
+    }
+
+    fn with(mut self, before: Vec<Reply>, next: Next) -> Answer {
+        if !before.is_empty() || !matches!(next, Next::Continue) {
+            self.rest = Some(Box::new(Rest { before, next }));
+        }
+        self
     }
 }
 
@@ -65,7 +79,7 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
             let mut context = Context::new(session, server, spec);
             let reply = run(Args::new(request), &mut context).unwrap_or_else(Reply::from);
             let Context { before, lsn, next, .. } = context;
-            Answer { spec: Some(spec), before, reply, lsn, next }
+            Answer::new(Some(spec), reply, lsn).with(before, next)
         }
         None => Answer::new(None, CommandError::unknown_command(request).into(), Lsn::ZERO),
     }
@@ -163,7 +177,7 @@ fn walk(
 ) -> Answer {
     if session.keyspace.len() > WALK_INLINE_KEYS_MAX && takes_long(spec, request) {
         let next = Next::Park(Work::Walk(run, session.keyspace.clone()));
-        return Answer { next, ..Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO) };
+        return Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).with(Vec::new(), next);
     }
     let reply = run(Args::new(request), &session.keyspace).unwrap_or_else(Reply::from);
     Answer::new(Some(spec), reply, server.newest())

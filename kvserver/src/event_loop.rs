@@ -156,7 +156,6 @@ impl EventLoop {
             let wanted = [Some(self.next_tick), self.stop_at, self.accept.as_ref().and_then(Accept::resumes_at)];
             wanted.into_iter().flatten().min().map_or(TICK, |at| at.saturating_duration_since(now))
         };
-        if std::env::var_os("KV_YIELD").is_some() { std::thread::yield_now(); }
         let result = self.poll.poll(events, Some(timeout));
         self.mailbox.set_awake();
         result

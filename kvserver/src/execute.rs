@@ -129,17 +129,20 @@ impl Executor {
     }
 
     fn finish(&mut self, connection: &mut Connection, request: Request<'_>, answer: Answer) {
-        let Answer { spec, reply, before, lsn, next } = answer;
+        let Answer { spec, reply, lsn, rest } = answer;
         if let Some(spec) = spec
             && spec.is_read_only()
         {
             self.count_lookups(&reply);
         }
         let about = spec.map(|spec| (spec, request));
-        for reply in &before {
+        let Some(rest) = rest else {
+            return self.reply(connection, about, &reply, lsn);
+        };
+        for reply in &rest.before {
             self.reply(connection, about, reply, lsn);
         }
-        match next {
+        match rest.next {
             Next::Continue => self.reply(connection, about, &reply, lsn),
             Next::Close => {
                 self.reply(connection, about, &reply, lsn);

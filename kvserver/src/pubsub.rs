@@ -73,10 +73,11 @@ impl PubSub {
             .filter(|(pattern, _)| glob::matches(pattern, channel))
             .map(|(pattern, subscribers)| (Some(pattern.clone()), subscribers));
         let mut receivers = 0;
-        let mut shared: Option<(Arc<[u8]>, Arc<Vec<u8>>)> = None;
+        let mut shared = None;
         for (pattern, subscribers) in direct.into_iter().chain(matching) {
             receivers += subscribers.len();
-            let (channel, payload) = shared.get_or_insert_with(|| (channel.into(), Arc::new(payload.to_vec())));
+            let (channel, payload): &(Arc<[u8]>, _) =
+                shared.get_or_insert_with(|| (channel.into(), Arc::new(payload.to_vec())));
             let message = Message { pattern, channel: channel.clone(), payload: payload.clone(), lsn };
             let mut to = vec![Vec::new(); mailboxes.len()];
             for address in subscribers.values() {

@@ -14,9 +14,10 @@ use parking_lot::Mutex;
 /// Which keys are watched, and by whom.
 #[derive(Debug, Default)]
 pub(crate) struct WatchTable {
-    /// Keys in `watchers`. Counted up before WATCH reads its key, so a later change sees it.
+    /// Watched keys. Counted up before WATCH reads its key, so a later change sees it.
     count: AtomicUsize,
-    watchers: Mutex<HashMap<(u32, Box<[u8]>), Vec<Mark>>>,
+    /// By keyspace id and key.
+    watchers: Mutex<HashMap<u32, HashMap<Box<[u8]>, Vec<Mark>>>>,
 }
 
 /// Set once something its owner watches has changed. One a session.
@@ -32,20 +33,22 @@ impl Mark {
 impl WatchTable {
     pub(crate) fn add(&self, keyspace_id: u32, key: &[u8], mark: &Mark) {
         let mut watchers = self.watchers.lock();
-        watchers.entry((keyspace_id, key.into())).or_default().push(mark.clone());
-        self.count.store(watchers.len(), Ordering::SeqCst);
+        let marks = watchers.entry(keyspace_id).or_default().entry(key.into()).or_default();
+        if marks.is_empty() {
+            self.count.fetch_add(1, Ordering::SeqCst);
+        }
+        marks.push(mark.clone());
     }
 
     pub(crate) fn remove(&self, keyspace_id: u32, key: &[u8], mark: &Mark) {
         let mut watchers = self.watchers.lock();
-        let at = (keyspace_id, key.into());
-        if let Some(marks) = watchers.get_mut(&at) {
-            marks.retain(|other| !Arc::ptr_eq(&other.0, &mark.0));
-            if marks.is_empty() {
-                watchers.remove(&at);
-            }
+        let Some(keys) = watchers.get_mut(&keyspace_id) else { return };
+        let Some(marks) = keys.get_mut(key) else { return };
+        marks.retain(|other| !Arc::ptr_eq(&other.0, &mark.0));
+        if marks.is_empty() {
+            keys.remove(key);
+            self.count.fetch_sub(1, Ordering::SeqCst);
         }
-        self.count.store(watchers.len(), Ordering::SeqCst);
     }
 }
 
@@ -57,7 +60,7 @@ impl Observer for WatchTable {
         // An emptied keyspace needs no mark: EXEC itself notices that a key which existed is gone, and one that comes
         // back afterwards is marked by its own change.
         if let Some(key) = change.key
-            && let Some(marks) = self.watchers.lock().get(&(change.keyspace_id, key.into()))
+            && let Some(marks) = self.watchers.lock().get(&change.keyspace_id).and_then(|keys| keys.get(key))
         {
             for mark in marks {
                 mark.0.store(true, Ordering::SeqCst);

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use kvproto::{Args, CommandError, Reply};
 
 use super::Outcome;
-use crate::context::Context;
+use crate::context::{Context, Publication};
 use crate::pubsub::Topic;
 use crate::session::Subscriptions;
 
@@ -99,7 +99,7 @@ pub(crate) fn publish(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let (channel, payload) = (args.next()?, args.next()?);
     if ctx.txn.is_some() {
         // What it may speak of has no Lsn before EXEC is committed.
-        ctx.publications.push((channel.into(), payload.into()));
+        ctx.publications.push(Publication { channel: channel.into(), payload: payload.into() });
         return Ok(Reply::count(ctx.server.pubsub.receivers(channel)));
     }
     Ok(Reply::count(ctx.server.pubsub.publish(channel, payload, ctx.session.seen, &ctx.server.mailboxes)))

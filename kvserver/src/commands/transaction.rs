@@ -9,7 +9,7 @@ use kvcore::{Claim, CrossTxn, Keyspace, Scope, Store};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, parse_integer};
 
 use super::{Outcome, Run, run_of};
-use crate::context::Context;
+use crate::context::{Context, Publication};
 use crate::session::{DATABASES, Queue, Session, Watched, WatchedKey};
 use crate::settings::QUEUE_BYTES_MAX;
 use crate::state::ServerState;
@@ -206,7 +206,7 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
             if server.gated {
                 ctx.lsn = lsn;
             }
-            for (channel, payload) in &publications {
+            for Publication { channel, payload } in &publications {
                 server.pubsub.publish(channel, payload, ctx.lsn, &server.mailboxes);
             }
             Ok(replies.map_or(Reply::NilArray, Reply::Array))

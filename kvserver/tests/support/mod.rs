@@ -1,6 +1,7 @@
 //! A server in this process and raw clients of it.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
