@@ -91,14 +91,10 @@ impl Common {
 fn main() -> ExitCode {
     let outcome = match Flags::parse().figure {
         Figure::EmbeddedGet { threads, common } => figures::embedded_get(threads, &common),
-        Figure::EmbeddedSet {
-            threads,
-            writes,
-            common,
-        } => figures::embedded_set(threads, writes, &common),
-        Figure::DurableSet { threads, common } => threads
-            .iter()
-            .try_for_each(|&threads| figures::durable_set(threads, &common)),
+        Figure::EmbeddedSet { threads, writes, common } => figures::embedded_set(threads, writes, &common),
+        Figure::DurableSet { threads, common } => {
+            threads.iter().try_for_each(|&threads| figures::durable_set(threads, &common))
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

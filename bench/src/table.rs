@@ -1,6 +1,8 @@
-//! A plain table: absolute numbers first, then the ratio.
+//! A plain table: absolute numbers first, then how many times the operations a second of each store kv makes.
 //!
 //! Invariant: a row says what its store promised while it was measured; a number without its promise is no number.
+
+use crate::workload::Round;
 
 /// One measured store.
 pub struct Row {
@@ -10,28 +12,23 @@ pub struct Row {
     pub promise: &'static str,
     /// Index of the row that is divided by this one, if any.
     pub against: Option<usize>,
-    /// Operations a second, one number a round.
-    pub rates: Vec<f64>,
+    /// What was measured, in the order of time.
+    pub rounds: Vec<Round>,
 }
 
 impl Row {
     /// A row without rounds yet.
     pub fn new(name: impl Into<String>, promise: &'static str, against: Option<usize>) -> Self {
-        Self {
-            name: name.into(),
-            promise,
-            against,
-            rates: Vec::new(),
-        }
+        Self { name: name.into(), promise, against, rounds: Vec::new() }
     }
 
-    fn median(&self) -> f64 {
-        let mut rates = self.rates.clone();
-        rates.sort_by(f64::total_cmp);
-        match rates.len() {
+    fn median(&self, figure: impl Fn(&Round) -> f64) -> f64 {
+        let mut figures: Vec<f64> = self.rounds.iter().map(figure).collect();
+        figures.sort_by(f64::total_cmp);
+        match figures.len() {
             0 => 0.0,
-            odd if odd % 2 == 1 => rates[odd / 2],
-            even => (rates[even / 2 - 1] + rates[even / 2]) / 2.0,
+            odd if odd % 2 == 1 => figures[odd / 2],
+            even => (figures[even / 2 - 1] + figures[even / 2]) / 2.0,
         }
     }
 }
@@ -43,24 +40,25 @@ pub fn print(title: &str, notes: &[String], rows: &[Row], threads: usize) {
         println!("  {note}");
     }
     println!(
-        "  {:<24} {:<46} {:>12} {:>24} {:>12} {:>10}",
-        "store", "what and promise", "median op/s", "lowest .. highest", "time an op", "kv is"
+        "  {:<24} {:<52} {:>11} {:>24} {:>10} {:>10} {:>9}",
+        "store", "what and promise", "median op/s", "lowest .. highest", "time an op", "CPU an op", "kv is"
     );
     for row in rows {
-        let median = row.median();
-        let lowest = row.rates.iter().copied().fold(f64::INFINITY, f64::min);
-        let highest = row.rates.iter().copied().fold(0.0, f64::max);
+        let median = row.median(|round| round.rate);
+        let rates = || row.rounds.iter().map(|round| round.rate);
+        let (lowest, highest) = (rates().fold(f64::INFINITY, f64::min), rates().fold(0.0, f64::max));
         let ratio = match row.against {
-            Some(base) => format!("{:.2} x", rows[base].median() / median),
+            Some(base) => format!("{:.2} x", rows[base].median(|round| round.rate) / median),
             None => "-".to_owned(),
         };
         println!(
-            "  {:<24} {:<46} {:>12.0} {:>24} {:>12} {:>10}",
+            "  {:<24} {:<52} {:>11.0} {:>24} {:>10} {:>10} {:>9}",
             row.name,
             row.promise,
             median,
             format!("{lowest:.0} .. {highest:.0}"),
             duration(threads as f64 / median),
+            duration(row.median(|round| round.cpu)),
             ratio
         );
     }

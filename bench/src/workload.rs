@@ -28,19 +28,10 @@ impl Workload {
     pub fn new(keys: usize, value_bytes: usize, threads: usize) -> Self {
         let keys: Vec<Key> = (0..keys.max(1)).map(key_at).collect();
         let mut random = SplitMix(0x6b76_6265_6e63_6801);
-        let sequences = (0..threads)
-            .map(|_| {
-                (0..SEQUENCE_LENGTH)
-                    .map(|_| keys[random.below(keys.len())])
-                    .collect()
-            })
-            .collect();
+        let sequences =
+            (0..threads).map(|_| (0..SEQUENCE_LENGTH).map(|_| keys[random.below(keys.len())]).collect()).collect();
         let value = (0..value_bytes).map(|_| random.next() as u8).collect();
-        Self {
-            keys,
-            sequences,
-            value,
-        }
+        Self { keys, sequences, value }
     }
 
     /// Every key once.
@@ -74,12 +65,22 @@ pub struct Until {
     pub look_every: u64,
 }
 
-/// Runs `turn(thread, n)` on every thread and answers how many turns a second all of them made together.
+/// What one round of one store gave.
+#[derive(Clone, Copy)]
+pub struct Round {
+    /// Operations a second, of all threads together.
+    pub rate: f64,
+    /// CPU seconds that the whole process spent on one of them, the store's own threads included. Suffers far less than
+    /// the rate when the machine has other work.
+    pub cpu: f64,
+}
+
+/// Runs `turn(thread, n)` on every thread.
 pub fn run(
     threads: usize,
     until: &Until,
     turn: impl Fn(usize, u64) -> Result<(), Failure> + Sync,
-) -> Result<f64, Failure> {
+) -> Result<Round, Failure> {
     let barrier = Barrier::new(threads);
     let (turn, barrier) = (&turn, &barrier);
     let work = move |thread: usize| -> Result<(u64, Instant, Instant), Failure> {
@@ -97,10 +98,9 @@ pub fn run(
         }
         Ok((done, start, Instant::now()))
     };
+    let cpu_before = cpu_seconds();
     std::thread::scope(|scope| {
-        let running: Vec<_> = (0..threads)
-            .map(|thread| scope.spawn(move || work(thread)))
-            .collect();
+        let running: Vec<_> = (0..threads).map(|thread| scope.spawn(move || work(thread))).collect();
         let (mut turns, mut first, mut last) = (0, None::<Instant>, None::<Instant>);
         for thread in running {
             let (done, start, end) = thread.join().map_err(|_| "a measuring thread panicked")??;
@@ -108,11 +108,19 @@ pub fn run(
             first = Some(first.map_or(start, |first| first.min(start)));
             last = Some(last.map_or(end, |last| last.max(end)));
         }
-        let elapsed = last
-            .zip(first)
-            .map_or(Duration::ZERO, |(last, first)| last - first);
-        Ok(turns as f64 / elapsed.as_secs_f64().max(1e-9))
+        let elapsed = last.zip(first).map_or(Duration::ZERO, |(last, first)| last - first);
+        let turns = turns.max(1) as f64;
+        Ok(Round { rate: turns / elapsed.as_secs_f64().max(1e-9), cpu: (cpu_seconds() - cpu_before) / turns })
     })
+}
+
+/// User and system time of this process so far, in steps of 10 ms; 0 where there is no `/proc`.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The program's name, in parentheses, may hold blanks: count from behind it.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_ascii_whitespace();
+    // The unit is USER_HZ, which Linux shows as 100 on every machine this runs on.
+    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 /// Keys that share no prefix a tree could profit from, and never repeat: the mixing below is a bijection.

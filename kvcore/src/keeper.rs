@@ -65,11 +65,11 @@ fn take_snapshots(engine: &Weak<Engine>, snapshots: &Snapshots, every: Option<Du
             if state.closing {
                 return;
             }
-            std::mem::take(&mut state.wanted)
+            // Left standing until `snapshot` says that it runs, so that at no moment the status says neither.
+            state.wanted
         };
-        let Some(engine) = engine.upgrade() else { return };
+        let Some(engine) = engine.upgrade().filter(|engine| !engine.is_closed()) else { return };
         if let Some(files) = &engine.files
-            && !engine.is_closed()
             && (asked || files.snapshot_status().changes_since > 0)
         {
             // The outcome is in the status and in the log of the program.

@@ -26,6 +26,8 @@ pub(crate) struct Accept {
     listeners: Vec<Door>,
     next_loop: usize,
     paused_until: Option<Instant>,
+    /// The last attempt failed, and the log says so.
+    failing: bool,
 }
 
 struct Door {
@@ -45,7 +47,7 @@ impl Accept {
             }
             doors.push(Door { listener, ready: true });
         }
-        Ok(Accept { listeners: doors, next_loop: 0, paused_until: None })
+        Ok(Accept { listeners: doors, next_loop: 0, paused_until: None, failing: false })
     }
 
     /// Takes note of an event.
@@ -73,6 +75,7 @@ impl Accept {
                 match accept(&door.listener.socket) {
                     Ok(stream) => {
                         counters.connections.add(1);
+                        self.failing = false;
                         if server.clients.admit(server.clients_max.load(Relaxed)) {
                             stream.prepare();
                             let mail = Mail::Accepted(stream, door.listener.protocol);
@@ -87,7 +90,10 @@ impl Accept {
                         io::ErrorKind::WouldBlock => door.ready = false,
                         io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
                         _ => {
-                            tracing::warn!(%error, "cannot accept a connection; trying again shortly");
+                            if !self.failing {
+                                tracing::warn!(%error, "cannot accept connections; trying again until it works");
+                            }
+                            self.failing = true;
                             self.paused_until = Some(now + PAUSE);
                             return;
                         }

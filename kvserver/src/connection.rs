@@ -12,6 +12,7 @@ use kvcore::Lsn;
 use kvproto::line::LineDecoder;
 use kvproto::resp::RequestDecoder;
 
+use crate::execute::Progress;
 use crate::listener::Protocol;
 use crate::outbox::Outbox;
 use crate::session::Session;
@@ -50,10 +51,16 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// The same with `used` more bytes done; nothing if that was all.
-    pub(crate) fn advanced(mut self: Box<Input>, used: usize) -> Option<Box<Input>> {
-        self.at += used;
-        if self.at == self.bytes.len() {
+    /// What executing left of `input`.
+    pub(crate) fn rest(input: &[u8], progress: &Progress, decoder: Decoder) -> Input {
+        let bytes = input[progress.used..].to_vec();
+        Input { runnable: progress.runnable && !bytes.is_empty(), bytes, at: 0, decoder }
+    }
+
+    /// What executing left of this input; nothing if neither bytes nor the decoder's memory are needed any more.
+    pub(crate) fn advanced(mut self: Box<Input>, progress: &Progress) -> Option<Box<Input>> {
+        self.at += progress.used;
+        if self.at == self.bytes.len() && progress.decoder_is_clean {
             return None;
         }
         // Moves no more bytes than were executed since the last time.
@@ -61,6 +68,7 @@ impl Input {
             self.bytes.drain(..self.at);
             self.at = 0;
         }
+        self.runnable = progress.runnable && self.at < self.bytes.len();
         Some(self)
     }
 }

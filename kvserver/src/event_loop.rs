@@ -303,17 +303,15 @@ impl EventLoop {
             input.bytes.extend_from_slice(&buffer[..count]);
             let Input { bytes, at, decoder, .. } = &mut *input;
             let progress = self.executor.execute(slot, connection, decoder, &bytes[*at..]);
-            input.runnable = progress.runnable;
-            connection.input = input.advanced(progress.used);
+            connection.input = input.advanced(&progress);
         } else if count > 0 {
             let mut decoder =
                 self.spare_decoder(connection.protocol).take().unwrap_or_else(|| Decoder::new(connection.protocol));
             let progress = self.executor.execute(slot, connection, &mut decoder, &buffer[..count]);
-            if progress.used < count {
-                let bytes = buffer[progress.used..count].to_vec();
-                connection.input = Some(Box::new(Input { bytes, at: 0, decoder, runnable: progress.runnable }));
-            } else {
+            if progress.used == count && progress.decoder_is_clean {
                 *self.spare_decoder(connection.protocol) = Some(decoder);
+            } else {
+                connection.input = Some(Box::new(Input::rest(&buffer[..count], &progress, decoder)));
             }
         }
         self.close_if_stopping(connection);

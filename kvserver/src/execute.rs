@@ -33,6 +33,15 @@ pub(crate) struct Progress {
     pub(crate) used: usize,
     /// Why the rest was left: false, it is no whole request; true, it may be one, but must wait for its turn.
     pub(crate) runnable: bool,
+    /// The decoder remembers nothing of this connection.
+    pub(crate) decoder_is_clean: bool,
+}
+
+/// One request read, or refused.
+struct Step {
+    bytes: usize,
+    /// It was a whole request; otherwise the decoder may be in the middle of something that is refused.
+    whole: bool,
 }
 
 impl Executor {
@@ -46,32 +55,30 @@ impl Executor {
     ) -> Progress {
         let start = self.round.len();
         self.round.begin(slot);
-        let mut used = 0;
         let mut requests = 0;
-        let mut whole = true;
-        while used < input.len()
+        let mut progress = Progress { used: 0, runnable: true, decoder_is_clean: true };
+        while progress.used < input.len()
             && requests < ROUND_REQUESTS_MAX
             && connection.phase == Phase::Open
             && connection.outbox.len() + (self.round.len() - start) <= OUTPUT_PAUSE_BYTES
         {
+            let rest = &input[progress.used..];
             let step = match (&mut *decoder, connection.protocol) {
-                (Decoder::Resp(decoder), _) => self.resp_request(connection, decoder, &input[used..]),
-                (Decoder::Line(decoder), Protocol::Line(rules)) => {
-                    self.line_request(connection, decoder, rules, &input[used..])
-                }
+                (Decoder::Resp(decoder), _) => self.resp_request(connection, decoder, rest),
+                (Decoder::Line(decoder), Protocol::Line(rules)) => self.line_request(connection, decoder, rules, rest),
                 (Decoder::Line(_), Protocol::Resp) => None,
             };
-            match step {
-                Some(bytes) => used += bytes,
-                None => {
-                    whole = false;
-                    break;
-                }
-            }
+            let Some(step) = step else {
+                progress.runnable = false;
+                progress.decoder_is_clean = false;
+                break;
+            };
+            progress.used += step.bytes;
+            progress.decoder_is_clean = step.whole;
             requests += 1;
         }
         self.counters.requests.add(requests as u64);
-        Progress { used, runnable: whole }
+        progress
     }
 
     /// One RESP request; `None` when the input holds no whole one.
@@ -80,22 +87,23 @@ impl Executor {
         connection: &mut Connection,
         decoder: &mut RequestDecoder,
         input: &[u8],
-    ) -> Option<usize> {
+    ) -> Option<Step> {
         match decoder.decode(input, &self.server.settings.limits) {
             Ok(used) => {
-                let used = used?;
+                let bytes = used?;
                 let request = decoder.request(input);
-                if !request.is_empty() {
+                let whole = !request.is_empty();
+                if whole {
                     let answer = dispatch::answer(request, &mut connection.session, &self.server, &self.runs);
                     self.finish(connection, request, answer);
                 }
-                Some(used)
+                Some(Step { bytes, whole })
             }
             Err(error) => {
                 // There is no telling where the next request would start.
                 self.reply(connection, None, &Reply::error(format!("ERR {error}")), Lsn::ZERO);
                 connection.phase = Phase::Closing;
-                Some(input.len())
+                Some(Step { bytes: input.len(), whole: false })
             }
         }
     }
@@ -107,23 +115,24 @@ impl Executor {
         decoder: &mut LineDecoder,
         rules: LineRules,
         input: &[u8],
-    ) -> Option<usize> {
+    ) -> Option<Step> {
         match decoder.decode(input, rules.style, &self.server.settings.limits) {
             Ok(used) => {
-                let used = used?;
+                let bytes = used?;
                 let request = decoder.request(input);
-                if !request.is_empty() {
+                let whole = !request.is_empty();
+                if whole {
                     let answer = match dispatch::refused_by_line_rules(request, rules) {
                         Some(refusal) => refusal,
                         None => dispatch::answer(request, &mut connection.session, &self.server, &self.runs),
                     };
                     self.finish(connection, request, answer);
                 }
-                Some(used)
+                Some(Step { bytes, whole })
             }
             Err(error) => {
                 self.reply(connection, None, &error.reply(), Lsn::ZERO);
-                Some(error.skip)
+                Some(Step { bytes: error.skip, whole: false })
             }
         }
     }

@@ -40,9 +40,7 @@ fn serve(config: &Config) -> Result<()> {
     if let Some(files) = open_files.filter(|files| *files < u64::from(config.max_clients) + OWN_FILES) {
         tracing::warn!(files, clients = config.max_clients, "fewer open files are allowed than clients may connect");
     }
-    let db = open(config)?;
     let mut builder = Server::builder()
-        .store(db.clone())
         .max_clients(usize::try_from(config.max_clients).unwrap_or(usize::MAX))
         .allow_exposed(config.insecure_listen);
     for url in &config.listen {
@@ -51,7 +49,9 @@ fn serve(config: &Config) -> Result<()> {
     if let Some(loops) = config.loops {
         builder = builder.loops(loops.into());
     }
-    let outcome = builder.start().and_then(|server| {
+    let builder = builder.bind()?;
+    let db = open(config)?;
+    let outcome = builder.store(db.clone()).start().and_then(|server| {
         announce(config, &server);
         server.run()
     });

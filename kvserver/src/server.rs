@@ -48,6 +48,7 @@ pub struct Server {
 pub struct Builder {
     db: Option<Db>,
     urls: Vec<ListenUrl>,
+    bound: Vec<Listener>,
     settings: Settings,
 }
 
@@ -89,11 +90,18 @@ impl Builder {
         self
     }
 
+    /// Binds every listener now, so that a mistake shows before a store is opened. Who connects waits for the start.
+    pub(crate) fn bind(mut self) -> Result<Builder> {
+        for url in self.urls.drain(..) {
+            self.bound.push(Listener::bind(&url, self.settings.exposed_ok)?);
+        }
+        Ok(self)
+    }
+
     /// Binds every listener, then starts the threads. Fails, with nothing left running, if a listener cannot be bound.
     pub fn start(self) -> Result<Server> {
-        let Builder { db, urls, settings } = self;
+        let Builder { db, bound: listeners, settings, .. } = self.bind()?;
         let db = db.ok_or(Error::NoStore)?;
-        let listeners = urls.iter().map(|url| Listener::bind(url, settings.exposed_ok)).collect::<Result<Vec<_>>>()?;
         let cannot = |what| move |source| Error::System { what, source };
         let mut polls = Vec::new();
         let mut mailboxes = Vec::new();

@@ -16,9 +16,11 @@ use parking_lot::Mutex;
 pub(crate) struct WatchTable {
     /// Watched keys. Counted up before WATCH reads its key, so a later change sees it.
     count: AtomicUsize,
-    /// By keyspace id and key.
-    watchers: Mutex<HashMap<u32, HashMap<Box<[u8]>, Vec<Mark>>>>,
+    /// By keyspace id.
+    watchers: Mutex<HashMap<u32, WatchedKeys>>,
 }
+
+type WatchedKeys = HashMap<Box<[u8]>, Vec<Mark>>;
 
 /// Set once something its owner watches has changed. One a session.
 #[derive(Clone, Debug, Default)]

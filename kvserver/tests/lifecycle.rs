@@ -1,5 +1,7 @@
 //! Starting and stopping, parked commands, slow readers, limits, and replies that wait for the disk.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod support;
 
 use std::io::{Read, Write};

@@ -1,5 +1,7 @@
 //! The line protocol's three styles, over a socket.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod support;
 
 use kvcore::Db;
@@ -85,4 +87,18 @@ fn plain() {
             ("SUBSCRIBE news", "subscribe, news, 1"),
         ],
     );
+}
+
+#[test]
+fn the_rest_of_an_overlong_line_is_dropped_whole_and_only_there() {
+    let db = Db::in_memory();
+    let limits = kvproto::Limits { line_bytes_max: 100_000, ..kvproto::Limits::default() };
+    let url = "line://127.0.0.1:0?style=plain".parse().unwrap();
+    let server = kvserver::Server::builder().store(db).listen(url).loops(1).limits(limits).start().unwrap();
+    let mut client = Client::of(&server);
+    client.send(vec![b'x'; 300_000]);
+    assert!(client.drain().starts_with("ERR "));
+    Client::of(&server).ask("PING", "PONG\n");
+    client.send("still the same line\nPING\n");
+    client.expect("PONG\n");
 }

@@ -154,6 +154,9 @@ fn pubsub_among_other_commands_over_resp3() {
     let (sender, pushes) = mpsc::channel();
     subscriber.set_push_sender(sender);
     subscriber.subscribe_resp3("news").expect("SUBSCRIBE");
+    // SUBSCRIBE's reply is a push, so the library does not wait for it; it comes before that of a later command.
+    assert_eq!(subscriber.get("k").expect("GET"), None);
+    assert_eq!(pushes.try_recv().expect("the subscription").kind, PushKind::Subscribe);
     let mut publisher = connect(server.address(0), "resp3");
     assert_eq!(publisher.publish("news", "hello").expect("PUBLISH"), 1);
     // The message comes with, or before, the reply to a later command.

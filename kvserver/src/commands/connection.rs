@@ -191,10 +191,8 @@ fn list(mut args: Args<'_>, ctx: &Context<'_>) -> Outcome {
         clients.retain(|client| client.is_subscriber() == subscribers);
     } else if args.remaining() >= 2 && args.eat("id") {
         while let Some(word) = args.next_opt() {
-            let id = parse_integer(word)
-                .filter(|id| *id > 0)
-                .ok_or_else(|| CommandError::custom("ERR Invalid client ID"))?;
-            clients.extend(ctx.server.clients.find(id.unsigned_abs()));
+            let id = parse_integer(word).ok_or_else(|| CommandError::custom("ERR Invalid client ID"))?;
+            clients.extend(u64::try_from(id).ok().and_then(|id| ctx.server.clients.find(id)));
         }
     } else {
         return Err(CommandError::Syntax.into());
