@@ -59,11 +59,12 @@ class Server:
         return (int(fields[11]) + int(fields[12])) / TICKS
 
     def resident_kib(self):
-        with open(f"/proc/{self.process.pid}/status", encoding="ascii", errors="replace") as status:
-            for line in status:
-                if line.startswith("VmRSS:"):
+        # VmRSS in status lags behind by some pages a thread; the rollup counts.
+        with open(f"/proc/{self.process.pid}/smaps_rollup", encoding="ascii", errors="replace") as rollup:
+            for line in rollup:
+                if line.startswith("Rss:"):
                     return int(line.split()[1])
-        raise SystemExit(f"{self.name}: no VmRSS")
+        raise SystemExit(f"{self.name}: no Rss in smaps_rollup")
 
     def stop(self):
         if self.process.poll() is None:

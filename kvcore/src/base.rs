@@ -1,7 +1,7 @@
 //! Base: what every transaction stands on. Invariant: what was seen to have expired has a time mark in the log before
 //! anybody acts on it, so it stays expired after a crash and a clock that was set back.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -80,17 +80,39 @@ impl Alarm {
 }
 
 thread_local! {
-    /// The stores whose locks this thread holds: a call back into one of them would wait for itself.
-    static HELD: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+    /// The store whose locks this thread holds, 0 for none: a call back into it would wait for itself.
+    static HELD: Cell<u64> = const { Cell::new(0) };
+    /// The stores around that one, where a closure running in one store calls another.
+    static HELD_BEFORE: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
 /// While it lives, this thread may not enter the store again.
-pub(crate) struct Entered(());
+pub(crate) struct Entered {
+    nested: bool,
+}
+
+impl Entered {
+    fn new(store_id: u64) -> Result<Entered> {
+        let held = HELD.get();
+        if held == 0 {
+            HELD.set(store_id);
+            return Ok(Entered { nested: false });
+        }
+        HELD_BEFORE.with_borrow_mut(|before| {
+            if held == store_id || before.contains(&store_id) {
+                return Err(Error::Reentered);
+            }
+            before.push(held);
+            HELD.set(store_id);
+            Ok(Entered { nested: true })
+        })
+    }
+}
 
 impl Drop for Entered {
+    #[inline]
     fn drop(&mut self) {
-        // While a thread ends its thread-locals may be gone; then there is nothing left to guard.
-        let _ = HELD.try_with(|held| held.borrow_mut().pop());
+        HELD.set(if self.nested { HELD_BEFORE.with_borrow_mut(|before| before.pop().unwrap_or(0)) } else { 0 });
     }
 }
 
@@ -119,14 +141,9 @@ impl Base {
     }
 
     /// Claims the store for this thread; an error if a closure it runs has called it again.
+    #[inline]
     pub(crate) fn enter(&self) -> Result<Entered> {
-        HELD.with_borrow_mut(|held| {
-            if held.contains(&self.store_id) {
-                return Err(Error::Reentered);
-            }
-            held.push(self.store_id);
-            Ok(Entered(()))
-        })
+        Entered::new(self.store_id)
     }
 
     pub(crate) fn observe(&self, mut observer: Arc<dyn Observer>) -> Result<()> {

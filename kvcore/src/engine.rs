@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::expiry::{TICK_MS, tick_at};
 use crate::files::Files;
 use crate::hash::KeyHash;
-use crate::locked::Locked;
+use crate::locked::{Locked, Notes};
 use crate::lsn::Lsn;
 use crate::observer::{Change, ChangeKind};
 use crate::options::Options;
@@ -207,8 +207,9 @@ impl Engine {
         self.wait_for_room()?;
         let hash = self.base.hasher.hash(key);
         let wanted = std::iter::once((space, space.shard_of(hash)));
-        let locked = Locked::lock(&self.base, space, smallvec![space], wanted).with_hash(key, hash);
-        let lsn = run(locked, body)?;
+        let lsn = Notes::lend(|notes| {
+            run(Locked::lock(&self.base, space, smallvec![space], wanted, notes).with_hash(key, hash), body)
+        })?;
         self.sweep_if_due(space);
         Ok(lsn)
     }
@@ -235,9 +236,11 @@ impl Engine {
         }
         wanted.sort_unstable_by_key(|&(id, shard, _)| (id, shard));
         wanted.dedup_by_key(|&mut (id, shard, _)| (id, shard));
-        let claimed = claims.iter().map(|(space, _)| *space).collect();
-        let wanted = wanted.iter().map(|&(_, shard, space)| (space, shard));
-        let lsn = run(Locked::lock(&self.base, first, claimed, wanted), body)?;
+        let lsn = Notes::lend(|notes| {
+            let wanted = wanted.iter().map(|&(_, shard, space)| (space, shard));
+            let claimed = claims.iter().map(|(space, _)| *space).collect();
+            run(Locked::lock(&self.base, first, claimed, wanted, notes), body)
+        })?;
         self.sweep_if_due(first);
         Ok(lsn)
     }

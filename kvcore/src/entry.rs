@@ -1,6 +1,7 @@
 //! Entry: key, value and deadline of one element. Invariant: a small entry is one allocation of exactly its size.
 //!
-//! A packed entry is `[flags][key length: 1 or 4 bytes][deadline: 8 bytes, if any][key][value]`, integers little-endian.
+//! A packed entry is `[head: 4 bytes][deadline: 8 bytes, if any][key][value]`, integers little-endian; the head is the
+//! key's length, with the highest bit set if there is a deadline.
 //! Values of [`LARGE_VALUE_BYTES`] or more sit apart in a shared buffer with room to grow, so that appending is not
 //! quadratic and a reader can take the buffer along instead of copying it under the lock.
 
@@ -147,27 +148,30 @@ pub(crate) struct LargeEntry {
     value: Arc<Vec<u8>>,
 }
 
-const HAS_DEADLINE: u8 = 1;
-const LONG_KEY: u8 = 2;
+const HEAD_BYTES: usize = 4;
+const DEADLINE_BYTES: usize = 8;
+/// A key has at most 512 MiB: the head's highest bit is free.
+const HAS_DEADLINE: u32 = 1 << 31;
 
-/// Where the parts of a packed entry lie.
+/// Where key and value of a packed entry lie; the deadline, if any, lies between the head and the key.
+#[derive(Clone, Copy)]
 struct Layout {
-    deadline_at: usize,
     key_at: usize,
     value_at: usize,
-    has_deadline: bool,
 }
 
+impl Layout {
+    fn has_deadline(self) -> bool {
+        self.key_at != HEAD_BYTES
+    }
+}
+
+#[inline]
 fn layout(packed: &[u8]) -> Layout {
-    let flags = packed[0];
-    let (key_len, deadline_at) = if flags & LONG_KEY == 0 {
-        (packed[1] as usize, 2)
-    } else {
-        (u32::from_le_bytes([packed[1], packed[2], packed[3], packed[4]]) as usize, 5)
-    };
-    let has_deadline = flags & HAS_DEADLINE != 0;
-    let key_at = deadline_at + if has_deadline { 8 } else { 0 };
-    Layout { deadline_at, key_at, value_at: key_at + key_len, has_deadline }
+    // Every packed entry has a head: the other arm only spares a panic.
+    let head = packed.first_chunk().map_or(0, |head| u32::from_le_bytes(*head));
+    let key_at = HEAD_BYTES + (head >> 31) as usize * DEADLINE_BYTES;
+    Layout { key_at, value_at: key_at + (head & !HAS_DEADLINE) as usize }
 }
 
 impl Entry {
@@ -175,15 +179,10 @@ impl Entry {
         if value.len() >= LARGE_VALUE_BYTES {
             return Entry::large(key, Arc::new(value.to_vec()), deadline);
         }
-        let long_key = key.len() > u8::MAX as usize;
-        let head = 1 + if long_key { 4 } else { 1 } + if deadline.is_some() { 8 } else { 0 };
-        let mut packed = Vec::with_capacity(head + key.len() + value.len());
-        packed.push(if deadline.is_some() { HAS_DEADLINE } else { 0 } | if long_key { LONG_KEY } else { 0 });
-        if long_key {
-            packed.extend_from_slice(&(key.len() as u32).to_le_bytes());
-        } else {
-            packed.push(key.len() as u8);
-        }
+        let deadline_bytes = if deadline.is_some() { DEADLINE_BYTES } else { 0 };
+        let mut packed = Vec::with_capacity(HEAD_BYTES + deadline_bytes + key.len() + value.len());
+        let flag = if deadline.is_some() { HAS_DEADLINE } else { 0 };
+        packed.extend_from_slice(&(key.len() as u32 | flag).to_le_bytes());
         if let Some(deadline) = deadline {
             packed.extend_from_slice(&deadline.0.to_le_bytes());
         }
@@ -211,11 +210,10 @@ impl Entry {
     pub(crate) fn deadline(&self) -> Option<Deadline> {
         match self {
             Entry::Packed(packed) => {
-                let parts = layout(packed);
-                if !parts.has_deadline {
+                if !layout(packed).has_deadline() {
                     return None;
                 }
-                let bytes = packed[parts.deadline_at..].first_chunk::<8>()?;
+                let bytes = packed[HEAD_BYTES..].first_chunk()?;
                 Some(Deadline(u64::from_le_bytes(*bytes)))
             }
             Entry::Large(large) => large.deadline,
@@ -242,13 +240,13 @@ impl Entry {
     pub(crate) fn overwrite(&mut self, value: &[u8], deadline: Option<Deadline>, saved: &mut Vec<u8>) -> bool {
         let Entry::Packed(packed) = self else { return false };
         let parts = layout(packed);
-        if packed.len() - parts.value_at != value.len() || parts.has_deadline != deadline.is_some() {
+        if packed.len() - parts.value_at != value.len() || parts.has_deadline() != deadline.is_some() {
             return false;
         }
         saved.extend_from_slice(&packed[parts.value_at..]);
         packed[parts.value_at..].copy_from_slice(value);
         if let Some(deadline) = deadline {
-            packed[parts.deadline_at..parts.key_at].copy_from_slice(&deadline.0.to_le_bytes());
+            packed[HEAD_BYTES..parts.key_at].copy_from_slice(&deadline.0.to_le_bytes());
         }
         true
     }
@@ -260,10 +258,10 @@ impl Entry {
             Entry::Packed(packed) => {
                 let parts = layout(packed);
                 match deadline {
-                    Some(deadline) if parts.has_deadline => {
-                        packed[parts.deadline_at..parts.key_at].copy_from_slice(&deadline.0.to_le_bytes());
+                    Some(deadline) if parts.has_deadline() => {
+                        packed[HEAD_BYTES..parts.key_at].copy_from_slice(&deadline.0.to_le_bytes());
                     }
-                    None if !parts.has_deadline => {}
+                    None if !parts.has_deadline() => {}
                     _ => *self = Entry::new(&packed[parts.key_at..parts.value_at], &packed[parts.value_at..], deadline),
                 }
             }

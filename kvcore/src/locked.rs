@@ -4,7 +4,7 @@
 //! Changes are made in place, under the locks, with a note of how to undo each: a transaction of one write then costs no
 //! allocation beyond the entry's own, and reads inside it are plain reads.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::ops::Range;
 
 use parking_lot::RwLockWriteGuard;
@@ -38,7 +38,7 @@ pub(crate) struct Locked<'a> {
     passed_ms: Cell<u64>,
     /// The last key that was hashed, most often the next one too.
     hashed: Cell<(*const u8, usize, u64)>,
-    notes: Notes,
+    notes: &'a mut Notes,
     committed: bool,
 }
 
@@ -50,7 +50,7 @@ struct Held<'a> {
 
 /// What was done: its records for the log, and how to undo it.
 #[derive(Default)]
-struct Notes {
+pub(crate) struct Notes {
     records: Vec<u8>,
     changes: Vec<Done>,
     /// Keys of changes and bytes that were overwritten.
@@ -80,9 +80,25 @@ enum Undo {
 }
 
 thread_local! {
-    static NOTES: RefCell<Notes> = const {
-        RefCell::new(Notes { records: Vec::new(), changes: Vec::new(), saved: Vec::new() })
-    };
+    /// The last transaction's notes, emptied, for the next one.
+    static NOTES: Cell<Option<Box<Notes>>> = const { Cell::new(None) };
+}
+
+impl Notes {
+    /// Lends `run` an empty set of notes. What they still hold is dropped after it, when no lock is held any more.
+    pub(crate) fn lend<R>(run: impl FnOnce(&mut Notes) -> R) -> R {
+        // While a thread ends there may be none left, nor a place for them.
+        let mut notes = NOTES.try_with(Cell::take).ok().flatten().unwrap_or_default();
+        let outcome = run(&mut notes);
+        let Notes { records, changes, saved } = &mut *notes;
+        changes.clear();
+        records.clear();
+        saved.clear();
+        if records.capacity() + saved.capacity() + changes.capacity() * size_of::<Done>() <= KEPT_BYTES_MAX {
+            let _ = NOTES.try_with(|kept| kept.set(Some(notes)));
+        }
+        outcome
+    }
 }
 
 impl<'a> Locked<'a> {
@@ -93,6 +109,7 @@ impl<'a> Locked<'a> {
         space: &'a Space,
         claimed: SmallVec<[&'a Space; 1]>,
         wanted: impl Iterator<Item = (&'a Space, usize)>,
+        notes: &'a mut Notes,
     ) -> Self {
         let held = wanted.map(|(space, shard)| Held { space, shard, guard: space.write(shard) }).collect();
         Locked {
@@ -103,7 +120,7 @@ impl<'a> Locked<'a> {
             now_ms: Cell::new(0),
             passed_ms: Cell::new(0),
             hashed: Cell::new((std::ptr::null(), 0, 0)),
-            notes: NOTES.take(),
+            notes,
             committed: false,
         }
     }
@@ -246,14 +263,6 @@ impl Drop for Locked<'_> {
     fn drop(&mut self) {
         if !self.committed {
             self.roll_back();
-        }
-        let mut notes = std::mem::take(&mut self.notes);
-        notes.changes.clear();
-        if notes.records.capacity() + notes.saved.capacity() <= KEPT_BYTES_MAX && notes.changes.capacity() <= 1024 {
-            notes.records.clear();
-            notes.saved.clear();
-            // While a thread ends there may be nowhere to keep them.
-            let _ = NOTES.try_with(|kept| kept.replace(notes));
         }
     }
 }

@@ -253,11 +253,15 @@ impl Shard {
 
     /// Files a record for a deadline, unless one that fires early enough is already there: an entry that had an
     /// earlier deadline has its record still, and when that fires the entry is filed again.
+    #[inline]
     fn file(&mut self, hasher: &KeyHash, hash: u64, old: Option<Deadline>, new: Option<Deadline>, now_ms: u64) {
-        let Some(new) = new else { return };
-        if old.is_some_and(|old| old <= new) {
-            return;
+        match new {
+            Some(new) if old.is_none_or(|old| old > new) => self.file_anew(hasher, hash, new, now_ms),
+            _ => {}
         }
+    }
+
+    fn file_anew(&mut self, hasher: &KeyHash, hash: u64, new: Deadline, now_ms: u64) {
         let wheel = self.wheel.get_or_insert_default();
         self.soonest_filed = self.soonest_filed.min(wheel.file(hash, new.as_ms(), now_ms));
         // Stale records never outnumber live ones by much.

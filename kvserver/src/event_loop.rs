@@ -144,7 +144,7 @@ impl EventLoop {
 
     /// Waits for events, unless there is something to do already.
     fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
-        let backlogged = !self.turns.is_empty() && self.server().db.is_backlogged();
+        let backlogged = !self.turns.is_empty() && self.server().is_backlogged();
         self.mailbox.set_asleep(backlogged || !self.gated.is_empty());
         let ready = (!self.turns.is_empty() && !backlogged) || !self.mailbox.is_empty() || self.gate_opened();
         let timeout = if ready {
@@ -238,6 +238,7 @@ impl EventLoop {
     }
 
     fn push(&mut self, message: &Message, to: &[Address]) {
+        self.server().pubsub.delivered(message);
         let words = [&*message.channel, message.payload.as_slice()];
         let mut items = match &message.pattern {
             None => vec![Reply::bulk("message")],
@@ -272,7 +273,7 @@ impl EventLoop {
 
     fn give_turns(&mut self) {
         for _ in 0..self.turns.len() {
-            if self.server().db.is_backlogged() {
+            if self.server().is_backlogged() {
                 return;
             }
             let Some(slot) = self.turns.pop_front() else { return };

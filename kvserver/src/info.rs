@@ -4,8 +4,6 @@
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
 
-use kvcore::Walk;
-
 use crate::commands::connection::REDIS_VERSION;
 use crate::listener::BoundAddress;
 use crate::process::Usage;
@@ -220,7 +218,8 @@ fn keyspaces(server: &ServerState, fields: &mut Fields<'_>) {
         .iter()
         .filter_map(|keyspace| {
             let index = keyspace.name().parse().ok().filter(|index| *index < DATABASES)?;
-            Some((index, keyspace.len(), 0))
+            let (keys, expires) = keyspace.counts();
+            Some((index, keys, expires))
         })
         .filter(|(_, keys, _)| *keys > 0)
         .collect();

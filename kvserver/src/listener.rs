@@ -204,6 +204,17 @@ impl fmt::Display for ListenUrl {
     }
 }
 
+impl ListenUrl {
+    /// The same with the port the system chose.
+    pub(crate) fn at(&self, bound: &BoundAddress) -> ListenUrl {
+        let mut url = self.clone();
+        if let (Place::Tcp { port, .. }, BoundAddress::Tcp(address)) = (&mut url.place, bound) {
+            *port = address.port();
+        }
+        url
+    }
+}
+
 /// A bound listener, ready to accept.
 #[derive(Debug)]
 pub(crate) struct Listener {

@@ -31,6 +31,13 @@ pub(crate) struct Message {
     pub(crate) lsn: Lsn,
 }
 
+impl Message {
+    /// The memory it holds while it is on its way, in bytes.
+    pub(crate) fn cost(&self) -> usize {
+        size_of::<Message>() + self.channel.len() + self.payload.len()
+    }
+}
+
 /// What a loop is told.
 #[derive(Debug)]
 pub(crate) enum Mail {

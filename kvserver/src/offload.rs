@@ -4,7 +4,8 @@
 //! its own later requests wait and nobody else's do.
 
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
 
 use kvcore::{Keyspace, Walk};
 use kvproto::{Args, OwnedRequest, Reply};
@@ -12,6 +13,9 @@ use kvproto::{Args, OwnedRequest, Reply};
 use crate::commands::Outcome;
 use crate::mailbox::{Address, Done, Mail};
 use crate::state::ServerState;
+
+/// How soon expired keys of a store in memory are removed.
+const SWEEP_EVERY: Duration = Duration::from_millis(100);
 
 /// What is done off the loop.
 pub(crate) enum Work {
@@ -54,7 +58,7 @@ impl Offload {
 
 /// The thread's whole life.
 pub(crate) fn run(server: &Arc<ServerState>, jobs: &Receiver<Option<Job>>) {
-    while let Ok(Some(job)) = jobs.recv() {
+    while let Some(job) = next(server, jobs) {
         let Job { from, request, work } = job;
         let reply = match work {
             Work::Walk(walk, keyspace) => match walk(Args::new(request.as_request()), &keyspace) {
@@ -73,6 +77,19 @@ pub(crate) fn run(server: &Arc<ServerState>, jobs: &Receiver<Option<Job>>) {
         let lsn = server.newest();
         let done = Done { to: from, request, reply, lsn };
         server.mailboxes[from.loop_index].post(Mail::Done(Box::new(done)));
+    }
+}
+
+/// The next job; `None` to end. A store in memory has no thread that removes what expired, so this one does.
+fn next(server: &ServerState, jobs: &Receiver<Option<Job>>) -> Option<Job> {
+    if !server.db.is_in_memory() {
+        return jobs.recv().ok().flatten();
+    }
+    loop {
+        match jobs.recv_timeout(SWEEP_EVERY) {
+            Err(RecvTimeoutError::Timeout) => server.db.sweep(),
+            received => return received.ok().flatten(),
+        };
     }
 }
 

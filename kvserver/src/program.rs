@@ -81,7 +81,7 @@ fn announce(config: &Config, server: &Server) {
         tracing::info!(dir = %dir.display(), durability = %config.durability, "data");
     }
     for (url, address) in config.listen.iter().zip(server.addresses()) {
-        tracing::info!(%address, "listening on {url}");
+        tracing::info!("listening on {}", url.at(address));
     }
     tracing::info!("ready");
 }

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use kvcore::Lsn;
 use parking_lot::Mutex;
@@ -12,10 +13,16 @@ use parking_lot::Mutex;
 use crate::glob;
 use crate::mailbox::{Address, Mail, Mailbox, Message};
 
+/// Bytes of messages on their way between loops above which no loop executes requests: a publisher must not be faster
+/// than the loops that hand its messages on.
+const UNDELIVERED_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// All subscriptions of the server.
 #[derive(Debug, Default)]
 pub(crate) struct PubSub {
     topics: Mutex<Topics>,
+    /// Bytes of messages posted to loops that have not taken them yet.
+    undelivered: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -85,11 +92,22 @@ impl PubSub {
             }
             for (mailbox, to) in mailboxes.iter().zip(to) {
                 if !to.is_empty() {
+                    self.undelivered.fetch_add(message.cost(), Relaxed);
                     mailbox.post(Mail::Published(message.clone(), to));
                 }
             }
         }
         receivers
+    }
+
+    /// Takes note that a loop has taken a message.
+    pub(crate) fn delivered(&self, message: &Message) {
+        self.undelivered.fetch_sub(message.cost(), Relaxed);
+    }
+
+    /// Whether messages pile up between loops.
+    pub(crate) fn is_backlogged(&self) -> bool {
+        self.undelivered.load(Relaxed) > UNDELIVERED_BYTES_MAX
     }
 
     /// How many would receive a message published now.

@@ -89,6 +89,11 @@ impl ServerState {
         if self.gated { self.db.last_lsn() } else { Lsn::ZERO }
     }
 
+    /// Whether requests have to wait: for the log, or for loops to hand on what was published.
+    pub(crate) fn is_backlogged(&self) -> bool {
+        self.db.is_backlogged() || self.pubsub.is_backlogged()
+    }
+
     /// Why nothing more will become durable, if so.
     pub(crate) fn log_failure(&self) -> Option<kvcore::Error> {
         self.db.health().err().filter(|error| matches!(error, kvcore::Error::LogFailed { .. }))

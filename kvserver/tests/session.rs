@@ -269,7 +269,7 @@ fn a_subscriber_in_resp2_can_do_little_and_in_resp3_all() {
 fn a_broken_request_of_one_client_does_not_reach_the_next() {
     let db = Db::in_memory();
     let server = serve(&db);
-    for broken in ["*abc\r\n", "*1\r\nx", "*1\r\n$-5\r\n", "'unbalanced\r\n"] {
+    for broken in ["*abc\r\n", "*1\r\nx\r\n", "*1\r\n$-5\r\n", "'unbalanced\r\n"] {
         for _ in 0..4 {
             let mut client = Client::of(&server);
             client.send(broken);
