@@ -101,15 +101,14 @@ impl CommandError {
 
     /// Nobody knows the command `request` names.
     pub fn unknown_command(request: Request<'_>) -> CommandError {
-        // The bound is on the bytes, quotes and blanks included, as clients and tests of other servers see it.
+        // The bound is on the bytes before a word, quotes and blanks included, as clients and tests of other servers see it.
         let mut args = String::new();
         for word in request.iter().skip(1) {
             if args.len() >= QUOTED_BYTES_MAX {
                 break;
             }
-            args.push('\'');
-            args.push_str(&quoted(word, QUOTED_BYTES_MAX - args.len()));
-            args.push_str("' ");
+            let word = quoted(word, QUOTED_BYTES_MAX - args.len());
+            args.extend(["'", &word, "' "]);
         }
         CommandError::UnknownCommand { name: quoted(request.name(), QUOTED_BYTES_MAX), args }
     }

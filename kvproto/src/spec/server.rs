@@ -89,7 +89,7 @@ pub(super) const ROWS: &[Spec] = &[
         .tips(&["nondeterministic_output"]),
 ];
 
-const COMMAND_SUBCOMMANDS: [Spec; 4] = indexed([
+const COMMAND_SUBCOMMANDS: [Spec; 5] = indexed([
     Spec::new("command|count", 2, Group::Server, "2.8.13")
         .summary("Counts the commands this server knows.")
         .complexity("O(1)")
@@ -102,6 +102,12 @@ const COMMAND_SUBCOMMANDS: [Spec; 4] = indexed([
         .in_categories(&[Category::Connection])
         .tips(&["nondeterministic_output_order"])
         .args(&[Arg::string("command-name").optional().multiple()]),
+    Spec::new("command|getkeys", -3, Group::Server, "2.8.13")
+        .summary("Tells which words of a command are keys.")
+        .complexity("O(N) in the words of the command")
+        .flags(&[Flag::Loading, Flag::Stale])
+        .in_categories(&[Category::Connection])
+        .args(&[Arg::string("command"), Arg::string("arg").optional().multiple()]),
     Spec::new("command|info", -2, Group::Server, "2.8.13")
         .summary("Describes commands as a client library needs them: arity, flags, key positions.")
         .complexity("O(N) in the commands asked for")

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use kvcore::Durability;
-use kvproto::{Args, CommandError, Reply, parse_integer};
+use kvproto::{Args, Reply};
 
 use super::Outcome;
 use crate::context::Context;
@@ -16,8 +16,6 @@ pub(crate) fn config(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     args.next()?;
     match ctx.spec.own_name() {
         "get" => Ok(get(args, ctx.server)),
-        "set" => set(args, ctx.server),
-        "resetstat" => Ok(Reply::Ok),
         _ => Ok(super::connection::help(ctx.spec)),
     }
 }
@@ -78,41 +76,4 @@ fn parameters(server: &ServerState) -> Vec<(&'static str, String)> {
         ("timeout", "0".to_owned()),
         ("unixsocket", unix.map_or_else(String::new, ToString::to_string)),
     ]
-}
-
-/// Only what can change while the server runs.
-fn set(mut args: Args<'_>, server: &ServerState) -> Outcome {
-    let mut clients_max = None;
-    if args.is_empty() || !args.remaining().is_multiple_of(2) {
-        return Err(CommandError::Syntax.into());
-    }
-    while !args.is_empty() {
-        let (name, value) = (args.next()?, args.next()?);
-        let known = parameters(server).into_iter().find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name));
-        let shown = String::from_utf8_lossy(name);
-        let failed = |why: &str| {
-            CommandError::custom(format!("ERR CONFIG SET failed (possibly related to argument '{shown}') - {why}"))
-        };
-        match known {
-            None => {
-                return Err(CommandError::custom(format!(
-                    "ERR Unknown option or number of arguments for CONFIG SET - '{shown}'"
-                ))
-                .into());
-            }
-            Some(("maxclients", _)) => {
-                let count = parse_integer(value)
-                    .and_then(|count| usize::try_from(count).ok())
-                    .filter(|count| *count > 0)
-                    .ok_or_else(|| failed("argument couldn't be parsed into an integer"))?;
-                clients_max = Some(count);
-            }
-            Some((_, current)) if current.as_bytes() == value => {}
-            Some(_) => return Err(failed("can't set immutable config").into()),
-        }
-    }
-    if let Some(count) = clients_max {
-        server.clients_max.store(count, Relaxed);
-    }
-    Ok(Reply::Ok)
 }
