@@ -95,7 +95,7 @@ impl Files {
         {
             let mut state = self.wal.state.lock();
             state.closing = true;
-            self.wal.wake_syncer(&mut state);
+            self.wal.wake_syncer(&mut state, false);
         }
         let threads = std::mem::take(&mut *self.threads.lock());
         for thread in threads {

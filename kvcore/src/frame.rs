@@ -17,25 +17,26 @@
 //! | at | bytes | what |
 //! |---|---|---|
 //! | 0 | 4 | `KVF1` |
-//! | 4 | 4 | bytes in the body |
+//! | 4 | 4 | transactions in the body; 0 for a seal: all before it is durable |
 //! | 8 | 8 | Lsn of the first transaction in the body |
-//! | 16 | 4 | transactions in the body |
-//! | 20 | 4 | 0, or 1 for a seal: all before it is durable, and no body follows |
-//! | 24 | 8 | the store's time when it was written, Unix milliseconds |
-//! | 32 | 8 | the newest Lsn known to be durable when it was written |
+//! | 16 | 8 | the store's time when it was written, Unix milliseconds |
+//! | 24 | 8 | the newest Lsn known to be durable when it was written |
+//! | 32 | 8 | bytes in the body |
 //! | 40 | 4 | CRC-32, begun with the segment id, of bytes 0..40 and the body |
 //! | 44 | 4 | zero |
 //! | 48 | | the body, then zeros up to a multiple of 8 |
 //!
-//! The body holds one transaction after the other: its length (4 bytes), then its [records](crate::record).
+//! The body holds every transaction from the frame's first Lsn to its last, in any order: the length of its records
+//! (4 bytes), the low half of its Lsn (4 bytes), its [records](crate::record).
 
 use crate::lsn::Lsn;
 
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 32;
 pub(crate) const FRAME_HEADER_BYTES: usize = 48;
+pub(crate) const TRANSACTION_HEADER_BYTES: usize = 8;
 pub(crate) const ALIGNMENT: usize = 8;
-/// A frame's body is never longer: readers check this before they believe a length.
-pub(crate) const BODY_BYTES_MAX: usize = u32::MAX as usize - FRAME_HEADER_BYTES - ALIGNMENT;
+/// One transaction's records are never longer.
+pub(crate) const RECORDS_BYTES_MAX: usize = 1 << 30;
 
 const SEGMENT_MAGIC: [u8; 4] = *b"KVSG";
 const FRAME_MAGIC: [u8; 4] = *b"KVF1";
@@ -80,17 +81,10 @@ impl SegmentHeader {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct FrameHeader {
     pub(crate) first: Lsn,
+    /// 0 for a seal.
     pub(crate) count: u32,
-    pub(crate) seal: bool,
     pub(crate) time_ms: u64,
     pub(crate) durable: Lsn,
-}
-
-impl FrameHeader {
-    /// The Lsn of the last transaction in the frame; for a seal, of the last one before it.
-    pub(crate) fn last(&self) -> Lsn {
-        Lsn::new((self.first.get() + u64::from(self.count)).saturating_sub(1))
-    }
 }
 
 /// Fills in the header of a frame whose body already lies behind [`FRAME_HEADER_BYTES`] bytes of room, and pads it.
@@ -99,12 +93,11 @@ pub(crate) fn seal_in_place(segment_id: u64, header: &FrameHeader, frame: &mut V
     let head = &mut frame[..FRAME_HEADER_BYTES];
     head.fill(0);
     head[0..4].copy_from_slice(&FRAME_MAGIC);
-    head[4..8].copy_from_slice(&(body_len as u32).to_le_bytes());
+    head[4..8].copy_from_slice(&header.count.to_le_bytes());
     head[8..16].copy_from_slice(&header.first.get().to_le_bytes());
-    head[16..20].copy_from_slice(&header.count.to_le_bytes());
-    head[20..24].copy_from_slice(&u32::from(header.seal).to_le_bytes());
-    head[24..32].copy_from_slice(&header.time_ms.to_le_bytes());
-    head[32..40].copy_from_slice(&header.durable.get().to_le_bytes());
+    head[16..24].copy_from_slice(&header.time_ms.to_le_bytes());
+    head[24..32].copy_from_slice(&header.durable.get().to_le_bytes());
+    head[32..40].copy_from_slice(&(body_len as u64).to_le_bytes());
     let crc = checksum(segment_id, &frame[..40], &frame[FRAME_HEADER_BYTES..]);
     frame[40..44].copy_from_slice(&crc.to_le_bytes());
     frame.resize(frame.len().next_multiple_of(ALIGNMENT), 0);
@@ -116,45 +109,48 @@ pub(crate) fn decode(segment_id: u64, bytes: &[u8]) -> Option<(FrameHeader, &[u8
     if head[0..4] != FRAME_MAGIC {
         return None;
     }
-    let body_len = u32_at(head, 4) as usize;
-    if body_len > BODY_BYTES_MAX {
-        return None;
-    }
-    let body = bytes.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + body_len)?;
+    // Believed only as far as there are bytes.
+    let body_len = usize::try_from(u64_at(head, 32)).ok()?;
+    let body = bytes.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES.checked_add(body_len)?)?;
     if checksum(segment_id, &head[..40], body) != u32_at(head, 40) {
         return None;
     }
     let header = FrameHeader {
+        count: u32_at(head, 4),
         first: Lsn::new(u64_at(head, 8)),
-        count: u32_at(head, 16),
-        seal: u32_at(head, 20) != 0,
-        time_ms: u64_at(head, 24),
-        durable: Lsn::new(u64_at(head, 32)),
+        time_ms: u64_at(head, 16),
+        durable: Lsn::new(u64_at(head, 24)),
     };
     Some((header, body, (FRAME_HEADER_BYTES + body_len).next_multiple_of(ALIGNMENT).min(bytes.len())))
 }
 
-/// The transactions in a frame's body. An `Err` after a matching checksum means that the writer was wrong.
-pub(crate) fn transactions(mut body: &[u8]) -> impl Iterator<Item = Result<&[u8], &'static str>> {
-    std::iter::from_fn(move || {
-        if body.is_empty() {
-            return None;
-        }
-        let taken = body.split_first_chunk::<4>().and_then(|(len, rest)| {
-            let len = u32::from_le_bytes(*len) as usize;
-            Some((rest.get(..len)?, &rest[len..]))
-        });
-        match taken {
-            Some((transaction, rest)) => {
-                body = rest;
-                Some(Ok(transaction))
-            }
-            None => {
-                body = &[];
-                Some(Err("a transaction is longer than its frame"))
-            }
-        }
-    })
+/// Appends a transaction to a body.
+#[inline]
+pub(crate) fn push_transaction(body: &mut Vec<u8>, lsn: Lsn, records: &[u8]) {
+    let head = u64::from(records.len() as u32) | lsn.get() << 32;
+    body.reserve(TRANSACTION_HEADER_BYTES + records.len());
+    body.extend_from_slice(&head.to_le_bytes());
+    body.extend_from_slice(records);
+}
+
+/// Sorts the transactions in a frame's body by their Lsns, which must be all from the frame's first to its last. An
+/// `Err` after a matching checksum means that the writer was wrong.
+pub(crate) fn transactions<'a>(
+    header: &FrameHeader,
+    mut body: &'a [u8],
+    sorted: &mut Vec<(u32, &'a [u8])>,
+) -> Result<(), &'static str> {
+    sorted.clear();
+    while let Some((head, rest)) = body.split_first_chunk::<TRANSACTION_HEADER_BYTES>() {
+        let head = u64::from_le_bytes(*head);
+        let records = rest.get(..head as u32 as usize).ok_or("a transaction is longer than its frame")?;
+        let place = ((head >> 32) as u32).wrapping_sub(header.first.get() as u32);
+        sorted.push((place, records));
+        body = &rest[records.len()..];
+    }
+    sorted.sort_unstable_by_key(|(place, _)| *place);
+    let complete = sorted.len() == header.count as usize && sorted.iter().zip(0..).all(|((place, _), i)| *place == i);
+    if complete && body.is_empty() { Ok(()) } else { Err("a frame does not hold the transactions that it counts") }
 }
 
 fn checksum(segment_id: u64, head: &[u8], body: &[u8]) -> u32 {
@@ -177,7 +173,7 @@ mod tests {
     use super::*;
 
     fn sample(body: &[u8]) -> (FrameHeader, Vec<u8>) {
-        let header = FrameHeader { first: Lsn::new(5), count: 2, seal: false, time_ms: 77, durable: Lsn::new(4) };
+        let header = FrameHeader { first: Lsn::new(5), count: 2, time_ms: 77, durable: Lsn::new(4) };
         let mut frame = vec![0xAA; FRAME_HEADER_BYTES];
         frame.extend_from_slice(body);
         seal_in_place(9, &header, &mut frame);
@@ -189,7 +185,6 @@ mod tests {
         let (header, frame) = sample(b"hello");
         assert_eq!(frame.len() % ALIGNMENT, 0);
         assert_eq!(decode(9, &frame), Some((header, &b"hello"[..], frame.len())));
-        assert_eq!(header.last(), Lsn::new(6));
     }
 
     #[test]
@@ -208,6 +203,24 @@ mod tests {
         for len in 0..FRAME_HEADER_BYTES + 5 {
             assert_eq!(decode(9, &frame[..len]), None);
         }
+    }
+
+    #[test]
+    fn transactions_of_a_body_are_sorted_and_complete() {
+        let header =
+            |count| FrameHeader { first: Lsn::new(u64::from(u32::MAX)), count, time_ms: 0, durable: Lsn::ZERO };
+        let mut body = Vec::new();
+        for (ahead, records) in [(2, &b"third"[..]), (0, b"first"), (1, b"")] {
+            push_transaction(&mut body, Lsn::new(u64::from(u32::MAX) + ahead), records);
+        }
+        let longer = [&body[..], &[0]].concat();
+        let mut sorted = Vec::new();
+        assert_eq!(transactions(&header(3), &body, &mut sorted), Ok(()));
+        assert_eq!(sorted, [(0, &b"first"[..]), (1, b""), (2, b"third")]);
+        assert!(transactions(&header(2), &body, &mut sorted).is_err(), "one too many");
+        assert!(transactions(&header(4), &body, &mut sorted).is_err(), "one too few");
+        assert!(transactions(&header(3), &body[..body.len() - 1], &mut sorted).is_err(), "one cut short");
+        assert!(transactions(&header(3), &longer, &mut sorted).is_err(), "something left over");
     }
 
     #[test]

@@ -20,9 +20,9 @@
 //!
 //! Inside, a module knows only those in its own line of this list and in the lines above:
 //!
-//! - `clock lsn error durability entry hash`: the words
+//! - `clock lsn error durability entry hash padded`: the words
 //! - `record frame disk`: bytes
-//! - `segment wal syncer ticket`: the log
+//! - `lanes segment wal syncer ticket`: the log
 //! - `expiry observer shard space base walk txn locked`: the tables, and the view a transaction has of them
 //! - `stats options snapshot recovery schedule files engine keeper`: a whole store
 //! - `store keyspace db`: what users hold
@@ -42,10 +42,12 @@ mod frame;
 mod hash;
 mod keeper;
 mod keyspace;
+mod lanes;
 mod locked;
 mod lsn;
 mod observer;
 mod options;
+mod padded;
 mod record;
 mod recovery;
 mod schedule;

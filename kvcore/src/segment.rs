@@ -186,7 +186,7 @@ impl Writer {
 
     fn write_batch(&mut self, mut batch: Batch, time_ms: u64) -> Result<Vec<u8>, Failure> {
         let last = batch.last();
-        let header = FrameHeader { first: batch.first, count: batch.count, seal: false, time_ms, durable: self.synced };
+        let header = FrameHeader { first: batch.first, count: batch.count, time_ms, durable: self.synced };
         match self.write_frame(&header, &mut batch.frame) {
             Ok(()) => {
                 self.written = last;
@@ -216,7 +216,7 @@ impl Writer {
         wrote.map_err(|error| Step::Write(error).failure("writing the log"))?;
         self.newest().bytes = at + len;
         self.bytes_written += len;
-        self.sealed = header.seal;
+        self.sealed = header.count == 0;
         Ok(())
     }
 
@@ -242,7 +242,7 @@ impl Writer {
         if self.sealed {
             return Ok(());
         }
-        let header = FrameHeader { first: self.written.next(), count: 0, seal: true, time_ms, durable: self.synced };
+        let header = FrameHeader { first: self.written.next(), count: 0, time_ms, durable: self.synced };
         self.write_frame(&header, &mut vec![0; FRAME_HEADER_BYTES])?;
         self.file.sync().map_err(|error| Step::Write(error).failure("syncing the log"))
     }

@@ -6,11 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::padded::Padded;
 use crate::shard::Shard;
-
-/// Keeps neighbours off each other's cache lines (two lines: the prefetcher fetches pairs).
-#[repr(align(128))]
-struct Padded<T>(T);
 
 pub(crate) struct Space {
     pub(crate) id: u32,

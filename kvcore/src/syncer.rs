@@ -59,7 +59,8 @@ fn run(wal: &Wal, after_write: &dyn Fn(u64)) {
 /// Waits until there is something to do.
 fn next_task(wal: &Wal, last_sync_ms: u64) -> Task {
     let mut state = wal.state.lock();
-    let mut lingered = false;
+    // What a write has lingered for: when that was written meanwhile, the next one lingers anew.
+    let mut lingered = None;
     loop {
         if state.closing {
             return Task::Close;
@@ -79,36 +80,31 @@ fn next_task(wal: &Wal, last_sync_ms: u64) -> Task {
         if state.wanted > wal.durable() {
             return Task::Sync;
         }
-        let dirty = state.count > 0;
-        let behind = state.last() > wal.durable();
+        let behind = wal.last() > wal.durable();
         let sync_in = match wal.durability {
             Durability::Always => Some(0),
             Durability::EverySecond => Some((last_sync_ms + SYNC_EVERY_MS).saturating_sub(wal.time.monotonic_ms())),
             Durability::Os => None,
         };
-        if dirty && (lingered || state.is_worth_writing()) {
-            return if sync_in == Some(0) { Task::Sync } else { Task::Write };
-        }
-        if dirty {
-            lingered = wait(wal, &mut state, Some(LINGER));
+        if wal.is_dirty(&state) {
+            if state.is_worth_writing || lingered == Some(wal.taken(&state)) {
+                return if sync_in == Some(0) { Task::Sync } else { Task::Write };
+            }
+            let taken = wal.taken(&state);
+            lingered = wait(wal, &mut state, Some(LINGER)).then_some(taken);
             continue;
         }
-        state.syncer_parked = true;
-        match sync_in {
+        let at_most = match sync_in {
             Some(0) if behind => return Task::Sync,
-            Some(ms) if behind => {
-                wait(wal, &mut state, Some(Duration::from_millis(ms)));
-            }
-            _ if state.sealed => {
-                wait(wal, &mut state, None);
-            }
-            _ => {
-                if wait(wal, &mut state, Some(IDLE)) && state.count == 0 {
-                    return Task::Seal;
-                }
-            }
+            Some(ms) if behind => Some(Duration::from_millis(ms)),
+            _ if state.sealed => None,
+            _ => Some(IDLE),
+        };
+        let timed_out = wal.park(&state) && wait(wal, &mut state, at_most);
+        wal.unpark();
+        if timed_out && at_most == Some(IDLE) && !wal.is_dirty(&state) {
+            return Task::Seal;
         }
-        state.syncer_parked = false;
     }
 }
 
@@ -134,6 +130,8 @@ fn seal(wal: &Wal, writer: &mut Writer) {
 }
 
 fn close(wal: &Wal, writer: &mut Writer) {
+    // First the door, then the last look round: nothing slips in behind it.
+    wal.refuse();
     wal.flush(writer, true);
     if wal.health().is_ok() {
         seal(wal, writer);

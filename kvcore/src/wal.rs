@@ -1,8 +1,8 @@
-//! Wal: the write-ahead log as writers see it: append, wait. Invariant: Lsns are given in the order of the buffer, and
-//! the buffer reaches the disk in that order; `durable` never runs ahead of the disk.
+//! Wal: the write-ahead log as writers see it: append, wait. Invariant: a frame holds every Lsn between its first and its
+//! last, frames reach the disk in order, and `durable` never runs ahead of the disk.
 //!
-//! Writers append under their shard's lock to one buffer, which is the body of the next frame. The [syncer](crate::syncer)
-//! writes it out. One `fdatasync` serves everybody who waits for it: group commit as in DeWitt et al., "Implementation
+//! Writers append under their shard's lock to [lanes](crate::lanes), which together are the body of the next frame. The
+//! [syncer](crate::syncer) writes it out. One `fdatasync` serves everybody who waits for it: group commit as in DeWitt et al., "Implementation
 //! Techniques for Main Memory Database Systems" (1984).
 
 use std::sync::Arc;
@@ -14,27 +14,27 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use crate::clock::Timeline;
 use crate::durability::Durability;
 use crate::error::{Error, Result};
-use crate::frame::{BODY_BYTES_MAX, FRAME_HEADER_BYTES};
+use crate::frame::{FRAME_HEADER_BYTES, RECORDS_BYTES_MAX};
+use crate::lanes::{Appended, Fullness, Lanes};
 use crate::lsn::Lsn;
+use crate::padded::Padded;
 use crate::segment::{Batch, Failure, Writer};
 
-/// From here on the syncer does not linger: there is enough for a write worth its while.
-const FLUSH_BYTES: usize = 256 * 1024;
-/// From here on, writers wait before they take any lock.
-const BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// An emptied buffer larger than this is given back.
 const SPARE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 pub(crate) struct Wal {
     pub(crate) durability: Durability,
     pub(crate) time: Arc<Timeline>,
+    lanes: Lanes,
+    /// Looked at by every write, changed rarely.
+    signs: Padded<Signs>,
     pub(crate) state: Mutex<State>,
     /// The syncer waits here for something to do.
     pub(crate) work: Condvar,
     /// Writers wait here for their Lsn, or for room in the buffer.
     settled: Condvar,
     durable: AtomicU64,
-    backlogged: AtomicBool,
     /// Bytes in all segments, and how many they are: for statistics, which must not wait for a write.
     log_bytes: AtomicU64,
     segments: AtomicUsize,
@@ -43,13 +43,25 @@ pub(crate) struct Wal {
     listeners: Mutex<Vec<Arc<dyn Fn() + Send + Sync>>>,
 }
 
+#[derive(Default)]
+struct Signs {
+    /// The syncer sleeps until it is told of the next write.
+    syncer_parked: AtomicBool,
+    /// Writers wait before they take any lock.
+    backlogged: AtomicBool,
+}
+
 pub(crate) struct State {
-    /// Room for a frame's header, then the transactions not yet written.
-    pub(crate) frame: Vec<u8>,
-    /// The Lsn the next transaction gets.
-    next: Lsn,
-    /// Transactions in `frame`.
-    pub(crate) count: u32,
+    /// Everything up to here has been taken out of the lanes.
+    taken: Lsn,
+    /// A lane holds enough that gathering more gains nothing.
+    pub(crate) is_worth_writing: bool,
+    pub(crate) closing: bool,
+    /// Nothing was written since the last seal.
+    pub(crate) sealed: bool,
+    /// The buffer was over its bound, and is not any more: whoever listens may write again.
+    relieved: bool,
+    pub(crate) failure: Option<Failure>,
     /// Somebody waits until this is durable.
     pub(crate) wanted: Lsn,
     /// Threads blocked on `settled`.
@@ -57,27 +69,7 @@ pub(crate) struct State {
     wakers: Vec<(Lsn, Waker)>,
     /// How many transactions the last batch had: a writer who was alone will probably be again.
     last_count: u32,
-    /// The syncer sleeps until it is told of the next write.
-    pub(crate) syncer_parked: bool,
-    /// Nothing was written since the last seal.
-    pub(crate) sealed: bool,
-    /// The buffer was over its bound, and is not any more: whoever listens may write again.
-    relieved: bool,
-    pub(crate) closing: bool,
-    pub(crate) failure: Option<Failure>,
     spare: Vec<u8>,
-}
-
-impl State {
-    /// The newest transaction appended.
-    pub(crate) fn last(&self) -> Lsn {
-        Lsn::new(self.next.get() - 1)
-    }
-
-    /// Whether the buffer holds enough that gathering more gains nothing.
-    pub(crate) fn is_worth_writing(&self) -> bool {
-        self.frame.len() >= FLUSH_BYTES
-    }
 }
 
 impl Wal {
@@ -86,15 +78,15 @@ impl Wal {
         Wal {
             durability,
             time,
+            lanes: Lanes::new(last),
+            signs: Padded::default(),
             state: Mutex::new(State {
-                frame: vec![0; FRAME_HEADER_BYTES],
-                next: last.next(),
-                count: 0,
+                taken: last,
+                is_worth_writing: false,
                 wanted: Lsn::ZERO,
                 waiting: 0,
                 wakers: Vec::new(),
                 last_count: 0,
-                syncer_parked: false,
                 sealed: true,
                 relieved: false,
                 closing: false,
@@ -104,7 +96,6 @@ impl Wal {
             work: Condvar::new(),
             settled: Condvar::new(),
             durable: AtomicU64::new(last.get()),
-            backlogged: AtomicBool::new(false),
             log_bytes: AtomicU64::new(writer.log_bytes()),
             segments: AtomicUsize::new(writer.segment_count()),
             writer: Mutex::new(writer),
@@ -116,30 +107,62 @@ impl Wal {
     ///
     /// Called under the locks of the shards it changed, so that log order is key order.
     pub(crate) fn append(&self, records: &[u8]) -> Result<Lsn> {
-        if records.len() + 4 > BODY_BYTES_MAX / 4 {
-            return Err(Error::TransactionTooLarge { len: records.len(), max: BODY_BYTES_MAX / 4 });
+        if records.len() > RECORDS_BYTES_MAX {
+            return Err(Error::TransactionTooLarge { len: records.len(), max: RECORDS_BYTES_MAX });
         }
-        let mut state = self.state.lock();
-        if let Some(failure) = &state.failure {
-            return Err(failure.error());
+        let (lsn, fullness) = loop {
+            match self.lanes.append(records) {
+                Appended::At(lsn, fullness) => break (lsn, fullness),
+                // The lanes may have been opened again meanwhile: then once more.
+                Appended::Refused => self.refusal()?,
+            }
+        };
+        match fullness {
+            Fullness::Little => {}
+            Fullness::Enough => self.wake_syncer(&mut self.state.lock(), true),
+            Fullness::TooMuch => self.signs.backlogged.store(true, Ordering::Relaxed),
         }
-        let before = state.frame.len();
-        state.frame.extend_from_slice(&(records.len() as u32).to_le_bytes());
-        state.frame.extend_from_slice(records);
-        state.count += 1;
-        let lsn = state.next;
-        state.next = lsn.next();
-        let after = state.frame.len();
-        if after > BACKLOG_BYTES_MAX {
-            self.backlogged.store(true, Ordering::Relaxed);
-        }
-        let enough = before < FLUSH_BYTES && after >= FLUSH_BYTES;
-        if state.syncer_parked || enough {
-            state.syncer_parked = false;
-            drop(state);
-            self.work.notify_one();
+        // Sequentially consistent, as the counter of Lsns and the syncer's own look at it are: either the syncer sees
+        // this transaction before it sleeps, or it is seen to sleep here.
+        if self.signs.syncer_parked.load(Ordering::SeqCst) && self.signs.syncer_parked.swap(false, Ordering::SeqCst) {
+            self.wake_syncer(&mut self.state.lock(), false);
         }
         Ok(lsn)
+    }
+
+    /// Why appends are refused, unless they no longer are.
+    fn refusal(&self) -> Result<()> {
+        let state = self.state.lock();
+        match &state.failure {
+            Some(failure) => Err(failure.error()),
+            None if state.closing => Err(Error::Closed),
+            None => Ok(()),
+        }
+    }
+
+    /// For the syncer, before it sleeps: whether there is nothing to write. From then on the next append wakes it.
+    pub(crate) fn park(&self, state: &State) -> bool {
+        self.signs.syncer_parked.store(true, Ordering::SeqCst);
+        !self.is_dirty(state)
+    }
+
+    pub(crate) fn unpark(&self) {
+        self.signs.syncer_parked.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether a transaction waits to be written.
+    pub(crate) fn is_dirty(&self, state: &State) -> bool {
+        self.last() > state.taken
+    }
+
+    /// Everything before this has been taken to be written.
+    pub(crate) fn taken(&self, state: &State) -> Lsn {
+        state.taken
+    }
+
+    /// Refuses whatever is not in the lanes yet.
+    pub(crate) fn refuse(&self) {
+        self.lanes.set_closed(true);
     }
 
     /// Waits while the buffer is over its bound. Called before any shard is locked.
@@ -152,14 +175,14 @@ impl Wal {
             if let Some(failure) = &state.failure {
                 return Err(failure.error());
             }
-            self.wake_syncer(&mut state);
+            self.wake_syncer(&mut state, false);
             self.block(&mut state);
         }
         Ok(())
     }
 
     pub(crate) fn is_backlogged(&self) -> bool {
-        self.backlogged.load(Ordering::Relaxed)
+        self.signs.backlogged.load(Ordering::Relaxed)
     }
 
     /// Everything up to here is on stable storage.
@@ -169,7 +192,7 @@ impl Wal {
 
     /// The Lsn of the newest transaction in the buffer or beyond.
     pub(crate) fn last(&self) -> Lsn {
-        self.state.lock().last()
+        self.lanes.last()
     }
 
     pub(crate) fn health(&self) -> Result<()> {
@@ -181,7 +204,7 @@ impl Wal {
         if self.durable() < lsn {
             let mut state = self.state.lock();
             state.wanted = state.wanted.max(lsn);
-            self.wake_syncer(&mut state);
+            self.wake_syncer(&mut state, false);
         }
     }
 
@@ -213,7 +236,7 @@ impl Wal {
                 return Err(failure.error());
             }
             state.wanted = state.wanted.max(lsn);
-            self.wake_syncer(&mut state);
+            self.wake_syncer(&mut state, false);
             self.block(&mut state);
         }
     }
@@ -233,7 +256,7 @@ impl Wal {
         state.wakers.retain(|(_, other)| !other.will_wake(waker));
         state.wakers.push((lsn, waker.clone()));
         state.wanted = state.wanted.max(lsn);
-        self.wake_syncer(&mut state);
+        self.wake_syncer(&mut state, false);
         None
     }
 
@@ -248,8 +271,8 @@ impl Wal {
         state.waiting -= 1;
     }
 
-    pub(crate) fn wake_syncer(&self, state: &mut State) {
-        state.syncer_parked = false;
+    pub(crate) fn wake_syncer(&self, state: &mut State, is_worth_writing: bool) {
+        state.is_worth_writing |= is_worth_writing;
         self.work.notify_one();
     }
 
@@ -302,19 +325,22 @@ impl Wal {
         self.publish(Err(failure), Vec::new());
     }
 
-    /// Takes what is in the buffer. The caller holds the writer's lock, so batches are written in order.
+    /// Takes what waits in the lanes. The caller holds the writer's lock, so batches are written in order.
     fn take_batch(&self) -> Batch {
+        let mut frame = std::mem::take(&mut self.state.lock().spare);
+        frame.resize(FRAME_HEADER_BYTES, 0);
+        let last = self.lanes.collect(&mut frame);
         let mut state = self.state.lock();
-        let mut fresh = std::mem::take(&mut state.spare);
-        fresh.resize(FRAME_HEADER_BYTES, 0);
-        let frame = std::mem::replace(&mut state.frame, fresh);
-        let count = std::mem::take(&mut state.count);
+        let first = state.taken.next();
+        let count = (last.get() - state.taken.get()) as u32;
+        state.taken = last;
+        state.is_worth_writing = false;
         if count > 0 {
             state.last_count = count;
             state.sealed = false;
         }
-        state.relieved |= self.backlogged.swap(false, Ordering::Relaxed);
-        Batch { frame, first: Lsn::new(state.next.get() - u64::from(count)), count }
+        state.relieved |= self.signs.backlogged.swap(false, Ordering::Relaxed);
+        Batch { frame, first, count }
     }
 
     /// Tells everybody what became of a flush: what is durable now, or why nothing is.
@@ -330,6 +356,7 @@ impl Wal {
                 if matches!(state.failure, Some(Failure::NoSpace(_))) {
                     tracing::info!("there is space for the log again; writes resume");
                     state.failure = None;
+                    self.lanes.set_closed(false);
                     changed = true;
                 }
             }
@@ -338,7 +365,8 @@ impl Wal {
                 if !matches!(state.failure, Some(Failure::Poisoned(_) | Failure::Closed)) {
                     state.failure = Some(failure);
                     // Writers are refused from now on; none must wait for room.
-                    self.backlogged.store(false, Ordering::Relaxed);
+                    self.signs.backlogged.store(false, Ordering::Relaxed);
+                    self.lanes.set_closed(true);
                     changed = true;
                 }
             }

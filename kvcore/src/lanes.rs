@@ -1,0 +1,126 @@
+//! Lanes: where transactions wait for the next frame. Invariant: when every lane is locked, the lanes hold exactly the
+//! transactions whose Lsns were given since the last collection.
+//!
+//! A thread always appends to the same lane, so its lock and the end of its buffer stay in that processor's cache; all
+//! that appending threads share is the counter of Lsns. (One common buffer cost a third of a SET on two threads.)
+//! Collecting locks all lanes for an instant, which makes a cut through the order of Lsns without gaps.
+
+use std::array;
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::frame;
+use crate::lsn::Lsn;
+use crate::padded::Padded;
+
+const LANES: usize = 8;
+/// A lane this full is worth writing at once.
+const FLUSH_BYTES: usize = 256 * 1024;
+/// From here on, writers wait before they take any lock.
+const LANE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// An emptied buffer larger than this is given back.
+const SPARE_BYTES_MAX: usize = 1024 * 1024;
+
+pub(crate) struct Lanes {
+    lanes: [Padded<Mutex<Vec<u8>>>; LANES],
+    /// The Lsn the next transaction gets; given under the lock of the lane that it goes to.
+    next: Padded<AtomicU64>,
+    /// Set to turn appends away.
+    closed: AtomicBool,
+    /// Emptied buffers, exchanged for full ones when lanes are collected.
+    spares: Mutex<[Vec<u8>; LANES]>,
+}
+
+/// What an append found.
+pub(crate) enum Appended {
+    /// The transaction waits. Its lane may have grown such that somebody must be told.
+    At(Lsn, Fullness),
+    /// The lanes are closed.
+    Refused,
+}
+
+/// How full a lane has become.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fullness {
+    Little,
+    /// This transaction made it worth writing.
+    Enough,
+    TooMuch,
+}
+
+thread_local! {
+    static LANE: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// This thread's lane.
+fn lane() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let lane = LANE.get();
+    if lane != usize::MAX {
+        return lane;
+    }
+    let lane = NEXT.fetch_add(1, Ordering::Relaxed) % LANES;
+    LANE.set(lane);
+    lane
+}
+
+impl Lanes {
+    /// Empty lanes, to go on after `last`.
+    pub(crate) fn new(last: Lsn) -> Self {
+        Lanes {
+            lanes: array::from_fn(|_| Padded::default()),
+            next: Padded(AtomicU64::new(last.next().get())),
+            closed: AtomicBool::new(false),
+            spares: Mutex::default(),
+        }
+    }
+
+    /// The newest Lsn that was given.
+    pub(crate) fn last(&self) -> Lsn {
+        Lsn::new(self.next.load(Ordering::SeqCst) - 1)
+    }
+
+    /// Gives a transaction its Lsn and keeps its records for the next frame.
+    pub(crate) fn append(&self, records: &[u8]) -> Appended {
+        let mut lane = self.lanes[lane()].lock();
+        // Under the lane's lock: whoever closes the lanes and then collects them misses nothing.
+        if self.closed.load(Ordering::SeqCst) {
+            return Appended::Refused;
+        }
+        let lsn = Lsn::new(self.next.fetch_add(1, Ordering::SeqCst));
+        let before = lane.len();
+        frame::push_transaction(&mut lane, lsn, records);
+        let fullness = match lane.len() {
+            len if len > LANE_BYTES_MAX => Fullness::TooMuch,
+            len if before < FLUSH_BYTES && len >= FLUSH_BYTES => Fullness::Enough,
+            _ => Fullness::Little,
+        };
+        Appended::At(lsn, fullness)
+    }
+
+    /// From now on appends are refused, or taken again.
+    pub(crate) fn set_closed(&self, closed: bool) {
+        self.closed.store(closed, Ordering::SeqCst);
+    }
+
+    /// Moves everything that waits to the end of `frame`; answers the newest Lsn given, all of which are then in this
+    /// frame or in earlier ones.
+    pub(crate) fn collect(&self, frame: &mut Vec<u8>) -> Lsn {
+        let mut spares = self.spares.lock();
+        let last = {
+            let mut lanes: [_; LANES] = array::from_fn(|i| self.lanes[i].lock());
+            lanes.iter_mut().zip(spares.iter_mut()).for_each(|(lane, spare)| std::mem::swap(&mut **lane, spare));
+            self.last()
+        };
+        for full in spares.iter_mut() {
+            frame.extend_from_slice(full);
+            full.clear();
+            if full.capacity() > SPARE_BYTES_MAX {
+                *full = Vec::new();
+            }
+        }
+        last
+    }
+}
