@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use crate::base::Base;
 use crate::clock::Timeline;
@@ -206,10 +206,7 @@ impl Engine {
         let _entered = self.base.enter()?;
         self.wait_for_room()?;
         let hash = self.base.hasher.hash(key);
-        let wanted = std::iter::once((space, space.shard_of(hash)));
-        let lsn = Notes::lend(|notes| {
-            run(Locked::lock(&self.base, space, smallvec![space], wanted, notes).with_hash(key, hash), body)
-        })?;
+        let lsn = Notes::lend(|notes| run(Locked::lock_one(&self.base, space, key, hash, notes), body))?;
         self.sweep_if_due(space);
         Ok(lsn)
     }

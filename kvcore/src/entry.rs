@@ -276,6 +276,14 @@ impl Entry {
         }
     }
 
+    /// Some byte of it.
+    pub(crate) fn first_byte(&self) -> u8 {
+        match self {
+            Entry::Packed(packed) => packed.first().copied().unwrap_or(0),
+            Entry::Large(large) => large.key.first().copied().unwrap_or(0),
+        }
+    }
+
     /// Bytes this entry takes outside the table.
     pub(crate) fn bytes(&self) -> usize {
         match self {

@@ -102,6 +102,16 @@ impl Notes {
 }
 
 impl<'a> Locked<'a> {
+    /// Locks the shard of one key, whose hash is `hash`.
+    #[inline]
+    pub(crate) fn lock_one(base: &'a Base, space: &'a Space, key: &[u8], hash: u64, notes: &'a mut Notes) -> Self {
+        let shard = space.shard_of(hash);
+        let held = SmallVec::from_buf([Held { space, shard, guard: space.write(shard) }]);
+        let locked = Locked::new(base, space, SmallVec::from_buf([space]), held, notes);
+        locked.hashed.set((key.as_ptr(), key.len(), hash));
+        locked
+    }
+
     /// Locks the shards in `wanted`, which is sorted by (keyspace id, shard), has no element twice, and speaks of no
     /// keyspace but those in `claimed`. Calls speak of `space` first.
     pub(crate) fn lock(
@@ -112,6 +122,17 @@ impl<'a> Locked<'a> {
         notes: &'a mut Notes,
     ) -> Self {
         let held = wanted.map(|(space, shard)| Held { space, shard, guard: space.write(shard) }).collect();
+        Locked::new(base, space, claimed, held, notes)
+    }
+
+    #[inline]
+    fn new(
+        base: &'a Base,
+        space: &'a Space,
+        claimed: SmallVec<[&'a Space; 1]>,
+        held: SmallVec<[Held<'a>; 1]>,
+        notes: &'a mut Notes,
+    ) -> Self {
         Locked {
             base,
             held,
@@ -123,12 +144,6 @@ impl<'a> Locked<'a> {
             notes,
             committed: false,
         }
-    }
-
-    /// Tells of a hash already computed.
-    pub(crate) fn with_hash(self, key: &[u8], hash: u64) -> Self {
-        self.hashed.set((key.as_ptr(), key.len(), hash));
-        self
     }
 
     fn hash(&self, key: &[u8]) -> u64 {

@@ -340,6 +340,16 @@ impl Shard {
         self.table.num_buckets()
     }
 
+    /// Reads a byte of each entry in the next `buckets` buckets, so that their memory is on its way all at once instead
+    /// of one after the other when the entries are looked at.
+    pub(crate) fn warm(&self, from: usize, buckets: usize) {
+        let until = from.saturating_add(buckets).min(self.table.num_buckets());
+        let sum = (from..until)
+            .filter_map(|bucket| self.table.get_bucket(bucket))
+            .fold(0, |sum, entry| sum ^ entry.first_byte());
+        std::hint::black_box(sum);
+    }
+
     /// One step of a walk: shows entries from `place` on, stops after about `budget` buckets or when `each` answers
     /// false, and answers where to go on, or `None` at the end.
     ///

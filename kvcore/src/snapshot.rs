@@ -24,8 +24,9 @@ const BLOCK_HEADER_BYTES: usize = 8;
 const BLOCK_BYTES: usize = 256 * 1024;
 /// A block's body is never longer than the largest key, value and some change.
 const BLOCK_BYTES_MAX: usize = 2 * 512 * 1024 * 1024 + BLOCK_BYTES + 4096;
-/// A shard is locked for at most this many entries, and about this many bytes, at a time.
-const STEP_ENTRIES: usize = 128;
+/// A shard is locked for at most this many entries, and about this many bytes, at a time: a few microseconds, for which
+/// a writer spins rather than sleeps.
+const STEP_ENTRIES: usize = 32;
 const STEP_BYTES: usize = 32 * 1024;
 
 const HEAD: u8 = 0;
@@ -120,6 +121,8 @@ impl SnapshotWriter {
             while let Some(from) = place {
                 let (mut left, block_from) = (STEP_ENTRIES, self.block.len());
                 let guard = space.read(shard);
+                // Tables are about half full.
+                guard.warm(from.bucket, STEP_ENTRIES * 2);
                 place = guard.walk(from, STEP_ENTRIES * 10, &mut |entry| {
                     let value = entry.value();
                     match value.shared() {
