@@ -2,8 +2,10 @@
 //!
 //! One connection, one request at a time: [`Client::command`]. Many requests in one round trip:
 //! [`Client::pipeline`]. Messages as they are published: [`Client::subscribe`]. Every wait has a limit, set in
-//! [`Options`]. After an error that leaves the connection in doubt (no reply in time, a broken stream) the client is
-//! closed and says so; nothing is ever sent twice on its own account.
+//! [`Options`].
+//!
+//! Invariant: nothing is ever sent twice on the client's own account. After an error that leaves the connection in
+//! doubt (no reply in time, a broken stream) it is closed and says so.
 //!
 //! ```no_run
 //! # fn main() -> kvclient::Result<()> {

@@ -1,4 +1,7 @@
 //! `kvclient`: talks to a kv or Redis server from the terminal, a script or a pipe.
+//!
+//! Invariant: nothing but the list of the program's modules and one call is in here.
+
 #![forbid(unsafe_code)]
 
 mod completion;

@@ -146,6 +146,11 @@ impl Base {
         Entered::new(self.store_id)
     }
 
+    /// Whether this thread runs a closure under this store's locks.
+    pub(crate) fn is_entered(&self) -> bool {
+        HELD.get() == self.store_id || HELD_BEFORE.with_borrow(|before| before.contains(&self.store_id))
+    }
+
     pub(crate) fn observe(&self, mut observer: Arc<dyn Observer>) -> Result<()> {
         for slot in &self.observers {
             match slot.set(observer) {

@@ -204,7 +204,11 @@ impl Db {
     pub fn snapshot(&self) -> Result<()> {
         match &self.engine().files {
             Some(_) if self.engine().is_closed() => Err(Error::Closed),
-            Some(files) => keeper::snapshot(self.engine(), files),
+            Some(files) => {
+                // From inside a transaction it would wait for the very locks that this holds.
+                let _entered = self.engine().base.enter()?;
+                keeper::snapshot(self.engine(), files)
+            }
             None => Err(Error::InvalidOption("a store in memory has nowhere to write a snapshot".to_owned())),
         }
     }
@@ -224,7 +228,7 @@ impl Db {
         self.engine().files.as_ref().map(|files| files.snapshot_status()).unwrap_or_default()
     }
 
-    /// Figures about the store. Looks at every shard.
+    /// Figures about the store. Looks at every shard; called from inside a transaction it leaves out what that holds.
     pub fn stats(&self) -> Stats {
         self.engine().stats()
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// A file system, as far as the store needs one.
 pub trait Disk: Send + Sync + 'static {
-    /// Makes a directory and those above it, if they are not there.
+    /// Makes a directory and those above it, durably, if they are not there.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
     /// Takes the directory for this process alone, until the answer is dropped. An error of kind `WouldBlock` means
     /// that it is taken, and its text says by whom.
@@ -57,7 +57,14 @@ pub struct FileDisk;
 #[allow(clippy::disallowed_methods, reason = "this is the door to files")]
 impl Disk for FileDisk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        std::fs::create_dir_all(dir)
+        let missing: Vec<_> = dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();
+        std::fs::create_dir_all(dir)?;
+        // A directory is only as durable as its name in the one above.
+        for dir in missing {
+            let above = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            self.sync_dir(above)?;
+        }
+        Ok(())
     }
 
     fn lock(&self, dir: &Path) -> io::Result<Box<dyn Send + Sync>> {

@@ -121,7 +121,7 @@ impl Engine {
         }
     }
 
-    fn check_open(&self) -> Result<()> {
+    pub(crate) fn check_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Relaxed) { Err(Error::Closed) } else { Ok(()) }
     }
 
@@ -152,10 +152,14 @@ impl Engine {
     pub(crate) fn drop_space(&self, name: &str) -> Result<(bool, Lsn)> {
         self.check_open()?;
         let _entered = self.base.enter()?;
-        let mut registry = self.registry.write();
-        let Some(space) = registry.by_name.get(name).cloned() else { return Ok((false, Lsn::ZERO)) };
-        // With every shard locked no commit can be between its effects and its place in the log.
+        let Some(space) = self.registry.read().by_name.get(name).cloned() else { return Ok((false, Lsn::ZERO)) };
+        // With every shard locked no commit can be between its effects and its place in the log. Shards before the
+        // registry, as in a transaction that asks for a keyspace's name.
         let mut guards: Vec<_> = (0..space.shard_count()).map(|shard| space.write(shard)).collect();
+        let mut registry = self.registry.write();
+        if space.is_dropped() {
+            return Ok((false, Lsn::ZERO));
+        }
         let lsn = self.log(&Record::Drop { keyspace: space.id })?;
         space.set_dropped();
         for guard in &mut guards {
@@ -203,10 +207,11 @@ impl Engine {
     ) -> Result<Lsn> {
         let [key] = keys else { return self.commit_across(&[(space, Claimed::Keys(keys))], body) };
         self.check_open()?;
-        let _entered = self.base.enter()?;
+        let entered = self.base.enter()?;
         self.wait_for_room()?;
         let hash = self.base.hasher.hash(key);
         let lsn = Notes::lend(|notes| run(Locked::lock_one(&self.base, space, key, hash, notes), body))?;
+        drop(entered);
         self.sweep_if_due(space);
         Ok(lsn)
     }
@@ -218,7 +223,7 @@ impl Engine {
         body: &mut dyn FnMut(&mut Locked<'_>) -> Result<()>,
     ) -> Result<Lsn> {
         self.check_open()?;
-        let _entered = self.base.enter()?;
+        let entered = self.base.enter()?;
         self.wait_for_room()?;
         let Some((first, _)) = claims.first() else { return Err(Error::KeyNotNamed) };
         let mut wanted: SmallVec<[(u32, usize, &Space); 8]> = SmallVec::new();
@@ -238,6 +243,7 @@ impl Engine {
             let claimed = claims.iter().map(|(space, _)| *space).collect();
             run(Locked::lock(&self.base, first, claimed, wanted, notes), body)
         })?;
+        drop(entered);
         self.sweep_if_due(first);
         Ok(lsn)
     }
@@ -257,6 +263,7 @@ impl Engine {
     /// Removes every entry whose deadline has passed, as far as the wheels' ticks tell; answers how many.
     pub(crate) fn sweep(&self) -> u64 {
         let mut removed = 0;
+        let Ok(_entered) = self.base.enter() else { return 0 };
         let now_ms = self.base.time.now_ms();
         for space in self.spaces().iter().filter(|space| space.due() <= tick_at(now_ms)) {
             space.forget_due();
@@ -313,13 +320,13 @@ impl Engine {
 
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = Stats { expired: self.base.expired.load(Ordering::Relaxed), ..Stats::default() };
+        let inside = self.base.is_entered();
         for space in self.spaces() {
-            for shard in 0..space.shard_count() {
-                let guard = space.read(shard);
-                stats.entries += guard.len() as u64;
-                stats.entries_with_deadline += guard.with_deadline() as u64;
-                stats.memory_bytes += guard.bytes() as u64;
-            }
+            space.each_shard(inside, |shard| {
+                stats.entries += shard.len() as u64;
+                stats.entries_with_deadline += shard.with_deadline() as u64;
+                stats.memory_bytes += shard.bytes() as u64;
+            });
         }
         if let Some(files) = &self.files {
             files.add_stats(&mut stats);
@@ -329,6 +336,7 @@ impl Engine {
 
     /// Makes everything durable, ends the threads and frees the directory. Only the first call does anything.
     pub(crate) fn close(&self) -> Result<()> {
+        let _entered = self.base.enter()?;
         if self.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }

@@ -91,7 +91,6 @@ impl Files {
     pub(crate) fn close(&self, base: &Base) -> Result<()> {
         self.snapshots.end();
         base.sweeper.end();
-        let health = self.wal.health();
         {
             let mut state = self.wal.state.lock();
             state.closing = true;
@@ -104,8 +103,13 @@ impl Files {
                 let _ = thread.join();
             }
         }
+        // A snapshot that some other thread writes gives up now; its files must not change under the next opener.
+        drop(self.snapshots.writing.lock());
         *self.lock.lock() = None;
-        health
+        match self.wal.health() {
+            Ok(()) | Err(Error::Closed) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     pub(crate) fn add_stats(&self, stats: &mut Stats) {

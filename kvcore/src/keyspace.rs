@@ -1,12 +1,14 @@
 //! Keyspace: the handle everybody holds. Invariant: a handle is two pointers and a promise; cloning it is cheap, and the
 //! store closes when the last one is dropped.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::base::{Base, Entered};
 use crate::durability::Durability;
 use crate::engine::{Claimed, Engine};
-use crate::entry::ValueRef;
+use crate::entry::{Entry, ValueRef};
 use crate::error::Result;
 use crate::lsn::Lsn;
 use crate::space::Space;
@@ -60,9 +62,14 @@ impl Keyspace {
     }
 
     /// How many keys there are, those that have expired included until they are swept, and how many of them have a
-    /// deadline.
+    /// deadline. Called from inside a transaction it leaves out what that holds locked.
     pub fn counts(&self) -> (u64, u64) {
-        self.space.counts()
+        let (mut entries, mut with_deadline) = (0, 0);
+        self.space.each_shard(self.engine().base.is_entered(), |shard| {
+            entries += shard.len() as u64;
+            with_deadline += shard.with_deadline() as u64;
+        });
+        (entries, with_deadline)
     }
 
     /// What a plain write through this handle has survived when it returns.
@@ -110,16 +117,14 @@ impl Store for Keyspace {
 
 impl Walk for Keyspace {
     fn len(&self) -> u64 {
-        self.space.len()
+        self.counts().0
     }
 
     fn walk(&self, cursor: Cursor, at_least: usize, each: &mut dyn FnMut(&[u8], ValueRef<'_>)) -> Result<Cursor> {
-        let base = &self.engine().base;
-        let _entered = base.enter()?;
-        let now_ms = base.time.now_ms();
+        let look = Look::begin(self.engine())?;
         Ok(walk::step(cursor, at_least, self.space.shard_count(), &mut |shard, place, budget, shown| {
             self.space.read(shard).walk(place, budget, &mut |entry| {
-                if !entry.has_passed(now_ms) {
+                if !look.has_passed(entry) {
                     each(entry.key(), entry.value());
                     *shown += 1;
                 }
@@ -129,11 +134,9 @@ impl Walk for Keyspace {
     }
 
     fn for_each(&self, each: &mut dyn FnMut(&[u8], ValueRef<'_>)) -> Result<()> {
-        let base = &self.engine().base;
-        let _entered = base.enter()?;
+        let look = Look::begin(self.engine())?;
         for shard in 0..self.space.shard_count() {
-            let now_ms = base.time.now_ms();
-            for entry in self.space.read(shard).iter().filter(|entry| !entry.has_passed(now_ms)) {
+            for entry in self.space.read(shard).iter().filter(|entry| !look.has_passed(entry)) {
                 each(entry.key(), entry.value());
             }
         }
@@ -141,14 +144,45 @@ impl Walk for Keyspace {
     }
 
     fn random_key(&self) -> Result<Option<Vec<u8>>> {
-        let base = &self.engine().base;
-        let _entered = base.enter()?;
-        let now_ms = base.time.now_ms();
+        let look = Look::begin(self.engine())?;
         Ok(walk::random(self.space.shard_count(), &mut |shard, bucket| {
             let guard = self.space.read(shard);
             let bucket = bucket.checked_rem(guard.buckets()).unwrap_or(0);
-            guard.entry_from_bucket(bucket).map(|entry| (entry.key().to_vec(), entry.has_passed(now_ms)))
+            guard.entry_from_bucket(bucket).map(|entry| (entry.key().to_vec(), look.has_passed(entry)))
         }))
+    }
+}
+
+/// A look over a keyspace at one time. When it ends, the time is in the log if anything was passed over as expired: what
+/// was seen to be gone stays gone.
+struct Look<'a> {
+    base: &'a Base,
+    now_ms: u64,
+    passed_ms: Cell<u64>,
+    _entered: Entered,
+}
+
+impl<'a> Look<'a> {
+    fn begin(engine: &'a Engine) -> Result<Self> {
+        engine.check_open()?;
+        let base = &engine.base;
+        Ok(Look { base, now_ms: base.time.now_ms(), passed_ms: Cell::new(0), _entered: base.enter()? })
+    }
+
+    fn has_passed(&self, entry: &Entry) -> bool {
+        let passed = entry.deadline().filter(|deadline| deadline.has_passed(self.now_ms));
+        if let Some(deadline) = passed {
+            self.passed_ms.set(self.passed_ms.get().max(deadline.as_ms()));
+        }
+        passed.is_some()
+    }
+}
+
+impl Drop for Look<'_> {
+    fn drop(&mut self) {
+        if self.passed_ms.get() != 0 {
+            self.base.mark_time(self.passed_ms.get(), self.now_ms);
+        }
     }
 }
 

@@ -78,3 +78,8 @@ pub use store::{Store, StoreExt};
 pub use ticket::Ticket;
 pub use txn::{Condition, CrossTxn, Expiry, SetOptions, SetOutcome, Ttl, Txn, TxnExt};
 pub use walk::{Cursor, Walk};
+
+// The README's program is compiled and run like any other example, so that it cannot grow old unseen.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

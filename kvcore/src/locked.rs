@@ -302,7 +302,6 @@ impl Txn for Locked<'_> {
         if deadline.is_some_and(|deadline| deadline.has_passed(now_ms)) {
             return self.delete(key).map(|_| ());
         }
-        self.log(&Record::Set { keyspace: self.space.id, key, value, deadline: deadline.map_or(0, Deadline::as_ms) });
         let hasher = &self.base.hasher;
         let saved_from = self.notes.saved.len();
         let shard = &mut self.held[at].guard;
@@ -310,6 +309,8 @@ impl Txn for Locked<'_> {
             Some(in_place) => Undo::InPlace(in_place, saved_from..self.notes.saved.len()),
             None => Undo::Put(shard.put(hasher, hash, Entry::new(key, value, deadline), now_ms)),
         };
+        // After the table, so that the processor encodes while it waits for the entry's memory.
+        self.log(&Record::Set { keyspace: self.space.id, key, value, deadline: deadline.map_or(0, Deadline::as_ms) });
         self.note(at, hash, key, ChangeKind::Set, undo);
         Ok(())
     }

@@ -125,6 +125,9 @@ impl Options {
         if self.key_bytes_max > 512 * MIB || self.value_bytes_max > 512 * MIB {
             return wrong("keys and values can be limited to at most 512 MiB");
         }
+        if self.snapshot_every == Some(Duration::ZERO) {
+            return wrong("snapshot_every must be longer than nothing; None is never");
+        }
         if self.segment_bytes < 4096 {
             return wrong("segment_bytes must be at least 4096");
         }

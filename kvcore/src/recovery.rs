@@ -12,8 +12,8 @@ use crate::frame::{self, ALIGNMENT, FrameHeader, SEGMENT_HEADER_BYTES, SegmentHe
 use crate::hash::KeyHash;
 use crate::lsn::Lsn;
 use crate::record::Record;
-use crate::segment::{Segment, segment_id, segment_name};
-use crate::snapshot::{Block, SnapshotReader, snapshot_start};
+use crate::segment::{Segment, UNNAMED_SEGMENT, segment_id, segment_name};
+use crate::snapshot::{Block, SnapshotReader, UNNAMED_SNAPSHOT, snapshot_start};
 use crate::space::Space;
 use crate::stats::RecoveryReport;
 
@@ -31,6 +31,8 @@ pub(crate) struct Recovered {
     pub(crate) last: Lsn,
     /// The start of the snapshot that was loaded.
     pub(crate) snapshot_start: Lsn,
+    /// Up to here the log must reach: the snapshot holds part of what lies between.
+    snapshot_end: Lsn,
     pub(crate) snapshot_bytes: u64,
     /// The latest time in the files: the store's time goes on from there.
     pub(crate) floor_ms: u64,
@@ -40,14 +42,15 @@ pub(crate) struct Recovered {
 /// Loads the newest good snapshot and replays the log over it.
 pub(crate) fn recover(disk: &dyn Disk, dir: &Path, shards: usize) -> Result<Recovered> {
     let names = disk.list(dir).map_err(|error| Error::io(format!("list {}", dir.display()), error))?;
-    for leftover in names.iter().filter(|name| name.ends_with(".tmp")) {
-        let path = dir.join(leftover);
-        disk.remove(&path).map_err(|error| Error::io(format!("remove {}", path.display()), error))?;
-    }
     let mut ids: Vec<u64> = names.iter().filter_map(|name| segment_id(name)).collect();
     ids.sort_unstable();
     let mut state = load_snapshot(disk, dir, shards, &names, &ids)?;
     replay(disk, dir, shards, &ids, &mut state)?;
+    // Files that a crash left unfinished; they never had a name that counts.
+    for leftover in names.iter().filter(|name| [UNNAMED_SEGMENT, UNNAMED_SNAPSHOT].contains(&name.as_str())) {
+        let path = dir.join(leftover);
+        disk.remove(&path).map_err(|error| Error::io(format!("remove {}", path.display()), error))?;
+    }
     state.next_segment = ids.last().map_or(1, |id| id + 1);
     Ok(state)
 }
@@ -61,6 +64,7 @@ fn empty() -> Recovered {
         next_segment: 1,
         last: Lsn::ZERO,
         snapshot_start: Lsn::ZERO,
+        snapshot_end: Lsn::ZERO,
         snapshot_bytes: 0,
         floor_ms: 0,
         report: RecoveryReport::default(),
@@ -154,6 +158,7 @@ fn read_snapshot(disk: &dyn Disk, path: PathBuf, shards: usize) -> Result<Recove
         foot
     })?;
     state.report.snapshot_entries = foot.entries;
+    state.snapshot_end = Lsn::new(foot.end);
     Ok(state)
 }
 
@@ -237,6 +242,7 @@ fn replay(disk: &dyn Disk, dir: &Path, shards: usize, ids: &[u64], state: &mut R
         let mut transactions = Vec::new();
         while let Some((frame, body, taken)) = next_frame(id, &bytes[at..], expected) {
             frame::transactions(&frame, body, &mut transactions).map_err(|why| corrupt(at, why))?;
+            state.floor_ms = state.floor_ms.max(frame.time_ms);
             for &(_, mut records) in &transactions {
                 if expected > start {
                     while !records.is_empty() {
@@ -248,7 +254,6 @@ fn replay(disk: &dyn Disk, dir: &Path, shards: usize, ids: &[u64], state: &mut R
                 }
                 expected = expected.next();
             }
-            state.floor_ms = state.floor_ms.max(frame.time_ms);
             at += taken;
         }
         let is_last = i + 1 == ids.len();
@@ -263,6 +268,9 @@ fn replay(disk: &dyn Disk, dir: &Path, shards: usize, ids: &[u64], state: &mut R
             let cut = bytes.len() - at;
             tracing::warn!("{}: an unfinished write of at most {cut} bytes at byte {at} was cut", path.display());
             state.report.cut_bytes += cut as u64;
+        }
+        if is_last && expected <= state.snapshot_end {
+            return Err(corrupt(at, "the log ends here, but a snapshot proves that it went on"));
         }
         if is_last && at < bytes.len() {
             // What follows a new segment must be nothing, or it would one day look like damage.
@@ -282,14 +290,13 @@ fn replay(disk: &dyn Disk, dir: &Path, shards: usize, ids: &[u64], state: &mut R
             tracing::info!("replaying the log: segment {} of {}", i + 1, ids.len());
         }
     }
-    if let Some(next) = next {
-        let last = Lsn::new(next.get() - 1);
-        if last < start {
-            let newest = ids.last().map_or_else(PathBuf::new, |id| dir.join(segment_name(*id)));
-            let why = "the log ends before the snapshot begins: part of it is missing".to_owned();
-            return Err(Error::Corrupt { file: newest, offset: 0, why });
+    match next {
+        Some(next) => state.last = Lsn::new(next.get() - 1),
+        None if state.snapshot_end > start => {
+            let why = "the log that goes with the snapshot is missing".to_owned();
+            return Err(Error::Corrupt { file: dir.to_owned(), offset: 0, why });
         }
-        state.last = last;
+        None => {}
     }
     Ok(())
 }

@@ -14,6 +14,9 @@ use crate::lsn::Lsn;
 /// Room is reserved in steps of this many bytes.
 const RESERVE_BYTES: u64 = 1024 * 1024;
 
+/// What a segment is called until its header is durable.
+pub(crate) const UNNAMED_SEGMENT: &str = "wal.tmp";
+
 /// The name of a segment's file.
 pub(crate) fn segment_name(id: u64) -> String {
     format!("wal-{id:016x}.log")
@@ -297,7 +300,7 @@ fn new_segment(
 ) -> Result<(Box<dyn DiskFile>, u64), Step> {
     let path = dir.join(segment_name(id));
     // A segment's name appears with its header already durable in it: recovery never meets a headless one.
-    let unnamed = dir.join("wal.tmp");
+    let unnamed = dir.join(UNNAMED_SEGMENT);
     let file = disk.create(&unnamed).map_err(Step::Reserve)?;
     let reserved = reserve(&*file, 0, SEGMENT_HEADER_BYTES as u64, segment_bytes, fill)?;
     file.write_at(&SegmentHeader { id, first }.encode(), 0).map_err(Step::Write)?;

@@ -50,6 +50,9 @@ pub(crate) struct Foot {
     pub(crate) entries: u64,
 }
 
+/// What a snapshot is called until it is whole.
+pub(crate) const UNNAMED_SNAPSHOT: &str = "snapshot.tmp";
+
 /// The name of the snapshot that begins at an Lsn.
 fn snapshot_name(start: Lsn) -> String {
     format!("snapshot-{:016x}.kvs", start.get())
@@ -91,7 +94,7 @@ impl SnapshotWriter {
         keyspaces: Vec<(u32, String)>,
         next_keyspace: u32,
     ) -> Result<Self> {
-        let unnamed = dir.join("snapshot.tmp");
+        let unnamed = dir.join(UNNAMED_SNAPSHOT);
         let file = disk.create(&unnamed).map_err(|error| Error::io(format!("create {}", unnamed.display()), error))?;
         let mut writer = SnapshotWriter {
             disk,
@@ -131,15 +134,15 @@ impl SnapshotWriter {
                         None => push(&mut self.block, space.id, entry.key(), &value, value.deadline()),
                     }
                     self.entries += 1;
-                    left -= 1;
+                    left = left.saturating_sub(1);
                     left > 0 && self.block.len() - block_from < STEP_BYTES
                 });
                 drop(guard);
+                self.write_full_block()?;
                 for (key, deadline, value) in large.drain(..) {
                     push(&mut self.block, space.id, &key, &value, deadline);
                     self.write_full_block()?;
                 }
-                self.write_full_block()?;
             }
         }
         Ok(())

@@ -51,16 +51,13 @@ impl Space {
         self.shards[shard].0.write()
     }
 
-    pub(crate) fn len(&self) -> u64 {
-        (0..self.shard_count()).map(|shard| self.read(shard).len() as u64).sum()
-    }
-
-    /// Entries, and those with a deadline.
-    pub(crate) fn counts(&self) -> (u64, u64) {
-        (0..self.shard_count()).fold((0, 0), |(all, with_deadline), shard| {
-            let guard = self.read(shard);
-            (all + guard.len() as u64, with_deadline + guard.with_deadline() as u64)
-        })
+    /// Looks at one shard after the other. Where the caller runs `inside` a transaction, the shards that this holds are
+    /// passed over: waiting for them would be waiting for oneself.
+    pub(crate) fn each_shard(&self, inside: bool, mut look: impl FnMut(&Shard)) {
+        for Padded(shard) in &self.shards {
+            let guard = if inside { shard.try_read() } else { Some(shard.read()) };
+            guard.as_deref().into_iter().for_each(&mut look);
+        }
     }
 
     pub(crate) fn due(&self) -> u64 {

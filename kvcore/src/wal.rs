@@ -361,8 +361,9 @@ impl Wal {
                 }
             }
             Err(failure) => {
-                // The first failure is the one to tell; a closed log stays closed.
-                if !matches!(state.failure, Some(Failure::Poisoned(_) | Failure::Closed)) {
+                // The first failure is the one to tell, unless it might have passed and now cannot any more.
+                let worse = matches!((&state.failure, &failure), (Some(Failure::NoSpace(_)), Failure::Poisoned(_)));
+                if state.failure.is_none() || worse {
                     state.failure = Some(failure);
                     // Writers are refused from now on; none must wait for room.
                     self.signs.backlogged.store(false, Ordering::Relaxed);

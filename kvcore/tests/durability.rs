@@ -465,3 +465,61 @@ fn expired_keys_leave_by_themselves_after_a_reopen_too() {
         }
     }
 }
+
+#[test]
+fn a_log_that_ends_before_its_snapshot_does_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Options::new().durability(Durability::Os).shards(1).open(dir.path()).unwrap();
+    for i in 0..20_000 {
+        db.set(format!("k{i}"), [1; 100]).unwrap();
+    }
+    // Writes go on while the snapshot is written, so that it ends later in the log than it began.
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut i = 0;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) || i < 100 {
+                db.set(format!("new{i}"), [2; 100]).unwrap();
+                i += 1;
+            }
+        });
+        let written = db.snapshot();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        written.unwrap();
+    });
+    db.close().unwrap();
+    let log = files(dir.path(), "wal-").into_iter().next().unwrap();
+    let copied = copy(dir.path());
+    let whole = fs::read(&log).unwrap();
+    fs::write(copied.path().join(log.file_name().unwrap()), &whole[..32]).unwrap();
+    for later in files(copied.path(), "wal-").into_iter().skip(1) {
+        fs::remove_file(later).unwrap();
+    }
+    assert!(matches!(Db::open(copied.path()), Err(Error::Corrupt { .. })), "the segment is there, its frames are not");
+    assert_eq!(fs::read(copied.path().join(log.file_name().unwrap())).unwrap().len(), 32, "nothing was changed");
+    fs::remove_file(copied.path().join(log.file_name().unwrap())).unwrap();
+    assert!(matches!(Db::open(copied.path()), Err(Error::Corrupt { .. })), "nor is the segment");
+}
+
+#[test]
+fn files_of_others_in_the_directory_are_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("notes.tmp"), "mine").unwrap();
+    fs::create_dir(dir.path().join("x.tmp")).unwrap();
+    fs::write(dir.path().join("snapshot.tmp"), "left by a crash").unwrap();
+    Db::open(dir.path()).unwrap().set("k", "v").unwrap();
+    assert_eq!(fs::read_to_string(dir.path().join("notes.tmp")).unwrap(), "mine");
+    assert!(!dir.path().join("snapshot.tmp").exists());
+}
+
+#[test]
+fn a_snapshot_is_written_every_so_often_if_something_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let every = Some(Duration::from_millis(20));
+    let db = Options::new().durability(Durability::Os).snapshot_every(every).open(dir.path()).unwrap();
+    db.set("k", "v").unwrap();
+    while db.snapshot_status().changes_since > 0 || db.snapshot_status().running {
+        std::thread::yield_now();
+    }
+    assert_eq!(db.snapshot_status().last_entries, 1);
+}

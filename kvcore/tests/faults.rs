@@ -204,3 +204,12 @@ fn the_weaker_levels_report_a_failed_log_too() {
         assert!(matches!(db.set("k", "v"), Err(Error::LogFailed { .. })));
     }
 }
+
+#[test]
+fn closing_tells_when_the_newest_writes_are_lost() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
+    let db = Options::new().durability(Durability::Os).disk(Arc::new(disk.clone())).open(dir.path()).unwrap();
+    disk.0.sync.store(true, Ordering::SeqCst);
+    db.set("k", "v").unwrap();
+    assert!(matches!(db.close(), Err(Error::LogFailed { .. })));
+}

@@ -236,6 +236,19 @@ fn a_call_back_into_the_store_is_an_error_not_a_deadlock() {
     assert!(matches!(inner, Error::Reentered));
     assert!(matches!(db.get_with("k", |_| db.get("k")).unwrap().unwrap(), Err(Error::Reentered)));
     db.update(&["k"], |_| other.set("k", "w")).unwrap();
+    // Whatever is called from inside answers: with an error, or leaving out what is locked.
+    db.update(&["k"], |_| {
+        assert_eq!(db.len(), 0);
+        assert_eq!(db.stats().entries, 0);
+        assert_eq!(db.sweep(), 0);
+        assert_eq!(db.keyspaces().len(), 1);
+        assert!(matches!(db.keyspace("new"), Err(Error::Reentered)));
+        assert!(matches!(db.random_key(), Err(Error::Reentered)));
+        assert!(matches!(db.scan(Cursor::START, 1, b""), Err(Error::Reentered)));
+        assert!(matches!(db.close(), Err(Error::Reentered)));
+        Ok(())
+    })
+    .unwrap();
     db.set("k", "afterwards it works again").unwrap();
 }
 
@@ -410,4 +423,38 @@ fn a_closed_store_says_so() {
     db.close().unwrap();
     assert!(matches!(keyspace.set("k", "v"), Err(Error::Closed)));
     assert!(matches!(db.get("k"), Err(Error::Closed)));
+}
+
+#[test]
+fn a_store_in_memory_sweeps_as_it_is_written_to() {
+    let (db, clock) = with_clock();
+    for i in 0..1_000 {
+        db.set_with(format!("k{i}"), "v", SetOptions::new().expires_in(seconds(1))).unwrap();
+    }
+    clock.advance(1_100);
+    assert_eq!(db.len(), 1_000);
+    db.set("another", "v").unwrap();
+    assert_eq!(db.len(), 1);
+}
+
+#[test]
+fn dropping_a_keyspace_and_transactions_that_ask_for_names_do_not_wait_for_each_other() {
+    let db = Db::in_memory();
+    std::thread::scope(|scope| {
+        let dropper = db.clone();
+        scope.spawn(move || {
+            for _ in 0..2_000 {
+                dropper.keyspace("comes and goes").unwrap();
+                dropper.drop_keyspace("comes and goes").unwrap();
+            }
+        });
+        for _ in 0..2_000 {
+            let keyspace = db.keyspace("comes and goes").unwrap();
+            // Dropped meanwhile or not: it must only end.
+            let _ = keyspace.update(&["k"], |txn| {
+                txn.set(b"k", b"v", None)?;
+                Ok(db.keyspaces().len())
+            });
+        }
+    });
 }

@@ -6,10 +6,11 @@ use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use kvproto::{Reply, line, resp};
 use mio::{Interest, Registry, Token};
 
 use crate::counters::Counters;
-use crate::listener::{ListenSocket, Listener};
+use crate::listener::{ListenSocket, Listener, Protocol};
 use crate::mailbox::Mail;
 use crate::state::ServerState;
 use crate::stream::Stream;
@@ -83,7 +84,7 @@ impl Accept {
                             self.next_loop = (self.next_loop + 1) % server.mailboxes.len();
                         } else {
                             counters.rejected.add(1);
-                            refuse(stream);
+                            refuse(stream, door.listener.protocol);
                         }
                     }
                     Err(error) => match error.kind() {
@@ -116,6 +117,12 @@ fn accept(socket: &ListenSocket) -> io::Result<Stream> {
 }
 
 /// Says why and hangs up. A fresh socket's buffer takes so little without waiting.
-fn refuse(mut stream: Stream) {
-    let _ = stream.write(b"-ERR max number of clients reached\r\n");
+fn refuse(mut stream: Stream, protocol: Protocol) {
+    let reply = Reply::error("ERR max number of clients reached");
+    let mut bytes = Vec::new();
+    match protocol {
+        Protocol::Resp => resp::encode(&reply, resp::Version::Resp2, &mut bytes),
+        Protocol::Line(rules) => line::speak(rules.style, None, &reply, &mut bytes),
+    }
+    let _ = stream.write(&bytes);
 }

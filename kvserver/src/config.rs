@@ -1,4 +1,6 @@
 //! The program's flags.
+//!
+//! Invariant: with no flags at all the data is kept on disk and only this machine is served.
 
 use std::path::PathBuf;
 use std::time::Duration;

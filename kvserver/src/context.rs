@@ -1,6 +1,8 @@
 //! What a session command sees: its client's session, the server, and inside EXEC the locked stores.
+//!
+//! Invariant: a context lives for one command. What the command leaves in it takes effect when the command has ended.
 
-use kvcore::{CrossTxn, Lsn};
+use kvcore::{CrossTxn, Keyspace, Lsn};
 use kvproto::{Reply, Spec};
 
 use crate::offload::Work;
@@ -13,8 +15,11 @@ pub(crate) struct Context<'c> {
     pub(crate) server: &'c ServerState,
     /// The command, or subcommand, that runs.
     pub(crate) spec: &'static Spec,
-    /// Inside EXEC: the locked view. Calling the store any other way would deadlock, so the store refuses it.
+    /// Inside EXEC: the locked view. What it locks must not be looked at any other way: the store refuses most such
+    /// calls, and the rest, [`kvcore::Db::keyspaces`] and [`kvcore::Db::stats`] among them, could wait for ever.
     pub(crate) txn: Option<&'c mut dyn CrossTxn>,
+    /// Inside EXEC: all keyspaces the transaction claims; if it has a FLUSHALL, claimed whole.
+    pub(crate) claimed: &'c [Keyspace],
     /// Replies to send before the one the command returns; SUBSCRIBE answers once a channel.
     pub(crate) before: Vec<Reply>,
     /// Inside EXEC: channels and messages to publish once it is committed.
@@ -49,6 +54,7 @@ impl<'c> Context<'c> {
             server,
             spec,
             txn: None,
+            claimed: &[],
             before: Vec::new(),
             publications: Vec::new(),
             lsn: Lsn::ZERO,

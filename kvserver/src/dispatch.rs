@@ -175,7 +175,7 @@ fn walk(
     session: &mut Session,
     server: &ServerState,
 ) -> Answer {
-    if session.keyspace.len() > WALK_INLINE_KEYS_MAX && takes_long(spec, request) {
+    if takes_long(spec, request) && session.keyspace.len() > WALK_INLINE_KEYS_MAX {
         let next = Next::Park(Work::Walk(run, session.keyspace.clone()));
         return Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).with(Vec::new(), next);
     }

@@ -1,4 +1,6 @@
 //! What can keep a server from starting, said so that the reader knows what to do.
+//!
+//! Invariant: every text names what failed, and where the system gave a reason, that too.
 
 use std::io;
 

@@ -1,5 +1,8 @@
 //! INFO: what the server tells about itself, in Redis' sections and under Redis' names, so that existing dashboards
 //! read it. What does not exist here is left out or zero.
+//!
+//! Invariant: inside EXEC nothing here looks at a shard or at the list of keyspaces, which may be locked; what only they
+//! know is left out or zero.
 
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering::Relaxed;

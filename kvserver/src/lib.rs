@@ -4,8 +4,10 @@
 //! flags around it, see [`program`].
 //!
 //! How a request travels: [`listener`](ListenUrl) -> event loop -> connection -> dispatch -> command -> store, and its
-//! reply: round -> outbox -> socket. A loop never waits: replies that reveal what is not durable yet wait in the
-//! outbox (durability `always`), commands that take long run on a thread of their own.
+//! reply: round -> outbox -> socket.
+//!
+//! Invariant: a loop never waits. Replies that reveal what is not durable yet wait in the outbox (durability `always`),
+//! commands that take long run on a thread of their own.
 #![forbid(unsafe_code)]
 
 mod accept;

@@ -1,7 +1,7 @@
 //! Where the server listens: the URL of a listener, and the bound socket.
 //!
-//! A listener speaks one protocol, fixed when it is bound. A unix socket is never reachable by another user, not even
-//! for the moment between its creation and the change of its mode.
+//! Invariant: a listener speaks one protocol, fixed when it is bound. A unix socket is never reachable by another user,
+//! not even for the moment between its creation and the change of its mode.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, Permissions};

@@ -1,4 +1,6 @@
 //! The `kvserver` program.
+//!
+//! Invariant: all that it does is in `kvserver::program`, so that another package can build the same program.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

@@ -1,4 +1,6 @@
 //! What the operating system knows about this process. Zeros where it does not tell.
+//!
+//! Invariant: nothing here fails or ends the program, whatever the system answers.
 
 use std::fs;
 

@@ -1,6 +1,6 @@
 //! The program around the server: flags, log, store, signals, exit code.
 //!
-//! Exit codes: 0 after an orderly end, 1 if the server cannot start or fails, 2 for bad flags.
+//! Invariant: the exit code is 0 after an orderly end, 1 if the server cannot start or fails, 2 for bad flags.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a session that did nothing unusual owns no heap memory of its own; the rare states are boxed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -12,6 +12,7 @@ use kvproto::{OwnedRequest, Spec};
 
 use crate::clients::Client;
 use crate::mailbox::Address;
+use crate::pubsub::Topic;
 use crate::state::ServerState;
 use crate::watch::Mark;
 
@@ -40,6 +41,7 @@ pub(crate) struct Session {
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     pub(crate) commands: Vec<(&'static Spec, OwnedRequest)>,
+    /// What they take in memory.
     pub(crate) bytes: usize,
     /// A command could not be queued: EXEC will refuse.
     pub(crate) spoiled: bool,
@@ -49,26 +51,42 @@ pub(crate) struct Queue {
 #[derive(Default)]
 pub(crate) struct Watched {
     pub(crate) mark: Mark,
-    pub(crate) keys: Vec<WatchedKey>,
+    /// What they take in memory, by count and length.
+    pub(crate) bytes: usize,
+    /// By keyspace id.
+    pub(crate) keys: BTreeMap<u32, (Keyspace, WatchedKeys)>,
 }
 
-pub(crate) struct WatchedKey {
-    pub(crate) keyspace: Keyspace,
-    pub(crate) key: Box<[u8]>,
-    /// It existed when WATCH was answered. If it is gone at EXEC, expired perhaps, it has changed.
-    pub(crate) existed: bool,
-}
+/// Each key, and whether it existed when WATCH was answered. If one that did is gone at EXEC, expired perhaps, it has
+/// changed.
+pub(crate) type WatchedKeys = HashMap<Box<[u8]>, bool>;
 
 /// What a client subscribed to.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
     pub(crate) channels: BTreeSet<Arc<[u8]>>,
     pub(crate) patterns: BTreeSet<Arc<[u8]>>,
+    /// What they take in memory, by count and length.
+    pub(crate) bytes: usize,
 }
 
 impl Subscriptions {
     pub(crate) fn count(&self) -> usize {
         self.channels.len() + self.patterns.len()
+    }
+
+    pub(crate) fn of(&self, topic: Topic) -> &BTreeSet<Arc<[u8]>> {
+        match topic {
+            Topic::Channel => &self.channels,
+            Topic::Pattern => &self.patterns,
+        }
+    }
+
+    pub(crate) fn of_mut(&mut self, topic: Topic) -> &mut BTreeSet<Arc<[u8]>> {
+        match topic {
+            Topic::Channel => &mut self.channels,
+            Topic::Pattern => &mut self.patterns,
+        }
     }
 }
 
@@ -103,8 +121,10 @@ impl Session {
     /// Forgets all watched keys.
     pub(crate) fn unwatch(&mut self, server: &ServerState) {
         if let Some(watched) = self.watched.take() {
-            for key in &watched.keys {
-                server.watch.remove(key.keyspace.id(), &key.key, &watched.mark);
+            for (keyspace_id, (_, keys)) in &watched.keys {
+                for key in keys.keys() {
+                    server.watch.remove(*keyspace_id, key, &watched.mark);
+                }
             }
             self.client.shown.watching.store(false, Relaxed);
         }
@@ -123,7 +143,6 @@ impl Session {
     pub(crate) fn end(&mut self, server: &ServerState) {
         self.end_transaction(server);
         if let Some(subscriptions) = self.subscriptions.take() {
-            use crate::pubsub::Topic;
             for name in &subscriptions.channels {
                 server.pubsub.unsubscribe(Topic::Channel, name, self.client.id);
             }

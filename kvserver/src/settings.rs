@@ -12,8 +12,21 @@ pub(crate) const OUTPUT_PAUSE_BYTES: usize = 1024 * 1024;
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 /// Requests one connection may have executed in one round, so that nobody waits long for a busy neighbour.
 pub(crate) const ROUND_REQUESTS_MAX: usize = 2048;
-/// Requests a client can queue in MULTI, in bytes.
+/// Requests a client can queue in MULTI, in bytes of memory.
 pub(crate) const QUEUE_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// What a queued command takes beside its words: its place in a list that may be half empty, two allocations, and at
+/// EXEC its reply.
+pub(crate) const QUEUED_COMMAND_BYTES: usize = 192;
+/// What a word of a queued command takes beside its bytes: where it lies and, if it is a key, its lock at EXEC.
+pub(crate) const QUEUED_WORD_BYTES: usize = 64;
+/// Keys a client can watch, in bytes of memory.
+pub(crate) const WATCHED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What a watched key takes beside its bytes: a place in the session's table and in the server's, and at EXEC its lock.
+pub(crate) const WATCHED_KEY_BYTES: usize = 256;
+/// Channels and patterns a client can subscribe to, in bytes of memory.
+pub(crate) const SUBSCRIPTION_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What a subscription takes beside its name: a place in the session's set and a table of its own in the server's.
+pub(crate) const SUBSCRIPTION_BYTES: usize = 256;
 /// A keyspace with at most this many keys is walked (KEYS, PRINT) on the event loop; a larger one elsewhere.
 pub(crate) const WALK_INLINE_KEYS_MAX: u64 = 1000;
 /// How long a stopping server waits for clients to take their last replies.

@@ -1,4 +1,7 @@
 //! What all event loops share.
+//!
+//! Invariant: nothing here but counters, flags and handles changes once the loops have started; what has more to it
+//! guards itself.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -82,6 +85,11 @@ impl ServerState {
         }
         let keyspace = self.db.keyspace(&index.to_string())?;
         Ok(slot.get_or_init(|| keyspace).clone())
+    }
+
+    /// The same without asking the store, as inside EXEC; nothing if no one has reached it before.
+    pub(crate) fn opened_database(&self, index: usize) -> Option<Keyspace> {
+        self.keyspaces.get(index)?.get().cloned()
     }
 
     /// The newest change a reply that looked at everything may reveal.

@@ -1,4 +1,6 @@
 //! One socket, TCP or unix: the only place where the two differ.
+//!
+//! Invariant: nothing here waits for the peer: both kinds of sockets are non-blocking from the moment they are accepted.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};

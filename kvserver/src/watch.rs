@@ -27,6 +27,10 @@ type WatchedKeys = HashMap<Box<[u8]>, Vec<Mark>>;
 pub(crate) struct Mark(Arc<AtomicBool>);
 
 impl Mark {
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
     pub(crate) fn is_set(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
@@ -65,7 +69,7 @@ impl Observer for WatchTable {
             && let Some(marks) = self.watchers.lock().get(&change.keyspace_id).and_then(|keys| keys.get(key))
         {
             for mark in marks {
-                mark.0.store(true, Ordering::SeqCst);
+                mark.set();
             }
         }
     }

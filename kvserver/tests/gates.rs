@@ -140,6 +140,59 @@ fn when_the_log_fails_what_waited_is_refused_and_settled_keys_are_still_read() {
     assert!(client.drain().starts_with("-MISCONF "));
     client.ask("GET settled", "$1\r\ns\r\n");
     client.ask("PING", "+PONG\r\n");
+    let mut observer = Client::of(&server);
+    observer.send("INFO\r\n");
+    let info = observer.drain();
+    assert!(info.contains("aof_last_write_status:err\r\n"), "{info}");
     client.send("GET k\r\n");
     assert!(client.drain().starts_with("-MISCONF "), "what was lost is neither shown nor waited for for ever");
+}
+
+#[test]
+fn a_message_of_a_transaction_waits_for_what_its_client_did_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, disk) = open(dir.path());
+    let server = serve(&db);
+    let mut subscriber = Client::of(&server);
+    subscriber.ask("SUBSCRIBE c", "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
+    let mut writer = Client::of(&server);
+    disk.set(Sync::Waits);
+    writer.send("SET k v\r\nMULTI\r\nPUBLISH c k\r\nEXEC\r\n");
+    let told = (subscriber.drain(), writer.drain());
+    // A store with a sync held up cannot be closed, so a failed assertion would hang.
+    disk.set(Sync::Works);
+    assert_eq!(told, (String::new(), String::new()), "something revealed what was not durable");
+    writer.expect("+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n:1\r\n");
+    subscriber.expect("*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nk\r\n");
+}
+
+#[test]
+fn a_loop_goes_on_while_the_log_can_take_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, disk) = open(dir.path());
+    let url = "resp://127.0.0.1:0".parse().unwrap();
+    let server = kvserver::Server::builder().store(db.clone()).listen(url).loops(1).max_clients(1).start().unwrap();
+    let mut writer = Client::of(&server);
+    writer.ask("PING", "+PONG\r\n");
+    disk.set(Sync::Waits);
+    let line = format!("SET k {}\r\n", "v".repeat(4000));
+    let mut sender = writer.stream().try_clone().unwrap();
+    let sending = std::thread::spawn(move || {
+        for _ in 0..200_000 {
+            if std::io::Write::write_all(&mut sender, line.as_bytes()).is_err() {
+                break;
+            }
+        }
+    });
+    while !db.is_backlogged() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    // The loop accepts and refuses, so it does not wait for the log.
+    let refused = Client::of(&server).drain();
+    disk.set(Sync::Works);
+    assert_eq!(refused, "-ERR max number of clients reached\r\n");
+    writer.expect("+OK\r\n".repeat(1000));
+    writer.stream().shutdown(std::net::Shutdown::Both).unwrap();
+    sending.join().unwrap();
 }

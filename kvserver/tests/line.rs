@@ -102,3 +102,19 @@ fn the_rest_of_an_overlong_line_is_dropped_whole_and_only_there() {
     client.send("still the same line\nPING\n");
     client.expect("PONG\n");
 }
+
+#[test]
+fn a_refused_client_is_told_so_in_the_style_of_the_listener() {
+    for (style, told) in
+        [("terse", "ERROR max number of clients reached\n"), ("plain", "ERR max number of clients reached\n")]
+    {
+        let db = Db::in_memory();
+        let url = format!("line://127.0.0.1:0?style={style}").parse().unwrap();
+        let server = kvserver::Server::builder().store(db).listen(url).max_clients(1).start().unwrap();
+        let mut first = Client::of(&server);
+        first.ask("GET a-key", if style == "terse" { "ERROR key not found\n" } else { "(nil)\n" });
+        let mut second = Client::of(&server);
+        second.expect(told);
+        second.expect_end();
+    }
+}

@@ -281,3 +281,85 @@ fn a_broken_request_of_one_client_does_not_reach_the_next() {
     empty.send("\r\n*0\r\n*-1\r\n");
     empty.ask("PING", "+PONG\r\n");
 }
+
+/// The flush used to list the keyspaces again at execution, among them one that the transaction had created without
+/// claiming it whole: it failed halfway, with half of it done.
+#[test]
+fn a_flush_in_a_transaction_is_whole_though_a_database_appears_in_it() {
+    let db = Db::in_memory();
+    let server = serve(&db);
+    let mut client = Client::of(&server);
+    client.ask("SET x 1", "+OK\r\n");
+    client.ask("MULTI", "+OK\r\n");
+    for line in ["FLUSHALL", "SET y 2", "SELECT 9", "SET z 1"] {
+        client.ask(line, "+QUEUED\r\n");
+    }
+    client.ask("EXEC", "*4\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n");
+    client.ask("KEYS *", "*1\r\n$1\r\nz\r\n");
+    client.ask("MULTI", "+OK\r\n");
+    for line in ["SELECT 7", "SET a 1", "FLUSHALL", "SET b 2"] {
+        client.ask(line, "+QUEUED\r\n");
+    }
+    client.ask("EXEC", "*4\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n");
+    client.ask("KEYS *", "*1\r\n$1\r\nb\r\n");
+    client.ask("SELECT 9", "+OK\r\n");
+    client.ask("DBSIZE", ":0\r\n");
+    client.ask("SELECT 0", "+OK\r\n");
+    client.ask("DBSIZE", ":0\r\n");
+}
+
+#[test]
+fn what_a_queue_takes_in_memory_is_counted_and_not_its_words_alone() {
+    let db = Db::in_memory();
+    let server = serve(&db);
+    let mut client = Client::of(&server);
+    client.ask("MULTI", "+OK\r\n");
+    for _ in 0..100 {
+        client.ask("GET k", "+QUEUED\r\n");
+    }
+    let mut other = Client::of(&server);
+    other.send("CLIENT LIST ID 1\r\n");
+    let line = other.drain();
+    let bytes: usize = line.split("multi-mem=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(bytes >= 100 * 100, "{line}");
+}
+
+#[test]
+fn many_keys_are_watched_in_no_time_and_too_many_refused() {
+    let db = Db::in_memory();
+    let server = serve(&db);
+    let mut client = Client::of(&server);
+    let request = |count: usize, name: &str, length: usize| {
+        let mut bytes = format!("*{}\r\n${}\r\n{name}\r\n", count + 1, name.len()).into_bytes();
+        for index in 0..count {
+            bytes.extend_from_slice(format!("${length}\r\n{index:08}{}\r\n", "x".repeat(length - 8)).as_bytes());
+        }
+        bytes
+    };
+    let start = std::time::Instant::now();
+    client.send(request(100_000, "WATCH", 8));
+    client.expect("+OK\r\n");
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    client.ask("UNWATCH", "+OK\r\n");
+    for _ in 0..3 {
+        client.send(request(70, "WATCH", 1_000_000));
+        client.expect("-ERR too many watched keys: all that a client watches may take 67108864 bytes\r\n");
+        client.ask("UNWATCH", "+OK\r\n");
+        client.send(request(70, "SUBSCRIBE", 1_000_000));
+        client.expect("-ERR too many subscriptions: all of a client may take 67108864 bytes\r\n");
+    }
+    client.ask("GET k", "$-1\r\n");
+    // What was given up counts no more.
+    for _ in 0..5 {
+        client.send(request(1, "WATCH", 20_000_000));
+        client.expect("+OK\r\n");
+        client.ask("UNWATCH", "+OK\r\n");
+        client.send(request(1, "SUBSCRIBE", 20_000_000));
+        let mut pushed = vec![0; 20_000_000 + 36];
+        std::io::Read::read_exact(client.stream(), &mut pushed).unwrap();
+        client.send("UNSUBSCRIBE\r\n");
+        let mut pushed = vec![0; 20_000_000 + 39];
+        std::io::Read::read_exact(client.stream(), &mut pushed).unwrap();
+    }
+    client.ask("PING", "+PONG\r\n");
+}

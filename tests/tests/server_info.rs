@@ -139,3 +139,22 @@ fn clients_are_named_and_listed() {
     assert!(list.contains(" name=second "), "{list}");
     assert!(two.text("CLIENT INFO").contains(" name=second "));
 }
+
+#[test]
+fn snapshots_are_taken_as_often_as_asked_when_something_changed() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = launch(dir.path()).arguments(["--snapshot-every", "1"]).start();
+    let mut wire = server.connect();
+    assert_eq!(info(&mut wire)["aof_base_size"], "0", "there is a snapshot before anything changed");
+    for round in 1..=2 {
+        wire.ask(&format!("SET k{round} v"), "+OK\r\n");
+        let fields = wait::until("a snapshot that nobody asked for", || {
+            Some(info(&mut wire))
+                .filter(|fields| fields["rdb_changes_since_last_save"] == "0" && fields["aof_base_size"] != "0")
+        });
+        assert_eq!(fields["rdb_last_bgsave_status"], "ok", "{fields:#?}");
+    }
+    server.kill();
+    let server = launch(dir.path()).start();
+    assert_eq!(info(&mut server.connect())["recovery_snapshot_keys"], "2");
+}

@@ -15,11 +15,11 @@ const DIRECTION: &[(&str, &[&str])] =
 /// kvcore's modules, layer by layer: a module imports only what stands in its own layer or before it.
 const LAYERS: &[&[&str]] = &[
     // What everything is said in.
-    &["clock", "lsn", "error", "entry", "durability", "hash"],
+    &["clock", "lsn", "error", "entry", "durability", "hash", "padded"],
     // Bytes and files.
     &["record", "frame", "disk"],
     // The log.
-    &["wal", "segment", "syncer", "ticket"],
+    &["lanes", "wal", "segment", "syncer", "ticket"],
     // The elements and what happens to them.
     &["expiry", "eviction", "observer", "shard", "space", "txn", "walk", "base", "locked"],
     // A store as files, and back.
@@ -217,6 +217,26 @@ fn every_file_opens_with_what_it_is() {
         .map(|file| file.display().to_string())
         .collect();
     assert!(without.is_empty(), "these do not begin with //!:\n{}", without.join("\n"));
+}
+
+#[test]
+fn every_file_of_the_product_opens_with_its_invariant() {
+    let mut without = Vec::new();
+    for (package, _) in DIRECTION {
+        let src = workspace().join(package).join("src");
+        for file in rust_files(&src) {
+            let inside = file.strip_prefix(&src).expect("a file of the package");
+            // The roots are lists of modules; unit tests hold to the invariant of the file they test.
+            let is_root = inside == Path::new("lib.rs") || inside == Path::new("main.rs");
+            let is_test =
+                inside.components().any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs")));
+            let header: String = read(&file).lines().take_while(|line| line.starts_with("//!")).collect();
+            if !is_root && !is_test && !header.contains("nvariant") {
+                without.push(file.display().to_string());
+            }
+        }
+    }
+    assert!(without.is_empty(), "these do not begin with their invariant:\n{}", without.join("\n"));
 }
 
 #[test]

@@ -1,4 +1,6 @@
 //! Tests of the client against a server of a few lines: it answers what the test says.
+//!
+//! Invariant: each test has a server and a port of its own, so that they run side by side.
 
 use super::*;
 use std::io::{BufRead, BufReader};

@@ -1,4 +1,4 @@
-//! Tests of the line protocol.
+//! Tests of the line protocol. Invariant: expected replies are spelled out whole, each byte of them.
 
 use super::*;
 use crate::request::OwnedRequest;

@@ -73,7 +73,7 @@ pub(super) const ROWS: &[Spec] = &[
         .complexity("O(N) in all the keys")
         .flags(&[Flag::NoAsyncLoading, Flag::Admin, Flag::NoScript, Flag::NoMulti]),
     Spec::new("shutdown", -1, Group::Server, "1.0.0")
-        .summary("Stops the server, after a snapshot unless told otherwise.")
+        .summary("Stops the server when the log is durable; with SAVE, after a snapshot.")
         .complexity("O(N) in all the keys when it saves, else O(1)")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale, Flag::NoMulti, Flag::AllowBusy])
         .args(&[

@@ -1,4 +1,4 @@
-//! Tests of the command table.
+//! Tests of the command table. Invariant: a rule about rows is checked on every row, so it binds new ones.
 
 use super::*;
 use crate::request::OwnedRequest;

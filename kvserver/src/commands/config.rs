@@ -1,4 +1,6 @@
 //! CONFIG: Redis' names for the settings this server has.
+//!
+//! Invariant: settings are shown and never changed.
 
 use std::sync::atomic::Ordering::Relaxed;
 

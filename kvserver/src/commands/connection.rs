@@ -1,4 +1,7 @@
 //! What concerns the connection itself: PING, ECHO, QUIT, HELLO, AUTH, SELECT, CLIENT.
+//!
+//! Invariant: a command that answers with an error has changed nothing of the session. Inside EXEC, SELECT only
+//! reaches databases that were opened before anything was locked.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -36,10 +39,15 @@ pub(crate) fn quit(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 pub(crate) fn select(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     args.integer()?;
     let index = transaction::database(args.request()).ok_or(CommandError::DbIndexOutOfRange)?;
-    let keyspace = ctx.server.database(index)?;
-    if let Some(txn) = &mut ctx.txn {
-        txn.select(keyspace.id())?;
-    }
+    let keyspace = match &mut ctx.txn {
+        Some(txn) => {
+            // EXEC has opened it before it locked anything.
+            let keyspace = ctx.server.opened_database(index).ok_or(kvcore::Error::KeyNotNamed)?;
+            txn.select(keyspace.id())?;
+            keyspace
+        }
+        None => ctx.server.database(index)?,
+    };
     ctx.session.database = index;
     ctx.session.keyspace = keyspace;
     ctx.session.client.shown.database.store(index, Relaxed);

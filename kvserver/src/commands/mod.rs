@@ -1,7 +1,7 @@
 //! From a command's name to the function that carries it out.
 //!
-//! A store command is a function of (arguments, locked view), so it is the same alone and inside EXEC; it knows
-//! neither socket nor parser. Adding a command is one row in kvproto's table, one function, and one line in [`run_of`].
+//! Invariant: every row of the command table has a function. A store command is a function of (arguments, locked
+//! view), so it is the same alone and inside EXEC; it knows neither socket nor parser. Adding a command is one row in kvproto's table, one function, and one line in [`run_of`].
 
 use kvcore::{Txn, Walk};
 use kvproto::{Args, CommandError, Reply};

@@ -1,4 +1,7 @@
 //! SUBSCRIBE and its kin, PUBLISH, PUBSUB.
+//!
+//! Invariant: a session's set of subscriptions and the server's table say the same. A session without subscriptions has
+//! no set, so it is not taken for a subscriber.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -8,7 +11,7 @@ use kvproto::{Args, CommandError, Reply};
 use super::Outcome;
 use crate::context::{Context, Publication};
 use crate::pubsub::Topic;
-use crate::session::Subscriptions;
+use crate::settings::{SUBSCRIPTION_BYTES, SUBSCRIPTION_BYTES_MAX};
 
 pub(crate) fn subscribe(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     subscribe_to(Topic::Channel, "subscribe", args, ctx)
@@ -28,12 +31,22 @@ pub(crate) fn punsubscribe(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 
 /// Answers once a name, as if each had been subscribed to alone.
 fn subscribe_to(topic: Topic, kind: &str, mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    let held = ctx.session.subscriptions.as_deref();
+    let is_new = |name: &&[u8]| held.is_none_or(|held| !held.of(topic).contains(*name));
+    let more: usize = args.request().iter().skip(1).filter(is_new).map(cost).sum();
+    if held.map_or(0, |held| held.bytes) + more > SUBSCRIPTION_BYTES_MAX {
+        return Err(CommandError::custom(format!(
+            "ERR too many subscriptions: all of a client may take {SUBSCRIPTION_BYTES_MAX} bytes"
+        ))
+        .into());
+    }
     let address = ctx.session.address;
     let subscriptions = ctx.session.subscriptions.get_or_insert_default();
     let mut last = Reply::Nothing;
     while let Some(name) = args.next_opt() {
         let name: Arc<[u8]> = name.into();
-        if names(subscriptions, topic).insert(name.clone()) {
+        if subscriptions.of_mut(topic).insert(name.clone()) {
+            subscriptions.bytes += cost(&name);
             ctx.server.pubsub.subscribe(topic, &name, address);
         }
         let reply = acknowledgement(kind, Reply::bulk(&*name), subscriptions.count());
@@ -46,13 +59,14 @@ fn subscribe_to(topic: Topic, kind: &str, mut args: Args<'_>, ctx: &mut Context<
 fn unsubscribe_from(topic: Topic, kind: &str, mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let mut subscriptions = ctx.session.subscriptions.take().unwrap_or_default();
     let leaving: Vec<Arc<[u8]>> = if args.is_empty() {
-        names(&mut subscriptions, topic).iter().cloned().collect()
+        subscriptions.of(topic).iter().cloned().collect()
     } else {
         std::iter::from_fn(|| args.next_opt()).map(Arc::from).collect()
     };
     let mut last = Reply::Nothing;
     for name in &leaving {
-        if names(&mut subscriptions, topic).remove(name) {
+        if subscriptions.of_mut(topic).remove(name) {
+            subscriptions.bytes -= cost(name);
             ctx.server.pubsub.unsubscribe(topic, name, ctx.session.client.id);
         }
         let reply = acknowledgement(kind, Reply::bulk(&**name), subscriptions.count());
@@ -68,16 +82,14 @@ fn unsubscribe_from(topic: Topic, kind: &str, mut args: Args<'_>, ctx: &mut Cont
     Ok(last)
 }
 
+/// What a subscription takes in memory.
+fn cost(name: &[u8]) -> usize {
+    SUBSCRIPTION_BYTES + name.len()
+}
+
 fn push(before: &mut Vec<Reply>, reply: Reply) {
     if reply != Reply::Nothing {
         before.push(reply);
-    }
-}
-
-fn names(subscriptions: &mut Subscriptions, topic: Topic) -> &mut std::collections::BTreeSet<Arc<[u8]>> {
-    match topic {
-        Topic::Channel => &mut subscriptions.channels,
-        Topic::Pattern => &mut subscriptions.patterns,
     }
 }
 

@@ -1,4 +1,7 @@
 //! What concerns the server as a whole: flushing, snapshots, shutting down, INFO, TIME.
+//!
+//! Invariant: keyspaces are emptied all at one moment. Inside EXEC these are exactly the claimed ones, and nothing
+//! here looks at the store but through the locked view.
 
 use kvcore::{Claim, Keyspace, Scope};
 use kvproto::{Args, CommandError, Reply};
@@ -19,8 +22,11 @@ pub(crate) fn flushdb(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 /// `FLUSHALL [ASYNC|SYNC]`
 pub(crate) fn flushall(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     check_flush_mode(args)?;
-    let keyspaces = ctx.server.db.keyspaces();
-    empty(&keyspaces, ctx)?;
+    if ctx.txn.is_some() {
+        empty(ctx.claimed, ctx)?;
+    } else {
+        empty(&ctx.server.db.keyspaces(), ctx)?;
+    }
     Ok(Reply::Ok)
 }
 
@@ -41,12 +47,14 @@ fn check_flush_mode(mut args: Args<'_>) -> Result<(), CommandError> {
 fn empty(keyspaces: &[Keyspace], ctx: &mut Context<'_>) -> kvcore::Result<u64> {
     let mut removed = 0;
     if let Some(txn) = &mut ctx.txn {
-        for keyspace in keyspaces {
+        let mut flush = |keyspace: &Keyspace| {
             txn.select(keyspace.id())?;
-            removed += txn.flush()?;
-        }
+            txn.flush()
+        };
+        let flushed = keyspaces.iter().try_for_each(|keyspace| flush(keyspace).map(|count| removed += count));
+        // Whatever came of it, what follows is about the session's own database.
         txn.select(ctx.session.keyspace.id())?;
-        return Ok(removed);
+        return flushed.map(|()| removed);
     }
     let claims: Vec<Claim<'_>> = keyspaces.iter().map(|keyspace| Claim { keyspace, scope: Scope::Whole }).collect();
     let lsn = ctx.server.db.commit_across(&claims, &mut |txn| {
@@ -134,7 +142,8 @@ pub(crate) fn time(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 pub(crate) fn info(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let wanted: Vec<String> =
         std::iter::from_fn(|| args.next_opt()).map(|word| String::from_utf8_lossy(word).to_ascii_lowercase()).collect();
-    if ctx.txn.is_none() {
+    // Once writes are refused the newest change may never become durable, and this is how an operator learns why.
+    if ctx.txn.is_none() && ctx.server.db.health().is_ok() {
         ctx.lsn = ctx.server.newest();
     }
     Ok(Reply::text(info::text(ctx.server, &wanted, ctx.txn.is_some())))

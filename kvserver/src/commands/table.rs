@@ -1,4 +1,6 @@
 //! COMMAND: what clients ask about commands, answered from the command table.
+//!
+//! Invariant: everything told comes from the table that dispatch goes by, so the two cannot differ.
 
 use kvproto::spec::{self, Arg, Category, KeySpec};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Spec};

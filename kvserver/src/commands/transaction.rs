@@ -10,8 +10,8 @@ use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, parse_inte
 
 use super::{Outcome, Run, run_of};
 use crate::context::{Context, Publication};
-use crate::session::{DATABASES, Queue, Session, Watched, WatchedKey};
-use crate::settings::QUEUE_BYTES_MAX;
+use crate::session::{DATABASES, Queue, Session, Watched, WatchedKeys};
+use crate::settings::{QUEUE_BYTES_MAX, QUEUED_COMMAND_BYTES, QUEUED_WORD_BYTES, WATCHED_BYTES_MAX, WATCHED_KEY_BYTES};
 use crate::state::ServerState;
 
 /// Whether a command is queued between MULTI and EXEC rather than executed.
@@ -26,7 +26,7 @@ pub(crate) fn enqueue(spec: &'static Spec, request: Request<'_>, session: &mut S
     };
     // EXEC will refuse a spoiled transaction, so what comes after the error need not be kept.
     if !queue.spoiled {
-        queue.bytes += request.iter().map(<[u8]>::len).sum::<usize>();
+        queue.bytes += queued_bytes(request);
         if queue.bytes > QUEUE_BYTES_MAX {
             queue.spoiled = true;
             queue.commands = Vec::new();
@@ -37,6 +37,11 @@ pub(crate) fn enqueue(spec: &'static Spec, request: Request<'_>, session: &mut S
     session.client.shown.queued.store(queue.commands.len() + 1, Relaxed);
     session.client.shown.queued_bytes.store(queue.bytes, Relaxed);
     Ok(Reply::simple("QUEUED"))
+}
+
+/// What a queued command takes in memory, with what EXEC adds to lock its keys and to hold its reply.
+fn queued_bytes(request: Request<'_>) -> usize {
+    QUEUED_COMMAND_BYTES + request.iter().map(|word| QUEUED_WORD_BYTES + word.len()).sum::<usize>()
 }
 
 pub(crate) fn multi(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
@@ -61,17 +66,29 @@ pub(crate) fn watch(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         return Err(CommandError::custom("ERR WATCH inside MULTI is not allowed").into());
     }
     let session = &mut *ctx.session;
+    let keyspace = &session.keyspace;
     let watched = session.watched.get_or_insert_default();
     session.client.shown.watching.store(true, Relaxed);
+    let Watched { mark, bytes, keys } = &mut **watched;
+    let (_, keys) = keys.entry(keyspace.id()).or_insert_with(|| (keyspace.clone(), WatchedKeys::new()));
     while let Some(key) = args.next_opt() {
-        let keyspace = session.keyspace.clone();
-        if watched.keys.iter().any(|other| *other.key == *key && other.keyspace.id() == keyspace.id()) {
+        if keys.contains_key(key) {
             continue;
         }
+        let more = WATCHED_KEY_BYTES + key.len();
+        if *bytes + more > WATCHED_BYTES_MAX {
+            // A transaction that relied on the key must not go through.
+            mark.set();
+            return Err(CommandError::custom(format!(
+                "ERR too many watched keys: all that a client watches may take {WATCHED_BYTES_MAX} bytes"
+            ))
+            .into());
+        }
+        *bytes += more;
         // Watched first, looked at second: a change in between is noticed twice rather than not at all.
-        ctx.server.watch.add(keyspace.id(), key, &watched.mark);
+        ctx.server.watch.add(keyspace.id(), key, mark);
         let existed = keyspace.read(key, &mut |_| {}).unwrap_or(true);
-        watched.keys.push(WatchedKey { keyspace, key: key.into(), existed });
+        keys.insert(key.into(), existed);
     }
     Ok(Reply::Ok)
 }
@@ -131,6 +148,7 @@ impl<'q> Claims<'q> {
     fn of_queue(queue: &'q Queue, session: &Session, server: &ServerState) -> kvcore::Result<Claims<'q>> {
         let mut claims = Claims { of: Vec::new() };
         let mut keyspace = session.keyspace.clone();
+        let mut flushes_all = false;
         claims.at(&keyspace);
         for (spec, request) in &queue.commands {
             let request = request.as_request();
@@ -141,14 +159,19 @@ impl<'q> Claims<'q> {
                         claims.at(&keyspace);
                     }
                 }
-                ("flushall", _) => {
-                    for keyspace in server.db.keyspaces() {
-                        *claims.at(&keyspace) = Claimed::Whole;
-                    }
-                }
+                ("flushall", _) => flushes_all = true,
                 ("flushdb" | "flush", _) | (_, Some(Run::Walk(_))) => *claims.at(&keyspace) = Claimed::Whole,
                 (_, Some(Run::Store(_))) => claims.add_keys(&keyspace, spec.keys(request).map(|(_, key)| key)),
                 (_, Some(Run::Session(_)) | None) => {}
+            }
+        }
+        if flushes_all {
+            // Only now, so that databases which SELECT has just created are among them.
+            for keyspace in server.db.keyspaces() {
+                claims.at(&keyspace);
+            }
+            for (_, claimed) in &mut claims.of {
+                *claimed = Claimed::Whole;
             }
         }
         Ok(claims)
@@ -164,9 +187,11 @@ pub(super) fn database(request: Request<'_>) -> Option<usize> {
 /// Executes the queue as one transaction; `NilArray` if a watched key has changed.
 fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Outcome {
     let mut claims = Claims::of_queue(queue, ctx.session, ctx.server)?;
-    for key in watched.iter().flat_map(|watched| &watched.keys) {
-        claims.add_keys(&key.keyspace, std::iter::once(&*key.key));
+    for (keyspace, keys) in watched.iter().flat_map(|watched| watched.keys.values()) {
+        claims.add_keys(keyspace, keys.keys().map(|key| &**key));
     }
+    // What FLUSHALL empties, if it is among the commands: then all that is claimed is claimed whole.
+    let claimed: Vec<Keyspace> = claims.of.iter().map(|(keyspace, _)| keyspace.clone()).collect();
     let claims: Vec<Claim<'_>> = claims
         .of
         .iter()
@@ -193,6 +218,7 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
         for (spec, request) in &queue.commands {
             let mut one = Context::new(session, server, spec);
             one.txn = Some(&mut *txn);
+            one.claimed = &claimed;
             let reply = execute(spec, request, &mut one);
             answered.append(&mut one.before);
             answered.push(reply);
@@ -206,8 +232,10 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
             if server.gated {
                 ctx.lsn = lsn;
             }
+            // A message may rest on what the client did before, as with a PUBLISH of its own.
+            let revealed = ctx.lsn.max(ctx.session.seen);
             for Publication { channel, payload } in &publications {
-                server.pubsub.publish(channel, payload, ctx.lsn, &server.mailboxes);
+                server.pubsub.publish(channel, payload, revealed, &server.mailboxes);
             }
             Ok(replies.map_or(Reply::NilArray, Reply::Array))
         }
@@ -220,10 +248,10 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
 }
 
 fn has_changed(watched: &Watched, txn: &mut dyn CrossTxn) -> kvcore::Result<bool> {
-    for key in &watched.keys {
-        if key.existed {
-            txn.select(key.keyspace.id())?;
-            if txn.get(&key.key)?.is_none() {
+    for (keyspace, keys) in watched.keys.values() {
+        txn.select(keyspace.id())?;
+        for (key, _) in keys.iter().filter(|(_, existed)| **existed) {
+            if txn.get(key)?.is_none() {
                 return Ok(true);
             }
         }

@@ -1,4 +1,6 @@
 //! The matcher against a model that cannot be wrong about backtracking: it tries every way there is.
+//!
+//! Invariant: the model shares no code with the matcher.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,6 @@
 //! The commands on values, in conversation. Expected replies are those of redis-server 7.0.15.
+//!
+//! Invariant: the store's clock stands still unless a test moves it, so no test depends on how fast it runs.
 
 use std::fmt::Write;
 

@@ -1,0 +1,311 @@
+//! The program `kvclient` against a real server: one command, commands from a pipe, a stream of messages, the prompt.
+//!
+//! Invariant: what a script relies on, the bytes on standard output and the exit code, is checked whole. The prompt runs
+//! on a pseudo-terminal that util-linux's `script` makes; without that program its tests say so and pass.
+
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use kvtests::process::{Launch, ServerProcess, Signal};
+use kvtests::server_program;
+use kvtests::wait;
+use rustix::process::{Pid, kill_process};
+use tempfile::TempDir;
+
+const CLIENT: &str = env!("CARGO_BIN_EXE_kvclient_under_test");
+
+/// A running client, or the `script` around it. It is killed when this is dropped.
+struct Program {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: Arc<Mutex<Vec<u8>>>,
+    errors: Arc<Mutex<Vec<u8>>>,
+    readers: Vec<JoinHandle<()>>,
+    /// Where in the output what is expected next may begin.
+    heard: usize,
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It has ended, or it ends now.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Program {
+    #[track_caller]
+    fn start(command: &mut Command) -> Program {
+        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = pipes.spawn().expect("the client's program");
+        let (output, errors) = (Arc::default(), Arc::default());
+        let readers = vec![
+            collect(child.stdout.take().expect("a pipe"), &output),
+            collect(child.stderr.take().expect("a pipe"), &errors),
+        ];
+        let input = child.stdin.take();
+        Program { child, input, output, errors, readers, heard: 0 }
+    }
+
+    fn say(&mut self, bytes: &str) {
+        let input = self.input.as_mut().expect("an input that is still open");
+        input.write_all(bytes.as_bytes()).and_then(|()| input.flush()).expect("the client's input");
+    }
+
+    /// Waits until `text` stands in the output, behind everything that was waited for before.
+    #[track_caller]
+    fn hear(&mut self, text: &str) {
+        let heard = self.heard;
+        let (child, output, errors) = (&mut self.child, &self.output, &self.errors);
+        let mut ended = false;
+        self.heard = wait::until(&format!("{text:?} from the client"), || {
+            let found = shown(output)[heard..].find(text).map(|at| heard + at + text.len());
+            // One more look after its end, for what it said last.
+            assert!(
+                found.is_some() || !ended,
+                "the client ended before {text:?}\n{}\n{}",
+                shown(output),
+                shown(errors)
+            );
+            ended = child.try_wait().expect("the state of a child").is_some();
+            found
+        });
+    }
+
+    /// Closes its input and waits for its end: the exit code, the output, the errors.
+    #[track_caller]
+    fn finish(mut self) -> (Option<i32>, String, String) {
+        drop(self.input.take());
+        let status = self.end();
+        (status.code(), shown(&self.output), shown(&self.errors))
+    }
+
+    /// Waits for its end; the input stays open.
+    #[track_caller]
+    fn end(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        let status = wait::until("the client's end", || child.try_wait().expect("the state of a child"));
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+        status
+    }
+}
+
+/// Reads `pipe` to its end into `into`.
+fn collect(mut pipe: impl Read + Send + 'static, into: &Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
+    let into = Arc::clone(into);
+    thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = pipe.read(&mut bytes) {
+            into.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&bytes[..count]);
+        }
+    })
+}
+
+/// All of it as text; only ASCII is ever sent, so that its length is that of the bytes.
+fn shown(bytes: &Mutex<Vec<u8>>) -> String {
+    let bytes = bytes.lock().unwrap_or_else(PoisonError::into_inner);
+    bytes.iter().map(|&byte| if byte.is_ascii() { char::from(byte) } else { '?' }).collect()
+}
+
+fn server(dir: &TempDir) -> ServerProcess {
+    Launch::new(server_program!(), dir.path()).resp().line("terse").start()
+}
+
+fn client(url: &str, words: &[&str]) -> Command {
+    let mut command = Command::new(CLIENT);
+    command.args(["-u", url]).args(words);
+    command
+}
+
+/// Runs the client with `input` to its end: the exit code, the output, the errors.
+#[track_caller]
+fn run(url: &str, words: &[&str], input: &str) -> (Option<i32>, String, String) {
+    let mut program = Program::start(&mut client(url, words));
+    if !input.is_empty() {
+        program.say(input);
+    }
+    program.finish()
+}
+
+/// Runs the client, which must print exactly `output` and nothing else.
+#[track_caller]
+fn prints(url: &str, words: &[&str], output: &str) {
+    assert_eq!(run(url, words, ""), (Some(0), output.to_owned(), String::new()), "{words:?}");
+}
+
+/// Runs the client, which must fail with exit code 1 and say why on standard error only.
+#[track_caller]
+fn fails(url: &str, words: &[&str], reason: &str) {
+    let (code, output, errors) = run(url, words, "");
+    assert_eq!((code, output.as_str()), (Some(1), ""), "{words:?}: {errors}");
+    assert!(errors.contains(reason), "{words:?}: {errors}");
+}
+
+#[test]
+fn one_command_is_sent_and_its_reply_printed_as_it_is() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let url = format!("redis://{}", server.address(0));
+    prints(&url, &["SET", "greeting", "hello world"], "OK\n");
+    prints(&url, &["GET", "greeting"], "hello world\n");
+    prints(&url, &["--no-raw", "GET", "greeting"], "\"hello world\"\n");
+    prints(&url, &["GET", "nothing"], "\n");
+    prints(&url, &["--no-raw", "GET", "nothing"], "(nil)\n");
+    prints(&url, &["-3", "MGET", "greeting", "greeting"], "hello world\nhello world\n");
+    prints(&format!("{url}/3"), &["DBSIZE"], "0\n");
+    // What a script takes for a value must not be an error's text.
+    fails(&url, &["INCR", "greeting"], "ERR value is not an integer or out of range");
+    fails(&url, &["NOSUCH"], "ERR unknown command 'NOSUCH'");
+}
+
+#[test]
+fn the_line_protocol_is_spoken_when_the_address_says_so() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let url = format!("line://{}", server.address(1));
+    prints(&url, &["PUT", "greeting", "hello"], "OK stored\n");
+    prints(&url, &["GET", "greeting"], "OK hello\n");
+    fails(&url, &["GET", "nothing"], "key not found");
+}
+
+#[test]
+fn without_a_server_the_exit_code_is_1_and_with_bad_flags_2() {
+    // A port that was free a moment ago.
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let url = format!("redis://{free}");
+    fails(&url, &["PING"], &free.to_string());
+    let (code, output, errors) = run(&url, &[], "PING\nPING\n");
+    assert_eq!((code, output.as_str()), (Some(1), ""), "{errors}");
+    for (url, words) in [
+        (url.as_str(), &["--no-such-flag"][..]),
+        (&url, &["--raw", "--no-raw", "PING"]),
+        ("http://127.0.0.1", &["PING"]),
+        ("redis://127.0.0.1:port", &["PING"]),
+    ] {
+        let (code, output, errors) = run(url, words, "");
+        assert_eq!((code, output.as_str()), (Some(2), ""), "{url} {words:?}: {errors}");
+        assert!(!errors.is_empty(), "{url} {words:?}");
+    }
+}
+
+#[test]
+fn commands_are_read_from_a_pipe() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let url = format!("redis://{}", server.address(0));
+    let (code, output, errors) = run(&url, &[], "SET a \"1\"\n\nINCR a\r\nMGET a b\nGET a");
+    assert_eq!((code, output.as_str(), errors.as_str()), (Some(0), "OK\n2\n2\n\n2\n", ""));
+    // A failed command stops nothing, but is told of in the end.
+    let (code, output, _) = run(&url, &[], "SET a x\nINCR a\nGET a\n");
+    assert_eq!((code, output.as_str()), (Some(1), "OK\nERR value is not an integer or out of range\nx\n"));
+}
+
+#[test]
+fn subscribe_prints_messages_as_they_are_published_until_ctrl_c() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let url = format!("redis://{}", server.address(0));
+    let mut subscriber = Program::start(&mut client(&url, &["subscribe", "news"]));
+    subscriber.hear("subscribe\nnews\n1\n");
+    let mut publisher = server.connect();
+    for text in ["first", "second"] {
+        publisher.ask(&format!("PUBLISH news {text}"), ":1\r\n");
+        subscriber.hear(&format!("message\nnews\n{text}\n"));
+    }
+    kill_process(Pid::from_child(&subscriber.child), Signal::INT).expect("a signal to a child");
+    let (code, _, errors) = subscriber.finish();
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    wait::until_true("the end of the subscription", || publisher.integer("PUBLISH news third") == 0);
+}
+
+/// Whether there is a pseudo-terminal to be had; says so if not.
+fn has_terminal() -> bool {
+    let version = Command::new("script").arg("--version").output();
+    let found = version.is_ok_and(|version| String::from_utf8_lossy(&version.stdout).contains("util-linux"));
+    if !found {
+        println!("skipped: util-linux's script, which makes a pseudo-terminal, is not here");
+    }
+    found
+}
+
+/// The client's prompt on a pseudo-terminal, connected to `address`.
+#[track_caller]
+fn prompt(address: SocketAddr, history: &Path) -> Program {
+    let mut command = Command::new("script");
+    command
+        .args(["-q", "-e", "-c", "exec \"$CLIENT\" -u \"$SERVER\"", "/dev/null"])
+        .envs([("CLIENT", CLIENT), ("TERM", "xterm"), ("NO_COLOR", "1"), ("SHELL", "/bin/sh")])
+        .env("SERVER", format!("redis://{address}"))
+        .env("KVCLIENT_HISTORY", history);
+    let mut program = Program::start(&mut command);
+    program.hear(&format!("{address}> "));
+    program
+}
+
+impl Program {
+    /// Types a line, waits for `reply`, and then for the prompt: from there on keys are read one by one again.
+    #[track_caller]
+    fn types(&mut self, address: SocketAddr, line: &str, reply: &str) {
+        self.say(&format!("{line}\r"));
+        self.hear(reply);
+        self.hear(&format!("{address}> "));
+    }
+}
+
+#[test]
+fn the_prompt_formats_replies_keeps_a_history_and_is_left_by_exit_or_ctrl_d() {
+    if !has_terminal() {
+        return;
+    }
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let address = server.address(0);
+    let history = dir.path().join("client").join("history");
+    let mut program = prompt(address, &history);
+    program.types(address, "SET greeting 'hello world'", "\nOK\r\n");
+    program.types(address, "MGET greeting nothing", "\n1) \"hello world\"\r\n2) (nil)\r\n");
+    program.types(address, "INCR greeting", "\n(error) ERR value is not an integer or out of range\r\n");
+    program.types(address, "AUTH topsecret", "\n(error) ERR");
+    program.say("exit\r");
+    assert_eq!(program.end().code(), Some(0));
+    let kept = fs::read_to_string(&history).expect("the history");
+    let lines: Vec<&str> = kept.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(lines, ["SET greeting 'hello world'", "MGET greeting nothing", "INCR greeting", "exit"], "{kept}");
+
+    let mut program = prompt(address, &history);
+    program.types(address, "STRLEN greeting", "\n(integer) 11\r\n");
+    program.say("\u{4}");
+    assert_eq!(program.end().code(), Some(0));
+    let kept = fs::read_to_string(&history).expect("the history");
+    assert!(kept.contains("INCR greeting\n") && kept.ends_with("STRLEN greeting\n"), "{kept}");
+}
+
+#[test]
+fn the_prompt_connects_again_after_the_server_was_restarted() {
+    if !has_terminal() {
+        return;
+    }
+    let dir = TempDir::new().expect("a temporary directory");
+    let mut first = server(&dir);
+    let address = first.address(0);
+    let mut program = prompt(address, &dir.path().join("history"));
+    program.types(address, "SET kept value", "\nOK\r\n");
+    assert!(first.terminate().success());
+    let second = Launch::new(server_program!(), dir.path()).listener(&format!("resp://{address}")).start();
+    assert_eq!(second.address(0), address);
+    program.say("GET kept\r");
+    program.hear(&format!("Reconnected to {address}."));
+    program.hear("\n\"value\"\r\n");
+    program.hear(&format!("{address}> "));
+    program.say("\u{4}");
+    assert_eq!(program.end().code(), Some(0));
+}
