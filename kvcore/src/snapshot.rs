@@ -134,6 +134,7 @@ impl SnapshotWriter {
                         None => push(&mut self.block, space.id, entry.key(), &value, value.deadline()),
                     }
                     self.entries += 1;
+                    // Below none: a shard whose buckets keep moving is shown whole, whatever is answered here.
                     left = left.saturating_sub(1);
                     left > 0 && self.block.len() - block_from < STEP_BYTES
                 });
