@@ -82,10 +82,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A file of the store is damaged where it is proven to have been whole.
-    #[error(
-        "{file} is damaged at byte {offset}: {why}. Restore it from a backup, or run `kvserver repair` on a copy of \
-         the directory"
-    )]
+    #[error("{file} is damaged at byte {offset}: {why}. Nothing was changed: restore the directory from a backup")]
     Corrupt {
         /// The damaged file.
         file: PathBuf,
