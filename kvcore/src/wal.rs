@@ -59,7 +59,7 @@ pub(crate) struct State {
     pub(crate) closing: bool,
     /// Nothing was written since the last seal.
     pub(crate) sealed: bool,
-    /// The buffer was over its bound, and is not any more: whoever listens may write again.
+    /// A lane was over its bound, and is not any more: whoever listens may write again.
     relieved: bool,
     pub(crate) failure: Option<Failure>,
     /// Somebody waits until this is durable.
@@ -103,7 +103,7 @@ impl Wal {
         }
     }
 
-    /// Appends one transaction's records; they are in the buffer, not yet written.
+    /// Appends one transaction's records; they wait in a lane, not yet written.
     ///
     /// Called under the locks of the shards it changed, so that log order is key order.
     pub(crate) fn append(&self, records: &[u8]) -> Result<Lsn> {
@@ -165,7 +165,7 @@ impl Wal {
         self.lanes.set_closed(true);
     }
 
-    /// Waits while the buffer is over its bound. Called before any shard is locked.
+    /// Waits while a lane is over its bound. Called before any shard is locked.
     pub(crate) fn wait_for_room(&self) -> Result<()> {
         if !self.is_backlogged() {
             return Ok(());
@@ -190,7 +190,7 @@ impl Wal {
         Lsn::new(self.durable.load(Ordering::Acquire))
     }
 
-    /// The Lsn of the newest transaction in the buffer or beyond.
+    /// The Lsn of the newest transaction, written or not.
     pub(crate) fn last(&self) -> Lsn {
         self.lanes.last()
     }
@@ -286,7 +286,7 @@ impl Wal {
         self.segments.store(writer.segment_count(), Ordering::Relaxed);
     }
 
-    /// Writes what is in the buffer and, if asked, makes it durable. Tells everybody the outcome.
+    /// Writes what waits in the lanes and, if asked, makes it durable. Tells everybody the outcome.
     pub(crate) fn flush(&self, writer: &mut Writer, sync: bool) {
         if matches!(self.state.lock().failure, Some(Failure::Poisoned(_) | Failure::Closed)) {
             return;

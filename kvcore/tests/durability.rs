@@ -1,47 +1,23 @@
 //! What a store keeps when it is closed, dropped, copied away in the middle of its work, or damaged.
-//!
-//! A copy of the directory taken while the store is open is what a killed process leaves behind: everything handed to
-//! the operating system, and nothing of the rest.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
     reason = "a test fails by panicking, and looks at files itself"
 )]
 
+mod support;
+
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use kvcore::{
     Claim, Db, Durability, Error, ManualClock, Options, Scope, SetOptions, Store, StoreExt, Ttl, TxnExt, Walk,
 };
-use tempfile::TempDir;
 
 const START_MS: u64 = 1_700_000_000_000;
 
-fn copy(dir: &Path) -> TempDir {
-    let to = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(dir).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.path().join(entry.file_name())).unwrap();
-    }
-    to
-}
-
-/// The store that a killed process would find.
-fn after_a_kill(dir: &Path) -> (TempDir, Db) {
-    let copied = copy(dir);
-    let db = Db::open(copied.path()).unwrap();
-    (copied, db)
-}
-
-fn files(dir: &Path, prefix: &str) -> Vec<PathBuf> {
-    let mut paths: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with(prefix));
-    paths.sort();
-    paths
-}
+use support::{after_a_kill, copy, files};
 
 #[test]
 fn a_write_that_returned_is_there_after_a_kill() {
@@ -237,120 +213,6 @@ fn proven_damage_is_refused_and_named() {
 }
 
 #[test]
-fn a_snapshot_stands_for_the_log_before_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let db = Options::new().segment_bytes(64 * 1024).open(dir.path()).unwrap();
-    for i in 0..3_000 {
-        db.deferred().set(format!("k{i}"), [i as u8; 100]).unwrap().lsn();
-    }
-    db.set("big", vec![9; 100_000]).unwrap();
-    let before = db.stats().log_bytes;
-    db.snapshot().unwrap();
-    assert!(db.stats().log_bytes < before / 10);
-    assert_eq!(db.snapshot_status().last_entries, 3_001);
-    assert_eq!(db.snapshot_status().changes_since, 0);
-    db.set("after", "it").unwrap();
-    db.delete("k0").unwrap();
-    let (_dir, again) = after_a_kill(dir.path());
-    assert_eq!(again.stats().recovery.snapshot_entries, 3_001);
-    assert_eq!(again.stats().recovery.replayed, 2);
-    assert_eq!(again.len(), 3_001);
-    assert_eq!(again.get("big").unwrap().unwrap(), vec![9_u8; 100_000][..]);
-    assert_eq!(again.get("k0").unwrap(), None);
-    assert_eq!(files(dir.path(), "snapshot-").len(), 1);
-    db.snapshot().unwrap();
-    assert_eq!(files(dir.path(), "snapshot-").len(), 1, "the one before is gone");
-}
-
-#[test]
-fn a_damaged_snapshot_is_refused_when_nothing_stands_for_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let db = Db::open(dir.path()).unwrap();
-    for i in 0..100 {
-        db.set(format!("k{i}"), "v").unwrap();
-    }
-    db.snapshot().unwrap();
-    db.close().unwrap();
-    let snapshot = files(dir.path(), "snapshot-").pop().unwrap();
-    let whole = fs::read(&snapshot).unwrap();
-    for at in 0..whole.len() {
-        let mut bytes = whole.clone();
-        bytes[at] ^= 16;
-        fs::write(&snapshot, &bytes).unwrap();
-        assert!(matches!(Db::open(dir.path()), Err(Error::Corrupt { .. })), "byte {at}");
-        fs::write(&snapshot, &whole[..at]).unwrap();
-        assert!(matches!(Db::open(dir.path()), Err(Error::Corrupt { .. })), "cut at {at}");
-    }
-    fs::write(&snapshot, &whole).unwrap();
-    assert_eq!(Db::open(dir.path()).unwrap().len(), 100);
-}
-
-#[test]
-fn snapshots_under_load_lose_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let options = Options::new().durability(Durability::EverySecond).segment_bytes(256 * 1024).shards(16);
-    let db = options.clone().open(dir.path()).unwrap();
-    std::thread::scope(|scope| {
-        for t in 0..2_u32 {
-            let db = db.clone();
-            scope.spawn(move || {
-                for i in 0..40_000_u32 {
-                    let key = format!("{t}:{}", i % 10_000);
-                    match i % 7 {
-                        0 => drop(db.delete(&key).unwrap()),
-                        1 => drop(db.append(&key, [b'a'; 3]).unwrap()),
-                        _ => db.set(&key, format!("{i}")).unwrap(),
-                    }
-                    if i % 500 == 0 {
-                        db.append(format!("large{t}"), [t as u8; 2_000]).unwrap();
-                    }
-                }
-            });
-        }
-        for _ in 0..8 {
-            db.snapshot().unwrap();
-        }
-    });
-    let contents = |db: &Db| {
-        let mut all = std::collections::BTreeMap::new();
-        db.for_each(&mut |key, value| assert!(all.insert(key.to_vec(), value.to_vec()).is_none())).unwrap();
-        all
-    };
-    let expected = contents(&db);
-    db.snapshot().unwrap();
-    db.close().unwrap();
-    assert_eq!(contents(&options.clone().open(dir.path()).unwrap()), expected);
-    // Another number of shards reads the same files.
-    assert_eq!(contents(&options.shards(64).open(dir.path()).unwrap()), expected);
-}
-
-#[test]
-fn the_log_calls_for_a_snapshot_when_it_has_grown() {
-    let dir = tempfile::tempdir().unwrap();
-    let options = Options::new().durability(Durability::Os).snapshot_log_bytes(200_000).segment_bytes(64 * 1024);
-    let db = options.open(dir.path()).unwrap();
-    let mut i = 0_u64;
-    while db.snapshot_status().last_good_ms == 0 {
-        db.set(format!("k{}", i % 100), [0; 1000]).unwrap();
-        i += 1;
-        assert!(i < 10_000_000, "no snapshot after {i} writes");
-    }
-}
-
-#[test]
-fn a_background_snapshot_tells_how_it_went() {
-    let dir = tempfile::tempdir().unwrap();
-    let db = Db::open(dir.path()).unwrap();
-    db.set("k", "v").unwrap();
-    assert!(db.snapshot_in_background().unwrap());
-    while db.snapshot_status().running {
-        std::thread::yield_now();
-    }
-    assert_eq!(db.snapshot_status().last_entries, 1, "when it no longer runs it is done, not about to begin");
-    assert_eq!(db.snapshot_status().last_error, None);
-}
-
-#[test]
 fn a_second_opener_is_told_who_has_the_directory() {
     let dir = tempfile::tempdir().unwrap();
     let db = Db::open(dir.path()).unwrap();
@@ -467,41 +329,6 @@ fn expired_keys_leave_by_themselves_after_a_reopen_too() {
 }
 
 #[test]
-fn a_log_that_ends_before_its_snapshot_does_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let db = Options::new().durability(Durability::Os).shards(1).open(dir.path()).unwrap();
-    for i in 0..20_000 {
-        db.set(format!("k{i}"), [1; 100]).unwrap();
-    }
-    // Writes go on while the snapshot is written, so that it ends later in the log than it began.
-    let done = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut i = 0;
-            while !done.load(std::sync::atomic::Ordering::Relaxed) || i < 100 {
-                db.set(format!("new{i}"), [2; 100]).unwrap();
-                i += 1;
-            }
-        });
-        let written = db.snapshot();
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
-        written.unwrap();
-    });
-    db.close().unwrap();
-    let log = files(dir.path(), "wal-").into_iter().next().unwrap();
-    let copied = copy(dir.path());
-    let whole = fs::read(&log).unwrap();
-    fs::write(copied.path().join(log.file_name().unwrap()), &whole[..32]).unwrap();
-    for later in files(copied.path(), "wal-").into_iter().skip(1) {
-        fs::remove_file(later).unwrap();
-    }
-    assert!(matches!(Db::open(copied.path()), Err(Error::Corrupt { .. })), "the segment is there, its frames are not");
-    assert_eq!(fs::read(copied.path().join(log.file_name().unwrap())).unwrap().len(), 32, "nothing was changed");
-    fs::remove_file(copied.path().join(log.file_name().unwrap())).unwrap();
-    assert!(matches!(Db::open(copied.path()), Err(Error::Corrupt { .. })), "nor is the segment");
-}
-
-#[test]
 fn files_of_others_in_the_directory_are_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("notes.tmp"), "mine").unwrap();
@@ -510,16 +337,4 @@ fn files_of_others_in_the_directory_are_left_alone() {
     Db::open(dir.path()).unwrap().set("k", "v").unwrap();
     assert_eq!(fs::read_to_string(dir.path().join("notes.tmp")).unwrap(), "mine");
     assert!(!dir.path().join("snapshot.tmp").exists());
-}
-
-#[test]
-fn a_snapshot_is_written_every_so_often_if_something_changed() {
-    let dir = tempfile::tempdir().unwrap();
-    let every = Some(Duration::from_millis(20));
-    let db = Options::new().durability(Durability::Os).snapshot_every(every).open(dir.path()).unwrap();
-    db.set("k", "v").unwrap();
-    while db.snapshot_status().changes_since > 0 || db.snapshot_status().running {
-        std::thread::yield_now();
-    }
-    assert_eq!(db.snapshot_status().last_entries, 1);
 }
