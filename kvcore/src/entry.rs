@@ -276,12 +276,14 @@ impl Entry {
         }
     }
 
-    /// Some byte of it.
-    pub(crate) fn first_byte(&self) -> u8 {
-        match self {
-            Entry::Packed(packed) => packed.first().copied().unwrap_or(0),
-            Entry::Large(large) => large.key.first().copied().unwrap_or(0),
-        }
+    /// Something made of its first and its last byte, so that both are in the cache.
+    #[inline]
+    pub(crate) fn touch(&self) -> u8 {
+        let bytes = match self {
+            Entry::Packed(packed) => packed,
+            Entry::Large(large) => &large.key,
+        };
+        bytes.first().copied().unwrap_or(0) ^ bytes.last().copied().unwrap_or(0)
     }
 
     /// Bytes this entry takes outside the table.

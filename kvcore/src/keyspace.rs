@@ -5,6 +5,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::base::{Base, Entered};
 use crate::durability::Durability;
 use crate::engine::{Claimed, Engine};
@@ -16,6 +18,9 @@ use crate::store::{Store, commit_once};
 use crate::ticket::Ticket;
 use crate::txn::{SetOptions, SetOutcome, Txn, TxnExt};
 use crate::walk::{self, Cursor, Walk};
+
+/// More keys than this at a time cost [`Keyspace::prefetch`] an allocation.
+const PREFETCH_KEYS: usize = 16;
 
 /// Closes the engine when the last handle goes.
 pub(crate) struct Lease(pub(crate) Arc<Engine>);
@@ -70,6 +75,20 @@ impl Keyspace {
             with_deadline += shard.with_deadline() as u64;
         });
         (entries, with_deadline)
+    }
+
+    /// Fetches what is stored of these keys into the processor's cache: for whoever is about to use them one after the
+    /// other, and would wait for the memory of each in turn. A hint: changes and answers nothing, and never waits.
+    pub fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
+        let base = &self.engine().base;
+        let shards: SmallVec<[_; PREFETCH_KEYS]> = keys
+            .filter_map(|key| {
+                let hash = base.hasher.hash(key);
+                Some((hash, self.space.try_read(self.space.shard_of(hash))?))
+            })
+            .collect();
+        // All locks are taken: nothing orders these reads, so the processor has many of them under way at once.
+        std::hint::black_box(shards.iter().fold(0, |sum, (hash, shard)| sum ^ shard.touch(*hash)));
     }
 
     /// What a plain write through this handle has survived when it returns.

@@ -51,6 +51,12 @@ impl Space {
         self.shards[shard].0.write()
     }
 
+    /// `None` if that would have to wait.
+    #[inline]
+    pub(crate) fn try_read(&self, shard: usize) -> Option<RwLockReadGuard<'_, Shard>> {
+        self.shards[shard].0.try_read()
+    }
+
     /// Looks at one shard after the other. Where the caller runs `inside` a transaction, the shards that this holds are
     /// passed over: waiting for them would be waiting for oneself.
     pub(crate) fn each_shard(&self, inside: bool, mut look: impl FnMut(&Shard)) {

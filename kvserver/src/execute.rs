@@ -19,6 +19,9 @@ use crate::round::Round;
 use crate::settings::{OUTPUT_PAUSE_BYTES, ROUND_REQUESTS_MAX};
 use crate::state::ServerState;
 
+/// This many requests' keys are fetched at once.
+const PREFETCH_REQUESTS: usize = 16;
+
 /// What executing needs of a loop.
 pub(crate) struct Executor {
     pub(crate) server: Arc<ServerState>,
@@ -65,6 +68,10 @@ impl Executor {
             && connection.outbox.len() + (self.round.len() - start) <= OUTPUT_PAUSE_BYTES
         {
             let rest = &input[progress.used..];
+            // A request alone has nothing to wait for but itself.
+            if requests % PREFETCH_REQUESTS == 1 {
+                connection.session.keyspace.prefetch(resp::second_words(rest).take(PREFETCH_REQUESTS));
+            }
             let step = match (&mut *decoder, connection.protocol) {
                 (Decoder::Resp(decoder), _) => self.resp_request(connection, decoder, rest),
                 (Decoder::Line(decoder), Protocol::Line(rules)) => self.line_request(connection, decoder, rules, rest),

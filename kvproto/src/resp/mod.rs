@@ -3,10 +3,12 @@
 //! Invariant: whatever is encoded here decodes here to the same thing (RESP2: to its documented downgrade), however
 //! the bytes are split on the way.
 
+mod ahead;
 mod decode;
 mod encode;
 mod reply_decode;
 
+pub use ahead::second_words;
 pub use decode::RequestDecoder;
 pub use encode::{encode, encode_request};
 pub use reply_decode::ReplyDecoder;
