@@ -344,9 +344,8 @@ impl Shard {
     /// of one after the other when the entries are looked at.
     pub(crate) fn warm(&self, from: usize, buckets: usize) {
         let until = from.saturating_add(buckets).min(self.table.num_buckets());
-        let sum = (from..until)
-            .filter_map(|bucket| self.table.get_bucket(bucket))
-            .fold(0, |sum, entry| sum ^ entry.touch());
+        let sum =
+            (from..until).filter_map(|bucket| self.table.get_bucket(bucket)).fold(0, |sum, entry| sum ^ entry.touch());
         std::hint::black_box(sum);
     }
 

@@ -117,7 +117,7 @@ fn accept(socket: &ListenSocket) -> io::Result<Stream> {
 }
 
 /// Says why and hangs up. A fresh socket's buffer takes so little without waiting.
-fn refuse(mut stream: Stream, protocol: Protocol) {
+fn refuse(stream: Stream, protocol: Protocol) {
     let reply = Reply::error("ERR max number of clients reached");
     let mut bytes = Vec::new();
     match protocol {

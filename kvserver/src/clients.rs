@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
@@ -134,7 +135,7 @@ impl Clients {
             id: self.next_id.fetch_add(1, Relaxed) + 1,
             peer,
             local,
-            descriptor: stream.descriptor(),
+            descriptor: stream.as_fd().as_raw_fd(),
             unix: stream.is_unix(),
             connected: Instant::now(),
             labels: Mutex::default(),

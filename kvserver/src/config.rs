@@ -48,7 +48,7 @@ pub(crate) struct Config {
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = snapshot_every)]
     pub(crate) snapshot_every: SnapshotEvery,
 
-    /// Event loops, one thread each [default: one a core]
+    /// Event loops, one thread each [default: one for every two cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) loops: Option<u16>,
 

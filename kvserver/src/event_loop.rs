@@ -1,20 +1,24 @@
 //! One event loop: a thread that serves its connections without ever waiting for one of them.
 //!
 //! A round: sleep until something happens, take in what happened, give each connection that has something to do one
-//! turn (one read, what it holds executed), then write all replies, one write a connection. Readiness is
+//! turn (some are read from, then what they sent is executed, then the next some), then write all replies, one write a
+//! connection. Readiness is
 //! edge-triggered and registered once, so a connection costs no system call but its reads and writes.
 //!
 //! Invariant: nothing in a round waits for a lock held long, a file, or another thread's work.
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kvcore::Lsn;
 use kvproto::Reply;
+use kvproto::resp::second_words;
 use mio::event::Event;
 use mio::{Events, Poll, Token};
+use smallvec::SmallVec;
 
 use crate::accept::{Accept, LISTENER_TOKENS};
 use crate::connection::{Connection, Decoder, Input, Phase};
@@ -37,6 +41,19 @@ const EVENTS_MAX: usize = 1024;
 const TICK: Duration = Duration::from_secs(1);
 /// How soon a loop looks again while the log cannot take more.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
+
+/// Connections that are read from before any of them is executed.
+const GROUP_TURNS: usize = 16;
+/// The last of them may bring [`READ_BYTES`].
+const READ_BUFFER_BYTES: usize = READ_BYTES + 32 * 1024;
+
+/// A connection in its turn, out of its place meanwhile.
+struct Turn {
+    slot: usize,
+    connection: Box<Connection>,
+    /// What was read now, in the loop's buffer.
+    read: Range<usize>,
+}
 
 /// The state of one loop.
 pub(crate) struct EventLoop {
@@ -86,7 +103,7 @@ impl EventLoop {
             connections: Vec::new(),
             free: Vec::new(),
             executor: Executor { server, counters, round: Default::default(), runs },
-            read_buffer: vec![0; READ_BYTES],
+            read_buffer: vec![0; READ_BUFFER_BYTES],
             resp_decoder: None,
             line_decoder: None,
             turns: VecDeque::new(),
@@ -271,53 +288,73 @@ impl EventLoop {
         }
     }
 
+    /// Reads from some connections, fetches what the first request of each will need, executes; then the next some.
     fn give_turns(&mut self) {
-        for _ in 0..self.turns.len() {
-            if self.server().is_backlogged() {
-                return;
-            }
-            let Some(slot) = self.turns.pop_front() else { return };
-            if let Some(mut connection) = self.connections[slot].take() {
+        let mut left = self.turns.len();
+        let mut buffer = std::mem::take(&mut self.read_buffer);
+        while left > 0 && !self.server().is_backlogged() {
+            let mut group: SmallVec<[Turn; GROUP_TURNS]> = SmallVec::new();
+            let mut filled = 0;
+            while left > 0 && group.len() < GROUP_TURNS && filled + READ_BYTES <= buffer.len() {
+                left -= 1;
+                let Some(slot) = self.turns.pop_front() else { continue };
+                let Some(mut connection) = self.connections[slot].take() else { continue };
                 connection.scheduled = false;
                 if connection.wants_turn() {
-                    self.turn(slot, &mut connection);
+                    let read = self.read(&mut connection, &mut buffer[filled..][..READ_BYTES]);
+                    group.push(Turn { slot, connection, read: filled..filled + read });
+                    filled += read;
+                } else {
+                    self.end_turn(slot, connection);
                 }
-                if connection.phase != Phase::Open {
-                    self.closing.push(slot);
-                }
-                self.connections[slot] = Some(connection);
-                self.schedule(slot);
+            }
+            prefetch(&group, &buffer);
+            for Turn { slot, mut connection, read } in group {
+                self.execute(slot, &mut connection, &buffer[read]);
+                self.end_turn(slot, connection);
+            }
+        }
+        self.read_buffer = buffer;
+    }
+
+    /// Reads once, unless there is something to execute already. Answers how many bytes.
+    fn read(&self, connection: &mut Connection, buffer: &mut [u8]) -> usize {
+        if connection.has_runnable_input() {
+            return 0;
+        }
+        let count = connection.read(buffer);
+        self.counters().reads.add(1);
+        self.counters().input_bytes.add(count as u64);
+        count
+    }
+
+    /// Executes what a connection left last time and what was `read` now.
+    fn execute(&mut self, slot: usize, connection: &mut Connection, read: &[u8]) {
+        if let Some(mut input) = connection.input.take() {
+            input.bytes.extend_from_slice(read);
+            let Input { bytes, at, decoder, .. } = &mut *input;
+            let progress = self.executor.execute(slot, connection, decoder, &bytes[*at..]);
+            connection.input = input.advanced(&progress);
+        } else if !read.is_empty() {
+            let mut decoder =
+                self.spare_decoder(connection.protocol).take().unwrap_or_else(|| Decoder::new(connection.protocol));
+            let progress = self.executor.execute(slot, connection, &mut decoder, read);
+            if progress.used == read.len() && progress.decoder_is_clean {
+                *self.spare_decoder(connection.protocol) = Some(decoder);
+            } else {
+                connection.input = Some(Box::new(Input::rest(read, &progress, decoder)));
             }
         }
     }
 
-    /// One turn of one connection: what it left last time, or one read, executed.
-    fn turn(&mut self, slot: usize, connection: &mut Connection) {
-        let mut buffer = std::mem::take(&mut self.read_buffer);
-        let mut count = 0;
-        if !connection.has_runnable_input() {
-            count = connection.read(&mut buffer);
-            self.counters().reads.add(1);
-            self.counters().input_bytes.add(count as u64);
-        }
-        if let Some(mut input) = connection.input.take() {
-            input.bytes.extend_from_slice(&buffer[..count]);
-            let Input { bytes, at, decoder, .. } = &mut *input;
-            let progress = self.executor.execute(slot, connection, decoder, &bytes[*at..]);
-            connection.input = input.advanced(&progress);
-        } else if count > 0 {
-            let mut decoder =
-                self.spare_decoder(connection.protocol).take().unwrap_or_else(|| Decoder::new(connection.protocol));
-            let progress = self.executor.execute(slot, connection, &mut decoder, &buffer[..count]);
-            if progress.used == count && progress.decoder_is_clean {
-                *self.spare_decoder(connection.protocol) = Some(decoder);
-            } else {
-                connection.input = Some(Box::new(Input::rest(&buffer[..count], &progress, decoder)));
-            }
-        }
-        self.close_if_stopping(connection);
-        self.read_buffer = buffer;
+    fn end_turn(&mut self, slot: usize, mut connection: Box<Connection>) {
+        self.close_if_stopping(&mut connection);
         connection.show(self.now);
+        if connection.phase != Phase::Open {
+            self.closing.push(slot);
+        }
+        self.connections[slot] = Some(connection);
+        self.schedule(slot);
     }
 
     fn spare_decoder(&mut self, protocol: Protocol) -> &mut Option<Decoder> {
@@ -372,5 +409,14 @@ impl EventLoop {
                 self.closing.push(slot);
             }
         }
+    }
+}
+
+/// Fetches the keys of the first request of each, so that executing waits for the memory of all of them at once.
+fn prefetch(group: &[Turn], buffer: &[u8]) {
+    if let [first, _, ..] = group {
+        let same = group.iter().filter(|turn| turn.connection.session.database == first.connection.session.database);
+        let keys = same.filter_map(|turn| second_words(&buffer[turn.read.clone()]).next());
+        first.connection.session.keyspace.prefetch(keys);
     }
 }

@@ -65,7 +65,7 @@ impl Builder {
         self
     }
 
-    /// Event loops, one thread each; at least 1. Default: one a core.
+    /// Event loops, one thread each; at least 1. Default: one for every two cores.
     pub fn loops(mut self, count: usize) -> Builder {
         self.settings.loops = count.max(1);
         self

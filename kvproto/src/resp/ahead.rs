@@ -55,7 +55,14 @@ mod tests {
 
     #[test]
     fn nothing_where_it_is_not_sure() {
-        for input in [&b""[..], b"GET a\r\n", b"*1\r\n$4\r\nPING\r\n", b"*2\r\n", b"*2\r\n$3\r\nGET\r\n$99999999\r\n", b"*2\r\nx"] {
+        for input in [
+            &b""[..],
+            b"GET a\r\n",
+            b"*1\r\n$4\r\nPING\r\n",
+            b"*2\r\n",
+            b"*2\r\n$3\r\nGET\r\n$99999999\r\n",
+            b"*2\r\nx",
+        ] {
             assert_eq!(second_words(input).next(), None, "{input:?}");
         }
         let ended = b"*1\r\n$4\r\nPING\r\n*2\r\n$3\r\nGET\r\n$1\r\na\r\n";
