@@ -78,7 +78,8 @@ impl Accept {
                         counters.connections.add(1);
                         self.failing = false;
                         if server.clients.admit(server.clients_max.load(Relaxed)) {
-                            stream.prepare();
+                            let keepalive = server.tuning.keepalive_secs.load(Relaxed);
+                            stream.prepare(Duration::from_secs(keepalive));
                             let mail = Mail::Accepted(stream, door.listener.protocol);
                             server.mailboxes[self.next_loop].post(mail);
                             self.next_loop = (self.next_loop + 1) % server.mailboxes.len();

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kvcore::Lsn;
 use kvproto::line::LineDecoder;
@@ -16,8 +16,9 @@ use crate::execute::Progress;
 use crate::listener::Protocol;
 use crate::outbox::Outbox;
 use crate::session::Session;
-use crate::settings::{OUTPUT_PAUSE_BYTES, OutputLimit};
+use crate::settings::OUTPUT_PAUSE_BYTES;
 use crate::stream::Stream;
+use crate::tuning::OutputLimits;
 
 /// One client of an event loop.
 pub(crate) struct Connection {
@@ -202,18 +203,29 @@ impl Connection {
         sent
     }
 
-    /// Breaks the connection of a subscriber that does not read.
-    pub(crate) fn enforce(&mut self, limit: &OutputLimit, now: Instant) {
+    /// Breaks the connection of a client that does not read.
+    pub(crate) fn enforce(&mut self, limits: &OutputLimits, now: Instant) {
+        let limit = if self.session.is_subscribed() { &limits.subscriber } else { &limits.normal };
         let unsent = self.outbox.len();
-        if unsent <= limit.soft_bytes || !self.session.is_subscribed() {
+        let above = |bytes: usize| bytes > 0 && unsent > bytes;
+        let too_long = if above(limit.soft_bytes) {
+            now.duration_since(*self.over_soft_since.get_or_insert(now)) >= limit.soft_for
+        } else {
             self.over_soft_since = None;
-            return;
-        }
-        let since = *self.over_soft_since.get_or_insert(now);
-        if unsent > limit.hard_bytes || now.duration_since(since) >= limit.soft_for {
-            tracing::warn!(client = self.session.client.id, unsent, "a subscriber that does not read is disconnected");
+            false
+        };
+        if above(limit.hard_bytes) || too_long {
+            tracing::warn!(client = self.session.client.id, unsent, "a client that does not read is disconnected");
             self.phase = Phase::Broken;
         }
+    }
+
+    /// Whether it has asked for nothing for so long. Subscribers wait for others, so they are never idle; nor is who
+    /// waits for a command.
+    pub(crate) fn is_idle_for(&self, longest: Duration, now: Instant) -> bool {
+        let client = &self.session.client;
+        let active = client.connected() + Duration::from_millis(client.shown.active_ms.load(Relaxed));
+        self.phase == Phase::Open && !self.session.is_subscribed() && now.saturating_duration_since(active) > longest
     }
 
     /// Shows others what this connection holds.

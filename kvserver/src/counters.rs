@@ -44,3 +44,22 @@ pub(crate) struct Counters {
     pub(crate) input_per_second: Counter,
     pub(crate) output_per_second: Counter,
 }
+
+impl Counters {
+    /// Those that only grow; the others are figures of the moment.
+    pub(crate) fn cumulative(&self) -> [&Counter; 11] {
+        [
+            &self.connections,
+            &self.rejected,
+            &self.requests,
+            &self.errors,
+            &self.input_bytes,
+            &self.output_bytes,
+            &self.reads,
+            &self.writes,
+            &self.rounds,
+            &self.hits,
+            &self.misses,
+        ]
+    }
+}

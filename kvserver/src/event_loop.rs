@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use kvcore::Lsn;
@@ -30,6 +31,7 @@ use crate::session::Session;
 use crate::settings::{READ_BYTES, STOP_GRACE};
 use crate::state::ServerState;
 use crate::stream::Stream;
+use crate::tuning::save_when_due;
 
 mod flush;
 
@@ -102,7 +104,14 @@ impl EventLoop {
             accept,
             connections: Vec::new(),
             free: Vec::new(),
-            executor: Executor { server, counters, round: Default::default(), runs },
+            executor: Executor {
+                bounds_generation: server.tuning.generation(),
+                bounds: server.tuning.bounds(),
+                server,
+                counters,
+                round: Default::default(),
+                runs,
+            },
             read_buffer: vec![0; READ_BUFFER_BYTES],
             resp_decoder: None,
             line_decoder: None,
@@ -400,14 +409,24 @@ impl EventLoop {
             rate.set(now - before);
         }
         self.last_sample = sample;
-        let limit = self.server().settings.subscriber_output;
+        self.executor.refresh_bounds();
+        let limits = self.executor.bounds.output;
+        let idle_max = self.server().tuning.timeout_secs.load(Relaxed);
         for (slot, connection) in self.connections.iter_mut().enumerate() {
-            if let Some(connection) = connection
-                && !connection.outbox.is_empty()
-            {
-                connection.enforce(&limit, self.now);
-                self.closing.push(slot);
+            if let Some(connection) = connection {
+                if !connection.outbox.is_empty() {
+                    connection.enforce(&limits, self.now);
+                    self.closing.push(slot);
+                }
+                if idle_max > 0 && connection.is_idle_for(Duration::from_secs(idle_max), self.now) {
+                    connection.phase = Phase::Broken;
+                    self.closing.push(slot);
+                }
             }
+        }
+        if self.index == 0 && self.stop_at.is_none() {
+            let server = self.server();
+            save_when_due(&server.db, &server.tuning, server.started_at_ms, self.now);
         }
     }
 }

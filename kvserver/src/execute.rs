@@ -18,6 +18,7 @@ use crate::offload::Job;
 use crate::round::Round;
 use crate::settings::{OUTPUT_PAUSE_BYTES, ROUND_REQUESTS_MAX};
 use crate::state::ServerState;
+use crate::tuning::Bounds;
 
 /// This many requests' keys are fetched at once.
 const PREFETCH_REQUESTS: usize = 16;
@@ -28,6 +29,9 @@ pub(crate) struct Executor {
     pub(crate) counters: Arc<Counters>,
     pub(crate) round: Round,
     pub(crate) runs: dispatch::Runs,
+    /// This loop's copy, and which one it is.
+    pub(crate) bounds: Bounds,
+    pub(crate) bounds_generation: u64,
 }
 
 /// How far executing came.
@@ -56,6 +60,7 @@ impl Executor {
         decoder: &mut Decoder,
         input: &[u8],
     ) -> Progress {
+        self.refresh_bounds();
         let start = self.round.len();
         self.round.begin(slot);
         let mut requests = 0;
@@ -90,6 +95,15 @@ impl Executor {
         progress
     }
 
+    /// Takes note of what CONFIG SET may have changed.
+    pub(crate) fn refresh_bounds(&mut self) {
+        let newest = self.server.tuning.generation();
+        if newest != self.bounds_generation {
+            self.bounds = self.server.tuning.bounds();
+            self.bounds_generation = newest;
+        }
+    }
+
     /// One RESP request; `None` when the input holds no whole one.
     fn resp_request(
         &mut self,
@@ -97,7 +111,7 @@ impl Executor {
         decoder: &mut RequestDecoder,
         input: &[u8],
     ) -> Option<Step> {
-        match decoder.decode(input, &self.server.settings.limits) {
+        match decoder.decode(input, &self.bounds.limits) {
             Ok(used) => {
                 let bytes = used?;
                 let request = decoder.request(input);
@@ -125,7 +139,7 @@ impl Executor {
         rules: LineRules,
         input: &[u8],
     ) -> Option<Step> {
-        match decoder.decode(input, rules.style, &self.server.settings.limits) {
+        match decoder.decode(input, rules.style, &self.bounds.limits) {
             Ok(used) => {
                 let bytes = used?;
                 let request = decoder.request(input);

@@ -130,9 +130,10 @@ fn memory(server: &ServerState, usage: &Usage, locked: bool, fields: &mut Fields
     fields.add("used_memory_overhead", used - dataset);
     fields.add("total_system_memory", usage.system_bytes);
     fields.add("total_system_memory_human", human(usage.system_bytes));
-    fields.add("maxmemory", 0);
-    fields.add("maxmemory_human", "0B");
-    fields.add("maxmemory_policy", "noeviction");
+    let limit = server.tuning.memory_bytes_max.load(Relaxed);
+    fields.add("maxmemory", limit);
+    fields.add("maxmemory_human", human(limit));
+    fields.add("maxmemory_policy", server.tuning.policy());
     fields.add("mem_fragmentation_ratio", "1.00");
     fields.add("mem_allocator", "mimalloc");
 }
@@ -182,7 +183,7 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("sync_full", 0);
     fields.add("sync_partial_ok", 0);
     fields.add("sync_partial_err", 0);
-    fields.add("expired_keys", if locked { 0 } else { server.db.stats().expired });
+    fields.add("expired_keys", if locked { 0 } else { server.expired() });
     fields.add("evicted_keys", 0);
     fields.add("keyspace_hits", server.total(|of| &of.hits));
     fields.add("keyspace_misses", server.total(|of| &of.misses));

@@ -27,6 +27,7 @@ mod listener;
 mod mailbox;
 mod offload;
 mod outbox;
+mod parameters;
 mod process;
 pub mod program;
 mod pubsub;
@@ -36,6 +37,7 @@ mod session;
 mod settings;
 mod state;
 mod stream;
+mod tuning;
 mod watch;
 
 pub use error::{Error, Result};

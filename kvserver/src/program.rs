@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::process::raise_open_files;
 use crate::server::Server;
+use crate::tuning::SavePoint;
 
 /// Files the process needs beside its connections.
 const OWN_FILES: u64 = 64;
@@ -49,6 +50,11 @@ fn serve(config: &Config) -> Result<()> {
     if let Some(loops) = config.loops {
         builder = builder.loops(loops.into());
     }
+    if !config.memory_only {
+        let dir = std::path::absolute(&config.dir).unwrap_or_else(|_| config.dir.clone());
+        let every = config.snapshot_every.0.map(|after| SavePoint { after, changes: 1 });
+        builder = builder.kept_in(dir.display().to_string(), every.into_iter().collect());
+    }
     let builder = builder.bind()?;
     let db = open(config)?;
     let outcome = builder.store(db.clone()).start().and_then(|server| {
@@ -66,8 +72,8 @@ fn open(config: &Config) -> Result<Db> {
     if config.memory_only {
         return Ok(Options::new().in_memory()?);
     }
-    let options = Options::new().durability(config.durability).snapshot_every(config.snapshot_every.0);
-    Ok(options.open(&config.dir)?)
+    // Snapshots by time are the server's affair, so that CONFIG SET save can change them.
+    Ok(Options::new().durability(config.durability).open(&config.dir)?)
 }
 
 /// The start-up log: what it is, where its data are and how safe, and where it listens. What it found in its data the

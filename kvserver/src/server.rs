@@ -21,6 +21,7 @@ use crate::mailbox::Mailbox;
 use crate::offload::{self, Offload};
 use crate::settings::Settings;
 use crate::state::{Parts, ServerState};
+use crate::tuning::SavePoint;
 use crate::watch::WatchTable;
 
 /// A running server.
@@ -87,6 +88,13 @@ impl Builder {
     /// change everything. Default: refused.
     pub fn allow_exposed(mut self, allow: bool) -> Builder {
         self.settings.exposed_ok = allow;
+        self
+    }
+
+    /// When snapshots are due by time, in seconds and changes; and the directory that CONFIG GET shows.
+    pub(crate) fn kept_in(mut self, dir: String, save_points: Vec<SavePoint>) -> Builder {
+        self.settings.dir = dir;
+        self.settings.save_points = save_points;
         self
     }
 
@@ -168,6 +176,11 @@ impl Server {
     /// A server with no store and no listener yet.
     pub fn builder() -> Builder {
         Builder::default()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn state(&self) -> &ServerState {
+        &self.state
     }
 
     /// Where it listens, in the order of the calls of [`Builder::listen`].

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use kvproto::Limits;
 
+use crate::tuning::SavePoint;
+
 /// Unsent bytes at which a client's further requests are left unread until it has taken its replies.
 pub(crate) const OUTPUT_PAUSE_BYTES: usize = 1024 * 1024;
 /// Bytes one connection may bring in one round.
@@ -45,14 +47,18 @@ pub(crate) struct Settings {
     pub(crate) exposed_ok: bool,
     /// How much a subscriber may leave unread.
     pub(crate) subscriber_output: OutputLimit,
+    /// When snapshots are due, beside those the store writes by itself.
+    pub(crate) save_points: Vec<SavePoint>,
+    /// Where the data are, to be shown; empty if nobody said.
+    pub(crate) dir: String,
 }
 
 /// When a client that does not read is disconnected.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OutputLimit {
-    /// At once, above this many unsent bytes.
+    /// At once, above this many unsent bytes; 0 for never.
     pub(crate) hard_bytes: usize,
-    /// Above this many unsent bytes for `soft_for`.
+    /// Above this many unsent bytes for `soft_for`; 0 for never.
     pub(crate) soft_bytes: usize,
     /// See `soft_bytes`.
     pub(crate) soft_for: Duration,
@@ -72,6 +78,8 @@ impl Default for Settings {
                 soft_bytes: 8 * 1024 * 1024,
                 soft_for: Duration::from_secs(60),
             },
+            save_points: Vec::new(),
+            dir: String::new(),
         }
     }
 }

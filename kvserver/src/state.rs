@@ -5,7 +5,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -19,6 +19,7 @@ use crate::offload::Offload;
 use crate::pubsub::PubSub;
 use crate::session::DATABASES;
 use crate::settings::Settings;
+use crate::tuning::Tuning;
 use crate::watch::WatchTable;
 
 /// The server as its loops and commands see it.
@@ -41,6 +42,10 @@ pub(crate) struct ServerState {
     /// Forty hexadecimal digits that no other run has.
     pub(crate) run_id: String,
     pub(crate) stopping: AtomicBool,
+    pub(crate) tuning: Tuning,
+    /// What the counters showed when they were reset.
+    baseline: Counters,
+    expired_before: AtomicU64,
     keyspaces: [OnceLock<Keyspace>; DATABASES],
 }
 
@@ -60,6 +65,9 @@ impl ServerState {
         ServerState {
             gated: db.durability() == kvcore::Durability::Always,
             clients_max: AtomicUsize::new(settings.clients_max),
+            tuning: Tuning::new(&settings),
+            baseline: Counters::default(),
+            expired_before: AtomicU64::new(0),
             counters: mailboxes.iter().map(|_| Arc::default()).collect(),
             started: Instant::now(),
             started_at_ms: db.now_ms(),
@@ -116,9 +124,26 @@ impl ServerState {
         }
     }
 
-    /// One of the counters, over all loops.
+    /// One of the counters, over all loops, since it was reset.
     pub(crate) fn total(&self, counter: impl Fn(&Counters) -> &Counter) -> u64 {
-        self.counters.iter().map(|counters| counter(counters).get()).sum()
+        let sum: u64 = self.counters.iter().map(|counters| counter(counters).get()).sum();
+        sum.saturating_sub(counter(&self.baseline).get())
+    }
+
+    /// Keys removed because their deadline passed, since the counters were reset.
+    pub(crate) fn expired(&self) -> u64 {
+        self.db.stats().expired.saturating_sub(self.expired_before.load(Ordering::Relaxed))
+    }
+
+    /// Starts counting from zero. A counter belongs to its loop, so what is reset is from where it is read.
+    /// `locked`: inside EXEC, where the store's own figures cannot be looked at.
+    pub(crate) fn reset_counters(&self, locked: bool) {
+        for (index, baseline) in self.baseline.cumulative().into_iter().enumerate() {
+            baseline.set(self.counters.iter().map(|counters| counters.cumulative()[index].get()).sum());
+        }
+        if !locked {
+            self.expired_before.store(self.db.stats().expired, Ordering::Relaxed);
+        }
     }
 }
 

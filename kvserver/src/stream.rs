@@ -12,9 +12,6 @@ use mio::{Interest, Registry, Token};
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::{SockRef, TcpKeepalive};
 
-/// A client that vanished without a word is noticed after about this long.
-const KEEPALIVE: Duration = Duration::from_secs(300);
-
 /// A connected socket.
 #[derive(Debug)]
 pub(crate) enum Stream {
@@ -23,12 +20,16 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// Settings every accepted socket gets. A failure only means that the client is already gone.
-    pub(crate) fn prepare(&self) {
+    /// Settings every accepted socket gets. A client that vanished without a word is noticed after about `keepalive`,
+    /// or never if that is zero. A failure only means that the client is already gone.
+    pub(crate) fn prepare(&self, keepalive: Duration) {
         if let Stream::Tcp(stream) = self {
             let _ = stream.set_nodelay(true);
-            let _ = SockRef::from(stream)
-                .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3));
+            if !keepalive.is_zero() {
+                let interval = (keepalive / 3).max(Duration::from_secs(1));
+                let probes = TcpKeepalive::new().with_time(keepalive).with_interval(interval);
+                let _ = SockRef::from(stream).set_tcp_keepalive(&probes);
+            }
         }
     }
 

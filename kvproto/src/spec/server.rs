@@ -133,8 +133,26 @@ const COMMAND_SUBCOMMANDS: [Spec; 5] = indexed([
         .optional()]),
 ]);
 
-const CONFIG_SUBCOMMANDS: [Spec; 1] = indexed([Spec::new("config|get", -3, Group::Server, "2.0.0")
-    .summary("Shows the settings whose names match the patterns.")
-    .complexity("O(N) in the patterns given")
-    .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
-    .args(&[Arg::string("parameter").multiple()])]);
+const CONFIG_SUBCOMMANDS: [Spec; 4] = indexed([
+    Spec::new("config|get", -3, Group::Server, "2.0.0")
+        .summary("Shows the settings whose names match the patterns.")
+        .complexity("O(N) in the patterns given")
+        .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
+        .args(&[Arg::string("parameter").multiple()]),
+    Spec::new("config|resetstat", 2, Group::Server, "2.0.0")
+        .summary("Lets the counters that INFO shows begin at zero again.")
+        .complexity("O(1)")
+        .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+    Spec::new("config|rewrite", 2, Group::Server, "2.8.0")
+        .summary("Writes the settings as they are now into the configuration file.")
+        .complexity("O(1)")
+        .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+    Spec::new("config|set", -4, Group::Server, "2.0.0")
+        .summary("Changes settings, all of those named or none.")
+        .complexity("O(N) in the settings named")
+        .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+        .args(&[Arg::block("data", &[Arg::string("parameter"), Arg::string("value")]).multiple()]),
+]);

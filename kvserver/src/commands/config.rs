@@ -1,81 +1,215 @@
-//! CONFIG: Redis' names for the settings this server has.
+//! CONFIG: the parameters of the server under Redis' names.
 //!
-//! Invariant: settings are shown and never changed.
+//! Invariant: CONFIG SET changes all that it names or nothing.
 
-use std::sync::atomic::Ordering::Relaxed;
-
-use kvcore::Durability;
-use kvproto::{Args, Reply};
+use kvproto::{Args, CommandError, Reply};
 
 use super::Outcome;
 use crate::context::Context;
 use crate::glob;
-use crate::listener::BoundAddress;
-use crate::session::DATABASES;
+use crate::parameters::{self, Change, Parameter, ROWS};
 use crate::state::ServerState;
 
+/// `CONFIG GET|SET|RESETSTAT|REWRITE|HELP`
 pub(crate) fn config(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     args.next()?;
     match ctx.spec.own_name() {
         "get" => Ok(get(args, ctx.server)),
+        "set" => set(args, ctx.server),
+        "resetstat" => {
+            ctx.server.reset_counters(ctx.txn.is_some());
+            Ok(Reply::Ok)
+        }
+        "rewrite" => Err(CommandError::custom("ERR The server is running without a config file").into()),
         _ => Ok(super::connection::help(ctx.spec)),
     }
 }
 
-/// Every parameter whose name matches one of the patterns, once.
-fn get(args: Args<'_>, server: &ServerState) -> Reply {
-    let patterns: Vec<&[u8]> = {
-        let mut args = args;
-        std::iter::from_fn(move || args.next_opt()).collect()
-    };
-    let pairs = parameters(server)
-        .into_iter()
-        .filter(|(name, _)| patterns.iter().any(|pattern| glob::matches_ignoring_case(pattern, name.as_bytes())))
-        .map(|(name, value)| (Reply::bulk(name), Reply::bulk(value)))
-        .collect();
+/// Every parameter whose name matches one of the patterns, once; under each of its names that matches.
+fn get(mut args: Args<'_>, server: &ServerState) -> Reply {
+    let patterns: Vec<&[u8]> = std::iter::from_fn(|| args.next_opt()).collect();
+    let mut pairs = Vec::new();
+    for row in ROWS {
+        for name in row.names() {
+            let wanted = |pattern: &&[u8]| {
+                if row.hidden {
+                    pattern.eq_ignore_ascii_case(name.as_bytes())
+                } else {
+                    glob::matches_ignoring_case(pattern, name.as_bytes())
+                }
+            };
+            if patterns.iter().any(wanted) {
+                pairs.push((Reply::bulk(name), Reply::bulk(row.value(server))));
+            }
+        }
+    }
     Reply::Map(pairs)
 }
 
-fn parameters(server: &ServerState) -> Vec<(&'static str, String)> {
-    let tcp: Vec<_> = server.addresses.iter().filter_map(BoundAddress::tcp).collect();
-    let mut hosts: Vec<String> = tcp.iter().map(|address| address.ip().to_string()).collect();
-    hosts.dedup();
-    let unix = server.addresses.iter().find(|address| address.tcp().is_none());
-    let limits = &server.settings.limits;
-    let output = &server.settings.subscriber_output;
-    let fsync = match server.db.durability() {
-        Durability::Always => "always",
-        Durability::EverySecond => "everysec",
-        Durability::Os => "no",
-    };
-    vec![
-        ("appendfsync", fsync.to_owned()),
-        ("appendonly", "yes".to_owned()),
-        ("bind", hosts.join(" ")),
-        (
-            "client-output-buffer-limit",
-            format!(
-                "normal 0 0 0 slave 0 0 0 pubsub {} {} {}",
-                output.hard_bytes,
-                output.soft_bytes,
-                output.soft_for.as_secs()
+/// Pairs of a name and a value. All are checked before the first is changed; should one fail then, those before it get
+/// their old values back.
+fn set(mut args: Args<'_>, server: &ServerState) -> Outcome {
+    let words: Vec<&[u8]> = std::iter::from_fn(|| args.next_opt()).collect();
+    if !words.len().is_multiple_of(2) {
+        return Err(CommandError::Syntax.into());
+    }
+    let mut changes: Vec<(&Parameter, &[u8])> = Vec::new();
+    for pair in words.chunks_exact(2) {
+        let shown = || String::from_utf8_lossy(pair[0]).replace(['\r', '\n'], " ");
+        let Some(row) = parameters::lookup(pair[0]) else {
+            let text = format!("ERR Unknown option or number of arguments for CONFIG SET - '{}'", shown());
+            return Err(CommandError::custom(text).into());
+        };
+        match row.change {
+            Change::Immutable => return failed(&shown(), "can't set immutable config"),
+            Change::Protected => return failed(&shown(), "can't set protected config"),
+            _ if changes.iter().any(|(other, _)| other.name == row.name) => {
+                return failed(&shown(), "duplicate parameter");
+            }
+            _ => changes.push((row, pair[1])),
+        }
+    }
+    let mut values = Vec::new();
+    for (row, value) in &changes {
+        let text = std::str::from_utf8(value).map_err(|_| "argument must be text in UTF-8".to_owned());
+        match text.and_then(|text| row.kind.normalize(text)) {
+            Ok(value) => values.push(value),
+            Err(why) => return failed(row.name, &why),
+        }
+    }
+    let mut before: Vec<(&Parameter, String)> = Vec::new();
+    for ((row, _), value) in changes.into_iter().zip(values) {
+        let old = row.value(server);
+        if let Err(why) = row.assign(server, &value) {
+            for (row, old) in before.iter().rev() {
+                if let Err(error) = row.assign(server, old) {
+                    tracing::error!(parameter = row.name, error, "a setting could not be taken back");
+                }
+            }
+            return failed(row.name, &why);
+        }
+        before.push((row, old));
+    }
+    for (row, old) in before {
+        let (old, new) = if row.sensitive { (String::new(), String::new()) } else { (old, row.value(server)) };
+        tracing::info!(parameter = row.name, old, new, "a client changed a setting");
+    }
+    Ok(Reply::Ok)
+}
+
+fn failed(name: &str, why: &str) -> Outcome {
+    let text = format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}");
+    Err(CommandError::custom(text.replace(['\r', '\n'], " ")).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use kvproto::{OwnedRequest, Reply};
+
+    use crate::server::Server;
+
+    /// Replies of a server that listens nowhere.
+    fn converse(lines: &[(&[&str], &str)]) {
+        let server = Server::builder().store(kvcore::Db::in_memory()).loops(1).start().unwrap();
+        for (words, expected) in lines {
+            let request = OwnedRequest::from_words([&["config"], *words].concat());
+            let mut args = kvproto::Args::new(request.as_request());
+            args.next().unwrap();
+            let reply = match words[0] {
+                "get" => super::get(args, server.state()),
+                _ => super::set(args, server.state()).unwrap_or_else(Reply::from),
+            };
+            let shown = match reply {
+                Reply::Map(pairs) => {
+                    pairs.iter().map(|(name, value)| format!("{}={} ", text(name), text(value))).collect()
+                }
+                Reply::Ok => "OK".to_owned(),
+                Reply::Error(text) => text.to_string(),
+                other => format!("{other:?}"),
+            };
+            assert_eq!(shown.trim_end(), *expected, "{words:?}");
+        }
+    }
+
+    fn text(reply: &Reply) -> String {
+        match reply {
+            Reply::Bulk(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn several_settings_change_together_or_not_at_all() {
+        converse(&[
+            (&["set", "maxmemory", "100mb", "timeout", "7"], "OK"),
+            (&["get", "maxmemory", "timeout", "MAXMEMORY"], "maxmemory=104857600 timeout=7"),
+            (
+                &["set", "maxmemory", "1", "maxmemory-clients", "200%", "client-query-buffer-limit", "x"],
+                "ERR CONFIG SET failed (possibly related to argument 'maxmemory-clients') - percentage argument must \
+                 be less or equal to 100",
             ),
-        ),
-        ("client-query-buffer-limit", limits.request_bytes_max.to_string()),
-        ("databases", DATABASES.to_string()),
-        ("hz", "10".to_owned()),
-        ("io-threads", server.mailboxes.len().to_string()),
-        ("maxclients", server.clients_max.load(Relaxed).to_string()),
-        ("maxmemory", "0".to_owned()),
-        ("maxmemory-policy", "noeviction".to_owned()),
-        ("notify-keyspace-events", String::new()),
-        ("port", tcp.first().map_or(0, |address| address.port()).to_string()),
-        ("proto-max-bulk-len", limits.bulk_bytes_max.to_string()),
-        ("requirepass", String::new()),
-        ("save", String::new()),
-        ("tcp-backlog", "1024".to_owned()),
-        ("tcp-keepalive", "300".to_owned()),
-        ("timeout", "0".to_owned()),
-        ("unixsocket", unix.map_or_else(String::new, ToString::to_string)),
-    ]
+            (
+                &["set", "maxmemory", "1", "port", "1", "timeout", "1"],
+                "ERR CONFIG SET failed (possibly related to argument 'port') - Unable to listen on this port. \
+                 Listeners are named by --listen when the server starts.",
+            ),
+            (
+                &["set", "maxmemory", "1", "MaxMemory", "2"],
+                "ERR CONFIG SET failed (possibly related to argument 'MaxMemory') - duplicate parameter",
+            ),
+            (
+                &["set", "maxmemory", "1", "daemonize", "yes"],
+                "ERR CONFIG SET failed (possibly related to argument 'daemonize') - can't set immutable config",
+            ),
+            (
+                &["set", "maxmemory", "1", "dir", "/"],
+                "ERR CONFIG SET failed (possibly related to argument 'dir') - can't set protected config",
+            ),
+            (
+                &["set", "maxmemory", "1", "nonsense", "1", "dir", "/"],
+                "ERR Unknown option or number of arguments for CONFIG SET - 'nonsense'",
+            ),
+            (&["set", "maxmemory", "1", "timeout"], "ERR syntax error"),
+            (&["get", "maxmemory", "timeout"], "maxmemory=104857600 timeout=7"),
+        ]);
+    }
+
+    #[test]
+    fn save_points_and_output_limits_are_lists() {
+        converse(&[
+            (&["set", "save", "900 1 300 100"], "OK"),
+            (&["get", "save"], "save=900 1 300 100"),
+            (
+                &["set", "save", "900"],
+                "ERR CONFIG SET failed (possibly related to argument 'save') - Invalid save parameters",
+            ),
+            (
+                &["set", "save", "0 1"],
+                "ERR CONFIG SET failed (possibly related to argument 'save') - Invalid save parameters",
+            ),
+            (&["set", "save", ""], "OK"),
+            (&["get", "save"], "save="),
+            (&["set", "client-output-buffer-limit", "normal 1mb 512kb 10 replica 1 2 3"], "OK"),
+            (
+                &["get", "client-output-buffer-limit"],
+                "client-output-buffer-limit=normal 1048576 524288 10 slave 1 2 3 pubsub 33554432 8388608 60",
+            ),
+            (
+                &["set", "client-output-buffer-limit", "wrong 10 10 10"],
+                "ERR CONFIG SET failed (possibly related to argument 'client-output-buffer-limit') - Invalid client \
+                 class specified in buffer limit configuration.",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn hidden_parameters_are_shown_to_who_knows_them_and_aliases_to_all() {
+        converse(&[
+            (&["get", "key-load-delay"], "key-load-delay=0"),
+            (&["get", "key-load-*"], ""),
+            (&["get", "*of"], "replicaof= slaveof="),
+            (&["set", "lua-time-limit", "10"], "OK"),
+            (&["get", "busy-reply-threshold", "lua-time*"], "busy-reply-threshold=10 lua-time-limit=10"),
+        ]);
+    }
 }

@@ -57,7 +57,7 @@ impl EventLoop {
     /// Puts a connection back after its output changed, into the lists it now belongs to.
     fn settle(&mut self, slot: usize, mut connection: Box<Connection>) {
         if !connection.outbox.is_empty() {
-            connection.enforce(&self.executor.server.settings.subscriber_output, self.now);
+            connection.enforce(&self.executor.bounds.output, self.now);
             if !connection.gated && connection.outbox.waits_for().is_some() {
                 connection.gated = true;
                 self.gated.push(slot);

@@ -1,0 +1,238 @@
+//! The rows of the table, in the order of their names.
+//!
+//! Invariant: a row that says it changes something changes it for the connections that exist, too, from their next turn
+//! on; only `tcp-keepalive` is for new ones.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use kvcore::Durability;
+
+use super::kind::memory;
+use super::{Kind, Parameter};
+use crate::listener::BoundAddress;
+use crate::session::DATABASES;
+use crate::settings::OutputLimit;
+use crate::state::ServerState;
+use crate::tuning::{POLICIES, SavePoint};
+
+const INT_MAX: i64 = i32::MAX as i64;
+const LONG_MAX: u64 = i64::MAX as u64;
+const COUNT: Kind = Kind::Integer(0, INT_MAX);
+const LONG: Kind = Kind::Integer(0, i64::MAX);
+const MIB: u64 = 1024 * 1024;
+
+/// Every parameter.
+pub(crate) const ROWS: &[Parameter] = &[
+    Parameter::inert("active-expire-effort", Kind::Integer(1, 10), "1"),
+    Parameter::fixed("aclfile", |_| String::new()),
+    Parameter::inert("aof-use-rdb-preamble", Kind::Bool, "yes"),
+    Parameter::settled(
+        "appendfsync",
+        Kind::Word(&["everysec", "always", "no"]),
+        |server| match server.db.durability() {
+            Durability::Always => "always".to_owned(),
+            Durability::EverySecond => "everysec".to_owned(),
+            Durability::Os => "no".to_owned(),
+        },
+        "what a reply promises is decided when the store is opened: restart with --durability",
+    ),
+    // A client that needs no log is content with one; so `no` is taken, and the truth is shown.
+    Parameter::new(
+        "appendonly",
+        Kind::Bool,
+        |server| if server.db.is_in_memory() { "no" } else { "yes" }.to_owned(),
+        |_, value| if value == "no" { Ok(()) } else { Err("this store keeps nothing on disk".to_owned()) },
+    ),
+    Parameter::settled(
+        "bind",
+        Kind::Text,
+        |server| {
+            let mut hosts: Vec<String> =
+                server.addresses.iter().filter_map(BoundAddress::tcp).map(|address| address.ip().to_string()).collect();
+            hosts.dedup();
+            hosts.join(" ")
+        },
+        "Failed to bind to specified addresses. Listeners are named by --listen when the server starts.",
+    ),
+    Parameter::inert("busy-reply-threshold", LONG, "5000").alias("lua-time-limit"),
+    Parameter::new("client-output-buffer-limit", Kind::Text, show_output_limits, set_output_limits),
+    Parameter::new(
+        "client-query-buffer-limit",
+        Kind::Memory(MIB, LONG_MAX),
+        |server| server.tuning.bounds().limits.request_bytes_max.to_string(),
+        |server, value| {
+            let bytes = number(value)?;
+            server.tuning.change_bounds(|bounds| bounds.limits.request_bytes_max = bytes);
+            Ok(())
+        },
+    ),
+    Parameter::inert("daemonize", Kind::Bool, "no").immutable(),
+    Parameter::fixed("databases", |_| DATABASES.to_string()),
+    Parameter::fixed("dbfilename", |_| String::new()).protected(),
+    Parameter::fixed("dir", |server| server.settings.dir.clone()).protected(),
+    Parameter::settled("hz", Kind::Integer(1, 500), |_| "10".to_owned(), "there is no such timer here"),
+    Parameter::fixed("io-threads", |server| server.mailboxes.len().to_string()),
+    Parameter::inert("key-load-delay", Kind::Integer(-INT_MAX, INT_MAX), "0").hidden(),
+    Parameter::inert("lazyfree-lazy-eviction", Kind::Bool, "no"),
+    Parameter::inert("lazyfree-lazy-expire", Kind::Bool, "no"),
+    Parameter::inert("lazyfree-lazy-server-del", Kind::Bool, "no"),
+    Parameter::inert("lazyfree-lazy-user-del", Kind::Bool, "no"),
+    Parameter::inert("lazyfree-lazy-user-flush", Kind::Bool, "no"),
+    Parameter::inert("lfu-decay-time", COUNT, "1"),
+    Parameter::inert("lfu-log-factor", COUNT, "10"),
+    Parameter::inert("loglevel", Kind::Word(&["debug", "verbose", "notice", "warning", "nothing"]), "notice"),
+    Parameter::inert("masterauth", Kind::Text, "").sensitive(),
+    Parameter::inert("masteruser", Kind::Text, "").sensitive(),
+    Parameter::new(
+        "maxclients",
+        Kind::Integer(1, u32::MAX as i64),
+        |server| server.clients_max.load(Relaxed).to_string(),
+        |server, value| {
+            server.clients_max.store(number(value)?, Relaxed);
+            Ok(())
+        },
+    ),
+    Parameter::new(
+        "maxmemory",
+        Kind::Memory(0, u64::MAX),
+        |server| server.tuning.memory_bytes_max.load(Relaxed).to_string(),
+        |server, value| store(&server.tuning.memory_bytes_max, value),
+    ),
+    Parameter::inert("maxmemory-clients", Kind::MemoryOrPercent, "0"),
+    Parameter::inert("maxmemory-eviction-tenacity", Kind::Integer(0, 100), "10"),
+    Parameter::new(
+        "maxmemory-policy",
+        Kind::Word(&POLICIES),
+        |server| server.tuning.policy().to_owned(),
+        |server, value| {
+            if let Some(place) = POLICIES.iter().position(|policy| *policy == value) {
+                server.tuning.policy.store(place, Relaxed);
+            }
+            Ok(())
+        },
+    ),
+    Parameter::inert("maxmemory-samples", Kind::Integer(1, INT_MAX), "5"),
+    Parameter::inert("min-replicas-max-lag", COUNT, "10").alias("min-slaves-max-lag"),
+    Parameter::inert("min-replicas-to-write", COUNT, "0").alias("min-slaves-to-write"),
+    Parameter::settled("notify-keyspace-events", Kind::Text, |_| String::new(), "there are no notifications yet"),
+    Parameter::settled(
+        "port",
+        Kind::Integer(0, 65_535),
+        |server| {
+            let tcp = server.addresses.iter().find_map(BoundAddress::tcp);
+            tcp.map_or(0, |address| address.port()).to_string()
+        },
+        "Unable to listen on this port. Listeners are named by --listen when the server starts.",
+    ),
+    Parameter::new(
+        "proto-max-bulk-len",
+        Kind::Memory(MIB, LONG_MAX),
+        |server| server.tuning.bounds().limits.bulk_bytes_max.to_string(),
+        |server, value| {
+            let bytes = number(value)?;
+            server.tuning.change_bounds(|bounds| bounds.limits.bulk_bytes_max = bytes);
+            Ok(())
+        },
+    ),
+    Parameter::inert("repl-backlog-size", Kind::Memory(1, LONG_MAX), "1048576"),
+    Parameter::inert("repl-diskless-sync", Kind::Bool, "yes"),
+    Parameter::inert("repl-diskless-sync-delay", COUNT, "5"),
+    Parameter::inert("repl-ping-replica-period", Kind::Integer(1, INT_MAX), "10").alias("repl-ping-slave-period"),
+    Parameter::inert("repl-timeout", Kind::Integer(1, INT_MAX), "60"),
+    Parameter::inert("replica-priority", COUNT, "100").alias("slave-priority"),
+    Parameter::inert("replica-read-only", Kind::Bool, "yes").alias("slave-read-only"),
+    Parameter::inert("replica-serve-stale-data", Kind::Bool, "yes").alias("slave-serve-stale-data"),
+    Parameter::inert("replicaof", Kind::Text, "").alias("slaveof").immutable(),
+    Parameter::fixed("requirepass", |_| String::new()).sensitive(),
+    Parameter::new("save", Kind::Text, show_save_points, set_save_points),
+    Parameter::inert("stop-writes-on-bgsave-error", Kind::Bool, "yes"),
+    Parameter::fixed("tcp-backlog", |_| "1024".to_owned()),
+    Parameter::new(
+        "tcp-keepalive",
+        COUNT,
+        |server| server.tuning.keepalive_secs.load(Relaxed).to_string(),
+        |server, value| store(&server.tuning.keepalive_secs, value),
+    ),
+    Parameter::new(
+        "timeout",
+        COUNT,
+        |server| server.tuning.timeout_secs.load(Relaxed).to_string(),
+        |server, value| store(&server.tuning.timeout_secs, value),
+    ),
+    Parameter::inert("tracking-table-max-keys", LONG, "1000000"),
+    Parameter::fixed("unixsocket", |server| {
+        let unix = server.addresses.iter().find(|address| address.tcp().is_none());
+        unix.map_or_else(String::new, ToString::to_string)
+    }),
+];
+
+/// A normalized number. It can only fail where the machine's numbers are shorter than 64 bits.
+fn number<T: std::str::FromStr>(value: &str) -> Result<T, String> {
+    value.parse().map_err(|_| "argument couldn't be parsed into an integer".to_owned())
+}
+
+fn store(into: &AtomicU64, value: &str) -> Result<(), String> {
+    into.store(number(value)?, Relaxed);
+    Ok(())
+}
+
+fn show_output_limits(server: &ServerState) -> String {
+    let output = server.tuning.bounds().output;
+    let mut text = String::new();
+    for (class, limit) in [("normal", output.normal), ("slave", output.replica), ("pubsub", output.subscriber)] {
+        let (hard, soft, seconds) = (limit.hard_bytes, limit.soft_bytes, limit.soft_for.as_secs());
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{}{class} {hard} {soft} {seconds}", if text.is_empty() { "" } else { " " });
+    }
+    text
+}
+
+/// `class hard soft seconds`, as often as wanted; other classes stay as they are.
+fn set_output_limits(server: &ServerState, value: &str) -> Result<(), String> {
+    let words: Vec<&str> = value.split_whitespace().collect();
+    if words.is_empty() || !words.len().is_multiple_of(4) {
+        return Err("Wrong number of arguments in buffer limit configuration.".to_owned());
+    }
+    let mut output = server.tuning.bounds().output;
+    for group in words.chunks_exact(4) {
+        let class = match group[0].to_ascii_lowercase().as_str() {
+            "normal" => &mut output.normal,
+            "slave" | "replica" => &mut output.replica,
+            "pubsub" => &mut output.subscriber,
+            _ => return Err("Invalid client class specified in buffer limit configuration.".to_owned()),
+        };
+        let bytes = |word: &str| memory(word).and_then(|bytes| usize::try_from(bytes).ok());
+        let seconds = group[3].parse::<u32>().ok();
+        let (Some(hard_bytes), Some(soft_bytes), Some(seconds)) = (bytes(group[1]), bytes(group[2]), seconds) else {
+            return Err("Error in hard, soft or soft_seconds setting in buffer limit configuration.".to_owned());
+        };
+        *class = OutputLimit { hard_bytes, soft_bytes, soft_for: Duration::from_secs(seconds.into()) };
+    }
+    server.tuning.change_bounds(|bounds| bounds.output = output);
+    Ok(())
+}
+
+fn show_save_points(server: &ServerState) -> String {
+    let points = server.tuning.save_points.lock();
+    let pairs: Vec<String> =
+        points.iter().map(|point| format!("{} {}", point.after.as_secs(), point.changes)).collect();
+    pairs.join(" ")
+}
+
+/// Pairs of seconds and changes; none for no snapshot by time.
+fn set_save_points(server: &ServerState, value: &str) -> Result<(), String> {
+    let numbers: Option<Vec<u32>> = value.split_whitespace().map(|word| word.parse().ok()).collect();
+    let wrong = || "Invalid save parameters".to_owned();
+    let numbers = numbers.filter(|numbers| numbers.len().is_multiple_of(2)).ok_or_else(wrong)?;
+    let points: Vec<SavePoint> = numbers
+        .chunks_exact(2)
+        .map(|pair| SavePoint { after: Duration::from_secs(pair[0].into()), changes: pair[1].into() })
+        .collect();
+    if points.iter().any(|point| point.after.is_zero()) {
+        return Err(wrong());
+    }
+    *server.tuning.save_points.lock() = points;
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! What CONFIG SET can change while the server runs, as far as no other part of the server keeps it.
+//!
+//! Invariant: a loop works with its own copy of what it needs for each request and looks for a newer one with one
+//! relaxed load a turn, so being changeable costs a request nothing.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use kvproto::Limits;
+use parking_lot::Mutex;
+
+use crate::settings::{OutputLimit, Settings};
+
+/// Names of `maxmemory-policy`. Nothing is evicted yet: above `maxmemory` writes are refused whatever the policy; what
+/// OBJECT FREQ and IDLETIME answer depends on it.
+pub(crate) const POLICIES: [&str; 8] = [
+    "volatile-lru",
+    "volatile-lfu",
+    "volatile-random",
+    "volatile-ttl",
+    "allkeys-lru",
+    "allkeys-lfu",
+    "allkeys-random",
+    "noeviction",
+];
+
+/// What a loop needs for every request or every connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) limits: Limits,
+    pub(crate) output: OutputLimits,
+}
+
+/// How much each class of clients may leave unread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutputLimits {
+    pub(crate) normal: OutputLimit,
+    /// Shown and kept; there are no replicas.
+    pub(crate) replica: OutputLimit,
+    pub(crate) subscriber: OutputLimit,
+}
+
+/// A snapshot is due when this long has passed since the last one and at least so much has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SavePoint {
+    pub(crate) after: Duration,
+    pub(crate) changes: u64,
+}
+
+/// The changeable settings.
+#[derive(Debug)]
+pub(crate) struct Tuning {
+    /// Counts changes of `bounds`.
+    generation: AtomicU64,
+    bounds: Mutex<Bounds>,
+    /// 0 for no limit.
+    pub(crate) memory_bytes_max: AtomicU64,
+    /// A place in [`POLICIES`].
+    pub(crate) policy: AtomicUsize,
+    /// Seconds after which an idle client is disconnected; 0 for never.
+    pub(crate) timeout_secs: AtomicU64,
+    /// Seconds of silence after which a TCP peer is probed; 0 for never.
+    pub(crate) keepalive_secs: AtomicU64,
+    pub(crate) save_points: Mutex<Vec<SavePoint>>,
+    pub(crate) last_save_try: Mutex<Option<Instant>>,
+    /// Parameters that are kept for clients that set and read them, and have no effect here.
+    pub(crate) inert: Mutex<BTreeMap<&'static str, String>>,
+}
+
+impl Tuning {
+    pub(crate) fn new(settings: &Settings) -> Tuning {
+        let unlimited = OutputLimit { hard_bytes: 0, soft_bytes: 0, soft_for: Duration::ZERO };
+        let output = OutputLimits { normal: unlimited, replica: unlimited, subscriber: settings.subscriber_output };
+        Tuning {
+            generation: AtomicU64::new(0),
+            bounds: Mutex::new(Bounds { limits: settings.limits.clone(), output }),
+            memory_bytes_max: AtomicU64::new(0),
+            policy: AtomicUsize::new(POLICIES.len() - 1),
+            timeout_secs: AtomicU64::new(0),
+            keepalive_secs: AtomicU64::new(300),
+            save_points: Mutex::new(settings.save_points.clone()),
+            last_save_try: Mutex::new(None),
+            inert: Mutex::default(),
+        }
+    }
+
+    /// Which copy of the bounds is the newest.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Relaxed)
+    }
+
+    pub(crate) fn bounds(&self) -> Bounds {
+        self.bounds.lock().clone()
+    }
+
+    pub(crate) fn change_bounds(&self, change: impl FnOnce(&mut Bounds)) {
+        change(&mut self.bounds.lock());
+        self.generation.fetch_add(1, Relaxed);
+    }
+
+    /// The name of the policy.
+    pub(crate) fn policy(&self) -> &'static str {
+        POLICIES.get(self.policy.load(Relaxed)).copied().unwrap_or("noeviction")
+    }
+}
+
+/// How long after a failed snapshot the next is tried.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Starts a snapshot if one of the save points asks for it. Called about once a second.
+pub(crate) fn save_when_due(db: &kvcore::Db, tuning: &Tuning, started_at_ms: u64, now: Instant) {
+    let points = tuning.save_points.lock();
+    if points.is_empty() || db.is_in_memory() {
+        return;
+    }
+    let status = db.snapshot_status();
+    let last_ms = status.last_good_ms.max(started_at_ms);
+    let since = Duration::from_millis(db.now_ms().saturating_sub(last_ms));
+    let due = points.iter().any(|point| since > point.after && status.changes_since >= point.changes.max(1));
+    let mut last_try = tuning.last_save_try.lock();
+    let rested = last_try.is_none_or(|at| now.saturating_duration_since(at) >= RETRY_AFTER);
+    if due && rested && !status.running {
+        *last_try = Some(now);
+        if let Err(error) = db.snapshot_in_background() {
+            tracing::error!(%error, "a snapshot is due and cannot be begun");
+        }
+    }
+}
