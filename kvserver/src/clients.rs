@@ -45,6 +45,7 @@ pub(crate) struct Shown {
     pub(crate) resp3: AtomicBool,
     pub(crate) channels: AtomicUsize,
     pub(crate) patterns: AtomicUsize,
+    pub(crate) shard_channels: AtomicUsize,
     /// Queued commands plus one; 0 outside of MULTI.
     pub(crate) queued: AtomicUsize,
     pub(crate) queued_bytes: AtomicUsize,
@@ -69,7 +70,8 @@ impl Client {
 
     /// Whether it waits for published messages.
     pub(crate) fn is_subscriber(&self) -> bool {
-        self.shown.channels.load(Relaxed) + self.shown.patterns.load(Relaxed) > 0
+        let shown = &self.shown;
+        [&shown.channels, &shown.patterns, &shown.shard_channels].iter().any(|count| count.load(Relaxed) > 0)
     }
 
     /// One line of CLIENT LIST, without its line end; fields and order are Redis 7.2's.
@@ -95,7 +97,7 @@ impl Client {
         // Writing to a String cannot fail.
         let _ = write!(
             out,
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub=0 multi={} \
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={} \
              qbuf={input} qbuf-free=0 argv-mem=0 multi-mem={queued_bytes} rbs=0 rbp=0 obl=0 oll={} omem={output} \
              tot-mem={} events={} cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
             self.id,
@@ -108,6 +110,7 @@ impl Client {
             shown.database.load(Relaxed),
             shown.channels.load(Relaxed),
             shown.patterns.load(Relaxed),
+            shown.shard_channels.load(Relaxed),
             i64::try_from(queued).unwrap_or(i64::MAX) - 1,
             usize::from(output > 0),
             size_of::<Client>() + input + output + queued_bytes,

@@ -31,6 +31,8 @@ pub(crate) struct Context<'c> {
 
 /// A message to be published.
 pub(crate) struct Publication {
+    /// To a shard channel.
+    pub(crate) sharded: bool,
     pub(crate) channel: Box<[u8]>,
     pub(crate) payload: Box<[u8]>,
 }

@@ -103,7 +103,18 @@ fn check_state(spec: &Spec, session: &Session) -> Result<(), CommandError> {
     // RESP2 cannot tell a pushed message from a reply.
     if session.subscriptions.is_some()
         && session.version == Version::Resp2
-        && !matches!(spec.name, "ping" | "subscribe" | "unsubscribe" | "psubscribe" | "punsubscribe" | "quit" | "reset")
+        && !matches!(
+            spec.name,
+            "ping"
+                | "subscribe"
+                | "ssubscribe"
+                | "psubscribe"
+                | "unsubscribe"
+                | "sunsubscribe"
+                | "punsubscribe"
+                | "quit"
+                | "reset"
+        )
     {
         return Err(CommandError::custom(format!(
             "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \

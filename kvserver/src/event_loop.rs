@@ -15,7 +15,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use kvcore::Lsn;
-use kvproto::Reply;
 use kvproto::resp::second_words;
 use mio::event::Event;
 use mio::{Events, Poll, Token};
@@ -265,13 +264,7 @@ impl EventLoop {
 
     fn push(&mut self, message: &Message, to: &[Address]) {
         self.server().pubsub.delivered(message);
-        let words = [&*message.channel, message.payload.as_slice()];
-        let mut items = match &message.pattern {
-            None => vec![Reply::bulk("message")],
-            Some(pattern) => vec![Reply::bulk("pmessage"), Reply::bulk(&**pattern)],
-        };
-        items.extend(words.map(Reply::bulk));
-        let reply = Reply::Push(items);
+        let reply = message.as_reply();
         let lsn = if self.server().gated { message.lsn } else { Lsn::ZERO };
         for address in to {
             if let Some(mut connection) = self.take_addressed(*address) {

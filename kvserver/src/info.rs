@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::commands::connection::REDIS_VERSION;
 use crate::listener::BoundAddress;
 use crate::process::Usage;
+use crate::pubsub::Topic;
 use crate::session::DATABASES;
 use crate::state::ServerState;
 
@@ -187,8 +188,9 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("evicted_keys", 0);
     fields.add("keyspace_hits", server.total(|of| &of.hits));
     fields.add("keyspace_misses", server.total(|of| &of.misses));
-    fields.add("pubsub_channels", server.pubsub.channel_count());
-    fields.add("pubsub_patterns", server.pubsub.pattern_count());
+    fields.add("pubsub_channels", server.pubsub.count(Topic::Channel));
+    fields.add("pubsub_patterns", server.pubsub.count(Topic::Pattern));
+    fields.add("pubsubshard_channels", server.pubsub.count(Topic::ShardChannel));
     fields.add("latest_fork_usec", 0);
     fields.add("total_forks", 0);
     fields.add("total_error_replies", server.total(|of| &of.errors));

@@ -1,4 +1,6 @@
-//! Channels, patterns and who subscribed to them.
+//! Channels, patterns, shard channels and who subscribed to them.
+//!
+//! There is no cluster, so every slot is ours, and a shard channel is a channel that patterns do not reach.
 //!
 //! Invariant: a message is posted under the table's lock, so two messages of one publisher reach a subscriber in order,
 //! and none is posted to a connection before its subscription was acknowledged in that connection's own output.
@@ -11,7 +13,7 @@ use kvcore::Lsn;
 use parking_lot::Mutex;
 
 use crate::glob;
-use crate::mailbox::{Address, Mail, Mailbox, Message};
+use crate::mailbox::{Address, Kind, Mail, Mailbox, Message};
 
 /// Bytes of messages on their way between loops above which no loop executes requests: a publisher must not be faster
 /// than the loops that hand its messages on.
@@ -29,6 +31,7 @@ pub(crate) struct PubSub {
 struct Topics {
     channels: Subscribers,
     patterns: Subscribers,
+    shard_channels: Subscribers,
 }
 
 type Subscribers = HashMap<Arc<[u8]>, HashMap<u64, Address>>;
@@ -38,6 +41,8 @@ type Subscribers = HashMap<Arc<[u8]>, HashMap<u64, Address>>;
 pub(crate) enum Topic {
     Channel,
     Pattern,
+    /// A channel of SSUBSCRIBE.
+    ShardChannel,
 }
 
 impl Topics {
@@ -45,6 +50,15 @@ impl Topics {
         match topic {
             Topic::Channel => &mut self.channels,
             Topic::Pattern => &mut self.patterns,
+            Topic::ShardChannel => &mut self.shard_channels,
+        }
+    }
+
+    fn named(&self, topic: Topic) -> &Subscribers {
+        match topic {
+            Topic::Channel => &self.channels,
+            Topic::Pattern => &self.patterns,
+            Topic::ShardChannel => &self.shard_channels,
         }
     }
 }
@@ -73,31 +87,52 @@ impl PubSub {
         if topics.channels.is_empty() && topics.patterns.is_empty() {
             return 0;
         }
-        let direct = topics.channels.get(channel).map(|subscribers| (None, subscribers));
+        let direct = topics.channels.get(channel).map(|subscribers| (Kind::Channel, subscribers));
         let matching = topics
             .patterns
             .iter()
             .filter(|(pattern, _)| glob::matches(pattern, channel))
-            .map(|(pattern, subscribers)| (Some(pattern.clone()), subscribers));
+            .map(|(pattern, subscribers)| (Kind::Pattern(pattern.clone()), subscribers));
         let mut receivers = 0;
         let mut shared = None;
-        for (pattern, subscribers) in direct.into_iter().chain(matching) {
+        for (kind, subscribers) in direct.into_iter().chain(matching) {
             receivers += subscribers.len();
             let (channel, payload): &(Arc<[u8]>, _) =
                 shared.get_or_insert_with(|| (channel.into(), Arc::new(payload.to_vec())));
-            let message = Message { pattern, channel: channel.clone(), payload: payload.clone(), lsn };
-            let mut to = vec![Vec::new(); mailboxes.len()];
-            for address in subscribers.values() {
-                to[address.loop_index].push(*address);
-            }
-            for (mailbox, to) in mailboxes.iter().zip(to) {
-                if !to.is_empty() {
-                    self.undelivered.fetch_add(message.cost(), Relaxed);
-                    mailbox.post(Mail::Published(message.clone(), to));
-                }
-            }
+            let message = Message { kind, channel: channel.clone(), payload: payload.clone(), lsn };
+            self.post(&message, subscribers, mailboxes);
         }
         receivers
+    }
+
+    /// The same for a shard channel, which no pattern reaches.
+    pub(crate) fn publish_to_shard(
+        &self,
+        channel: &[u8],
+        payload: &[u8],
+        lsn: Lsn,
+        mailboxes: &[Arc<Mailbox>],
+    ) -> usize {
+        let topics = self.topics.lock();
+        let Some(subscribers) = topics.shard_channels.get(channel) else { return 0 };
+        let message =
+            Message { kind: Kind::ShardChannel, channel: channel.into(), payload: Arc::new(payload.to_vec()), lsn };
+        self.post(&message, subscribers, mailboxes);
+        subscribers.len()
+    }
+
+    /// Posts a message to each loop that has some of these subscribers.
+    fn post(&self, message: &Message, subscribers: &HashMap<u64, Address>, mailboxes: &[Arc<Mailbox>]) {
+        let mut to = vec![Vec::new(); mailboxes.len()];
+        for address in subscribers.values() {
+            to[address.loop_index].push(*address);
+        }
+        for (mailbox, to) in mailboxes.iter().zip(to) {
+            if !to.is_empty() {
+                self.undelivered.fetch_add(message.cost(), Relaxed);
+                mailbox.post(Mail::Published(message.clone(), to));
+            }
+        }
     }
 
     /// Takes note that a loop has taken a message.
@@ -117,23 +152,20 @@ impl PubSub {
         topics.channels.get(channel).map_or(0, HashMap::len) + matching.map(|(_, of)| of.len()).sum::<usize>()
     }
 
-    /// Channels with at least one subscriber, in no order.
-    pub(crate) fn channels(&self, pattern: Option<&[u8]>) -> Vec<Arc<[u8]>> {
+    /// Names of this kind with at least one subscriber, in no order.
+    pub(crate) fn names(&self, topic: Topic, pattern: Option<&[u8]>) -> Vec<Arc<[u8]>> {
         let topics = self.topics.lock();
-        let wanted = |channel: &&Arc<[u8]>| pattern.is_none_or(|pattern| glob::matches(pattern, channel));
-        topics.channels.keys().filter(wanted).cloned().collect()
+        let wanted = |name: &&Arc<[u8]>| pattern.is_none_or(|pattern| glob::matches(pattern, name));
+        topics.named(topic).keys().filter(wanted).cloned().collect()
     }
 
-    /// How many subscribed to a channel, patterns aside.
-    pub(crate) fn subscribers(&self, channel: &[u8]) -> usize {
-        self.topics.lock().channels.get(channel).map_or(0, HashMap::len)
+    /// How many subscribed to a name itself.
+    pub(crate) fn subscribers(&self, topic: Topic, name: &[u8]) -> usize {
+        self.topics.lock().named(topic).get(name).map_or(0, HashMap::len)
     }
 
-    pub(crate) fn channel_count(&self) -> usize {
-        self.topics.lock().channels.len()
-    }
-
-    pub(crate) fn pattern_count(&self) -> usize {
-        self.topics.lock().patterns.len()
+    /// How many names of this kind have a subscriber.
+    pub(crate) fn count(&self, topic: Topic) -> usize {
+        self.topics.lock().named(topic).len()
     }
 }

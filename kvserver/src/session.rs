@@ -66,19 +66,29 @@ pub(crate) type WatchedKeys = HashMap<Box<[u8]>, bool>;
 pub(crate) struct Subscriptions {
     pub(crate) channels: BTreeSet<Arc<[u8]>>,
     pub(crate) patterns: BTreeSet<Arc<[u8]>>,
+    pub(crate) shard_channels: BTreeSet<Arc<[u8]>>,
     /// What they take in memory, by count and length.
     pub(crate) bytes: usize,
 }
 
 impl Subscriptions {
-    pub(crate) fn count(&self) -> usize {
-        self.channels.len() + self.patterns.len()
+    pub(crate) fn is_empty(&self) -> bool {
+        self.channels.is_empty() && self.patterns.is_empty() && self.shard_channels.is_empty()
+    }
+
+    /// How many subscriptions a client is told it has: those to shard channels are counted by themselves.
+    pub(crate) fn count(&self, topic: Topic) -> usize {
+        match topic {
+            Topic::Channel | Topic::Pattern => self.channels.len() + self.patterns.len(),
+            Topic::ShardChannel => self.shard_channels.len(),
+        }
     }
 
     pub(crate) fn of(&self, topic: Topic) -> &BTreeSet<Arc<[u8]>> {
         match topic {
             Topic::Channel => &self.channels,
             Topic::Pattern => &self.patterns,
+            Topic::ShardChannel => &self.shard_channels,
         }
     }
 
@@ -86,6 +96,7 @@ impl Subscriptions {
         match topic {
             Topic::Channel => &mut self.channels,
             Topic::Pattern => &mut self.patterns,
+            Topic::ShardChannel => &mut self.shard_channels,
         }
     }
 }
@@ -139,17 +150,30 @@ impl Session {
         queue
     }
 
+    /// Ends all subscriptions without telling the client.
+    pub(crate) fn stop_listening(&mut self, server: &ServerState) {
+        if let Some(subscriptions) = self.subscriptions.take() {
+            for topic in [Topic::Channel, Topic::Pattern, Topic::ShardChannel] {
+                for name in subscriptions.of(topic) {
+                    server.pubsub.unsubscribe(topic, name, self.client.id);
+                }
+            }
+            self.show_subscriptions();
+        }
+    }
+
+    /// Shows others how much this client listens to.
+    pub(crate) fn show_subscriptions(&self) {
+        let (shown, held) = (&self.client.shown, self.subscriptions.as_deref());
+        shown.channels.store(held.map_or(0, |held| held.channels.len()), Relaxed);
+        shown.patterns.store(held.map_or(0, |held| held.patterns.len()), Relaxed);
+        shown.shard_channels.store(held.map_or(0, |held| held.shard_channels.len()), Relaxed);
+    }
+
     /// Leaves nothing of this client behind in the server.
     pub(crate) fn end(&mut self, server: &ServerState) {
         self.end_transaction(server);
-        if let Some(subscriptions) = self.subscriptions.take() {
-            for name in &subscriptions.channels {
-                server.pubsub.unsubscribe(Topic::Channel, name, self.client.id);
-            }
-            for name in &subscriptions.patterns {
-                server.pubsub.unsubscribe(Topic::Pattern, name, self.client.id);
-            }
-        }
+        self.stop_listening(server);
         server.clients.disconnect(self.client.id);
     }
 }

@@ -12,6 +12,7 @@ use std::time::Instant;
 use kvcore::{Db, Keyspace, Lsn};
 
 use crate::clients::Clients;
+use crate::context::Publication;
 use crate::counters::{Counter, Counters};
 use crate::listener::BoundAddress;
 use crate::mailbox::{Mail, Mailbox};
@@ -103,6 +104,16 @@ impl ServerState {
     /// The newest change a reply that looked at everything may reveal.
     pub(crate) fn newest(&self) -> Lsn {
         if self.gated { self.db.last_lsn() } else { Lsn::ZERO }
+    }
+
+    /// Posts a message to all who receive it.
+    pub(crate) fn publish(&self, publication: &Publication, lsn: Lsn) {
+        let Publication { sharded, channel, payload } = publication;
+        if *sharded {
+            self.pubsub.publish_to_shard(channel, payload, lsn, &self.mailboxes);
+        } else {
+            self.pubsub.publish(channel, payload, lsn, &self.mailboxes);
+        }
     }
 
     /// Whether requests have to wait: for the log, or for loops to hand on what was published.

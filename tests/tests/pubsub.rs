@@ -95,6 +95,52 @@ fn a_resp3_client_gets_pushes_between_its_replies() {
 }
 
 #[test]
+fn shard_channels_are_apart_from_channels_and_patterns() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let mut subscriber = server.connect();
+    subscriber.ask("PSUBSCRIBE *", "*3\r\n$10\r\npsubscribe\r\n$1\r\n*\r\n:1\r\n");
+    subscriber.ask("SSUBSCRIBE s t", "*3\r\n$10\r\nssubscribe\r\n$1\r\ns\r\n:1\r\n");
+    subscriber.expect("*3\r\n$10\r\nssubscribe\r\n$1\r\nt\r\n:2\r\n");
+
+    let mut observer = server.connect();
+    observer.ask("SPUBLISH s one", ":1\r\n");
+    subscriber.expect("*3\r\n$8\r\nsmessage\r\n$1\r\ns\r\n$3\r\none\r\n");
+    observer.ask("PUBLISH s two", ":1\r\n");
+    subscriber.expect("*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$1\r\ns\r\n$3\r\ntwo\r\n");
+    observer.ask("PUBSUB SHARDNUMSUB s x", "*4\r\n$1\r\ns\r\n:1\r\n$1\r\nx\r\n:0\r\n");
+    observer.ask("PUBSUB SHARDCHANNELS s*", "*1\r\n$1\r\ns\r\n");
+    observer.ask("PUBSUB CHANNELS", "*0\r\n");
+
+    subscriber.ask("SUNSUBSCRIBE t", "*3\r\n$12\r\nsunsubscribe\r\n$1\r\nt\r\n:1\r\n");
+    subscriber.ask("PUNSUBSCRIBE", "*3\r\n$12\r\npunsubscribe\r\n$1\r\n*\r\n:0\r\n");
+    subscriber.ask("PING", "*2\r\n$4\r\npong\r\n$0\r\n\r\n");
+    subscriber.ask("SUNSUBSCRIBE", "*3\r\n$12\r\nsunsubscribe\r\n$1\r\ns\r\n:0\r\n");
+    subscriber.ask("PING", "+PONG\r\n");
+    subscriber.ask("SUNSUBSCRIBE", "*3\r\n$12\r\nsunsubscribe\r\n$-1\r\n:0\r\n");
+    observer.ask("SPUBLISH s nobody", ":0\r\n");
+}
+
+#[test]
+fn exec_publishes_to_shard_channels_and_refuses_to_join_them() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let mut subscriber = server.connect();
+    subscriber.ask("SSUBSCRIBE s", "*3\r\n$10\r\nssubscribe\r\n$1\r\ns\r\n:1\r\n");
+    let mut client = server.connect();
+    client.ask("MULTI", "+OK\r\n");
+    for command in ["SPUBLISH s m", "SSUBSCRIBE s", "SUBSCRIBE c"] {
+        client.ask(command, "+QUEUED\r\n");
+    }
+    client.ask(
+        "EXEC",
+        "*3\r\n:1\r\n-ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n\
+         :1\r\n",
+    );
+    subscriber.expect("*3\r\n$8\r\nsmessage\r\n$1\r\ns\r\n$1\r\nm\r\n");
+}
+
+#[test]
 fn a_thousand_messages_of_each_publisher_arrive_in_order() {
     const PUBLISHERS: usize = 4;
     const MESSAGES: usize = 1000;

@@ -168,6 +168,8 @@ vocabulary! {
         Insert = "insert",
         /// Removes data on purpose.
         Delete = "delete",
+        /// Stands where a key would, and is none.
+        NotKey = "not_key",
         /// Does not do all of this with every choice of arguments.
         VariableFlags = "variable_flags",
     }

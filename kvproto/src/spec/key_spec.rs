@@ -39,7 +39,8 @@ impl KeyRule {
 
     /// The range that covers all of `specs`: the keys of the tables' commands follow each other.
     pub(super) const fn covering(specs: &[KeySpec]) -> KeyRule {
-        if specs.is_empty() {
+        // A channel has the place of a key, for a cluster's sake, and is none.
+        if specs.is_empty() || specs[0].flags.has(KeyFlag::NotKey) {
             return KeyRule::None;
         }
         KeyRule::Range { first: specs[0].first, last: specs[specs.len() - 1].last_from_start(), step: specs[0].step }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: arity, flags, categories, key positions and arguments are those clients know from Redis 7.2.
 
-use super::{Arg, Flag, Group, Spec, indexed};
+use super::{Arg, Flag, Group, KeyFlag, KeySpec, Spec, indexed};
 
 pub(super) const ROWS: &[Spec] = &[
     Spec::new("psubscribe", -2, Group::PubSub, "2.0.0")
@@ -24,11 +24,29 @@ pub(super) const ROWS: &[Spec] = &[
         .complexity("O(N) in the patterns given")
         .flags(&[Flag::PubSub, Flag::NoScript, Flag::Loading, Flag::Stale])
         .args(&[Arg::pattern("pattern").optional().multiple()]),
+    Spec::new("spublish", 3, Group::PubSub, "7.0.0")
+        .summary("Sends a message to all who follow a shard channel.")
+        .complexity("O(N) in the subscribers of the shard channel")
+        .flags(&[Flag::PubSub, Flag::Loading, Flag::Stale, Flag::Fast])
+        .keys_at(&[KeySpec::one(1, &[KeyFlag::NotKey])])
+        .args(&[Arg::string("shardchannel"), Arg::string("message")]),
+    Spec::new("ssubscribe", -2, Group::PubSub, "7.0.0")
+        .summary("Follows shard channels: their messages are pushed to this connection.")
+        .complexity("O(N) in the shard channels given")
+        .flags(&[Flag::PubSub, Flag::NoScript, Flag::Loading, Flag::Stale])
+        .keys_at(&[KeySpec::to_end(1, 1, &[KeyFlag::NotKey])])
+        .args(&[Arg::string("shardchannel").multiple()]),
     Spec::new("subscribe", -2, Group::PubSub, "2.0.0")
         .summary("Follows channels: their messages are pushed to this connection.")
         .complexity("O(N) in the channels given")
         .flags(&[Flag::PubSub, Flag::NoScript, Flag::Loading, Flag::Stale])
         .args(&[Arg::string("channel").multiple()]),
+    Spec::new("sunsubscribe", -1, Group::PubSub, "7.0.0")
+        .summary("Stops following shard channels; without any, all of them.")
+        .complexity("O(N) in the shard channels given")
+        .flags(&[Flag::PubSub, Flag::NoScript, Flag::Loading, Flag::Stale])
+        .keys_at(&[KeySpec::to_end(1, 1, &[KeyFlag::NotKey])])
+        .args(&[Arg::string("shardchannel").optional().multiple()]),
     Spec::new("unsubscribe", -1, Group::PubSub, "2.0.0")
         .summary("Stops following channels; without any, all of them.")
         .complexity("O(N) in the channels given")
@@ -36,7 +54,7 @@ pub(super) const ROWS: &[Spec] = &[
         .args(&[Arg::string("channel").optional().multiple()]),
 ];
 
-const PUBSUB_SUBCOMMANDS: [Spec; 3] = indexed([
+const PUBSUB_SUBCOMMANDS: [Spec; 5] = indexed([
     Spec::new("pubsub|channels", -2, Group::PubSub, "2.8.0")
         .summary("Lists the channels somebody follows.")
         .complexity("O(N) in the channels in use")
@@ -51,4 +69,14 @@ const PUBSUB_SUBCOMMANDS: [Spec; 3] = indexed([
         .complexity("O(N) in the channels given")
         .flags(&[Flag::PubSub, Flag::Loading, Flag::Stale])
         .args(&[Arg::string("channel").optional().multiple()]),
+    Spec::new("pubsub|shardchannels", -2, Group::PubSub, "7.0.0")
+        .summary("Lists the shard channels somebody follows.")
+        .complexity("O(N) in the shard channels in use")
+        .flags(&[Flag::PubSub, Flag::Loading, Flag::Stale])
+        .args(&[Arg::pattern("pattern").optional()]),
+    Spec::new("pubsub|shardnumsub", -2, Group::PubSub, "7.0.0")
+        .summary("Counts the followers of each shard channel given.")
+        .complexity("O(N) in the shard channels given")
+        .flags(&[Flag::PubSub, Flag::Loading, Flag::Stale])
+        .args(&[Arg::string("shardchannel").optional().multiple()]),
 ]);

@@ -138,7 +138,10 @@ pub(crate) fn run_of(name: &str) -> Option<Run> {
         "publish" => Session(pubsub::publish),
         "pubsub" => Session(pubsub::pubsub),
         "punsubscribe" => Session(pubsub::punsubscribe),
+        "spublish" => Session(pubsub::spublish),
+        "ssubscribe" => Session(pubsub::ssubscribe),
         "subscribe" => Session(pubsub::subscribe),
+        "sunsubscribe" => Session(pubsub::sunsubscribe),
         "unsubscribe" => Session(pubsub::unsubscribe),
 
         "discard" => Session(transaction::discard),

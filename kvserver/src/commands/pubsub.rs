@@ -1,16 +1,15 @@
-//! SUBSCRIBE and its kin, PUBLISH, PUBSUB.
+//! SUBSCRIBE and its kin, PUBLISH, PUBSUB, for channels, patterns and shard channels.
 //!
 //! Invariant: a session's set of subscriptions and the server's table say the same. A session without subscriptions has
 //! no set, so it is not taken for a subscriber.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use kvproto::{Args, CommandError, Reply};
 
 use super::Outcome;
 use crate::context::{Context, Publication};
-use crate::pubsub::Topic;
+use crate::pubsub::{PubSub, Topic};
 use crate::settings::{SUBSCRIPTION_BYTES, SUBSCRIPTION_BYTES_MAX};
 
 pub(crate) fn subscribe(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
@@ -27,6 +26,19 @@ pub(crate) fn unsubscribe(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 
 pub(crate) fn punsubscribe(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     unsubscribe_from(Topic::Pattern, "punsubscribe", args, ctx)
+}
+
+/// Inside EXEC a client expects one reply a command, which this does not give. SUBSCRIBE is let through all the same,
+/// as it always was.
+pub(crate) fn ssubscribe(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    if ctx.txn.is_some() {
+        return Err(CommandError::custom("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client").into());
+    }
+    subscribe_to(Topic::ShardChannel, "ssubscribe", args, ctx)
+}
+
+pub(crate) fn sunsubscribe(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    unsubscribe_from(Topic::ShardChannel, "sunsubscribe", args, ctx)
 }
 
 /// Answers once a name, as if each had been subscribed to alone.
@@ -49,10 +61,10 @@ fn subscribe_to(topic: Topic, kind: &str, mut args: Args<'_>, ctx: &mut Context<
             subscriptions.bytes += cost(&name);
             ctx.server.pubsub.subscribe(topic, &name, address);
         }
-        let reply = acknowledgement(kind, Reply::bulk(&*name), subscriptions.count());
+        let reply = acknowledgement(kind, Reply::bulk(&*name), subscriptions.count(topic));
         push(&mut ctx.before, std::mem::replace(&mut last, reply));
     }
-    show(ctx);
+    ctx.session.show_subscriptions();
     Ok(last)
 }
 
@@ -69,16 +81,16 @@ fn unsubscribe_from(topic: Topic, kind: &str, mut args: Args<'_>, ctx: &mut Cont
             subscriptions.bytes -= cost(name);
             ctx.server.pubsub.unsubscribe(topic, name, ctx.session.client.id);
         }
-        let reply = acknowledgement(kind, Reply::bulk(&**name), subscriptions.count());
+        let reply = acknowledgement(kind, Reply::bulk(&**name), subscriptions.count(topic));
         push(&mut ctx.before, std::mem::replace(&mut last, reply));
     }
     if leaving.is_empty() {
-        last = acknowledgement(kind, Reply::Nil, subscriptions.count());
+        last = acknowledgement(kind, Reply::Nil, subscriptions.count(topic));
     }
-    if subscriptions.count() > 0 {
+    if !subscriptions.is_empty() {
         ctx.session.subscriptions = Some(subscriptions);
     }
-    show(ctx);
+    ctx.session.show_subscriptions();
     Ok(last)
 }
 
@@ -97,46 +109,51 @@ fn acknowledgement(kind: &str, name: Reply, count: usize) -> Reply {
     Reply::Push(vec![Reply::bulk(kind), name, Reply::count(count)])
 }
 
-fn show(ctx: &Context<'_>) {
-    let counts = ctx
-        .session
-        .subscriptions
-        .as_ref()
-        .map_or((0, 0), |subscriptions| (subscriptions.channels.len(), subscriptions.patterns.len()));
-    ctx.session.client.shown.channels.store(counts.0, Relaxed);
-    ctx.session.client.shown.patterns.store(counts.1, Relaxed);
-}
-
 pub(crate) fn publish(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let (channel, payload) = (args.next()?, args.next()?);
     if ctx.txn.is_some() {
         // What it may speak of has no Lsn before EXEC is committed.
-        ctx.publications.push(Publication { channel: channel.into(), payload: payload.into() });
+        ctx.publications.push(Publication { sharded: false, channel: channel.into(), payload: payload.into() });
         return Ok(Reply::count(ctx.server.pubsub.receivers(channel)));
     }
     Ok(Reply::count(ctx.server.pubsub.publish(channel, payload, ctx.session.seen, &ctx.server.mailboxes)))
+}
+
+pub(crate) fn spublish(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    let (channel, payload) = (args.next()?, args.next()?);
+    if ctx.txn.is_some() {
+        ctx.publications.push(Publication { sharded: true, channel: channel.into(), payload: payload.into() });
+        return Ok(Reply::count(ctx.server.pubsub.subscribers(Topic::ShardChannel, channel)));
+    }
+    Ok(Reply::count(ctx.server.pubsub.publish_to_shard(channel, payload, ctx.session.seen, &ctx.server.mailboxes)))
 }
 
 pub(crate) fn pubsub(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     args.next()?;
     let pubsub = &ctx.server.pubsub;
     match ctx.spec.own_name() {
-        "channels" => {
-            let pattern = args.next_opt();
-            if !args.is_empty() {
-                return Err(CommandError::unknown_subcommand(args.request()).into());
-            }
-            Ok(Reply::bulks(pubsub.channels(pattern).iter().map(|channel| &**channel)))
-        }
-        "numsub" => {
-            let mut counts = Vec::with_capacity(args.remaining() * 2);
-            while let Some(channel) = args.next_opt() {
-                counts.push(Reply::bulk(channel));
-                counts.push(Reply::count(pubsub.subscribers(channel)));
-            }
-            Ok(Reply::Array(counts))
-        }
-        "numpat" => Ok(Reply::count(pubsub.pattern_count())),
+        "channels" => names(Topic::Channel, args, pubsub),
+        "shardchannels" => names(Topic::ShardChannel, args, pubsub),
+        "numsub" => Ok(counts(Topic::Channel, args, pubsub)),
+        "shardnumsub" => Ok(counts(Topic::ShardChannel, args, pubsub)),
+        "numpat" => Ok(Reply::count(pubsub.count(Topic::Pattern))),
         _ => Ok(super::connection::help(ctx.spec)),
     }
+}
+
+fn names(topic: Topic, mut args: Args<'_>, pubsub: &PubSub) -> Outcome {
+    let pattern = args.next_opt();
+    if !args.is_empty() {
+        return Err(CommandError::unknown_subcommand(args.request()).into());
+    }
+    Ok(Reply::bulks(pubsub.names(topic, pattern).iter().map(|name| &**name)))
+}
+
+fn counts(topic: Topic, mut args: Args<'_>, pubsub: &PubSub) -> Reply {
+    let mut counts = Vec::with_capacity(args.remaining() * 2);
+    while let Some(name) = args.next_opt() {
+        counts.push(Reply::bulk(name));
+        counts.push(Reply::count(pubsub.subscribers(topic, name)));
+    }
+    Reply::Array(counts)
 }

@@ -9,7 +9,7 @@ use kvcore::{Claim, CrossTxn, Keyspace, Scope, Store};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, parse_integer};
 
 use super::{Outcome, Run, run_of};
-use crate::context::{Context, Publication};
+use crate::context::Context;
 use crate::session::{DATABASES, Queue, Session, Watched, WatchedKeys};
 use crate::settings::{QUEUE_BYTES_MAX, QUEUED_COMMAND_BYTES, QUEUED_WORD_BYTES, WATCHED_BYTES_MAX, WATCHED_KEY_BYTES};
 use crate::state::ServerState;
@@ -234,8 +234,8 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
             }
             // A message may rest on what the client did before, as with a PUBLISH of its own.
             let revealed = ctx.lsn.max(ctx.session.seen);
-            for Publication { channel, payload } in &publications {
-                server.pubsub.publish(channel, payload, revealed, &server.mailboxes);
+            for publication in &publications {
+                server.publish(publication, revealed);
             }
             Ok(replies.map_or(Reply::NilArray, Reply::Array))
         }
