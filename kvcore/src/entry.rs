@@ -276,6 +276,16 @@ impl Entry {
         }
     }
 
+    /// Whether this is its key. Also asks for its last byte, which is often in another cache line than its first, while
+    /// the processor still waits for that.
+    #[inline]
+    pub(crate) fn is_of(&self, key: &[u8]) -> bool {
+        if let Entry::Packed(packed) = self {
+            std::hint::black_box(packed.last().copied());
+        }
+        self.key() == key
+    }
+
     /// Something made of its first and its last byte, so that both are in the cache.
     #[inline]
     pub(crate) fn touch(&self) -> u8 {

@@ -21,7 +21,7 @@ const FLUSH_BYTES: usize = 256 * 1024;
 /// From here on, writers wait before they take any lock.
 const LANE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// An emptied buffer larger than this is given back.
-const SPARE_BYTES_MAX: usize = 1024 * 1024;
+const SPARE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 pub(crate) struct Lanes {
     lanes: [Padded<Mutex<Vec<u8>>>; LANES],
