@@ -28,8 +28,8 @@ pub(crate) struct Locked<'a> {
     base: &'a Base,
     /// In the order (keyspace id, shard).
     held: SmallVec<[Held<'a>; 1]>,
-    /// The keyspaces it may speak of.
-    claimed: SmallVec<[&'a Space; 1]>,
+    /// What it may speak of.
+    claims: SmallVec<[NamedKeys<'a>; 1]>,
     /// The keyspace that calls speak of.
     space: &'a Space,
     /// 0 until somebody asks: most transactions need not know the time.
@@ -46,6 +46,13 @@ struct Held<'a> {
     space: &'a Space,
     shard: usize,
     guard: RwLockWriteGuard<'a, Shard>,
+}
+
+/// What a transaction named of one keyspace.
+pub(crate) struct NamedKeys<'a> {
+    pub(crate) space: &'a Space,
+    /// The keys' hashes, sorted; `None` for all there are.
+    pub(crate) hashes: Option<SmallVec<[u64; 1]>>,
 }
 
 /// What was done: its records for the log, and how to undo it.
@@ -107,36 +114,37 @@ impl<'a> Locked<'a> {
     pub(crate) fn lock_one(base: &'a Base, space: &'a Space, key: &[u8], hash: u64, notes: &'a mut Notes) -> Self {
         let shard = space.shard_of(hash);
         let held = SmallVec::from_buf([Held { space, shard, guard: space.write(shard) }]);
-        let locked = Locked::new(base, space, SmallVec::from_buf([space]), held, notes);
+        let named = NamedKeys { space, hashes: Some(SmallVec::from_buf([hash])) };
+        let locked = Locked::new(base, space, SmallVec::from_buf([named]), held, notes);
         locked.hashed.set((key.as_ptr(), key.len(), hash));
         locked
     }
 
-    /// Locks the shards in `wanted`, which is sorted by (keyspace id, shard), has no element twice, and speaks of no
-    /// keyspace but those in `claimed`. Calls speak of `space` first.
+    /// Locks the shards in `wanted`, which is sorted by (keyspace id, shard), has no element twice, and holds what
+    /// `claims` name. Calls speak of `space` first.
     pub(crate) fn lock(
         base: &'a Base,
         space: &'a Space,
-        claimed: SmallVec<[&'a Space; 1]>,
+        claims: SmallVec<[NamedKeys<'a>; 1]>,
         wanted: impl Iterator<Item = (&'a Space, usize)>,
         notes: &'a mut Notes,
     ) -> Self {
         let held = wanted.map(|(space, shard)| Held { space, shard, guard: space.write(shard) }).collect();
-        Locked::new(base, space, claimed, held, notes)
+        Locked::new(base, space, claims, held, notes)
     }
 
     #[inline]
     fn new(
         base: &'a Base,
         space: &'a Space,
-        claimed: SmallVec<[&'a Space; 1]>,
+        claims: SmallVec<[NamedKeys<'a>; 1]>,
         held: SmallVec<[Held<'a>; 1]>,
         notes: &'a mut Notes,
     ) -> Self {
         Locked {
             base,
             held,
-            claimed,
+            claims,
             space,
             now_ms: Cell::new(0),
             passed_ms: Cell::new(0),
@@ -159,20 +167,34 @@ impl<'a> Locked<'a> {
         self.now_ms.get()
     }
 
+    /// Whether a key was named. That its shard is locked is not enough: which keys share a shard is chance.
+    fn is_named(&self, hash: u64) -> bool {
+        self.claims.iter().any(|named| {
+            let is_among = |hashes: &SmallVec<[u64; 1]>| hashes.binary_search(&hash).is_ok();
+            named.space.id == self.space.id && named.hashes.as_ref().is_none_or(is_among)
+        })
+    }
+
     /// Where in `held` the shard of a hash is.
     fn place(&self, hash: u64) -> Result<usize> {
-        let wanted = (self.space.id, self.space.shard_of(hash));
-        if let [only] = &self.held[..] {
-            return if (only.space.id, only.shard) == wanted { Ok(0) } else { Err(Error::KeyNotNamed) };
+        if !self.is_named(hash) {
+            return Err(Error::KeyNotNamed);
         }
+        if self.held.len() == 1 {
+            return Ok(0);
+        }
+        let wanted = (self.space.id, self.space.shard_of(hash));
         self.held.binary_search_by_key(&wanted, |held| (held.space.id, held.shard)).map_err(|_| Error::KeyNotNamed)
     }
 
     /// The current keyspace's part of `held`, which must be all of it.
     fn whole(&self) -> Result<Range<usize>> {
+        if !self.claims.iter().any(|named| named.space.id == self.space.id && named.hashes.is_none()) {
+            return Err(Error::KeyNotNamed);
+        }
         let first = self.held.partition_point(|held| held.space.id < self.space.id);
         let end = self.held.partition_point(|held| held.space.id <= self.space.id);
-        if end - first == self.space.shard_count() { Ok(first..end) } else { Err(Error::KeyNotNamed) }
+        Ok(first..end)
     }
 
     /// Whether a deadline has passed; if so, the time has to be in the log before this transaction is revealed.
@@ -426,7 +448,8 @@ impl Walk for Locked<'_> {
 
 impl CrossTxn for Locked<'_> {
     fn select(&mut self, keyspace_id: u32) -> Result<()> {
-        self.space = self.claimed.iter().find(|space| space.id == keyspace_id).ok_or(Error::KeyNotNamed)?;
+        let found = self.claims.iter().find(|named| named.space.id == keyspace_id);
+        self.space = found.ok_or(Error::KeyNotNamed)?.space;
         // The same key hashes alike everywhere, but the shard is another keyspace's: nothing to forget.
         Ok(())
     }

@@ -216,7 +216,6 @@ fn a_failed_transaction_changes_nothing() {
     }));
     assert!(panicked.is_err());
     unchanged(&db);
-    assert!(matches!(db.update(&["same"], |txn| txn.set(b"unnamed-key", b"", None)), Err(Error::KeyNotNamed)));
     unchanged(&db);
     let flushed = db.update_across(&[Claim { keyspace: &db, scope: Scope::Whole }], |txn| {
         txn.set(b"new", b"n", None)?;
@@ -225,6 +224,23 @@ fn a_failed_transaction_changes_nothing() {
     });
     assert!(flushed.is_err());
     unchanged(&db);
+}
+
+/// A key that was not named used to pass when its shard was locked for another.
+#[test]
+fn only_named_keys_can_be_used_in_a_transaction() {
+    let db = kvcore::Options::new().shards(1).in_memory().unwrap();
+    db.set("other", "v").unwrap();
+    let not_named = |outcome: kvcore::Result<()>| assert!(matches!(outcome, Err(Error::KeyNotNamed)), "{outcome:?}");
+    for keys in [&["a"][..], &["a", "b", "a"]] {
+        not_named(db.update(keys, |txn| txn.get(b"other").map(drop)));
+        not_named(db.update(keys, |txn| txn.set(b"other", b"w", None)));
+        not_named(db.update(keys, |txn| txn.delete(b"other").map(drop)));
+        not_named(db.update(keys, |txn| txn.set_deadline(b"other", None).map(drop)));
+        not_named(db.update(keys, |txn| txn.write_range(b"other", 0, b"w").map(drop)));
+        not_named(db.update(keys, |txn| txn.flush().map(drop)));
+    }
+    assert_eq!(db.get("other").unwrap().as_deref(), Some(&b"v"[..]));
 }
 
 #[test]
