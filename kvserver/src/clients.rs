@@ -12,12 +12,16 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use crate::mailbox::Address;
 use crate::stream::Stream;
 
 /// One connection as others see it.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) id: u64,
+    pub(crate) address: Address,
+    /// CLIENT KILL: nothing more of it is executed, and it is no longer counted.
+    killed: AtomicBool,
     peer: Box<str>,
     local: Box<str>,
     descriptor: i32,
@@ -51,8 +55,42 @@ pub(crate) struct Shown {
     pub(crate) queued_bytes: AtomicUsize,
     pub(crate) watching: AtomicBool,
     pub(crate) input_bytes: AtomicUsize,
+    /// Of the words of the request that is being executed, if it is one that shows this client.
+    pub(crate) argument_bytes: AtomicUsize,
     pub(crate) output_bytes: AtomicUsize,
     pub(crate) parked: AtomicBool,
+    pub(crate) no_evict: AtomicBool,
+    pub(crate) no_touch: AtomicBool,
+}
+
+impl Shown {
+    /// What RESET takes back.
+    pub(crate) fn reset(&self) {
+        self.database.store(0, Relaxed);
+        for flag in [&self.resp3, &self.no_evict, &self.no_touch] {
+            flag.store(false, Relaxed);
+        }
+    }
+}
+
+/// What kind of client TYPE selects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientType {
+    Normal,
+    PubSub,
+    /// Primaries and replicas: there are none.
+    Replication,
+}
+
+impl ClientType {
+    pub(crate) fn named(name: &[u8]) -> Option<ClientType> {
+        Some(match name.to_ascii_lowercase().as_slice() {
+            b"normal" => ClientType::Normal,
+            b"pubsub" => ClientType::PubSub,
+            b"master" | b"slave" | b"replica" => ClientType::Replication,
+            _ => return None,
+        })
+    }
 }
 
 impl Client {
@@ -66,6 +104,27 @@ impl Client {
 
     pub(crate) fn connected(&self) -> Instant {
         self.connected
+    }
+
+    pub(crate) fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    pub(crate) fn local(&self) -> &str {
+        &self.local
+    }
+
+    /// The user it is logged in as.
+    pub(crate) fn user(&self) -> &str {
+        "default"
+    }
+
+    pub(crate) fn is_killed(&self) -> bool {
+        self.killed.load(Relaxed)
+    }
+
+    pub(crate) fn client_type(&self) -> ClientType {
+        if self.is_subscriber() { ClientType::PubSub } else { ClientType::Normal }
     }
 
     /// Whether it waits for published messages.
@@ -82,9 +141,14 @@ impl Client {
         let idle_ms = age_ms.saturating_sub(shown.active_ms.load(Relaxed));
         let queued = shown.queued.load(Relaxed);
         let mut flags = String::new();
-        for (flag, set) in
-            [('P', self.is_subscriber()), ('x', queued > 0), ('b', shown.parked.load(Relaxed)), ('U', self.unix)]
-        {
+        for (flag, set) in [
+            ('P', self.is_subscriber()),
+            ('x', queued > 0),
+            ('b', shown.parked.load(Relaxed)),
+            ('U', self.unix),
+            ('e', shown.no_evict.load(Relaxed)),
+            ('T', shown.no_touch.load(Relaxed)),
+        ] {
             if set {
                 flags.push(flag);
             }
@@ -98,7 +162,7 @@ impl Client {
         let _ = write!(
             out,
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={} \
-             qbuf={input} qbuf-free=0 argv-mem=0 multi-mem={queued_bytes} rbs=0 rbp=0 obl=0 oll={} omem={output} \
+             qbuf={input} qbuf-free=0 argv-mem={} multi-mem={queued_bytes} rbs=0 rbp=0 obl=0 oll={} omem={output} \
              tot-mem={} events={} cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
             self.id,
             self.peer,
@@ -112,6 +176,7 @@ impl Client {
             shown.patterns.load(Relaxed),
             shown.shard_channels.load(Relaxed),
             i64::try_from(queued).unwrap_or(i64::MAX) - 1,
+            shown.argument_bytes.load(Relaxed),
             usize::from(output > 0),
             size_of::<Client>() + input + output + queued_bytes,
             if output > 0 { "rw" } else { "r" },
@@ -132,10 +197,13 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    pub(crate) fn connect(&self, stream: &Stream) -> Arc<Client> {
+    pub(crate) fn connect(&self, stream: &Stream, loop_index: usize, slot: usize) -> Arc<Client> {
         let (peer, local) = stream.names();
+        let id = self.next_id.fetch_add(1, Relaxed) + 1;
         let client = Arc::new(Client {
-            id: self.next_id.fetch_add(1, Relaxed) + 1,
+            id,
+            address: Address { loop_index, slot, client_id: id },
+            killed: AtomicBool::new(false),
             peer,
             local,
             descriptor: stream.as_fd().as_raw_fd(),
@@ -148,8 +216,21 @@ impl Clients {
         client
     }
 
-    pub(crate) fn disconnect(&self, id: u64) {
-        self.all.lock().remove(&id);
+    /// The counterpart of [`Clients::connect`] and [`Clients::admit`].
+    pub(crate) fn disconnect(&self, client: &Client) {
+        if self.all.lock().remove(&client.id).is_some() {
+            self.leave();
+        }
+    }
+
+    /// Strikes a client off, as if it were gone already; its loop has yet to close it. False if it is gone.
+    pub(crate) fn kill(&self, client: &Client) -> bool {
+        client.killed.store(true, Relaxed);
+        let was_there = self.all.lock().remove(&client.id).is_some();
+        if was_there {
+            self.leave();
+        }
+        was_there
     }
 
     /// Counts one more accepted connection, unless there are `max` already.
@@ -157,7 +238,7 @@ impl Clients {
         self.connected.fetch_update(Relaxed, Relaxed, |count| (count < max).then_some(count + 1)).is_ok()
     }
 
-    /// The counterpart of [`Clients::admit`].
+    /// Counts one accepted connection less.
     pub(crate) fn leave(&self) {
         self.connected.fetch_sub(1, Relaxed);
     }

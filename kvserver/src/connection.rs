@@ -2,7 +2,7 @@
 //! not left.
 //!
 //! Invariant: an idle connection holds neither an input nor an output buffer. Nothing of a client is executed while
-//! it is parked, while it leaves too many replies unread, or after it was told that it is closed.
+//! it is parked or paused, while it leaves too many replies unread, or after it was told that it is closed.
 
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
@@ -95,6 +95,8 @@ pub(crate) enum Phase {
     Open,
     /// A command of it runs elsewhere.
     Parked,
+    /// Its next request waits for the end of a pause.
+    Paused,
     /// It is closed once its output has left.
     Closing,
     /// It is closed at once: the socket failed, or the client left too much unread.
@@ -240,6 +242,6 @@ impl Connection {
         client.shown.active_ms.store(u64::try_from(active.as_millis()).unwrap_or(u64::MAX), Relaxed);
         client.shown.input_bytes.store(self.input.as_ref().map_or(0, |input| input.bytes.capacity()), Relaxed);
         client.shown.output_bytes.store(self.outbox.capacity(), Relaxed);
-        client.shown.parked.store(self.phase == Phase::Parked, Relaxed);
+        client.shown.parked.store(matches!(self.phase, Phase::Parked | Phase::Paused), Relaxed);
     }
 }

@@ -47,6 +47,8 @@ pub(crate) enum Next {
     Close,
     /// It waits, and nothing more of it is executed, until the work is done elsewhere.
     Park(Work),
+    /// The request was not executed: it is executed when the pause is over.
+    Postpone,
 }
 
 impl<'c> Context<'c> {

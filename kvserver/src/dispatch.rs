@@ -63,14 +63,17 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
         Err(error) => return reject(None, error, request, session, server),
     };
     session.last_command = Some(spec);
-    if session.transaction.is_some() || session.subscriptions.is_some() {
-        if let Err(error) = check_state(spec, session) {
-            return reject(Some(spec), error, request, session, server);
-        }
-        if session.transaction.is_some() && transaction::is_queued(spec) {
-            let reply = transaction::enqueue(spec, request, session).unwrap_or_else(Reply::from);
-            return Answer::new(Some(spec), reply, Lsn::ZERO);
-        }
+    if (session.transaction.is_some() || session.subscriptions.is_some())
+        && let Err(error) = check_state(spec, session)
+    {
+        return reject(Some(spec), error, request, session, server);
+    }
+    if server.pause.is_on() && server.pause.holds(spec, session.transaction.as_deref()) {
+        return Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).with(Vec::new(), Next::Postpone);
+    }
+    if session.transaction.is_some() && transaction::is_queued(spec) {
+        let reply = transaction::enqueue(spec, request, session).unwrap_or_else(Reply::from);
+        return Answer::new(Some(spec), reply, Lsn::ZERO);
     }
     match runs.get(top.index()).copied().flatten() {
         Some(Run::Store(run)) => store(spec, run, request, session, server),

@@ -75,6 +75,10 @@ pub(crate) struct EventLoop {
     turns: VecDeque<usize>,
     /// Connections whose output waits for the log.
     gated: Vec<usize>,
+    /// Connections whose next request waits for the end of a pause.
+    paused: Vec<usize>,
+    /// [`Pause::changes`](crate::pause::Pause::changes) when they were last looked at.
+    pause_changes: u64,
     /// Up to where the log was durable when `gated` was last looked at.
     released: Lsn,
     /// Connections that may be over.
@@ -116,6 +120,8 @@ impl EventLoop {
             line_decoder: None,
             turns: VecDeque::new(),
             gated: Vec::new(),
+            paused: Vec::new(),
+            pause_changes: 0,
             released: Lsn::ZERO,
             closing: Vec::new(),
             now,
@@ -156,6 +162,7 @@ impl EventLoop {
             for mail in mails.drain(..) {
                 self.take_mail(mail);
             }
+            self.resume_paused();
             self.release_gated();
             self.give_turns();
             self.write_round();
@@ -178,7 +185,8 @@ impl EventLoop {
             BACKLOG_PAUSE
         } else {
             let now = Instant::now();
-            let wanted = [Some(self.next_tick), self.stop_at, self.accept.as_ref().and_then(Accept::resumes_at)];
+            let accepts = self.accept.as_ref().and_then(Accept::resumes_at);
+            let wanted = [Some(self.next_tick), self.stop_at, accepts, self.paused_until()];
             wanted.into_iter().flatten().min().map_or(TICK, |at| at.saturating_duration_since(now))
         };
         let result = self.poll.poll(events, Some(timeout));
@@ -208,6 +216,12 @@ impl EventLoop {
         };
         if event.is_read_closed() || event.is_error() {
             connection.peer_ended = true;
+            if connection.phase == Phase::Paused {
+                // What it asked for is not done any more.
+                connection.phase = Phase::Broken;
+                self.closing.push(slot);
+                return;
+            }
         }
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             connection.readable = true;
@@ -235,6 +249,9 @@ impl EventLoop {
             Mail::Accepted(stream, protocol) => self.admit(stream, protocol),
             Mail::Published(message, to) => self.push(&message, &to),
             Mail::Done(done) => self.resume(&done),
+            Mail::Kill(address) => self.kill(address),
+            // It was only to wake this loop, which looks at the pause in each round.
+            Mail::Unpaused => {}
             Mail::Stop => self.begin_stop(),
         }
     }
@@ -250,8 +267,8 @@ impl EventLoop {
             self.server().clients.leave();
             return;
         }
-        let client = self.server().clients.connect(&stream);
-        let address = Address { loop_index: self.index, slot, client_id: client.id };
+        let client = self.server().clients.connect(&stream, self.index, slot);
+        let address = client.address;
         let keyspace = kvcore::Keyspace::clone(&self.server().db);
         let session = Session::new(client, address, keyspace);
         self.connections[slot] = Some(Box::new(Connection::new(stream, protocol, session)));
@@ -281,6 +298,7 @@ impl EventLoop {
             let about = kvproto::spec::lookup(request.name()).map(|spec| (spec, request));
             self.executor.round.begin(done.to.slot);
             self.executor.reply(&mut connection, about, &done.reply, done.lsn);
+            connection.session.after_request();
             connection.phase = Phase::Open;
             self.close_if_stopping(&mut connection);
             connection.show(self.now);
@@ -302,7 +320,10 @@ impl EventLoop {
                 let Some(slot) = self.turns.pop_front() else { continue };
                 let Some(mut connection) = self.connections[slot].take() else { continue };
                 connection.scheduled = false;
-                if connection.wants_turn() {
+                if connection.session.client.is_killed() {
+                    connection.phase = Phase::Broken;
+                    self.end_turn(slot, connection);
+                } else if connection.wants_turn() {
                     let read = self.read(&mut connection, &mut buffer[filled..][..READ_BYTES]);
                     group.push(Turn { slot, connection, read: filled..filled + read });
                     filled += read;
@@ -352,11 +373,47 @@ impl EventLoop {
     fn end_turn(&mut self, slot: usize, mut connection: Box<Connection>) {
         self.close_if_stopping(&mut connection);
         connection.show(self.now);
-        if connection.phase != Phase::Open {
-            self.closing.push(slot);
+        match connection.phase {
+            Phase::Open => {}
+            Phase::Paused => self.paused.push(slot),
+            Phase::Parked | Phase::Closing | Phase::Broken => self.closing.push(slot),
         }
         self.connections[slot] = Some(connection);
         self.schedule(slot);
+    }
+
+    /// When paused connections go on, if there are any.
+    fn paused_until(&self) -> Option<Instant> {
+        if self.paused.is_empty() { None } else { Some(self.server().pause.until(self.now).unwrap_or(self.now)) }
+    }
+
+    /// Lets paused connections try again once the pause has ended or changed.
+    fn resume_paused(&mut self) {
+        if self.paused.is_empty() {
+            return;
+        }
+        self.server().pause.until(self.now);
+        let changes = self.server().pause.changes();
+        if changes == self.pause_changes {
+            return;
+        }
+        self.pause_changes = changes;
+        for slot in std::mem::take(&mut self.paused) {
+            if let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_deref_mut)
+                && connection.phase == Phase::Paused
+            {
+                connection.phase = Phase::Open;
+                self.schedule(slot);
+            }
+        }
+    }
+
+    fn kill(&mut self, address: Address) {
+        if let Some(mut connection) = self.take_addressed(address) {
+            connection.phase = Phase::Broken;
+            self.connections[address.slot] = Some(connection);
+            self.closing.push(address.slot);
+        }
     }
 
     fn spare_decoder(&mut self, protocol: Protocol) -> &mut Option<Decoder> {
@@ -380,7 +437,10 @@ impl EventLoop {
     }
 
     fn close_if_stopping(&self, connection: &mut Connection) {
-        if self.stop_at.is_some() && connection.phase == Phase::Open && !connection.has_runnable_input() {
+        if self.stop_at.is_some()
+            && (connection.phase == Phase::Paused
+                || (connection.phase == Phase::Open && !connection.has_runnable_input()))
+        {
             connection.phase = Phase::Closing;
         }
     }

@@ -16,6 +16,7 @@ use crate::dispatch::{self, Answer};
 use crate::listener::{LineRules, Protocol};
 use crate::offload::Job;
 use crate::round::Round;
+use crate::session::Replies;
 use crate::settings::{OUTPUT_PAUSE_BYTES, ROUND_REQUESTS_MAX};
 use crate::state::ServerState;
 use crate::tuning::Bounds;
@@ -49,6 +50,13 @@ struct Step {
     bytes: usize,
     /// It was a whole request; otherwise the decoder may be in the middle of something that is refused.
     whole: bool,
+}
+
+impl Step {
+    /// A request of `bytes`, unless it was postponed: then it is read again.
+    fn over(bytes: usize, whole: bool, connection: &Connection) -> Step {
+        Step { bytes: if connection.phase == Phase::Paused { 0 } else { bytes }, whole }
+    }
 }
 
 impl Executor {
@@ -120,7 +128,7 @@ impl Executor {
                     let answer = dispatch::answer(request, &mut connection.session, &self.server, &self.runs);
                     self.finish(connection, request, answer);
                 }
-                Some(Step { bytes, whole })
+                Some(Step::over(bytes, whole, connection))
             }
             Err(error) => {
                 // There is no telling where the next request would start.
@@ -151,7 +159,7 @@ impl Executor {
                     };
                     self.finish(connection, request, answer);
                 }
-                Some(Step { bytes, whole })
+                Some(Step::over(bytes, whole, connection))
             }
             Err(error) => {
                 self.reply(connection, None, &error.reply(), Lsn::ZERO);
@@ -169,7 +177,8 @@ impl Executor {
         }
         let about = spec.map(|spec| (spec, request));
         let Some(rest) = rest else {
-            return self.reply(connection, about, &reply, lsn);
+            self.reply(connection, about, &reply, lsn);
+            return connection.session.after_request();
         };
         for reply in &rest.before {
             self.reply(connection, about, reply, lsn);
@@ -183,9 +192,14 @@ impl Executor {
             Next::Park(work) => {
                 connection.phase = Phase::Parked;
                 let from = connection.session.address;
-                self.server.offload.start(Job { from, request: request.to_owned(), work });
+                return self.server.offload.start(Job { from, request: request.to_owned(), work });
+            }
+            Next::Postpone => {
+                connection.phase = Phase::Paused;
+                return;
             }
         }
+        connection.session.after_request();
     }
 
     /// Whether the keys a reading command asked for were there, as far as its reply tells.
@@ -208,6 +222,12 @@ impl Executor {
     ) {
         if matches!(reply, Reply::Error(_)) {
             self.counters.errors.add(1);
+        }
+        if connection.session.replies != Replies::On
+            && connection.session.replies.are_silent()
+            && !matches!(reply, Reply::Push(_))
+        {
+            return;
         }
         let start = self.round.len();
         match connection.protocol {

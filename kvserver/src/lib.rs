@@ -28,6 +28,7 @@ mod mailbox;
 mod offload;
 mod outbox;
 mod parameters;
+mod pause;
 mod process;
 pub mod program;
 mod pubsub;

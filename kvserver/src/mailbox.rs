@@ -66,6 +66,10 @@ pub(crate) enum Mail {
     Published(Message, Vec<Address>),
     /// What a parked connection waited for is done.
     Done(Box<Done>),
+    /// This connection is to be closed at once: CLIENT KILL.
+    Kill(Address),
+    /// A pause has ended or changed.
+    Unpaused,
     /// End: finish what was read, then close all.
     Stop,
 }

@@ -30,11 +30,38 @@ pub(crate) struct Session {
     pub(crate) transaction: Option<Box<Queue>>,
     pub(crate) watched: Option<Box<Watched>>,
     pub(crate) subscriptions: Option<Box<Subscriptions>>,
+    pub(crate) replies: Replies,
     /// The newest change this client has made or seen. What it publishes may rest on it.
     pub(crate) seen: Lsn,
     pub(crate) last_command: Option<&'static Spec>,
     /// The command others were last shown.
     pub(crate) shown_command: Option<&'static str>,
+}
+
+/// Whether a client's requests are answered: CLIENT REPLY. What is pushed is sent in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replies {
+    On,
+    Off,
+    /// This request's answer is sent, and nothing more of it; the next one's is not.
+    SkipNext,
+    Skip,
+}
+
+impl Replies {
+    /// What holds for the request after this one.
+    pub(crate) fn after_request(self) -> Replies {
+        match self {
+            Replies::Off => Replies::Off,
+            Replies::SkipNext => Replies::Skip,
+            Replies::On | Replies::Skip => Replies::On,
+        }
+    }
+
+    /// Whether what answers the request now executed is left out.
+    pub(crate) fn are_silent(self) -> bool {
+        matches!(self, Replies::Off | Replies::Skip)
+    }
 }
 
 /// Commands queued between MULTI and EXEC.
@@ -112,6 +139,7 @@ impl Session {
             transaction: None,
             watched: None,
             subscriptions: None,
+            replies: Replies::On,
             seen: Lsn::ZERO,
             last_command: None,
             shown_command: None,
@@ -120,6 +148,13 @@ impl Session {
 
     pub(crate) fn is_subscribed(&self) -> bool {
         self.subscriptions.is_some()
+    }
+
+    /// A request has been executed and answered.
+    pub(crate) fn after_request(&mut self) {
+        if self.replies != Replies::On {
+            self.replies = self.replies.after_request();
+        }
     }
 
     /// Takes note of a command that could not be queued or carried out.
@@ -170,10 +205,26 @@ impl Session {
         shown.shard_channels.store(held.map_or(0, |held| held.shard_channels.len()), Relaxed);
     }
 
-    /// Leaves nothing of this client behind in the server.
-    pub(crate) fn end(&mut self, server: &ServerState) {
+    /// Lets go of all that ties this client to what happens in the server.
+    pub(crate) fn detach(&mut self, server: &ServerState) {
         self.end_transaction(server);
         self.stop_listening(server);
-        server.clients.disconnect(self.client.id);
+    }
+
+    /// RESET: as it was when the connection was opened. The client library stays named.
+    pub(crate) fn reset(&mut self, server: &ServerState) {
+        self.detach(server);
+        self.database = 0;
+        self.keyspace = Keyspace::clone(&server.db);
+        self.version = Version::Resp2;
+        self.replies = Replies::On;
+        self.client.label(|labels| labels.name = Box::default());
+        self.client.shown.reset();
+    }
+
+    /// Leaves nothing of this client behind in the server.
+    pub(crate) fn end(&mut self, server: &ServerState) {
+        self.detach(server);
+        server.clients.disconnect(&self.client);
     }
 }

@@ -17,6 +17,7 @@ use crate::counters::{Counter, Counters};
 use crate::listener::BoundAddress;
 use crate::mailbox::{Mail, Mailbox};
 use crate::offload::Offload;
+use crate::pause::{Held, Pause};
 use crate::pubsub::PubSub;
 use crate::session::DATABASES;
 use crate::settings::Settings;
@@ -33,6 +34,7 @@ pub(crate) struct ServerState {
     pub(crate) addresses: Vec<BoundAddress>,
     pub(crate) clients: Clients,
     pub(crate) pubsub: PubSub,
+    pub(crate) pause: Pause,
     pub(crate) watch: Arc<WatchTable>,
     /// One a loop, in their order.
     pub(crate) mailboxes: Vec<Arc<Mailbox>>,
@@ -77,6 +79,7 @@ impl ServerState {
             addresses,
             clients: Clients::default(),
             pubsub: PubSub::default(),
+            pause: Pause::default(),
             watch,
             mailboxes,
             offload,
@@ -133,6 +136,29 @@ impl ServerState {
                 mailbox.post(Mail::Stop);
             }
         }
+    }
+
+    /// Lets requests wait: CLIENT PAUSE.
+    pub(crate) fn pause(&self, held: Held, until: Instant, now: Instant) {
+        self.pause.begin(held, until, now);
+        self.tell_of_pause();
+    }
+
+    /// Lets requests that wait go on: CLIENT UNPAUSE.
+    pub(crate) fn unpause(&self) {
+        self.pause.end();
+        self.tell_of_pause();
+    }
+
+    fn tell_of_pause(&self) {
+        for mailbox in &self.mailboxes {
+            mailbox.post(Mail::Unpaused);
+        }
+    }
+
+    /// Whether there is such a user.
+    pub(crate) fn has_user(&self, name: &[u8]) -> bool {
+        name == b"default"
     }
 
     /// One of the counters, over all loops, since it was reset.

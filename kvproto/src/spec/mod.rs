@@ -7,6 +7,7 @@ mod arg;
 mod flags;
 mod key_spec;
 
+mod client;
 mod connection;
 mod expiry;
 mod keys;

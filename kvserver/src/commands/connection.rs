@@ -1,10 +1,9 @@
-//! What concerns the connection itself: PING, ECHO, QUIT, HELLO, AUTH, SELECT, CLIENT.
+//! What concerns the connection itself: PING, ECHO, QUIT, RESET, HELLO, AUTH, SELECT.
 //!
 //! Invariant: a command that answers with an error has changed nothing of the session. Inside EXEC, SELECT only
 //! reaches databases that were opened before anything was locked.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 
 use kvproto::resp::Version;
 use kvproto::{Args, CommandError, Reply, Request, Spec, parse_integer};
@@ -122,96 +121,17 @@ pub(crate) fn hello(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 }
 
 /// A name a client gives itself: printable, without blanks, so that CLIENT LIST can be split at blanks.
-fn label(word: &[u8]) -> Option<Box<str>> {
+pub(super) fn label(word: &[u8]) -> Option<Box<str>> {
     if word.iter().all(u8::is_ascii_graphic) { std::str::from_utf8(word).ok().map(Box::from) } else { None }
 }
 
-fn bad_name() -> CommandError {
+pub(super) fn bad_name() -> CommandError {
     CommandError::custom("ERR Client names cannot contain spaces, newlines or special characters.")
 }
 
-pub(crate) fn client(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
-    args.next()?;
-    let client = &ctx.session.client;
-    match ctx.spec.own_name() {
-        "id" => Ok(Reply::count(client.id)),
-        "getname" => {
-            let name = client.labels().name;
-            Ok(if name.is_empty() { Reply::Nil } else { Reply::bulk(&*name) })
-        }
-        "setname" => {
-            let name = label(args.next()?).ok_or_else(bad_name)?;
-            client.label(|labels| labels.name = name);
-            Ok(Reply::Ok)
-        }
-        "setinfo" => {
-            let (attribute, value) = (args.next()?, args.next()?);
-            let shown = String::from_utf8_lossy(attribute);
-            let library = attribute.eq_ignore_ascii_case(b"lib-name");
-            if !library && !attribute.eq_ignore_ascii_case(b"lib-ver") {
-                return Err(CommandError::custom(format!("ERR Unrecognized option '{shown}'")).into());
-            }
-            let value = label(value).ok_or_else(|| {
-                CommandError::custom(format!("ERR {shown} cannot contain spaces, newlines or special characters."))
-            })?;
-            client.label(|labels| if library { labels.library = value } else { labels.library_version = value });
-            Ok(Reply::Ok)
-        }
-        "info" => {
-            show_self(ctx);
-            let mut line = String::new();
-            client.describe(Instant::now(), &mut line);
-            line.push('\n');
-            Ok(Reply::text(line))
-        }
-        "list" => {
-            show_self(ctx);
-            list(args, ctx)
-        }
-        _ => Ok(help(ctx.spec)),
-    }
-}
-
-/// What others see of a client is written at the end of its turn, which is too late for what it asks of itself.
-fn show_self(ctx: &Context<'_>) {
-    let client = &ctx.session.client;
-    client.label(|labels| labels.last_command = Some(ctx.spec.name));
-    let active = client.connected().elapsed().as_millis();
-    client.shown.active_ms.store(u64::try_from(active).unwrap_or(u64::MAX), Relaxed);
-}
-
-fn list(mut args: Args<'_>, ctx: &Context<'_>) -> Outcome {
-    let mut clients = Vec::new();
-    if args.is_empty() {
-        clients = ctx.server.clients.snapshot();
-    } else if args.remaining() == 2 && args.eat("type") {
-        let kind = args.next()?.to_ascii_lowercase();
-        let subscribers = match kind.as_slice() {
-            b"normal" => false,
-            b"pubsub" => true,
-            b"master" | b"slave" | b"replica" => return Ok(Reply::text("")),
-            _ => {
-                let kind = String::from_utf8_lossy(args.request().get(3).unwrap_or_default());
-                return Err(CommandError::custom(format!("ERR Unknown client type '{kind}'")).into());
-            }
-        };
-        clients = ctx.server.clients.snapshot();
-        clients.retain(|client| client.is_subscriber() == subscribers);
-    } else if args.remaining() >= 2 && args.eat("id") {
-        while let Some(word) = args.next_opt() {
-            let id = parse_integer(word).ok_or_else(|| CommandError::custom("ERR Invalid client ID"))?;
-            clients.extend(u64::try_from(id).ok().and_then(|id| ctx.server.clients.find(id)));
-        }
-    } else {
-        return Err(CommandError::Syntax.into());
-    }
-    let now = Instant::now();
-    let mut lines = String::new();
-    for client in &clients {
-        client.describe(now, &mut lines);
-        lines.push('\n');
-    }
-    Ok(Reply::text(lines))
+pub(crate) fn reset(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    ctx.session.reset(ctx.server);
+    Ok(Reply::simple("RESET"))
 }
 
 /// Whether a request is `HELP` of a command with subcommands.

@@ -8,6 +8,7 @@ use kvproto::{Args, CommandError, Reply};
 
 use crate::context::Context;
 
+pub mod client;
 pub mod config;
 pub mod connection;
 pub mod expiry;
@@ -127,11 +128,12 @@ pub(crate) fn run_of(name: &str) -> Option<Run> {
         "ttl" => Store(expiry::ttl),
 
         "auth" => Session(connection::auth),
-        "client" => Session(connection::client),
+        "client" => Session(client::client),
         "echo" => Session(connection::echo),
         "hello" => Session(connection::hello),
         "ping" => Session(connection::ping),
         "quit" => Session(connection::quit),
+        "reset" => Session(connection::reset),
         "select" => Session(connection::select),
 
         "psubscribe" => Session(pubsub::psubscribe),

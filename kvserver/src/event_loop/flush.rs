@@ -136,7 +136,6 @@ impl EventLoop {
     pub(super) fn forget(&mut self, slot: usize) {
         if let Some(mut connection) = self.connections.get_mut(slot).and_then(Option::take) {
             connection.session.end(&self.executor.server);
-            self.server().clients.leave();
             // Not used again before the round is over: an event of the old connection may still be in the list.
             self.free.push(slot);
         }

@@ -55,6 +55,36 @@ impl Client {
         assert_eq!(String::from_utf8_lossy(&got[..filled]), String::from_utf8_lossy(wanted));
     }
 
+    /// The next line, without its end.
+    #[track_caller]
+    pub fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while !line.ends_with(b"\r\n") {
+            self.stream.read_exact(&mut byte).unwrap();
+            line.push(byte[0]);
+        }
+        line.truncate(line.len() - 2);
+        String::from_utf8(line).unwrap()
+    }
+
+    /// So many lines, whatever they are.
+    #[track_caller]
+    pub fn reply_lines(&mut self, count: usize) -> Vec<String> {
+        (0..count).map(|_| self.line()).collect()
+    }
+
+    /// The next reply, which must be a string.
+    #[track_caller]
+    pub fn bulk(&mut self) -> String {
+        let header = self.line();
+        let length = header.strip_prefix('$').unwrap_or_else(|| panic!("no string: {header}")).parse().unwrap();
+        let mut bytes: Vec<u8> = vec![0; length];
+        self.stream.read_exact(&mut bytes).unwrap();
+        assert_eq!(self.line(), "");
+        String::from_utf8(bytes).unwrap()
+    }
+
     /// Sends one line and expects these bytes.
     #[track_caller]
     pub fn ask(&mut self, line: &str, wanted: impl AsRef<[u8]>) {

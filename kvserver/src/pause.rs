@@ -1,0 +1,123 @@
+//! CLIENT PAUSE: for a while requests wait, all of them or those that may write.
+//!
+//! Invariant: while nothing is paused a request pays one relaxed load for it. A paused connection is out of its loop's
+//! turns until the pause ends or changes; nobody polls for that: a change wakes the loops, an end has its time.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::time::Instant;
+
+use kvproto::Spec;
+use parking_lot::Mutex;
+
+use crate::session::Queue;
+
+/// Which requests wait; those of `Write` do so in `All`, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Held {
+    /// Those that may write or publish.
+    Write = 1,
+    All = 2,
+}
+
+/// The pause of a server.
+#[derive(Debug, Default)]
+pub(crate) struct Pause {
+    /// 0, or a [`Held`].
+    held: AtomicU8,
+    /// Counts beginnings and ends: whoever waits looks again when it has moved.
+    changes: AtomicU64,
+    current: Mutex<Option<(Held, Instant)>>,
+}
+
+impl Pause {
+    /// Pauses until `until`, or longer if that was asked for before. A pause of everything stays one.
+    pub(crate) fn begin(&self, held: Held, until: Instant, now: Instant) {
+        let mut current = self.current.lock();
+        let before = current.filter(|(_, until)| *until > now);
+        let (held, until) = before.map_or((held, until), |(old, ends)| (held.max(old), until.max(ends)));
+        self.change(&mut current, (until > now).then_some((held, until)));
+    }
+
+    pub(crate) fn end(&self) {
+        self.change(&mut self.current.lock(), None);
+    }
+
+    fn change(&self, current: &mut Option<(Held, Instant)>, to: Option<(Held, Instant)>) {
+        *current = to;
+        self.held.store(to.map_or(0, |(held, _)| held as u8), SeqCst);
+        self.changes.fetch_add(1, SeqCst);
+    }
+
+    /// Whether anything may be paused.
+    pub(crate) fn is_on(&self) -> bool {
+        self.held.load(Relaxed) != 0
+    }
+
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(SeqCst)
+    }
+
+    /// When it ends; ends it if that is now.
+    pub(crate) fn until(&self, now: Instant) -> Option<Instant> {
+        if !self.is_on() {
+            return None;
+        }
+        let mut current = self.current.lock();
+        if current.is_some_and(|(_, until)| until <= now) {
+            self.change(&mut current, None);
+        }
+        current.map(|(_, until)| until)
+    }
+
+    /// Whether a request has to wait. `queue`: what was queued since MULTI, which EXEC would do.
+    pub(crate) fn holds(&self, spec: &Spec, queue: Option<&Queue>) -> bool {
+        if self.until(Instant::now()).is_none() {
+            return false;
+        }
+        let writes = |spec: &Spec| spec.is_write() || matches!(spec.name, "publish" | "spublish" | "pfcount");
+        self.held.load(SeqCst) == Held::All as u8
+            || writes(spec)
+            || (spec.name == "exec" && queue.is_some_and(|queue| queue.commands.iter().any(|(spec, _)| writes(spec))))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn spec(name: &str) -> &'static Spec {
+        kvproto::spec::lookup(name.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_pause_of_writes_holds_what_may_write_until_it_ends() {
+        let (pause, now) = (Pause::default(), Instant::now());
+        assert!(!pause.holds(spec("set"), None));
+        pause.begin(Held::Write, now + Duration::from_secs(100), now);
+        let held = |name| pause.holds(spec(name), None);
+        assert_eq!(["set", "get", "publish", "exec", "client"].map(held), [true, false, true, false, false]);
+        let request = || kvproto::OwnedRequest::from_words(["x"]);
+        let queue = Queue { commands: vec![(spec("get"), request()), (spec("set"), request())], ..Queue::default() };
+        assert!(pause.holds(spec("exec"), Some(&queue)));
+        pause.end();
+        assert!(!pause.is_on() && !held("set"));
+    }
+
+    #[test]
+    fn a_second_pause_neither_shortens_nor_loosens_the_first() {
+        let (pause, now) = (Pause::default(), Instant::now());
+        let at = |seconds| now + Duration::from_secs(seconds);
+        pause.begin(Held::All, at(100), now);
+        pause.begin(Held::Write, at(50), now);
+        assert!(pause.holds(spec("get"), None));
+        assert_eq!(pause.until(now), Some(at(100)));
+        let changes = pause.changes();
+        assert_eq!(pause.until(at(100)), None);
+        assert!(!pause.is_on() && pause.changes() > changes);
+        pause.begin(Held::Write, now, now);
+        assert!(!pause.is_on(), "a pause of no length");
+    }
+}
