@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::expiry::{TICK_MS, tick_at};
 use crate::files::Files;
 use crate::hash::KeyHash;
-use crate::locked::{Locked, NamedKeys, Notes};
+use crate::locked::{Locked, Named, Notes};
 use crate::lsn::Lsn;
 use crate::observer::{Change, ChangeKind};
 use crate::options::Options;
@@ -227,26 +227,24 @@ impl Engine {
         self.wait_for_room()?;
         let Some((first, _)) = claims.first() else { return Err(Error::KeyNotNamed) };
         let mut wanted: SmallVec<[(u32, usize, &Space); 8]> = SmallVec::new();
-        let mut named: SmallVec<[NamedKeys<'_>; 1]> = SmallVec::new();
+        let mut named: SmallVec<[Named<'_>; 1]> = SmallVec::new();
         for &(space, ref claimed) in claims {
             let mut hashes = None;
             match claimed {
                 Claimed::Whole => wanted.extend((0..space.shard_count()).map(|shard| (space.id, shard, space))),
                 Claimed::Keys(keys) => {
-                    let sorted =
-                        hashes.insert(keys.iter().map(|key| self.base.hasher.hash(key)).collect::<SmallVec<_>>());
+                    let sorted = hashes.insert(keys.iter().map(|key| self.base.hasher.hash(key)).collect::<Vec<_>>());
                     sorted.sort_unstable();
                     wanted.extend(sorted.iter().map(|hash| (space.id, space.shard_of(*hash), space)));
                 }
             }
-            named.push(NamedKeys { space, hashes });
+            named.push(Named { space, hashes });
         }
         wanted.sort_unstable_by_key(|&(id, shard, _)| (id, shard));
         wanted.dedup_by_key(|&mut (id, shard, _)| (id, shard));
         let lsn = Notes::lend(|notes| {
             let wanted = wanted.iter().map(|&(_, shard, space)| (space, shard));
-            let named = named.into_iter().map(|NamedKeys { space, hashes }| NamedKeys { space, hashes }).collect();
-            run(Locked::lock(&self.base, first, named, wanted, notes), body)
+            run(Locked::lock(&self.base, first, &named, wanted, notes), body)
         })?;
         drop(entered);
         self.sweep_if_due(first);

@@ -237,6 +237,7 @@ impl Entry {
     }
 
     /// The value's place in a packed entry, when `value` and `deadline` fit over it without moving anything.
+    #[inline]
     pub(crate) fn overwrite(&mut self, value: &[u8], deadline: Option<Deadline>, saved: &mut Vec<u8>) -> bool {
         let Entry::Packed(packed) = self else { return false };
         let parts = layout(packed);

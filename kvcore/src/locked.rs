@@ -29,7 +29,7 @@ pub(crate) struct Locked<'a> {
     /// In the order (keyspace id, shard).
     held: SmallVec<[Held<'a>; 1]>,
     /// What it may speak of.
-    claims: SmallVec<[NamedKeys<'a>; 1]>,
+    claims: Claims<'a>,
     /// The keyspace that calls speak of.
     space: &'a Space,
     /// 0 until somebody asks: most transactions need not know the time.
@@ -48,11 +48,19 @@ struct Held<'a> {
     guard: RwLockWriteGuard<'a, Shard>,
 }
 
+/// What a transaction named.
+#[derive(Clone, Copy)]
+pub(crate) enum Claims<'a> {
+    /// The key with this hash.
+    Key(u64),
+    Many(&'a [Named<'a>]),
+}
+
 /// What a transaction named of one keyspace.
-pub(crate) struct NamedKeys<'a> {
+pub(crate) struct Named<'a> {
     pub(crate) space: &'a Space,
     /// The keys' hashes, sorted; `None` for all there are.
-    pub(crate) hashes: Option<SmallVec<[u64; 1]>>,
+    pub(crate) hashes: Option<Vec<u64>>,
 }
 
 /// What was done: its records for the log, and how to undo it.
@@ -114,8 +122,7 @@ impl<'a> Locked<'a> {
     pub(crate) fn lock_one(base: &'a Base, space: &'a Space, key: &[u8], hash: u64, notes: &'a mut Notes) -> Self {
         let shard = space.shard_of(hash);
         let held = SmallVec::from_buf([Held { space, shard, guard: space.write(shard) }]);
-        let named = NamedKeys { space, hashes: Some(SmallVec::from_buf([hash])) };
-        let locked = Locked::new(base, space, SmallVec::from_buf([named]), held, notes);
+        let locked = Locked::new(base, space, Claims::Key(hash), held, notes);
         locked.hashed.set((key.as_ptr(), key.len(), hash));
         locked
     }
@@ -125,19 +132,19 @@ impl<'a> Locked<'a> {
     pub(crate) fn lock(
         base: &'a Base,
         space: &'a Space,
-        claims: SmallVec<[NamedKeys<'a>; 1]>,
+        claims: &'a [Named<'a>],
         wanted: impl Iterator<Item = (&'a Space, usize)>,
         notes: &'a mut Notes,
     ) -> Self {
         let held = wanted.map(|(space, shard)| Held { space, shard, guard: space.write(shard) }).collect();
-        Locked::new(base, space, claims, held, notes)
+        Locked::new(base, space, Claims::Many(claims), held, notes)
     }
 
     #[inline]
     fn new(
         base: &'a Base,
         space: &'a Space,
-        claims: SmallVec<[NamedKeys<'a>; 1]>,
+        claims: Claims<'a>,
         held: SmallVec<[Held<'a>; 1]>,
         notes: &'a mut Notes,
     ) -> Self {
@@ -169,10 +176,13 @@ impl<'a> Locked<'a> {
 
     /// Whether a key was named. That its shard is locked is not enough: which keys share a shard is chance.
     fn is_named(&self, hash: u64) -> bool {
-        self.claims.iter().any(|named| {
-            let is_among = |hashes: &SmallVec<[u64; 1]>| hashes.binary_search(&hash).is_ok();
-            named.space.id == self.space.id && named.hashes.as_ref().is_none_or(is_among)
-        })
+        match self.claims {
+            Claims::Key(named) => named == hash,
+            Claims::Many(claims) => claims
+                .iter()
+                .filter(|claim| claim.space.id == self.space.id)
+                .any(|claim| claim.hashes.as_ref().is_none_or(|hashes| hashes.binary_search(&hash).is_ok())),
+        }
     }
 
     /// Where in `held` the shard of a hash is.
@@ -189,7 +199,8 @@ impl<'a> Locked<'a> {
 
     /// The current keyspace's part of `held`, which must be all of it.
     fn whole(&self) -> Result<Range<usize>> {
-        if !self.claims.iter().any(|named| named.space.id == self.space.id && named.hashes.is_none()) {
+        let is_whole = |claim: &Named<'_>| claim.space.id == self.space.id && claim.hashes.is_none();
+        if !matches!(self.claims, Claims::Many(claims) if claims.iter().any(is_whole)) {
             return Err(Error::KeyNotNamed);
         }
         let first = self.held.partition_point(|held| held.space.id < self.space.id);
@@ -223,6 +234,7 @@ impl<'a> Locked<'a> {
         }
     }
 
+    #[inline]
     fn note(&mut self, held: usize, hash: u64, key: &[u8], kind: ChangeKind, undo: Undo) {
         let at = self.notes.saved.len();
         self.notes.saved.extend_from_slice(key);
@@ -448,8 +460,11 @@ impl Walk for Locked<'_> {
 
 impl CrossTxn for Locked<'_> {
     fn select(&mut self, keyspace_id: u32) -> Result<()> {
-        let found = self.claims.iter().find(|named| named.space.id == keyspace_id);
-        self.space = found.ok_or(Error::KeyNotNamed)?.space;
+        let mut spaces = match self.claims {
+            Claims::Key(_) => [].iter(),
+            Claims::Many(claims) => claims.iter(),
+        };
+        self.space = spaces.find(|claim| claim.space.id == keyspace_id).ok_or(Error::KeyNotNamed)?.space;
         // The same key hashes alike everywhere, but the shard is another keyspace's: nothing to forget.
         Ok(())
     }
