@@ -84,6 +84,13 @@ pub enum CommandError {
 const QUOTED_BYTES_MAX: usize = 128;
 
 impl CommandError {
+    /// A command of Redis that this server knows of and does not have, named in full.
+    pub fn absent(name: &str) -> CommandError {
+        CommandError::custom(format!(
+            "ERR '{name}' is not supported: this server keeps strings, on one node, and runs no scripts"
+        ))
+    }
+
     /// Any text of one's own, its code word included: `CommandError::custom("NOPERM not yours")`.
     pub fn custom(text: impl Into<Cow<'static, str>>) -> CommandError {
         CommandError::Custom(text.into())

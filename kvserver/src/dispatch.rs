@@ -71,7 +71,7 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
     if server.pause.is_on() && server.pause.holds(spec, session.transaction.as_deref()) {
         return Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).with(Vec::new(), Next::Postpone);
     }
-    if session.transaction.is_some() && transaction::is_queued(spec) {
+    if session.transaction.is_some() && transaction::is_queued(spec) && !top.absent {
         let reply = transaction::enqueue(spec, request, session).unwrap_or_else(Reply::from);
         return Answer::new(Some(spec), reply, Lsn::ZERO);
     }
@@ -84,7 +84,7 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
             let Context { before, lsn, next, .. } = context;
             Answer::new(Some(spec), reply, lsn).with(before, next)
         }
-        None => Answer::new(None, CommandError::unknown_command(request).into(), Lsn::ZERO),
+        None => reject(Some(spec), CommandError::absent(spec.name), request, session, server),
     }
 }
 
@@ -93,7 +93,13 @@ fn find(request: Request<'_>) -> Result<(&'static Spec, &'static Spec), CommandE
     match spec::lookup(request.name()) {
         Some(top) if top.subcommands.is_empty() && top.arity_ok(request.len()) => Ok((top, top)),
         Some(top) if connection::is_help(top, request) => Ok((top, top)),
-        Some(top) => Ok((top, spec::resolve(request)?)),
+        Some(top) => {
+            let spec = spec::resolve(request)?;
+            if spec.absent && !top.absent {
+                return Err(CommandError::absent(spec.name));
+            }
+            Ok((top, spec))
+        }
         None => Err(CommandError::unknown_command(request)),
     }
 }

@@ -102,20 +102,30 @@ vocabulary! {
         PubSub = "pubsub",
         /// Not within scripts.
         NoScript = "noscript",
+        /// May keep the client waiting for others.
+        Blocking = "blocking",
         /// Allowed while data is being loaded.
         Loading = "loading",
         /// Allowed on a replica whose data may be old.
         Stale = "stale",
+        /// Not shown to MONITOR.
+        SkipMonitor = "skip_monitor",
         /// Not shown in the log of slow commands.
         SkipSlowLog = "skip_slowlog",
+        /// Belongs to the moving of keys between the nodes of a cluster.
+        Asking = "asking",
         /// Takes constant or logarithmic time.
         Fast = "fast",
         /// Allowed before login.
         NoAuth = "no_auth",
+        /// Takes keys, and may be given none.
+        NoMandatoryKeys = "no_mandatory_keys",
         /// Not while data is being loaded in the background.
         NoAsyncLoading = "no_async_loading",
         /// Not within a transaction.
         NoMulti = "no_multi",
+        /// The short form of the key positions does not tell of every key; follows from the key specs.
+        MovableKeys = "movablekeys",
         /// Allowed while a script hogs the server.
         AllowBusy = "allow_busy",
     }
@@ -130,8 +140,24 @@ vocabulary! {
         Read = "read",
         /// Changes data.
         Write = "write",
+        /// Works on sets.
+        Set = "set",
+        /// Works on sorted sets.
+        SortedSet = "sortedset",
+        /// Works on lists.
+        List = "list",
+        /// Works on hashes.
+        Hash = "hash",
         /// Works on strings.
         String = "string",
+        /// Works on strings as bits.
+        Bitmap = "bitmap",
+        /// Works on estimates of how many distinct elements there were.
+        HyperLogLog = "hyperloglog",
+        /// Works on places on the earth.
+        Geo = "geo",
+        /// Works on streams.
+        Stream = "stream",
         /// Belongs to publish/subscribe.
         PubSub = "pubsub",
         /// For those who run the server.
@@ -140,12 +166,16 @@ vocabulary! {
         Fast = "fast",
         /// Everything that is not fast.
         Slow = "slow",
+        /// May keep the client waiting for others.
+        Blocking = "blocking",
         /// Can hurt: consider who may call it.
         Dangerous = "dangerous",
         /// Concerns the connection.
         Connection = "connection",
         /// Belongs to transactions.
         Transaction = "transaction",
+        /// Runs programs inside the server.
+        Scripting = "scripting",
     }
 }
 
@@ -170,22 +200,44 @@ vocabulary! {
         Delete = "delete",
         /// Stands where a key would, and is none.
         NotKey = "not_key",
+        /// There may be more keys than it finds.
+        Incomplete = "incomplete",
         /// Does not do all of this with every choice of arguments.
         VariableFlags = "variable_flags",
     }
 }
 
 /// The families commands are documented in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Group {
+    /// About strings as bits.
+    Bitmap,
+    /// About the nodes of a cluster.
+    Cluster,
     /// About one connection.
     Connection,
     /// About keys, whatever their value.
     Generic,
+    /// About places on the earth.
+    Geo,
+    /// About hashes.
+    Hash,
+    /// About estimates of how many distinct elements there were.
+    HyperLogLog,
+    /// About lists.
+    List,
     /// Publish and subscribe.
     PubSub,
+    /// Programs inside the server.
+    Scripting,
     /// About the server as a whole.
     Server,
+    /// About sets.
+    Set,
+    /// About sorted sets.
+    SortedSet,
+    /// About streams.
+    Stream,
     /// About strings.
     String,
     /// Transactions.
@@ -196,10 +248,20 @@ impl Group {
     /// The name in COMMAND DOCS.
     pub const fn name(self) -> &'static str {
         match self {
+            Group::Bitmap => "bitmap",
+            Group::Cluster => "cluster",
             Group::Connection => "connection",
             Group::Generic => "generic",
+            Group::Geo => "geo",
+            Group::Hash => "hash",
+            Group::HyperLogLog => "hyperloglog",
+            Group::List => "list",
             Group::PubSub => "pubsub",
+            Group::Scripting => "scripting",
             Group::Server => "server",
+            Group::Set => "set",
+            Group::SortedSet => "sorted-set",
+            Group::Stream => "stream",
             Group::String => "string",
             Group::Transactions => "transactions",
         }

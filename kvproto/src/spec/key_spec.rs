@@ -3,6 +3,7 @@
 //! Invariant: a position named here never lies outside the request it is applied to.
 
 use super::flags::{FlagSet, KeyFlag};
+use crate::number::parse_integer;
 use crate::request::Request;
 
 /// Which words are keys, in the short form COMMAND shows and the server locks by.
@@ -19,31 +20,55 @@ pub enum KeyRule {
         /// Distance between keys, at least 1.
         step: usize,
     },
+    /// As many as a word of the request says.
+    Counted {
+        /// Position of the word that says it.
+        at: usize,
+        /// Position of the first key.
+        first: usize,
+        /// Distance between keys, at least 1.
+        step: usize,
+    },
 }
 
 impl KeyRule {
     /// The keys in `request` with their positions. Words that are missing are no keys.
     pub fn of<'b>(&self, request: Request<'b>) -> Keys<'b> {
-        let (first, last, step) = match *self {
+        let (first, end, step) = match *self {
             KeyRule::None => (0, 0, 1),
-            KeyRule::Range { first, last, step } => (first, last, step),
-        };
-        let end = match usize::try_from(last) {
-            _ if *self == KeyRule::None => 0,
-            Ok(last) => request.len().min(last + 1),
-            // -1 is the last word, so the end is `len`; -2 one before it.
-            Err(_) => (request.len() + 1).saturating_sub(last.unsigned_abs()),
+            KeyRule::Range { first, last, step } => {
+                let end = match usize::try_from(last) {
+                    Ok(last) => request.len().min(last + 1),
+                    // -1 is the last word, so the end is `len`; -2 one before it.
+                    Err(_) => (request.len() + 1).saturating_sub(last.unsigned_abs()),
+                };
+                (first, end, step)
+            }
+            KeyRule::Counted { at, first, step } => {
+                let count = request.get(at).and_then(parse_integer).and_then(|count| usize::try_from(count).ok());
+                let end = first.saturating_add(count.unwrap_or(0).saturating_mul(step));
+                (first, request.len().min(end), step)
+            }
         };
         Keys { request, next: first, end, step }
     }
 
-    /// The range that covers all of `specs`: the keys of the tables' commands follow each other.
+    /// What covers all of `specs`: the keys of the commands that are executed follow each other.
     pub(super) const fn covering(specs: &[KeySpec]) -> KeyRule {
         // A channel has the place of a key, for a cluster's sake, and is none.
         if specs.is_empty() || specs[0].flags.has(KeyFlag::NotKey) {
             return KeyRule::None;
         }
-        KeyRule::Range { first: specs[0].first, last: specs[specs.len() - 1].last_from_start(), step: specs[0].step }
+        let last = &specs[specs.len() - 1];
+        match (specs[0].begin, specs[0].find, last.begin, last.find) {
+            (Begin::Index(first), Find::Range { step, .. }, Begin::Index(from), Find::Range { last, .. }) => {
+                KeyRule::Range { first, last: if last < 0 { last } else { from as isize + last }, step }
+            }
+            (Begin::Index(at), Find::Counted { first, step }, ..) if specs.len() == 1 => {
+                KeyRule::Counted { at, first: at + first, step }
+            }
+            _ => KeyRule::None,
+        }
     }
 }
 
@@ -83,32 +108,95 @@ pub struct KeySpec {
     pub notes: Option<&'static str>,
     /// What happens to these keys.
     pub flags: FlagSet<KeyFlag>,
-    /// Position of the first key, the command's name being 0.
-    pub first: usize,
-    /// Position of the last key: relative to `first` if 0 or more, else from the end, -1 being the last word.
-    pub last: isize,
-    /// Distance between keys.
-    pub step: usize,
+    /// Where they begin.
+    pub begin: Begin,
+    /// Which words from there on they are.
+    pub find: Find,
 }
 
+/// Where a run of keys begins.
+#[derive(Clone, Copy, Debug)]
+pub enum Begin {
+    /// At this position, the command's name being 0.
+    Index(usize),
+    /// Behind a keyword.
+    Keyword {
+        /// The keyword, in upper case.
+        word: &'static str,
+        /// Where the search for it starts; if negative, from the end and backwards.
+        from: isize,
+    },
+    /// Too involved for a rule.
+    Unknown,
+}
+
+/// Which words from the beginning on are keys.
+#[derive(Clone, Copy, Debug)]
+pub enum Find {
+    /// Every `step`th word up to the last.
+    Range {
+        /// Position of the last key: relative to the first if 0 or more, else from the end, -1 being the last word.
+        last: isize,
+        /// Distance between keys.
+        step: usize,
+        /// If 2 or more, only this fraction of the words are keys: with 2 the first half.
+        limit: usize,
+    },
+    /// The word at the beginning says how many there are.
+    Counted {
+        /// Distance from that word to the first key.
+        first: usize,
+        /// Distance between keys.
+        step: usize,
+    },
+    /// Too involved for a rule.
+    Unknown,
+}
+
+/// What the rows of the families are written with.
 impl KeySpec {
+    const fn new(begin: Begin, find: Find, flags: &[KeyFlag]) -> KeySpec {
+        KeySpec { notes: None, flags: KeyFlag::set(flags), begin, find }
+    }
+
     /// One key at `position`.
     pub(super) const fn one(position: usize, flags: &[KeyFlag]) -> KeySpec {
-        KeySpec { notes: None, flags: KeyFlag::set(flags), first: position, last: 0, step: 1 }
+        KeySpec::range(position, 0, flags)
+    }
+
+    /// The words from `position` to `last`: relative to `position` if 0 or more, else from the end.
+    pub(super) const fn range(position: usize, last: isize, flags: &[KeyFlag]) -> KeySpec {
+        KeySpec::new(Begin::Index(position), Find::Range { last, step: 1, limit: 0 }, flags)
     }
 
     /// Every `step`th word from `first` to the end.
     pub(super) const fn to_end(first: usize, step: usize, flags: &[KeyFlag]) -> KeySpec {
-        KeySpec { notes: None, flags: KeyFlag::set(flags), first, last: -1, step }
+        KeySpec::new(Begin::Index(first), Find::Range { last: -1, step, limit: 0 }, flags)
+    }
+
+    /// As many keys as the word at `position` says, every `step`th word behind it.
+    pub(super) const fn counted(position: usize, step: usize, flags: &[KeyFlag]) -> KeySpec {
+        KeySpec::new(Begin::Index(position), Find::Counted { first: 1, step }, flags)
+    }
+
+    /// The words behind a keyword up to `last`, or only the first part of them (see [`Find::Range`]).
+    pub(super) const fn behind(
+        word: &'static str,
+        from: isize,
+        last: isize,
+        limit: usize,
+        flags: &[KeyFlag],
+    ) -> KeySpec {
+        KeySpec::new(Begin::Keyword { word, from }, Find::Range { last, step: 1, limit }, flags)
+    }
+
+    /// Keys that no rule finds.
+    pub(super) const fn unknown(flags: &[KeyFlag]) -> KeySpec {
+        KeySpec::new(Begin::Unknown, Find::Unknown, flags)
     }
 
     pub(super) const fn notes(mut self, notes: &'static str) -> KeySpec {
         self.notes = Some(notes);
         self
-    }
-
-    /// The last key's position, the command's name being 0 if it is not negative.
-    const fn last_from_start(&self) -> isize {
-        if self.last < 0 { self.last } else { self.first as isize + self.last }
     }
 }

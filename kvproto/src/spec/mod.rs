@@ -5,8 +5,10 @@
 
 mod arg;
 mod flags;
+mod key_search;
 mod key_spec;
 
+mod absent;
 mod client;
 mod connection;
 mod expiry;
@@ -18,7 +20,8 @@ mod transaction;
 
 pub use arg::{Arg, ArgKind};
 pub use flags::{Category, Flag, FlagSet, Group, KeyFlag};
-pub use key_spec::{KeyRule, KeySpec, Keys};
+pub use key_search::{FoundKeys, LegacyKeys};
+pub use key_spec::{Begin, Find, KeyRule, KeySpec, Keys};
 
 use crate::error::CommandError;
 use crate::request::Request;
@@ -55,17 +58,17 @@ pub struct Spec {
     pub args: &'static [Arg],
     /// The commands this one is a container for, sorted by name.
     pub subcommands: &'static [Spec],
+    /// Known, so that clients can ask about it, but not executed by this server.
+    pub absent: bool,
     explicit_categories: FlagSet<Category>,
     index: usize,
 }
 
-const COUNT: usize = connection::ROWS.len()
-    + expiry::ROWS.len()
-    + keys::ROWS.len()
-    + pubsub::ROWS.len()
-    + server::ROWS.len()
-    + string::ROWS.len()
-    + transaction::ROWS.len();
+/// The rows, family by family: those with a function in the server, then those without.
+const FAMILIES: &[&[&[Spec]]] = &[EXECUTED, absent::FAMILIES];
+const EXECUTED: &[&[Spec]] =
+    &[connection::ROWS, expiry::ROWS, keys::ROWS, pubsub::ROWS, server::ROWS, string::ROWS, transaction::ROWS];
+const COUNT: usize = rows_of(FAMILIES);
 
 static TABLE: [Spec; COUNT] = table();
 
@@ -150,7 +153,7 @@ impl Spec {
         if self.flags.has(Flag::Write) {
             all.insert(Category::Write);
         }
-        if self.flags.has(Flag::ReadOnly) {
+        if self.flags.has(Flag::ReadOnly) && !all.has(Category::Scripting) {
             all.insert(Category::Read);
         }
         if self.flags.has(Flag::Admin) {
@@ -159,6 +162,9 @@ impl Spec {
         }
         if self.flags.has(Flag::PubSub) {
             all.insert(Category::PubSub);
+        }
+        if self.flags.has(Flag::Blocking) {
+            all.insert(Category::Blocking);
         }
         all.insert(if self.flags.has(Flag::Fast) { Category::Fast } else { Category::Slow });
         all
@@ -198,9 +204,15 @@ impl Spec {
             deprecated: None,
             args: &[],
             subcommands: &[],
+            absent: false,
             explicit_categories: FlagSet::EMPTY,
             index: 0,
         }
+    }
+
+    /// A command this server knows and does not execute.
+    const fn absent(name: &'static str, arity: i32, group: Group, since: &'static str) -> Spec {
+        Spec { absent: true, summary: "Not executed by this server.", ..Spec::new(name, arity, group, since) }
     }
 
     const fn summary(mut self, summary: &'static str) -> Spec {
@@ -255,44 +267,63 @@ impl Spec {
     }
 }
 
+const fn rows_of(kinds: &[&[&[Spec]]]) -> usize {
+    let mut count = 0;
+    let mut kind = 0;
+    while kind < kinds.len() {
+        let mut family = 0;
+        while family < kinds[kind].len() {
+            count += kinds[kind][family].len();
+            family += 1;
+        }
+        kind += 1;
+    }
+    count
+}
+
 /// All families in one table.
 const fn table() -> [Spec; COUNT] {
-    let families =
-        [connection::ROWS, expiry::ROWS, keys::ROWS, pubsub::ROWS, server::ROWS, string::ROWS, transaction::ROWS];
     let mut rows = [string::ROWS[0]; COUNT];
     let mut filled = 0;
-    let mut family = 0;
-    while family < families.len() {
-        let mut row = 0;
-        while row < families[family].len() {
-            rows[filled] = families[family][row];
-            filled += 1;
-            row += 1;
+    let mut kind = 0;
+    while kind < FAMILIES.len() {
+        let mut family = 0;
+        while family < FAMILIES[kind].len() {
+            let mut row = 0;
+            while row < FAMILIES[kind][family].len() {
+                rows[filled] = FAMILIES[kind][family][row];
+                filled += 1;
+                row += 1;
+            }
+            family += 1;
         }
-        family += 1;
+        kind += 1;
     }
     indexed(rows)
 }
 
-/// `rows` sorted by name, each told its place. Const code knows no `sort` and no `for`.
-const fn indexed<const N: usize>(mut rows: [Spec; N]) -> [Spec; N] {
-    let mut sorted = 1;
+/// `rows` sorted by name, each told its place. Const code knows no `sort` and no `for`; what moves while sorting is
+/// the order, not the rows, which are large.
+const fn indexed<const N: usize>(rows: [Spec; N]) -> [Spec; N] {
+    let mut order = [0; N];
+    let mut sorted = 0;
     while sorted < N {
         let mut at = sorted;
-        while at > 0 && is_before(rows[at].name, rows[at - 1].name) {
-            let row = rows[at];
-            rows[at] = rows[at - 1];
-            rows[at - 1] = row;
+        while at > 0 && is_before(rows[sorted].name, rows[order[at - 1]].name) {
+            order[at] = order[at - 1];
             at -= 1;
         }
+        order[at] = sorted;
         sorted += 1;
     }
+    let mut placed = rows;
     let mut at = 0;
     while at < N {
-        rows[at].index = at;
+        placed[at] = rows[order[at]];
+        placed[at].index = at;
         at += 1;
     }
-    rows
+    placed
 }
 
 const fn is_before(left: &str, right: &str) -> bool {
@@ -308,16 +339,16 @@ const fn is_before(left: &str, right: &str) -> bool {
 }
 
 /// Slots of the hash table behind [`lookup`]: a power of two, and several times the names, so that few collide.
-const SLOTS_LEN: usize = 512;
+const SLOTS_LEN: usize = 2048;
 /// A slot without a command; no command has this index.
-const FREE: u8 = u8::MAX;
+const FREE: u16 = u16::MAX;
 const _: () = assert!(COUNT < FREE as usize && COUNT * 4 <= SLOTS_LEN);
 
 /// For each slot the index of the command whose name, or alias, hashes there (or to a full slot before it).
-static SLOTS: [u8; SLOTS_LEN] = slots();
+static SLOTS: [u16; SLOTS_LEN] = slots();
 
-const fn slots() -> [u8; SLOTS_LEN] {
-    let rows = table();
+const fn slots() -> [u16; SLOTS_LEN] {
+    let rows = &TABLE;
     let mut slots = [FREE; SLOTS_LEN];
     let mut index = 0;
     while index < COUNT {
@@ -332,12 +363,12 @@ const fn slots() -> [u8; SLOTS_LEN] {
     slots
 }
 
-const fn with_name(mut slots: [u8; SLOTS_LEN], name: &str, index: usize) -> [u8; SLOTS_LEN] {
+const fn with_name(mut slots: [u16; SLOTS_LEN], name: &str, index: usize) -> [u16; SLOTS_LEN] {
     let mut slot = slot_of(name.as_bytes());
     while slots[slot] != FREE {
         slot = (slot + 1) % SLOTS_LEN;
     }
-    slots[slot] = index as u8;
+    slots[slot] = index as u16;
     slots
 }
 
@@ -354,7 +385,7 @@ const fn slot_of(name: &[u8]) -> usize {
 }
 
 /// No name is longer; a longer word need not be hashed whole to be refused.
-const NAME_BYTES_MAX: usize = 16;
+const NAME_BYTES_MAX: usize = 20;
 
 #[cfg(test)]
 mod tests;

@@ -89,7 +89,7 @@ pub(super) const ROWS: &[Spec] = &[
         .tips(&["nondeterministic_output"]),
 ];
 
-const COMMAND_SUBCOMMANDS: [Spec; 5] = indexed([
+const COMMAND_SUBCOMMANDS: [Spec; 6] = indexed([
     Spec::new("command|count", 2, Group::Server, "2.8.13")
         .summary("Counts the commands this server knows.")
         .complexity("O(1)")
@@ -104,6 +104,12 @@ const COMMAND_SUBCOMMANDS: [Spec; 5] = indexed([
         .args(&[Arg::string("command-name").optional().multiple()]),
     Spec::new("command|getkeys", -3, Group::Server, "2.8.13")
         .summary("Tells which words of a command are keys.")
+        .complexity("O(N) in the words of the command")
+        .flags(&[Flag::Loading, Flag::Stale])
+        .in_categories(&[Category::Connection])
+        .args(&[Arg::string("command"), Arg::string("arg").optional().multiple()]),
+    Spec::new("command|getkeysandflags", -3, Group::Server, "7.0.0")
+        .summary("Tells which words of a command are keys, and what it does to them.")
         .complexity("O(N) in the words of the command")
         .flags(&[Flag::Loading, Flag::Stale])
         .in_categories(&[Category::Connection])

@@ -51,7 +51,7 @@ fn every_command_of_the_first_release_has_a_row() {
     assert_eq!(lookup(b"Remove").map(|spec| spec.name), Some("del"));
     for (container, names) in [
         ("client", "getname id info kill list pause reply setinfo setname tracking unpause"),
-        ("command", "count docs info list"),
+        ("command", "count docs getkeys getkeysandflags info list"),
         ("config", "get"),
         ("pubsub", "channels numpat numsub"),
     ] {
@@ -68,6 +68,9 @@ fn every_row_is_complete_and_consistent() {
         let name = spec.name;
         assert_ne!(spec.arity, 0, "{name}");
         assert!(spec.summary.ends_with('.'), "{name}");
+        if spec.absent {
+            continue;
+        }
         assert!(!spec.complexity.is_empty() && !spec.since.is_empty(), "{name}");
         assert!(!(spec.is_write() && spec.is_read_only()), "{name}");
         // The required arguments and the arity are the same fact written twice.
@@ -182,4 +185,100 @@ fn categories_follow_from_flags() {
     assert_eq!(names("publish"), ["pubsub", "fast"]);
     let flags: Vec<_> = lookup(b"incr").unwrap().flags.names().collect();
     assert_eq!(flags, ["write", "denyoom", "fast"]);
+}
+
+/// Each key found, with what happens to it, in one line.
+fn found(words: &str) -> String {
+    let owned = OwnedRequest::from_words(words.split(' '));
+    let request = owned.as_request();
+    let top = lookup(request.name()).unwrap();
+    let spec = if top.subcommands.is_empty() { top } else { top.subcommand(request.get(1).unwrap()).unwrap() };
+    assert!(spec.arity_ok(request.len()), "{words}");
+    let shown = spec.find_keys(request).into_iter().map(|(at, flags)| {
+        let key = String::from_utf8_lossy(request.get(at).unwrap()).into_owned();
+        format!("{key}: {}", flags.names().collect::<Vec<_>>().join(" "))
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn keys_that_move_are_found_by_rule() {
+    for (words, keys) in [
+        ("get k", "k: RO access"),
+        ("set k v", "k: OW update"),
+        ("set k v ex 1 get", "k: RW access update"),
+        ("mset k1 v1 k2 v2", "k1: OW update, k2: OW update"),
+        ("lmove k1 k2 left right", "k1: RW access delete, k2: RW insert"),
+        ("sort k1 by store limit 1 2 store k2", "k1: RO access, k2: OW update"),
+        ("sort k1 store k2 store k3", "k1: RO access, k3: OW update"),
+        ("sort_ro k1 get #", "k1: RO access"),
+        ("xgroup create k group $", "k: RW insert"),
+        ("eval script 1 k arg", "k: RW access update"),
+        ("eval script 0", ""),
+        ("eval script 2 k", ""),
+        ("eval script -1 k", ""),
+        ("eval script 99999999999999999999 k", ""),
+        ("eval script 9223372036854775807 k", ""),
+        ("zunionstore t 2 a b weights 1 2", "t: OW update, a: RO access, b: RO access"),
+        ("zunionstore t 3 a b", ""),
+        ("xread count 1 streams a b 0 0", "a: RO access, b: RO access"),
+        ("xread count 1 block 0", ""),
+        ("xreadgroup group g c streams a 0", "a: RO access"),
+        ("migrate host 1 k 0 10", "k: RW access delete"),
+        ("migrate host 1 k 0 10 keys a", ""),
+        ("georadius k 1 1 1 m store t", "k: RO access, t: OW update"),
+        ("georadius k 1 1 1 m", "k: RO access"),
+        ("blpop a b 0", "a: RW access delete, b: RW access delete"),
+        ("cluster info", ""),
+    ] {
+        assert_eq!(found(words), keys, "{words}");
+    }
+    let words = ["migrate", "host", "1", "", "0", "10", "auth2", "keys", "keys", "keys", "a", "b"];
+    let owned = OwnedRequest::from_words(words);
+    let positions: Vec<usize> =
+        lookup(b"migrate").unwrap().find_keys(owned.as_request()).into_iter().map(|(at, _)| at).collect();
+    assert_eq!(positions, [10, 11]);
+}
+
+#[test]
+fn no_length_makes_the_search_for_keys_leave_the_request() {
+    let words = ["", "keys", "streams", "2", "-1", "store", "99999999999", "9223372036854775807", "get", "auth2"];
+    for spec in COMMANDS.iter().flat_map(|top| top.subcommands.iter().chain([top])) {
+        for start in 0..words.len() {
+            for len in spec.arity.unsigned_abs() as usize..14 {
+                let rest = (1..len).map(|at| words[(start + at) % words.len()]);
+                let owned = OwnedRequest::from_words(std::iter::once(spec.name).chain(rest));
+                let request = owned.as_request();
+                assert!(spec.find_keys(request).iter().all(|(at, _)| *at < request.len()), "{} {len}", spec.name);
+                assert!(spec.keys(request).all(|(at, _)| at < request.len()), "{} {len}", spec.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_short_form_of_key_positions_says_when_it_is_not_all() {
+    let of = |name: &str| {
+        let keys = lookup(name.as_bytes()).unwrap().legacy_keys();
+        (keys.first, keys.last, keys.step, keys.movable)
+    };
+    assert_eq!(of("get"), (1, 1, 1, false));
+    assert_eq!(of("mset"), (1, -1, 2, false));
+    assert_eq!(of("lmove"), (1, 2, 1, false));
+    assert_eq!(of("blpop"), (1, -2, 1, false));
+    assert_eq!(of("sort"), (1, 1, 1, true));
+    assert_eq!(of("eval"), (0, 0, 0, true));
+    assert_eq!(of("zunionstore"), (1, 1, 1, true));
+    assert_eq!(of("migrate"), (3, 3, 1, true));
+    assert_eq!(of("ping"), (0, 0, 0, false));
+}
+
+#[test]
+fn a_row_that_is_not_executed_says_so_and_has_a_family() {
+    let absent: Vec<&Spec> = COMMANDS.iter().filter(|spec| spec.absent).collect();
+    assert!(absent.len() > 100);
+    for spec in absent {
+        assert!(spec.subcommands.iter().all(|sub| sub.absent), "{}", spec.name);
+        assert!(spec.is_write() || !spec.takes_keys() || spec.is_read_only() || spec.flags.has(Flag::NoScript));
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: everything told comes from the table that dispatch goes by, so the two cannot differ.
 
-use kvproto::spec::{self, Arg, Category, KeySpec};
+use kvproto::spec::{self, Arg, Begin, Category, Find, Flag, FlagSet, KeyFlag, KeySpec};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Spec};
 
 use super::Outcome;
@@ -20,7 +20,8 @@ pub(crate) fn command(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         "docs" if args.is_empty() => Ok(Reply::Map(spec::COMMANDS.iter().map(documented).collect())),
         "docs" => Ok(Reply::Map(named(args).filter_map(|(_, spec)| spec).map(documented).collect())),
         "list" => list(args),
-        "getkeys" => keys_of(args),
+        "getkeys" => keys_of(args, |key, _| Reply::bulk(key)),
+        "getkeysandflags" => keys_of(args, |key, flags| Reply::Array(vec![Reply::bulk(key), statuses(flags.names())])),
         _ => Ok(super::connection::help(ctx.spec)),
     }
 }
@@ -46,17 +47,14 @@ fn map(fields: Vec<(&'static str, Reply)>) -> Reply {
 
 /// A row as COMMAND and COMMAND INFO show it.
 fn info(spec: &'static Spec) -> Reply {
-    let (first, last, step) = spec.key_specs.first().map_or((0, 0, 0), |keys| {
-        let last = if keys.last >= 0 { keys.first.cast_signed() + keys.last } else { keys.last };
-        (keys.first, last, keys.step)
-    });
+    let keys = spec.legacy_keys();
     Reply::Array(vec![
         Reply::bulk(spec.name),
         Reply::Integer(i64::from(spec.arity)),
-        statuses(spec.flags.names()),
-        Reply::count(first),
-        Reply::Integer(last as i64),
-        Reply::count(step),
+        statuses(spec.shown_flags().names()),
+        Reply::count(keys.first),
+        Reply::Integer(keys.last as i64),
+        Reply::count(keys.step),
         Reply::Set(spec.categories().names().map(|name| Reply::simple(format!("@{name}"))).collect()),
         Reply::Set(spec.tips.iter().map(|tip| Reply::bulk(*tip)).collect()),
         Reply::Set(spec.key_specs.iter().map(key_spec).collect()),
@@ -70,14 +68,30 @@ fn key_spec(keys: &KeySpec) -> Reply {
         fields.push(("notes", Reply::bulk(notes)));
     }
     fields.push(("flags", statuses(keys.flags.names())));
-    let begin = vec![("type", Reply::bulk("index")), ("spec", map(vec![("index", Reply::count(keys.first))]))];
-    fields.push(("begin_search", map(begin)));
-    let range = vec![
-        ("lastkey", Reply::Integer(keys.last as i64)),
-        ("keystep", Reply::count(keys.step)),
-        ("limit", Reply::Integer(0)),
-    ];
-    fields.push(("find_keys", map(vec![("type", Reply::bulk("range")), ("spec", map(range))])));
+    let (kind, begin) = match keys.begin {
+        Begin::Index(index) => ("index", vec![("index", Reply::count(index))]),
+        Begin::Keyword { word, from } => {
+            ("keyword", vec![("keyword", Reply::bulk(word)), ("startfrom", Reply::Integer(from as i64))])
+        }
+        Begin::Unknown => ("unknown", Vec::new()),
+    };
+    fields.push(("begin_search", map(vec![("type", Reply::bulk(kind)), ("spec", map(begin))])));
+    let (kind, find) = match keys.find {
+        Find::Range { last, step, limit } => (
+            "range",
+            vec![
+                ("lastkey", Reply::Integer(last as i64)),
+                ("keystep", Reply::count(step)),
+                ("limit", Reply::count(limit)),
+            ],
+        ),
+        Find::Counted { first, step } => (
+            "keynum",
+            vec![("keynumidx", Reply::Integer(0)), ("firstkey", Reply::count(first)), ("keystep", Reply::count(step))],
+        ),
+        Find::Unknown => ("unknown", Vec::new()),
+    };
+    fields.push(("find_keys", map(vec![("type", Reply::bulk(kind)), ("spec", map(find))])));
     map(fields)
 }
 
@@ -156,16 +170,26 @@ fn list(mut args: Args<'_>) -> Outcome {
     }
 }
 
-/// `COMMAND GETKEYS command [argument ...]`
-fn keys_of(mut args: Args<'_>) -> Outcome {
+/// `COMMAND GETKEYS command [argument ...]`, each key shown by `show`.
+fn keys_of(mut args: Args<'_>, show: fn(&[u8], FlagSet<KeyFlag>) -> Reply) -> Outcome {
     let asked = OwnedRequest::from_words(std::iter::from_fn(|| args.next_opt()));
     let request = asked.as_request();
-    let spec = spec::lookup(request.name()).ok_or(CommandError::custom("ERR Invalid command specified"))?;
-    if spec.key_specs.is_empty() {
+    let top = spec::lookup(request.name());
+    let spec = top.and_then(|top| match request.get(1) {
+        Some(word) if !top.subcommands.is_empty() => top.subcommand(word),
+        _ => Some(top),
+    });
+    let spec = spec.ok_or(CommandError::custom("ERR Invalid command specified"))?;
+    if !spec.takes_keys() {
         return Err(CommandError::custom("ERR The command has no key arguments").into());
     }
     if !spec.arity_ok(request.len()) {
         return Err(CommandError::custom("ERR Invalid number of arguments specified for command").into());
     }
-    Ok(Reply::bulks(spec.keys(request).map(|(_, key)| key)))
+    let found = spec.find_keys(request);
+    if found.is_empty() && !spec.flags.has(Flag::NoMandatoryKeys) {
+        return Err(CommandError::custom("ERR Invalid arguments specified for command").into());
+    }
+    let found = found.into_iter().map(|(at, flags)| show(request.get(at).unwrap_or_default(), flags));
+    Ok(Reply::Array(found.collect()))
 }

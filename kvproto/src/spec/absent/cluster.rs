@@ -1,0 +1,52 @@
+//! Clusters: known, not executed.
+//!
+//! Invariant: arity, flags, categories and key positions are those clients know from Redis 7.2.
+
+use crate::spec::Flag::{Admin, Fast, Loading, NoAsyncLoading, NoScript, Stale};
+use crate::spec::{Category, Flag, Group, KeySpec, Spec, indexed};
+
+const fn row(name: &'static str, arity: i32, since: &'static str, flags: &[Flag], keys: &'static [KeySpec]) -> Spec {
+    Spec::absent(name, arity, Group::Cluster, since).flags(flags).keys_at(keys)
+}
+
+pub(in crate::spec) const ROWS: &[Spec] = &[
+    row("asking", 1, "3.0.0", &[Fast], &[]).in_categories(&[Category::Connection]),
+    row("cluster", -2, "3.0.0", &[], &[]).subcommands(&CLUSTER_SUBCOMMANDS),
+    row("readonly", 1, "3.0.0", &[Loading, Stale, Fast], &[]).in_categories(&[Category::Connection]),
+    row("readwrite", 1, "3.0.0", &[Loading, Stale, Fast], &[]).in_categories(&[Category::Connection]),
+];
+
+const CLUSTER_SUBCOMMANDS: [Spec; 28] = indexed([
+    row("cluster|addslots", -3, "3.0.0", &[Admin, Stale, NoAsyncLoading], &[]),
+    row("cluster|addslotsrange", -4, "7.0.0", &[Admin, Stale, NoAsyncLoading], &[]),
+    row("cluster|bumpepoch", 2, "3.0.0", &[Admin, Stale, NoAsyncLoading], &[]).tips(&["nondeterministic_output"]),
+    row("cluster|count-failure-reports", 3, "3.0.0", &[Admin, Stale], &[]).tips(&["nondeterministic_output"]),
+    row("cluster|countkeysinslot", 3, "3.0.0", &[Stale], &[]),
+    row("cluster|delslots", -3, "3.0.0", &[Admin, Stale, NoAsyncLoading], &[]),
+    row("cluster|delslotsrange", -4, "7.0.0", &[Admin, Stale, NoAsyncLoading], &[]),
+    row("cluster|failover", -2, "3.0.0", &[Admin, Stale, NoAsyncLoading], &[]),
+    row("cluster|flushslots", 2, "3.0.0", &[Admin, Stale, NoAsyncLoading], &[]),
+    row("cluster|forget", 3, "3.0.0", &[Admin, Stale, NoAsyncLoading], &[]),
+    row("cluster|getkeysinslot", 4, "3.0.0", &[Stale], &[]).tips(&["nondeterministic_output"]),
+    row("cluster|help", 2, "5.0.0", &[Loading, Stale], &[]),
+    row("cluster|info", 2, "3.0.0", &[Stale], &[]).tips(&["nondeterministic_output"]),
+    row("cluster|keyslot", 3, "3.0.0", &[Stale], &[]),
+    row("cluster|links", 2, "7.0.0", &[Stale], &[]).tips(&["nondeterministic_output"]),
+    row("cluster|meet", -4, "3.0.0", &[Admin, Stale, NoAsyncLoading], &[]),
+    row("cluster|myid", 2, "3.0.0", &[Stale], &[]),
+    row("cluster|myshardid", 2, "7.2.0", &[Stale], &[]).tips(&["nondeterministic_output"]),
+    row("cluster|nodes", 2, "3.0.0", &[Stale], &[]).tips(&["nondeterministic_output"]),
+    row("cluster|replicas", 3, "5.0.0", &[Admin, Stale], &[]).tips(&["nondeterministic_output"]),
+    row("cluster|replicate", 3, "3.0.0", &[Admin, Stale, NoAsyncLoading], &[]),
+    row("cluster|reset", -2, "3.0.0", &[Admin, NoScript, Stale], &[]),
+    row("cluster|saveconfig", 2, "3.0.0", &[Admin, Stale, NoAsyncLoading], &[]),
+    row("cluster|set-config-epoch", 3, "3.0.0", &[Admin, Stale, NoAsyncLoading], &[]),
+    row("cluster|setslot", -4, "3.0.0", &[Admin, Stale, NoAsyncLoading], &[]),
+    row("cluster|shards", 2, "7.0.0", &[Loading, Stale], &[]).tips(&["nondeterministic_output"]),
+    row("cluster|slaves", 3, "3.0.0", &[Admin, Stale], &[])
+        .tips(&["nondeterministic_output"])
+        .deprecated("5.0.0", "`CLUSTER REPLICAS`"),
+    row("cluster|slots", 2, "3.0.0", &[Loading, Stale], &[])
+        .tips(&["nondeterministic_output"])
+        .deprecated("7.0.0", "`CLUSTER SHARDS`"),
+]);

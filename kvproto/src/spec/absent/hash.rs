@@ -1,0 +1,30 @@
+//! Hashes: known, not executed.
+//!
+//! Invariant: arity, flags, categories and key positions are those clients know from Redis 7.2.
+
+use super::{CHANGE, INSERT, LOOK, READ, REMOVE, UPDATE};
+use crate::spec::Flag::{DenyOom, Fast, ReadOnly, Write};
+use crate::spec::{Category, Flag, Group, KeySpec, Spec};
+
+const fn row(name: &'static str, arity: i32, since: &'static str, flags: &[Flag], keys: &'static [KeySpec]) -> Spec {
+    Spec::absent(name, arity, Group::Hash, since).flags(flags).in_categories(&[Category::Hash]).keys_at(keys)
+}
+
+pub(in crate::spec) const ROWS: &[Spec] = &[
+    row("hdel", -3, "2.0.0", &[Write, Fast], &[KeySpec::one(1, REMOVE)]),
+    row("hexists", 3, "2.0.0", &[ReadOnly, Fast], &[KeySpec::one(1, LOOK)]),
+    row("hget", 3, "2.0.0", &[ReadOnly, Fast], &[KeySpec::one(1, READ)]),
+    row("hgetall", 2, "2.0.0", &[ReadOnly], &[KeySpec::one(1, READ)]).tips(&["nondeterministic_output_order"]),
+    row("hincrby", 4, "2.0.0", &[Write, DenyOom, Fast], &[KeySpec::one(1, CHANGE)]),
+    row("hincrbyfloat", 4, "2.6.0", &[Write, DenyOom, Fast], &[KeySpec::one(1, CHANGE)]),
+    row("hkeys", 2, "2.0.0", &[ReadOnly], &[KeySpec::one(1, READ)]).tips(&["nondeterministic_output_order"]),
+    row("hlen", 2, "2.0.0", &[ReadOnly, Fast], &[KeySpec::one(1, LOOK)]),
+    row("hmget", -3, "2.0.0", &[ReadOnly, Fast], &[KeySpec::one(1, READ)]),
+    row("hmset", -4, "2.0.0", &[Write, DenyOom, Fast], &[KeySpec::one(1, UPDATE)]).deprecated("4.0.0", "`HSET`"),
+    row("hrandfield", -2, "6.2.0", &[ReadOnly], &[KeySpec::one(1, READ)]).tips(&["nondeterministic_output"]),
+    row("hscan", -3, "2.8.0", &[ReadOnly], &[KeySpec::one(1, READ)]).tips(&["nondeterministic_output"]),
+    row("hset", -4, "2.0.0", &[Write, DenyOom, Fast], &[KeySpec::one(1, UPDATE)]),
+    row("hsetnx", 4, "2.0.0", &[Write, DenyOom, Fast], &[KeySpec::one(1, INSERT)]),
+    row("hstrlen", 3, "3.2.0", &[ReadOnly, Fast], &[KeySpec::one(1, LOOK)]),
+    row("hvals", 2, "2.0.0", &[ReadOnly], &[KeySpec::one(1, READ)]).tips(&["nondeterministic_output_order"]),
+];

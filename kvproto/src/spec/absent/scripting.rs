@@ -1,0 +1,50 @@
+//! Scripts and functions: known, not executed.
+//!
+//! Invariant: arity, flags, categories and key positions are those clients know from Redis 7.2.
+
+use super::{CHANGE, READ};
+use crate::spec::Flag::{NoMandatoryKeys, NoScript, ReadOnly, SkipMonitor, Stale};
+use crate::spec::{Category, Flag, Group, KeySpec, Spec};
+
+const fn row(name: &'static str, arity: i32, since: &'static str, flags: &[Flag], keys: &'static [KeySpec]) -> Spec {
+    Spec::absent(name, arity, Group::Scripting, since).flags(flags).in_categories(&[Category::Scripting]).keys_at(keys)
+}
+
+pub(in crate::spec) const ROWS: &[Spec] = &[
+    row(
+        "eval",
+        -3,
+        "2.6.0",
+        &[NoScript, Stale, SkipMonitor, NoMandatoryKeys],
+        &[KeySpec::counted(2, 1, CHANGE).notes("nobody knows what the program does with them")],
+    ),
+    row(
+        "eval_ro",
+        -3,
+        "7.0.0",
+        &[ReadOnly, NoScript, Stale, SkipMonitor, NoMandatoryKeys],
+        &[KeySpec::counted(2, 1, READ).notes("nobody knows what the program does with them")],
+    ),
+    row("evalsha", -3, "2.6.0", &[NoScript, Stale, SkipMonitor, NoMandatoryKeys], &[KeySpec::counted(2, 1, CHANGE)]),
+    row(
+        "evalsha_ro",
+        -3,
+        "7.0.0",
+        &[ReadOnly, NoScript, Stale, SkipMonitor, NoMandatoryKeys],
+        &[KeySpec::counted(2, 1, READ)],
+    ),
+    row(
+        "fcall",
+        -3,
+        "7.0.0",
+        &[NoScript, Stale, SkipMonitor, NoMandatoryKeys],
+        &[KeySpec::counted(2, 1, CHANGE).notes("nobody knows what the program does with them")],
+    ),
+    row(
+        "fcall_ro",
+        -3,
+        "7.0.0",
+        &[ReadOnly, NoScript, Stale, SkipMonitor, NoMandatoryKeys],
+        &[KeySpec::counted(2, 1, READ).notes("nobody knows what the program does with them")],
+    ),
+];
