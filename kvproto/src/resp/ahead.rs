@@ -3,13 +3,15 @@
 //! Invariant: a guess. It checks nothing and answers nothing where it is not sure; the decoder alone says what a
 //! request is.
 
+use super::decode::header;
+
 /// The second word of each whole request of several words at the start of `input`: for most commands, their key.
 /// Ends at the first that is incomplete, inline, or no request at all.
 pub fn second_words(input: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = input;
     std::iter::from_fn(move || {
-        let (words, mut after) = header(rest, b'*')?;
-        (_, after) = word(after)?;
+        let (words, head) = header(rest, b'*')?;
+        let (_, mut after) = word(rest.get(head..)?)?;
         let second;
         (second, after) = word(after)?;
         for _ in 2..words {
@@ -21,26 +23,8 @@ pub fn second_words(input: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn word(input: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (len, rest) = header(input, b'$')?;
-    let word = rest.get(..len)?;
-    Some((word, rest.get(len + 2..)?))
-}
-
-/// The number in a line that begins with `kind`, and what comes after the line.
-fn header(input: &[u8], kind: u8) -> Option<(usize, &[u8])> {
-    let (first, digits) = input.split_first()?;
-    if *first != kind {
-        return None;
-    }
-    let mut number = 0;
-    // Six digits are more than a read's worth of bytes.
-    for at in 0..7 {
-        match *digits.get(at)? {
-            digit @ b'0'..=b'9' => number = number * 10 + usize::from(digit - b'0'),
-            _ => return Some((number, digits.get(at + 2..)?)),
-        }
-    }
-    None
+    let (len, head) = header(input, b'$')?;
+    Some((input.get(head..head + len)?, input.get(head + len + 2..)?))
 }
 
 #[cfg(test)]
