@@ -118,25 +118,74 @@ fn clients(server: &ServerState, fields: &mut Fields<'_>) {
     fields.add("clients_in_timeout_table", 0);
 }
 
+/// What takes the memory that `maxmemory` limits, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory {
+    pub(crate) startup: u64,
+    pub(crate) dataset: u64,
+    pub(crate) clients: u64,
+    /// All of it.
+    pub(crate) used: u64,
+}
+
+impl Memory {
+    /// `locked`: inside EXEC, where the data cannot be looked at.
+    pub(crate) fn of(server: &ServerState, locked: bool) -> Memory {
+        let dataset = if locked { 0 } else { server.db.stats().memory_bytes };
+        let held = |shown: &crate::clients::Shown| {
+            shown.input_bytes.load(Relaxed) + shown.output_bytes.load(Relaxed) + shown.queued_bytes.load(Relaxed)
+        };
+        let clients = server.clients.snapshot().iter().map(|client| (held(&client.shown) + CLIENT_BYTES) as u64).sum();
+        let startup = server.startup_bytes;
+        Memory { startup, dataset, clients, used: startup + dataset + clients }
+    }
+}
+
+/// What a connection takes while it holds no bytes.
+const CLIENT_BYTES: usize = 1024;
+
 fn memory(server: &ServerState, usage: &Usage, locked: bool, fields: &mut Fields<'_>) {
-    let dataset = if locked { 0 } else { server.db.stats().memory_bytes };
-    let used = usage.resident_bytes.max(dataset);
+    let Memory { startup, dataset, clients, used } = Memory::of(server, locked);
+    let peak = server.peak_memory_bytes.fetch_max(used, Relaxed).max(used);
     fields.add("used_memory", used);
     fields.add("used_memory_human", human(used));
     fields.add("used_memory_rss", usage.resident_bytes);
     fields.add("used_memory_rss_human", human(usage.resident_bytes));
-    fields.add("used_memory_peak", usage.resident_peak_bytes);
-    fields.add("used_memory_peak_human", human(usage.resident_peak_bytes));
-    fields.add("used_memory_dataset", dataset);
+    fields.add("used_memory_peak", peak);
+    fields.add("used_memory_peak_human", human(peak));
+    fields.add("used_memory_peak_perc", percent(used, peak));
     fields.add("used_memory_overhead", used - dataset);
+    fields.add("used_memory_startup", startup);
+    fields.add("used_memory_dataset", dataset);
+    fields.add("used_memory_dataset_perc", percent(dataset, used - startup));
+    fields.add("allocator_allocated", used);
+    fields.add("allocator_active", usage.resident_bytes);
+    fields.add("allocator_resident", usage.resident_bytes);
     fields.add("total_system_memory", usage.system_bytes);
     fields.add("total_system_memory_human", human(usage.system_bytes));
     let limit = server.tuning.memory_bytes_max.load(Relaxed);
     fields.add("maxmemory", limit);
     fields.add("maxmemory_human", human(limit));
     fields.add("maxmemory_policy", server.tuning.policy());
-    fields.add("mem_fragmentation_ratio", "1.00");
+    let resident = usage.resident_bytes;
+    for (name, zero) in [("used_memory_lua", 0), ("used_memory_scripts", 0), ("used_memory_functions", 0)] {
+        fields.add(name, zero);
+    }
+    fields.add("number_of_cached_scripts", 0);
+    fields.add("allocator_frag_ratio", format_args!("{:.2}", resident as f64 / used.max(1) as f64));
+    fields.add("mem_fragmentation_ratio", format_args!("{:.2}", resident as f64 / used.max(1) as f64));
+    fields.add("mem_fragmentation_bytes", resident.cast_signed().wrapping_sub(used.cast_signed()));
+    fields.add("mem_not_counted_for_evict", 0);
+    fields.add("mem_replication_backlog", 0);
+    fields.add("mem_total_replication_buffers", 0);
+    fields.add("mem_clients_slaves", 0);
+    fields.add("mem_clients_normal", clients);
+    fields.add("mem_cluster_links", 0);
+    fields.add("mem_aof_buffer", 0);
     fields.add("mem_allocator", "mimalloc");
+    fields.add("active_defrag_running", 0);
+    fields.add("lazyfree_pending_objects", 0);
+    fields.add("lazyfreed_objects", 0);
 }
 
 fn persistence(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
@@ -241,6 +290,10 @@ pub(crate) fn last_save_seconds(server: &ServerState) -> u64 {
         0 => server.started_at_ms / 1000,
         ms => ms / 1000,
     }
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    format!("{:.2}%", part as f64 * 100.0 / whole.max(1) as f64)
 }
 
 /// Bytes as Redis shows them to people: `1.50M`.

@@ -18,6 +18,7 @@ use crate::listener::BoundAddress;
 use crate::mailbox::{Mail, Mailbox};
 use crate::offload::Offload;
 use crate::pause::{Held, Pause};
+use crate::process::Usage;
 use crate::pubsub::PubSub;
 use crate::session::DATABASES;
 use crate::settings::Settings;
@@ -48,6 +49,9 @@ pub(crate) struct ServerState {
     pub(crate) tuning: Tuning,
     /// What the counters showed when they were reset.
     baseline: Counters,
+    /// What the process took when it started, beside the data.
+    pub(crate) startup_bytes: u64,
+    pub(crate) peak_memory_bytes: AtomicU64,
     expired_before: AtomicU64,
     keyspaces: [OnceLock<Keyspace>; DATABASES],
 }
@@ -70,6 +74,8 @@ impl ServerState {
             clients_max: AtomicUsize::new(settings.clients_max),
             tuning: Tuning::new(&settings),
             baseline: Counters::default(),
+            startup_bytes: Usage::now().resident_bytes.saturating_sub(db.stats().memory_bytes).max(1 << 20),
+            peak_memory_bytes: AtomicU64::new(0),
             expired_before: AtomicU64::new(0),
             counters: mailboxes.iter().map(|_| Arc::default()).collect(),
             started: Instant::now(),

@@ -11,9 +11,11 @@ mod key_spec;
 mod absent;
 mod client;
 mod connection;
+mod diagnostics;
 mod expiry;
 mod keys;
 mod pubsub;
+mod scripting;
 mod server;
 mod string;
 mod transaction;
@@ -66,8 +68,17 @@ pub struct Spec {
 
 /// The rows, family by family: those with a function in the server, then those without.
 const FAMILIES: &[&[&[Spec]]] = &[EXECUTED, absent::FAMILIES];
-const EXECUTED: &[&[Spec]] =
-    &[connection::ROWS, expiry::ROWS, keys::ROWS, pubsub::ROWS, server::ROWS, string::ROWS, transaction::ROWS];
+const EXECUTED: &[&[Spec]] = &[
+    connection::ROWS,
+    diagnostics::ROWS,
+    expiry::ROWS,
+    keys::ROWS,
+    pubsub::ROWS,
+    scripting::ROWS,
+    server::ROWS,
+    string::ROWS,
+    transaction::ROWS,
+];
 const COUNT: usize = rows_of(FAMILIES);
 
 static TABLE: [Spec; COUNT] = table();

@@ -13,8 +13,10 @@ pub mod config;
 pub mod connection;
 pub mod expiry;
 pub mod keys;
+pub mod memory;
 pub mod pubsub;
 pub mod server;
+pub mod standalone;
 pub mod string;
 pub mod table;
 #[cfg(test)]
@@ -152,17 +154,25 @@ pub(crate) fn run_of(name: &str) -> Option<Run> {
         "unwatch" => Session(transaction::unwatch),
         "watch" => Session(transaction::watch),
 
+        "bgrewriteaof" => Session(server::bgrewriteaof),
         "bgsave" => Session(server::bgsave),
         "command" => Session(table::command),
         "config" => Session(config::config),
         "flush" => Session(server::flush),
         "flushall" => Session(server::flushall),
         "flushdb" => Session(server::flushdb),
+        "function" => Session(standalone::function),
         "info" => Session(server::info),
         "lastsave" => Session(server::lastsave),
+        "lolwut" => Session(standalone::lolwut),
+        "memory" => Session(memory::memory),
+        "module" => Session(standalone::module),
+        "role" => Session(standalone::role),
         "save" => Session(server::save),
+        "script" => Session(standalone::script),
         "shutdown" => Session(server::shutdown),
         "time" => Session(server::time),
+        "wait" => Session(standalone::wait),
         _ => return None,
     })
 }

@@ -90,6 +90,15 @@ pub(crate) fn bgsave(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     }
 }
 
+/// `BGREWRITEAOF`: what makes the log short here is a snapshot.
+pub(crate) fn bgrewriteaof(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    match ctx.server.db.snapshot_in_background() {
+        Ok(true) => Ok(Reply::simple("Background append only file rewriting started")),
+        Ok(false) => Err(CommandError::custom("ERR Background append only file rewriting already in progress").into()),
+        Err(error) => Ok(store_error(&error)),
+    }
+}
+
 pub(crate) fn lastsave(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     Ok(Reply::count(info::last_save_seconds(ctx.server)))
 }

@@ -161,8 +161,10 @@ impl<'q> Claims<'q> {
                 }
                 ("flushall", _) => flushes_all = true,
                 ("flushdb" | "flush", _) | (_, Some(Run::Walk(_))) => *claims.at(&keyspace) = Claimed::Whole,
-                (_, Some(Run::Store(_))) => claims.add_keys(&keyspace, spec.keys(request).map(|(_, key)| key)),
-                (_, Some(Run::Session(_)) | None) => {}
+                (_, Some(Run::Store(_) | Run::Session(_))) => {
+                    claims.add_keys(&keyspace, spec.keys(request).map(|(_, key)| key));
+                }
+                (_, None) => {}
             }
         }
         if flushes_all {

@@ -1,0 +1,115 @@
+//! Commands about replicas, modules and scripts, answered by a server that has none of them; and LOLWUT.
+//!
+//! Invariant: nothing here touches a key, and nothing waits.
+
+use kvproto::{Args, CommandError, Reply};
+
+use super::Outcome;
+use super::connection::REDIS_VERSION;
+use crate::context::Context;
+
+/// `ROLE`: a master at offset 0 with no replicas.
+pub(crate) fn role(_: Args<'_>, _: &mut Context<'_>) -> Outcome {
+    Ok(Reply::Array(vec![Reply::bulk("master"), Reply::Integer(0), Reply::Array(Vec::new())]))
+}
+
+/// `WAIT numreplicas timeout`: no replica will ever have the writes, so there is nothing to wait for. With durability
+/// `always` the answer leaves when the client's writes are on disk, as every answer does.
+pub(crate) fn wait(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    args.integer()?;
+    let timeout = args.next()?;
+    let timeout = kvproto::parse_integer(timeout)
+        .ok_or_else(|| CommandError::custom("ERR timeout is not an integer or out of range"))?;
+    if timeout < 0 {
+        return Err(CommandError::custom("ERR timeout is negative").into());
+    }
+    ctx.lsn = ctx.session.seen;
+    Ok(Reply::Integer(0))
+}
+
+/// `MODULE LIST|HELP`
+pub(crate) fn module(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    Ok(match ctx.spec.own_name() {
+        "list" => Reply::Array(Vec::new()),
+        _ => super::connection::help(ctx.spec),
+    })
+}
+
+/// `FUNCTION FLUSH|KILL|LIST|STATS|HELP`
+pub(crate) fn function(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    args.next()?;
+    match ctx.spec.own_name() {
+        "flush" => {
+            if !args.is_empty() && !args.eat("sync") && !args.eat("async") || !args.is_empty() {
+                let text = "ERR FUNCTION FLUSH only supports SYNC|ASYNC option";
+                return Err(CommandError::custom(text).into());
+            }
+            Ok(Reply::Ok)
+        }
+        "kill" => Err(CommandError::custom("NOTBUSY No scripts in execution right now.").into()),
+        "list" => {
+            while let Some(word) = args.next_opt() {
+                if word.eq_ignore_ascii_case(b"withcode") {
+                    continue;
+                }
+                if !word.eq_ignore_ascii_case(b"libraryname") {
+                    let word = String::from_utf8_lossy(word).replace(['\r', '\n'], " ");
+                    return Err(CommandError::custom(format!("ERR Unknown argument {word}")).into());
+                }
+                if args.next_opt().is_none() {
+                    return Err(CommandError::custom("ERR library name argument was not given").into());
+                }
+            }
+            Ok(Reply::Array(Vec::new()))
+        }
+        "stats" => Ok(Reply::Map(vec![
+            (Reply::bulk("running_script"), Reply::Nil),
+            (Reply::bulk("engines"), Reply::Map(Vec::new())),
+        ])),
+        _ => Ok(super::connection::help(ctx.spec)),
+    }
+}
+
+/// `SCRIPT EXISTS|FLUSH|KILL|HELP`
+pub(crate) fn script(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    args.next()?;
+    match ctx.spec.own_name() {
+        "exists" => Ok(Reply::Array(std::iter::from_fn(|| args.next_opt()).map(|_| Reply::Integer(0)).collect())),
+        "flush" => {
+            if !args.is_empty() && !args.eat("sync") && !args.eat("async") || !args.is_empty() {
+                return Err(CommandError::custom("ERR SCRIPT FLUSH only support SYNC|ASYNC option").into());
+            }
+            Ok(Reply::Ok)
+        }
+        "kill" => Err(CommandError::custom("NOTBUSY No scripts in execution right now.").into()),
+        _ => Ok(super::connection::help(ctx.spec)),
+    }
+}
+
+/// `LOLWUT [VERSION n] [...]`: a picture and the version. The picture is a rule 30 automaton, the same every time.
+pub(crate) fn lolwut(_: Args<'_>, _: &mut Context<'_>) -> Outcome {
+    const WIDTH: u32 = 63;
+    let mut cells: u64 = 1 << (WIDTH / 2);
+    let mut text = String::new();
+    for _ in 0..16 {
+        let line: String = (0..WIDTH).map(|at| if cells >> at & 1 == 1 { '#' } else { ' ' }).collect();
+        text.push_str(line.trim_end());
+        text.push('\n');
+        cells = ((cells << 1) ^ (cells | cells >> 1)) & ((1 << WIDTH) - 1);
+    }
+    text.push_str(&format!("\nRedis ver. {REDIS_VERSION}\n"));
+    Ok(Reply::text(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use kvproto::spec::lookup;
+
+    #[test]
+    fn what_is_answered_here_needs_no_keys() {
+        for name in ["role", "wait", "module", "function", "script", "lolwut"] {
+            let spec = lookup(name.as_bytes()).unwrap();
+            assert!(spec.key_specs.is_empty() && spec.subcommands.iter().all(|sub| sub.key_specs.is_empty()), "{name}");
+        }
+    }
+}
