@@ -36,7 +36,7 @@ fn write_indented(reply: &Reply, indent: &str, out: &mut Vec<u8>) {
         Reply::BigNumber(digits) => write_visible(digits.as_bytes(), out),
         Reply::Bulk(bytes) => write_quoted(bytes, HighBytes::Escape, out),
         Reply::Verbatim { text, .. } => write_visible(text, out),
-        Reply::Nil | Reply::NilArray | Reply::Nothing => out.extend_from_slice(b"(nil)"),
+        Reply::Nil | Reply::NilArray | Reply::Nothing | Reply::Attribute(_) => out.extend_from_slice(b"(nil)"),
     }
     out.push(b'\n');
 }
@@ -97,7 +97,7 @@ fn takes_lines(reply: &Reply) -> bool {
 /// Appends what `reply` holds and nothing else: no quotes, no types, a line for each item.
 pub fn write_raw(reply: &Reply, out: &mut Vec<u8>) {
     match reply {
-        Reply::Nil | Reply::NilArray | Reply::Nothing => {}
+        Reply::Nil | Reply::NilArray | Reply::Nothing | Reply::Attribute(_) => {}
         Reply::Ok => out.extend_from_slice(b"OK"),
         Reply::Simple(text) => out.extend_from_slice(text.as_bytes()),
         Reply::Error(text) => {

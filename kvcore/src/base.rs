@@ -2,7 +2,7 @@
 //! anybody acts on it, so it stays expired after a crash and a clock that was set back.
 
 use std::cell::{Cell, RefCell};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub(crate) struct Base {
     mark: Mutex<(u64, Lsn)>,
     /// Entries removed because their deadline passed.
     pub(crate) expired: AtomicU64,
+    /// Whether entries whose deadline has passed stay until somebody asks for them.
+    pub(crate) sweeping_paused: AtomicBool,
     /// Wakes the sweeper when a deadline comes sooner than it sleeps.
     pub(crate) sweeper: Arc<Alarm>,
 }
@@ -136,6 +138,7 @@ impl Base {
             wal,
             mark: Mutex::new((floor_ms, Lsn::ZERO)),
             expired: AtomicU64::new(0),
+            sweeping_paused: AtomicBool::new(false),
             sweeper: Arc::default(),
         }
     }

@@ -288,6 +288,12 @@ impl Db {
         self.engine().sweep()
     }
 
+    /// While paused, entries whose deadline has passed are removed only when somebody asks for them. They are gone for
+    /// everybody in any case, but still counted and taking memory: for tests.
+    pub fn pause_sweeping(&self, paused: bool) {
+        self.engine().pause_sweeping(paused);
+    }
+
     /// Makes everything durable, ends the threads and frees the directory; every handle is of no more use. An error
     /// means that the newest writes may be lost.
     pub fn close(&self) -> Result<()> {

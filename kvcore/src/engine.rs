@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::expiry::{TICK_MS, tick_at};
 use crate::files::Files;
 use crate::hash::KeyHash;
-use crate::locked::{Locked, Named, Notes};
+use crate::locked::{Committed, Locked, Named, Notes};
 use crate::lsn::Lsn;
 use crate::observer::{Change, ChangeKind};
 use crate::options::Options;
@@ -210,10 +210,13 @@ impl Engine {
         let entered = self.base.enter()?;
         self.wait_for_room()?;
         let hash = self.base.hasher.hash(key);
-        let lsn = Notes::lend(|notes| run(Locked::lock_one(&self.base, space, key, hash, notes), body))?;
+        let done = Notes::lend(|notes| run(Locked::lock_one(&self.base, space, key, hash, notes), body))?;
+        if done.met_expired {
+            self.sweep_shard(space, space.shard_of(hash), self.base.time.now_ms());
+        }
         drop(entered);
         self.sweep_if_due(space);
-        Ok(lsn)
+        Ok(done.lsn)
     }
 
     /// Runs a transaction over several keyspaces. Calls speak of the first claim's keyspace until told otherwise.
@@ -242,13 +245,19 @@ impl Engine {
         }
         wanted.sort_unstable_by_key(|&(id, shard, _)| (id, shard));
         wanted.dedup_by_key(|&mut (id, shard, _)| (id, shard));
-        let lsn = Notes::lend(|notes| {
+        let done = Notes::lend(|notes| {
             let wanted = wanted.iter().map(|&(_, shard, space)| (space, shard));
             run(Locked::lock(&self.base, first, &named, wanted, notes), body)
         })?;
+        if done.met_expired {
+            let now_ms = self.base.time.now_ms();
+            for &(_, shard, space) in &wanted {
+                self.sweep_shard(space, shard, now_ms);
+            }
+        }
         drop(entered);
         self.sweep_if_due(first);
-        Ok(lsn)
+        Ok(done.lsn)
     }
 
     fn wait_for_room(&self) -> Result<()> {
@@ -263,9 +272,20 @@ impl Engine {
         }
     }
 
+    /// Keeps expired entries until somebody asks for them, or no longer does.
+    pub(crate) fn pause_sweeping(&self, paused: bool) {
+        self.base.sweeping_paused.store(paused, Ordering::SeqCst);
+        if !paused {
+            self.base.sweeper.ring();
+        }
+    }
+
     /// Removes every entry whose deadline has passed, as far as the wheels' ticks tell; answers how many.
     pub(crate) fn sweep(&self) -> u64 {
         let mut removed = 0;
+        if self.base.sweeping_paused.load(Ordering::Relaxed) {
+            return 0;
+        }
         let Ok(_entered) = self.base.enter() else { return 0 };
         let now_ms = self.base.time.now_ms();
         for space in self.spaces().iter().filter(|space| space.due() <= tick_at(now_ms)) {
@@ -274,7 +294,6 @@ impl Engine {
                 removed += self.sweep_shard(space, shard, now_ms);
             }
         }
-        self.base.count_expired(removed);
         removed
     }
 
@@ -310,6 +329,7 @@ impl Engine {
             if !more {
                 // Noted under the lock, so that a deadline filed meanwhile is not missed.
                 guard.next_tick().map(|tick| space.note_due(tick));
+                self.base.count_expired(removed);
                 return removed;
             }
         }
@@ -317,6 +337,9 @@ impl Engine {
 
     /// Milliseconds until [`sweep`](Self::sweep) has something to do; `None` while there are no deadlines.
     pub(crate) fn sweep_due_in_ms(&self) -> Option<u64> {
+        if self.base.sweeping_paused.load(Ordering::Relaxed) {
+            return None;
+        }
         let due = self.registry.read().spaces().map(|space| space.due()).min().filter(|due| *due != u64::MAX)?;
         Some(due.saturating_mul(TICK_MS).saturating_sub(self.base.time.now_ms()))
     }
@@ -351,7 +374,7 @@ impl Engine {
     }
 }
 
-fn run(mut locked: Locked<'_>, body: &mut dyn FnMut(&mut Locked<'_>) -> Result<()>) -> Result<Lsn> {
+fn run(mut locked: Locked<'_>, body: &mut dyn FnMut(&mut Locked<'_>) -> Result<()>) -> Result<Committed> {
     body(&mut locked)?;
     locked.commit()
 }

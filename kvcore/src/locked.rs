@@ -42,6 +42,14 @@ pub(crate) struct Locked<'a> {
     committed: bool,
 }
 
+/// What became of a transaction.
+pub(crate) struct Committed {
+    /// The newest Lsn that the transaction, reads included, reveals.
+    pub(crate) lsn: Lsn,
+    /// It came upon an entry whose deadline had passed.
+    pub(crate) met_expired: bool,
+}
+
 struct Held<'a> {
     space: &'a Space,
     shard: usize,
@@ -241,9 +249,8 @@ impl<'a> Locked<'a> {
         self.notes.changes.push(Done { held, hash, key: at..at + key.len(), kind, undo });
     }
 
-    /// Logs the changes as one group and lets everybody see them. Answers the newest Lsn that the transaction, reads
-    /// included, reveals.
-    pub(crate) fn commit(mut self) -> Result<Lsn> {
+    /// Logs the changes as one group and lets everybody see them.
+    pub(crate) fn commit(mut self) -> Result<Committed> {
         let mut own = Lsn::ZERO;
         if !self.notes.changes.is_empty() {
             if self.held.iter().any(|held| held.space.is_dropped()) {
@@ -273,7 +280,7 @@ impl<'a> Locked<'a> {
         if sooner {
             self.base.sweeper.ring();
         }
-        Ok(revealed)
+        Ok(Committed { lsn: revealed, met_expired: self.passed_ms.get() != 0 })
     }
 
     fn tell(&self, lsn: Lsn) {

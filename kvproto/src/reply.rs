@@ -43,6 +43,8 @@ pub enum Reply {
     Map(Vec<(Reply, Reply)>),
     /// A list whose order means nothing; a plain list in RESP2.
     Set(Vec<Reply>),
+    /// Pairs that tell something about the reply they are sent before; left out in RESP2.
+    Attribute(Vec<(Reply, Reply)>),
     /// A message that answers no request; a plain list in RESP2.
     Push(Vec<Reply>),
     /// No bytes at all: the command answers later, by pushes, or never. Within a list it is sent as [`Reply::Nil`].

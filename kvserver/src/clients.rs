@@ -15,6 +15,9 @@ use parking_lot::Mutex;
 use crate::mailbox::Address;
 use crate::stream::Stream;
 
+/// The least and the most that Redis gives a client as a reply buffer.
+const REPLY_BUFFER_BYTES: (usize, usize) = (1024, 16 * 1024);
+
 /// One connection as others see it.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -61,6 +64,8 @@ pub(crate) struct Shown {
     pub(crate) parked: AtomicBool,
     pub(crate) no_evict: AtomicBool,
     pub(crate) no_touch: AtomicBool,
+    /// The most bytes of replies written at once, of late.
+    pub(crate) reply_peak: AtomicUsize,
 }
 
 impl Shown {
@@ -158,12 +163,15 @@ impl Client {
         }
         let (input, output) = (shown.input_bytes.load(Relaxed), shown.output_bytes.load(Relaxed));
         let queued_bytes = shown.queued_bytes.load(Relaxed);
+        // Replies are gathered in a buffer of the loop; these are the sizes that one of the client's own would have.
+        let reply_peak = shown.reply_peak.load(Relaxed).min(REPLY_BUFFER_BYTES.1);
+        let reply_buffer = reply_peak.next_power_of_two().max(REPLY_BUFFER_BYTES.0);
         // Writing to a String cannot fail.
         let _ = write!(
             out,
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={} \
-             qbuf={input} qbuf-free=0 argv-mem={} multi-mem={queued_bytes} rbs=0 rbp=0 obl=0 oll={} omem={output} \
-             tot-mem={} events={} cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
+             qbuf={input} qbuf-free=0 argv-mem={} multi-mem={queued_bytes} rbs={reply_buffer} rbp={reply_peak} obl=0 oll={} \
+             omem={output} tot-mem={} events={} cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
             self.id,
             self.peer,
             self.local,

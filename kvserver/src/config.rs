@@ -39,6 +39,10 @@ pub(crate) struct Config {
     #[arg(long)]
     pub(crate) insecure_listen: bool,
 
+    /// Obey DEBUG, with which every client can bring the server to a halt: for tests
+    #[arg(long)]
+    pub(crate) enable_debug: bool,
+
     /// When a write is answered: always (it is on disk), everysec (it is on disk within a second), os (the
     /// operating system decides)
     #[arg(long, value_name = "WHEN", default_value = "everysec", value_parser = durability)]

@@ -39,6 +39,8 @@ pub(crate) struct Connection {
     /// In the loop's list of connections whose output waits for the log.
     pub(crate) gated: bool,
     over_soft_since: Option<Instant>,
+    /// The most bytes of replies written at once, of late.
+    reply_peak: usize,
 }
 
 /// Input that could not be executed at once.
@@ -118,6 +120,7 @@ impl Connection {
             scheduled: false,
             gated: false,
             over_soft_since: None,
+            reply_peak: 0,
         }
     }
 
@@ -170,9 +173,18 @@ impl Connection {
         if bytes.is_empty() || self.phase == Phase::Broken {
             return 0;
         }
+        if bytes.len() > self.reply_peak {
+            self.note_reply_peak(bytes.len());
+        }
         let sent = if self.outbox.is_empty() { self.write(bytes) } else { 0 };
         self.outbox.push(&bytes[sent..], Lsn::ZERO);
         sent
+    }
+
+    /// Shows others the most bytes of replies written at once, of late.
+    pub(crate) fn note_reply_peak(&mut self, bytes: usize) {
+        self.reply_peak = bytes;
+        self.session.client.shown.reply_peak.store(bytes, Relaxed);
     }
 
     /// Sends what may leave of what waits. Answers how many bytes left.

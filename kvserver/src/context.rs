@@ -18,7 +18,7 @@ pub(crate) struct Context<'c> {
     /// Inside EXEC: the locked view. What it locks must not be looked at any other way: the store refuses most such
     /// calls, and the rest, [`kvcore::Db::keyspaces`] and [`kvcore::Db::stats`] among them, could wait for ever.
     pub(crate) txn: Option<&'c mut dyn CrossTxn>,
-    /// Inside EXEC: all keyspaces the transaction claims; if it has a FLUSHALL, claimed whole.
+    /// Inside EXEC: all keyspaces the transaction claims; if it has a FLUSHALL or DEBUG, claimed whole.
     pub(crate) claimed: &'c [Keyspace],
     /// Replies to send before the one the command returns; SUBSCRIBE answers once a channel.
     pub(crate) before: Vec<Reply>,

@@ -64,7 +64,7 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
     };
     session.last_command = Some(spec);
     if (session.transaction.is_some() || session.subscriptions.is_some())
-        && let Err(error) = check_state(spec, session)
+        && let Err(error) = check_state(spec, session, server)
     {
         return reject(Some(spec), error, request, session, server);
     }
@@ -105,9 +105,12 @@ fn find(request: Request<'_>) -> Result<(&'static Spec, &'static Spec), CommandE
 }
 
 /// What a client may do depends on what it did before.
-fn check_state(spec: &Spec, session: &Session) -> Result<(), CommandError> {
+fn check_state(spec: &Spec, session: &Session, server: &ServerState) -> Result<(), CommandError> {
     if session.transaction.is_some() && spec.flags.has(Flag::NoMulti) {
         return Err(CommandError::custom("ERR Command not allowed inside a transaction"));
+    }
+    if spec.name == "debug" && !server.settings.debug_allowed {
+        return Err(CommandError::custom(commands::debug::NOT_ALLOWED));
     }
     // RESP2 cannot tell a pushed message from a reply.
     if session.subscriptions.is_some()

@@ -86,6 +86,8 @@ pub(crate) struct EventLoop {
     now: Instant,
     next_tick: Instant,
     last_sample: [u64; 3],
+    /// When the clients' largest replies were last forgotten.
+    peaks_since: Instant,
     /// Set once the loop was told to stop: when it closes what is left.
     stop_at: Option<Instant>,
 }
@@ -127,6 +129,7 @@ impl EventLoop {
             now,
             next_tick: now + TICK,
             last_sample: [0; 3],
+            peaks_since: now,
             stop_at: None,
         }
     }
@@ -463,10 +466,21 @@ impl EventLoop {
         }
         self.last_sample = sample;
         self.executor.refresh_bounds();
+        if self.server().switches.cron_paused.load(Relaxed) {
+            return;
+        }
+        let peak_reset = Duration::from_millis(self.server().switches.peak_reset_ms.load(Relaxed));
+        let forget_peaks = self.now.saturating_duration_since(self.peaks_since) >= peak_reset;
+        if forget_peaks {
+            self.peaks_since = self.now;
+        }
         let limits = self.executor.bounds.output;
         let idle_max = self.server().tuning.timeout_secs.load(Relaxed);
         for (slot, connection) in self.connections.iter_mut().enumerate() {
             if let Some(connection) = connection {
+                if forget_peaks {
+                    connection.note_reply_peak(0);
+                }
                 if !connection.outbox.is_empty() {
                     connection.enforce(&limits, self.now);
                     self.closing.push(slot);

@@ -17,6 +17,7 @@ mod config;
 mod connection;
 mod context;
 mod counters;
+mod digest;
 mod dispatch;
 mod error;
 mod event_loop;
@@ -38,6 +39,7 @@ mod session;
 mod settings;
 mod state;
 mod stream;
+mod switches;
 mod tuning;
 mod watch;
 

@@ -43,7 +43,8 @@ fn serve(config: &Config) -> Result<()> {
     }
     let mut builder = Server::builder()
         .max_clients(usize::try_from(config.max_clients).unwrap_or(usize::MAX))
-        .allow_exposed(config.insecure_listen);
+        .allow_exposed(config.insecure_listen)
+        .debug_commands(config.enable_debug);
     for url in &config.listen {
         builder = builder.listen(url.clone());
     }

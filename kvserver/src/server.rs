@@ -91,6 +91,13 @@ impl Builder {
         self
     }
 
+    /// Obeys DEBUG, with which every client can read everything and bring the server to a halt: for tests only.
+    /// Default: refused.
+    pub fn debug_commands(mut self, allow: bool) -> Builder {
+        self.settings.debug_allowed = allow;
+        self
+    }
+
     /// When snapshots are due by time, in seconds and changes; and the directory that CONFIG GET shows.
     pub(crate) fn kept_in(mut self, dir: String, save_points: Vec<SavePoint>) -> Builder {
         self.settings.dir = dir;

@@ -45,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// Whether listening beyond the loopback needs no password.
     pub(crate) exposed_ok: bool,
+    /// Whether DEBUG is obeyed.
+    pub(crate) debug_allowed: bool,
     /// How much a subscriber may leave unread.
     pub(crate) subscriber_output: OutputLimit,
     /// When snapshots are due, beside those the store writes by itself.
@@ -73,6 +75,7 @@ impl Default for Settings {
             clients_max: 10_000,
             limits: Limits::default(),
             exposed_ok: false,
+            debug_allowed: false,
             subscriber_output: OutputLimit {
                 hard_bytes: 32 * 1024 * 1024,
                 soft_bytes: 8 * 1024 * 1024,

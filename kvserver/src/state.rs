@@ -22,6 +22,7 @@ use crate::process::Usage;
 use crate::pubsub::PubSub;
 use crate::session::DATABASES;
 use crate::settings::Settings;
+use crate::switches::Switches;
 use crate::tuning::Tuning;
 use crate::watch::WatchTable;
 
@@ -46,6 +47,7 @@ pub(crate) struct ServerState {
     /// Forty hexadecimal digits that no other run has.
     pub(crate) run_id: String,
     pub(crate) stopping: AtomicBool,
+    pub(crate) switches: Switches,
     pub(crate) tuning: Tuning,
     /// What the counters showed when they were reset.
     baseline: Counters,
@@ -91,6 +93,7 @@ impl ServerState {
             offload,
             run_id: run_id(),
             stopping: AtomicBool::new(false),
+            switches: Switches::default(),
             keyspaces: Default::default(),
         }
     }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use kvcore::{Change, Observer};
+use kvcore::{Change, ChangeKind, Observer};
 use parking_lot::Mutex;
 
 /// Which keys are watched, and by whom.
@@ -64,8 +64,10 @@ impl Observer for WatchTable {
             return;
         }
         // An emptied keyspace needs no mark: EXEC itself notices that a key which existed is gone, and one that comes
-        // back afterwards is marked by its own change.
-        if let Some(key) = change.key
+        // back afterwards is marked by its own change. Nor does one that expired, which may have been seen to be gone
+        // when it was watched.
+        if change.kind != ChangeKind::Expire
+            && let Some(key) = change.key
             && let Some(marks) = self.watchers.lock().get(&change.keyspace_id).and_then(|keys| keys.get(key))
         {
             for mark in marks {

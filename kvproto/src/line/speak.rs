@@ -9,10 +9,10 @@ use crate::reply::Reply;
 use crate::request::Request;
 use crate::spec::Spec;
 
-/// Appends `reply` as one line in `style`; nothing for [`Reply::Nothing`] and for QUIT. `command` is what is being
+/// Appends `reply` as one line in `style`; nothing for [`Reply::Nothing`], attributes and QUIT. `command` is what is being
 /// answered, if the words named a command at all; pushes and errors about a line have none.
 pub fn speak(style: Style, command: Option<(&'static Spec, Request<'_>)>, reply: &Reply, out: &mut Vec<u8>) {
-    if matches!(reply, Reply::Nothing) {
+    if matches!(reply, Reply::Nothing | Reply::Attribute(_)) {
         return;
     }
     let name = command.map_or("", |(spec, _)| spec.name);
@@ -108,7 +108,7 @@ fn write_value(style: Style, reply: &Reply, out: &mut Vec<u8>) {
         }
         Reply::Double(value) => write_double(*value, out),
         Reply::Bool(value) => out.push(if *value { b'1' } else { b'0' }),
-        Reply::Nil | Reply::NilArray | Reply::Nothing => out.extend_from_slice(b"(nil)"),
+        Reply::Nil | Reply::NilArray | Reply::Nothing | Reply::Attribute(_) => out.extend_from_slice(b"(nil)"),
         Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => {
             write_items(style, items.iter(), out);
         }

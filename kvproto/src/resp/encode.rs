@@ -52,6 +52,11 @@ pub fn encode(reply: &Reply, version: Version, out: &mut Vec<u8>) {
             write_length(b'%', pairs.len(), out);
             write_pairs(pairs, version, out);
         }
+        (Reply::Attribute(_), Version::Resp2) => {}
+        (Reply::Attribute(pairs), Version::Resp3) => {
+            write_length(b'|', pairs.len(), out);
+            write_pairs(pairs, version, out);
+        }
         (Reply::Set(items) | Reply::Push(items), Version::Resp2) => {
             write_list(b'*', items, version, out);
         }
@@ -91,7 +96,7 @@ fn write_pairs(pairs: &[(Reply, Reply)], version: Version, out: &mut Vec<u8>) {
 /// A reply within another, which was counted and so must be there.
 fn write_item(item: &Reply, version: Version, out: &mut Vec<u8>) {
     match item {
-        Reply::Nothing => encode(&Reply::Nil, version, out),
+        Reply::Nothing | Reply::Attribute(_) => encode(&Reply::Nil, version, out),
         item => encode(item, version, out),
     }
 }
@@ -158,6 +163,7 @@ mod tests {
             (Reply::Map(vec![(Reply::bulk("k"), Reply::Nil)]), "*2\r\n$1\r\nk\r\n$-1\r\n", "%1\r\n$1\r\nk\r\n_\r\n"),
             (Reply::Set(item()), "*2\r\n:1\r\n$1\r\nx\r\n", "~2\r\n:1\r\n$1\r\nx\r\n"),
             (Reply::Push(item()), "*2\r\n:1\r\n$1\r\nx\r\n", ">2\r\n:1\r\n$1\r\nx\r\n"),
+            (Reply::Attribute(vec![(Reply::bulk("k"), Reply::Integer(1))]), "", "|1\r\n$1\r\nk\r\n:1\r\n"),
             (Reply::Nothing, "", ""),
             (Reply::Array(vec![Reply::Nothing]), "*1\r\n$-1\r\n", "*1\r\n_\r\n"),
         ] {

@@ -27,6 +27,11 @@ pub(super) const ROWS: &[Spec] = &[
         .flags(&[Flag::ReadOnly, Flag::Fast])
         .in_categories(&[Category::Keyspace])
         .tips(&["request_policy:all_shards", "response_policy:agg_sum"]),
+    Spec::new("debug", -2, Group::Server, "1.0.0")
+        .summary("Looks into the server, or disturbs it, for tests. Refused unless it was started for that.")
+        .complexity("That of the subcommand")
+        .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
+        .args(&[Arg::string("subcommand"), Arg::string("arg").optional().multiple()]),
     Spec::new("flush", 1, Group::Server, "0.1.0")
         .summary("Empties the selected keyspace and tells how many keys it held.")
         .complexity("O(N) in the keys of the keyspace")

@@ -11,9 +11,11 @@ use crate::context::Context;
 pub mod client;
 pub mod config;
 pub mod connection;
+pub mod debug;
 pub mod expiry;
 pub mod keys;
 pub mod memory;
+pub mod object;
 pub mod pubsub;
 pub mod server;
 pub mod standalone;
@@ -158,6 +160,7 @@ pub(crate) fn run_of(name: &str) -> Option<Run> {
         "bgsave" => Session(server::bgsave),
         "command" => Session(table::command),
         "config" => Session(config::config),
+        "debug" => Session(debug::debug),
         "flush" => Session(server::flush),
         "flushall" => Session(server::flushall),
         "flushdb" => Session(server::flushdb),

@@ -148,7 +148,7 @@ impl<'q> Claims<'q> {
     fn of_queue(queue: &'q Queue, session: &Session, server: &ServerState) -> kvcore::Result<Claims<'q>> {
         let mut claims = Claims { of: Vec::new() };
         let mut keyspace = session.keyspace.clone();
-        let mut flushes_all = false;
+        let mut everything = false;
         claims.at(&keyspace);
         for (spec, request) in &queue.commands {
             let request = request.as_request();
@@ -159,7 +159,7 @@ impl<'q> Claims<'q> {
                         claims.at(&keyspace);
                     }
                 }
-                ("flushall", _) => flushes_all = true,
+                ("flushall" | "debug", _) => everything = true,
                 ("flushdb" | "flush", _) | (_, Some(Run::Walk(_))) => *claims.at(&keyspace) = Claimed::Whole,
                 (_, Some(Run::Store(_) | Run::Session(_))) => {
                     claims.add_keys(&keyspace, spec.keys(request).map(|(_, key)| key));
@@ -167,7 +167,7 @@ impl<'q> Claims<'q> {
                 (_, None) => {}
             }
         }
-        if flushes_all {
+        if everything {
             // Only now, so that databases which SELECT has just created are among them.
             for keyspace in server.db.keyspaces() {
                 claims.at(&keyspace);

@@ -1,0 +1,320 @@
+//! DEBUG: looks into the server, or disturbs it, for tests of clients and of the server itself.
+//!
+//! Invariant: unless the server was started with DEBUG allowed, nothing here runs. What a subcommand shows of the
+//! store it sees under locks, so a digest is that of one moment.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kvcore::{Claim, CrossTxn, Keyspace, Scope, Store, Txn};
+use kvproto::{Args, CommandError, Reply, Request, parse_integer};
+
+use super::Outcome;
+use crate::context::{Context, Next};
+use crate::digest::Digest;
+use crate::offload::Work;
+use crate::session::DATABASES;
+use crate::switches::Switches;
+
+/// What the server says where DEBUG is not allowed.
+pub(crate) const NOT_ALLOWED: &str = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \
+     \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration \
+     file, and then restart the server.";
+
+/// A sleeping loop looks this often whether the server is to stop.
+const SLEEP_STEP: Duration = Duration::from_millis(50);
+/// POPULATE writes this many keys in one transaction.
+const POPULATE_STEP: i64 = 128;
+
+const HELP: &[(&str, &str)] = &[
+    ("DIGEST", "Show a signature of everything that is stored."),
+    ("DIGEST-VALUE <key> [<key> ...]", "Show a signature of each key's value and deadline."),
+    ("ERROR <string>", "Answer with this error."),
+    ("LOADAOF", "As RELOAD."),
+    ("LOG <message>", "Write a line to the server's log."),
+    ("OBJECT <key>", "Show how a value is represented."),
+    ("PAUSE-CRON <0|1>", "Stop, or resume, what the server does by itself once a second."),
+    ("POPULATE <count> [<prefix>] [<size>]", "Create string keys named <prefix>:<number>."),
+    (
+        "PROTOCOL <type>",
+        "Answer with a value of this type: string, integer, double, bignum, null, array, set, map, attrib, push, \
+         verbatim, true, false.",
+    ),
+    ("RELOAD [NOSAVE|NOFLUSH|MERGE ...]", "Make everything durable and write a snapshot. Nothing is read back."),
+    ("REPLYBUFFER PEAK-RESET-TIME <NEVER|RESET|milliseconds>", "How long CLIENT LIST remembers the largest reply."),
+    ("REPLYBUFFER RESIZING <0|1>", "Accepted: reply buffers here are never kept."),
+    ("SET-ACTIVE-EXPIRE <0|1>", "Stop, or resume, removing expired keys that nobody asks for."),
+    ("SLEEP <seconds>", "Let this client's event loop stand still. Decimals allowed."),
+    ("STRINGMATCH-LEN <pattern> <string>", "Tell whether a glob pattern matches."),
+];
+
+/// `DEBUG subcommand [argument ...]`
+pub(crate) fn debug(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    if !ctx.server.settings.debug_allowed {
+        return Err(CommandError::custom(NOT_ALLOWED).into());
+    }
+    let request = args.request();
+    let name = args.next()?.to_ascii_lowercase();
+    let switches = &ctx.server.switches;
+    match (&*name, args.remaining()) {
+        (b"help", 0) => Ok(help()),
+        (b"sleep", 1) => Ok(sleep(args.next()?, ctx)),
+        (b"set-active-expire", 1) => {
+            ctx.server.db.pause_sweeping(!flag(args.next()?));
+            Ok(Reply::Ok)
+        }
+        (b"pause-cron", 1) => {
+            switches.cron_paused.store(flag(args.next()?), Relaxed);
+            Ok(Reply::Ok)
+        }
+        (b"replybuffer", 2) => replybuffer(args, ctx),
+        (b"reload", _) => {
+            while !args.is_empty() {
+                if !args.eat("merge") && !args.eat("noflush") && !args.eat("nosave") {
+                    let text = "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.";
+                    return Err(CommandError::custom(text).into());
+                }
+            }
+            save(ctx)
+        }
+        (b"loadaof", 0) => save(ctx),
+        (b"digest", 0) => digest(ctx),
+        (b"digest-value", _) => digest_values(args, ctx),
+        (b"object", 1) => object(args.next()?, ctx),
+        (b"populate", 1..=3) => populate(args, ctx),
+        (b"protocol", 1) => protocol(args.next()?, ctx),
+        (b"stringmatch-len", 2) => {
+            let pattern = args.next()?;
+            Ok(Reply::flag(crate::glob::matches(pattern, args.next()?)))
+        }
+        (b"error", 1) => Ok(Reply::error(String::from_utf8_lossy(args.next()?).into_owned())),
+        (b"log", 1) => {
+            tracing::warn!("DEBUG LOG: {}", args.next()?.escape_ascii());
+            Ok(Reply::Ok)
+        }
+        _ => Err(wrong_subcommand(request)),
+    }
+}
+
+/// Redis answers so too: its DEBUG has no table of subcommands.
+fn wrong_subcommand(request: Request<'_>) -> super::Failure {
+    let word = request.get(1).unwrap_or_default();
+    let shown = String::from_utf8_lossy(&word[..word.len().min(128)]);
+    let text = format!("ERR unknown subcommand or wrong number of arguments for '{shown}'. Try DEBUG HELP.");
+    CommandError::custom(text.replace(['\r', '\n'], " ")).into()
+}
+
+fn help() -> Reply {
+    let mut lines = vec!["DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:".to_owned()];
+    for (usage, summary) in HELP {
+        lines.extend([(*usage).to_owned(), format!("    {summary}")]);
+    }
+    lines.extend(["HELP".to_owned(), "    Print this help.".to_owned()]);
+    Reply::Array(lines.into_iter().map(Reply::simple).collect())
+}
+
+/// As C reads a flag: what is no number is 0.
+fn flag(word: &[u8]) -> bool {
+    parse_integer(word).is_some_and(|number| number != 0)
+}
+
+/// Redis stands still as a whole; here one event loop with all its clients does. A stopping server ends it.
+fn sleep(word: &[u8], ctx: &Context<'_>) -> Reply {
+    let seconds = std::str::from_utf8(word).ok().and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+    let wanted = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    let started = Instant::now();
+    while let Some(left) = wanted.checked_sub(started.elapsed()).filter(|left| !left.is_zero()) {
+        if ctx.server.stopping.load(Relaxed) {
+            break;
+        }
+        thread::sleep(left.min(SLEEP_STEP));
+    }
+    Reply::Ok
+}
+
+fn replybuffer(mut args: Args<'_>, ctx: &Context<'_>) -> Outcome {
+    let request = args.request();
+    if args.eat("peak-reset-time") {
+        let reset = &ctx.server.switches.peak_reset_ms;
+        if args.eat("never") {
+            reset.store(u64::MAX, Relaxed);
+        } else if args.eat("reset") {
+            reset.store(Switches::PEAK_RESET_MS, Relaxed);
+        } else {
+            reset.store(u64::try_from(args.integer()?).unwrap_or(u64::MAX), Relaxed);
+        }
+    } else if !args.eat("resizing") {
+        return Err(wrong_subcommand(request));
+    }
+    Ok(Reply::Ok)
+}
+
+/// What Redis would read back is made durable, twice: in the log and in a snapshot.
+fn save(ctx: &mut Context<'_>) -> Outcome {
+    if ctx.txn.is_some() {
+        return Err(CommandError::custom("ERR DEBUG RELOAD and LOADAOF are not allowed inside a transaction").into());
+    }
+    if ctx.server.db.is_in_memory() {
+        return Ok(Reply::Ok);
+    }
+    ctx.next = Next::Park(Work::Save);
+    Ok(Reply::Nothing)
+}
+
+/// Looks at what is locked, given the keyspaces concerned.
+type Look<'l> = dyn FnMut(&mut dyn CrossTxn, &[Keyspace]) -> kvcore::Result<()> + 'l;
+
+/// Runs `look` with these keys of the session's database locked, or all databases whole. What EXEC has locked for a
+/// DEBUG is all of that.
+fn locked(keys: Option<&[&[u8]]>, ctx: &mut Context<'_>, look: &mut Look<'_>) -> kvcore::Result<()> {
+    if let Some(txn) = &mut ctx.txn {
+        let looked = look(&mut **txn, ctx.claimed);
+        txn.select(ctx.session.keyspace.id())?;
+        return looked;
+    }
+    let keyspaces = if keys.is_some() { vec![ctx.session.keyspace.clone()] } else { ctx.server.db.keyspaces() };
+    let scope = keys.map_or(Scope::Whole, Scope::Keys);
+    let claims: Vec<Claim<'_>> = keyspaces.iter().map(|keyspace| Claim { keyspace, scope }).collect();
+    let lsn = ctx.server.db.commit_across(&claims, &mut |txn| look(txn, &keyspaces))?;
+    if ctx.server.gated {
+        ctx.lsn = lsn;
+    }
+    Ok(())
+}
+
+/// Of all databases. Equal data have an equal digest, here and in Redis.
+fn digest(ctx: &mut Context<'_>) -> Outcome {
+    let mut total = Digest::default();
+    locked(None, ctx, &mut |txn, keyspaces| {
+        for index in 0..DATABASES {
+            let name = index.to_string();
+            let Some(keyspace) = keyspaces.iter().find(|keyspace| keyspace.name() == name) else { continue };
+            txn.select(keyspace.id())?;
+            let mut of_keys: Option<Digest> = None;
+            txn.as_walk().for_each(&mut |key, value| {
+                let one = Digest::of_entry(key, &value, value.deadline().is_some());
+                of_keys.get_or_insert_default().add(&one);
+            })?;
+            if let Some(of_keys) = of_keys {
+                total.mix(&u32::try_from(index).unwrap_or(u32::MAX).to_be_bytes());
+                total.add(&of_keys);
+            }
+        }
+        Ok(())
+    })?;
+    Ok(Reply::simple(total.to_string()))
+}
+
+fn digest_values(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    let keys: Vec<&[u8]> = std::iter::from_fn(|| args.next_opt()).collect();
+    let mut digests = Vec::new();
+    locked(Some(&keys), ctx, &mut |txn, _| {
+        for key in &keys {
+            let value = txn.get(key)?;
+            let digest = value.map_or_else(Digest::default, |value| {
+                let mut digest = Digest::default();
+                digest.mix_value(&value, value.deadline().is_some());
+                digest
+            });
+            digests.push(Reply::simple(digest.to_string()));
+        }
+        Ok(())
+    })?;
+    Ok(Reply::Array(digests))
+}
+
+fn object(key: &[u8], ctx: &mut Context<'_>) -> Outcome {
+    let mut shown = None;
+    // A place that stays the same while the key does.
+    let place = Digest::place_of(key);
+    locked(Some(&[key]), ctx, &mut |txn, _| {
+        shown = txn.get(key)?.map(|value| {
+            let encoding = super::object::encoding_of(&value);
+            let length = value.len();
+            format!(
+                "Value at:{place:#x} refcount:1 encoding:{encoding} serializedlength:{length} lru:0 lru_seconds_idle:0"
+            )
+        });
+        Ok(())
+    })?;
+    let shown = shown.ok_or(CommandError::NoSuchKey)?;
+    Ok(Reply::simple(shown))
+}
+
+/// `POPULATE count [prefix] [size]`: keys that are there already stay as they are.
+fn populate(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    if ctx.txn.is_some() {
+        return Err(CommandError::custom("ERR DEBUG POPULATE is not allowed inside a transaction").into());
+    }
+    let out_of_range = || CommandError::custom("ERR value is out of range, must be positive");
+    let count = Some(args.integer()?).filter(|count| *count >= 0).ok_or_else(out_of_range)?;
+    let prefix = args.next_opt().unwrap_or(b"key");
+    let size = if args.is_empty() { 0 } else { usize::try_from(args.integer()?).map_err(|_| out_of_range())? };
+    if size > ctx.server.settings.limits.bulk_bytes_max {
+        return Err(out_of_range().into());
+    }
+    let keyspace = &ctx.session.keyspace;
+    let mut first = 0;
+    while first < count {
+        let numbers = first..count.min(first.saturating_add(POPULATE_STEP));
+        first = numbers.end;
+        let keys: Vec<Vec<u8>> =
+            numbers.clone().map(|number| [prefix, b":", number.to_string().as_bytes()].concat()).collect();
+        let words: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        let lsn = keyspace.commit(&words, &mut |txn: &mut dyn Txn| {
+            for (key, number) in words.iter().zip(numbers.clone()) {
+                if txn.get(key)?.is_none() {
+                    let mut value = format!("value:{number}").into_bytes();
+                    if size > 0 {
+                        value.resize(size, 0);
+                    }
+                    txn.set(key, &value, None)?;
+                }
+            }
+            Ok(())
+        })?;
+        if ctx.server.gated {
+            ctx.lsn = lsn;
+        }
+    }
+    Ok(Reply::Ok)
+}
+
+/// One value of each type of reply, as Redis answers them.
+fn protocol(name: &[u8], ctx: &mut Context<'_>) -> Outcome {
+    let integers = || (0..3).map(Reply::Integer);
+    Ok(match &*name.to_ascii_lowercase() {
+        b"string" => Reply::bulk("Hello World"),
+        b"integer" => Reply::Integer(12345),
+        b"double" => Reply::Double(3141.0 / 1000.0),
+        b"bignum" => Reply::BigNumber("1234567999999999999999999999999999999".to_owned()),
+        b"null" => Reply::Nil,
+        b"array" => Reply::Array(integers().collect()),
+        b"set" => Reply::Set(integers().collect()),
+        b"map" => Reply::Map(integers().map(|key| (key.clone(), Reply::Bool(key == Reply::Integer(1)))).collect()),
+        b"attrib" => {
+            let about = Reply::Array(vec![Reply::bulk("key:123"), Reply::Integer(90)]);
+            ctx.before.push(Reply::Attribute(vec![(Reply::bulk("key-popularity"), about)]));
+            Reply::bulk("Some real reply following the attribute")
+        }
+        b"push" if ctx.session.version == kvproto::resp::Version::Resp2 => {
+            return Err(CommandError::custom("ERR RESP2 is not supported by this command").into());
+        }
+        b"push" => {
+            ctx.before.push(Reply::Push(vec![Reply::bulk("server-cpu-usage"), Reply::Integer(42)]));
+            Reply::bulk("Some real reply following the push reply")
+        }
+        b"true" => Reply::Bool(true),
+        b"false" => Reply::Bool(false),
+        b"verbatim" => Reply::text("This is a verbatim\nstring"),
+        _ => {
+            let text = "ERR Wrong protocol type name. Please use one of the following: \
+                        string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false";
+            return Err(CommandError::custom(text).into());
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;
