@@ -129,9 +129,10 @@ impl CommandError {
     }
 }
 
-/// The beginning of a client's word as one line of text.
+/// The beginning of a client's word as one line of text. It ends at a NUL, as texts of Redis do.
 fn quoted(word: &[u8], bytes_max: usize) -> String {
-    let word = &word[..word.len().min(bytes_max)];
+    let end = word.iter().take(bytes_max).position(|byte| *byte == 0);
+    let word = &word[..end.unwrap_or(word.len().min(bytes_max))];
     String::from_utf8_lossy(word).replace(['\r', '\n'], " ")
 }
 

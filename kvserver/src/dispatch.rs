@@ -147,7 +147,7 @@ fn reject(
 ) -> Answer {
     let spec = spec.or_else(|| spec::lookup(request.name()));
     let mut reply = Reply::from(error);
-    if session.transaction.is_some() && spec.is_some_and(|spec| spec.name == "exec") {
+    if spec.is_some_and(|spec| spec.name == "exec") {
         session.end_transaction(server);
         if let Reply::Error(text) = &reply {
             let why = text.strip_prefix("ERR ").unwrap_or(text);

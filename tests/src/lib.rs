@@ -9,6 +9,7 @@
 //! - [`wire`]: one raw TCP connection: send bytes, expect bytes.
 //! - [`conversation`]: a scripted exchange, sent whole, request by request, or one byte at a time.
 //! - [`model`]: the store as a plain ordered map, to compare with.
+//! - [`streams`]: random command streams, good and bad.
 //! - [`wait`]: waiting for a condition, always with a bound.
 
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@
 pub mod conversation;
 pub mod model;
 pub mod process;
+pub mod streams;
 pub mod wait;
 pub mod wire;
 

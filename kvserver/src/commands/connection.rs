@@ -36,7 +36,12 @@ pub(crate) fn quit(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 }
 
 pub(crate) fn select(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
-    args.integer()?;
+    if i32::try_from(args.integer()?).is_err() {
+        let (min, max) = (i32::MIN, i32::MAX);
+        return Err(
+            CommandError::custom(format!("ERR value is out of range, value must between {min} and {max}")).into()
+        );
+    }
     let index = transaction::database(args.request()).ok_or(CommandError::DbIndexOutOfRange)?;
     let keyspace = match &mut ctx.txn {
         Some(txn) => {

@@ -186,7 +186,8 @@ impl Conditions {
 }
 
 fn unsupported_option(word: &[u8]) -> CommandError {
-    let word = String::from_utf8_lossy(word);
+    // A text of Redis ends at a NUL.
+    let word = String::from_utf8_lossy(word.split(|byte| *byte == 0).next().unwrap_or_default());
     let word = word.trim_end_matches(['\r', '\n']);
     CommandError::custom(format!("ERR Unsupported option {word}"))
 }

@@ -1,0 +1,324 @@
+//! The same random commands to redis-server and to kvserver: the replies are the same, byte for byte.
+//!
+//! Invariant: what may differ is listed in [`ALLOWED`] or in [`Rule`], each with its reason; everything else fails.
+//!
+//! It needs `redis-server` of Redis 7.0 (Debian: `apt-get install redis-server`) and says so, and passes, where there
+//! is none. `KV_DIFFERENTIAL_SEED` chooses another stream, `KV_DIFFERENTIAL_COMMANDS` its length.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+
+use kvtests::process::Launch;
+use kvtests::server_program;
+use kvtests::streams::{self, Dice, Words};
+use kvtests::wait;
+use kvtests::wire::{Wire, push_request, show};
+use tempfile::TempDir;
+
+const SEED: u64 = 20_260_101;
+const COMMANDS: usize = 200_000;
+/// Commands that are sent before a reply is read.
+const BATCH: usize = 200;
+/// After so many batches all the keys are compared.
+const LOOK_EVERY: usize = 5;
+/// What a failure shows of what went before.
+const SHOWN: usize = 25;
+/// So many different differences are collected before the test gives up.
+const DIFFERENCES_MAX: usize = 25;
+
+/// A difference that is meant: whom it is about, in lower case, how Redis and kv answer, and why.
+struct Allowed {
+    command: &'static str,
+    redis: &'static [u8],
+    kv: &'static [u8],
+    // Read by whoever reads the list.
+    #[allow(dead_code)]
+    reason: &'static str,
+}
+
+const ALLOWED: &[Allowed] = &[];
+
+/// How the replies to a command are compared, where it is not byte by byte.
+enum Rule {
+    Same,
+    /// The two servers hand out deadlines at moments of their own; what is left in seconds, or milliseconds, may
+    /// differ by so much.
+    Within(i64),
+    /// The order of elements is nobody's promise.
+    AnyOrder,
+    /// Each element by the rule of the command it answers.
+    Exec,
+}
+
+fn rule(words: &[Vec<u8>]) -> Rule {
+    match words[0].to_ascii_lowercase().as_slice() {
+        b"ttl" | b"expiretime" => Rule::Within(2),
+        b"pttl" | b"pexpiretime" => Rule::Within(2_000),
+        b"keys" | b"pubsub" => Rule::AnyOrder,
+        b"exec" => Rule::Exec,
+        _ => Rule::Same,
+    }
+}
+
+/// A redis-server of its own; killed when dropped.
+struct Redis {
+    child: Child,
+    address: SocketAddr,
+    _dir: TempDir,
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Redis {
+    /// Starts one, if there is a program of the version whose replies are the measure.
+    fn start() -> Option<Redis> {
+        let version = Command::new("redis-server").arg("--version").output().ok()?;
+        if !String::from_utf8_lossy(&version.stdout).contains("v=7.0.") {
+            return None;
+        }
+        let dir = TempDir::new().expect("a directory");
+        let probe = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = probe.local_addr().expect("a port");
+        drop(probe);
+        let child = Command::new("redis-server")
+            .args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--save", "", "--appendonly", "no"])
+            .args(["--dir", &dir.path().display().to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server");
+        let redis = Redis { child, address, _dir: dir };
+        wait::until_true("redis-server", || {
+            Wire::try_connect(address)
+                .and_then(|mut wire| wire.try_send(b"PING\r\n").and_then(|()| wire.try_line()))
+                .is_ok_and(|reply| reply == b"+PONG\r\n")
+        });
+        Some(redis)
+    }
+}
+
+/// One client, connected to both.
+struct Client {
+    redis: Wire,
+    kv: Wire,
+    /// What is queued in its transaction.
+    queued: Vec<Words>,
+    history: Vec<String>,
+}
+
+impl Client {
+    fn new(redis: SocketAddr, kv: SocketAddr, version: &str) -> Client {
+        let mut client =
+            Client { redis: Wire::connect(redis), kv: Wire::connect(kv), queued: Vec::new(), history: Vec::new() };
+        client.redis.command(&format!("HELLO {version}"));
+        client.kv.command(&format!("HELLO {version}"));
+        client
+    }
+
+    /// Sends the commands to both and compares the replies. The first difference, if there is one.
+    fn compare(&mut self, commands: &[Words]) -> Option<Difference> {
+        let mut bytes = Vec::new();
+        for words in commands {
+            push_request(words, &mut bytes);
+        }
+        self.redis.send(&bytes);
+        self.kv.send(&bytes);
+        let replies: Vec<(Vec<u8>, Vec<u8>)> = commands.iter().map(|_| (self.redis.reply(), self.kv.reply())).collect();
+        for (words, (redis, kv)) in commands.iter().zip(replies) {
+            self.history.push(format!("{} -> {}", shown(words), show(&redis)));
+            if !self.same(words, &redis, &kv) {
+                let before = self.history[self.history.len().saturating_sub(SHOWN)..].join("\n  ");
+                return Some(Difference { words: words.clone(), redis, kv, before });
+            }
+            match words[0].to_ascii_lowercase().as_slice() {
+                b"exec" | b"discard" | b"multi" if redis[0] != b'-' => self.queued.clear(),
+                b"exec" if redis.starts_with(b"-EXECABORT") => self.queued.clear(),
+                _ if redis == b"+QUEUED\r\n" => self.queued.push(words.clone()),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    fn same(&self, words: &Words, redis: &[u8], kv: &[u8]) -> bool {
+        if redis == kv {
+            return true;
+        }
+        // Our errors are text: bytes of the client's that are none are quoted as U+FFFD.
+        if redis[0] == b'-' && String::from_utf8_lossy(redis).as_bytes() == kv {
+            return true;
+        }
+        let name = words[0].to_ascii_lowercase();
+        if ALLOWED.iter().any(|it| it.command.as_bytes() == name && matches(it.redis, redis) && matches(it.kv, kv)) {
+            return true;
+        }
+        match rule(words) {
+            Rule::Same => false,
+            Rule::Within(slack) => match (integer(redis), integer(kv)) {
+                (Some(redis), Some(kv)) => redis > 0 && kv > 0 && redis.abs_diff(kv) <= slack.unsigned_abs(),
+                _ => false,
+            },
+            Rule::AnyOrder => match (elements(redis), elements(kv)) {
+                (Some(mut redis), Some(mut kv)) => {
+                    redis.sort_unstable();
+                    kv.sort_unstable();
+                    redis == kv
+                }
+                _ => false,
+            },
+            Rule::Exec => match (elements(redis), elements(kv)) {
+                (Some(redis), Some(kv)) => {
+                    redis.len() == kv.len()
+                        && redis.len() == self.queued.len()
+                        && self.queued.iter().zip(redis.iter().zip(&kv)).all(|(words, (redis, kv))| {
+                            // A transaction holds no other.
+                            !words[0].eq_ignore_ascii_case(b"exec") && self.same(words, redis, kv)
+                        })
+                }
+                _ => false,
+            },
+        }
+    }
+}
+
+struct Difference {
+    words: Words,
+    redis: Vec<u8>,
+    kv: Vec<u8>,
+    before: String,
+}
+
+/// Whether a reply is as `wanted` says: as it stands, or, if that ends with a `*`, begins with what is before it.
+fn matches(wanted: &[u8], reply: &[u8]) -> bool {
+    match wanted.strip_suffix(b"*") {
+        Some(start) => reply.starts_with(start),
+        None => wanted == reply,
+    }
+}
+
+fn integer(reply: &[u8]) -> Option<i64> {
+    std::str::from_utf8(reply.strip_prefix(b":")?).ok()?.trim_end().parse().ok()
+}
+
+/// The elements of an array or a set, as their bytes.
+fn elements(reply: &[u8]) -> Option<Vec<&[u8]>> {
+    let line = |from: usize| reply[from..].iter().position(|byte| *byte == b'\n').map(|at| from + at + 1);
+    let length =
+        |from: usize, to: usize| std::str::from_utf8(&reply[from + 1..to]).ok()?.trim_end().parse::<i64>().ok();
+    if !matches!(reply.first()?, b'*' | b'~' | b'%') {
+        return None;
+    }
+    let mut at = line(0)?;
+    let mut all = Vec::new();
+    while at < reply.len() {
+        let start = at;
+        let mut owed = 1_i64;
+        while owed > 0 {
+            owed -= 1;
+            let end = line(at)?;
+            match reply[at] {
+                b'$' | b'=' => at = end + usize::try_from(length(at, end)?).map_or(0, |bytes| bytes + 2),
+                kind @ (b'*' | b'~' | b'%') => {
+                    owed += length(at, end)?.max(0) * if kind == b'%' { 2 } else { 1 };
+                    at = end;
+                }
+                _ => at = end,
+            }
+        }
+        all.push(&reply[start..at]);
+    }
+    Some(all)
+}
+
+fn shown(words: &[Vec<u8>]) -> String {
+    let words: Vec<String> = words.iter().map(|word| show(word)).collect();
+    words.join(" ")
+}
+
+fn number_from(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+#[test]
+fn random_commands_are_answered_as_redis_answers_them() {
+    let Some(redis) = Redis::start() else {
+        println!("skipped: no redis-server of version 7.0 in PATH");
+        return;
+    };
+    let dir = TempDir::new().expect("a directory");
+    let kv = Launch::new(server_program!(), dir.path()).resp().durability("os").start();
+    let seed = number_from("KV_DIFFERENTIAL_SEED", SEED);
+    let commands = number_from("KV_DIFFERENTIAL_COMMANDS", COMMANDS as u64) as usize;
+    let mut dice = Dice::new(seed);
+    // Each in its own version of the protocol; they take turns, so that what one watches the other changes.
+    let mut clients = [Client::new(redis.address, kv.address(0), "2"), Client::new(redis.address, kv.address(0), "3")];
+    let mut seen = BTreeSet::new();
+    let mut told = String::new();
+    let mut sent = 0;
+    while sent < commands {
+        let batch: Vec<Words> = (0..BATCH).map(|_| streams::command(&mut dice)).collect();
+        let turn = (sent / BATCH) % clients.len();
+        sent += BATCH;
+        // Not after every batch: to look, a client has to let go of what it watches.
+        let looks = sent % (LOOK_EVERY * BATCH) == 0;
+        let difference =
+            clients[turn].compare(&batch).or_else(|| if looks { clients[turn].compare_keys() } else { None });
+        let Some(Difference { words, redis, kv, before }) = difference else {
+            continue;
+        };
+        // The same difference once; it is the first word and the kind of both replies.
+        let head = |reply: &[u8]| String::from_utf8_lossy(&reply[..reply.len().min(24)]).into_owned();
+        if seen.insert((words[0].to_ascii_lowercase(), head(&redis), head(&kv))) {
+            told.push_str(&format!(
+                "\n{} (before command {sent}):\n  redis {}\n  kv    {}\n  after\n  {before}\n",
+                shown(&words),
+                show(&redis),
+                show(&kv)
+            ));
+        }
+        if seen.len() >= DIFFERENCES_MAX {
+            break;
+        }
+        // From here on the two would tell different stories: start anew.
+        for client in &mut clients {
+            client.start_anew();
+        }
+    }
+    assert!(seen.is_empty(), "KV_DIFFERENTIAL_SEED={seed}: {} differences{told}", seen.len());
+}
+
+impl Client {
+    /// Compares all that the selected database holds; inside a transaction nothing can be looked at.
+    fn compare_keys(&mut self) -> Option<Difference> {
+        if self.redis.command("MULTI").starts_with(b"-") {
+            self.kv.command("MULTI");
+            return None;
+        }
+        self.redis.command("DISCARD");
+        self.kv.command("MULTI");
+        self.kv.command("DISCARD");
+        let words = |line: String| line.split(' ').map(|word| word.as_bytes().to_vec()).collect::<Words>();
+        let looks = (0..14).flat_map(|key| [format!("get k{key}"), format!("pexpiretime k{key}")]);
+        let looks: Vec<Words> = looks.chain(["keys *".to_owned(), "dbsize".to_owned()]).map(words).collect();
+        self.compare(&looks)
+    }
+
+    fn start_anew(&mut self) {
+        for wire in [&mut self.redis, &mut self.kv] {
+            wire.command("DISCARD");
+            wire.command("UNWATCH");
+            wire.command("FLUSHALL");
+            wire.command("SELECT 0");
+        }
+        self.queued.clear();
+        self.history.clear();
+    }
+}
