@@ -110,12 +110,14 @@ impl CommandError {
     pub fn unknown_command(request: Request<'_>) -> CommandError {
         // The bound is on the bytes before a word, quotes and blanks included, as clients and tests of other servers see it.
         let mut args = String::new();
+        let mut bytes = 0;
         for word in request.iter().skip(1) {
-            if args.len() >= QUOTED_BYTES_MAX {
+            if bytes >= QUOTED_BYTES_MAX {
                 break;
             }
-            let word = quoted(word, QUOTED_BYTES_MAX - args.len());
-            args.extend(["'", &word, "' "]);
+            let word = beginning(word, QUOTED_BYTES_MAX - bytes);
+            bytes += word.len() + "'' ".len();
+            args.extend(["'", &one_line_of(word), "' "]);
         }
         CommandError::UnknownCommand { name: quoted(request.name(), QUOTED_BYTES_MAX), args }
     }
@@ -129,11 +131,19 @@ impl CommandError {
     }
 }
 
-/// The beginning of a client's word as one line of text. It ends at a NUL, as texts of Redis do.
+/// The beginning of a client's word as one line of text.
 fn quoted(word: &[u8], bytes_max: usize) -> String {
+    one_line_of(beginning(word, bytes_max))
+}
+
+/// The bytes of a word that are quoted: up to a NUL, where texts of Redis end.
+fn beginning(word: &[u8], bytes_max: usize) -> &[u8] {
     let end = word.iter().take(bytes_max).position(|byte| *byte == 0);
-    let word = &word[..end.unwrap_or(word.len().min(bytes_max))];
-    String::from_utf8_lossy(word).replace(['\r', '\n'], " ")
+    &word[..end.unwrap_or(word.len().min(bytes_max))]
+}
+
+fn one_line_of(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).replace(['\r', '\n'], " ")
 }
 
 /// A stream of bytes that is no RESP. There is no way to find the next request in it: answer `-ERR <display>`, close.
