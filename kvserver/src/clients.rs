@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use crate::acl::Account;
 use crate::mailbox::Address;
 use crate::stream::Stream;
 
@@ -30,6 +31,8 @@ pub(crate) struct Client {
     descriptor: i32,
     unix: bool,
     connected: Instant,
+    /// As whom it acts.
+    account: Mutex<Arc<Account>>,
     labels: Mutex<Labels>,
     pub(crate) shown: Shown,
 }
@@ -111,6 +114,16 @@ impl Client {
         self.connected
     }
 
+    /// As whom it acts.
+    pub(crate) fn account(&self) -> Arc<Account> {
+        self.account.lock().clone()
+    }
+
+    /// Shows that it acts as another user.
+    pub(crate) fn act_as(&self, account: &Arc<Account>) {
+        *self.account.lock() = account.clone();
+    }
+
     pub(crate) fn peer(&self) -> &str {
         &self.peer
     }
@@ -120,8 +133,8 @@ impl Client {
     }
 
     /// The user it is logged in as.
-    pub(crate) fn user(&self) -> &str {
-        "default"
+    pub(crate) fn user(&self) -> String {
+        String::from_utf8_lossy(&self.account().name).into_owned()
     }
 
     pub(crate) fn is_killed(&self) -> bool {
@@ -171,7 +184,7 @@ impl Client {
             out,
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={} \
              qbuf={input} qbuf-free=0 argv-mem={} multi-mem={queued_bytes} rbs={reply_buffer} rbp={reply_peak} obl=0 oll={} \
-             omem={output} tot-mem={} events={} cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
+             omem={output} tot-mem={} events={} cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={}",
             self.id,
             self.peer,
             self.local,
@@ -189,6 +202,7 @@ impl Client {
             size_of::<Client>() + input + output + queued_bytes,
             if output > 0 { "rw" } else { "r" },
             labels.last_command.unwrap_or("NULL"),
+            self.user(),
             if shown.resp3.load(Relaxed) { 3 } else { 2 },
             labels.library,
             labels.library_version,
@@ -205,7 +219,13 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    pub(crate) fn connect(&self, stream: &Stream, loop_index: usize, slot: usize) -> Arc<Client> {
+    pub(crate) fn connect(
+        &self,
+        stream: &Stream,
+        loop_index: usize,
+        slot: usize,
+        account: Arc<Account>,
+    ) -> Arc<Client> {
         let (peer, local) = stream.names();
         let id = self.next_id.fetch_add(1, Relaxed) + 1;
         let client = Arc::new(Client {
@@ -217,6 +237,7 @@ impl Clients {
             descriptor: stream.as_fd().as_raw_fd(),
             unix: stream.is_unix(),
             connected: Instant::now(),
+            account: Mutex::new(account),
             labels: Mutex::default(),
             shown: Shown::default(),
         });

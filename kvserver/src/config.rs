@@ -43,6 +43,19 @@ pub(crate) struct Config {
     #[arg(long)]
     pub(crate) enable_debug: bool,
 
+    /// The password clients have to send with AUTH. Every user of this machine can read it in the list of processes:
+    /// prefer --requirepass-file, or the environment variable KVSERVER_REQUIREPASS
+    #[arg(long, value_name = "PASSWORD", conflicts_with = "requirepass_file")]
+    pub(crate) requirepass: Option<String>,
+
+    /// A file whose first line is the password clients have to send with AUTH
+    #[arg(long, value_name = "FILE")]
+    pub(crate) requirepass_file: Option<PathBuf>,
+
+    /// A file of users, one a line as ACL LIST shows them; ACL LOAD and ACL SAVE read and write it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) acl_file: Option<PathBuf>,
+
     /// When a write is answered: always (it is on disk), everysec (it is on disk within a second), os (the
     /// operating system decides)
     #[arg(long, value_name = "WHEN", default_value = "everysec", value_parser = durability)]
@@ -105,6 +118,7 @@ mod tests {
             &["--loops", "0"],
             &["--snapshot-every", "-1"],
             &["--memory-only", "--dir", "x"],
+            &["--requirepass", "x", "--requirepass-file", "y"],
             &["--nonsense"],
         ] {
             assert!(Config::try_parse_from([&["kvserver"], flags].concat()).is_err(), "{flags:?}");

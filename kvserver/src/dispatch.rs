@@ -9,6 +9,7 @@ use kvproto::spec::{self, Flag, KeyRule};
 use kvproto::{Args, CommandError, Reply, Request, Spec, line};
 use smallvec::SmallVec;
 
+use crate::acl::{self, Refusal};
 use crate::commands::{self, Failure, Outcome, Run, connection, transaction};
 use crate::context::{Context, Next};
 use crate::listener::LineRules;
@@ -63,6 +64,13 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
         Err(error) => return reject(None, error, request, session, server),
     };
     session.last_command = Some(spec);
+    if !session.access.is_free(&server.acl) {
+        match acl::admit(spec, request, session, server) {
+            Ok(()) => {}
+            Err(Refusal::Error(error)) => return reject(Some(spec), error, request, session, server),
+            Err(Refusal::Gone) => return Answer::new(None, Reply::Nothing, Lsn::ZERO).with(Vec::new(), Next::Close),
+        }
+    }
     if (session.transaction.is_some() || session.subscriptions.is_some())
         && let Err(error) = check_state(spec, session, server)
     {

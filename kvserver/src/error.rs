@@ -26,12 +26,26 @@ pub enum Error {
     },
     /// A listener would be open to the network without a password.
     #[error(
-        "{url} is reachable from other machines and no password protects it: listen on 127.0.0.1, or pass \
-         --insecure-listen if the network is trusted"
+        "{url} is reachable from other machines and no password protects it: listen on 127.0.0.1, set a password with \
+         --requirepass-file or users with --acl-file, or pass --insecure-listen if the network is trusted"
     )]
     Exposed {
         /// The listener.
         url: String,
+    },
+    /// The file of users cannot be read, or has a fault.
+    #[error("the users cannot be loaded: {why}")]
+    Users {
+        /// What is wrong, in one line.
+        why: String,
+    },
+    /// The file with the password cannot be read, or holds none.
+    #[error("cannot read the password from {path}: {why}")]
+    Password {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        why: String,
     },
     /// The builder was given no store.
     #[error("a server needs a store: call Builder::store")]

@@ -25,7 +25,7 @@ use crate::connection::{Connection, Decoder, Input, Phase};
 use crate::counters::Counters;
 use crate::execute::Executor;
 use crate::listener::Protocol;
-use crate::mailbox::{Address, Done, Mail, Mailbox, Message};
+use crate::mailbox::{Address, Changed, Done, Mail, Mailbox, Message};
 use crate::session::Session;
 use crate::settings::{READ_BYTES, STOP_GRACE};
 use crate::state::ServerState;
@@ -255,7 +255,22 @@ impl EventLoop {
             Mail::Kill(address) => self.kill(address),
             // It was only to wake this loop, which looks at the pause in each round.
             Mail::Unpaused => {}
+            Mail::Users(changed) => self.expel(&changed),
             Mail::Stop => self.begin_stop(),
+        }
+    }
+
+    /// Ends the connections whose users do not let them go on.
+    fn expel(&mut self, changed: &Changed) {
+        for slot in 0..self.connections.len() {
+            if let Some(connection) = self.connections[slot].as_deref_mut()
+                && changed.accounts.iter().any(|account| Arc::ptr_eq(account, connection.session.access.account()))
+                && connection.session.is_expelled(&self.executor.server)
+            {
+                let answered = connection.session.client.id == changed.by;
+                connection.phase = if answered { Phase::Closing } else { Phase::Broken };
+                self.closing.push(slot);
+            }
         }
     }
 
@@ -270,10 +285,11 @@ impl EventLoop {
             self.server().clients.leave();
             return;
         }
-        let client = self.server().clients.connect(&stream, self.index, slot);
+        let access = self.server().acl.newcomer();
+        let client = self.server().clients.connect(&stream, self.index, slot, access.account().clone());
         let address = client.address;
         let keyspace = kvcore::Keyspace::clone(&self.server().db);
-        let session = Session::new(client, address, keyspace);
+        let session = Session::new(client, address, keyspace, access);
         self.connections[slot] = Some(Box::new(Connection::new(stream, protocol, session)));
     }
 

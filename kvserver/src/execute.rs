@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kvcore::Lsn;
 use kvproto::line::{self, LineDecoder};
 use kvproto::resp::{self, RequestDecoder};
-use kvproto::{Reply, Request};
+use kvproto::{Limits, Reply, Request};
 
 use crate::connection::{Connection, Decoder, Phase};
 use crate::context::Next;
@@ -119,7 +119,7 @@ impl Executor {
         decoder: &mut RequestDecoder,
         input: &[u8],
     ) -> Option<Step> {
-        match decoder.decode(input, &self.bounds.limits) {
+        match decoder.decode(input, self.limits(connection)) {
             Ok(used) => {
                 let bytes = used?;
                 let request = decoder.request(input);
@@ -147,7 +147,7 @@ impl Executor {
         rules: LineRules,
         input: &[u8],
     ) -> Option<Step> {
-        match decoder.decode(input, rules.style, &self.bounds.limits) {
+        match decoder.decode(input, rules.style, self.limits(connection)) {
             Ok(used) => {
                 let bytes = used?;
                 let request = decoder.request(input);
@@ -165,6 +165,15 @@ impl Executor {
                 self.reply(connection, None, &error.reply(), Lsn::ZERO);
                 Some(Step { bytes: error.skip, whole: false })
             }
+        }
+    }
+
+    /// How large a request of this client may be.
+    fn limits(&self, connection: &Connection) -> &Limits {
+        if connection.session.access.is_authenticated(&self.server.acl) {
+            &self.bounds.limits
+        } else {
+            &self.server.settings.unauthenticated_limits
         }
     }
 

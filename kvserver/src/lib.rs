@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod acl;
 mod clients;
 mod commands;
 mod config;

@@ -9,6 +9,7 @@ use kvcore::Lsn;
 use kvproto::{OwnedRequest, Reply};
 use parking_lot::Mutex;
 
+use crate::acl::Account;
 use crate::listener::Protocol;
 use crate::stream::Stream;
 
@@ -70,6 +71,8 @@ pub(crate) enum Mail {
     Kill(Address),
     /// A pause has ended or changed.
     Unpaused,
+    /// Users have changed: connections that may not go on for it end.
+    Users(Arc<Changed>),
     /// End: finish what was read, then close all.
     Stop,
 }
@@ -81,6 +84,14 @@ pub(crate) struct Done {
     pub(crate) request: OwnedRequest,
     pub(crate) reply: Reply,
     pub(crate) lsn: Lsn,
+}
+
+/// Users that connections may have to end for.
+#[derive(Debug)]
+pub(crate) struct Changed {
+    pub(crate) accounts: Vec<Arc<Account>>,
+    /// The client that changed them: it gets its answer before it ends.
+    pub(crate) by: u64,
 }
 
 /// A loop's mail.

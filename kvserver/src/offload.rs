@@ -25,6 +25,10 @@ pub(crate) enum Work {
     Save,
     /// A snapshot and, if it succeeds, the end of the server.
     SaveAndStop,
+    /// ACL LOAD
+    LoadUsers,
+    /// ACL SAVE
+    SaveUsers,
 }
 
 /// Work for a parked connection.
@@ -60,6 +64,7 @@ impl Offload {
 pub(crate) fn run(server: &Arc<ServerState>, jobs: &Receiver<Option<Job>>) {
     while let Some(job) = next(server, jobs) {
         let Job { from, request, work } = job;
+        let mut users = Vec::new();
         let reply = match work {
             Work::Walk(walk, keyspace) => match walk(Args::new(request.as_request()), &keyspace) {
                 Ok(reply) => reply,
@@ -73,10 +78,31 @@ pub(crate) fn run(server: &Arc<ServerState>, jobs: &Receiver<Option<Job>>) {
                 }
                 _ => Reply::error("ERR Errors trying to SHUTDOWN. Check logs."),
             },
+            Work::LoadUsers => match server.acl.load() {
+                Ok(changed) => {
+                    users = changed;
+                    Reply::Ok
+                }
+                Err(why) => Reply::error(format!("ERR {why}")),
+            },
+            Work::SaveUsers => match server.acl.save() {
+                Ok(()) => Reply::Ok,
+                Err(error) => {
+                    tracing::error!(%error, "the users could not be saved");
+                    Reply::error(
+                        "ERR There was an error trying to save the ACLs. Please check the server logs for more \
+                         information",
+                    )
+                }
+            },
         };
         let lsn = server.newest();
         let done = Done { to: from, request, reply, lsn };
         server.mailboxes[from.loop_index].post(Mail::Done(Box::new(done)));
+        // After the answer, which the one who asked gets before it has to go with the others.
+        if !users.is_empty() {
+            server.expel(users, from.client_id);
+        }
     }
 }
 

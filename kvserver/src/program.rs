@@ -2,7 +2,9 @@
 //!
 //! Invariant: the exit code is 0 after an orderly end, 1 if the server cannot start or fails, 2 for bad flags.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -14,6 +16,8 @@ use crate::process::raise_open_files;
 use crate::server::Server;
 use crate::tuning::SavePoint;
 
+/// The environment variable a password may come in, so that it is in no list of processes.
+const PASSWORD_VARIABLE: &str = "KVSERVER_REQUIREPASS";
 /// Files the process needs beside its connections.
 const OWN_FILES: u64 = 64;
 
@@ -45,6 +49,12 @@ fn serve(config: &Config) -> Result<()> {
         .max_clients(usize::try_from(config.max_clients).unwrap_or(usize::MAX))
         .allow_exposed(config.insecure_listen)
         .debug_commands(config.enable_debug);
+    if let Some(password) = password(config)? {
+        builder = builder.password(password);
+    }
+    if let Some(path) = &config.acl_file {
+        builder = builder.acl_file(path)?;
+    }
     for url in &config.listen {
         builder = builder.listen(url.clone());
     }
@@ -67,6 +77,20 @@ fn serve(config: &Config) -> Result<()> {
         tracing::info!("everything is on disk; bye");
     }
     outcome.and(closed)
+}
+
+/// The password as it was given: by flag, by file, or else by the environment.
+fn password(config: &Config) -> Result<Option<Vec<u8>>> {
+    let Some(path) = &config.requirepass_file else {
+        let given = config.requirepass.clone().map(String::into_bytes);
+        return Ok(given.or_else(|| std::env::var_os(PASSWORD_VARIABLE).map(OsString::into_vec)));
+    };
+    let failed = |why: &str| Error::Password { path: path.display().to_string(), why: why.to_owned() };
+    let text = std::fs::read(path).map_err(|error| failed(&error.to_string()))?;
+    let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let password = line.strip_suffix(b"\r").unwrap_or(line);
+    // Taken for no password it would leave the server open.
+    if password.is_empty() { Err(failed("its first line is empty")) } else { Ok(Some(password.to_vec())) }
 }
 
 fn open(config: &Config) -> Result<Db> {

@@ -5,7 +5,7 @@
 //! Invariant: a message is posted under the table's lock, so two messages of one publisher reach a subscriber in order,
 //! and none is posted to a connection before its subscription was acknowledged in that connection's own output.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -45,6 +45,15 @@ pub(crate) enum Topic {
     ShardChannel,
 }
 
+impl Topic {
+    pub(crate) const ALL: [Topic; 3] = [Topic::Channel, Topic::Pattern, Topic::ShardChannel];
+
+    /// Whether the name is a pattern.
+    pub(crate) fn is_pattern(self) -> bool {
+        self == Topic::Pattern
+    }
+}
+
 impl Topics {
     fn of(&mut self, topic: Topic) -> &mut Subscribers {
         match topic {
@@ -78,6 +87,17 @@ impl PubSub {
                 subscribers.remove(name);
             }
         }
+    }
+
+    /// The clients subscribed to something that is not `permitted`.
+    pub(crate) fn subscribers_beyond(&self, permitted: impl Fn(Topic, &[u8]) -> bool) -> BTreeSet<u64> {
+        let topics = self.topics.lock();
+        let mut beyond = BTreeSet::new();
+        for topic in Topic::ALL {
+            let forbidden = topics.named(topic).iter().filter(|(name, _)| !permitted(topic, name));
+            beyond.extend(forbidden.flat_map(|(_, subscribers)| subscribers.keys()));
+        }
+        beyond
     }
 
     /// Posts a message to the loops of all subscribers; answers how many receive it (one that subscribed to the

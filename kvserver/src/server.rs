@@ -3,6 +3,7 @@
 //! Invariant: when `shutdown`, `run` or drop returns, every thread is joined, every socket closed and every unix
 //! socket's file removed. The store stays open: it is the caller's.
 
+use std::path::PathBuf;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
@@ -13,6 +14,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::accept::Accept;
+use crate::acl::Acl;
 use crate::dispatch;
 use crate::error::{Error, Result};
 use crate::event_loop::{EventLoop, WAKER};
@@ -51,6 +53,7 @@ pub struct Builder {
     urls: Vec<ListenUrl>,
     bound: Vec<Listener>,
     settings: Settings,
+    acl: Acl,
 }
 
 impl Builder {
@@ -84,6 +87,21 @@ impl Builder {
         self
     }
 
+    /// The password of the user `default`, as whom every client begins: until it sends `AUTH` nothing else is done for
+    /// it. An empty one means none. Default: none.
+    pub fn password(self, password: impl AsRef<[u8]>) -> Builder {
+        self.acl.set_password(password.as_ref());
+        self
+    }
+
+    /// A file of users, one a line: `user <name> <rule> ...`, as `ACL LIST` shows them. They are loaded now and by
+    /// `ACL LOAD`, and written there by `ACL SAVE`. Fails if the file cannot be read or has a fault.
+    pub fn acl_file(mut self, path: impl Into<PathBuf>) -> Result<Builder> {
+        self.acl.file = Some(path.into());
+        self.acl.load().map_err(|why| Error::Users { why })?;
+        Ok(self)
+    }
+
     /// Allows listening beyond the loopback without a password: everyone who reaches the port can then read and
     /// change everything. Default: refused.
     pub fn allow_exposed(mut self, allow: bool) -> Builder {
@@ -108,14 +126,16 @@ impl Builder {
     /// Binds every listener now, so that a mistake shows before a store is opened. Who connects waits for the start.
     pub(crate) fn bind(mut self) -> Result<Builder> {
         for url in self.urls.drain(..) {
-            self.bound.push(Listener::bind(&url, self.settings.exposed_ok)?);
+            // Who has to prove who it is may come from anywhere.
+            let exposed_ok = self.settings.exposed_ok || !self.acl.is_open();
+            self.bound.push(Listener::bind(&url, exposed_ok)?);
         }
         Ok(self)
     }
 
     /// Binds every listener, then starts the threads. Fails, with nothing left running, if a listener cannot be bound.
     pub fn start(self) -> Result<Server> {
-        let Builder { db, bound: listeners, settings, .. } = self.bind()?;
+        let Builder { db, bound: listeners, settings, acl, .. } = self.bind()?;
         let db = db.ok_or(Error::NoStore)?;
         let cannot = |what| move |source| Error::System { what, source };
         let mut polls = Vec::new();
@@ -131,7 +151,7 @@ impl Builder {
         let watch = Arc::new(WatchTable::default());
         db.observe(watch.clone())?;
         let (offload, jobs) = Offload::new();
-        let parts = Parts { db, settings, addresses, watch, mailboxes, offload };
+        let parts = Parts { db, acl, settings, addresses, watch, mailboxes, offload };
         let state = Arc::new(ServerState::new(parts));
         wake_loops_when_durable(&state);
 

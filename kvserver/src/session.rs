@@ -10,6 +10,7 @@ use kvcore::{Keyspace, Lsn};
 use kvproto::resp::Version;
 use kvproto::{OwnedRequest, Spec};
 
+use crate::acl::Access;
 use crate::clients::Client;
 use crate::mailbox::Address;
 use crate::pubsub::Topic;
@@ -26,6 +27,8 @@ pub(crate) struct Session {
     pub(crate) version: Version,
     pub(crate) database: usize,
     pub(crate) keyspace: Keyspace,
+    /// As which user it acts, and what that one may do.
+    pub(crate) access: Access,
     /// Between MULTI and EXEC.
     pub(crate) transaction: Option<Box<Queue>>,
     pub(crate) watched: Option<Box<Watched>>,
@@ -111,6 +114,11 @@ impl Subscriptions {
         }
     }
 
+    /// All names with what they are.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Topic, &[u8])> {
+        Topic::ALL.into_iter().flat_map(|topic| self.of(topic).iter().map(move |name| (topic, &**name)))
+    }
+
     pub(crate) fn of(&self, topic: Topic) -> &BTreeSet<Arc<[u8]>> {
         match topic {
             Topic::Channel => &self.channels,
@@ -129,13 +137,14 @@ impl Subscriptions {
 }
 
 impl Session {
-    pub(crate) fn new(client: Arc<Client>, address: Address, keyspace: Keyspace) -> Session {
+    pub(crate) fn new(client: Arc<Client>, address: Address, keyspace: Keyspace, access: Access) -> Session {
         Session {
             client,
             address,
             version: Version::Resp2,
             database: 0,
             keyspace,
+            access,
             transaction: None,
             watched: None,
             subscriptions: None,
@@ -188,7 +197,7 @@ impl Session {
     /// Ends all subscriptions without telling the client.
     pub(crate) fn stop_listening(&mut self, server: &ServerState) {
         if let Some(subscriptions) = self.subscriptions.take() {
-            for topic in [Topic::Channel, Topic::Pattern, Topic::ShardChannel] {
+            for topic in Topic::ALL {
                 for name in subscriptions.of(topic) {
                     server.pubsub.unsubscribe(topic, name, self.client.id);
                 }
@@ -218,6 +227,7 @@ impl Session {
         self.keyspace = Keyspace::clone(&server.db);
         self.version = Version::Resp2;
         self.replies = Replies::On;
+        self.forget_user(server);
         self.client.label(|labels| labels.name = Box::default());
         self.client.shown.reset();
     }

@@ -43,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) clients_max: usize,
     /// How large a request may be.
     pub(crate) limits: Limits,
+    /// How large a request may be of a client that still has to log in.
+    pub(crate) unauthenticated_limits: Limits,
     /// Whether listening beyond the loopback needs no password.
     pub(crate) exposed_ok: bool,
     /// Whether DEBUG is obeyed.
@@ -74,6 +76,7 @@ impl Default for Settings {
             loops: std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)),
             clients_max: 10_000,
             limits: Limits::default(),
+            unauthenticated_limits: Limits::unauthenticated(),
             exposed_ok: false,
             debug_allowed: false,
             subscriber_output: OutputLimit {

@@ -11,11 +11,12 @@ use std::time::Instant;
 
 use kvcore::{Db, Keyspace, Lsn};
 
+use crate::acl::{Account, Acl};
 use crate::clients::Clients;
 use crate::context::Publication;
 use crate::counters::{Counter, Counters};
 use crate::listener::BoundAddress;
-use crate::mailbox::{Mail, Mailbox};
+use crate::mailbox::{Changed, Mail, Mailbox};
 use crate::offload::Offload;
 use crate::pause::{Held, Pause};
 use crate::process::Usage;
@@ -35,6 +36,7 @@ pub(crate) struct ServerState {
     pub(crate) clients_max: AtomicUsize,
     pub(crate) addresses: Vec<BoundAddress>,
     pub(crate) clients: Clients,
+    pub(crate) acl: Acl,
     pub(crate) pubsub: PubSub,
     pub(crate) pause: Pause,
     pub(crate) watch: Arc<WatchTable>,
@@ -61,6 +63,7 @@ pub(crate) struct ServerState {
 /// What a server is put together from.
 pub(crate) struct Parts {
     pub(crate) db: Db,
+    pub(crate) acl: Acl,
     pub(crate) settings: Settings,
     pub(crate) addresses: Vec<BoundAddress>,
     pub(crate) watch: Arc<WatchTable>,
@@ -70,7 +73,7 @@ pub(crate) struct Parts {
 
 impl ServerState {
     pub(crate) fn new(parts: Parts) -> ServerState {
-        let Parts { db, settings, addresses, watch, mailboxes, offload } = parts;
+        let Parts { db, acl, settings, addresses, watch, mailboxes, offload } = parts;
         ServerState {
             gated: db.durability() == kvcore::Durability::Always,
             clients_max: AtomicUsize::new(settings.clients_max),
@@ -86,6 +89,7 @@ impl ServerState {
             settings,
             addresses,
             clients: Clients::default(),
+            acl,
             pubsub: PubSub::default(),
             pause: Pause::default(),
             watch,
@@ -138,6 +142,28 @@ impl ServerState {
         self.db.health().err().filter(|error| matches!(error, kvcore::Error::LogFailed { .. }))
     }
 
+    /// Ends the connections that may not go on after their users changed. Who asked for it is answered before.
+    pub(crate) fn expel(&self, accounts: Vec<Arc<Account>>, by: u64) {
+        // The loops end them; to others they are gone at once.
+        for account in &accounts {
+            let user = account.user();
+            let beyond = self.pubsub.subscribers_beyond(|topic, name| user.permits_channel(name, topic.is_pattern()));
+            for client in self.clients.snapshot() {
+                // Who asked for it is still to be answered.
+                if client.id != by
+                    && Arc::ptr_eq(&client.account(), account)
+                    && (account.is_removed() || beyond.contains(&client.id))
+                {
+                    self.clients.kill(&client);
+                }
+            }
+        }
+        let changed = Arc::new(Changed { accounts, by });
+        for mailbox in &self.mailboxes {
+            mailbox.post(Mail::Users(changed.clone()));
+        }
+    }
+
     /// Tells every loop to finish what was read and end. Does not wait for it.
     pub(crate) fn stop(&self) {
         if !self.stopping.swap(true, Ordering::SeqCst) {
@@ -167,7 +193,7 @@ impl ServerState {
 
     /// Whether there is such a user.
     pub(crate) fn has_user(&self, name: &[u8]) -> bool {
-        name == b"default"
+        self.acl.find(name).is_some()
     }
 
     /// One of the counters, over all loops, since it was reset.

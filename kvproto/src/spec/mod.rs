@@ -9,6 +9,7 @@ mod key_search;
 mod key_spec;
 
 mod absent;
+mod acl;
 mod client;
 mod connection;
 mod diagnostics;
@@ -69,6 +70,7 @@ pub struct Spec {
 /// The rows, family by family: those with a function in the server, then those without.
 const FAMILIES: &[&[&[Spec]]] = &[EXECUTED, absent::FAMILIES];
 const EXECUTED: &[&[Spec]] = &[
+    acl::ROWS,
     connection::ROWS,
     diagnostics::ROWS,
     expiry::ROWS,

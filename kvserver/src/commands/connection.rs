@@ -6,9 +6,10 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use kvproto::resp::Version;
-use kvproto::{Args, CommandError, Reply, Request, Spec, parse_integer};
+use kvproto::{Args, CommandError, Reply, Request, Spec, parse_integer, spec};
 
 use super::{Outcome, transaction};
+use crate::acl::{self, Attempt};
 use crate::context::{Context, Next};
 use crate::session::DATABASES;
 
@@ -59,25 +60,26 @@ pub(crate) fn select(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     Ok(Reply::Ok)
 }
 
-pub(crate) fn auth(mut args: Args<'_>, _: &mut Context<'_>) -> Outcome {
-    match args.remaining() {
-        1 => Err(CommandError::custom(
-            "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
-             configuration is correct?",
-        )
-        .into()),
-        2 => authenticate(args.next()?),
-        _ => Err(CommandError::Syntax.into()),
-    }
+pub(crate) fn auth(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    let user = match args.remaining() {
+        1 if ctx.server.acl.default_takes_any_password() => {
+            return Err(CommandError::custom(
+                "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
+                 configuration is correct?",
+            )
+            .into());
+        }
+        1 => acl::DEFAULT,
+        2 => args.next()?,
+        _ => return Err(CommandError::Syntax.into()),
+    };
+    authenticate(user, args.next()?, args.request(), ctx)?;
+    Ok(Reply::Ok)
 }
 
-/// There is one user, `default`, and no password is set: any will do for it, and no other user exists.
-fn authenticate(user: &[u8]) -> Outcome {
-    if user == b"default" {
-        Ok(Reply::Ok)
-    } else {
-        Err(CommandError::custom("WRONGPASS invalid username-password pair or user is disabled.").into())
-    }
+fn authenticate(user: &[u8], password: &[u8], request: Request<'_>, ctx: &mut Context<'_>) -> Result<(), CommandError> {
+    let attempt = Attempt { command: request.name(), in_multi: ctx.txn.is_some() };
+    ctx.session.authenticate(user, password, attempt, ctx.server)
 }
 
 pub(crate) fn hello(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
@@ -93,8 +95,7 @@ pub(crate) fn hello(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let (mut user, mut name) = (None, None);
     while let Some(option) = args.next_opt() {
         if option.eq_ignore_ascii_case(b"auth") && args.remaining() >= 2 {
-            user = args.next_opt();
-            args.next()?;
+            user = Some((args.next()?, args.next()?));
         } else if option.eq_ignore_ascii_case(b"setname") && !args.is_empty() {
             name = Some(label(args.next()?).ok_or_else(bad_name)?);
         } else {
@@ -102,8 +103,15 @@ pub(crate) fn hello(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             return Err(CommandError::custom(format!("ERR Syntax error in HELLO option '{option}'")).into());
         }
     }
-    if let Some(user) = user {
-        authenticate(user)?;
+    if let Some((user, password)) = user {
+        authenticate(user, password, args.request(), ctx)?;
+    }
+    if !ctx.session.access.is_authenticated(&ctx.server.acl) {
+        return Err(CommandError::custom(
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> \
+             <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
+        )
+        .into());
     }
     if let Some(name) = name {
         ctx.session.client.label(|labels| labels.name = name);
@@ -144,10 +152,14 @@ pub(crate) fn is_help(container: &Spec, request: Request<'_>) -> bool {
     !container.subcommands.is_empty()
         && request.len() == 2
         && request.get(1).is_some_and(|word| word.eq_ignore_ascii_case(b"help"))
+        // With a row of its own it is a subcommand like any other.
+        && container.subcommand(b"help").is_none()
 }
 
-/// The subcommands of a command, as `HELP` shows them.
-pub(crate) fn help(container: &Spec) -> Reply {
+/// The subcommands of a command, as `HELP` shows them; `spec` is the command or its `help`.
+pub(crate) fn help(spec: &'static Spec) -> Reply {
+    let top = spec.name.split_once('|').and_then(|(top, _)| spec::lookup(top.as_bytes()));
+    let container = top.unwrap_or(spec);
     let name = container.name.to_ascii_uppercase();
     let mut lines = vec![format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")];
     for subcommand in container.subcommands.iter().filter(|subcommand| subcommand.own_name() != "help") {

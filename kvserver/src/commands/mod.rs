@@ -8,6 +8,7 @@ use kvproto::{Args, CommandError, Reply};
 
 use crate::context::Context;
 
+pub mod acl;
 pub mod client;
 pub mod config;
 pub mod connection;
@@ -130,6 +131,8 @@ pub(crate) fn run_of(name: &str) -> Option<Run> {
         "pexpiretime" => Store(expiry::pexpiretime),
         "pttl" => Store(expiry::pttl),
         "ttl" => Store(expiry::ttl),
+
+        "acl" => Session(acl::acl),
 
         "auth" => Session(connection::auth),
         "client" => Session(client::client),

@@ -9,6 +9,7 @@ use kvcore::{Claim, CrossTxn, Keyspace, Scope, Store};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, parse_integer};
 
 use super::{Outcome, Run, run_of};
+use crate::acl;
 use crate::context::Context;
 use crate::session::{DATABASES, Queue, Session, Watched, WatchedKeys};
 use crate::settings::{QUEUE_BYTES_MAX, QUEUED_COMMAND_BYTES, QUEUED_WORD_BYTES, WATCHED_BYTES_MAX, WATCHED_KEY_BYTES};
@@ -263,6 +264,9 @@ fn has_changed(watched: &Watched, txn: &mut dyn CrossTxn) -> kvcore::Result<bool
 
 /// One queued command, under the locks of all.
 fn execute(spec: &'static Spec, request: &OwnedRequest, ctx: &mut Context<'_>) -> Reply {
+    if let Some(refusal) = acl::refused_at_exec(spec, request.as_request(), ctx.session, ctx.server) {
+        return refusal.into();
+    }
     let args = Args::new(request.as_request());
     let top = spec.name.split_once('|').map_or(spec.name, |(container, _)| container);
     let outcome = match (run_of(top), &mut ctx.txn) {

@@ -26,7 +26,30 @@ const MIB: u64 = 1024 * 1024;
 /// Every parameter.
 pub(crate) const ROWS: &[Parameter] = &[
     Parameter::inert("active-expire-effort", Kind::Integer(1, 10), "1"),
-    Parameter::fixed("aclfile", |_| String::new()),
+    Parameter::fixed("aclfile", |server| {
+        server.acl.file.as_ref().map_or_else(String::new, |path| path.display().to_string())
+    }),
+    Parameter::new(
+        "acllog-max-len",
+        LONG,
+        |server| server.acl.log.entries_max.load(Relaxed).to_string(),
+        |server, value| {
+            server.acl.log.set_entries_max(number(value)?);
+            Ok(())
+        },
+    ),
+    Parameter::new(
+        "acl-pubsub-default",
+        Kind::Word(&["allchannels", "resetchannels"]),
+        |server| {
+            let all = server.acl.all_channels.load(Relaxed);
+            if all { "allchannels" } else { "resetchannels" }.to_owned()
+        },
+        |server, value| {
+            server.acl.all_channels.store(value == "allchannels", Relaxed);
+            Ok(())
+        },
+    ),
     Parameter::inert("aof-use-rdb-preamble", Kind::Bool, "yes"),
     Parameter::settled(
         "appendfsync",
@@ -145,7 +168,16 @@ pub(crate) const ROWS: &[Parameter] = &[
     Parameter::inert("replica-read-only", Kind::Bool, "yes").alias("slave-read-only"),
     Parameter::inert("replica-serve-stale-data", Kind::Bool, "yes").alias("slave-serve-stale-data"),
     Parameter::inert("replicaof", Kind::Text, "").alias("slaveof").immutable(),
-    Parameter::fixed("requirepass", |_| String::new()).sensitive(),
+    Parameter::new(
+        "requirepass",
+        Kind::Text,
+        |server| String::from_utf8_lossy(&server.acl.password()).into_owned(),
+        |server, value| {
+            server.acl.set_password(value.as_bytes());
+            Ok(())
+        },
+    )
+    .sensitive(),
     Parameter::new("save", Kind::Text, show_save_points, set_save_points),
     Parameter::inert("stop-writes-on-bgsave-error", Kind::Bool, "yes"),
     Parameter::fixed("tcp-backlog", |_| "1024".to_owned()),

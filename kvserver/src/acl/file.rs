@@ -1,0 +1,178 @@
+//! Users as lines of a file: `user <name> <rule> ...`.
+//!
+//! Invariant: a file with any fault changes nothing. A saved file takes the place of the old one whole, readable by its
+//! owner alone, and is durable when ACL SAVE is answered.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::rules::{RuleError, merge_selectors};
+use super::{Account, Acl, User, has_spaces, quoted};
+
+/// A file of users may have this many bytes.
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+impl Acl {
+    /// Puts the users of the file in the place of all there are; answers the accounts that changed or went.
+    pub(crate) fn load(&self) -> Result<Vec<Arc<Account>>, String> {
+        let Some(path) = &self.file else { return Ok(Vec::new()) };
+        let failed = |error| format!("Error loading ACLs, opening file '{}': {error}", path.display());
+        if fs::metadata(path).map_err(failed)?.len() > FILE_BYTES_MAX {
+            return Err(format!("Error loading ACLs, the file '{}' is too large", path.display()));
+        }
+        let text = fs::read(path).map_err(failed)?;
+        Ok(self.replace_all(parse(&text, path, self.all_channels())?))
+    }
+
+    /// Writes all users to the file.
+    pub(crate) fn save(&self) -> io::Result<()> {
+        let Some(path) = &self.file else { return Ok(()) };
+        let mut text = Vec::new();
+        for account in self.all() {
+            text.extend(describe(&account));
+            text.push(b'\n');
+        }
+        let mut name = path.clone().into_os_string();
+        name.push(format!(".tmp-{}", std::process::id()));
+        let new = Path::new(&name);
+        let written = write_durably(new, &text).and_then(|()| fs::rename(new, path));
+        if written.is_err() {
+            // What is left of it is of no use; that it may not be there is no further error.
+            let _ = fs::remove_file(new);
+        }
+        written?;
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(dir)?.sync_all()
+    }
+}
+
+fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// A user's line.
+pub(crate) fn describe(account: &Account) -> Vec<u8> {
+    [b"user ", &*account.name, b" ", &account.user().describe()].concat()
+}
+
+/// The users of a file; or all that is wrong with it, in one line.
+fn parse(text: &[u8], path: &Path, all_channels: bool) -> Result<BTreeMap<Box<[u8]>, User>, String> {
+    let mut users = BTreeMap::new();
+    let mut errors = String::new();
+    for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            continue;
+        }
+        let number = at + 1;
+        let place = format!("{}:{number}", path.display());
+        let mut words = line.split(|&byte| byte == b' ').map(<[u8]>::trim_ascii);
+        let (keyword, name) = (words.next(), words.next());
+        let Some(name) = name.filter(|_| keyword == Some(b"user")) else {
+            errors.push_str(&format!("{place} should start with user keyword followed by the username. "));
+            continue;
+        };
+        if has_spaces(name) {
+            errors.push_str(&format!("{place}: username '{}' contains invalid characters. ", quoted(name)));
+            continue;
+        }
+        if users.contains_key(name) {
+            errors.push_str(&format!("WARNING: Duplicate user '{}' found on line {number}. ", quoted(name)));
+            continue;
+        }
+        let user =
+            match merge_selectors(words) {
+                Err(_) => {
+                    errors.push_str(&format!("{place}: Unmatched parenthesis in selector definition. "));
+                    continue;
+                }
+                Ok(rules) => User::new(all_channels).with(rules.iter().map(|rule| &**rule), all_channels).map_err(
+                    |(rule, error)| match error {
+                        // A command's name gives nothing away; other rules may hold a password.
+                        RuleError::UnknownCommand => {
+                            format!("{place}: Error in applying operation '{}': {error}. ", quoted(rule))
+                        }
+                        error => format!("{place}: {error}. "),
+                    },
+                ),
+            };
+        match user {
+            Ok(user) => {
+                users.insert(name.into(), user);
+            }
+            Err(error) => {
+                errors.push_str(&error);
+                users.insert(name.into(), User::new(all_channels));
+            }
+        }
+    }
+    if errors.is_empty() {
+        return Ok(users);
+    }
+    errors.push_str("WARNING: ACL errors detected, no change to the previously active ACL rules was performed");
+    Err(errors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Vec<String>, String> {
+        let users = parse(text.as_bytes(), Path::new("users.acl"), false)?;
+        Ok(users
+            .iter()
+            .map(|(name, user)| format!("{} {}", name.escape_ascii(), user.describe().escape_ascii()))
+            .collect())
+    }
+
+    #[test]
+    fn a_file_is_read_line_by_line_and_any_fault_refuses_all_of_it() {
+        assert_eq!(
+            parsed("\nuser a on  nopass ~* +@all\r\n\n user b %R~x +get (~y\t +set )\n"),
+            Ok(vec![
+                "a on nopass ~* resetchannels +@all".to_owned(),
+                "b off %R~x resetchannels -@all +get (~y resetchannels -@all +set)".to_owned()
+            ])
+        );
+        let end = "WARNING: ACL errors detected, no change to the previously active ACL rules was performed";
+        for (text, error) in [
+            ("# comment", "users.acl:1 should start with user keyword followed by the username. "),
+            ("user", "users.acl:1 should start with user keyword followed by the username. "),
+            ("user a on\nuser a off", "WARNING: Duplicate user 'a' found on line 2. "),
+            ("user a on (~x", "users.acl:1: Unmatched parenthesis in selector definition. "),
+            (
+                "user a +nope",
+                "users.acl:1: Error in applying operation '+nope': Unknown command or category name in ACL. ",
+            ),
+            ("user a nonsense", "users.acl:1: Syntax error. "),
+        ] {
+            assert_eq!(parsed(text), Err(format!("{error}{end}")));
+        }
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("users.acl");
+        fs::write(&path, "user eve on >secret ~a:* %W~b &c -@all +get +client|id (+set ~d)\n").unwrap();
+        let acl = Acl { file: Some(path.clone()), ..Acl::default() };
+        acl.load().unwrap();
+        let lines = || acl.all().iter().map(|account| describe(account)).collect::<Vec<_>>();
+        let before = lines();
+        assert!(acl.authenticate(b"eve", b"secret").is_some());
+        acl.save().unwrap();
+        acl.load().unwrap();
+        assert_eq!(lines(), before);
+        assert!(acl.authenticate(b"eve", b"secret").is_some());
+        assert!(!String::from_utf8(fs::read(&path).unwrap()).unwrap().contains("secret"));
+        fs::write(&path, "user eve nonsense").unwrap();
+        acl.load().unwrap_err();
+        assert_eq!(lines(), before);
+    }
+}

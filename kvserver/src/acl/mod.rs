@@ -1,0 +1,183 @@
+//! Users: who may do what.
+//!
+//! Rules are read in [`rules`], [`selector`] and [`user`]; a request is held against them in [`access`], which dispatch
+//! calls for every client that is not permitted everything.
+//!
+//! Invariant: whatever changes a user changes the generation afterwards, so a session that sees the generation it knows
+//! knows its user as it is. The user `default` always exists.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+mod access;
+mod command_set;
+pub(crate) mod file;
+mod key_access;
+pub(crate) mod log;
+mod rules;
+mod selector;
+#[cfg(test)]
+mod tests;
+mod user;
+
+pub(crate) use access::{Access, Attempt, Refusal, admit, refused_at_exec};
+pub(crate) use rules::{USER_BYTES_MAX, has_spaces};
+pub(crate) use selector::{Denial, category};
+pub(crate) use user::{Account, DEFAULT, User, hex};
+
+/// How much of a rule an error quotes, in bytes.
+const QUOTED_BYTES_MAX: usize = 512;
+
+/// All users of a server.
+pub(crate) struct Acl {
+    /// Counts changes of any user. Begins at 1, so that 0 is none.
+    generation: AtomicU64,
+    accounts: Mutex<BTreeMap<Box<[u8]>, Arc<Account>>>,
+    default: Arc<Account>,
+    /// `acl-pubsub-default`: whether a user is made with every channel.
+    pub(crate) all_channels: AtomicBool,
+    /// `requirepass`, as it was set. Kept because it is shown to those who may see settings.
+    password: Mutex<Box<[u8]>>,
+    /// Where users are loaded from and saved to.
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) log: log::Log,
+}
+
+impl Default for Acl {
+    fn default() -> Acl {
+        let default = Account::new(DEFAULT, User::unrestricted());
+        Acl {
+            generation: AtomicU64::new(1),
+            accounts: Mutex::new(BTreeMap::from([(DEFAULT.into(), default.clone())])),
+            default,
+            all_channels: AtomicBool::new(false),
+            password: Mutex::default(),
+            file: None,
+            log: log::Log::default(),
+        }
+    }
+}
+
+impl Acl {
+    /// How often users have changed. A session that knows this number knows its user.
+    #[inline]
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Makes sessions look at their users again.
+    fn changed(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    fn all_channels(&self) -> bool {
+        self.all_channels.load(Ordering::Relaxed)
+    }
+
+    /// What a connection may do when it begins.
+    pub(crate) fn newcomer(&self) -> Access {
+        Access::new(&self.default, self)
+    }
+
+    /// Whether a connection may act as `default` without a password.
+    pub(crate) fn is_open(&self) -> bool {
+        self.default.user().is_open()
+    }
+
+    /// Whether AUTH with a password alone makes no sense.
+    pub(crate) fn default_takes_any_password(&self) -> bool {
+        self.default.user().takes_any_password()
+    }
+
+    pub(crate) fn find(&self, name: &[u8]) -> Option<Arc<Account>> {
+        self.accounts.lock().get(name).cloned()
+    }
+
+    /// All accounts in the order of their names.
+    pub(crate) fn all(&self) -> Vec<Arc<Account>> {
+        self.accounts.lock().values().cloned().collect()
+    }
+
+    /// The account of that name, if `password` is one of its user's.
+    pub(crate) fn authenticate(&self, name: &[u8], password: &[u8]) -> Option<Arc<Account>> {
+        self.find(name).filter(|account| account.user().admits(password))
+    }
+
+    /// Applies rules to the user of that name, which is made if there is none; all of them, or none and the error says
+    /// why. Answers the account if it existed before.
+    pub(crate) fn set_user<'r>(
+        &self,
+        name: &[u8],
+        rules: impl IntoIterator<Item = &'r [u8]>,
+    ) -> Result<Option<Arc<Account>>, String> {
+        let rules = rules::merge_selectors(rules)
+            .map_err(|word| format!("Unmatched parenthesis in acl selector starting at '{}'.", quoted(word)))?;
+        let all_channels = self.all_channels();
+        // Held throughout, so that of two changes at once none is lost.
+        let mut accounts = self.accounts.lock();
+        let account = accounts.get(name).cloned();
+        let before = account.as_ref().map_or_else(|| Arc::new(User::new(all_channels)), |account| account.user());
+        let user = before
+            .with(rules.iter().map(|rule| &**rule), all_channels)
+            .map_err(|(rule, error)| format!("Error in ACL SETUSER modifier '{}': {error}", quoted(rule)))?;
+        match &account {
+            Some(account) => account.replace(user),
+            None => {
+                accounts.insert(name.into(), Account::new(name, user));
+            }
+        }
+        drop(accounts);
+        self.changed();
+        Ok(account)
+    }
+
+    /// Removes a user, which must not be `default`. Its connections must be ended.
+    pub(crate) fn remove_user(&self, name: &[u8]) -> Option<Arc<Account>> {
+        let account = self.accounts.lock().remove(name)?;
+        account.remove();
+        self.changed();
+        Some(account)
+    }
+
+    /// Puts `users` in the place of all there are. Answers the accounts whose connections have to be looked at: all
+    /// that there were, since only `default` is kept.
+    fn replace_all(&self, mut users: BTreeMap<Box<[u8]>, User>) -> Vec<Arc<Account>> {
+        let default = users.remove(DEFAULT).unwrap_or_else(User::unrestricted);
+        let mut accounts = self.accounts.lock();
+        let before: Vec<Arc<Account>> = accounts.values().cloned().collect();
+        before.iter().filter(|account| *account.name != *DEFAULT).for_each(|account| account.remove());
+        self.default.replace(default);
+        *accounts = users.into_iter().map(|(name, user)| (name.clone(), Account::new(&name, user))).collect();
+        accounts.insert(DEFAULT.into(), self.default.clone());
+        drop(accounts);
+        self.changed();
+        before
+    }
+
+    /// Sets the password of `default`; an empty one means that none is needed.
+    pub(crate) fn set_password(&self, password: &[u8]) {
+        let mut shown = self.password.lock();
+        let accounts = self.accounts.lock();
+        let mut user = User::clone(&self.default.user());
+        user.set_password((!password.is_empty()).then_some(password));
+        self.default.replace(user);
+        drop(accounts);
+        *shown = password.into();
+        self.changed();
+    }
+
+    /// `requirepass` as it was set.
+    pub(crate) fn password(&self) -> Box<[u8]> {
+        self.password.lock().clone()
+    }
+}
+
+/// The beginning of a word, as an error quotes it.
+fn quoted(word: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(&word[..word.len().min(QUOTED_BYTES_MAX)])
+}

@@ -1,0 +1,284 @@
+//! A user: how it proves who it is, and what it may do.
+//!
+//! Invariant: a password is kept as its SHA-256 alone and compared in constant time. A [`User`] never changes: a
+//! changed one takes its place in the [`Account`], whose identity connections hold on to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kvproto::{Request, Spec};
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+use super::key_access;
+use super::rules::{ITEM_BYTES, RuleError, USER_BYTES_MAX, selector_rules};
+use super::selector::{Denial, Selector};
+
+/// The name of the user every connection begins as.
+pub(crate) const DEFAULT: &[u8] = b"default";
+
+/// The SHA-256 of a password.
+type Hash = [u8; 32];
+
+/// What a user may do and with which passwords.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct User {
+    enabled: bool,
+    /// Any password will do.
+    nopass: bool,
+    /// Kept and shown, and of no effect: RESTORE checks every payload.
+    sanitize: Option<Sanitize>,
+    passwords: Vec<Hash>,
+    root: Selector,
+    selectors: Vec<Selector>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sanitize {
+    Skip,
+    Always,
+}
+
+/// A user's name, and what it is now. Two accounts are the same only if they are one: a user that is removed and made
+/// again is another.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) name: Box<[u8]>,
+    user: Mutex<Arc<User>>,
+    removed: AtomicBool,
+}
+
+impl Account {
+    pub(crate) fn new(name: &[u8], user: User) -> Arc<Account> {
+        Arc::new(Account { name: name.into(), user: Mutex::new(Arc::new(user)), removed: AtomicBool::new(false) })
+    }
+
+    pub(crate) fn user(&self) -> Arc<User> {
+        self.user.lock().clone()
+    }
+
+    pub(super) fn replace(&self, user: User) {
+        *self.user.lock() = Arc::new(user);
+    }
+
+    pub(super) fn remove(&self) {
+        self.removed.store(true, Ordering::Release);
+    }
+
+    /// Whether the user is gone: connections that act as it must end.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Acquire)
+    }
+}
+
+fn hash(password: &[u8]) -> Hash {
+    Sha256::digest(password).into()
+}
+
+/// A hash from its 64 digits.
+fn parse_hash(digits: &[u8]) -> Result<Hash, RuleError> {
+    let mut hash = [0; 32];
+    if digits.len() != 2 * hash.len() {
+        return Err(RuleError::BadHash);
+    }
+    let digit = |letter: u8| match letter {
+        b'0'..=b'9' => Ok(letter - b'0'),
+        b'a'..=b'f' => Ok(letter - b'a' + 10),
+        _ => Err(RuleError::BadHash),
+    };
+    for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Ok(hash)
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
+impl User {
+    /// A user as it is made: disabled, without password, permitted nothing (but channels, if `all_channels`).
+    pub(crate) fn new(all_channels: bool) -> User {
+        let mut user = User::default();
+        user.root.all_channels = all_channels;
+        user
+    }
+
+    /// The user `default` of a server that was told nothing else: permitted everything without a password.
+    pub(crate) fn unrestricted() -> User {
+        let mut user = User { enabled: true, nopass: true, ..User::default() };
+        for rule in ["+@all", "~*", "&*"] {
+            // These are rules.
+            let _ = user.root.apply(rule.as_bytes());
+        }
+        user
+    }
+
+    /// Whether a connection may act as this user without a password.
+    pub(crate) fn is_open(&self) -> bool {
+        self.enabled && self.nopass
+    }
+
+    /// Whether the user is at home with any password.
+    pub(crate) fn takes_any_password(&self) -> bool {
+        self.nopass
+    }
+
+    /// Whether the user may do everything.
+    pub(crate) fn is_unrestricted(&self) -> bool {
+        self.selectors().any(Selector::is_unrestricted)
+    }
+
+    /// Its sets of permissions, the one outside of parentheses first. What any of them permits is permitted.
+    pub(crate) fn selectors(&self) -> impl Iterator<Item = &Selector> {
+        std::iter::once(&self.root).chain(&self.selectors)
+    }
+
+    /// Whether `password` is one of this user's. The time it takes tells nothing about the passwords.
+    pub(crate) fn admits(&self, password: &[u8]) -> bool {
+        // No rule can set a longer password, and hashing it would hold up the loop.
+        if password.len() > USER_BYTES_MAX {
+            return self.is_open();
+        }
+        let given = hash(password);
+        let known = self.passwords.iter().fold(Choice::from(0), |found, own| found | own.ct_eq(&given));
+        self.enabled && (self.nopass || bool::from(known))
+    }
+
+    /// Makes `password` the only one, or lets any do.
+    pub(crate) fn set_password(&mut self, password: Option<&[u8]>) {
+        self.nopass = password.is_none();
+        self.passwords = password.map(hash).into_iter().collect();
+    }
+
+    /// Applies one rule; `all_channels` is what `reset` leaves of the channels. A refused rule has changed nothing.
+    pub(crate) fn apply(&mut self, rule: &[u8], all_channels: bool) -> Result<(), RuleError> {
+        match rule.to_ascii_lowercase().as_slice() {
+            b"" => {}
+            b"on" => self.enabled = true,
+            b"off" => self.enabled = false,
+            b"skip-sanitize-payload" => self.sanitize = Some(Sanitize::Skip),
+            b"sanitize-payload" => self.sanitize = Some(Sanitize::Always),
+            b"nopass" => self.set_password(None),
+            b"resetpass" => (self.nopass, self.passwords) = (false, Vec::new()),
+            b"clearselectors" => self.selectors = Vec::new(),
+            b"reset" => *self = User { sanitize: Some(Sanitize::Always), ..User::new(all_channels) },
+            [b'>', ..] => self.add_password(hash(&rule[1..])),
+            [b'#', ..] => self.add_password(parse_hash(&rule[1..])?),
+            [b'<', ..] => self.remove_password(&hash(&rule[1..]))?,
+            [b'!', ..] => self.remove_password(&parse_hash(&rule[1..])?)?,
+            _ => match selector_rules(rule) {
+                Some(rules) => {
+                    let mut selector = Selector::default();
+                    selector.all_channels = all_channels;
+                    rules.into_iter().try_for_each(|rule| selector.apply(rule))?;
+                    self.selectors.push(selector);
+                }
+                None => self.root.apply(rule)?,
+            },
+        }
+        Ok(())
+    }
+
+    fn add_password(&mut self, hash: Hash) {
+        if !self.passwords.contains(&hash) {
+            self.passwords.push(hash);
+        }
+        self.nopass = false;
+    }
+
+    fn remove_password(&mut self, hash: &Hash) -> Result<(), RuleError> {
+        let at = self.passwords.iter().position(|own| own == hash).ok_or(RuleError::NoSuchPassword)?;
+        self.passwords.remove(at);
+        Ok(())
+    }
+
+    /// What it takes in memory, in bytes.
+    fn bytes(&self) -> usize {
+        self.selectors().map(Selector::bytes).sum::<usize>() + self.passwords.len() * (size_of::<Hash>() + ITEM_BYTES)
+    }
+
+    /// This user with `rules` applied to it; or the first that cannot be, and why.
+    pub(crate) fn with<'r>(
+        &self,
+        rules: impl IntoIterator<Item = &'r [u8]>,
+        all_channels: bool,
+    ) -> Result<User, (&'r [u8], RuleError)> {
+        let mut user = self.clone();
+        let mut bytes = user.bytes();
+        for rule in rules {
+            // What a rule adds takes no more than this; looked at closely only when it might matter.
+            bytes += rule.len() + ITEM_BYTES + size_of::<Selector>();
+            if bytes > USER_BYTES_MAX {
+                bytes = user.bytes() + rule.len() + ITEM_BYTES;
+                if bytes > USER_BYTES_MAX {
+                    return Err((rule, RuleError::TooLong));
+                }
+            }
+            user.apply(rule, all_channels).map_err(|error| (rule, error))?;
+        }
+        Ok(user)
+    }
+
+    /// Whether the user may send a request of the command `spec`. If no selector permits it, what is told is the last
+    /// thing that could not be had, since the selector that failed there came closest.
+    pub(crate) fn check(&self, spec: &Spec, request: Request<'_>) -> Result<(), Denial> {
+        let keys = if self.selectors().all(Selector::has_all_keys) {
+            key_access::KeyAccesses::new()
+        } else {
+            key_access::of_request(spec, request)
+        };
+        let mut worst = Denial::Command;
+        for selector in self.selectors() {
+            match selector.check(spec, request, &keys) {
+                Ok(()) => return Ok(()),
+                Err(denial) => worst = worst.max(denial),
+            }
+        }
+        Err(worst)
+    }
+
+    /// Whether the user may be subscribed to a channel or a pattern.
+    pub(crate) fn permits_channel(&self, name: &[u8], is_pattern: bool) -> bool {
+        self.selectors().any(|selector| selector.permits_channel(name, is_pattern))
+    }
+
+    /// `on`, `nopass` and the like.
+    pub(crate) fn flags(&self) -> Vec<&'static str> {
+        let mut flags = vec![if self.enabled { "on" } else { "off" }];
+        if self.nopass {
+            flags.push("nopass");
+        }
+        match self.sanitize {
+            Some(Sanitize::Skip) => flags.push("skip-sanitize-payload"),
+            Some(Sanitize::Always) => flags.push("sanitize-payload"),
+            None => {}
+        }
+        flags
+    }
+
+    /// The hashes of its passwords, in digits.
+    pub(crate) fn passwords(&self) -> impl Iterator<Item = String> {
+        self.passwords.iter().map(|hash| hex(hash))
+    }
+
+    /// The rules that make this user out of a new one.
+    pub(crate) fn describe(&self) -> Vec<u8> {
+        let mut text = self.flags().join(" ").into_bytes();
+        for password in self.passwords() {
+            text.extend_from_slice(b" #");
+            text.extend_from_slice(password.as_bytes());
+        }
+        text.push(b' ');
+        text.extend_from_slice(&self.root.describe());
+        for selector in &self.selectors {
+            text.extend_from_slice(b" (");
+            text.extend_from_slice(&selector.describe());
+            text.push(b')');
+        }
+        text
+    }
+}

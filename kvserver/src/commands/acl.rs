@@ -1,0 +1,205 @@
+//! ACL: users, what they may do, and who was refused what.
+//!
+//! Invariant: a refused ACL SETUSER has changed nothing. Connections that may not go on after a change are ended before
+//! they can send another request.
+
+use kvproto::spec::{self, COMMANDS, Category};
+use kvproto::{Args, CommandError, OwnedRequest, Reply};
+
+use super::Outcome;
+use crate::acl::{self, Denial, User};
+use crate::context::{Context, Next};
+use crate::offload::Work;
+
+/// The longest password ACL GENPASS invents.
+const GENPASS_BITS_MAX: i64 = 4096;
+const GENPASS_BITS: i64 = 256;
+/// Entries ACL LOG shows unless told otherwise.
+const LOG_ENTRIES: i64 = 10;
+
+pub(crate) fn acl(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    args.next()?;
+    match ctx.spec.own_name() {
+        "cat" => cat(args),
+        "deluser" => deluser(args, ctx),
+        "dryrun" => dryrun(args, ctx),
+        "genpass" => genpass(args),
+        "getuser" => {
+            let account = ctx.server.acl.find(args.next()?);
+            Ok(account.map_or(Reply::Nil, |account| show_user(&account.user())))
+        }
+        "list" => Ok(Reply::bulks(ctx.server.acl.all().iter().map(|account| acl::file::describe(account)))),
+        "load" => through_file(Work::LoadUsers, ctx),
+        "log" => log(args, ctx),
+        "save" => through_file(Work::SaveUsers, ctx),
+        "setuser" => setuser(args, ctx),
+        "users" => Ok(Reply::bulks(ctx.server.acl.all().iter().map(|account| &*account.name))),
+        "whoami" => Ok(Reply::bulk(ctx.session.user_name())),
+        _ => Ok(super::connection::help(ctx.spec)),
+    }
+}
+
+/// Too many words for a subcommand that takes some or none.
+fn too_many(args: Args<'_>) -> CommandError {
+    let given = String::from_utf8_lossy(args.request().get(1).unwrap_or_default());
+    CommandError::custom(format!("ERR unknown subcommand or wrong number of arguments for '{given}'. Try ACL HELP."))
+}
+
+/// `ACL CAT [category]`
+fn cat(mut args: Args<'_>) -> Outcome {
+    let Some(name) = args.next_opt() else {
+        return Ok(Reply::bulks(Category::ALL.iter().map(|category| category.name())));
+    };
+    if !args.is_empty() {
+        return Err(too_many(args).into());
+    }
+    let category = acl::category(&name.to_ascii_lowercase()).ok_or_else(|| {
+        let name = String::from_utf8_lossy(&name[..name.len().min(128)]);
+        CommandError::custom(format!("ERR Unknown category '{name}'"))
+    })?;
+    let rows = COMMANDS.iter().flat_map(|top| std::iter::once(top).chain(top.subcommands));
+    Ok(Reply::bulks(rows.filter(|spec| spec.categories().has(category)).map(|spec| spec.name)))
+}
+
+/// `ACL SETUSER username [rule ...]`
+fn setuser(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    let name = args.next()?;
+    if acl::has_spaces(name) {
+        return Err(CommandError::custom("ERR Usernames can't contain spaces or null characters").into());
+    }
+    if name.len() > acl::USER_BYTES_MAX {
+        return Err(CommandError::custom("ERR the name of a user is too long").into());
+    }
+    let rules = std::iter::from_fn(|| args.next_opt());
+    let changed = ctx.server.acl.set_user(name, rules).map_err(|why| CommandError::custom(format!("ERR {why}")))?;
+    if let Some(account) = changed {
+        ctx.server.expel(vec![account], ctx.session.client.id);
+    }
+    Ok(Reply::Ok)
+}
+
+/// `ACL DELUSER username [username ...]`
+fn deluser(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    let names = args;
+    while let Some(name) = args.next_opt() {
+        if name == acl::DEFAULT {
+            return Err(CommandError::custom("ERR The 'default' user cannot be removed").into());
+        }
+    }
+    let mut names = names;
+    let removed: Vec<_> =
+        std::iter::from_fn(|| names.next_opt()).filter_map(|name| ctx.server.acl.remove_user(name)).collect();
+    let count = removed.len();
+    if count > 0 {
+        ctx.server.expel(removed, ctx.session.client.id);
+    }
+    Ok(Reply::count(count))
+}
+
+/// What ACL GETUSER tells.
+fn show_user(user: &User) -> Reply {
+    let map = |fields: Vec<(&'static str, Reply)>| {
+        Reply::Map(fields.into_iter().map(|(name, value)| (Reply::bulk(name), value)).collect())
+    };
+    let mut selectors = user.selectors().map(|selector| {
+        vec![
+            ("commands", Reply::bulk(selector.command_rules())),
+            ("keys", Reply::bulk(selector.key_rules())),
+            ("channels", Reply::bulk(selector.channel_rules())),
+        ]
+    });
+    let mut fields = vec![
+        ("flags", Reply::Set(user.flags().into_iter().map(Reply::bulk).collect())),
+        ("passwords", Reply::bulks(user.passwords().map(String::into_bytes))),
+    ];
+    fields.extend(selectors.next().unwrap_or_default());
+    fields.push(("selectors", Reply::Array(selectors.map(map).collect())));
+    map(fields)
+}
+
+/// `ACL DRYRUN username command [arg ...]`
+fn dryrun(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    let quoted = |word: &[u8]| String::from_utf8_lossy(&word[..word.len().min(128)]).into_owned();
+    let name = args.next()?;
+    let Some(account) = ctx.server.acl.find(name) else {
+        return Err(CommandError::custom(format!("ERR User '{}' not found", quoted(name))).into());
+    };
+    let asked = OwnedRequest::from_words(std::iter::from_fn(|| args.next_opt()));
+    let request = asked.as_request();
+    let unknown = || CommandError::custom(format!("ERR Command '{}' not found", quoted(request.name())));
+    let top = spec::lookup(request.name()).ok_or_else(unknown)?;
+    let spec = match request.get(1) {
+        Some(word) if !top.subcommands.is_empty() => top.subcommand(word).ok_or_else(unknown)?,
+        _ => top,
+    };
+    if !spec.arity_ok(request.len()) {
+        return Err(CommandError::wrong_arity(spec.name).into());
+    }
+    let word = |position| String::from_utf8_lossy(request.get(position).unwrap_or_default());
+    Ok(match account.user().check(spec, request) {
+        Ok(()) => Reply::Ok,
+        Err(Denial::Command) => {
+            Reply::bulk(format!("This user has no permissions to run the '{}' command", spec.name).into_bytes())
+        }
+        Err(Denial::Key(position)) => {
+            Reply::bulk(format!("This user has no permissions to access the '{}' key", word(position)).into_bytes())
+        }
+        Err(Denial::Channel(position)) => {
+            Reply::bulk(format!("This user has no permissions to access the '{}' channel", word(position)).into_bytes())
+        }
+    })
+}
+
+/// `ACL GENPASS [bits]`
+fn genpass(mut args: Args<'_>) -> Outcome {
+    let bits = if args.is_empty() { GENPASS_BITS } else { args.integer()? };
+    if !args.is_empty() {
+        return Err(too_many(args).into());
+    }
+    if !(1..=GENPASS_BITS_MAX).contains(&bits) {
+        return Err(CommandError::custom(format!(
+            "ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to \
+             {GENPASS_BITS_MAX}"
+        ))
+        .into());
+    }
+    let digits = usize::try_from(bits).unwrap_or_default().div_ceil(4);
+    let mut random = vec![0; digits.div_ceil(2)];
+    getrandom::fill(&mut random)
+        .map_err(|error| CommandError::custom(format!("ERR the system gives no random numbers: {error}")))?;
+    let mut password = acl::hex(&random);
+    password.truncate(digits);
+    Ok(Reply::bulk(password))
+}
+
+/// `ACL LOG [count|RESET]`
+fn log(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    let log = &ctx.server.acl.log;
+    let words = args.remaining();
+    if words > 1 {
+        return Err(too_many(args).into());
+    }
+    if args.eat("reset") {
+        log.reset();
+        return Ok(Reply::Ok);
+    }
+    let count = if words == 0 { LOG_ENTRIES } else { args.integer()? };
+    Ok(log.show(usize::try_from(count).unwrap_or(0), ctx.server.db.now_ms()))
+}
+
+/// ACL LOAD and ACL SAVE: no loop waits for a file.
+fn through_file(work: Work, ctx: &mut Context<'_>) -> Outcome {
+    if ctx.server.acl.file.is_none() {
+        return Err(CommandError::custom(
+            "ERR This Redis instance is not configured to use an ACL file. You may want to specify users via the ACL \
+             SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file set) in order \
+             to store users in the Redis configuration.",
+        )
+        .into());
+    }
+    if ctx.txn.is_some() {
+        return Err(CommandError::custom("ERR Command not allowed inside a transaction").into());
+    }
+    ctx.next = Next::Park(work);
+    Ok(Reply::Nothing)
+}
