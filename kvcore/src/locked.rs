@@ -287,6 +287,7 @@ impl<'a> Locked<'a> {
         if !self.base.is_observed() {
             return;
         }
+        self.tell_of_the_dead(lsn);
         for done in &self.notes.changes {
             let key = match done.undo {
                 Undo::Flush { first: false, .. } => continue,
@@ -295,6 +296,24 @@ impl<'a> Locked<'a> {
             };
             let space = self.held[done.held].space;
             self.base.tell(&Change { keyspace_id: space.id, keyspace: &space.name, key, kind: done.kind, lsn });
+        }
+    }
+
+    /// What a value was put over had expired, perhaps, and no sweep will find it now. It is told of first: it was gone
+    /// before the transaction began.
+    fn tell_of_the_dead(&self, lsn: Lsn) {
+        for done in &self.notes.changes {
+            let deadline = match &done.undo {
+                Undo::Put(Some(old)) => old.deadline(),
+                Undo::InPlace(InPlace::Overwritten { old_deadline }, _) => *old_deadline,
+                _ => continue,
+            };
+            if deadline.is_some_and(|deadline| deadline.has_passed(self.now())) {
+                let (space, key) = (self.held[done.held].space, Some(&self.notes.saved[done.key.clone()]));
+                let kind = ChangeKind::Expire;
+                self.base.tell(&Change { keyspace_id: space.id, keyspace: &space.name, key, kind, lsn });
+                self.base.count_expired(1);
+            }
         }
     }
 

@@ -56,6 +56,7 @@ pub(crate) struct Shown {
     pub(crate) channels: AtomicUsize,
     pub(crate) patterns: AtomicUsize,
     pub(crate) shard_channels: AtomicUsize,
+    pub(crate) monitors: AtomicBool,
     /// Queued commands plus one; 0 outside of MULTI.
     pub(crate) queued: AtomicUsize,
     pub(crate) queued_bytes: AtomicUsize,
@@ -145,6 +146,14 @@ impl Client {
         if self.is_subscriber() { ClientType::PubSub } else { ClientType::Normal }
     }
 
+    /// The peer as MONITOR shows it.
+    pub(crate) fn shown_address(&self) -> String {
+        match self.peer.strip_suffix(":0").filter(|_| self.unix) {
+            Some(path) => format!("unix:{path}"),
+            None => self.peer.to_string(),
+        }
+    }
+
     /// Whether it waits for published messages.
     pub(crate) fn is_subscriber(&self) -> bool {
         let shown = &self.shown;
@@ -160,6 +169,7 @@ impl Client {
         let queued = shown.queued.load(Relaxed);
         let mut flags = String::new();
         for (flag, set) in [
+            ('O', shown.monitors.load(Relaxed)),
             ('P', self.is_subscriber()),
             ('x', queued > 0),
             ('b', shown.parked.load(Relaxed)),

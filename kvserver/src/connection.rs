@@ -219,7 +219,7 @@ impl Connection {
 
     /// Breaks the connection of a client that does not read.
     pub(crate) fn enforce(&mut self, limits: &OutputLimits, now: Instant) {
-        let limit = if self.session.is_subscribed() { &limits.subscriber } else { &limits.normal };
+        let limit = if self.session.is_listening() { &limits.subscriber } else { &limits.normal };
         let unsent = self.outbox.len();
         let above = |bytes: usize| bytes > 0 && unsent > bytes;
         let too_long = if above(limit.soft_bytes) {
@@ -239,7 +239,7 @@ impl Connection {
     pub(crate) fn is_idle_for(&self, longest: Duration, now: Instant) -> bool {
         let client = &self.session.client;
         let active = client.connected() + Duration::from_millis(client.shown.active_ms.load(Relaxed));
-        self.phase == Phase::Open && !self.session.is_subscribed() && now.saturating_duration_since(active) > longest
+        self.phase == Phase::Open && !self.session.is_listening() && now.saturating_duration_since(active) > longest
     }
 
     /// Shows others what this connection holds.

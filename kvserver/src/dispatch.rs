@@ -10,8 +10,9 @@ use kvproto::{Args, CommandError, Reply, Request, Spec, line};
 use smallvec::SmallVec;
 
 use crate::acl::{self, Refusal};
-use crate::commands::{self, Failure, Outcome, Run, connection, transaction};
+use crate::commands::{self, Failure, Outcome, Run, connection, monitor, transaction};
 use crate::context::{Context, Next};
+use crate::events::{self, Classes, Noted};
 use crate::listener::LineRules;
 use crate::offload::Work;
 use crate::session::Session;
@@ -83,8 +84,9 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
         let reply = transaction::enqueue(spec, request, session).unwrap_or_else(Reply::from);
         return Answer::new(Some(spec), reply, Lsn::ZERO);
     }
-    match runs.get(top.index()).copied().flatten() {
-        Some(Run::Store(run)) => store(spec, run, request, session, server),
+    let wanted = server.audience.wanted();
+    let answer = match runs.get(top.index()).copied().flatten() {
+        Some(Run::Store(run)) => store(spec, run, request, session, server, wanted.events()),
         Some(Run::Walk(run)) => walk(spec, run, request, session, server),
         Some(Run::Session(run)) => {
             let mut context = Context::new(session, server, spec);
@@ -92,8 +94,12 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
             let Context { before, lsn, next, .. } = context;
             Answer::new(Some(spec), reply, lsn).with(before, next)
         }
-        None => reject(Some(spec), CommandError::absent(spec.name), request, session, server),
+        None => return reject(Some(spec), CommandError::absent(spec.name), request, session, server),
+    };
+    if wanted.is_monitored() {
+        monitor::show(spec, request, session.database, answer.lsn, session, server);
     }
+    answer
 }
 
 /// The row a request names: the command, and the subcommand if it has some (else the command again).
@@ -155,8 +161,12 @@ fn reject(
 ) -> Answer {
     let spec = spec.or_else(|| spec::lookup(request.name()));
     let mut reply = Reply::from(error);
-    if spec.is_some_and(|spec| spec.name == "exec") {
+    if let Some(exec) = spec.filter(|spec| spec.name == "exec") {
         session.end_transaction(server);
+        // Monitors have seen MULTI, so they see the end of it.
+        if server.audience.wanted().is_monitored() {
+            monitor::show(exec, request, session.database, Lsn::ZERO, session, server);
+        }
         if let Reply::Error(text) = &reply {
             let why = text.strip_prefix("ERR ").unwrap_or(text);
             reply = Reply::error(format!("EXECABORT Transaction discarded because of: {why}"));
@@ -172,10 +182,20 @@ fn store(
     request: Request<'_>,
     session: &mut Session,
     server: &ServerState,
+    events: Classes,
 ) -> Answer {
     let mut reply = Reply::Nil;
+    let database = session.database;
     let mut body = |txn: &mut dyn Txn| {
-        match run(Args::new(request), txn) {
+        let outcome = if events.is_empty() {
+            run(Args::new(request), txn)
+        } else {
+            let mut noted = Noted::new(txn, spec, request, database, events, server);
+            let outcome = run(Args::new(request), &mut noted);
+            events::gather(noted.finish(outcome.is_ok()));
+            outcome
+        };
+        match outcome {
             Ok(answered) => reply = answered,
             // It has changed nothing, and what it says about the keys is as true, and as new, as any reply.
             Err(Failure::Command(error)) => reply = error.into(),
@@ -193,6 +213,9 @@ fn store(
             session.keyspace.commit(&keys, &mut body)
         }
     };
+    if !events.is_empty() {
+        server.audience.settle(outcome.as_ref().ok().copied());
+    }
     match outcome {
         Ok(lsn) => Answer::new(Some(spec), reply, if server.gated { lsn } else { Lsn::ZERO }),
         Err(error) => Answer::new(Some(spec), commands::store_error(&error), Lsn::ZERO),

@@ -304,8 +304,11 @@ impl EventLoop {
         let lsn = if self.server().gated { message.lsn } else { Lsn::ZERO };
         for address in to {
             if let Some(mut connection) = self.take_addressed(*address) {
-                self.executor.round.begin(address.slot);
-                self.executor.reply(&mut connection, None, &reply, lsn);
+                // It may have been told meanwhile that it is subscribed no more.
+                if connection.session.receives(message) {
+                    self.executor.round.begin(address.slot);
+                    self.executor.reply(&mut connection, None, &reply, lsn);
+                }
                 self.connections[address.slot] = Some(connection);
             }
         }

@@ -22,6 +22,7 @@ mod digest;
 mod dispatch;
 mod error;
 mod event_loop;
+mod events;
 mod execute;
 mod glob;
 mod info;

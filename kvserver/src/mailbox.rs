@@ -38,6 +38,8 @@ pub(crate) enum Kind {
     /// The pattern that matched.
     Pattern(Arc<[u8]>),
     ShardChannel,
+    /// It monitors, and the payload is a line.
+    Monitor,
 }
 
 impl Message {
@@ -52,6 +54,7 @@ impl Message {
             Kind::Channel => vec![Reply::bulk("message")],
             Kind::Pattern(pattern) => vec![Reply::bulk("pmessage"), Reply::bulk(&**pattern)],
             Kind::ShardChannel => vec![Reply::bulk("smessage")],
+            Kind::Monitor => return Reply::simple(String::from_utf8_lossy(&self.payload).into_owned()),
         };
         items.extend([&*self.channel, self.payload.as_slice()].map(Reply::bulk));
         Reply::Push(items)

@@ -1,4 +1,4 @@
-//! Channels, patterns, shard channels and who subscribed to them.
+//! Channels, patterns, shard channels and who subscribed to them, and who monitors.
 //!
 //! There is no cluster, so every slot is ours, and a shard channel is a channel that patterns do not reach.
 //!
@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use kvcore::Lsn;
 use parking_lot::Mutex;
 
+use crate::context::Publication;
 use crate::glob;
 use crate::mailbox::{Address, Kind, Mail, Mailbox, Message};
 
@@ -32,6 +33,8 @@ struct Topics {
     channels: Subscribers,
     patterns: Subscribers,
     shard_channels: Subscribers,
+    /// Connections in MONITOR, by client id.
+    monitors: HashMap<u64, Address>,
 }
 
 type Subscribers = HashMap<Arc<[u8]>, HashMap<u64, Address>>;
@@ -139,6 +142,27 @@ impl PubSub {
             Message { kind: Kind::ShardChannel, channel: channel.into(), payload: Arc::new(payload.to_vec()), lsn };
         self.post(&message, subscribers, mailboxes);
         subscribers.len()
+    }
+
+    /// Posts a message of either kind.
+    pub(crate) fn publish_one(&self, publication: &Publication, lsn: Lsn, mailboxes: &[Arc<Mailbox>]) -> usize {
+        let Publication { sharded, channel, payload } = publication;
+        let publish = if *sharded { PubSub::publish_to_shard } else { PubSub::publish };
+        publish(self, channel, payload, lsn, mailboxes)
+    }
+
+    pub(crate) fn add_monitor(&self, monitor: Address) {
+        self.topics.lock().monitors.insert(monitor.client_id, monitor);
+    }
+
+    pub(crate) fn remove_monitor(&self, client_id: u64) {
+        self.topics.lock().monitors.remove(&client_id);
+    }
+
+    pub(crate) fn show_to_monitors(&self, line: Vec<u8>, lsn: Lsn, mailboxes: &[Arc<Mailbox>]) {
+        let topics = self.topics.lock();
+        let message = Message { kind: Kind::Monitor, channel: Arc::default(), payload: Arc::new(line), lsn };
+        self.post(&message, &topics.monitors, mailboxes);
     }
 
     /// Posts a message to each loop that has some of these subscribers.

@@ -18,9 +18,11 @@ use crate::acl::Acl;
 use crate::dispatch;
 use crate::error::{Error, Result};
 use crate::event_loop::{EventLoop, WAKER};
+use crate::events::Audience;
 use crate::listener::{BoundAddress, ListenUrl, Listener};
 use crate::mailbox::Mailbox;
 use crate::offload::{self, Offload};
+use crate::pubsub::PubSub;
 use crate::settings::Settings;
 use crate::state::{Parts, ServerState};
 use crate::tuning::SavePoint;
@@ -150,8 +152,11 @@ impl Builder {
         let mut accept = Some(Accept::new(listeners, polls[0].registry()).map_err(cannot("watch a listener"))?);
         let watch = Arc::new(WatchTable::default());
         db.observe(watch.clone())?;
+        let pubsub = Arc::new(PubSub::default());
+        let audience = Arc::new(Audience::new(pubsub.clone(), mailboxes.clone()));
+        db.observe(audience.clone())?;
         let (offload, jobs) = Offload::new();
-        let parts = Parts { db, acl, settings, addresses, watch, mailboxes, offload };
+        let parts = Parts { db, acl, settings, addresses, watch, pubsub, audience, mailboxes, offload };
         let state = Arc::new(ServerState::new(parts));
         wake_loops_when_durable(&state);
 

@@ -12,7 +12,7 @@ use kvproto::{OwnedRequest, Spec};
 
 use crate::acl::Access;
 use crate::clients::Client;
-use crate::mailbox::Address;
+use crate::mailbox::{Address, Kind, Message};
 use crate::pubsub::Topic;
 use crate::state::ServerState;
 use crate::watch::Mark;
@@ -34,6 +34,8 @@ pub(crate) struct Session {
     pub(crate) watched: Option<Box<Watched>>,
     pub(crate) subscriptions: Option<Box<Subscriptions>>,
     pub(crate) replies: Replies,
+    /// It is shown every command.
+    pub(crate) monitors: bool,
     /// The newest change this client has made or seen. What it publishes may rest on it.
     pub(crate) seen: Lsn,
     pub(crate) last_command: Option<&'static Spec>,
@@ -149,6 +151,7 @@ impl Session {
             watched: None,
             subscriptions: None,
             replies: Replies::On,
+            monitors: false,
             seen: Lsn::ZERO,
             last_command: None,
             shown_command: None,
@@ -164,6 +167,29 @@ impl Session {
         if self.replies != Replies::On {
             self.replies = self.replies.after_request();
         }
+    }
+
+    /// Whether others send it something unasked: it is then held to other limits.
+    pub(crate) fn is_listening(&self) -> bool {
+        self.is_subscribed() || self.monitors
+    }
+
+    /// Whether a message that was posted to it is still for it.
+    pub(crate) fn receives(&self, message: &Message) -> bool {
+        let (topic, name) = match &message.kind {
+            Kind::Monitor => return self.monitors,
+            Kind::Channel => (Topic::Channel, &message.channel),
+            Kind::Pattern(pattern) => (Topic::Pattern, pattern),
+            Kind::ShardChannel => (Topic::ShardChannel, &message.channel),
+        };
+        self.subscriptions.as_ref().is_some_and(|held| held.of(topic).contains(name))
+    }
+
+    pub(crate) fn start_monitoring(&mut self, server: &ServerState) {
+        self.monitors = true;
+        self.client.shown.monitors.store(true, Relaxed);
+        server.pubsub.add_monitor(self.address);
+        server.audience.add_monitor();
     }
 
     /// Takes note of a command that could not be queued or carried out.
@@ -194,8 +220,13 @@ impl Session {
         queue
     }
 
-    /// Ends all subscriptions without telling the client.
+    /// Ends all subscriptions, and MONITOR, without telling the client.
     pub(crate) fn stop_listening(&mut self, server: &ServerState) {
+        if std::mem::take(&mut self.monitors) {
+            self.client.shown.monitors.store(false, Relaxed);
+            server.audience.remove_monitor();
+            server.pubsub.remove_monitor(self.client.id);
+        }
         if let Some(subscriptions) = self.subscriptions.take() {
             for topic in Topic::ALL {
                 for name in subscriptions.of(topic) {

@@ -13,8 +13,8 @@ use kvcore::{Db, Keyspace, Lsn};
 
 use crate::acl::{Account, Acl};
 use crate::clients::Clients;
-use crate::context::Publication;
 use crate::counters::{Counter, Counters};
+use crate::events::Audience;
 use crate::listener::BoundAddress;
 use crate::mailbox::{Changed, Mail, Mailbox};
 use crate::offload::Offload;
@@ -37,8 +37,9 @@ pub(crate) struct ServerState {
     pub(crate) addresses: Vec<BoundAddress>,
     pub(crate) clients: Clients,
     pub(crate) acl: Acl,
-    pub(crate) pubsub: PubSub,
     pub(crate) pause: Pause,
+    pub(crate) pubsub: Arc<PubSub>,
+    pub(crate) audience: Arc<Audience>,
     pub(crate) watch: Arc<WatchTable>,
     /// One a loop, in their order.
     pub(crate) mailboxes: Vec<Arc<Mailbox>>,
@@ -67,13 +68,15 @@ pub(crate) struct Parts {
     pub(crate) settings: Settings,
     pub(crate) addresses: Vec<BoundAddress>,
     pub(crate) watch: Arc<WatchTable>,
+    pub(crate) pubsub: Arc<PubSub>,
+    pub(crate) audience: Arc<Audience>,
     pub(crate) mailboxes: Vec<Arc<Mailbox>>,
     pub(crate) offload: Offload,
 }
 
 impl ServerState {
     pub(crate) fn new(parts: Parts) -> ServerState {
-        let Parts { db, acl, settings, addresses, watch, mailboxes, offload } = parts;
+        let Parts { db, acl, settings, addresses, watch, pubsub, audience, mailboxes, offload } = parts;
         ServerState {
             gated: db.durability() == kvcore::Durability::Always,
             clients_max: AtomicUsize::new(settings.clients_max),
@@ -90,8 +93,9 @@ impl ServerState {
             addresses,
             clients: Clients::default(),
             acl,
-            pubsub: PubSub::default(),
             pause: Pause::default(),
+            pubsub,
+            audience,
             watch,
             mailboxes,
             offload,
@@ -112,6 +116,11 @@ impl ServerState {
         Ok(slot.get_or_init(|| keyspace).clone())
     }
 
+    /// The database that a keyspace is, by its id.
+    pub(crate) fn database_of(&self, keyspace_id: u32) -> Option<usize> {
+        self.keyspaces.iter().position(|slot| slot.get().is_some_and(|keyspace| keyspace.id() == keyspace_id))
+    }
+
     /// The same without asking the store, as inside EXEC; nothing if no one has reached it before.
     pub(crate) fn opened_database(&self, index: usize) -> Option<Keyspace> {
         self.keyspaces.get(index)?.get().cloned()
@@ -120,16 +129,6 @@ impl ServerState {
     /// The newest change a reply that looked at everything may reveal.
     pub(crate) fn newest(&self) -> Lsn {
         if self.gated { self.db.last_lsn() } else { Lsn::ZERO }
-    }
-
-    /// Posts a message to all who receive it.
-    pub(crate) fn publish(&self, publication: &Publication, lsn: Lsn) {
-        let Publication { sharded, channel, payload } = publication;
-        if *sharded {
-            self.pubsub.publish_to_shard(channel, payload, lsn, &self.mailboxes);
-        } else {
-            self.pubsub.publish(channel, payload, lsn, &self.mailboxes);
-        }
     }
 
     /// Whether requests have to wait: for the log, or for loops to hand on what was published.

@@ -73,6 +73,10 @@ pub(super) const ROWS: &[Spec] = &[
         .flags(&[Flag::Loading, Flag::Stale, Flag::Fast])
         .in_categories(&[Category::Admin, Category::Dangerous])
         .tips(&["nondeterministic_output"]),
+    Spec::new("monitor", 1, Group::Server, "1.0.0")
+        .summary("Shows every command the server carries out, as it is carried out.")
+        .complexity("O(1), and O(N) in the monitors for every command from then on")
+        .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale]),
     Spec::new("save", 1, Group::Server, "1.0.0")
         .summary("Writes a snapshot and answers when it is durable.")
         .complexity("O(N) in all the keys")

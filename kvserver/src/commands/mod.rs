@@ -16,6 +16,7 @@ pub mod debug;
 pub mod expiry;
 pub mod keys;
 pub mod memory;
+pub mod monitor;
 pub mod object;
 pub mod pubsub;
 pub mod server;
@@ -174,6 +175,7 @@ pub(crate) fn run_of(name: &str) -> Option<Run> {
         "memory" => Session(memory::memory),
         "module" => Session(standalone::module),
         "role" => Session(standalone::role),
+        "monitor" => Session(monitor::monitor),
         "save" => Session(server::save),
         "script" => Session(standalone::script),
         "shutdown" => Session(server::shutdown),

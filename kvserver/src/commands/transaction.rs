@@ -8,9 +8,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use kvcore::{Claim, CrossTxn, Keyspace, Scope, Store};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, parse_integer};
 
-use super::{Outcome, Run, run_of};
+use super::{Outcome, Run, monitor, run_of};
 use crate::acl;
 use crate::context::Context;
+use crate::events::{self, Noted};
 use crate::session::{DATABASES, Queue, Session, Watched, WatchedKeys};
 use crate::settings::{QUEUE_BYTES_MAX, QUEUED_COMMAND_BYTES, QUEUED_WORD_BYTES, WATCHED_BYTES_MAX, WATCHED_KEY_BYTES};
 use crate::state::ServerState;
@@ -208,8 +209,10 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
         .collect();
     let start = (ctx.session.database, ctx.session.keyspace.clone());
     let (session, server) = (&mut *ctx.session, ctx.server);
+    let wanted = server.audience.wanted();
     let mut replies = None;
-    let mut publications = Vec::new();
+    // What to show monitors: the database after each command, as Redis does.
+    let mut databases = Vec::new();
     let committed = server.db.commit_across(&claims, &mut |txn| {
         if let Some(watched) = watched
             && has_changed(watched, txn)?
@@ -218,27 +221,37 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
         }
         txn.select(start.1.id())?;
         let mut answered = Vec::with_capacity(queue.commands.len());
+        let mut publications = Vec::new();
         for (spec, request) in &queue.commands {
+            let words = request.as_request();
+            let mut noted = Noted::new(&mut *txn, spec, words, session.database, wanted.events(), server);
             let mut one = Context::new(session, server, spec);
-            one.txn = Some(&mut *txn);
+            one.txn = Some(&mut noted);
             one.claimed = &claimed;
             let reply = execute(spec, request, &mut one);
-            answered.append(&mut one.before);
+            let Context { mut before, publications: mut said, .. } = one;
+            answered.append(&mut before);
+            publications.append(&mut said);
+            publications.extend(noted.finish(!reply.is_error()));
             answered.push(reply);
-            publications.append(&mut one.publications);
+            if wanted.is_monitored() {
+                databases.push(session.database);
+            }
         }
+        events::gather(publications);
         replies = Some(answered);
         Ok(())
     });
+    // A message may rest on what the client did before, as with a PUBLISH of its own.
+    let seen = session.seen;
+    server.audience.settle(committed.as_ref().ok().map(|lsn| seen.max(*lsn)));
     match committed {
         Ok(lsn) => {
             if server.gated {
                 ctx.lsn = lsn;
             }
-            // A message may rest on what the client did before, as with a PUBLISH of its own.
-            let revealed = ctx.lsn.max(ctx.session.seen);
-            for publication in &publications {
-                server.publish(publication, revealed);
+            for ((spec, request), database) in queue.commands.iter().zip(databases) {
+                monitor::show(spec, request.as_request(), database, ctx.lsn, ctx.session, server);
             }
             Ok(replies.map_or(Reply::NilArray, Reply::Array))
         }

@@ -11,6 +11,7 @@ use kvcore::Durability;
 
 use super::kind::memory;
 use super::{Kind, Parameter};
+use crate::events::Classes;
 use crate::listener::BoundAddress;
 use crate::session::DATABASES;
 use crate::settings::OutputLimit;
@@ -139,7 +140,16 @@ pub(crate) const ROWS: &[Parameter] = &[
     Parameter::inert("maxmemory-samples", Kind::Integer(1, INT_MAX), "5"),
     Parameter::inert("min-replicas-max-lag", COUNT, "10").alias("min-slaves-max-lag"),
     Parameter::inert("min-replicas-to-write", COUNT, "0").alias("min-slaves-to-write"),
-    Parameter::settled("notify-keyspace-events", Kind::Text, |_| String::new(), "there are no notifications yet"),
+    Parameter::new(
+        "notify-keyspace-events",
+        Kind::Text,
+        |server| server.audience.wanted().events().show(),
+        |server, letters| {
+            let unknown = "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.";
+            server.audience.want(Classes::parse(letters).ok_or(unknown)?);
+            Ok(())
+        },
+    ),
     Parameter::settled(
         "port",
         Kind::Integer(0, 65_535),

@@ -1,0 +1,135 @@
+//! Keyspace events: what happened to which key, told to whoever subscribed to `__keyspace@0__:key` or
+//! `__keyevent@0__:event`; and the one word that says whether anybody has to be told anything.
+//!
+//! A command's events are gathered while it runs ([`Noted`]) and published when its changes are told to the store's
+//! observers, under the locks of their keys: so the events of a key come in the order of its changes, whichever event
+//! loop made them. What other origins change, expiry and the program around the server, is named by its kind.
+//!
+//! Invariant: while nobody wants events and nobody monitors, a command costs one relaxed load here. An event carries
+//! the Lsn of its change, so nobody hears of what a crash can take back.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use kvcore::{Change, ChangeKind, Lsn, Observer};
+
+use crate::context::Publication;
+use crate::mailbox::Mailbox;
+use crate::pubsub::PubSub;
+use crate::session::DATABASES;
+
+mod classes;
+mod noted;
+
+pub(crate) use classes::{Class, Classes};
+pub(crate) use noted::Noted;
+
+/// Who has to be told of what commands do.
+pub(crate) struct Audience {
+    /// The classes of events wanted, in the low half, and how many monitor, in the high half.
+    word: AtomicU64,
+    pubsub: Arc<PubSub>,
+    mailboxes: Vec<Arc<Mailbox>>,
+}
+
+/// One look at the audience.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted(u64);
+
+const ONE_MONITOR: u64 = 1 << 32;
+
+impl Wanted {
+    pub(crate) fn is_monitored(self) -> bool {
+        self.0 >= ONE_MONITOR
+    }
+
+    pub(crate) fn events(self) -> Classes {
+        Classes::from_bits(self.0 as u32)
+    }
+}
+
+thread_local! {
+    /// While a command runs on this thread: what is to be published once it is committed.
+    static GATHERED: RefCell<Option<Vec<Publication>>> = const { RefCell::new(None) };
+}
+
+/// Leaves what a command gathered for its commit to publish.
+pub(crate) fn gather(publications: Vec<Publication>) {
+    GATHERED.set(Some(publications));
+}
+
+impl Audience {
+    pub(crate) fn new(pubsub: Arc<PubSub>, mailboxes: Vec<Arc<Mailbox>>) -> Audience {
+        Audience { word: AtomicU64::new(0), pubsub, mailboxes }
+    }
+
+    pub(crate) fn wanted(&self) -> Wanted {
+        Wanted(self.word.load(Relaxed))
+    }
+
+    /// Changes which events are wanted: those that come after it.
+    pub(crate) fn want(&self, classes: Classes) {
+        // The update never declines.
+        let _ = self
+            .word
+            .fetch_update(Relaxed, Relaxed, |word| Some(word & !u64::from(u32::MAX) | u64::from(classes.bits())));
+    }
+
+    pub(crate) fn add_monitor(&self) {
+        self.word.fetch_add(ONE_MONITOR, Relaxed);
+    }
+
+    pub(crate) fn remove_monitor(&self) {
+        self.word.fetch_sub(ONE_MONITOR, Relaxed);
+    }
+
+    /// Ends what [`gather`] began: publishes what no change has published, if the transaction was committed.
+    pub(crate) fn settle(&self, committed: Option<Lsn>) {
+        let left = GATHERED.take();
+        if let Some(lsn) = committed {
+            self.publish(&left.unwrap_or_default(), lsn);
+        }
+    }
+
+    fn publish(&self, publications: &[Publication], lsn: Lsn) {
+        for publication in publications {
+            self.pubsub.publish_one(publication, lsn, &self.mailboxes);
+        }
+    }
+
+    /// What a change is called that is not a command's.
+    fn name(kind: ChangeKind) -> Option<(Class, &'static str)> {
+        match kind {
+            ChangeKind::Set => Some((Class::String, "set")),
+            ChangeKind::Deadline => Some((Class::Generic, "expire")),
+            ChangeKind::Delete => Some((Class::Generic, "del")),
+            ChangeKind::Expire => Some((Class::Expired, "expired")),
+            ChangeKind::Evict => Some((Class::Evicted, "evicted")),
+            // An emptied keyspace has no event.
+            _ => None,
+        }
+    }
+}
+
+impl Observer for Audience {
+    fn changed(&self, change: &Change<'_>) {
+        let wanted = self.wanted().events();
+        if wanted.is_empty() {
+            return;
+        }
+        if !matches!(change.kind, ChangeKind::Expire | ChangeKind::Evict) {
+            // The first change of a commit publishes for all of them. A command that changes nothing publishes later.
+            let gathered = GATHERED.with_borrow_mut(|gathered| gathered.as_mut().map(std::mem::take));
+            if let Some(gathered) = gathered {
+                return self.publish(&gathered, change.lsn);
+            }
+        }
+        let database = change.keyspace.parse().ok().filter(|index| *index < DATABASES);
+        if let (Some((class, name)), Some(key), Some(database)) = (Audience::name(change.kind), change.key, database) {
+            let mut publications = Vec::new();
+            wanted.describe(class, name, database, key, &mut publications);
+            self.publish(&publications, change.lsn);
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The view of the keys that a command works on while somebody wants its events.
+//!
+//! Commands change keys by a few primitives, and what Redis calls such a change depends on the command alone: so the
+//! events are named here, by the command and the primitive, and no command speaks of them.
+//!
+//! Invariant: it changes nothing and answers nothing but what the view behind it does. One event a primitive call, in
+//! the order of the calls, save that a key's new place is told of after its old one.
+
+use std::cell::RefCell;
+
+use kvcore::{CrossTxn, Deadline, Result, Txn, ValueRef, Walk};
+use kvproto::{Request, Spec};
+
+use super::{Class, Classes};
+use crate::context::Publication;
+use crate::state::ServerState;
+
+/// A view that takes notes.
+pub(crate) struct Noted<'t, T: ?Sized> {
+    txn: &'t mut T,
+    command: &'static str,
+    request: Request<'t>,
+    server: &'t ServerState,
+    /// The one that calls speak of.
+    database: usize,
+    wanted: Classes,
+    tells_misses: bool,
+    events: RefCell<Vec<Event>>,
+}
+
+struct Event {
+    class: Class,
+    name: &'static str,
+    database: usize,
+    key: Box<[u8]>,
+}
+
+impl<'t, T: Txn + ?Sized> Noted<'t, T> {
+    /// `database`: the one that `txn` speaks of.
+    pub(crate) fn new(
+        txn: &'t mut T,
+        spec: &'static Spec,
+        request: Request<'t>,
+        database: usize,
+        wanted: Classes,
+        server: &'t ServerState,
+    ) -> Noted<'t, T> {
+        let tells_misses = wanted.has(Class::KeyMiss) && tells_misses(spec, request);
+        let events = RefCell::default();
+        Noted { txn, command: spec.name, request, server, database, wanted, tells_misses, events }
+    }
+
+    /// What is to be published once the changes are committed.
+    pub(crate) fn finish(self, succeeded: bool) -> Vec<Publication> {
+        // Redis tells of every APPEND, one of nothing too, which changes nothing here.
+        if self.command == "append" && succeeded && !self.events.borrow().iter().any(|event| event.name == "append") {
+            self.note(Class::String, "append", self.request.get(1).unwrap_or_default());
+        }
+        let mut publications = Vec::new();
+        for event in self.events.into_inner() {
+            self.wanted.describe(event.class, event.name, event.database, &event.key, &mut publications);
+        }
+        publications
+    }
+
+    fn note(&self, class: Class, name: &'static str, key: &[u8]) {
+        if self.wanted.has(class) {
+            self.events.borrow_mut().push(Event { class, name, database: self.database, key: key.into() });
+        }
+    }
+
+    /// Notes an event of a key's old place, which goes before that of its new one.
+    fn note_origin(&self, name: &'static str, key: &[u8]) {
+        let event = Event { class: Class::Generic, name, database: self.database, key: key.into() };
+        let mut events = self.events.borrow_mut();
+        let at = events.iter().rposition(|event| matches!(event.name, "rename_to" | "move_to"));
+        let at = at.unwrap_or(events.len());
+        events.insert(at, event);
+    }
+
+    /// The class and name of giving a key a value.
+    fn of_value(&self) -> Option<(Class, &'static str)> {
+        Some(match self.command {
+            "append" => (Class::String, "append"),
+            "incr" | "decr" | "incrby" | "decrby" => (Class::String, "incrby"),
+            "incrbyfloat" => (Class::String, "incrbyfloat"),
+            "setrange" => (Class::String, "setrange"),
+            "setbit" | "bitfield" => (Class::String, "setbit"),
+            "pfadd" | "pfmerge" => (Class::String, "pfadd"),
+            // It stores what it has counted, which is nobody's business.
+            "pfcount" => return None,
+            "rename" | "renamenx" => (Class::Generic, "rename_to"),
+            "move" => (Class::Generic, "move_to"),
+            "copy" => (Class::Generic, "copy_to"),
+            "restore" => (Class::Generic, "restore"),
+            _ => (Class::String, "set"),
+        })
+    }
+
+    /// Whether it puts a new key in the place of what was there.
+    fn replaces(&self) -> bool {
+        matches!(self.command, "rename" | "renamenx" | "move" | "copy" | "restore")
+    }
+
+    fn note_set(&self, key: &[u8], old: Option<Option<Deadline>>, deadline: Option<Deadline>) {
+        let Some((class, name)) = self.of_value() else { return };
+        let passed = deadline.is_some_and(|deadline| deadline.has_passed(self.txn.now_ms()));
+        if passed && self.command == "restore" {
+            // It has come too late, and only what it replaces is told of.
+            if old.is_some() {
+                self.note(Class::Generic, "del", key);
+            }
+            return;
+        }
+        if old.is_none() || self.replaces() {
+            self.note(Class::New, "new", key);
+        }
+        self.note(class, name, key);
+        if name == "set" && deadline.is_some() && !(old == Some(deadline) && self.keeps_deadline()) {
+            self.note(Class::Generic, "expire", key);
+        }
+        if passed {
+            self.note(Class::Expired, "expired", key);
+        }
+    }
+
+    fn keeps_deadline(&self) -> bool {
+        self.request.iter().any(|word| word.eq_ignore_ascii_case(b"KEEPTTL"))
+    }
+
+    fn note_removal(&self, key: &[u8]) {
+        match self.command {
+            "rename" | "renamenx" => self.note_origin("rename_from", key),
+            "move" => self.note_origin("move_from", key),
+            // It makes room for the copy.
+            "copy" => {}
+            _ => self.note(Class::Generic, "del", key),
+        }
+    }
+}
+
+/// Whether a key that is not there is an event: for commands that look a value up to show it.
+fn tells_misses(spec: &Spec, request: Request<'_>) -> bool {
+    match spec.name {
+        "getex" | "getdel" | "getset" | "copy" | "bitop" | "pfmerge" => true,
+        "set" => request.iter().skip(3).any(|word| word.eq_ignore_ascii_case(b"GET")),
+        "bitfield" => !request
+            .iter()
+            .skip(2)
+            .any(|word| word.eq_ignore_ascii_case(b"SET") || word.eq_ignore_ascii_case(b"INCRBY")),
+        // They look at a key from outside.
+        name if name.starts_with("object") || name.starts_with("memory") => false,
+        _ => spec.is_read_only(),
+    }
+}
+
+impl<T: Txn + ?Sized> Txn for Noted<'_, T> {
+    fn now_ms(&self) -> u64 {
+        self.txn.now_ms()
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
+        let value = self.txn.get(key)?;
+        if value.is_some() || !self.tells_misses {
+            return Ok(value);
+        }
+        // Where one word is the destination, only the others are looked up.
+        let is_destination = match self.command {
+            "copy" => self.request.get(1) != Some(key),
+            "bitop" => !self.request.iter().skip(3).any(|source| source == key),
+            _ => false,
+        };
+        if !is_destination {
+            self.note(Class::KeyMiss, "keymiss", key);
+        }
+        Ok(None)
+    }
+
+    fn set(&mut self, key: &[u8], value: &[u8], deadline: Option<Deadline>) -> Result<()> {
+        if self.wanted.is_empty() {
+            return self.txn.set(key, value, deadline);
+        }
+        let old = self.txn.get(key)?.map(|old| old.deadline());
+        self.txn.set(key, value, deadline)?;
+        self.note_set(key, old, deadline);
+        Ok(())
+    }
+
+    fn write_range(&mut self, key: &[u8], offset: usize, bytes: &[u8]) -> Result<usize> {
+        if self.wanted.is_empty() {
+            return self.txn.write_range(key, offset, bytes);
+        }
+        let old = self.txn.get(key)?.map(|old| old.deadline());
+        let len = self.txn.write_range(key, offset, bytes)?;
+        if !bytes.is_empty() {
+            self.note_set(key, old, old.flatten());
+        }
+        Ok(len)
+    }
+
+    fn set_deadline(&mut self, key: &[u8], deadline: Option<Deadline>) -> Result<bool> {
+        let changed = self.txn.set_deadline(key, deadline)?;
+        if changed {
+            let name = match deadline {
+                None => "persist",
+                Some(deadline) if deadline.has_passed(self.txn.now_ms()) => "del",
+                Some(_) => "expire",
+            };
+            self.note(Class::Generic, name, key);
+        }
+        Ok(changed)
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<bool> {
+        let deleted = self.txn.delete(key)?;
+        if deleted {
+            self.note_removal(key);
+        }
+        Ok(deleted)
+    }
+
+    fn flush(&mut self) -> Result<u64> {
+        self.txn.flush()
+    }
+}
+
+impl<T: CrossTxn + ?Sized> CrossTxn for Noted<'_, T> {
+    fn select(&mut self, keyspace_id: u32) -> Result<()> {
+        self.txn.select(keyspace_id)?;
+        if let Some(database) = self.server.database_of(keyspace_id) {
+            self.database = database;
+        }
+        Ok(())
+    }
+
+    fn as_walk(&self) -> &dyn Walk {
+        self.txn.as_walk()
+    }
+}
