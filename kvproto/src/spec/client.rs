@@ -8,7 +8,7 @@ const FOR_ALL: &[Flag] = &[Flag::NoScript, Flag::Loading, Flag::Stale];
 const FOR_ADMINS: &[Flag] = &[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale];
 const ON_OR_OFF: &[Arg] = &[Arg::one_of("enabled", &[Arg::token("on", "ON"), Arg::token("off", "OFF")])];
 
-pub(super) const SUBCOMMANDS: [Spec; 17] = indexed([
+pub(super) const SUBCOMMANDS: [Spec; 18] = indexed([
     Spec::new("client|caching", 3, Group::Connection, "6.0.0")
         .summary("Says whether the keys of the next request are tracked.")
         .complexity("O(1)")
@@ -175,4 +175,5 @@ pub(super) const SUBCOMMANDS: [Spec; 17] = indexed([
         .in_categories(&[Category::Connection])
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .args(&[Arg::string("connection-name")]),
+    Spec::help("client|help", Group::Connection, "5.0.0").in_categories(&[Category::Connection]),
 ]);

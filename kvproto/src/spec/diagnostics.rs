@@ -37,7 +37,7 @@ pub(super) const ROWS: &[Spec] = &[
         .args(&[Arg::integer("numreplicas"), Arg::integer("timeout")]),
 ];
 
-const MEMORY_SUBCOMMANDS: [Spec; 5] = indexed([
+const MEMORY_SUBCOMMANDS: [Spec; 6] = indexed([
     Spec::new("memory|doctor", 2, Group::Server, "4.0.0")
         .summary("Explains what takes the memory, for people.")
         .complexity("O(1)")
@@ -60,10 +60,25 @@ const MEMORY_SUBCOMMANDS: [Spec; 5] = indexed([
         .flags(&[Flag::ReadOnly])
         .keys_at(&[KeySpec::one(2, &[KeyFlag::ReadOnly])])
         .args(&[Arg::key("key"), Arg::integer("count").after("SAMPLES").optional()]),
+    Spec::help("memory|help", Group::Server, "4.0.0"),
 ]);
 
-const MODULE_SUBCOMMANDS: [Spec; 1] = indexed([Spec::new("module|list", 2, Group::Server, "4.0.0")
-    .summary("Lists modules; there are none.")
-    .complexity("O(1)")
-    .flags(&[Flag::Admin, Flag::NoScript])
-    .tips(&["nondeterministic_output_order"])]);
+const MODULE_SUBCOMMANDS: [Spec; 5] = indexed([
+    Spec::new("module|list", 2, Group::Server, "4.0.0")
+        .summary("Lists modules; there are none.")
+        .complexity("O(1)")
+        .flags(&[Flag::Admin, Flag::NoScript])
+        .tips(&["nondeterministic_output_order"]),
+    Spec::help("module|help", Group::Server, "5.0.0"),
+    Spec::absent("module|load", -3, Group::Server, "4.0.0").flags(&[Flag::NoAsyncLoading, Flag::Admin, Flag::NoScript]),
+    Spec::absent("module|loadex", -3, Group::Server, "7.0.0").flags(&[
+        Flag::NoAsyncLoading,
+        Flag::Admin,
+        Flag::NoScript,
+    ]),
+    Spec::absent("module|unload", 3, Group::Server, "4.0.0").flags(&[
+        Flag::NoAsyncLoading,
+        Flag::Admin,
+        Flag::NoScript,
+    ]),
+]);

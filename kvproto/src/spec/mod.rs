@@ -191,7 +191,7 @@ impl Spec {
             arg.write_usage(&mut text);
         }
         if !self.subcommands.is_empty() && self.args.is_empty() {
-            let names: Vec<&str> = self.subcommands.iter().map(Spec::own_name).collect();
+            let names: Vec<&str> = self.subcommands.iter().filter(|sub| !sub.absent).map(Spec::own_name).collect();
             text.push(' ');
             text.push_str(&names.join("|").to_ascii_uppercase());
         }
@@ -226,6 +226,14 @@ impl Spec {
     /// A command this server knows and does not execute.
     const fn absent(name: &'static str, arity: i32, group: Group, since: &'static str) -> Spec {
         Spec { absent: true, summary: "Not executed by this server.", ..Spec::new(name, arity, group, since) }
+    }
+
+    /// `HELP` of a container.
+    const fn help(name: &'static str, group: Group, since: &'static str) -> Spec {
+        Spec::new(name, 2, group, since)
+            .summary("Lists the subcommands.")
+            .complexity("O(1)")
+            .flags(&[Flag::Loading, Flag::Stale])
     }
 
     const fn summary(mut self, summary: &'static str) -> Spec {

@@ -54,7 +54,7 @@ pub(super) const ROWS: &[Spec] = &[
         .args(&[Arg::string("channel").optional().multiple()]),
 ];
 
-const PUBSUB_SUBCOMMANDS: [Spec; 5] = indexed([
+const PUBSUB_SUBCOMMANDS: [Spec; 6] = indexed([
     Spec::new("pubsub|channels", -2, Group::PubSub, "2.8.0")
         .summary("Lists the channels somebody follows.")
         .complexity("O(N) in the channels in use")
@@ -79,4 +79,5 @@ const PUBSUB_SUBCOMMANDS: [Spec; 5] = indexed([
         .complexity("O(N) in the shard channels given")
         .flags(&[Flag::PubSub, Flag::Loading, Flag::Stale])
         .args(&[Arg::string("shardchannel").optional().multiple()]),
+    Spec::help("pubsub|help", Group::PubSub, "6.2.0"),
 ]);

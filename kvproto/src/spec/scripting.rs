@@ -18,7 +18,7 @@ pub(super) const ROWS: &[Spec] = &[
         .subcommands(&SCRIPT_SUBCOMMANDS),
 ];
 
-const FUNCTION_SUBCOMMANDS: [Spec; 4] = indexed([
+const FUNCTION_SUBCOMMANDS: [Spec; 9] = indexed([
     Spec::new("function|flush", -2, Group::Scripting, "7.0.0")
         .summary("Removes all functions; there are none.")
         .complexity("O(1)")
@@ -48,9 +48,25 @@ const FUNCTION_SUBCOMMANDS: [Spec; 4] = indexed([
         .flags(&[Flag::NoScript, Flag::AllowBusy])
         .in_categories(&[Category::Scripting])
         .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"]),
+    Spec::help("function|help", Group::Scripting, "7.0.0").in_categories(&[Category::Scripting]),
+    Spec::absent("function|delete", 3, Group::Scripting, "7.0.0")
+        .flags(&[Flag::NoScript, Flag::Write])
+        .in_categories(&[Category::Scripting])
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+    Spec::absent("function|dump", 2, Group::Scripting, "7.0.0")
+        .flags(&[Flag::NoScript])
+        .in_categories(&[Category::Scripting]),
+    Spec::absent("function|load", -3, Group::Scripting, "7.0.0")
+        .flags(&[Flag::NoScript, Flag::Write, Flag::DenyOom])
+        .in_categories(&[Category::Scripting])
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+    Spec::absent("function|restore", -3, Group::Scripting, "7.0.0")
+        .flags(&[Flag::NoScript, Flag::Write, Flag::DenyOom])
+        .in_categories(&[Category::Scripting])
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
 ]);
 
-const SCRIPT_SUBCOMMANDS: [Spec; 3] = indexed([
+const SCRIPT_SUBCOMMANDS: [Spec; 6] = indexed([
     Spec::new("script|exists", -3, Group::Scripting, "2.6.0")
         .summary("Tells for each digest whether its script is kept; none is.")
         .complexity("O(N) in the digests")
@@ -71,4 +87,12 @@ const SCRIPT_SUBCOMMANDS: [Spec; 3] = indexed([
         .flags(&[Flag::NoScript, Flag::AllowBusy])
         .in_categories(&[Category::Scripting])
         .tips(&["request_policy:all_shards", "response_policy:one_succeeded"]),
+    Spec::help("script|help", Group::Scripting, "5.0.0").in_categories(&[Category::Scripting]),
+    Spec::absent("script|load", 3, Group::Scripting, "2.6.0")
+        .flags(&[Flag::NoScript, Flag::Stale])
+        .in_categories(&[Category::Scripting])
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+    Spec::absent("script|debug", 3, Group::Scripting, "3.2.0")
+        .flags(&[Flag::NoScript])
+        .in_categories(&[Category::Scripting]),
 ]);

@@ -98,7 +98,7 @@ pub(super) const ROWS: &[Spec] = &[
         .tips(&["nondeterministic_output"]),
 ];
 
-const COMMAND_SUBCOMMANDS: [Spec; 6] = indexed([
+const COMMAND_SUBCOMMANDS: [Spec; 7] = indexed([
     Spec::new("command|count", 2, Group::Server, "2.8.13")
         .summary("Counts the commands this server knows.")
         .complexity("O(1)")
@@ -146,9 +146,10 @@ const COMMAND_SUBCOMMANDS: [Spec; 6] = indexed([
         )
         .after("FILTERBY")
         .optional()]),
+    Spec::help("command|help", Group::Server, "5.0.0").in_categories(&[Category::Connection]),
 ]);
 
-const CONFIG_SUBCOMMANDS: [Spec; 4] = indexed([
+const CONFIG_SUBCOMMANDS: [Spec; 5] = indexed([
     Spec::new("config|get", -3, Group::Server, "2.0.0")
         .summary("Shows the settings whose names match the patterns.")
         .complexity("O(N) in the patterns given")
@@ -170,4 +171,5 @@ const CONFIG_SUBCOMMANDS: [Spec; 4] = indexed([
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .args(&[Arg::block("data", &[Arg::string("parameter"), Arg::string("value")]).multiple()]),
+    Spec::help("config|help", Group::Server, "5.0.0"),
 ]);

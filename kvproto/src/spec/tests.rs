@@ -172,7 +172,7 @@ fn a_usage_line_shows_options_choices_and_repetition() {
     assert_eq!(usage("scan"), "SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]");
     assert_eq!(usage("hello"), "HELLO [protover [AUTH username password] [SETNAME clientname]]");
     assert_eq!(usage("unsubscribe"), "UNSUBSCRIBE [channel [channel ...]]");
-    assert_eq!(usage("pubsub"), "PUBSUB CHANNELS|NUMPAT|NUMSUB|SHARDCHANNELS|SHARDNUMSUB");
+    assert_eq!(usage("pubsub"), "PUBSUB CHANNELS|HELP|NUMPAT|NUMSUB|SHARDCHANNELS|SHARDNUMSUB");
     assert_eq!(usage("print"), "PRINT");
 }
 

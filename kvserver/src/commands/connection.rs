@@ -162,7 +162,7 @@ pub(crate) fn help(spec: &'static Spec) -> Reply {
     let container = top.unwrap_or(spec);
     let name = container.name.to_ascii_uppercase();
     let mut lines = vec![format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")];
-    for subcommand in container.subcommands.iter().filter(|subcommand| subcommand.own_name() != "help") {
+    for subcommand in container.subcommands.iter().filter(|sub| sub.own_name() != "help" && !sub.absent) {
         let usage = subcommand.usage();
         lines.push(usage.strip_prefix(&name).unwrap_or(&usage).trim().to_owned());
         lines.push(format!("    {}", subcommand.summary));
