@@ -11,7 +11,7 @@ use parking_lot::RwLockWriteGuard;
 use smallvec::SmallVec;
 
 use crate::base::Base;
-use crate::entry::{Deadline, Entry, ValueRef};
+use crate::entry::{Deadline, Entry, LARGE_VALUE_BYTES, ValueRef};
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::observer::{Change, ChangeKind};
@@ -388,6 +388,11 @@ impl Txn for Locked<'_> {
         let new_len = end.max(old_len);
         let saved_from = self.notes.saved.len();
         let is_there = self.find(at, hash, key).is_some();
+        if !is_there && new_len >= LARGE_VALUE_BYTES {
+            // Begun empty, so that the log holds the bytes alone and not the zeros before them.
+            self.set(key, &[], None)?;
+            return self.write_range(key, offset, bytes);
+        }
         let shard = &mut self.held[at].guard;
         if is_there && let Some(in_place) = shard.write_range(hash, key, offset, bytes, &mut self.notes.saved) {
             let undo = Undo::InPlace(in_place, saved_from..self.notes.saved.len());

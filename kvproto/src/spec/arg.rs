@@ -19,6 +19,8 @@ pub struct Arg {
     pub optional: bool,
     /// Whether it may be given more than once.
     pub multiple: bool,
+    /// Whether the keyword is then repeated too.
+    pub multiple_token: bool,
 }
 
 /// The kinds of argument.
@@ -84,6 +86,10 @@ impl Arg {
         self.write_value(text);
         if self.multiple {
             text.push_str(" [");
+            if let Some(token) = self.token.filter(|_| self.multiple_token) {
+                text.push_str(token);
+                text.push(' ');
+            }
             self.write_value(text);
             text.push_str(" ...]");
         }
@@ -115,7 +121,16 @@ impl Arg {
 /// What the rows of the families are written with.
 impl Arg {
     const fn new(name: &'static str, kind: ArgKind) -> Arg {
-        Arg { name, kind, token: None, key_spec: None, since: None, optional: false, multiple: false }
+        Arg {
+            name,
+            kind,
+            token: None,
+            key_spec: None,
+            since: None,
+            optional: false,
+            multiple: false,
+            multiple_token: false,
+        }
     }
 
     pub(super) const fn key(name: &'static str) -> Arg {
@@ -177,6 +192,13 @@ impl Arg {
 
     pub(super) const fn multiple(mut self) -> Arg {
         self.multiple = true;
+        self
+    }
+
+    /// Given more than once, each time with its keyword.
+    pub(super) const fn multiple_with_token(mut self) -> Arg {
+        self.multiple = true;
+        self.multiple_token = true;
         self
     }
 }

@@ -10,6 +10,7 @@ mod key_spec;
 
 mod absent;
 mod acl;
+mod bitmap;
 mod client;
 mod connection;
 mod diagnostics;
@@ -71,6 +72,7 @@ pub struct Spec {
 const FAMILIES: &[&[&[Spec]]] = &[EXECUTED, absent::FAMILIES];
 const EXECUTED: &[&[Spec]] = &[
     acl::ROWS,
+    bitmap::ROWS,
     connection::ROWS,
     diagnostics::ROWS,
     expiry::ROWS,

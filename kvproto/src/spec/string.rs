@@ -61,6 +61,13 @@ pub(super) const ROWS: &[Spec] = &[
             )
             .optional(),
         ]),
+    Spec::new("getrange", 4, Group::String, "2.4.0")
+        .summary("Reads the bytes of a value from one position to another; negative positions count from the end.")
+        .complexity("O(N) in the bytes given back")
+        .flags(&[Flag::ReadOnly])
+        .in_categories(&[Category::String])
+        .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadOnly, KeyFlag::Access])])
+        .args(&[Arg::key("key"), Arg::integer("start"), Arg::integer("end")]),
     Spec::new("getset", 3, Group::String, "1.0.0")
         .summary("Stores a value and gives back the one it replaced.")
         .complexity("O(1)")
@@ -90,6 +97,20 @@ pub(super) const ROWS: &[Spec] = &[
         .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])])
         .args(&[Arg::key("key"), Arg::double("increment")]),
+    Spec::new("lcs", -3, Group::String, "7.0.0")
+        .summary("Finds the longest sequence of bytes that two values have in common, gaps allowed.")
+        .complexity("O(N*M) in the lengths of the two values")
+        .flags(&[Flag::ReadOnly])
+        .in_categories(&[Category::String])
+        .keys_at(&[KeySpec::range(1, 1, &[KeyFlag::ReadOnly, KeyFlag::Access])])
+        .args(&[
+            Arg::key("key1"),
+            Arg::key("key2"),
+            Arg::token("len", "LEN").optional(),
+            Arg::token("idx", "IDX").optional(),
+            Arg::integer("min-match-len").after("MINMATCHLEN").optional(),
+            Arg::token("withmatchlen", "WITHMATCHLEN").optional(),
+        ]),
     Spec::new("mget", -2, Group::String, "1.0.0")
         .summary("Reads several values at one instant.")
         .complexity("O(N) in the keys given")
@@ -168,6 +189,13 @@ pub(super) const ROWS: &[Spec] = &[
         .keys_at(&[KeySpec::one(1, &[KeyFlag::Overwrite, KeyFlag::Insert])])
         .deprecated("2.6.12", "`SET` with `NX`")
         .args(&[Arg::key("key"), Arg::string("value")]),
+    Spec::new("setrange", 4, Group::String, "2.2.0")
+        .summary("Overwrites a value from a position on, filling it with zero bytes up to there.")
+        .complexity("O(N) in the bytes written and filled")
+        .flags(&[Flag::Write, Flag::DenyOom])
+        .in_categories(&[Category::String])
+        .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Update])])
+        .args(&[Arg::key("key"), Arg::integer("offset"), Arg::string("value")]),
     Spec::new("strlen", 2, Group::String, "2.2.0")
         .summary("Tells how many bytes a value has.")
         .complexity("O(1)")
@@ -175,4 +203,12 @@ pub(super) const ROWS: &[Spec] = &[
         .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadOnly])])
         .args(&[Arg::key("key")]),
+    Spec::new("substr", 4, Group::String, "1.0.0")
+        .summary("Reads the bytes of a value from one position to another.")
+        .complexity("O(N) in the bytes given back")
+        .flags(&[Flag::ReadOnly])
+        .in_categories(&[Category::String])
+        .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadOnly, KeyFlag::Access])])
+        .deprecated("2.0.0", "`GETRANGE`")
+        .args(&[Arg::key("key"), Arg::integer("start"), Arg::integer("end")]),
 ];

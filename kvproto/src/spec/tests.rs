@@ -90,7 +90,7 @@ fn every_row_is_complete_and_consistent() {
             spec.arity
         );
         // Keys are arguments and arguments that are keys have a place.
-        let key_args = spec.args.iter().map(keys_of).sum::<usize>();
+        let key_args = spec.args.iter().flat_map(keys_of).collect::<BTreeSet<usize>>().len();
         let key_specs = spec.key_specs.iter().filter(|keys| !keys.flags.has(KeyFlag::NotKey)).count();
         assert_eq!(key_args, key_specs, "{name}");
         assert_eq!(spec.keys == KeyRule::None, key_specs == 0, "{name}");
@@ -108,9 +108,9 @@ fn words_of(arg: &Arg) -> usize {
         }
 }
 
-/// How many keys an argument names, counting repetitions once.
-fn keys_of(arg: &Arg) -> usize {
-    usize::from(matches!(arg.kind, ArgKind::Key)) + arg.kind.members().iter().map(keys_of).sum::<usize>()
+/// The key specs of the keys an argument names.
+fn keys_of(arg: &Arg) -> Vec<usize> {
+    arg.key_spec.into_iter().chain(arg.kind.members().iter().flat_map(keys_of)).collect()
 }
 
 fn keys(words: &[&str]) -> Vec<(usize, String)> {
@@ -174,6 +174,8 @@ fn a_usage_line_shows_options_choices_and_repetition() {
     assert_eq!(usage("unsubscribe"), "UNSUBSCRIBE [channel [channel ...]]");
     assert_eq!(usage("pubsub"), "PUBSUB CHANNELS|HELP|NUMPAT|NUMSUB|SHARDCHANNELS|SHARDNUMSUB");
     assert_eq!(usage("print"), "PRINT");
+    assert_eq!(usage("bitpos"), "BITPOS key bit [start [end [BYTE|BIT]]]");
+    assert_eq!(usage("bitfield_ro"), "BITFIELD_RO key [GET encoding offset [GET encoding offset ...]]");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use kvproto::{Args, CommandError, Reply};
 use crate::context::Context;
 
 pub mod acl;
+pub mod bitmap;
 pub mod client;
 pub mod config;
 pub mod connection;
@@ -93,16 +94,26 @@ pub enum Run {
 pub(crate) fn run_of(name: &str) -> Option<Run> {
     use Run::{Session, Store, Walk};
     Some(match name {
+        "bitcount" => Store(bitmap::bitcount),
+        "bitfield" => Store(bitmap::field::bitfield),
+        "bitfield_ro" => Store(bitmap::field::bitfield_ro),
+        "bitop" => Store(bitmap::bitop),
+        "bitpos" => Store(bitmap::bitpos),
+        "getbit" => Store(bitmap::getbit),
+        "setbit" => Store(bitmap::setbit),
+
         "append" => Store(string::append),
         "decr" => Store(string::decr),
         "decrby" => Store(string::decrby),
         "get" => Store(string::get),
         "getdel" => Store(string::getdel),
         "getex" => Store(string::getex),
+        "getrange" | "substr" => Store(string::range::getrange),
         "getset" => Store(string::getset),
         "incr" => Store(string::incr),
         "incrby" => Store(string::incrby),
         "incrbyfloat" => Store(string::incrbyfloat),
+        "lcs" => Store(string::lcs::lcs),
         "mget" => Store(string::mget),
         "mset" => Store(string::mset),
         "msetnx" => Store(string::msetnx),
@@ -111,6 +122,7 @@ pub(crate) fn run_of(name: &str) -> Option<Run> {
         "set" => Store(string::set),
         "setex" => Store(string::setex),
         "setnx" => Store(string::setnx),
+        "setrange" => Store(string::range::setrange),
         "strlen" => Store(string::strlen),
 
         "del" | "unlink" => Store(keys::del),

@@ -12,8 +12,10 @@ use super::Outcome;
 use super::expiry::{Lifetime, Notation};
 use long_double::LongDouble;
 
+pub mod lcs;
 mod long_double;
 mod natural;
+pub mod range;
 
 /// `GET key`
 pub fn get(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {

@@ -136,7 +136,7 @@ fn argument(arg: &'static Arg) -> Reply {
     if let Some(since) = arg.since {
         fields.push(("since", Reply::bulk(since)));
     }
-    let flags = [("optional", arg.optional), ("multiple", arg.multiple)];
+    let flags = [("optional", arg.optional), ("multiple", arg.multiple), ("multiple_token", arg.multiple_token)];
     if flags.iter().any(|(_, set)| *set) {
         fields.push(("flags", statuses(flags.into_iter().filter(|(_, set)| *set).map(|(name, _)| name))));
     }

@@ -1,0 +1,286 @@
+//! Commands on a value as bits. Bit 0 is the highest of the first byte; what lies beyond the end is 0.
+//!
+//! Invariant: a write changes, and logs, the bytes its bits lie in and no others.
+
+use kvcore::Txn;
+use kvproto::{Args, CommandError, Reply, parse_integer};
+
+use super::Outcome;
+use super::string::range::Span;
+
+pub mod field;
+
+/// Bits beyond the longest value clients can send have no number.
+const BITS_MAX: i64 = 512 * 1024 * 1024 * 8;
+
+/// The number of a bit, not below 0.
+fn bit_offset(word: &[u8]) -> Result<u64, CommandError> {
+    parse_integer(word).and_then(checked_offset).ok_or_else(bad_offset)
+}
+
+fn checked_offset(offset: i64) -> Option<u64> {
+    u64::try_from(offset).ok().filter(|_| offset < BITS_MAX)
+}
+
+fn bad_offset() -> CommandError {
+    CommandError::custom("ERR bit offset is not an integer or out of range")
+}
+
+/// Where a bit lies: its byte, and its mask in there.
+fn place(offset: u64) -> (usize, u8) {
+    // The limit on offsets makes the byte's position fit.
+    ((offset / 8) as usize, 0x80 >> (offset % 8))
+}
+
+/// `SETBIT key offset value`: the bit before. The deadline stays.
+pub fn setbit(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+    let key = args.next()?;
+    let (at, mask) = place(bit_offset(args.next()?)?);
+    let set = match args.next()? {
+        b"0" => false,
+        b"1" => true,
+        _ => return Err(CommandError::custom("ERR bit is not an integer or out of range").into()),
+    };
+    let there = txn.get(key)?.and_then(|value| value.bytes().get(at).copied());
+    let old = there.unwrap_or(0);
+    let new = if set { old | mask } else { old & !mask };
+    if there != Some(new) {
+        txn.write_range(key, at, &[new])?;
+    }
+    Ok(Reply::flag(old & mask != 0))
+}
+
+/// `GETBIT key offset`
+pub fn getbit(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+    let key = args.next()?;
+    let (at, mask) = place(bit_offset(args.next()?)?);
+    let byte = txn.get(key)?.and_then(|value| value.bytes().get(at).copied());
+    Ok(Reply::flag(byte.unwrap_or(0) & mask != 0))
+}
+
+/// `BITCOUNT key [start end [BYTE|BIT]]`
+pub fn bitcount(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+    // The arguments of a key that is not there are not looked at.
+    let Some(value) = txn.get(args.next()?)? else {
+        return Ok(Reply::Integer(0));
+    };
+    let bytes = value.bytes();
+    if args.is_empty() {
+        return Ok(Reply::count(ones(bytes)));
+    }
+    if !matches!(args.remaining(), 2 | 3) {
+        return Err(CommandError::Syntax.into());
+    }
+    let (start, end) = (args.integer()?, args.integer()?);
+    // An order that can hold nothing is answered before the unit is read.
+    if start < 0 && end < 0 && start > end {
+        return Ok(Reply::Integer(0));
+    }
+    let unit = Unit::parse(&mut args)?;
+    let Some(bits) = unit.span(start, end, bytes) else {
+        return Ok(Reply::Integer(0));
+    };
+    let whole = ones(bits.bytes(bytes));
+    let outside = (bits.first_byte(bytes) & !bits.head_mask()).count_ones()
+        + (bits.last_byte(bytes) & !bits.tail_mask()).count_ones();
+    Ok(Reply::count(whole - u64::from(outside)))
+}
+
+/// `BITPOS key bit [start [end [BYTE|BIT]]]`: -1 if there is no such bit. A clear bit follows the end of every value,
+/// unless the client said where to stop.
+pub fn bitpos(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+    let key = args.next()?;
+    let wanted = match args.integer()? {
+        0 => false,
+        1 => true,
+        _ => return Err(CommandError::custom("ERR The bit argument must be 1 or 0.").into()),
+    };
+    // Of a key that is not there the rest is not looked at.
+    let Some(value) = txn.get(key)? else {
+        return Ok(Reply::Integer(if wanted { -1 } else { 0 }));
+    };
+    let bytes = value.bytes();
+    if args.remaining() > 3 {
+        return Err(CommandError::Syntax.into());
+    }
+    let start = if args.is_empty() { 0 } else { args.integer()? };
+    let end = args.next_opt();
+    let unit = Unit::parse(&mut args)?;
+    let last = end.map_or(Some(-1), parse_integer).ok_or(CommandError::NotAnInteger)?;
+    let Some(bits) = unit.span(start, last, bytes) else {
+        return Ok(Reply::Integer(-1));
+    };
+    let found = bits.find(wanted, bytes);
+    Ok(match found {
+        Some(position) => Reply::count(position),
+        None if !wanted && end.is_none() => Reply::count(bytes.len() as u64 * 8),
+        None => Reply::Integer(-1),
+    })
+}
+
+/// What positions count.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Byte,
+    Bit,
+}
+
+impl Unit {
+    /// The last word of the request; bytes if there is none.
+    fn parse(args: &mut Args<'_>) -> Result<Unit, CommandError> {
+        if args.eat("BIT") {
+            Ok(Unit::Bit)
+        } else if args.is_empty() || args.eat("BYTE") {
+            Ok(Unit::Byte)
+        } else {
+            Err(CommandError::Syntax)
+        }
+    }
+
+    fn span(self, start: i64, end: i64, bytes: &[u8]) -> Option<BitSpan> {
+        let length = bytes.len() as u64;
+        let Span { first, last } = match self {
+            Unit::Bit => Span::of(start, end, length * 8)?,
+            Unit::Byte => {
+                let span = Span::of(start, end, length)?;
+                Span { first: span.first * 8, last: span.last * 8 + 7 }
+            }
+        };
+        Some(BitSpan { first, last })
+    }
+}
+
+/// The bits from `first` to `last`, both included, all within a value.
+#[derive(Clone, Copy)]
+struct BitSpan {
+    first: u64,
+    last: u64,
+}
+
+impl BitSpan {
+    /// The bytes they lie in.
+    fn bytes(self, value: &[u8]) -> &[u8] {
+        Span { first: self.first / 8, last: self.last / 8 }.of_bytes(value)
+    }
+
+    fn first_byte(self, value: &[u8]) -> u8 {
+        self.bytes(value).first().copied().unwrap_or(0)
+    }
+
+    fn last_byte(self, value: &[u8]) -> u8 {
+        self.bytes(value).last().copied().unwrap_or(0)
+    }
+
+    /// Which bits of the first byte are not before the span.
+    fn head_mask(self) -> u8 {
+        0xff >> (self.first % 8)
+    }
+
+    /// Which bits of the last byte are not behind it.
+    fn tail_mask(self) -> u8 {
+        0xff << (7 - self.last % 8)
+    }
+
+    /// The position of the first bit that is as wanted.
+    fn find(self, wanted: bool, value: &[u8]) -> Option<u64> {
+        // Bits beside the span are made unlike the one wanted; then the search is for bytes that are not uniform.
+        let unlike = if wanted { 0x00 } else { 0xff };
+        let as_wanted = |byte: u8, mask: u8| (byte ^ unlike) & mask;
+        let bytes = self.bytes(value);
+        let from = self.first / 8 * 8;
+        let position = |at: usize, found: u8| from + at as u64 * 8 + u64::from(found.leading_zeros());
+        let (tail, head_and_middle) = bytes.split_last()?;
+        let Some((head, middle)) = head_and_middle.split_first() else {
+            let found = as_wanted(*tail, self.head_mask() & self.tail_mask());
+            return (found != 0).then(|| position(0, found));
+        };
+        let found = as_wanted(*head, self.head_mask());
+        if found != 0 {
+            return Some(position(0, found));
+        }
+        if let Some(at) = first_other(middle, unlike) {
+            return Some(position(at + 1, middle[at] ^ unlike));
+        }
+        let found = as_wanted(*tail, self.tail_mask());
+        (found != 0).then(|| position(bytes.len() - 1, found))
+    }
+}
+
+/// How many bits are set; eight bytes at a time.
+fn ones(bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let in_words: u64 = words.iter().map(|word| u64::from(u64::from_ne_bytes(*word).count_ones())).sum();
+    in_words + rest.iter().map(|byte| u64::from(byte.count_ones())).sum::<u64>()
+}
+
+/// Where the first byte lies that is not `byte`; eight bytes at a time.
+fn first_other(bytes: &[u8], byte: u8) -> Option<usize> {
+    let (words, _) = bytes.as_chunks::<8>();
+    let same = words.iter().take_while(|word| **word == [byte; 8]).count() * 8;
+    bytes[same..].iter().position(|other| *other != byte).map(|at| same + at)
+}
+
+/// `BITOP AND|OR|XOR|NOT destkey key [key ...]`: the length of the outcome. Shorter values count as filled with zeros.
+pub fn bitop(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+    let operation = if args.eat("AND") {
+        Operation::And
+    } else if args.eat("OR") {
+        Operation::Or
+    } else if args.eat("XOR") {
+        Operation::Xor
+    } else if args.eat("NOT") {
+        Operation::Not
+    } else {
+        return Err(CommandError::Syntax.into());
+    };
+    let target = args.next()?;
+    if operation == Operation::Not && args.remaining() != 1 {
+        return Err(CommandError::custom("ERR BITOP NOT must be called with a single source key.").into());
+    }
+    let mut outcome = txn.get(args.next()?)?.map_or(Vec::new(), |value| value.bytes().to_vec());
+    if operation == Operation::Not {
+        outcome.iter_mut().for_each(|byte| *byte = !*byte);
+    }
+    while let Some(key) = args.next_opt() {
+        let value = txn.get(key)?;
+        operation.combine(&mut outcome, value.as_ref().map_or(&[], |value| value.bytes()));
+    }
+    if outcome.is_empty() {
+        txn.delete(target)?;
+    } else {
+        txn.set(target, &outcome, None)?;
+    }
+    Ok(Reply::count(outcome.len()))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    And,
+    Or,
+    Xor,
+    Not,
+}
+
+impl Operation {
+    /// Works `value` into `outcome`, which becomes as long as the longer of the two.
+    fn combine(self, outcome: &mut Vec<u8>, value: &[u8]) {
+        if outcome.len() < value.len() {
+            outcome.resize(value.len(), 0);
+        }
+        let (both, beyond) = outcome.split_at_mut(value.len());
+        let pairs = both.iter_mut().zip(value);
+        match self {
+            Operation::And => {
+                pairs.for_each(|(byte, other)| *byte &= other);
+                beyond.fill(0);
+            }
+            Operation::Or => pairs.for_each(|(byte, other)| *byte |= other),
+            Operation::Xor => pairs.for_each(|(byte, other)| *byte ^= other),
+            // Has one source, which is the outcome already.
+            Operation::Not => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
