@@ -15,6 +15,7 @@ mod client;
 mod connection;
 mod diagnostics;
 mod expiry;
+mod hyperloglog;
 mod keys;
 mod pubsub;
 mod scripting;
@@ -76,6 +77,7 @@ const EXECUTED: &[&[Spec]] = &[
     connection::ROWS,
     diagnostics::ROWS,
     expiry::ROWS,
+    hyperloglog::ROWS,
     keys::ROWS,
     pubsub::ROWS,
     scripting::ROWS,

@@ -4,6 +4,14 @@
 
 use super::{Arg, Category, Flag, Group, KeyFlag, KeySpec, Spec};
 
+/// What may be asked of the value before it is removed.
+const COMPARISONS: &[Arg] = &[
+    Arg::string("ifeq-value").after("IFEQ"),
+    Arg::string("ifne-value").after("IFNE"),
+    Arg::string("ifdeq-digest").after("IFDEQ"),
+    Arg::string("ifdne-digest").after("IFDNE"),
+];
+
 pub(super) const ROWS: &[Spec] = &[
     Spec::new("append", 3, Group::String, "2.0.0")
         .summary("Adds bytes to the end of a value, starting from an empty one when the key is missing.")
@@ -26,6 +34,27 @@ pub(super) const ROWS: &[Spec] = &[
         .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])])
         .args(&[Arg::key("key"), Arg::integer("decrement")]),
+    Spec::new("delex", -2, Group::String, "8.4.0")
+        .summary("Removes a key if its value, or the digest of its value, is the one given, or is not.")
+        .complexity("O(N) in the bytes compared")
+        .flags(&[Flag::Write, Flag::Fast])
+        .in_categories(&[Category::String])
+        .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Delete, KeyFlag::VariableFlags])])
+        .args(&[Arg::key("key"), Arg::one_of("condition", COMPARISONS).optional()]),
+    Spec::new("delifeq", 3, Group::String, "9.0.0")
+        .summary("Removes a key if its value is the one given.")
+        .complexity("O(N) in the bytes compared")
+        .flags(&[Flag::Write])
+        .in_categories(&[Category::String])
+        .keys_at(&[KeySpec::one(1, &[KeyFlag::Remove, KeyFlag::Access, KeyFlag::Delete])])
+        .args(&[Arg::key("key"), Arg::string("value")]),
+    Spec::new("digest", 2, Group::String, "8.4.0")
+        .summary("Computes the 64-bit XXH3 digest of a value, in hexadecimal.")
+        .complexity("O(N) in the bytes of the value")
+        .flags(&[Flag::ReadOnly, Flag::Fast])
+        .in_categories(&[Category::String])
+        .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadOnly, KeyFlag::Access])])
+        .args(&[Arg::key("key")]),
     Spec::new("get", 2, Group::String, "1.0.0")
         .summary("Reads the value of a key.")
         .complexity("O(1)")
@@ -127,6 +156,29 @@ pub(super) const ROWS: &[Spec] = &[
         .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"])
         .keys_at(&[KeySpec::to_end(1, 2, &[KeyFlag::Overwrite, KeyFlag::Update])])
         .args(&[Arg::block("data", &[Arg::key("key"), Arg::string("value")]).multiple()]),
+    Spec::new("msetex", -4, Group::String, "8.4.0")
+        .summary("Stores several values that live equally long, on conditions that hold for all of them or none.")
+        .complexity("O(N) in the keys given")
+        .flags(&[Flag::Write, Flag::DenyOom])
+        .in_categories(&[Category::String])
+        .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"])
+        .keys_at(&[KeySpec::counted(1, 2, &[KeyFlag::Overwrite, KeyFlag::Update])])
+        .args(&[
+            Arg::integer("numkeys"),
+            Arg::block("data", &[Arg::key("key"), Arg::string("value")]).multiple(),
+            Arg::one_of("condition", &[Arg::token("nx", "NX"), Arg::token("xx", "XX")]).optional(),
+            Arg::one_of(
+                "expiration",
+                &[
+                    Arg::integer("seconds").after("EX"),
+                    Arg::integer("milliseconds").after("PX"),
+                    Arg::unix_time("unix-time-seconds").after("EXAT"),
+                    Arg::unix_time("unix-time-milliseconds").after("PXAT"),
+                    Arg::token("keepttl", "KEEPTTL"),
+                ],
+            )
+            .optional(),
+        ]),
     Spec::new("msetnx", -3, Group::String, "1.0.1")
         .summary("Stores several values at one instant, or none when any of the keys exists.")
         .complexity("O(N) in the keys given")
@@ -159,7 +211,19 @@ pub(super) const ROWS: &[Spec] = &[
         .args(&[
             Arg::key("key"),
             Arg::string("value"),
-            Arg::one_of("condition", &[Arg::token("nx", "NX"), Arg::token("xx", "XX")]).optional().since("2.6.12"),
+            Arg::one_of(
+                "condition",
+                &[
+                    Arg::token("nx", "NX"),
+                    Arg::token("xx", "XX"),
+                    Arg::string("ifeq-value").after("IFEQ").since("8.4.0"),
+                    Arg::string("ifne-value").after("IFNE").since("8.4.0"),
+                    Arg::string("ifdeq-digest").after("IFDEQ").since("8.4.0"),
+                    Arg::string("ifdne-digest").after("IFDNE").since("8.4.0"),
+                ],
+            )
+            .optional()
+            .since("2.6.12"),
             Arg::token("get", "GET").optional().since("6.2.0"),
             Arg::one_of(
                 "expiration",

@@ -165,7 +165,7 @@ fn a_usage_line_shows_options_choices_and_repetition() {
     let usage = |name: &str| lookup(name.as_bytes()).unwrap().usage();
     assert_eq!(
         usage("set"),
-        "SET key value [NX|XX] [GET] [EX seconds|PX milliseconds|EXAT unix-time-seconds|\
+        "SET key value [NX|XX|IFEQ ifeq-value|IFNE ifne-value|IFDEQ ifdeq-digest|IFDNE ifdne-digest] [GET] [EX seconds|PX milliseconds|EXAT unix-time-seconds|\
          PXAT unix-time-milliseconds|KEEPTTL]"
     );
     assert_eq!(usage("mset"), "MSET key value [key value ...]");

@@ -15,6 +15,7 @@ pub mod config;
 pub mod connection;
 pub mod debug;
 pub mod expiry;
+pub mod hyperloglog;
 pub mod keys;
 pub mod memory;
 pub mod monitor;
@@ -102,9 +103,16 @@ pub(crate) fn run_of(name: &str) -> Option<Run> {
         "getbit" => Store(bitmap::getbit),
         "setbit" => Store(bitmap::setbit),
 
+        "pfadd" => Store(hyperloglog::pfadd),
+        "pfcount" => Store(hyperloglog::pfcount),
+        "pfmerge" => Store(hyperloglog::pfmerge),
+
         "append" => Store(string::append),
         "decr" => Store(string::decr),
         "decrby" => Store(string::decrby),
+        "delex" => Store(string::compare::delex),
+        "delifeq" => Store(string::compare::delifeq),
+        "digest" => Store(string::compare::digest),
         "get" => Store(string::get),
         "getdel" => Store(string::getdel),
         "getex" => Store(string::getex),
@@ -116,6 +124,7 @@ pub(crate) fn run_of(name: &str) -> Option<Run> {
         "lcs" => Store(string::lcs::lcs),
         "mget" => Store(string::mget),
         "mset" => Store(string::mset),
+        "msetex" => Store(string::compare::msetex),
         "msetnx" => Store(string::msetnx),
         "psetex" => Store(string::psetex),
         "put" => Store(string::put),

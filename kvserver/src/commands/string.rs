@@ -10,8 +10,10 @@ use kvproto::{Args, CommandError, Reply, parse_integer};
 
 use super::Outcome;
 use super::expiry::{Lifetime, Notation};
+use compare::Condition;
 use long_double::LongDouble;
 
+pub mod compare;
 pub mod lcs;
 mod long_double;
 mod natural;
@@ -23,7 +25,8 @@ pub fn get(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     Ok(bulk_or_nil(txn.get(key)?))
 }
 
-/// `SET key value [NX|XX] [GET] [EX seconds|PX milliseconds|EXAT unix-seconds|PXAT unix-milliseconds|KEEPTTL]`
+/// `SET key value [NX|XX|IFEQ value|IFNE value|IFDEQ digest|IFDNE digest] [GET]
+/// [EX seconds|PX milliseconds|EXAT unix-seconds|PXAT unix-milliseconds|KEEPTTL]`
 pub fn set(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let key = args.next()?;
     let value = args.next()?;
@@ -36,8 +39,7 @@ pub fn set(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let current = txn.get(key)?;
     let stores = match options.only_if {
         None => true,
-        Some(Presence::Absent) => current.is_none(),
-        Some(Presence::Present) => current.is_some(),
+        Some(condition) => condition.holds(current)?,
     };
     let deadline = match options.lifetime {
         Lifetime::Keyword => current.and_then(|value| value.deadline()),
@@ -56,15 +58,9 @@ pub fn set(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 
 /// What stands behind the value in a SET.
 struct SetOptions<'b> {
-    only_if: Option<Presence>,
+    only_if: Option<Condition<'b>>,
     answers_old: bool,
     lifetime: Lifetime<'b>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Presence {
-    Absent,
-    Present,
 }
 
 impl<'b> SetOptions<'b> {
@@ -72,11 +68,13 @@ impl<'b> SetOptions<'b> {
         let mut options = SetOptions { only_if: None, answers_old: false, lifetime: Lifetime::Unsaid };
         while !args.is_empty() {
             if args.eat("NX") {
-                options.require(Presence::Absent)?;
+                options.require(Condition::Absent)?;
             } else if args.eat("XX") {
-                options.require(Presence::Present)?;
+                options.require(Condition::Present)?;
             } else if args.eat("GET") {
                 options.answers_old = true;
+            } else if let Some(condition) = Condition::take(&mut args)? {
+                options.require(condition)?;
             } else if !options.lifetime.take("KEEPTTL", &mut args)? {
                 return Err(CommandError::Syntax);
             }
@@ -84,11 +82,11 @@ impl<'b> SetOptions<'b> {
         Ok(options)
     }
 
-    fn require(&mut self, presence: Presence) -> Result<(), CommandError> {
-        if self.only_if.is_some_and(|other| other != presence) {
+    fn require(&mut self, condition: Condition<'b>) -> Result<(), CommandError> {
+        if self.only_if.is_some_and(|other| !condition.may_follow(other)) {
             return Err(CommandError::Syntax);
         }
-        self.only_if = Some(presence);
+        self.only_if = Some(condition);
         Ok(())
     }
 }

@@ -1,0 +1,33 @@
+//! Commands that estimate how many distinct elements there were.
+//!
+//! Invariant: arity, flags, categories, key positions and arguments are those clients know from Redis 7.2.
+
+use super::{Arg, Category, Flag, Group, KeyFlag, KeySpec, Spec};
+
+pub(super) const ROWS: &[Spec] = &[
+    Spec::new("pfadd", -2, Group::HyperLogLog, "2.8.9")
+        .summary("Adds elements to an estimate of how many distinct ones there were.")
+        .complexity("O(1) for each element")
+        .flags(&[Flag::Write, Flag::DenyOom, Flag::Fast])
+        .in_categories(&[Category::HyperLogLog])
+        .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Insert])])
+        .args(&[Arg::key("key"), Arg::string("element").optional().multiple()]),
+    Spec::new("pfcount", -2, Group::HyperLogLog, "2.8.9")
+        .summary("Estimates how many distinct elements were added to any of the keys.")
+        .complexity("O(1) for one key whose estimate is known, else O(N) in the keys with a large constant")
+        .flags(&[Flag::ReadOnly])
+        .in_categories(&[Category::HyperLogLog])
+        .keys_at(&[KeySpec::to_end(1, 1, &[KeyFlag::ReadWrite, KeyFlag::Access])
+            .notes("of one key, keeps the estimate in the value")])
+        .args(&[Arg::key("key").multiple()]),
+    Spec::new("pfmerge", -2, Group::HyperLogLog, "2.8.9")
+        .summary("Adds to the first key all that was added to the others.")
+        .complexity("O(N) in the keys with a large constant")
+        .flags(&[Flag::Write, Flag::DenyOom])
+        .in_categories(&[Category::HyperLogLog])
+        .keys_at(&[
+            KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Insert]),
+            KeySpec::to_end(2, 1, &[KeyFlag::ReadOnly, KeyFlag::Access]),
+        ])
+        .args(&[Arg::key("destkey"), Arg::key("sourcekey").key_spec(1).optional().multiple()]),
+];

@@ -1,0 +1,124 @@
+//! HyperLogLog: PFADD, PFCOUNT, PFMERGE. An estimate of how many distinct elements were added, in at most 12 KiB.
+//!
+//! Invariant: a value is checked before it is believed, since any client can store its bytes; what is stored is byte
+//! for byte what Redis stores, so values move between servers.
+
+use kvcore::{Txn, ValueRef};
+use kvproto::{Args, CommandError, Reply};
+
+use super::Outcome;
+use registers::Registers;
+use sketch::{CARDINALITY_AT, Form, Sketch, UNKNOWN};
+
+mod estimate;
+mod registers;
+mod sketch;
+mod sparse;
+
+fn not_one() -> CommandError {
+    CommandError::custom("WRONGTYPE Key is not a valid HyperLogLog string value.")
+}
+
+fn corrupted() -> CommandError {
+    CommandError::custom("INVALIDOBJ Corrupted HLL object detected")
+}
+
+/// The form of a value that claims to be one of ours.
+fn form_of(value: ValueRef<'_>) -> Result<Form, CommandError> {
+    Form::of(value.bytes()).ok_or_else(not_one)
+}
+
+/// `PFADD key [element ...]`: 1 if the estimate may have changed. The deadline stays.
+pub fn pfadd(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+    let key = args.next()?;
+    let (mut sketch, deadline, mut changed) = match txn.get(key)? {
+        None => (Sketch::new(), None, true),
+        Some(value) if form_of(value)? == Form::Dense => return add_to_dense(key, args, txn),
+        Some(value) => (Sketch::read(value.bytes()).ok_or_else(corrupted)?, value.deadline(), false),
+    };
+    while let Some(element) = args.next_opt() {
+        let (register, rank) = estimate::rank(element);
+        changed |= sketch.raise(register, rank).ok_or_else(corrupted)?;
+    }
+    if changed {
+        sketch.forget_cardinality();
+        txn.set(key, sketch.bytes(), deadline)?;
+    }
+    Ok(Reply::flag(changed))
+}
+
+/// Writes, and so logs, no more than the bytes of the registers that rise.
+fn add_to_dense(key: &[u8], mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+    let mut changed = false;
+    while let Some(element) = args.next_opt() {
+        let (register, rank) = estimate::rank(element);
+        let raised = txn.get(key)?.and_then(|value| sketch::raised(value.bytes(), register, rank));
+        if let Some((at, bytes)) = raised {
+            txn.write_range(key, at, &bytes)?;
+            changed = true;
+        }
+    }
+    let flag_at = CARDINALITY_AT + 7;
+    let flags = txn.get(key)?.and_then(|value| value.bytes().get(flag_at).copied()).unwrap_or(UNKNOWN);
+    if changed && flags & UNKNOWN == 0 {
+        txn.write_range(key, flag_at, &[flags | UNKNOWN])?;
+    }
+    Ok(Reply::flag(changed))
+}
+
+/// `PFCOUNT key [key ...]`: how many distinct elements were added to any of them. Of one key, the answer is kept in the
+/// value for the next time.
+pub fn pfcount(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+    if args.remaining() > 1 {
+        let mut union = Registers::new();
+        while let Some(key) = args.next_opt() {
+            if let Some(value) = txn.get(key)? {
+                form_of(value)?;
+                union.take_in(value.bytes()).ok_or_else(corrupted)?;
+            }
+        }
+        return Ok(Reply::count(union.cardinality()));
+    }
+    let key = args.next()?;
+    let Some(value) = txn.get(key)? else {
+        return Ok(Reply::Integer(0));
+    };
+    form_of(value)?;
+    if let Some(known) = sketch::known_cardinality(value.bytes()) {
+        return Ok(Reply::count(known));
+    }
+    let cardinality = registers::cardinality_of(value.bytes()).ok_or_else(corrupted)?;
+    txn.write_range(key, CARDINALITY_AT, &cardinality.to_le_bytes())?;
+    Ok(Reply::count(cardinality))
+}
+
+/// `PFMERGE destkey [sourcekey ...]`: what was added to any of the keys, the first included, was added to the first.
+pub fn pfmerge(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+    let target = args.next()?;
+    let mut union = Registers::new();
+    let mut dense = false;
+    let (mut sketch, mut deadline) = (Sketch::new(), None);
+    if let Some(value) = txn.get(target)? {
+        dense |= form_of(value)? == Form::Dense;
+        union.take_in(value.bytes()).ok_or_else(corrupted)?;
+        (sketch, deadline) = (Sketch::read(value.bytes()).ok_or_else(corrupted)?, value.deadline());
+    }
+    while let Some(key) = args.next_opt() {
+        if let Some(value) = txn.get(key)? {
+            dense |= form_of(value)? == Form::Dense;
+            union.take_in(value.bytes()).ok_or_else(corrupted)?;
+        }
+    }
+    if dense {
+        sketch.make_dense().ok_or_else(corrupted)?;
+    }
+    for (register, rank) in union.raised() {
+        sketch.raise(register, rank).ok_or_else(corrupted)?;
+    }
+    sketch.forget_cardinality();
+    txn.set(target, sketch.bytes(), deadline)?;
+    Ok(Reply::Ok)
+}
+
+#[cfg(test)]
+mod tests;
