@@ -140,9 +140,9 @@ impl Unit {
     fn span(self, start: i64, end: i64, bytes: &[u8]) -> Option<BitSpan> {
         let length = bytes.len() as u64;
         let Span { first, last } = match self {
-            Unit::Bit => Span::of(start, end, length * 8)?,
+            Unit::Bit => Span::clamped(start, end, length * 8)?,
             Unit::Byte => {
-                let span = Span::of(start, end, length)?;
+                let span = Span::clamped(start, end, length)?;
                 Span { first: span.first * 8, last: span.last * 8 + 7 }
             }
         };

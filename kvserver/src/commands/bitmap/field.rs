@@ -189,6 +189,18 @@ impl Field {
 const FIELD_BYTES_MAX: usize = 9;
 
 impl Step {
+    /// Whether it sets a field to a number so far below its range that clients know it to saturate at the other end:
+    /// the way up from there to the greatest number of the field is longer than 64 bits can say.
+    fn is_far_below(self) -> bool {
+        let max = i64::MAX >> (64 - self.field.bits);
+        match self.action {
+            Action::Set(number) if self.field.signed && self.field.bits < 64 => {
+                matches!(self.overflow, Overflow::Saturate) && max.checked_sub(number).is_none()
+            }
+            _ => false,
+        }
+    }
+
     fn carry_out(self, key: &[u8], txn: &mut dyn Txn) -> Outcome {
         let field = self.field;
         let (at, length) = field.bytes();
@@ -205,8 +217,10 @@ impl Step {
             Action::Set(number) => i128::from(number.cast_unsigned()),
             Action::Add(number) => old + i128::from(number),
         };
-        let Some(new) = field.fit(wanted, self.overflow) else {
-            return Ok(Reply::Nil);
+        let new = match field.fit(wanted, self.overflow) {
+            None => return Ok(Reply::Nil),
+            Some(min) if self.is_far_below() => -1 - min,
+            Some(new) => new,
         };
         if new != old {
             let kept = raw & !(field.mask() << field.shift());

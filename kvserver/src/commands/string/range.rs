@@ -54,6 +54,11 @@ impl Span {
         if start < 0 && end < 0 && start > end {
             return None;
         }
+        Span::clamped(start, end, length)
+    }
+
+    /// The same, but positions before the beginning mean the first unit, in whatever order they are.
+    pub(in crate::commands) fn clamped(start: i64, end: i64, length: u64) -> Option<Span> {
         let from_start = |position: i64| match u64::try_from(position) {
             Ok(position) => position,
             Err(_) => length.saturating_sub(position.unsigned_abs()),

@@ -48,6 +48,8 @@ fn what_overflows_wraps_saturates_or_fails() {
         BITFIELD k INCRBY u8 0 1 OVERFLOW SAT INCRBY u8 0 -1        -> [0, 0]
         BITFIELD k SET i8 0 200 GET i8 0                            -> [0, -56]
         BITFIELD k OVERFLOW SAT SET i8 0 200 SET i8 0 -200 GET i8 0 -> [-56, 127, -128]
+        BITFIELD k OVERFLOW SAT SET i8 64 -9223372036854775680 GET i8 64 -> [0, -128]
+        BITFIELD k OVERFLOW SAT SET i8 64 -9223372036854775681 GET i8 64 -> [-128, 127]
         BITFIELD k OVERFLOW SAT SET u8 0 -1 GET u8 0                -> [128, 255]
         BITFIELD k OVERFLOW FAIL SET u8 0 256 GET u8 0              -> [nil, 255]
         BITFIELD k SET i64 0 9223372036854775807                    -> [-72057594037927936]

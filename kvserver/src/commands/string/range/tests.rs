@@ -97,7 +97,7 @@ fn a_span_lies_within_its_value() {
     for length in [0, 1, 3, u64::MAX >> 1] {
         for start in positions {
             for end in positions {
-                if let Some(span) = Span::of(start, end, length) {
+                for span in [Span::of(start, end, length), Span::clamped(start, end, length)].into_iter().flatten() {
                     assert!(span.first <= span.last && span.last < length, "{start} {end} of {length}: {span:?}");
                 }
             }
