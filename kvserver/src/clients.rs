@@ -70,6 +70,11 @@ pub(crate) struct Shown {
     pub(crate) no_touch: AtomicBool,
     /// The most bytes of replies written at once, of late.
     pub(crate) reply_peak: AtomicUsize,
+    pub(crate) tracking: AtomicBool,
+    pub(crate) broadcast: AtomicBool,
+    pub(crate) redirect_broken: AtomicBool,
+    /// Who is told in its place when what it tracks changes, or 0.
+    pub(crate) redirect: AtomicU64,
 }
 
 impl Shown {
@@ -173,6 +178,9 @@ impl Client {
             ('P', self.is_subscriber()),
             ('x', queued > 0),
             ('b', shown.parked.load(Relaxed)),
+            ('t', shown.tracking.load(Relaxed)),
+            ('R', shown.redirect_broken.load(Relaxed)),
+            ('B', shown.broadcast.load(Relaxed)),
             ('U', self.unix),
             ('e', shown.no_evict.load(Relaxed)),
             ('T', shown.no_touch.load(Relaxed)),
@@ -194,7 +202,7 @@ impl Client {
             out,
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={} \
              qbuf={input} qbuf-free=0 argv-mem={} multi-mem={queued_bytes} rbs={reply_buffer} rbp={reply_peak} obl=0 oll={} \
-             omem={output} tot-mem={} events={} cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={}",
+             omem={output} tot-mem={} events={} cmd={} user={} redir={} resp={} lib-name={} lib-ver={}",
             self.id,
             self.peer,
             self.local,
@@ -213,6 +221,11 @@ impl Client {
             if output > 0 { "rw" } else { "r" },
             labels.last_command.unwrap_or("NULL"),
             self.user(),
+            if shown.tracking.load(Relaxed) {
+                i64::try_from(shown.redirect.load(Relaxed)).unwrap_or(i64::MAX)
+            } else {
+                -1
+            },
             if shown.resp3.load(Relaxed) { 3 } else { 2 },
             labels.library,
             labels.library_version,

@@ -84,6 +84,9 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
         let reply = transaction::enqueue(spec, request, session).unwrap_or_else(Reply::from);
         return Answer::new(Some(spec), reply, Lsn::ZERO);
     }
+    if session.tracking.is_some() {
+        session.remember_keys(spec, request, server);
+    }
     let wanted = server.audience.wanted();
     let answer = match runs.get(top.index()).copied().flatten() {
         Some(Run::Store(run)) => store(spec, run, request, session, server, wanted.events()),

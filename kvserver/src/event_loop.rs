@@ -33,6 +33,7 @@ use crate::stream::Stream;
 use crate::tuning::save_when_due;
 
 mod flush;
+mod invalidate;
 
 /// The token of the mailbox's waker.
 pub(crate) const WAKER: Token = Token(usize::MAX);
@@ -144,6 +145,7 @@ impl EventLoop {
 
     /// Serves until the server stops.
     pub(crate) fn run(mut self) {
+        self.server().tracking.adopt_thread();
         let mut events = Events::with_capacity(EVENTS_MAX);
         let mut mails = Vec::new();
         while !self.is_finished() {
@@ -253,6 +255,8 @@ impl EventLoop {
             Mail::Published(message, to) => self.push(&message, &to),
             Mail::Done(done) => self.resume(&done),
             Mail::Kill(address) => self.kill(address),
+            Mail::Invalidated(invalidation) => self.invalidate(*invalidation),
+            Mail::Changed => self.server().tracking.settle_foreign(self.server()),
             // It was only to wake this loop, which looks at the pause in each round.
             Mail::Unpaused => {}
             Mail::Users(changed) => self.expel(&changed),
@@ -320,7 +324,7 @@ impl EventLoop {
             let about = kvproto::spec::lookup(request.name()).map(|spec| (spec, request));
             self.executor.round.begin(done.to.slot);
             self.executor.reply(&mut connection, about, &done.reply, done.lsn);
-            connection.session.after_request();
+            self.executor.after_request(&mut connection);
             connection.phase = Phase::Open;
             self.close_if_stopping(&mut connection);
             connection.show(self.now);

@@ -71,6 +71,9 @@ impl Executor {
         self.refresh_bounds();
         let start = self.round.len();
         self.round.begin(slot);
+        if self.server.tracking.is_on() {
+            self.server.tracking.blame(connection.session.client.id);
+        }
         let mut requests = 0;
         let mut progress = Progress { used: 0, runnable: true, decoder_is_clean: true };
         while progress.used < input.len()
@@ -100,6 +103,11 @@ impl Executor {
             requests += 1;
         }
         self.counters.requests.add(requests as u64);
+        if self.server.tracking.is_on() {
+            // A client that tracks has settled after each of its requests.
+            self.server.tracking.settle(&self.server, 0, &[]);
+            self.server.tracking.blame(0);
+        }
         progress
     }
 
@@ -187,7 +195,7 @@ impl Executor {
         let about = spec.map(|spec| (spec, request));
         let Some(rest) = rest else {
             self.reply(connection, about, &reply, lsn);
-            return connection.session.after_request();
+            return self.after_request(connection);
         };
         for reply in &rest.before {
             self.reply(connection, about, reply, lsn);
@@ -208,7 +216,18 @@ impl Executor {
                 return;
             }
         }
+        self.after_request(connection);
+    }
+
+    /// What follows the reply of a request.
+    pub(crate) fn after_request(&mut self, connection: &mut Connection) {
         connection.session.after_request();
+        if connection.session.tracking.is_some() {
+            let read = connection.session.take_read_keys();
+            for invalidation in self.server.clone().tracking.settle(&self.server, connection.session.client.id, &read) {
+                self.invalidate(connection, &invalidation);
+            }
+        }
     }
 
     /// Whether the keys a reading command asked for were there, as far as its reply tells.

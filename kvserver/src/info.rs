@@ -112,7 +112,7 @@ fn clients(server: &ServerState, fields: &mut Fields<'_>) {
     fields.add("client_recent_max_input_buffer", largest(|shown| shown.input_bytes.load(Relaxed)));
     fields.add("client_recent_max_output_buffer", largest(|shown| shown.output_bytes.load(Relaxed)));
     fields.add("blocked_clients", all.iter().filter(|client| client.shown.parked.load(Relaxed)).count());
-    fields.add("tracking_clients", 0);
+    fields.add("tracking_clients", server.tracking.totals().clients);
     fields.add("pubsub_clients", all.iter().filter(|client| client.is_subscriber()).count());
     fields.add("watching_clients", all.iter().filter(|client| client.shown.watching.load(Relaxed)).count());
     fields.add("clients_in_timeout_table", 0);
@@ -241,6 +241,10 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("pubsub_patterns", server.pubsub.count(Topic::Pattern));
     fields.add("pubsubshard_channels", server.pubsub.count(Topic::ShardChannel));
     fields.add("latest_fork_usec", 0);
+    let tracked = server.tracking.totals();
+    fields.add("tracking_total_keys", tracked.keys);
+    fields.add("tracking_total_items", tracked.items);
+    fields.add("tracking_total_prefixes", tracked.prefixes);
     fields.add("total_forks", 0);
     fields.add("total_error_replies", server.total(|of| &of.errors));
     fields.add("total_reads_processed", server.total(|of| &of.reads));

@@ -42,6 +42,7 @@ mod settings;
 mod state;
 mod stream;
 mod switches;
+mod tracking;
 mod tuning;
 mod watch;
 

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use crate::acl::Account;
 use crate::listener::Protocol;
 use crate::stream::Stream;
+use crate::tracking::Invalidation;
 
 /// One connection of the server, whichever loop it lives on. A place on a loop is used again, an id never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +73,10 @@ pub(crate) enum Mail {
     Done(Box<Done>),
     /// This connection is to be closed at once: CLIENT KILL.
     Kill(Address),
+    /// A message for one connection of this loop about what it tracks.
+    Invalidated(Box<Invalidation>),
+    /// Threads that are no loops have changed what may be tracked.
+    Changed,
     /// A pause has ended or changed.
     Unpaused,
     /// Users have changed: connections that may not go on for it end.

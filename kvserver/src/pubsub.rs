@@ -179,6 +179,16 @@ impl PubSub {
         }
     }
 
+    /// Takes note of bytes on their way to another loop.
+    pub(crate) fn posted(&self, bytes: usize) {
+        self.undelivered.fetch_add(bytes, Relaxed);
+    }
+
+    /// Takes note that they have arrived.
+    pub(crate) fn taken(&self, bytes: usize) {
+        self.undelivered.fetch_sub(bytes, Relaxed);
+    }
+
     /// Takes note that a loop has taken a message.
     pub(crate) fn delivered(&self, message: &Message) {
         self.undelivered.fetch_sub(message.cost(), Relaxed);

@@ -25,6 +25,7 @@ use crate::offload::{self, Offload};
 use crate::pubsub::PubSub;
 use crate::settings::Settings;
 use crate::state::{Parts, ServerState};
+use crate::tracking::TrackingTable;
 use crate::tuning::SavePoint;
 use crate::watch::WatchTable;
 
@@ -151,12 +152,14 @@ impl Builder {
         let addresses = listeners.iter().map(|listener| listener.address.clone()).collect();
         let mut accept = Some(Accept::new(listeners, polls[0].registry()).map_err(cannot("watch a listener"))?);
         let watch = Arc::new(WatchTable::default());
+        let tracking = Arc::new(TrackingTable::new(mailboxes[0].clone()));
         db.observe(watch.clone())?;
         let pubsub = Arc::new(PubSub::default());
         let audience = Arc::new(Audience::new(pubsub.clone(), mailboxes.clone()));
         db.observe(audience.clone())?;
+        db.observe(tracking.clone())?;
         let (offload, jobs) = Offload::new();
-        let parts = Parts { db, acl, settings, addresses, watch, pubsub, audience, mailboxes, offload };
+        let parts = Parts { db, acl, settings, addresses, watch, tracking, pubsub, audience, mailboxes, offload };
         let state = Arc::new(ServerState::new(parts));
         wake_loops_when_durable(&state);
 

@@ -15,6 +15,7 @@ use crate::clients::Client;
 use crate::mailbox::{Address, Kind, Message};
 use crate::pubsub::Topic;
 use crate::state::ServerState;
+use crate::tracking::Tracking;
 use crate::watch::Mark;
 
 /// Databases that SELECT can reach: keyspaces named "0" to "15".
@@ -33,6 +34,7 @@ pub(crate) struct Session {
     pub(crate) transaction: Option<Box<Queue>>,
     pub(crate) watched: Option<Box<Watched>>,
     pub(crate) subscriptions: Option<Box<Subscriptions>>,
+    pub(crate) tracking: Option<Box<Tracking>>,
     pub(crate) replies: Replies,
     /// It is shown every command.
     pub(crate) monitors: bool,
@@ -150,6 +152,7 @@ impl Session {
             transaction: None,
             watched: None,
             subscriptions: None,
+            tracking: None,
             replies: Replies::On,
             monitors: false,
             seen: Lsn::ZERO,
@@ -247,6 +250,7 @@ impl Session {
 
     /// Lets go of all that ties this client to what happens in the server.
     pub(crate) fn detach(&mut self, server: &ServerState) {
+        self.stop_tracking(server);
         self.end_transaction(server);
         self.stop_listening(server);
     }

@@ -24,6 +24,7 @@ use crate::pubsub::PubSub;
 use crate::session::DATABASES;
 use crate::settings::Settings;
 use crate::switches::Switches;
+use crate::tracking::{Invalidation, TrackingTable};
 use crate::tuning::Tuning;
 use crate::watch::WatchTable;
 
@@ -41,6 +42,7 @@ pub(crate) struct ServerState {
     pub(crate) pubsub: Arc<PubSub>,
     pub(crate) audience: Arc<Audience>,
     pub(crate) watch: Arc<WatchTable>,
+    pub(crate) tracking: Arc<TrackingTable>,
     /// One a loop, in their order.
     pub(crate) mailboxes: Vec<Arc<Mailbox>>,
     pub(crate) counters: Vec<Arc<Counters>>,
@@ -70,13 +72,14 @@ pub(crate) struct Parts {
     pub(crate) watch: Arc<WatchTable>,
     pub(crate) pubsub: Arc<PubSub>,
     pub(crate) audience: Arc<Audience>,
+    pub(crate) tracking: Arc<TrackingTable>,
     pub(crate) mailboxes: Vec<Arc<Mailbox>>,
     pub(crate) offload: Offload,
 }
 
 impl ServerState {
     pub(crate) fn new(parts: Parts) -> ServerState {
-        let Parts { db, acl, settings, addresses, watch, pubsub, audience, mailboxes, offload } = parts;
+        let Parts { db, acl, settings, addresses, watch, tracking, pubsub, audience, mailboxes, offload } = parts;
         ServerState {
             gated: db.durability() == kvcore::Durability::Always,
             clients_max: AtomicUsize::new(settings.clients_max),
@@ -97,6 +100,7 @@ impl ServerState {
             pubsub,
             audience,
             watch,
+            tracking,
             mailboxes,
             offload,
             run_id: run_id(),
@@ -188,6 +192,12 @@ impl ServerState {
         for mailbox in &self.mailboxes {
             mailbox.post(Mail::Unpaused);
         }
+    }
+
+    /// Sends a client word of what has changed.
+    pub(crate) fn post_invalidation(&self, invalidation: Invalidation) {
+        self.pubsub.posted(invalidation.cost());
+        self.mailboxes[invalidation.to.loop_index].post(Mail::Invalidated(Box::new(invalidation)));
     }
 
     /// Whether there is such a user.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
-use super::Outcome;
 use super::connection::{bad_name, help, label};
+use super::{Outcome, tracking};
 use crate::clients::{Client, ClientType};
 use crate::context::{Context, Next};
 use crate::mailbox::Mail;
@@ -52,6 +52,10 @@ pub(crate) fn client(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         "no-evict" => switch(args, &client.shown.no_evict),
         "no-touch" => switch(args, &client.shown.no_touch),
         "unblock" => unblock(args),
+        "tracking" => tracking::tracking(args, ctx),
+        "trackinginfo" => Ok(tracking::info(ctx.session)),
+        "caching" => tracking::caching(args, ctx.session),
+        "getredir" => Ok(tracking::redirect(ctx.session)),
         _ => Ok(help(ctx.spec)),
     }
 }

@@ -27,6 +27,7 @@ pub mod string;
 pub mod table;
 #[cfg(test)]
 mod testing;
+pub mod tracking;
 pub mod transaction;
 
 /// Why a command was not carried out.

@@ -280,6 +280,9 @@ fn execute(spec: &'static Spec, request: &OwnedRequest, ctx: &mut Context<'_>) -
     if let Some(refusal) = acl::refused_at_exec(spec, request.as_request(), ctx.session, ctx.server) {
         return refusal.into();
     }
+    if ctx.session.tracking.is_some() {
+        ctx.session.remember_keys(spec, request.as_request(), ctx.server);
+    }
     let args = Args::new(request.as_request());
     let top = spec.name.split_once('|').map_or(spec.name, |(container, _)| container);
     let outcome = match (run_of(top), &mut ctx.txn) {

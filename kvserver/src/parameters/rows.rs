@@ -203,7 +203,15 @@ pub(crate) const ROWS: &[Parameter] = &[
         |server| server.tuning.timeout_secs.load(Relaxed).to_string(),
         |server, value| store(&server.tuning.timeout_secs, value),
     ),
-    Parameter::inert("tracking-table-max-keys", LONG, "1000000"),
+    Parameter::new(
+        "tracking-table-max-keys",
+        LONG,
+        |server| server.tracking.keys_max().to_string(),
+        |server, value| {
+            server.tracking.set_keys_max(number(value)?);
+            Ok(())
+        },
+    ),
     Parameter::fixed("unixsocket", |server| {
         let unix = server.addresses.iter().find(|address| address.tcp().is_none());
         unix.map_or_else(String::new, ToString::to_string)

@@ -1,0 +1,250 @@
+//! CLIENT TRACKING: clients that keep what they read are told when it changes.
+//!
+//! A change is noted under its shard's lock, on a list of the thread that makes it. When the command is over, with no
+//! lock held, the loop looks up who read the keys and posts them their messages.
+//!
+//! Invariant: a key is entered in the table before it is read, and a change is looked up after it was made: so whoever
+//! read the value before is told. What is told to the client whose command it was comes after the command's reply.
+//! While nobody tracks, a change costs one atomic load.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use kvcore::{Change, ChangeKind, Lsn, Observer};
+use parking_lot::Mutex;
+
+use crate::mailbox::{Address, Mail, Mailbox};
+use crate::session::DATABASES;
+use crate::state::ServerState;
+
+mod session;
+mod table;
+
+pub(crate) use session::{Choice, Tracking};
+use table::{Event, Notice, Table, Totals};
+pub(crate) use table::{Stale, Tracker};
+
+/// The channel in which RESP2 clients are told.
+pub(crate) const CHANNEL: &str = "__redis__:invalidate";
+/// Changes by other threads than loops that may wait to be looked up. With more of them, everything is told to be stale.
+const FOREIGN_EVENTS_MAX: usize = 64 * 1024;
+/// Keys the table remembers unless told otherwise.
+const KEYS_MAX: usize = 1_000_000;
+
+/// A message on its way to a client.
+#[derive(Debug)]
+pub(crate) struct Invalidation {
+    /// Who is told.
+    pub(crate) to: Address,
+    /// If messages are redirected: the client that tracks.
+    pub(crate) tracker: Option<Address>,
+    pub(crate) what: What,
+    pub(crate) lsn: Lsn,
+}
+
+/// What the message says.
+#[derive(Debug)]
+pub(crate) enum What {
+    Stale(Stale),
+    /// Messages can no longer be redirected to this client.
+    RedirectBroken(u64),
+}
+
+impl Invalidation {
+    /// For a client whose messages no longer reach the client `redirect`.
+    pub(crate) fn redirect_broken(to: Address, redirect: u64) -> Invalidation {
+        Invalidation { to, tracker: None, what: What::RedirectBroken(redirect), lsn: Lsn::ZERO }
+    }
+
+    /// The memory it holds while it is on its way, in bytes.
+    pub(crate) fn cost(&self) -> usize {
+        let keys = match &self.what {
+            What::Stale(Stale::Keys(keys)) => keys.iter().map(|key| size_of_val(key) + key.len()).sum(),
+            What::Stale(Stale::All) | What::RedirectBroken(_) => 0,
+        };
+        size_of::<Invalidation>() + keys
+    }
+}
+
+/// What this thread has noted since it last looked.
+#[derive(Default)]
+struct Noted {
+    /// The [`TrackingTable::id`] of the server whose loop this is; 0 for other threads.
+    loop_of: u64,
+    /// The client whose requests are executed now.
+    origin: u64,
+    events: Vec<Event>,
+}
+
+thread_local! {
+    static NOTED: RefCell<Noted> = RefCell::default();
+}
+
+/// All that is tracked at a server.
+pub(crate) struct TrackingTable {
+    id: u64,
+    /// Clients that track.
+    count: AtomicUsize,
+    /// More keys are remembered than allowed.
+    overfull: AtomicBool,
+    keys_max: AtomicUsize,
+    table: Mutex<Table>,
+    /// Changes made by threads that are no loops of this server.
+    foreign: Mutex<Vec<Event>>,
+    /// Told when there are some.
+    first_loop: Arc<Mailbox>,
+}
+
+impl TrackingTable {
+    pub(crate) fn new(first_loop: Arc<Mailbox>) -> TrackingTable {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        TrackingTable {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            count: AtomicUsize::new(0),
+            overfull: AtomicBool::new(false),
+            keys_max: AtomicUsize::new(KEYS_MAX),
+            table: Mutex::default(),
+            foreign: Mutex::default(),
+            first_loop,
+        }
+    }
+
+    /// Whether anybody tracks.
+    pub(crate) fn is_on(&self) -> bool {
+        self.count.load(Ordering::Relaxed) != 0
+    }
+
+    /// This thread is a loop of the server: it looks up itself what it notes.
+    pub(crate) fn adopt_thread(&self) {
+        NOTED.with_borrow_mut(|noted| noted.loop_of = self.id);
+    }
+
+    /// From now on what this thread changes is this client's doing; 0: nobody's.
+    pub(crate) fn blame(&self, client_id: u64) {
+        NOTED.with_borrow_mut(|noted| noted.origin = client_id);
+    }
+
+    /// Any key may have changed, by what this thread does now.
+    pub(crate) fn note_flush(&self) {
+        if self.is_on() {
+            self.note(None, false, Lsn::ZERO);
+        }
+    }
+
+    fn note(&self, key: Option<&[u8]>, by_nobody: bool, lsn: Lsn) {
+        let key = key.map(Box::from);
+        // While a thread ends it has no list left; it is no loop then.
+        let foreign = NOTED.try_with(|noted| {
+            let mut noted = noted.borrow_mut();
+            if noted.loop_of != self.id {
+                return Some(key.clone());
+            }
+            let origin = if by_nobody { 0 } else { noted.origin };
+            noted.events.push(Event { key: key.clone(), origin, lsn });
+            None
+        });
+        let Some(key) = foreign.unwrap_or(Some(key)) else { return };
+        let mut events = self.foreign.lock();
+        let is_first = events.is_empty();
+        if events.len() >= FOREIGN_EVENTS_MAX {
+            events.clear();
+            events.push(Event { key: None, origin: 0, lsn });
+        } else {
+            events.push(Event { key, origin: 0, lsn });
+        }
+        if is_first {
+            self.first_loop.post(Mail::Changed);
+        }
+    }
+
+    /// A client that tracks is about to read a key.
+    fn remember(&self, key: &[u8], client_id: u64) {
+        let mut table = self.table.lock();
+        table.remember(key, client_id);
+        let max = self.keys_max.load(Ordering::Relaxed);
+        if max != 0 && table.key_count() > max {
+            self.overfull.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn keys_max(&self) -> usize {
+        self.keys_max.load(Ordering::Relaxed)
+    }
+
+    /// How many keys may be remembered; 0 for any number.
+    pub(crate) fn set_keys_max(&self, max: usize) {
+        self.keys_max.store(max, Ordering::Relaxed);
+        // Taken back by whoever looks.
+        self.overfull.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        self.table.lock().totals()
+    }
+
+    /// Looks up what this thread has noted and posts messages to all but the client `own`, whose messages it answers.
+    /// `read`: keys it read meanwhile, which it holds in spite of what was noted.
+    pub(crate) fn settle(&self, server: &ServerState, own: u64, read: &[Box<[u8]>]) -> Vec<Invalidation> {
+        let events = NOTED.with_borrow_mut(|noted| std::mem::take(&mut noted.events));
+        if events.is_empty() && !self.overfull.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        self.look_up(&events, server, own, read)
+    }
+
+    /// Looks up what other threads have noted.
+    pub(crate) fn settle_foreign(&self, server: &ServerState) {
+        let events = std::mem::take(&mut *self.foreign.lock());
+        self.look_up(&events, server, 0, &[]);
+    }
+
+    fn look_up(&self, events: &[Event], server: &ServerState, own: u64, read: &[Box<[u8]>]) -> Vec<Invalidation> {
+        let mut notices = Vec::new();
+        let mut table = self.table.lock();
+        table.tell(events, &mut notices);
+        for key in read {
+            table.remember(key, own);
+        }
+        if self.overfull.swap(false, Ordering::Relaxed) {
+            let max = self.keys_max.load(Ordering::Relaxed);
+            table.shrink_to(if max == 0 { usize::MAX } else { max }, &mut notices);
+        }
+        let addressed = notices.into_iter().filter_map(|notice| address(notice, &table, server));
+        let invalidations: Vec<Invalidation> = addressed.collect();
+        drop(table);
+        let mut to_own = Vec::new();
+        for invalidation in invalidations {
+            if invalidation.to.client_id == own && invalidation.tracker.is_none() {
+                to_own.push(invalidation);
+            } else {
+                server.post_invalidation(invalidation);
+            }
+        }
+        to_own
+    }
+}
+
+/// Finds out whom a notice goes to.
+fn address(notice: Notice, table: &Table, server: &ServerState) -> Option<Invalidation> {
+    let Notice { tracker, stale, lsn } = notice;
+    let Tracker { address: tracker, redirect, .. } = table.tracker(tracker)?;
+    if redirect == 0 {
+        return Some(Invalidation { to: tracker, tracker: None, what: What::Stale(stale), lsn });
+    }
+    let invalidation = match server.clients.find(redirect) {
+        Some(client) => Invalidation { to: client.address, tracker: Some(tracker), what: What::Stale(stale), lsn },
+        None => Invalidation::redirect_broken(tracker, redirect),
+    };
+    Some(invalidation)
+}
+
+impl Observer for TrackingTable {
+    fn changed(&self, change: &Change<'_>) {
+        // What clients cannot reach they have not read.
+        if self.is_on() && change.keyspace.parse::<usize>().is_ok_and(|index| index < DATABASES) {
+            let by_nobody = matches!(change.kind, ChangeKind::Expire | ChangeKind::Evict);
+            self.note(change.key, by_nobody, change.lsn);
+        }
+    }
+}
