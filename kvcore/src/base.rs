@@ -2,7 +2,7 @@
 //! anybody acts on it, so it stays expired after a crash and a clock that was set back.
 
 use std::cell::{Cell, RefCell};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::clock::Timeline;
 use crate::error::{Error, Result};
 use crate::hash::KeyHash;
 use crate::lsn::Lsn;
-use crate::observer::{Change, Observer};
+use crate::observer::{Change, Observer, Swap};
 use crate::record::Record;
 use crate::wal::Wal;
 
@@ -34,6 +34,10 @@ pub(crate) struct Base {
     mark: Mutex<(u64, Lsn)>,
     /// Entries removed because their deadline passed.
     pub(crate) expired: AtomicU64,
+    /// The time in Unix seconds when somebody last said so: good enough for who uses what, and free to read.
+    noted_secs: AtomicU32,
+    /// When the store was opened, in Unix seconds.
+    pub(crate) opened_secs: u32,
     /// Whether entries whose deadline has passed stay until somebody asks for them.
     pub(crate) sweeping_paused: AtomicBool,
     /// Wakes the sweeper when a deadline comes sooner than it sleeps.
@@ -118,6 +122,10 @@ impl Drop for Entered {
     }
 }
 
+fn seconds(ms: u64) -> u32 {
+    u32::try_from(ms / 1000).unwrap_or(u32::MAX)
+}
+
 impl Base {
     pub(crate) fn new(
         hasher: KeyHash,
@@ -127,6 +135,7 @@ impl Base {
         wal: Option<Arc<Wal>>,
         floor_ms: u64,
     ) -> Self {
+        let opened_secs = seconds(time.now_ms());
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         Base {
             store_id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
@@ -138,6 +147,8 @@ impl Base {
             wal,
             mark: Mutex::new((floor_ms, Lsn::ZERO)),
             expired: AtomicU64::new(0),
+            noted_secs: AtomicU32::new(opened_secs),
+            opened_secs,
             sweeping_paused: AtomicBool::new(false),
             sweeper: Arc::default(),
         }
@@ -147,6 +158,15 @@ impl Base {
     #[inline]
     pub(crate) fn enter(&self) -> Result<Entered> {
         Entered::new(self.store_id)
+    }
+
+    pub(crate) fn note_time(&self) {
+        self.noted_secs.store(seconds(self.time.now_ms()), Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn noted_secs(&self) -> u32 {
+        self.noted_secs.load(Ordering::Relaxed)
     }
 
     /// Whether this thread runs a closure under this store's locks.
@@ -171,6 +191,11 @@ impl Base {
     /// Tells every observer. The shard concerned is locked.
     pub(crate) fn tell(&self, change: &Change<'_>) {
         self.observers.iter().map_while(OnceLock::get).for_each(|observer| observer.changed(change));
+    }
+
+    /// As [`tell`](Self::tell); all shards concerned are locked.
+    pub(crate) fn tell_swap(&self, swap: &Swap<'_>) {
+        self.observers.iter().map_while(OnceLock::get).for_each(|observer| observer.swapped(swap));
     }
 
     pub(crate) fn count_expired(&self, n: u64) {

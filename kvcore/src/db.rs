@@ -185,6 +185,14 @@ impl Db {
         answer.ok_or(Error::Closed)
     }
 
+    /// Exchanges, at one moment, all that two keyspaces hold; what is not there yet is made. Handles keep their names.
+    /// Costs no more than locking both.
+    pub fn swap(&self, one: &str, other: &str) -> Result<()> {
+        let (one, other) = (self.keyspace(one)?, self.keyspace(other)?);
+        let claims = [&one, &other].map(|keyspace| Claim { keyspace, scope: Scope::Whole });
+        self.update_across(&claims, |txn| txn.swap(other.id()))
+    }
+
     /// Empties every keyspace at one moment, and answers how many keys there were.
     pub fn flush_all(&self) -> Result<u64> {
         let keyspaces = self.keyspaces();
@@ -286,6 +294,11 @@ impl Db {
     /// Removes entries whose deadline has passed and answers how many. A store on disk does so by itself.
     pub fn sweep(&self) -> u64 {
         self.engine().sweep()
+    }
+
+    /// Lets the time that keys count as unused go on until now. Who shows it calls this once a second or so.
+    pub fn note_time(&self) {
+        self.engine().base.note_time();
     }
 
     /// While paused, entries whose deadline has passed are removed only when somebody asks for them. They are gone for

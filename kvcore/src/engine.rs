@@ -51,6 +51,11 @@ impl Registry {
     pub(crate) fn spaces(&self) -> impl Iterator<Item = &Arc<Space>> {
         self.by_name.values()
     }
+
+    /// The keyspace that now holds what has this number in the log.
+    pub(crate) fn holding(&self, log_id: u32) -> Option<&Arc<Space>> {
+        self.spaces().find(|space| space.log_id() == log_id)
+    }
 }
 
 /// What a transaction claims of one keyspace.
@@ -160,7 +165,7 @@ impl Engine {
         if space.is_dropped() {
             return Ok((false, Lsn::ZERO));
         }
-        let lsn = self.log(&Record::Drop { keyspace: space.id })?;
+        let lsn = self.log(&Record::Drop { keyspace: space.log_id() })?;
         space.set_dropped();
         for guard in &mut guards {
             guard.clear();
@@ -247,7 +252,11 @@ impl Engine {
         wanted.dedup_by_key(|&mut (id, shard, _)| (id, shard));
         let done = Notes::lend(|notes| {
             let wanted = wanted.iter().map(|&(_, shard, space)| (space, shard));
-            run(Locked::lock(&self.base, first, &named, wanted, notes), body)
+            let mut locked = Locked::lock(&self.base, first, &named, wanted, notes);
+            body(&mut locked)?;
+            // Which name means what changes together with the log's knowing it: a snapshot sees both or neither.
+            let _names = locked.has_swapped().then(|| self.registry.write());
+            locked.commit()
         })?;
         if done.met_expired {
             let now_ms = self.base.time.now_ms();

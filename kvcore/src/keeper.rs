@@ -121,16 +121,18 @@ fn write_snapshot(engine: &Engine, files: &Files) -> Result<(Lsn, Written)> {
         files.snapshots.log_mark.store(writer.bytes_written, Ordering::Relaxed);
     }
     // Names are given and taken under this lock, so the list is that of the start Lsn exactly.
-    let (start, spaces, next_keyspace) = {
+    let (start, names, next_keyspace) = {
         let registry = engine.registry.read();
-        (wal.last(), registry.spaces().cloned().collect::<Vec<_>>(), registry.next_id)
+        let names: Vec<_> = registry.spaces().map(|space| (space.log_id(), space.name.to_string())).collect();
+        (wal.last(), names, registry.next_id)
     };
-    let names = spaces.iter().map(|space| (space.id, space.name.to_string())).collect();
+    let keyspaces: Vec<u32> = names.iter().map(|(log_id, _)| *log_id).collect();
     let (seed, now_ms) = (base.hasher.seed(), base.time.now_ms());
     let disk = Arc::clone(&files.disk);
     let mut writer = SnapshotWriter::begin(disk, &files.dir, start, seed, now_ms, names, next_keyspace)?;
-    for space in &spaces {
-        writer.write_space(space, &|| files.snapshots.state.lock().closing)?;
+    for log_id in keyspaces {
+        let holding = || engine.registry.read().holding(log_id).cloned();
+        writer.write_keyspace(log_id, &holding, &|| files.snapshots.state.lock().closing)?;
     }
     // Nothing may be in a snapshot that a crash could still take from the log.
     let end = wal.last();

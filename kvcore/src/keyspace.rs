@@ -61,7 +61,7 @@ impl Keyspace {
         &self.space.name
     }
 
-    /// Its number in the log, never used again for another keyspace.
+    /// Its number while the store is open, never used for another keyspace.
     pub fn id(&self) -> u32 {
         self.space.id
     }

@@ -71,12 +71,12 @@ pub use entry::{Deadline, Value, ValueRef};
 pub use error::{Error, Result};
 pub use keyspace::{Deferred, Keyspace};
 pub use lsn::Lsn;
-pub use observer::{Change, ChangeKind, Observer};
+pub use observer::{Change, ChangeKind, Observer, Swap};
 pub use options::Options;
 pub use stats::{RecoveryReport, SnapshotStatus, Stats};
 pub use store::{Store, StoreExt};
 pub use ticket::Ticket;
-pub use txn::{Condition, CrossTxn, Expiry, SetOptions, SetOutcome, Ttl, Txn, TxnExt};
+pub use txn::{Condition, CrossTxn, Expiry, SetOptions, SetOutcome, Ttl, Txn, TxnExt, Usage};
 pub use walk::{Cursor, Walk};
 
 // The README's program is compiled and run like any other example, so that it cannot grow old unseen.

@@ -14,11 +14,11 @@ use crate::base::Base;
 use crate::entry::{Deadline, Entry, LARGE_VALUE_BYTES, ValueRef};
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
-use crate::observer::{Change, ChangeKind};
+use crate::observer::{Change, ChangeKind, Swap};
 use crate::record::Record;
 use crate::shard::{InPlace, Shard};
 use crate::space::Space;
-use crate::txn::{CrossTxn, Txn};
+use crate::txn::{CrossTxn, Txn, Usage};
 use crate::walk::{Cursor, Walk};
 
 /// Working memory larger than this is not kept for the next transaction.
@@ -32,6 +32,8 @@ pub(crate) struct Locked<'a> {
     claims: Claims<'a>,
     /// The keyspace that calls speak of.
     space: &'a Space,
+    /// The number in the log of what it holds.
+    log_id: u32,
     /// 0 until somebody asks: most transactions need not know the time.
     now_ms: Cell<u64>,
     /// The latest deadline that was found to have passed; 0 for none.
@@ -78,6 +80,8 @@ pub(crate) struct Notes {
     changes: Vec<Done>,
     /// Keys of changes and bytes that were overwritten.
     saved: Vec<u8>,
+    /// By keyspace id, the number in the log of what it holds now. Only those that differ from what others see.
+    moved: Vec<(u32, u32)>,
 }
 
 struct Done {
@@ -100,6 +104,11 @@ enum Undo {
         emptied: Box<Shard>,
         first: bool,
     },
+    /// Exchange the shard with this one in `held`, again. The first of a pair of keyspaces stands for all of them.
+    Swap {
+        with: usize,
+        first: bool,
+    },
 }
 
 thread_local! {
@@ -113,7 +122,8 @@ impl Notes {
         // While a thread ends there may be none left, nor a place for them.
         let mut notes = NOTES.try_with(Cell::take).ok().flatten().unwrap_or_default();
         let outcome = run(&mut notes);
-        let Notes { records, changes, saved } = &mut *notes;
+        let Notes { records, changes, saved, moved } = &mut *notes;
+        moved.clear();
         changes.clear();
         records.clear();
         saved.clear();
@@ -161,6 +171,8 @@ impl<'a> Locked<'a> {
             held,
             claims,
             space,
+            // Of a keyspace of which nothing is locked this may be out of date, but then nothing of it can be written.
+            log_id: space.log_id(),
             now_ms: Cell::new(0),
             passed_ms: Cell::new(0),
             hashed: Cell::new((std::ptr::null(), 0, 0)),
@@ -249,6 +261,42 @@ impl<'a> Locked<'a> {
         self.notes.changes.push(Done { held, hash, key: at..at + key.len(), kind, undo });
     }
 
+    /// Whether keyspaces have exchanged what they hold. Then the registry must be locked before it is committed.
+    pub(crate) fn has_swapped(&self) -> bool {
+        !self.notes.moved.is_empty()
+    }
+
+    /// The number in the log of what a keyspace holds.
+    fn log_id_of(&self, space: &Space) -> u32 {
+        let moved = self.notes.moved.iter().find(|(id, _)| *id == space.id);
+        moved.map_or_else(|| space.log_id(), |(_, log_id)| *log_id)
+    }
+
+    fn set_log_id_of(&mut self, space: &Space, log_id: u32) {
+        self.notes.moved.retain(|(id, _)| *id != space.id);
+        self.notes.moved.push((space.id, log_id));
+    }
+
+    fn swap_shards(&mut self, one: usize, other: usize) {
+        let (low, high) = self.held.split_at_mut(one.max(other));
+        if let (Some(low), Some(high)) = (low.get_mut(one.min(other)), high.first_mut()) {
+            std::mem::swap(&mut *low.guard, &mut *high.guard);
+        }
+    }
+
+    /// Lets everybody see which keyspace holds what.
+    fn publish_swaps(&mut self) -> bool {
+        let mut sooner = false;
+        for held in &self.held {
+            if let Some((_, log_id)) = self.notes.moved.iter().find(|(id, _)| *id == held.space.id) {
+                held.space.set_log_id(*log_id);
+                // Filed where it was before.
+                sooner |= held.guard.next_tick().is_some_and(|tick| held.space.note_due(tick));
+            }
+        }
+        sooner
+    }
+
     /// Logs the changes as one group and lets everybody see them.
     pub(crate) fn commit(mut self) -> Result<Committed> {
         let mut own = Lsn::ZERO;
@@ -268,9 +316,12 @@ impl<'a> Locked<'a> {
         }
         for done in &self.notes.changes {
             self.held[done.held].guard.reveals(own);
+            if let Undo::Swap { with, .. } = done.undo {
+                self.held[with].guard.reveals(own);
+            }
         }
+        let mut sooner = self.has_swapped() && self.publish_swaps();
         self.tell(own);
-        let mut sooner = false;
         for held in &mut self.held {
             revealed = revealed.max(held.guard.last());
             if let Some(tick) = held.guard.take_soonest_filed() {
@@ -290,7 +341,11 @@ impl<'a> Locked<'a> {
         self.tell_of_the_dead(lsn);
         for done in &self.notes.changes {
             let key = match done.undo {
-                Undo::Flush { first: false, .. } => continue,
+                Undo::Flush { first: false, .. } | Undo::Swap { first: false, .. } => continue,
+                Undo::Swap { first: true, with } => {
+                    self.tell_swap(done.held, with, lsn);
+                    continue;
+                }
                 Undo::Flush { first: true, .. } => None,
                 _ => Some(&self.notes.saved[done.key.clone()]),
             };
@@ -317,9 +372,26 @@ impl<'a> Locked<'a> {
         }
     }
 
+    /// `one` and `other` are the first shards of two keyspaces.
+    fn tell_swap(&self, one: usize, other: usize, lsn: Lsn) {
+        let (one_space, other_space) = (self.held[one].space, self.held[other].space);
+        let is_live = |entry: &Entry| entry.deadline().is_none_or(|deadline| !deadline.has_passed(self.now()));
+        let holds = |key: &[u8]| {
+            let hash = self.base.hasher.hash(key);
+            let shard = one_space.shard_of(hash);
+            [one, other].iter().any(|first| self.held[first + shard].guard.find(hash, key).is_some_and(is_live))
+        };
+        let keyspaces = [one_space, other_space].map(|space| (space.id, &*space.name));
+        self.base.tell_swap(&Swap { keyspaces, lsn, holds: &holds });
+    }
+
     fn roll_back(&mut self) {
         let hasher = &self.base.hasher;
         while let Some(Done { held, hash, key, undo, .. }) = self.notes.changes.pop() {
+            if let Undo::Swap { with, .. } = undo {
+                self.swap_shards(held, with);
+                continue;
+            }
             let (key, shard) = (&self.notes.saved[key], &mut self.held[held].guard);
             match undo {
                 Undo::Put(Some(entry)) => drop(shard.put(hasher, hash, entry, self.now_ms.get())),
@@ -329,6 +401,7 @@ impl<'a> Locked<'a> {
                     shard.set_deadline(hasher, hash, key, deadline, self.now_ms.get());
                 }
                 Undo::Flush { emptied, .. } => shard.restore(*emptied),
+                Undo::Swap { .. } => {}
             }
         }
     }
@@ -350,7 +423,29 @@ impl Txn for Locked<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
         let hash = self.hash(key);
         let at = self.place(hash)?;
+        self.held[at].guard.note_use(self.base.noted_secs());
         Ok(self.find(at, hash, key).map(Entry::value))
+    }
+
+    fn peek(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
+        let hash = self.hash(key);
+        let at = self.place(hash)?;
+        Ok(self.find(at, hash, key).map(Entry::value))
+    }
+
+    fn usage(&self, key: &[u8]) -> Result<Option<Usage>> {
+        let hash = self.hash(key);
+        let at = self.place(hash)?;
+        let used = |_: &Entry| self.held[at].guard.usage(self.base.noted_secs(), self.base.opened_secs);
+        Ok(self.find(at, hash, key).map(used))
+    }
+
+    fn set_usage(&mut self, key: &[u8], usage: Usage) -> Result<()> {
+        let hash = self.hash(key);
+        let at = self.place(hash)?;
+        let noted_secs = self.base.noted_secs();
+        self.held[at].guard.set_usage(noted_secs, usage);
+        Ok(())
     }
 
     fn set(&mut self, key: &[u8], value: &[u8], deadline: Option<Deadline>) -> Result<()> {
@@ -365,12 +460,13 @@ impl Txn for Locked<'_> {
         let hasher = &self.base.hasher;
         let saved_from = self.notes.saved.len();
         let shard = &mut self.held[at].guard;
+        shard.note_use(self.base.noted_secs());
         let undo = match shard.overwrite(hasher, hash, key, value, deadline, now_ms, &mut self.notes.saved) {
             Some(in_place) => Undo::InPlace(in_place, saved_from..self.notes.saved.len()),
             None => Undo::Put(shard.put(hasher, hash, Entry::new(key, value, deadline), now_ms)),
         };
         // After the table, so that the processor encodes while it waits for the entry's memory.
-        self.log(&Record::Set { keyspace: self.space.id, key, value, deadline: deadline.map_or(0, Deadline::as_ms) });
+        self.log(&Record::Set { keyspace: self.log_id, key, value, deadline: deadline.map_or(0, Deadline::as_ms) });
         self.note(at, hash, key, ChangeKind::Set, undo);
         Ok(())
     }
@@ -396,7 +492,7 @@ impl Txn for Locked<'_> {
         let shard = &mut self.held[at].guard;
         if is_there && let Some(in_place) = shard.write_range(hash, key, offset, bytes, &mut self.notes.saved) {
             let undo = Undo::InPlace(in_place, saved_from..self.notes.saved.len());
-            let (keyspace, offset, len) = (self.space.id, offset as u64, new_len as u64);
+            let (keyspace, offset, len) = (self.log_id, offset as u64, new_len as u64);
             self.log(&Record::Range { keyspace, key, offset, bytes, len });
             self.note(at, hash, key, ChangeKind::Set, undo);
         } else {
@@ -421,7 +517,7 @@ impl Txn for Locked<'_> {
         }
         let changed = self.held[at].guard.set_deadline(&self.base.hasher, hash, key, deadline, now_ms);
         if let Some(old) = changed {
-            self.log(&Record::Deadline { keyspace: self.space.id, key, deadline: deadline.map_or(0, Deadline::as_ms) });
+            self.log(&Record::Deadline { keyspace: self.log_id, key, deadline: deadline.map_or(0, Deadline::as_ms) });
             self.note(at, hash, key, ChangeKind::Deadline, Undo::Deadline(old));
         }
         Ok(changed.is_some())
@@ -434,7 +530,7 @@ impl Txn for Locked<'_> {
             return Ok(false);
         }
         let taken = self.held[at].guard.take(&self.base.hasher, hash, key);
-        self.log(&Record::Delete { keyspace: self.space.id, key });
+        self.log(&Record::Delete { keyspace: self.log_id, key });
         self.note(at, hash, key, ChangeKind::Delete, Undo::Put(taken));
         Ok(true)
     }
@@ -446,7 +542,7 @@ impl Txn for Locked<'_> {
             let emptied = Box::new(self.held[at].guard.clear());
             self.note(at, 0, &[], ChangeKind::Flush, Undo::Flush { emptied, first: at == whole.start });
         }
-        self.log(&Record::Flush { keyspace: self.space.id });
+        self.log(&Record::Flush { keyspace: self.log_id });
         Ok(live)
     }
 }
@@ -496,7 +592,29 @@ impl CrossTxn for Locked<'_> {
             Claims::Many(claims) => claims.iter(),
         };
         self.space = spaces.find(|claim| claim.space.id == keyspace_id).ok_or(Error::KeyNotNamed)?.space;
+        self.log_id = self.log_id_of(self.space);
         // The same key hashes alike everywhere, but the shard is another keyspace's: nothing to forget.
+        Ok(())
+    }
+
+    fn swap(&mut self, keyspace_id: u32) -> Result<()> {
+        let (one, one_log_id, ours) = (self.space, self.log_id, self.whole()?);
+        self.select(keyspace_id)?;
+        let (other, other_log_id, theirs) = (self.space, self.log_id, self.whole());
+        self.select(one.id)?;
+        let theirs = theirs?;
+        if one.id == other.id {
+            return Ok(());
+        }
+        for (one, other) in ours.clone().zip(theirs) {
+            self.swap_shards(one, other);
+            self.note(one, 0, &[], ChangeKind::Swap, Undo::Swap { with: other, first: one == ours.start });
+        }
+        for (space, log_id) in [(one, other_log_id), (other, one_log_id)] {
+            self.log(&Record::Bind { keyspace: log_id, name: &space.name });
+            self.set_log_id_of(space, log_id);
+        }
+        self.log_id = other_log_id;
         Ok(())
     }
 

@@ -8,13 +8,32 @@ use crate::lsn::Lsn;
 pub trait Observer: Send + Sync + 'static {
     /// One change, already applied and logged, perhaps not yet durable.
     fn changed(&self, change: &Change<'_>);
+
+    /// Two keyspaces have exchanged what they hold. Who does not say otherwise is told that both were emptied.
+    fn swapped(&self, swap: &Swap<'_>) {
+        for (keyspace_id, keyspace) in swap.keyspaces {
+            self.changed(&Change { keyspace_id, keyspace, key: None, kind: ChangeKind::Flush, lsn: swap.lsn });
+        }
+    }
+}
+
+/// Two keyspaces that have exchanged what they hold.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct Swap<'a> {
+    /// Their [ids](crate::Keyspace::id) and names, which they keep.
+    pub keyspaces: [(u32, &'a str); 2],
+    /// The exchange's place in the log.
+    pub lsn: Lsn,
+    /// Whether either of them holds a key that has not expired.
+    pub holds: &'a dyn Fn(&[u8]) -> bool,
 }
 
 /// What changed.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Change<'a> {
-    /// The keyspace's number in the log.
+    /// The keyspace's [id](crate::Keyspace::id).
     pub keyspace_id: u32,
     /// The keyspace's name.
     pub keyspace: &'a str,
@@ -42,4 +61,6 @@ pub enum ChangeKind {
     Evict,
     /// The whole keyspace was emptied.
     Flush,
+    /// The keyspace has exchanged all it held with another; told by [`Observer::swapped`].
+    Swap,
 }

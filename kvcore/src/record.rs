@@ -22,7 +22,7 @@ pub(crate) enum Record<'a> {
     Range { keyspace: u32, key: &'a [u8], offset: u64, bytes: &'a [u8], len: u64 },
     /// The keyspace is empty.
     Flush { keyspace: u32 },
-    /// The name means this keyspace.
+    /// The name means this keyspace, whatever it or another name meant before.
     Bind { keyspace: u32, name: &'a str },
     /// The keyspace is empty and has no name; its number is not used again.
     Drop { keyspace: u32 },

@@ -346,10 +346,12 @@ fn apply(record: &Record<'_>, shards: usize, state: &mut Recovered) -> std::resu
             }
         }
         Record::Bind { keyspace, name } => {
-            // A snapshot that began before may hold the name already, and entries with it.
-            if !spaces.contains_key(&keyspace) {
-                let space = Arc::new(Space::new(keyspace, name, shards));
-                state.spaces.insert(keyspace, space);
+            // A snapshot that began before may hold the name already, and entries with it; or what has this number had
+            // another name, until two keyspaces exchanged what they held.
+            match state.spaces.get_mut(&keyspace).map(Arc::get_mut) {
+                Some(Some(space)) => space.name = name.into(),
+                Some(None) => return Err("a keyspace that is in use cannot be renamed"),
+                None => drop(state.spaces.insert(keyspace, Arc::new(Space::new(keyspace, name, shards)))),
             }
             state.next_keyspace = state.next_keyspace.max(keyspace.saturating_add(1));
         }

@@ -2,6 +2,7 @@
 //! of entries with a deadline are those of the table, and no entry moves to another bucket without a new epoch.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use hashbrown::HashTable;
 
@@ -9,6 +10,7 @@ use crate::entry::{Deadline, Entry, LARGE_VALUE_BYTES};
 use crate::expiry::{Wheel, tick_at};
 use crate::hash::KeyHash;
 use crate::lsn::Lsn;
+use crate::txn::Usage;
 
 /// What the table takes for each entry: the slot and its control byte.
 const SLOT_BYTES: usize = size_of::<Entry>() + 1;
@@ -20,7 +22,7 @@ fn next_epoch(epoch: u16) -> u16 {
     (epoch + 1) % (1 << EPOCH_BITS)
 }
 
-/// In this order so that with the lock before it, what every write touches shares one cache line.
+/// In this order so that with the lock before it, what every transaction touches shares one cache line.
 #[repr(C)]
 pub(crate) struct Shard {
     table: HashTable<Entry>,
@@ -28,6 +30,10 @@ pub(crate) struct Shard {
     last: Lsn,
     /// The soonest tick filed since the sweeper was last told.
     soonest_filed: u64,
+    /// When a key here was used last, in Unix seconds; 0 for never. Of the whole shard, since entries have no room.
+    used_secs: AtomicU32,
+    /// How often its keys are used, if anybody said so.
+    frequency: Option<u8>,
     entry_bytes: usize,
     with_deadline: usize,
     wheel: Option<Box<Wheel>>,
@@ -61,6 +67,8 @@ impl Shard {
             entry_bytes: 0,
             last: Lsn::ZERO,
             soonest_filed: u64::MAX,
+            used_secs: AtomicU32::new(0),
+            frequency: None,
         }
     }
 
@@ -92,6 +100,23 @@ impl Shard {
 
     pub(crate) fn reveals(&mut self, lsn: Lsn) {
         self.last = self.last.max(lsn);
+    }
+
+    /// Notes that a key is used now. A plain store, since the lock is held.
+    #[inline]
+    pub(crate) fn note_use(&self, now_secs: u32) {
+        self.used_secs.store(now_secs, Ordering::Relaxed);
+    }
+
+    /// How any key here was used last; nobody used one before `opened_secs`.
+    pub(crate) fn usage(&self, now_secs: u32, opened_secs: u32) -> Usage {
+        let used_secs = Some(self.used_secs.load(Ordering::Relaxed)).filter(|secs| *secs != 0).unwrap_or(opened_secs);
+        Usage { idle_secs: now_secs.saturating_sub(used_secs), frequency: self.frequency }
+    }
+
+    pub(crate) fn set_usage(&mut self, now_secs: u32, usage: Usage) {
+        *self.used_secs.get_mut() = now_secs.saturating_sub(usage.idle_secs).max(1);
+        self.frequency = usage.frequency;
     }
 
     /// The soonest tick filed since this was last asked, if any.

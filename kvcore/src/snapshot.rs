@@ -113,9 +113,17 @@ impl SnapshotWriter {
         Ok(writer)
     }
 
-    /// Writes a keyspace, locking one shard at a time for short steps. Gives up when the store is `closing`.
-    pub(crate) fn write_space(&mut self, space: &Space, closing: &dyn Fn() -> bool) -> Result<()> {
+    /// Writes what has this number in the log, locking one shard at a time for short steps. `holding` answers where it
+    /// is now: two keyspaces may exchange what they hold between any two steps; a shard's table moves as it is, so a
+    /// place in it stays good. Nothing is written of what was dropped. Gives up when the store is `closing`.
+    pub(crate) fn write_keyspace(
+        &mut self,
+        log_id: u32,
+        holding: &dyn Fn() -> Option<Arc<Space>>,
+        closing: &dyn Fn() -> bool,
+    ) -> Result<()> {
         let mut large = Vec::new();
+        let Some(mut space) = holding() else { return Ok(()) };
         for shard in 0..space.shard_count() {
             if closing() {
                 return Err(Error::Closed);
@@ -124,6 +132,12 @@ impl SnapshotWriter {
             while let Some(from) = place {
                 let (mut left, block_from) = (STEP_ENTRIES, self.block.len());
                 let guard = space.read(shard);
+                if space.log_id() != log_id {
+                    drop(guard);
+                    let Some(moved) = holding() else { return Ok(()) };
+                    space = moved;
+                    continue;
+                }
                 // Tables are about half full.
                 guard.warm(from.bucket, STEP_ENTRIES * 2);
                 place = guard.walk(from, STEP_ENTRIES * 10, &mut |entry| {
@@ -131,7 +145,7 @@ impl SnapshotWriter {
                     match value.shared() {
                         // Taken along, and written once the shard is free again.
                         Some(shared) => large.push((entry.key().to_vec(), value.deadline(), Arc::clone(shared))),
-                        None => push(&mut self.block, space.id, entry.key(), &value, value.deadline()),
+                        None => push(&mut self.block, log_id, entry.key(), &value, value.deadline()),
                     }
                     self.entries += 1;
                     // Below none: a shard whose buckets keep moving is shown whole, whatever is answered here.
@@ -141,7 +155,7 @@ impl SnapshotWriter {
                 drop(guard);
                 self.write_full_block()?;
                 for (key, deadline, value) in large.drain(..) {
-                    push(&mut self.block, space.id, &key, &value, deadline);
+                    push(&mut self.block, log_id, &key, &value, deadline);
                     self.write_full_block()?;
                 }
             }

@@ -2,7 +2,7 @@
 //! taken in the order (keyspace id, shard).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -12,6 +12,9 @@ use crate::shard::Shard;
 pub(crate) struct Space {
     pub(crate) id: u32,
     pub(crate) name: Arc<str>,
+    /// The number in the log of what the shards hold. It goes where they go when two spaces exchange them, so it changes
+    /// only while all of them are locked and the registry is, too; either lock makes it stand still.
+    log_id: AtomicU32,
     /// A reader-writer lock: long looks at a value (`get_with`, snapshots, scans) then do not stop other readers.
     shards: Box<[Padded<RwLock<Shard>>]>,
     /// The soonest tick at which any shard's wheel fires; `u64::MAX` for none.
@@ -25,10 +28,21 @@ impl Space {
         Space {
             id,
             name: name.into(),
+            log_id: AtomicU32::new(id),
             shards: (0..shards).map(|_| Padded(RwLock::new(Shard::new()))).collect(),
             due: AtomicU64::new(u64::MAX),
             dropped: AtomicBool::new(false),
         }
+    }
+
+    #[inline]
+    pub(crate) fn log_id(&self) -> u32 {
+        self.log_id.load(Ordering::Acquire)
+    }
+
+    /// All shards and the registry are locked.
+    pub(crate) fn set_log_id(&self, log_id: u32) {
+        self.log_id.store(log_id, Ordering::Release);
     }
 
     pub(crate) fn shard_count(&self) -> usize {

@@ -17,6 +17,15 @@ pub trait Txn {
     /// The value of `key`, if it is there and has not expired.
     fn get(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>>;
 
+    /// As [`get`](Self::get), and does not count as using the key.
+    fn peek(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>>;
+
+    /// How `key` was used, as far as is known; `None` if it is not there.
+    fn usage(&self, key: &[u8]) -> Result<Option<Usage>>;
+
+    /// Lets `key`, which was just set, look as if it had been used so.
+    fn set_usage(&mut self, key: &[u8], usage: Usage) -> Result<()>;
+
     /// Gives `key` a value and a deadline, whatever it had before. A deadline that has passed removes the key.
     fn set(&mut self, key: &[u8], value: &[u8], deadline: Option<Deadline>) -> Result<()>;
 
@@ -35,11 +44,25 @@ pub trait Txn {
     fn flush(&mut self) -> Result<u64>;
 }
 
+/// How much a key is used. Kept for a shard of keys as a whole, so that it costs an entry no memory and a read no time:
+/// a key looks as if it was last used when any key of its shard was. Not durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Usage {
+    /// Seconds since it was read or written last, as far as [`Db::note_time`](crate::Db::note_time) has told.
+    pub idle_secs: u32,
+    /// How often it is used, from 0 to 255, if anybody has [said](Txn::set_usage).
+    pub frequency: Option<u8>,
+}
+
 /// A transaction over several keyspaces of one store.
 pub trait CrossTxn: Txn {
     /// Makes the next calls speak of the keyspace with this [id](crate::Keyspace::id), which must be one of those
     /// claimed.
     fn select(&mut self, keyspace_id: u32) -> Result<()>;
+
+    /// Exchanges all that the current keyspace and the one with this id hold. Only where the transaction claimed both
+    /// whole. Handles keep their names: what they see is the other keyspace's from then on.
+    fn swap(&mut self, keyspace_id: u32) -> Result<()>;
 
     /// The current keyspace as a whole. Only what the transaction claimed is seen.
     fn as_walk(&self) -> &dyn crate::Walk;
@@ -195,7 +218,7 @@ pub trait TxnExt: Txn {
     /// How long `key` has to live; `None` if there is no such key.
     fn ttl(&self, key: &[u8]) -> Result<Option<Ttl>> {
         let now_ms = self.now_ms();
-        Ok(self.get(key)?.map(|value| match value.deadline() {
+        Ok(self.peek(key)?.map(|value| match value.deadline() {
             Some(deadline) => Ttl::In(Duration::from_millis(deadline.as_ms().saturating_sub(now_ms))),
             None => Ttl::Never,
         }))

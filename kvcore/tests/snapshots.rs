@@ -174,3 +174,100 @@ fn a_snapshot_is_written_every_so_often_if_something_changed() {
     }
     assert_eq!(db.snapshot_status().last_entries, 1);
 }
+
+/// What the keyspaces "0" and "1" hold of the key `k`.
+fn both(db: &Db) -> [Option<String>; 2] {
+    ["0", "1"].map(|name| {
+        let value = db.keyspace(name).unwrap().get("k").unwrap();
+        value.map(|value| String::from_utf8(value.into_vec()).unwrap())
+    })
+}
+
+fn some(one: &str, other: &str) -> [Option<String>; 2] {
+    [one, other].map(|value| Some(value.to_owned()))
+}
+
+#[test]
+fn swapped_keyspaces_stay_swapped_after_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let other = db.keyspace("1").unwrap();
+    db.set("k", "zero").unwrap();
+    other.set("k", "one").unwrap();
+    db.swap("0", "1").unwrap();
+    assert_eq!(both(&db), some("one", "zero"));
+    // Handles keep their names, and what is written through them lands where their names say.
+    db.append("k", "!").unwrap();
+    other.append("k", "?").unwrap();
+    let (copied, again) = after_a_kill(dir.path());
+    assert_eq!(both(&again), some("one!", "zero?"));
+    again.set("more", "x").unwrap();
+    again.swap("1", "0").unwrap();
+    again.append("k", ".").unwrap();
+    again.close().unwrap();
+    drop(again);
+    // Twice over: opening replays the same log again.
+    for _ in 0..2 {
+        let again = Db::open(copied.path()).unwrap();
+        assert_eq!(both(&again), some("zero?.", "one!"));
+        assert_eq!(again.keyspace("1").unwrap().get("more").unwrap().unwrap(), "x");
+        assert_eq!(again.keyspaces().len(), 2);
+        again.close().unwrap();
+    }
+}
+
+#[test]
+fn swapped_keyspaces_stay_swapped_with_a_snapshot_before_between_or_after() {
+    for snapshot_at in 0..4 {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path()).unwrap();
+        let snapshot = |step: usize| {
+            if step == snapshot_at {
+                db.snapshot().unwrap()
+            }
+        };
+        db.set("k", "zero").unwrap();
+        db.keyspace("1").unwrap().set("k", "one").unwrap();
+        snapshot(0);
+        db.swap("0", "1").unwrap();
+        snapshot(1);
+        db.append("k", "+").unwrap();
+        db.swap("1", "new").unwrap();
+        snapshot(2);
+        db.keyspace("new").unwrap().append("k", "-").unwrap();
+        snapshot(3);
+        let (_copied, again) = after_a_kill(dir.path());
+        assert_eq!(both(&again), [Some("one+".to_owned()), None], "snapshot at {snapshot_at}");
+        assert_eq!(again.keyspace("new").unwrap().get("k").unwrap().unwrap(), "zero-");
+        // A name that was given and taken is free for something new.
+        assert!(again.drop_keyspace("new").unwrap());
+        assert_eq!(again.keyspace("new").unwrap().len(), 0);
+    }
+}
+
+#[test]
+fn a_snapshot_that_is_written_while_keyspaces_are_swapped_holds_both_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Options::new().durability(Durability::Os).open(dir.path()).unwrap();
+    let other = db.keyspace("1").unwrap();
+    for i in 0..20_000 {
+        db.set(format!("a{i}"), "zero").unwrap();
+        other.set(format!("b{i}"), "one").unwrap();
+    }
+    let swaps = std::thread::scope(|scope| {
+        let writing = scope.spawn(|| (0..5).for_each(|_| db.snapshot().unwrap()));
+        let mut swaps = 0;
+        while !writing.is_finished() {
+            db.swap("0", "1").unwrap();
+            swaps += 1;
+        }
+        swaps
+    });
+    let (_copied, again) = after_a_kill(dir.path());
+    let [mine, theirs] = if swaps % 2 == 0 { ["a", "b"] } else { ["b", "a"] };
+    for (keyspace, prefix) in [("0", mine), ("1", theirs)] {
+        let keyspace = again.keyspace(keyspace).unwrap();
+        assert_eq!(keyspace.len(), 20_000, "after {swaps} swaps");
+        keyspace.for_each(&mut |key, _| assert!(key.starts_with(prefix.as_bytes()))).unwrap();
+    }
+}

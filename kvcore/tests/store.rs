@@ -474,3 +474,41 @@ fn dropping_a_keyspace_and_transactions_that_ask_for_names_do_not_wait_for_each_
         }
     });
 }
+
+#[test]
+fn a_swap_that_is_taken_back_changes_nothing() {
+    let db = Db::in_memory();
+    let other = db.keyspace("other").unwrap();
+    db.set("k", "mine").unwrap();
+    other.set("k", "theirs").unwrap();
+    let claims = [&*db, &other].map(|keyspace| Claim { keyspace, scope: Scope::Whole });
+    let failed = db.update_across(&claims, |txn| {
+        txn.set(b"before", b"", None)?;
+        txn.swap(other.id())?;
+        assert_eq!(txn.get(b"k")?.unwrap().bytes(), b"theirs");
+        assert!(txn.get(b"before")?.is_none());
+        txn.set(b"after", b"", None)?;
+        txn.select(other.id())?;
+        assert!(txn.get(b"before")?.is_some());
+        Err::<(), _>(Error::aborted("not this time"))
+    });
+    assert!(failed.is_err());
+    assert_eq!(db.get("k").unwrap().unwrap(), "mine");
+    assert_eq!(other.get("k").unwrap().unwrap(), "theirs");
+    assert_eq!((db.len(), other.len()), (1, 1));
+    let one = [Claim { keyspace: &db, scope: Scope::Whole }, Claim { keyspace: &other, scope: Scope::Keys(&[b"k"]) }];
+    let refused = db.update_across(&one, |txn| txn.swap(other.id()));
+    assert!(matches!(refused, Err(Error::KeyNotNamed)), "it must have claimed both whole");
+    db.swap("0", "0").unwrap();
+    assert_eq!(db.get("k").unwrap().unwrap(), "mine");
+}
+
+#[test]
+fn deadlines_go_with_a_swap() {
+    let (db, clock) = with_clock();
+    db.set_with("k", "v", SetOptions::new().expires_in(seconds(1))).unwrap();
+    db.swap("0", "other").unwrap();
+    clock.advance(2_000);
+    assert_eq!(db.sweep(), 1);
+    assert_eq!(db.keyspace("other").unwrap().len(), 0);
+}

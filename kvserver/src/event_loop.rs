@@ -489,6 +489,7 @@ impl EventLoop {
         }
         self.last_sample = sample;
         self.executor.refresh_bounds();
+        self.server().db.note_time();
         if self.server().switches.cron_paused.load(Relaxed) {
             return;
         }

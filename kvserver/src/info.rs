@@ -247,6 +247,7 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("tracking_total_prefixes", tracked.prefixes);
     fields.add("total_forks", 0);
     fields.add("total_error_replies", server.total(|of| &of.errors));
+    fields.add("migrate_cached_sockets", 0);
     fields.add("total_reads_processed", server.total(|of| &of.reads));
     fields.add("total_writes_processed", server.total(|of| &of.writes));
     fields.add("eventloop_cycles", server.total(|of| &of.rounds));

@@ -35,6 +35,7 @@ mod pause;
 mod process;
 pub mod program;
 mod pubsub;
+mod rdb;
 mod round;
 mod server;
 mod session;

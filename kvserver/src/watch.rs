@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use kvcore::{Change, ChangeKind, Observer};
+use kvcore::{Change, ChangeKind, Observer, Swap};
 use parking_lot::Mutex;
 
 /// Which keys are watched, and by whom.
@@ -72,6 +72,19 @@ impl Observer for WatchTable {
         {
             for mark in marks {
                 mark.set();
+            }
+        }
+    }
+
+    /// A key that neither database holds is as it was, and so is one that had expired in both.
+    fn swapped(&self, swap: &Swap<'_>) {
+        if self.count.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let watchers = self.watchers.lock();
+        for keys in swap.keyspaces.iter().filter_map(|(id, _)| watchers.get(id)) {
+            for (_, marks) in keys.iter().filter(|(key, _)| (swap.holds)(key)) {
+                marks.iter().for_each(Mark::set);
             }
         }
     }

@@ -91,6 +91,12 @@ pub(super) const ROWS: &[Spec] = &[
             Arg::token("force", "FORCE").optional().since("7.0.0"),
             Arg::token("abort", "ABORT").optional().since("7.0.0"),
         ]),
+    Spec::new("swapdb", 3, Group::Server, "4.0.0")
+        .summary("Exchanges all that two databases hold, at one moment.")
+        .complexity("O(N) in the watched keys of both databases")
+        .flags(&[Flag::Write, Flag::Fast])
+        .in_categories(&[Category::Keyspace, Category::Dangerous])
+        .args(&[Arg::integer("index1"), Arg::integer("index2")]),
     Spec::new("time", 1, Group::Server, "2.6.0")
         .summary("Tells the server's clock: Unix seconds, and the microseconds within that second.")
         .complexity("O(1)")

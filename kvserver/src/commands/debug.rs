@@ -231,7 +231,7 @@ fn object(key: &[u8], ctx: &mut Context<'_>) -> Outcome {
     locked(Some(&[key]), ctx, &mut |txn, _| {
         shown = txn.get(key)?.map(|value| {
             let encoding = super::object::encoding_of(&value);
-            let length = value.len();
+            let length = crate::rdb::encoded_len(&value);
             format!(
                 "Value at:{place:#x} refcount:1 encoding:{encoding} serializedlength:{length} lru:0 lru_seconds_idle:0"
             )

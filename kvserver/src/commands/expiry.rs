@@ -199,7 +199,7 @@ fn set_deadline(mut args: Args<'_>, txn: &mut dyn Txn, notation: Notation, comma
     let amount = parse_integer(amount).ok_or(CommandError::NotAnInteger)?;
     let next = notation.unix_ms(amount, txn.now_ms()).ok_or_else(|| CommandError::invalid_expire(command))?;
     if conditions != Conditions::default() {
-        let Some(value) = txn.get(key)? else {
+        let Some(value) = txn.peek(key)? else {
             return Ok(Reply::flag(false));
         };
         let current = value.deadline().map(|deadline| deadline.as_ms().try_into().unwrap_or(i64::MAX));
@@ -215,7 +215,7 @@ fn set_deadline(mut args: Args<'_>, txn: &mut dyn Txn, notation: Notation, comma
 
 fn show_deadline(mut args: Args<'_>, txn: &mut dyn Txn, show: fn(u64, u64) -> u64) -> Outcome {
     let key = args.next()?;
-    let shown = match txn.get(key)?.map(|value| value.deadline()) {
+    let shown = match txn.peek(key)?.map(|value| value.deadline()) {
         None => -2,
         Some(None) => -1,
         Some(Some(deadline)) => show(deadline.as_ms(), txn.now_ms()).try_into().unwrap_or(i64::MAX),

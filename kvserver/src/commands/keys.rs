@@ -21,8 +21,17 @@ pub fn del(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     Ok(Reply::Integer(removed))
 }
 
-/// `EXISTS key [key ...]`, also TOUCH: how many are there, one named twice counting twice.
+/// `EXISTS key [key ...]`: how many are there, one named twice counting twice.
 pub fn exists(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+    let mut found = 0;
+    while let Some(key) = args.next_opt() {
+        found += i64::from(txn.peek(key)?.is_some());
+    }
+    Ok(Reply::Integer(found))
+}
+
+/// `TOUCH key [key ...]`: as EXISTS, and they count as used.
+pub fn touch(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let mut found = 0;
     while let Some(key) = args.next_opt() {
         found += i64::from(txn.get(key)?.is_some());
@@ -33,7 +42,7 @@ pub fn exists(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 /// `TYPE key`
 pub fn type_(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let key = args.next()?;
-    let name = if txn.get(key)?.is_some() { TYPE } else { "none" };
+    let name = if txn.peek(key)?.is_some() { TYPE } else { "none" };
     Ok(Reply::simple(name))
 }
 
@@ -48,6 +57,20 @@ pub fn rename(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
         txn.delete(from)?;
     }
     Ok(Reply::Ok)
+}
+
+/// `RENAMENX key newkey`: 0, and nothing is changed, if there is a `newkey`.
+pub fn renamenx(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+    let from = args.next()?;
+    let to = args.next()?;
+    let value = txn.get(from)?.ok_or(CommandError::NoSuchKey)?;
+    let (value, deadline) = (value.to_value(), value.deadline());
+    let free = txn.get(to)?.is_none();
+    if free {
+        txn.set(to, &value, deadline)?;
+        txn.delete(from)?;
+    }
+    Ok(Reply::flag(free))
 }
 
 /// `KEYS pattern`

@@ -13,7 +13,9 @@ pub mod bitmap;
 pub mod client;
 pub mod config;
 pub mod connection;
+pub mod databases;
 pub mod debug;
+pub mod dump;
 pub mod expiry;
 pub mod hyperloglog;
 pub mod keys;
@@ -136,8 +138,15 @@ pub(crate) fn run_of(name: &str) -> Option<Run> {
         "strlen" => Store(string::strlen),
 
         "del" | "unlink" => Store(keys::del),
-        "exists" | "touch" => Store(keys::exists),
+        "exists" => Store(keys::exists),
+        "touch" => Store(keys::touch),
+        "copy" => Session(databases::copy),
+        "dump" => Store(dump::dump),
+        "move" => Session(databases::move_),
+        "object" => Session(object::object),
         "rename" => Store(keys::rename),
+        "renamenx" => Store(keys::renamenx),
+        "restore" | "restore-asking" => Store(dump::restore),
         "type" => Store(keys::type_),
         "dbsize" => Walk(keys::dbsize),
         "keys" => Walk(keys::keys),
@@ -201,6 +210,7 @@ pub(crate) fn run_of(name: &str) -> Option<Run> {
         "save" => Session(server::save),
         "script" => Session(standalone::script),
         "shutdown" => Session(server::shutdown),
+        "swapdb" => Session(databases::swapdb),
         "time" => Session(server::time),
         "wait" => Session(standalone::wait),
         _ => return None,

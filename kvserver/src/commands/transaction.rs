@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use kvcore::{Claim, CrossTxn, Keyspace, Scope, Store};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, parse_integer};
 
-use super::{Outcome, Run, monitor, run_of};
+use super::{Outcome, Run, databases, monitor, run_of};
 use crate::acl;
 use crate::context::Context;
 use crate::events::{self, Noted};
@@ -163,7 +163,15 @@ impl<'q> Claims<'q> {
                 }
                 ("flushall" | "debug", _) => everything = true,
                 ("flushdb" | "flush", _) | (_, Some(Run::Walk(_))) => *claims.at(&keyspace) = Claimed::Whole,
+                ("swapdb", _) => {
+                    for other in databases::others(spec.name, request, server)? {
+                        *claims.at(&other) = Claimed::Whole;
+                    }
+                }
                 (_, Some(Run::Store(_) | Run::Session(_))) => {
+                    for other in databases::others(spec.name, request, server)? {
+                        claims.add_keys(&other, spec.keys(request).map(|(_, key)| key));
+                    }
                     claims.add_keys(&keyspace, spec.keys(request).map(|(_, key)| key));
                 }
                 (_, None) => {}

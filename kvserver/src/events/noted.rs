@@ -8,7 +8,7 @@
 
 use std::cell::RefCell;
 
-use kvcore::{CrossTxn, Deadline, Result, Txn, ValueRef, Walk};
+use kvcore::{CrossTxn, Deadline, Result, Txn, Usage, ValueRef, Walk};
 use kvproto::{Request, Spec};
 
 use super::{Class, Classes};
@@ -92,20 +92,20 @@ impl<'t, T: Txn + ?Sized> Noted<'t, T> {
             "rename" | "renamenx" => (Class::Generic, "rename_to"),
             "move" => (Class::Generic, "move_to"),
             "copy" => (Class::Generic, "copy_to"),
-            "restore" => (Class::Generic, "restore"),
+            "restore" | "restore-asking" => (Class::Generic, "restore"),
             _ => (Class::String, "set"),
         })
     }
 
     /// Whether it puts a new key in the place of what was there.
     fn replaces(&self) -> bool {
-        matches!(self.command, "rename" | "renamenx" | "move" | "copy" | "restore")
+        matches!(self.command, "rename" | "renamenx" | "move" | "copy" | "restore" | "restore-asking")
     }
 
     fn note_set(&self, key: &[u8], old: Option<Option<Deadline>>, deadline: Option<Deadline>) {
         let Some((class, name)) = self.of_value() else { return };
         let passed = deadline.is_some_and(|deadline| deadline.has_passed(self.txn.now_ms()));
-        if passed && self.command == "restore" {
+        if passed && self.command.starts_with("restore") {
             // It has come too late, and only what it replaces is told of.
             if old.is_some() {
                 self.note(Class::Generic, "del", key);
@@ -176,6 +176,22 @@ impl<T: Txn + ?Sized> Txn for Noted<'_, T> {
         Ok(None)
     }
 
+    fn peek(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
+        let value = self.txn.peek(key)?;
+        if value.is_none() && self.tells_misses {
+            self.note(Class::KeyMiss, "keymiss", key);
+        }
+        Ok(value)
+    }
+
+    fn usage(&self, key: &[u8]) -> Result<Option<Usage>> {
+        self.txn.usage(key)
+    }
+
+    fn set_usage(&mut self, key: &[u8], usage: Usage) -> Result<()> {
+        self.txn.set_usage(key, usage)
+    }
+
     fn set(&mut self, key: &[u8], value: &[u8], deadline: Option<Deadline>) -> Result<()> {
         if self.wanted.is_empty() {
             return self.txn.set(key, value, deadline);
@@ -231,6 +247,10 @@ impl<T: CrossTxn + ?Sized> CrossTxn for Noted<'_, T> {
             self.database = database;
         }
         Ok(())
+    }
+
+    fn swap(&mut self, keyspace_id: u32) -> Result<()> {
+        self.txn.swap(keyspace_id)
     }
 
     fn as_walk(&self) -> &dyn Walk {

@@ -1,0 +1,63 @@
+//! DUMP and RESTORE: a value on its way to another server, or from one.
+//!
+//! Invariant: a payload that was changed on the way, or that holds no string, is refused and changes nothing.
+
+use kvcore::{Deadline, Txn, Usage};
+use kvproto::{Args, CommandError, Reply};
+
+use super::Outcome;
+use crate::rdb::{self, Refusal};
+
+/// No value is longer, whatever a payload says.
+const VALUE_BYTES_MAX: usize = 512 * 1024 * 1024;
+
+/// `DUMP key`
+pub fn dump(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+    Ok(Reply::bulk_or_nil(txn.get(args.next()?)?.map(|value| rdb::encode(&value))))
+}
+
+/// `RESTORE key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]`
+pub fn restore(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+    let (key, ttl, payload) = (args.next()?, args.next()?, args.next()?);
+    let (mut replace, mut absolute) = (false, false);
+    let (mut idle_secs, mut frequency) = (None, None);
+    while !args.is_empty() {
+        if args.eat("replace") {
+            replace = true;
+        } else if args.eat("absttl") {
+            absolute = true;
+        } else if args.remaining() > 1 && frequency.is_none() && args.eat("idletime") {
+            idle_secs = Some(u64::try_from(args.integer()?).map_err(|_| invalid("IDLETIME value, must be >= 0"))?);
+        } else if args.remaining() > 1 && idle_secs.is_none() && args.eat("freq") {
+            let range = "FREQ value, must be >= 0 and <= 255";
+            frequency = Some(u8::try_from(args.integer()?).map_err(|_| invalid(range))?);
+        } else {
+            return Err(CommandError::Syntax.into());
+        }
+    }
+    if !replace && txn.peek(key)?.is_some() {
+        return Err(CommandError::custom("BUSYKEY Target key name already exists.").into());
+    }
+    let ttl = kvproto::parse_integer(ttl).ok_or(CommandError::NotAnInteger)?;
+    let ttl_ms = u64::try_from(ttl).map_err(|_| invalid("TTL value, must be >= 0"))?;
+    let value = rdb::decode(payload, VALUE_BYTES_MAX).map_err(|refusal| match refusal {
+        Refusal::Footer => CommandError::custom("ERR DUMP payload version or checksum are wrong"),
+        Refusal::Format => CommandError::custom("ERR Bad data format"),
+    })?;
+    let deadline = match ttl_ms {
+        0 => None,
+        at if absolute => Some(Deadline::at_ms(at)),
+        from_now => Some(Deadline::at_ms(txn.now_ms().saturating_add(from_now))),
+    };
+    // One that has passed removes the key.
+    txn.set(key, &value, deadline)?;
+    if idle_secs.is_some() || frequency.is_some() {
+        let idle_secs = u32::try_from(idle_secs.unwrap_or(0)).unwrap_or(u32::MAX);
+        txn.set_usage(key, Usage { idle_secs, frequency })?;
+    }
+    Ok(Reply::Ok)
+}
+
+fn invalid(what: &str) -> CommandError {
+    CommandError::custom(format!("ERR Invalid {what}"))
+}
