@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::acl::log::Reason;
 use crate::commands::connection::REDIS_VERSION;
 use crate::listener::BoundAddress;
 use crate::process::Usage;
@@ -251,6 +252,9 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("total_reads_processed", server.total(|of| &of.reads));
     fields.add("total_writes_processed", server.total(|of| &of.writes));
     fields.add("eventloop_cycles", server.total(|of| &of.rounds));
+    for reason in Reason::ALL {
+        fields.add(reason.info_name(), server.acl.log.count(reason));
+    }
 }
 
 fn replication(server: &ServerState, fields: &mut Fields<'_>) {

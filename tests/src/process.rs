@@ -130,7 +130,11 @@ impl Launch {
                 // An error is an answer too: a server that is still loading may say so.
                 Wire::try_connect(address)
                     .and_then(|mut wire| wire.try_send(b"PING\r\n").and_then(|()| wire.try_line()))
-                    .is_ok_and(|reply| reply.ends_with(pong.as_bytes()))
+                    .is_ok_and(|reply| {
+                        let reply = String::from_utf8_lossy(&reply);
+                        // Or it asks for a password.
+                        reply.ends_with(pong) || reply.contains("NOAUTH ")
+                    })
             });
         }
         server

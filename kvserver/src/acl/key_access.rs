@@ -46,6 +46,9 @@ pub(crate) type KeyAccesses = SmallVec<[(usize, KeyAccess); 8]>;
 pub(crate) fn of_request(spec: &Spec, request: Request<'_>) -> KeyAccesses {
     let mut accesses: KeyAccesses =
         spec.find_keys(request).into_iter().map(|(position, flags)| (position, KeyAccess::of(flags))).collect();
+    if spec.absent {
+        return accesses;
+    }
     // What is locked though no rule speaks of it is taken to be read and written.
     let mut known: SmallVec<[usize; 8]> = accesses.iter().map(|(position, _)| *position).collect();
     known.sort_unstable();
@@ -86,7 +89,7 @@ mod tests {
 
     #[test]
     fn every_key_that_is_locked_is_told() {
-        for spec in kvproto::spec::COMMANDS {
+        for spec in kvproto::spec::COMMANDS.iter().filter(|spec| !spec.absent) {
             let words: Vec<String> =
                 (0..12).map(|at| if at == 0 { spec.name.to_owned() } else { at.to_string() }).collect();
             for count in 1..words.len() {

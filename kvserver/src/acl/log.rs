@@ -27,7 +27,17 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    const ALL: [Reason; 4] = [Reason::Command, Reason::Key, Reason::Channel, Reason::Auth];
+    pub(crate) const ALL: [Reason; 4] = [Reason::Auth, Reason::Command, Reason::Key, Reason::Channel];
+
+    /// The field of INFO that counts these.
+    pub(crate) fn info_name(self) -> &'static str {
+        match self {
+            Reason::Command => "acl_access_denied_cmd",
+            Reason::Key => "acl_access_denied_key",
+            Reason::Channel => "acl_access_denied_channel",
+            Reason::Auth => "acl_access_denied_auth",
+        }
+    }
 
     fn name(self) -> &'static str {
         match self {
@@ -127,7 +137,6 @@ impl Log {
     }
 
     /// How often something was refused for this reason.
-    #[allow(dead_code, reason = "INFO tells it")]
     pub(crate) fn count(&self, reason: Reason) -> u64 {
         self.counts[reason as usize].load(Relaxed)
     }

@@ -101,8 +101,9 @@ impl Selector {
             [b'+', name @ ..] => self.allow(name)?,
             [b'-', name @ ..] => {
                 let spec = find_command(name).ok_or(RuleError::UnknownCommand)?;
-                self.change(spec, false);
-                self.note(false, spec.name.as_bytes());
+                if self.change(spec, false) {
+                    self.note(false, spec.name.as_bytes());
+                }
             }
             _ => return Err(RuleError::Syntax),
         }
@@ -146,14 +147,17 @@ impl Selector {
 
     fn change_category(&mut self, name: &[u8], allows: bool) -> Result<(), RuleError> {
         let category = category(name).ok_or(RuleError::UnknownCommand)?;
-        self.note(allows, &[b"@", name].concat());
+        let mut changed = false;
         for top in COMMANDS {
             if top.categories().has(category) {
-                self.change(top, allows);
+                changed |= self.change(top, allows);
             }
             for sub in top.subcommands.iter().filter(|sub| sub.categories().has(category)) {
-                self.change(sub, allows);
+                changed |= self.change(sub, allows);
             }
+        }
+        if changed {
+            self.note(allows, &[b"@", name].concat());
         }
         Ok(())
     }
@@ -161,8 +165,9 @@ impl Selector {
     /// `+name`, in lower case and without its sign: a command, a subcommand, or a command with a first argument.
     fn allow(&mut self, name: &[u8]) -> Result<(), RuleError> {
         if let Some(spec) = find_command(name) {
-            self.change(spec, true);
-            self.note(true, spec.name.as_bytes());
+            if self.change(spec, true) {
+                self.note(true, spec.name.as_bytes());
+            }
             return Ok(());
         }
         let bar = name.iter().rposition(|&byte| byte == b'|').ok_or(RuleError::UnknownCommand)?;
@@ -180,19 +185,21 @@ impl Selector {
         let args = self.first_args.entry(spec.name).or_default();
         if !args.iter().any(|other| **other == *arg) {
             args.push(arg.into());
+            self.note(true, &[spec.name.as_bytes(), b"|", arg].concat());
         }
-        self.note(true, &[spec.name.as_bytes(), b"|", arg].concat());
         Ok(())
     }
 
-    /// Puts a command, and its subcommands, in or takes them out.
-    fn change(&mut self, spec: &'static Spec, allows: bool) {
-        self.commands.set(spec, allows);
-        for sub in spec.subcommands {
-            self.commands.set(sub, allows);
+    /// Puts a command, and its subcommands, in or takes them out. Answers whether that made a difference; a rule that
+    /// makes none is not kept.
+    fn change(&mut self, spec: &'static Spec, allows: bool) -> bool {
+        let mut changed = self.first_args.remove(spec.name).is_some();
+        for each in std::iter::once(spec).chain(spec.subcommands) {
+            changed |= self.commands.has(each) != allows;
+            self.commands.set(each, allows);
         }
         self.all_commands &= allows;
-        self.first_args.remove(spec.name);
+        changed
     }
 
     /// Remembers a rule on commands. An earlier one on the same, or on a part of it, says nothing any more.
@@ -201,6 +208,11 @@ impl Selector {
             earlier.text.strip_prefix(text).is_none_or(|rest| !rest.is_empty() && !rest.starts_with(b"|"))
         });
         self.rules.push(CommandRule { allows, text: text.into() });
+        // Back at the beginning: nothing needs to be said.
+        let beginning = if self.from_all { CommandSet::all() } else { CommandSet::none() };
+        if self.commands == beginning && self.first_args.is_empty() {
+            self.begin_with(self.from_all);
+        }
     }
 
     /// Whether it permits a request of the command `spec`; `keys` are the request's.

@@ -36,6 +36,9 @@ fn a_user_is_described_by_the_rules_that_make_it() {
         ("+@all -client +client|id", "off resetchannels +@all -client +client|id"),
         ("+SELECT|0 +select|1", "off resetchannels -@all +select|0 +select|1"),
         ("+select|0 +select", "off resetchannels -@all +select"),
+        ("+@all +client|id +get -@all +@read +get -set", "off resetchannels -@all +@read"),
+        ("+@all -@string +@string", "off resetchannels +@all"),
+        ("+get -get", "off resetchannels -@all"),
         ("+delete", "off resetchannels -@all +del"),
         ("&a &a &b", "off resetchannels &a &b -@all"),
         (

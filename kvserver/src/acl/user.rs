@@ -210,10 +210,13 @@ impl User {
         let mut user = self.clone();
         let mut bytes = user.bytes();
         for rule in rules {
-            // What a rule adds takes no more than this; looked at closely only when it might matter.
-            bytes += rule.len() + ITEM_BYTES + size_of::<Selector>();
+            // What a rule adds, a selector of many rules included, takes no more than this; looked at closely only when
+            // it might matter.
+            let spaces = rule.iter().filter(|byte| byte.is_ascii_whitespace()).count();
+            let more = rule.len() + (spaces + 1) * ITEM_BYTES + size_of::<Selector>();
+            bytes += more;
             if bytes > USER_BYTES_MAX {
-                bytes = user.bytes() + rule.len() + ITEM_BYTES;
+                bytes = user.bytes() + more;
                 if bytes > USER_BYTES_MAX {
                     return Err((rule, RuleError::TooLong));
                 }
