@@ -104,6 +104,10 @@ impl<'t, T: Txn + ?Sized> Noted<'t, T> {
 
     fn note_set(&self, key: &[u8], old: Option<Option<Deadline>>, deadline: Option<Deadline>) {
         let Some((class, name)) = self.of_value() else { return };
+        // These write bytes here and there, and are told of once.
+        if matches!(name, "setbit" | "pfadd") && self.events.borrow().iter().any(|event| event.name == name) {
+            return;
+        }
         let passed = deadline.is_some_and(|deadline| deadline.has_passed(self.txn.now_ms()));
         if passed && self.command.starts_with("restore") {
             // It has come too late, and only what it replaces is told of.
