@@ -4,6 +4,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::command_counters::CommandCounters;
+
 /// A number that one thread adds to and others read.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -43,6 +45,7 @@ pub(crate) struct Counters {
     pub(crate) requests_per_second: Counter,
     pub(crate) input_per_second: Counter,
     pub(crate) output_per_second: Counter,
+    pub(crate) commands: CommandCounters,
 }
 
 impl Counters {

@@ -3,6 +3,8 @@
 //! Invariant: a store command runs under the locks of exactly the keys its row names, and its answer carries the
 //! newest change those locks guard. The common case takes no allocation and touches nothing shared but those locks.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use kvcore::{Lsn, Store, Txn, Walk};
 use kvproto::resp::Version;
 use kvproto::spec::{self, Flag, KeyRule};
@@ -15,9 +17,9 @@ use crate::context::{Context, Next};
 use crate::events::{self, Classes, Noted};
 use crate::listener::LineRules;
 use crate::offload::Work;
-use crate::session::Session;
+use crate::session::{Queue, Session};
 use crate::settings::WALK_INLINE_KEYS_MAX;
-use crate::state::ServerState;
+use crate::state::{ServerState, WritesHeld};
 
 /// How each command of the table is carried out, by its index.
 pub(crate) type Runs = Vec<Option<Run>>;
@@ -38,6 +40,8 @@ pub(crate) struct Rest {
     /// Replies that go before the answer's own.
     pub(crate) before: Vec<Reply>,
     pub(crate) next: Next,
+    /// It was refused before it ran.
+    pub(crate) rejected: bool,
 }
 
 impl Answer {
@@ -47,7 +51,7 @@ impl Answer {
 
     fn with(mut self, before: Vec<Reply>, next: Next) -> Answer {
         if !before.is_empty() || !matches!(next, Next::Continue) {
-            self.rest = Some(Box::new(Rest { before, next }));
+            self.rest = Some(Box::new(Rest { before, next, rejected: false }));
         }
         self
     }
@@ -80,6 +84,11 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
     if server.pause.is_on() && server.pause.holds(spec, session.transaction.as_deref()) {
         return Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).with(Vec::new(), Next::Postpone);
     }
+    if server.writes_held.load(Relaxed) != 0
+        && let Err(error) = check_writes(spec, session.transaction.as_deref(), server)
+    {
+        return reject(Some(spec), error, request, session, server);
+    }
     if session.transaction.is_some() && transaction::is_queued(spec) && !top.absent {
         let reply = transaction::enqueue(spec, request, session).unwrap_or_else(Reply::from);
         return Answer::new(Some(spec), reply, Lsn::ZERO);
@@ -110,6 +119,11 @@ fn find(request: Request<'_>) -> Result<(&'static Spec, &'static Spec), CommandE
     match spec::lookup(request.name()) {
         Some(top) if top.subcommands.is_empty() && top.arity_ok(request.len()) => Ok((top, top)),
         Some(top) if connection::is_help(top, request) => Ok((top, top)),
+        Some(top)
+            if !top.subcommands.is_empty() && request.get(1).is_some_and(|word| word.eq_ignore_ascii_case(b"help")) =>
+        {
+            Err(CommandError::wrong_arity(&format!("{}|help", top.name)))
+        }
         Some(top) => {
             let spec = spec::resolve(request)?;
             if spec.absent && !top.absent {
@@ -154,6 +168,20 @@ fn check_state(spec: &Spec, session: &Session, server: &ServerState) -> Result<(
     Ok(())
 }
 
+/// What is not taken while memory or replicas are short; EXEC does what was queued for it.
+#[cold]
+fn check_writes(spec: &Spec, queue: Option<&Queue>, server: &ServerState) -> Result<(), CommandError> {
+    let queued = queue.filter(|_| spec.name == "exec").map_or(&[][..], |queue| &queue.commands);
+    let any = |flag| spec.flags.has(flag) || queued.iter().any(|(spec, _)| spec.flags.has(flag));
+    if server.is_held(WritesHeld::Memory) && any(Flag::DenyOom) {
+        return Err(CommandError::custom("OOM command not allowed when used memory > 'maxmemory'."));
+    }
+    if server.is_held(WritesHeld::Replicas) && any(Flag::Write) {
+        return Err(CommandError::custom("NOREPLICAS Not enough good replicas to write."));
+    }
+    Ok(())
+}
+
 /// Refuses a request; inside MULTI that spoils the transaction.
 fn reject(
     spec: Option<&'static Spec>,
@@ -176,7 +204,8 @@ fn reject(
         }
     }
     session.spoil_transaction();
-    Answer::new(spec, reply, Lsn::ZERO)
+    let rest = Rest { rejected: true, ..Rest::default() };
+    Answer { spec, reply, lsn: Lsn::ZERO, rest: Some(Box::new(rest)) }
 }
 
 fn store(

@@ -41,6 +41,8 @@ pub(crate) const WAKER: Token = Token(usize::MAX);
 const EVENTS_MAX: usize = 1024;
 /// How often counters are sampled and slow readers looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// How often memory is measured while it is limited.
+const MEASURE_EVERY: Duration = Duration::from_millis(10);
 /// How soon a loop looks again while the log cannot take more.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
 
@@ -86,6 +88,7 @@ pub(crate) struct EventLoop {
     closing: Vec<usize>,
     now: Instant,
     next_tick: Instant,
+    next_measure: Instant,
     last_sample: [u64; 3],
     /// When the clients' largest replies were last forgotten.
     peaks_since: Instant,
@@ -113,6 +116,8 @@ impl EventLoop {
             executor: Executor {
                 bounds_generation: server.tuning.generation(),
                 bounds: server.tuning.bounds(),
+                clock: server.slow.clock().clone(),
+                last_tick: 0,
                 server,
                 counters,
                 round: Default::default(),
@@ -129,6 +134,7 @@ impl EventLoop {
             closing: Vec::new(),
             now,
             next_tick: now + TICK,
+            next_measure: now,
             last_sample: [0; 3],
             peaks_since: now,
             stop_at: None,
@@ -169,6 +175,7 @@ impl EventLoop {
             }
             self.resume_paused();
             self.release_gated();
+            self.measure_memory();
             self.give_turns();
             self.write_round();
             self.close_finished();
@@ -197,6 +204,15 @@ impl EventLoop {
         let result = self.poll.poll(events, Some(timeout));
         self.mailbox.set_awake();
         result
+    }
+
+    /// With a limit on memory, looks every few milliseconds whether it is kept.
+    fn measure_memory(&mut self) {
+        let limited = self.server().tuning.memory_bytes_max.load(Relaxed) > 0;
+        if limited && !self.turns.is_empty() && self.now >= self.next_measure {
+            self.next_measure = self.now + MEASURE_EVERY;
+            self.server().measure_memory();
+        }
     }
 
     /// Whether the log went on, or failed, since gated connections were last looked at.
@@ -323,6 +339,8 @@ impl EventLoop {
             let request = done.request.as_request();
             let about = kvproto::spec::lookup(request.name()).map(|spec| (spec, request));
             self.executor.round.begin(done.to.slot);
+            self.executor.refresh_bounds();
+            self.executor.count(&connection, about, &done.reply, done.ticks);
             self.executor.reply(&mut connection, about, &done.reply, done.lsn);
             self.executor.after_request(&mut connection);
             connection.phase = Phase::Open;
@@ -517,6 +535,7 @@ impl EventLoop {
         }
         if self.index == 0 && self.stop_at.is_none() {
             let server = self.server();
+            server.note_client_bytes();
             save_when_due(&server.db, &server.tuning, server.started_at_ms, self.now);
         }
     }

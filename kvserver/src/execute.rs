@@ -9,6 +9,7 @@ use kvproto::line::{self, LineDecoder};
 use kvproto::resp::{self, RequestDecoder};
 use kvproto::{Limits, Reply, Request};
 
+use crate::commands::transaction::is_queued;
 use crate::connection::{Connection, Decoder, Phase};
 use crate::context::Next;
 use crate::counters::Counters;
@@ -18,7 +19,7 @@ use crate::offload::Job;
 use crate::round::Round;
 use crate::session::Replies;
 use crate::settings::{OUTPUT_PAUSE_BYTES, ROUND_REQUESTS_MAX};
-use crate::state::ServerState;
+use crate::state::{Ran, ServerState};
 use crate::tuning::Bounds;
 
 /// This many requests' keys are fetched at once.
@@ -33,6 +34,9 @@ pub(crate) struct Executor {
     /// This loop's copy, and which one it is.
     pub(crate) bounds: Bounds,
     pub(crate) bounds_generation: u64,
+    /// A copy of the clock that commands are timed by, and what it showed last.
+    pub(crate) clock: quanta::Clock,
+    pub(crate) last_tick: u64,
 }
 
 /// How far executing came.
@@ -69,6 +73,7 @@ impl Executor {
         input: &[u8],
     ) -> Progress {
         self.refresh_bounds();
+        self.last_tick = self.clock.raw();
         let start = self.round.len();
         self.round.begin(slot);
         if self.server.tracking.is_on() {
@@ -117,6 +122,8 @@ impl Executor {
         if newest != self.bounds_generation {
             self.bounds = self.server.tuning.bounds();
             self.bounds_generation = newest;
+            self.counters.commands.begin(self.server.epoch());
+            self.server.measure_memory();
         }
     }
 
@@ -192,11 +199,20 @@ impl Executor {
         {
             self.count_lookups(&reply);
         }
+        let ticks = self.ticks();
         let about = spec.map(|spec| (spec, request));
         let Some(rest) = rest else {
+            self.count(connection, about, &reply, ticks);
             self.reply(connection, about, &reply, lsn);
             return self.after_request(connection);
         };
+        if rest.rejected {
+            if let Some(spec) = spec {
+                self.counters.commands.rejected(spec);
+            }
+        } else if matches!(rest.next, Next::Continue | Next::Close) {
+            self.count(connection, about, &reply, ticks);
+        }
         for reply in &rest.before {
             self.reply(connection, about, reply, lsn);
         }
@@ -230,6 +246,34 @@ impl Executor {
         }
     }
 
+    /// Ticks since it was last asked: one look at the clock is the end of one command and the beginning of the next, so
+    /// reading and answering a command counts as its own.
+    fn ticks(&mut self) -> u64 {
+        let now = self.clock.raw();
+        let ticks = now.saturating_sub(self.last_tick);
+        self.last_tick = now;
+        ticks
+    }
+
+    /// Takes note of a command that ran.
+    pub(crate) fn count(
+        &self,
+        connection: &Connection,
+        about: Option<(&'static kvproto::Spec, Request<'_>)>,
+        reply: &Reply,
+        ticks: u64,
+    ) {
+        let Some((spec, request)) = about else { return };
+        if connection.session.transaction.is_some() && is_queued(spec) {
+            // EXEC will count it.
+            return;
+        }
+        self.server.count_command(&self.counters, Ran { spec, request, client: &connection.session.client, ticks });
+        if matches!(reply, Reply::Error(_)) {
+            self.counters.commands.failed(spec);
+        }
+    }
+
     /// Whether the keys a reading command asked for were there, as far as its reply tells.
     fn count_lookups(&self, reply: &Reply) {
         match reply {
@@ -248,8 +292,9 @@ impl Executor {
         reply: &Reply,
         lsn: Lsn,
     ) {
-        if matches!(reply, Reply::Error(_)) {
+        if let Reply::Error(text) = reply {
             self.counters.errors.add(1);
+            self.counters.commands.error(text);
         }
         if connection.session.replies != Replies::On
             && connection.session.replies.are_silent()

@@ -4,6 +4,8 @@
 //! Invariant: inside EXEC nothing here looks at a shard or at the list of keyspaces, which may be locked; what only they
 //! know is left out or zero.
 
+mod commands;
+
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -15,17 +17,32 @@ use crate::pubsub::Topic;
 use crate::session::DATABASES;
 use crate::state::ServerState;
 
-/// The sections of a plain INFO, in order.
-const SECTIONS: [&str; 9] =
-    ["server", "clients", "memory", "persistence", "stats", "replication", "cpu", "cluster", "keyspace"];
+/// All sections, in order, and whether a plain INFO has them.
+const SECTIONS: [(&str, bool); 13] = [
+    ("server", true),
+    ("clients", true),
+    ("memory", true),
+    ("persistence", true),
+    ("stats", true),
+    ("replication", true),
+    ("cpu", true),
+    ("modules", true),
+    ("commandstats", false),
+    ("errorstats", true),
+    ("latencystats", false),
+    ("cluster", true),
+    ("keyspace", true),
+];
 
 /// The text of INFO. `locked`: it runs inside EXEC, where looking at the stores would look at what is locked.
 pub(crate) fn text(server: &ServerState, wanted: &[String], locked: bool) -> String {
-    let all = wanted.is_empty() || wanted.iter().any(|name| matches!(name.as_str(), "all" | "default" | "everything"));
+    let all = wanted.iter().any(|name| matches!(name.as_str(), "all" | "everything"));
+    let plain = wanted.is_empty() || wanted.iter().any(|name| name == "default");
     let usage = Usage::now();
     let mut text = String::new();
-    for section in SECTIONS {
-        if !all && !wanted.iter().any(|name| name == section) {
+    for (section, is_plain) in SECTIONS {
+        let is_wanted = all || (plain && is_plain) || wanted.iter().any(|name| name == section);
+        if !is_wanted {
             continue;
         }
         if !text.is_empty() {
@@ -43,6 +60,10 @@ pub(crate) fn text(server: &ServerState, wanted: &[String], locked: bool) -> Str
             "stats" => stats(server, locked, &mut fields),
             "replication" => replication(server, &mut fields),
             "cpu" => cpu(&usage, &mut fields),
+            "modules" => {}
+            "commandstats" => commands::commandstats(server, &mut fields),
+            "errorstats" => commands::errorstats(server, &mut fields),
+            "latencystats" => commands::latencystats(server, &mut fields),
             "cluster" => fields.add("cluster_enabled", 0),
             _ if !locked => keyspaces(server, &mut fields),
             _ => {}
@@ -133,13 +154,18 @@ impl Memory {
     /// `locked`: inside EXEC, where the data cannot be looked at.
     pub(crate) fn of(server: &ServerState, locked: bool) -> Memory {
         let dataset = if locked { 0 } else { server.db.stats().memory_bytes };
-        let held = |shown: &crate::clients::Shown| {
-            shown.input_bytes.load(Relaxed) + shown.output_bytes.load(Relaxed) + shown.queued_bytes.load(Relaxed)
-        };
-        let clients = server.clients.snapshot().iter().map(|client| (held(&client.shown) + CLIENT_BYTES) as u64).sum();
+        let clients = client_bytes(server);
         let startup = server.startup_bytes;
         Memory { startup, dataset, clients, used: startup + dataset + clients }
     }
+}
+
+/// What clients' buffers take.
+pub(crate) fn client_bytes(server: &ServerState) -> u64 {
+    let held = |shown: &crate::clients::Shown| {
+        shown.input_bytes.load(Relaxed) + shown.output_bytes.load(Relaxed) + shown.queued_bytes.load(Relaxed)
+    };
+    server.clients.snapshot().iter().map(|client| (held(&client.shown) + CLIENT_BYTES) as u64).sum()
 }
 
 /// What a connection takes while it holds no bytes.
@@ -200,7 +226,9 @@ fn persistence(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("rdb_last_bgsave_status", if status.last_error.is_none() { "ok" } else { "err" });
     fields.add("rdb_last_bgsave_time_sec", status.last_took.as_secs());
     fields.add("rdb_current_bgsave_time_sec", if status.running { 0 } else { -1 });
-    fields.add("aof_enabled", 1);
+    fields.add("rdb_last_load_keys_loaded", if locked { 0 } else { server.db.stats().recovery.snapshot_entries });
+    fields.add("rdb_last_load_keys_expired", 0);
+    fields.add("aof_enabled", u8::from(!server.db.is_in_memory()));
     fields.add("aof_rewrite_in_progress", 0);
     fields.add("aof_rewrite_scheduled", 0);
     fields.add("aof_last_bgrewrite_status", "ok");
@@ -235,7 +263,13 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("sync_partial_ok", 0);
     fields.add("sync_partial_err", 0);
     fields.add("expired_keys", if locked { 0 } else { server.expired() });
+    fields.add("expired_stale_perc", "0.00");
+    fields.add("expired_time_cap_reached_count", 0);
     fields.add("evicted_keys", 0);
+    fields.add("evicted_clients", 0);
+    fields.add("evicted_scripts", 0);
+    fields.add("total_eviction_exceeded_time", 0);
+    fields.add("current_eviction_exceeded_time", 0);
     fields.add("keyspace_hits", server.total(|of| &of.hits));
     fields.add("keyspace_misses", server.total(|of| &of.misses));
     fields.add("pubsub_channels", server.pubsub.count(Topic::Channel));
@@ -247,6 +281,10 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("tracking_total_items", tracked.items);
     fields.add("tracking_total_prefixes", tracked.prefixes);
     fields.add("total_forks", 0);
+    fields.add("migrate_cached_sockets", 0);
+    fields.add("slave_expires_tracked_keys", 0);
+    fields.add("active_defrag_running", 0);
+    fields.add("unexpected_error_replies", 0);
     fields.add("total_error_replies", server.total(|of| &of.errors));
     fields.add("migrate_cached_sockets", 0);
     fields.add("total_reads_processed", server.total(|of| &of.reads));
@@ -266,6 +304,9 @@ fn replication(server: &ServerState, fields: &mut Fields<'_>) {
     fields.add("master_repl_offset", 0);
     fields.add("second_repl_offset", -1);
     fields.add("repl_backlog_active", 0);
+    fields.add("repl_backlog_size", 1_048_576);
+    fields.add("repl_backlog_first_byte_offset", 0);
+    fields.add("repl_backlog_histlen", 0);
 }
 
 fn cpu(usage: &Usage, fields: &mut Fields<'_>) {

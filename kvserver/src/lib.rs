@@ -13,6 +13,7 @@
 mod accept;
 mod acl;
 mod clients;
+mod command_counters;
 mod commands;
 mod config;
 mod connection;
@@ -40,6 +41,7 @@ mod round;
 mod server;
 mod session;
 mod settings;
+mod slow;
 mod state;
 mod stream;
 mod switches;

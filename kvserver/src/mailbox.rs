@@ -92,6 +92,8 @@ pub(crate) struct Done {
     pub(crate) request: OwnedRequest,
     pub(crate) reply: Reply,
     pub(crate) lsn: Lsn,
+    /// How long it took, by the clock of [`Slow`](crate::slow::Slow).
+    pub(crate) ticks: u64,
 }
 
 /// Users that connections may have to end for.

@@ -65,6 +65,7 @@ pub(crate) fn run(server: &Arc<ServerState>, jobs: &Receiver<Option<Job>>) {
     while let Some(job) = next(server, jobs) {
         let Job { from, request, work } = job;
         let mut users = Vec::new();
+        let begun = server.slow.clock().raw();
         let reply = match work {
             Work::Walk(walk, keyspace) => match walk(Args::new(request.as_request()), &keyspace) {
                 Ok(reply) => reply,
@@ -97,7 +98,8 @@ pub(crate) fn run(server: &Arc<ServerState>, jobs: &Receiver<Option<Job>>) {
             },
         };
         let lsn = server.newest();
-        let done = Done { to: from, request, reply, lsn };
+        let ticks = server.slow.clock().raw().saturating_sub(begun);
+        let done = Done { to: from, request, reply, lsn, ticks };
         server.mailboxes[from.loop_index].post(Mail::Done(Box::new(done)));
         // After the answer, which the one who asked gets before it has to go with the others.
         if !users.is_empty() {

@@ -3,18 +3,25 @@
 //! Invariant: nothing here but counters, flags and handles changes once the loops have started; what has more to it
 //! guards itself.
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use kvcore::{Db, Keyspace, Lsn};
+use kvproto::{Request, Spec};
 
 use crate::acl::{Account, Acl};
 use crate::clients::Clients;
+use crate::clients::{Client, Clients};
+use crate::command_counters::{self, Totals};
+use crate::context::Publication;
+use crate::counters::{Counter, Counters};
 use crate::counters::{Counter, Counters};
 use crate::events::Audience;
+use crate::info;
 use crate::listener::BoundAddress;
 use crate::mailbox::{Changed, Mail, Mailbox};
 use crate::offload::Offload;
@@ -23,6 +30,7 @@ use crate::process::Usage;
 use crate::pubsub::PubSub;
 use crate::session::DATABASES;
 use crate::settings::Settings;
+use crate::slow::Slow;
 use crate::switches::Switches;
 use crate::tracking::{Invalidation, TrackingTable};
 use crate::tuning::Tuning;
@@ -54,6 +62,13 @@ pub(crate) struct ServerState {
     pub(crate) stopping: AtomicBool,
     pub(crate) switches: Switches,
     pub(crate) tuning: Tuning,
+    pub(crate) slow: Slow,
+    /// Counts resets of the counters.
+    epoch: AtomicU64,
+    /// Why writes are refused now: bits of [`WritesHeld`].
+    pub(crate) writes_held: AtomicU8,
+    /// What clients' buffers take, as of the last tick.
+    pub(crate) client_bytes: AtomicU64,
     /// What the counters showed when they were reset.
     baseline: Counters,
     /// What the process took when it started, beside the data.
@@ -61,6 +76,23 @@ pub(crate) struct ServerState {
     pub(crate) peak_memory_bytes: AtomicU64,
     expired_before: AtomicU64,
     keyspaces: [OnceLock<Keyspace>; DATABASES],
+}
+
+/// A reason to refuse writes for a while.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum WritesHeld {
+    /// More memory is used than `maxmemory` allows.
+    Memory = 1,
+    /// `min-replicas-to-write` asks for replicas, and there are none.
+    Replicas = 2,
+}
+
+/// A command that was carried out.
+pub(crate) struct Ran<'r> {
+    pub(crate) spec: &'static Spec,
+    pub(crate) request: Request<'r>,
+    pub(crate) client: &'r Client,
+    pub(crate) ticks: u64,
 }
 
 /// What a server is put together from.
@@ -84,6 +116,10 @@ impl ServerState {
             gated: db.durability() == kvcore::Durability::Always,
             clients_max: AtomicUsize::new(settings.clients_max),
             tuning: Tuning::new(&settings),
+            slow: Slow::new(),
+            epoch: AtomicU64::new(0),
+            writes_held: AtomicU8::new(0),
+            client_bytes: AtomicU64::new(0),
             baseline: Counters::default(),
             startup_bytes: Usage::now().resident_bytes.saturating_sub(db.stats().memory_bytes).max(1 << 20),
             peak_memory_bytes: AtomicU64::new(0),
@@ -216,9 +252,67 @@ impl ServerState {
         self.db.stats().expired.saturating_sub(self.expired_before.load(Ordering::Relaxed))
     }
 
+    /// Which counting of commands is the current one.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// What all loops counted of each command that came.
+    pub(crate) fn command_totals(&self) -> Vec<Totals> {
+        command_counters::totals(self.counters.iter().map(|counters| &counters.commands), self.epoch())
+    }
+
+    /// Error replies by their code word.
+    pub(crate) fn error_totals(&self) -> BTreeMap<Box<str>, u64> {
+        command_counters::errors(self.counters.iter().map(|counters| &counters.commands), self.epoch())
+    }
+
+    /// A command ran on that loop for so many ticks, alone or inside EXEC.
+    #[inline]
+    pub(crate) fn count_command(&self, counters: &Counters, ran: Ran<'_>) {
+        counters.commands.ran(ran.spec, ran.ticks);
+        if self.slow.is_slow(ran.ticks) {
+            self.slow.note(ran.spec, ran.request, ran.ticks, ran.client);
+        }
+    }
+
+    /// Adds up what clients' buffers take.
+    pub(crate) fn note_client_bytes(&self) {
+        self.client_bytes.store(info::client_bytes(self), Ordering::Relaxed);
+    }
+
+    /// Looks whether more memory is used than `maxmemory` allows. Not from inside a transaction.
+    pub(crate) fn measure_memory(&self) {
+        let limit = self.tuning.memory_bytes_max.load(Ordering::Relaxed);
+        let used = || {
+            let clients = self.client_bytes.load(Ordering::Relaxed);
+            self.startup_bytes.saturating_add(clients).saturating_add(self.db.stats().memory_bytes)
+        };
+        self.hold_writes(WritesHeld::Memory, limit > 0 && used() > limit);
+    }
+
+    pub(crate) fn hold_writes(&self, why: WritesHeld, held: bool) {
+        if held {
+            self.writes_held.fetch_or(why as u8, Ordering::Relaxed);
+        } else {
+            self.writes_held.fetch_and(!(why as u8), Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn is_held(&self, why: WritesHeld) -> bool {
+        self.writes_held.load(Ordering::Relaxed) & why as u8 != 0
+    }
+
     /// Starts counting from zero. A counter belongs to its loop, so what is reset is from where it is read.
     /// `locked`: inside EXEC, where the store's own figures cannot be looked at.
-    pub(crate) fn reset_counters(&self, locked: bool) {
+    pub(crate) fn reset_counters(&self, loop_index: usize, locked: bool) {
+        let epoch = self.epoch.fetch_add(1, Ordering::Relaxed) + 1;
+        self.tuning.touch();
+        // This runs on that loop, so its counters may be changed here and now.
+        if let Some(counters) = self.counters.get(loop_index) {
+            counters.commands.begin(epoch);
+        }
+        self.peak_memory_bytes.store(0, Ordering::Relaxed);
         for (index, baseline) in self.baseline.cumulative().into_iter().enumerate() {
             baseline.set(self.counters.iter().map(|counters| counters.cumulative()[index].get()).sum());
         }

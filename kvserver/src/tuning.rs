@@ -4,7 +4,7 @@
 //! relaxed load a turn, so being changeable costs a request nothing.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use kvproto::Limits;
@@ -62,6 +62,10 @@ pub(crate) struct Tuning {
     pub(crate) timeout_secs: AtomicU64,
     /// Seconds of silence after which a TCP peer is probed; 0 for never.
     pub(crate) keepalive_secs: AtomicU64,
+    /// Replicas without which writes are refused.
+    pub(crate) replicas_min: AtomicU64,
+    /// Whether INFO latencystats and LATENCY HISTOGRAM show anything.
+    pub(crate) latency_tracking: AtomicBool,
     pub(crate) save_points: Mutex<Vec<SavePoint>>,
     pub(crate) last_save_try: Mutex<Option<Instant>>,
     /// Parameters that are kept for clients that set and read them, and have no effect here.
@@ -79,6 +83,8 @@ impl Tuning {
             policy: AtomicUsize::new(POLICIES.len() - 1),
             timeout_secs: AtomicU64::new(0),
             keepalive_secs: AtomicU64::new(300),
+            replicas_min: AtomicU64::new(0),
+            latency_tracking: AtomicBool::new(true),
             save_points: Mutex::new(settings.save_points.clone()),
             last_save_try: Mutex::new(None),
             inert: Mutex::default(),
@@ -94,9 +100,14 @@ impl Tuning {
         self.bounds.lock().clone()
     }
 
+    /// Lets every loop look for what is new at its next turn.
+    pub(crate) fn touch(&self) {
+        self.generation.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn change_bounds(&self, change: impl FnOnce(&mut Bounds)) {
         change(&mut self.bounds.lock());
-        self.generation.fetch_add(1, Relaxed);
+        self.touch();
     }
 
     /// The name of the policy.

@@ -20,6 +20,7 @@ mod keys;
 mod pubsub;
 mod scripting;
 mod server;
+mod slow;
 mod string;
 mod transaction;
 
@@ -82,6 +83,7 @@ const EXECUTED: &[&[Spec]] = &[
     pubsub::ROWS,
     scripting::ROWS,
     server::ROWS,
+    slow::ROWS,
     string::ROWS,
     transaction::ROWS,
 ];

@@ -17,7 +17,7 @@ pub(crate) fn config(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         "get" => Ok(get(args, ctx.server)),
         "set" => set(args, ctx.server),
         "resetstat" => {
-            ctx.server.reset_counters(ctx.txn.is_some());
+            ctx.server.reset_counters(ctx.session.address.loop_index, ctx.txn.is_some());
             Ok(Reply::Ok)
         }
         "rewrite" => Err(CommandError::custom("ERR The server is running without a config file").into()),

@@ -24,6 +24,7 @@ pub mod monitor;
 pub mod object;
 pub mod pubsub;
 pub mod server;
+pub mod slow;
 pub mod standalone;
 pub mod string;
 pub mod table;
@@ -202,6 +203,7 @@ pub(crate) fn run_of(name: &str) -> Option<Run> {
         "function" => Session(standalone::function),
         "info" => Session(server::info),
         "lastsave" => Session(server::lastsave),
+        "latency" => Session(slow::latency),
         "lolwut" => Session(standalone::lolwut),
         "memory" => Session(memory::memory),
         "module" => Session(standalone::module),
@@ -209,6 +211,7 @@ pub(crate) fn run_of(name: &str) -> Option<Run> {
         "monitor" => Session(monitor::monitor),
         "save" => Session(server::save),
         "script" => Session(standalone::script),
+        "slowlog" => Session(slow::slowlog),
         "shutdown" => Session(server::shutdown),
         "swapdb" => Session(databases::swapdb),
         "time" => Session(server::time),

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::events::{self, Noted};
 use crate::session::{DATABASES, Queue, Session, Watched, WatchedKeys};
 use crate::settings::{QUEUE_BYTES_MAX, QUEUED_COMMAND_BYTES, QUEUED_WORD_BYTES, WATCHED_BYTES_MAX, WATCHED_KEY_BYTES};
-use crate::state::ServerState;
+use crate::state::{Ran, ServerState};
 
 /// Whether a command is queued between MULTI and EXEC rather than executed.
 pub(crate) fn is_queued(spec: &Spec) -> bool {
@@ -236,11 +236,15 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
             let mut one = Context::new(session, server, spec);
             one.txn = Some(&mut noted);
             one.claimed = &claimed;
+            let begun = server.slow.clock().raw();
             let reply = execute(spec, request, &mut one);
             let Context { mut before, publications: mut said, .. } = one;
             answered.append(&mut before);
             publications.append(&mut said);
             publications.extend(noted.finish(!reply.is_error()));
+            let ticks = server.slow.clock().raw().saturating_sub(begun);
+            count(&one, request.as_request(), &reply, ticks);
+            answered.append(&mut one.before);
             answered.push(reply);
             if wanted.is_monitored() {
                 databases.push(session.database);
@@ -268,6 +272,17 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
             (ctx.session.database, ctx.session.keyspace) = start;
             Err(error.into())
         }
+    }
+}
+
+/// Takes note of a queued command that ran.
+fn count(ctx: &Context<'_>, request: Request<'_>, reply: &Reply, ticks: u64) {
+    let Some(counters) = ctx.server.counters.get(ctx.session.address.loop_index) else { return };
+    ctx.server.count_command(counters, Ran { spec: ctx.spec, request, client: &ctx.session.client, ticks });
+    if let Reply::Error(text) = reply {
+        counters.errors.add(1);
+        counters.commands.error(text);
+        counters.commands.failed(ctx.spec);
     }
 }
 

@@ -15,7 +15,7 @@ use crate::events::Classes;
 use crate::listener::BoundAddress;
 use crate::session::DATABASES;
 use crate::settings::OutputLimit;
-use crate::state::ServerState;
+use crate::state::{ServerState, WritesHeld};
 use crate::tuning::{POLICIES, SavePoint};
 
 const INT_MAX: i64 = i32::MAX as i64;
@@ -99,6 +99,24 @@ pub(crate) const ROWS: &[Parameter] = &[
     Parameter::settled("hz", Kind::Integer(1, 500), |_| "10".to_owned(), "there is no such timer here"),
     Parameter::fixed("io-threads", |server| server.mailboxes.len().to_string()),
     Parameter::inert("key-load-delay", Kind::Integer(-INT_MAX, INT_MAX), "0").hidden(),
+    Parameter::new(
+        "latency-monitor-threshold",
+        LONG,
+        |server| server.slow.latency_ms().to_string(),
+        |server, value| {
+            server.slow.set_latency_ms(number(value)?);
+            Ok(())
+        },
+    ),
+    Parameter::new(
+        "latency-tracking",
+        Kind::Bool,
+        |server| if server.tuning.latency_tracking.load(Relaxed) { "yes" } else { "no" }.to_owned(),
+        |server, value| {
+            server.tuning.latency_tracking.store(value == "yes", Relaxed);
+            Ok(())
+        },
+    ),
     Parameter::inert("lazyfree-lazy-eviction", Kind::Bool, "no"),
     Parameter::inert("lazyfree-lazy-expire", Kind::Bool, "no"),
     Parameter::inert("lazyfree-lazy-server-del", Kind::Bool, "no"),
@@ -122,7 +140,11 @@ pub(crate) const ROWS: &[Parameter] = &[
         "maxmemory",
         Kind::Memory(0, u64::MAX),
         |server| server.tuning.memory_bytes_max.load(Relaxed).to_string(),
-        |server, value| store(&server.tuning.memory_bytes_max, value),
+        |server, value| {
+            store(&server.tuning.memory_bytes_max, value)?;
+            server.tuning.touch();
+            Ok(())
+        },
     ),
     Parameter::inert("maxmemory-clients", Kind::MemoryOrPercent, "0"),
     Parameter::inert("maxmemory-eviction-tenacity", Kind::Integer(0, 100), "10"),
@@ -150,6 +172,19 @@ pub(crate) const ROWS: &[Parameter] = &[
             Ok(())
         },
     ),
+    // There are no replicas, so any number but 0 refuses every write.
+    Parameter::new(
+        "min-replicas-to-write",
+        COUNT,
+        |server| server.tuning.replicas_min.load(Relaxed).to_string(),
+        |server, value| {
+            store(&server.tuning.replicas_min, value)?;
+            server.hold_writes(WritesHeld::Replicas, value != "0");
+            Ok(())
+        },
+    )
+    .alias("min-slaves-to-write"),
+    Parameter::settled("notify-keyspace-events", Kind::Text, |_| String::new(), "there are no notifications yet"),
     Parameter::settled(
         "port",
         Kind::Integer(0, 65_535),
@@ -189,6 +224,24 @@ pub(crate) const ROWS: &[Parameter] = &[
     )
     .sensitive(),
     Parameter::new("save", Kind::Text, show_save_points, set_save_points),
+    Parameter::new(
+        "slowlog-log-slower-than",
+        Kind::Integer(-1, i64::MAX),
+        |server| server.slow.slower_than_us().to_string(),
+        |server, value| {
+            server.slow.set_slower_than_us(number(value)?);
+            Ok(())
+        },
+    ),
+    Parameter::new(
+        "slowlog-max-len",
+        LONG,
+        |server| server.slow.length_max().to_string(),
+        |server, value| {
+            server.slow.set_length_max(number(value)?);
+            Ok(())
+        },
+    ),
     Parameter::inert("stop-writes-on-bgsave-error", Kind::Bool, "yes"),
     Parameter::fixed("tcp-backlog", |_| "1024".to_owned()),
     Parameter::new(

@@ -1,0 +1,75 @@
+//! Commands that tell what was slow: SLOWLOG and LATENCY.
+//!
+//! Invariant: arity, flags, categories and arguments are those clients know from Redis 7.2.
+
+use super::{Arg, Flag, Group, Spec, indexed};
+
+const ADMIN: [Flag; 4] = [Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale];
+const ALL_NODES: [&str; 3] = ["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"];
+
+pub(super) const ROWS: &[Spec] = &[
+    Spec::new("latency", -2, Group::Server, "2.8.13")
+        .summary("Groups the commands about how long commands took.")
+        .complexity("That of the subcommand")
+        .subcommands(&LATENCY_SUBCOMMANDS),
+    Spec::new("slowlog", -2, Group::Server, "2.2.12")
+        .summary("Groups the commands about the log of slow commands.")
+        .complexity("That of the subcommand")
+        .subcommands(&SLOWLOG_SUBCOMMANDS),
+];
+
+const LATENCY_SUBCOMMANDS: [Spec; 6] = indexed([
+    Spec::new("latency|doctor", 2, Group::Server, "2.8.13")
+        .summary("Explains what was slow, for people.")
+        .complexity("O(1)")
+        .flags(&ADMIN)
+        .tips(&ALL_NODES),
+    Spec::new("latency|graph", 3, Group::Server, "2.8.13")
+        .summary("Draws the history of one event.")
+        .complexity("O(1)")
+        .flags(&ADMIN)
+        .tips(&ALL_NODES)
+        .args(&[Arg::string("event")]),
+    Spec::new("latency|histogram", -2, Group::Server, "7.0.0")
+        .summary("Tells for each command how many calls took how long.")
+        .complexity("O(N) in the commands asked for")
+        .flags(&ADMIN)
+        .tips(&ALL_NODES)
+        .args(&[Arg::string("command").optional().multiple()]),
+    Spec::new("latency|history", 3, Group::Server, "2.8.13")
+        .summary("Tells when one event happened and how long it took.")
+        .complexity("O(1)")
+        .flags(&ADMIN)
+        .tips(&ALL_NODES)
+        .args(&[Arg::string("event")]),
+    Spec::new("latency|latest", 2, Group::Server, "2.8.13")
+        .summary("Tells the latest and the longest latency of each event.")
+        .complexity("O(1)")
+        .flags(&ADMIN)
+        .tips(&ALL_NODES),
+    Spec::new("latency|reset", -2, Group::Server, "2.8.13")
+        .summary("Forgets what was noted of some events, or of all.")
+        .complexity("O(1)")
+        .flags(&ADMIN)
+        .tips(&["request_policy:all_nodes", "response_policy:agg_sum"])
+        .args(&[Arg::string("event").optional().multiple()]),
+]);
+
+const SLOWLOG_SUBCOMMANDS: [Spec; 3] = indexed([
+    Spec::new("slowlog|get", -2, Group::Server, "2.2.12")
+        .summary("Shows the newest slow commands.")
+        .complexity("O(N) in the entries shown")
+        .flags(&[Flag::Admin, Flag::Loading, Flag::Stale])
+        .tips(&["request_policy:all_nodes", "nondeterministic_output"])
+        .args(&[Arg::integer("count").optional()]),
+    Spec::new("slowlog|len", 2, Group::Server, "2.2.12")
+        .summary("Counts the slow commands in the log.")
+        .complexity("O(1)")
+        .flags(&[Flag::Admin, Flag::Loading, Flag::Stale])
+        .tips(&["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"]),
+    Spec::new("slowlog|reset", 2, Group::Server, "2.2.12")
+        .summary("Empties the log of slow commands.")
+        .complexity("O(N) in the entries")
+        .flags(&[Flag::Admin, Flag::Loading, Flag::Stale])
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+]);

@@ -1,0 +1,47 @@
+//! INFO's sections about commands and errors: how often, how long, with what outcome.
+//!
+//! Invariant: nothing here looks at the stores, so it is the same inside EXEC.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::Fields;
+use crate::state::ServerState;
+
+/// Shares of the calls whose longest duration is shown.
+const PERCENTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
+
+pub(super) fn commandstats(server: &ServerState, fields: &mut Fields<'_>) {
+    for total in server.command_totals() {
+        let micros = server.slow.nanos(total.ticks) as f64 / 1000.0;
+        fields.add(
+            &format!("cmdstat_{}", total.name),
+            format_args!(
+                "calls={},usec={},usec_per_call={:.2},rejected_calls={},failed_calls={}",
+                total.calls,
+                micros as u64,
+                micros / total.calls.max(1) as f64,
+                total.rejected,
+                total.failed
+            ),
+        );
+    }
+}
+
+pub(super) fn errorstats(server: &ServerState, fields: &mut Fields<'_>) {
+    for (code, count) in server.error_totals() {
+        fields.add(&format!("errorstat_{code}"), format_args!("count={count}"));
+    }
+}
+
+pub(super) fn latencystats(server: &ServerState, fields: &mut Fields<'_>) {
+    if !server.tuning.latency_tracking.load(Relaxed) {
+        return;
+    }
+    for total in server.command_totals().into_iter().filter(|total| total.calls > 0) {
+        let shares = PERCENTILES.map(|(name, share)| {
+            let micros = server.slow.nanos(total.percentile(share)) as f64 / 1000.0;
+            format!("{name}={micros:.3}")
+        });
+        fields.add(&format!("latency_percentiles_usec_{}", total.name), shares.join(","));
+    }
+}
