@@ -14,11 +14,8 @@ use kvcore::{Db, Keyspace, Lsn};
 use kvproto::{Request, Spec};
 
 use crate::acl::{Account, Acl};
-use crate::clients::Clients;
 use crate::clients::{Client, Clients};
 use crate::command_counters::{self, Totals};
-use crate::context::Publication;
-use crate::counters::{Counter, Counters};
 use crate::counters::{Counter, Counters};
 use crate::events::Audience;
 use crate::info;

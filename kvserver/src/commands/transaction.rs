@@ -238,13 +238,12 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
             one.claimed = &claimed;
             let begun = server.slow.clock().raw();
             let reply = execute(spec, request, &mut one);
+            let ticks = server.slow.clock().raw().saturating_sub(begun);
+            count(&one, words, &reply, ticks);
             let Context { mut before, publications: mut said, .. } = one;
             answered.append(&mut before);
             publications.append(&mut said);
             publications.extend(noted.finish(!reply.is_error()));
-            let ticks = server.slow.clock().raw().saturating_sub(begun);
-            count(&one, request.as_request(), &reply, ticks);
-            answered.append(&mut one.before);
             answered.push(reply);
             if wanted.is_monitored() {
                 databases.push(session.database);

@@ -161,7 +161,6 @@ pub(crate) const ROWS: &[Parameter] = &[
     ),
     Parameter::inert("maxmemory-samples", Kind::Integer(1, INT_MAX), "5"),
     Parameter::inert("min-replicas-max-lag", COUNT, "10").alias("min-slaves-max-lag"),
-    Parameter::inert("min-replicas-to-write", COUNT, "0").alias("min-slaves-to-write"),
     Parameter::new(
         "notify-keyspace-events",
         Kind::Text,
@@ -184,7 +183,6 @@ pub(crate) const ROWS: &[Parameter] = &[
         },
     )
     .alias("min-slaves-to-write"),
-    Parameter::settled("notify-keyspace-events", Kind::Text, |_| String::new(), "there are no notifications yet"),
     Parameter::settled(
         "port",
         Kind::Integer(0, 65_535),
