@@ -156,7 +156,6 @@ impl Builder {
         db.observe(watch.clone())?;
         let pubsub = Arc::new(PubSub::default());
         let audience = Arc::new(Audience::new(pubsub.clone(), mailboxes.clone()));
-        db.observe(audience.clone())?;
         db.observe(tracking.clone())?;
         let (offload, jobs) = Offload::new();
         let parts = Parts { db, acl, settings, addresses, watch, tracking, pubsub, audience, mailboxes, offload };

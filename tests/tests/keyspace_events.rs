@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::thread;
+
 use kvtests::process::{Launch, ServerProcess};
 use kvtests::server_program;
 use kvtests::wire::{Wire, request};
@@ -94,6 +96,19 @@ fn every_change_has_the_name_redis_gives_it() {
         ("GETDEL b", "del b"),
         ("MSET a 1 b 2", "new a, set a, new b, set b"),
         ("DEL a b c", "del a, del b"),
+        ("SET a 1", "new a, set a"),
+        ("COPY a b", "new b, copy_to b"),
+        ("COPY a b REPLACE", "new b, copy_to b"),
+        ("COPY a b DB 3", "3@new b, 3@copy_to b"),
+        ("RENAMENX b c", "new c, rename_from b, rename_to c"),
+        ("MOVE a 3", "3@new a, move_from a, 3@move_to a"),
+        ("MOVE a 3", ""),
+        ("SETRANGE c 2 x", "setrange c"),
+        ("SETBIT bits 1 1", "new bits, setbit bits"),
+        ("BITOP NOT inverse bits", "new inverse, set inverse"),
+        ("BITOP AND inverse nobody", "del inverse"),
+        ("PFADD hll a", "new hll, pfadd hll"),
+        ("PFCOUNT hll", ""),
         ("SELECT 3", ""),
         ("SET k v", "3@new k, 3@set k"),
         ("FLUSHALL", ""),
@@ -144,6 +159,31 @@ fn exec_tells_of_each_command_in_its_place() {
         listening.heard(),
         ["__keyevent@0__:set a", "said now", "__keyevent@2__:incrby a", "__keyevent@0__:del a"]
     );
+}
+
+#[test]
+fn the_events_of_a_key_come_in_the_order_of_its_changes_whichever_loop_made_them() {
+    const COMMANDS: usize = 200;
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let mut listening = Listening::to("E$gn", &server);
+    thread::scope(|scope| {
+        for command in ["SETNX k v", "DEL k", "SETNX k v", "DEL k"] {
+            let mut wire = server.connect();
+            scope.spawn(move || {
+                for _ in 0..COMMANDS {
+                    wire.command(command);
+                }
+            });
+        }
+    });
+    let heard = listening.heard();
+    assert!(!heard.is_empty());
+    // A key is made only where it is not, and removed only where it is.
+    let expected = ["new k", "set k", "del k"].map(|event| format!("__keyevent@0__:{event}"));
+    for (heard, expected) in heard.iter().zip(expected.iter().cycle()) {
+        assert_eq!(heard, expected);
+    }
 }
 
 #[test]

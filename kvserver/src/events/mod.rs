@@ -12,7 +12,8 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use kvcore::{Change, ChangeKind, Lsn, Observer};
+use kvcore::{Change, ChangeKind, Db, Lsn, Observer};
+use parking_lot::Mutex;
 
 use crate::context::Publication;
 use crate::mailbox::Mailbox;
@@ -29,6 +30,8 @@ pub(crate) use noted::Noted;
 pub(crate) struct Audience {
     /// The classes of events wanted, in the low half, and how many monitor, in the high half.
     word: AtomicU64,
+    /// Whether the store tells it of changes: from the first time on that somebody wants events.
+    observes: Mutex<bool>,
     pubsub: Arc<PubSub>,
     mailboxes: Vec<Arc<Mailbox>>,
 }
@@ -61,7 +64,7 @@ pub(crate) fn gather(publications: Vec<Publication>) {
 
 impl Audience {
     pub(crate) fn new(pubsub: Arc<PubSub>, mailboxes: Vec<Arc<Mailbox>>) -> Audience {
-        Audience { word: AtomicU64::new(0), pubsub, mailboxes }
+        Audience { word: AtomicU64::new(0), observes: Mutex::new(false), pubsub, mailboxes }
     }
 
     pub(crate) fn wanted(&self) -> Wanted {
@@ -69,11 +72,17 @@ impl Audience {
     }
 
     /// Changes which events are wanted: those that come after it.
-    pub(crate) fn want(&self, classes: Classes) {
+    pub(crate) fn want(self: &Arc<Audience>, classes: Classes, db: &Db) -> kvcore::Result<()> {
+        let mut observes = self.observes.lock();
+        if !*observes && !classes.is_empty() {
+            db.observe(self.clone())?;
+            *observes = true;
+        }
         // The update never declines.
         let _ = self
             .word
             .fetch_update(Relaxed, Relaxed, |word| Some(word & !u64::from(u32::MAX) | u64::from(classes.bits())));
+        Ok(())
     }
 
     pub(crate) fn add_monitor(&self) {

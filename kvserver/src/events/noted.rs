@@ -21,6 +21,8 @@ pub(crate) struct Noted<'t, T: ?Sized> {
     command: &'static str,
     request: Request<'t>,
     server: &'t ServerState,
+    /// The client's own.
+    home: usize,
     /// The one that calls speak of.
     database: usize,
     wanted: Classes,
@@ -47,7 +49,7 @@ impl<'t, T: Txn + ?Sized> Noted<'t, T> {
     ) -> Noted<'t, T> {
         let tells_misses = wanted.has(Class::KeyMiss) && tells_misses(spec, request);
         let events = RefCell::default();
-        Noted { txn, command: spec.name, request, server, database, wanted, tells_misses, events }
+        Noted { txn, command: spec.name, request, server, home: database, database, wanted, tells_misses, events }
     }
 
     /// What is to be published once the changes are committed.
@@ -170,7 +172,7 @@ impl<T: Txn + ?Sized> Txn for Noted<'_, T> {
         }
         // Where one word is the destination, only the others are looked up.
         let is_destination = match self.command {
-            "copy" => self.request.get(1) != Some(key),
+            "copy" => self.request.get(1) != Some(key) || self.database != self.home,
             "bitop" => !self.request.iter().skip(3).any(|source| source == key),
             _ => false,
         };

@@ -167,8 +167,8 @@ pub(crate) const ROWS: &[Parameter] = &[
         |server| server.audience.wanted().events().show(),
         |server, letters| {
             let unknown = "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.";
-            server.audience.want(Classes::parse(letters).ok_or(unknown)?);
-            Ok(())
+            let classes = Classes::parse(letters).ok_or(unknown)?;
+            server.audience.want(classes, &server.db).map_err(|error| error.to_string())
         },
     ),
     // There are no replicas, so any number but 0 refuses every write.
