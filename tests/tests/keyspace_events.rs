@@ -107,6 +107,7 @@ fn every_change_has_the_name_redis_gives_it() {
         ("SETBIT bits 1 1", "new bits, setbit bits"),
         ("BITOP NOT inverse bits", "new inverse, set inverse"),
         ("BITOP AND inverse nobody", "del inverse"),
+        ("BITFIELD bits SET u8 0 5 SET u8 800 5", "setbit bits"),
         ("PFADD hll a", "new hll, pfadd hll"),
         ("PFCOUNT hll", ""),
         ("SELECT 3", ""),

@@ -121,7 +121,10 @@ impl<'t, T: Txn + ?Sized> Noted<'t, T> {
         if old.is_none() || self.replaces() {
             self.note(Class::New, "new", key);
         }
-        self.note(class, name, key);
+        // One event a key, in however many pieces the command has written it. MSET may say a key twice and mean it.
+        if name == "set" || !self.events.borrow().iter().any(|event| event.name == name && *event.key == *key) {
+            self.note(class, name, key);
+        }
         if name == "set" && deadline.is_some() && !(old == Some(deadline) && self.keeps_deadline()) {
             self.note(Class::Generic, "expire", key);
         }
