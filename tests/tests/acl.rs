@@ -201,12 +201,13 @@ fn a_removed_user_is_disconnected_and_so_is_who_may_not_listen_any_more() {
         listener.command(subscribe);
         admin.ask(&format!("ACL SETUSER bob resetchannels {kept}"), "+OK\r\n");
         assert!(admin.text("CLIENT LIST").contains("user=bob"));
-        admin.ask("PUBLISH news hello", if subscribe.starts_with("SS") { ":0\r\n" } else { ":1\r\n" });
-        admin.ask(&format!("ACL SETUSER bob resetchannels {lost}"), "+OK\r\n");
-        assert!(!admin.text("CLIENT LIST").contains("user=bob"));
         if !subscribe.starts_with("SS") {
+            admin.ask("PUBLISH news hello", ":1\r\n");
+            // It is let go at once, whatever is on its way to it.
             listener.reply();
         }
+        admin.ask(&format!("ACL SETUSER bob resetchannels {lost}"), "+OK\r\n");
+        assert!(!admin.text("CLIENT LIST").contains("user=bob"));
         listener.expect_closed();
     }
 }
