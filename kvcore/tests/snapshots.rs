@@ -263,7 +263,9 @@ fn a_snapshot_that_is_written_while_keyspaces_are_swapped_holds_both_whole() {
         }
         swaps
     });
-    let (_copied, again) = after_a_kill(dir.path());
+    // Not killed: at this durability the last swaps may not have reached the operating system.
+    db.close().unwrap();
+    let again = Db::open(dir.path()).unwrap();
     let [mine, theirs] = if swaps % 2 == 0 { ["a", "b"] } else { ["b", "a"] };
     for (keyspace, prefix) in [("0", mine), ("1", theirs)] {
         let keyspace = again.keyspace(keyspace).unwrap();

@@ -217,6 +217,48 @@ fn names(list: &(impl AsReplies + ?Sized)) -> Vec<String> {
     names
 }
 
+#[test]
+fn renamenx_never_replaces() {
+    let shell = Shell::new();
+    shell.converse(
+        "
+        RENAMENX none k -> ERR no such key
+        SET k v PX 1000 -> OK
+        RENAMENX k k -> 0
+        RENAMENX k other -> 1
+        GET k -> nil
+        PTTL other -> 1000
+        SET k w -> OK
+        RENAMENX k other -> 0
+        MGET k other -> [\"w\", \"v\"]
+        PTTL other -> 1000
+        ",
+    );
+}
+
+#[test]
+fn restore_takes_what_dump_gives_and_its_deadline_decides() {
+    let shell = Shell::new();
+    shell.run("SET k 12345");
+    let Reply::Bulk(payload) = shell.reply(["DUMP", "k"]) else { panic!("no payload") };
+    let restore = |key: &str, ttl: &str, option: &str| {
+        shell.reply([b"RESTORE", key.as_bytes(), ttl.as_bytes(), &payload[..], option.as_bytes()])
+    };
+    assert_eq!(restore("k", "5000", "REPLACE"), Reply::Ok);
+    assert_eq!(shell.run("PTTL k"), "5000");
+    assert_eq!(restore("new", "1", "ABSTTL"), Reply::Ok);
+    assert_eq!(shell.run("EXISTS new"), "0", "it came too late");
+    assert_eq!(restore("new", "9223372036854775807", "REPLACE"), Reply::Ok);
+    assert_eq!(shell.run("GET new"), "\"12345\"");
+    shell.refuses(&[
+        ("RESTORE k 0 abc", "BUSYKEY Target key name already exists."),
+        ("RESTORE k 0 abc REPLACE", "ERR DUMP payload version or checksum are wrong"),
+        ("RESTORE k -1 abc REPLACE", "ERR Invalid TTL value, must be >= 0"),
+        ("RESTORE k 0 abc IDLETIME", "ERR syntax error"),
+        ("RESTORE k 0 abc FREQ x", "ERR value is not an integer or out of range"),
+    ]);
+}
+
 trait AsReplies {
     fn replies(&self) -> &[Reply];
 }
