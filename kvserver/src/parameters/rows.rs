@@ -209,7 +209,9 @@ pub(crate) const ROWS: &[Parameter] = &[
     Parameter::inert("repl-timeout", Kind::Integer(1, INT_MAX), "60"),
     Parameter::inert("replica-priority", COUNT, "100").alias("slave-priority"),
     Parameter::inert("replica-read-only", Kind::Bool, "yes").alias("slave-read-only"),
-    Parameter::inert("replica-serve-stale-data", Kind::Bool, "yes").alias("slave-serve-stale-data"),
+    // `no` would be a promise about replicas, and this server never is one.
+    Parameter::settled("replica-serve-stale-data", Kind::Bool, |_| "yes".to_owned(), "there is no replication here")
+        .alias("slave-serve-stale-data"),
     Parameter::inert("replicaof", Kind::Text, "").alias("slaveof").immutable(),
     Parameter::new(
         "requirepass",
