@@ -40,6 +40,8 @@ pub(crate) struct Base {
     pub(crate) opened_secs: u32,
     /// Whether entries whose deadline has passed stay until somebody asks for them.
     pub(crate) sweeping_paused: AtomicBool,
+    /// Whether they stay even then.
+    pub(crate) expiry_held: AtomicBool,
     /// Wakes the sweeper when a deadline comes sooner than it sleeps.
     pub(crate) sweeper: Arc<Alarm>,
 }
@@ -150,6 +152,7 @@ impl Base {
             noted_secs: AtomicU32::new(opened_secs),
             opened_secs,
             sweeping_paused: AtomicBool::new(false),
+            expiry_held: AtomicBool::new(false),
             sweeper: Arc::default(),
         }
     }

@@ -307,6 +307,12 @@ impl Db {
         self.engine().pause_sweeping(paused);
     }
 
+    /// While held, entries whose deadline has passed are gone for everybody and yet removed by nobody, so nothing is
+    /// logged and no observer is told: for while a store must not change.
+    pub fn hold_expiry(&self, held: bool) {
+        self.engine().hold_expiry(held);
+    }
+
     /// Makes everything durable, ends the threads and frees the directory; every handle is of no more use. An error
     /// means that the newest writes may be lost.
     pub fn close(&self) -> Result<()> {

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use crate::base::Base;
 use crate::clock::Timeline;
-use crate::entry::ValueRef;
+use crate::entry::{Entry, ValueRef};
 use crate::error::{Error, Result};
 use crate::expiry::{TICK_MS, tick_at};
 use crate::files::Files;
@@ -216,8 +216,8 @@ impl Engine {
         self.wait_for_room()?;
         let hash = self.base.hasher.hash(key);
         let done = Notes::lend(|notes| run(Locked::lock_one(&self.base, space, key, hash, notes), body))?;
-        if done.met_expired {
-            self.sweep_shard(space, space.shard_of(hash), self.base.time.now_ms());
+        if done.met_expired && !self.base.expiry_held.load(Ordering::Relaxed) {
+            self.expire_now(space, key);
         }
         drop(entered);
         self.sweep_if_due(space);
@@ -258,10 +258,17 @@ impl Engine {
             let _names = locked.has_swapped().then(|| self.registry.write());
             locked.commit()
         })?;
-        if done.met_expired {
-            let now_ms = self.base.time.now_ms();
-            for &(_, shard, space) in &wanted {
-                self.sweep_shard(space, shard, now_ms);
+        if done.met_expired && !self.base.expiry_held.load(Ordering::Relaxed) {
+            for (space, claimed) in claims {
+                match claimed {
+                    Claimed::Keys(keys) => keys.iter().for_each(|key| self.expire_now(space, key)),
+                    Claimed::Whole => {
+                        let now_ms = self.base.time.now_ms();
+                        for shard in 0..space.shard_count() {
+                            self.sweep_shard(space, shard, now_ms);
+                        }
+                    }
+                }
             }
         }
         drop(entered);
@@ -281,6 +288,32 @@ impl Engine {
         }
     }
 
+    /// Removes an entry if its deadline has passed, to the millisecond: somebody has asked for it.
+    fn expire_now(&self, space: &Space, key: &[u8]) {
+        let (hash, now_ms) = (self.base.hasher.hash(key), self.base.time.now_ms());
+        let mut guard = space.write(space.shard_of(hash));
+        let passed = guard.find(hash, key).and_then(Entry::deadline).filter(|deadline| deadline.has_passed(now_ms));
+        let Some(deadline) = passed else { return };
+        guard.take(&self.base.hasher, hash, key);
+        let lsn = self.base.mark_time(deadline.as_ms(), now_ms);
+        guard.reveals(lsn);
+        self.base.count_expired(1);
+        let (keyspace_id, keyspace) = (space.id, &*space.name);
+        self.base.tell(&Change { keyspace_id, keyspace, key: Some(key), kind: ChangeKind::Expire, lsn });
+    }
+
+    /// Keeps expired entries even if somebody asks for them, or no longer does.
+    pub(crate) fn hold_expiry(&self, held: bool) {
+        self.base.expiry_held.store(held, Ordering::SeqCst);
+        if !held {
+            self.base.sweeper.ring();
+        }
+    }
+
+    fn keeps_expired(&self) -> bool {
+        self.base.sweeping_paused.load(Ordering::Relaxed) || self.base.expiry_held.load(Ordering::Relaxed)
+    }
+
     /// Keeps expired entries until somebody asks for them, or no longer does.
     pub(crate) fn pause_sweeping(&self, paused: bool) {
         self.base.sweeping_paused.store(paused, Ordering::SeqCst);
@@ -292,7 +325,7 @@ impl Engine {
     /// Removes every entry whose deadline has passed, as far as the wheels' ticks tell; answers how many.
     pub(crate) fn sweep(&self) -> u64 {
         let mut removed = 0;
-        if self.base.sweeping_paused.load(Ordering::Relaxed) {
+        if self.keeps_expired() {
             return 0;
         }
         let Ok(_entered) = self.base.enter() else { return 0 };
@@ -346,7 +379,7 @@ impl Engine {
 
     /// Milliseconds until [`sweep`](Self::sweep) has something to do; `None` while there are no deadlines.
     pub(crate) fn sweep_due_in_ms(&self) -> Option<u64> {
-        if self.base.sweeping_paused.load(Ordering::Relaxed) {
+        if self.keeps_expired() {
             return None;
         }
         let due = self.registry.read().spaces().map(|space| space.due()).min().filter(|due| *due != u64::MAX)?;

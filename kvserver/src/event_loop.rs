@@ -516,6 +516,8 @@ impl EventLoop {
         if forget_peaks {
             self.peaks_since = self.now;
         }
+        // If nobody waits for its end, this is who notices it.
+        self.server().pause.until(self.now);
         let limits = self.executor.bounds.output;
         let idle_max = self.server().tuning.timeout_secs.load(Relaxed);
         for (slot, connection) in self.connections.iter_mut().enumerate() {

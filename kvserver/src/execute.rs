@@ -20,6 +20,7 @@ use crate::round::Round;
 use crate::session::Replies;
 use crate::settings::{OUTPUT_PAUSE_BYTES, ROUND_REQUESTS_MAX};
 use crate::state::{Ran, ServerState};
+use crate::tracking::ReadKeys;
 use crate::tuning::Bounds;
 
 /// This many requests' keys are fetched at once.
@@ -110,7 +111,7 @@ impl Executor {
         self.counters.requests.add(requests as u64);
         if self.server.tracking.is_on() {
             // A client that tracks has settled after each of its requests.
-            self.server.tracking.settle(&self.server, 0, &[]);
+            self.server.tracking.settle(&self.server, 0, &ReadKeys::new());
             self.server.tracking.blame(0);
         }
         progress

@@ -1,4 +1,4 @@
-//! CLIENT PAUSE: for a while requests wait, all of them or those that may write.
+//! CLIENT PAUSE: for a while requests wait, all of them or those that may write, and nothing expires.
 //!
 //! Invariant: while nothing is paused a request pays one relaxed load for it. A paused connection is out of its loop's
 //! turns until the pause ends or changes; nobody polls for that: a change wakes the loops, an end has its time.
@@ -6,10 +6,14 @@
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Instant;
 
+use kvcore::Db;
 use kvproto::Spec;
 use parking_lot::Mutex;
 
 use crate::session::Queue;
+
+/// Commands that are no writes and whose effects Redis would nevertheless send on.
+const MAY_REPLICATE: [&str; 6] = ["eval", "evalsha", "fcall", "pfcount", "publish", "spublish"];
 
 /// Which requests wait; those of `Write` do so in `All`, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,8 +24,8 @@ pub(crate) enum Held {
 }
 
 /// The pause of a server.
-#[derive(Debug, Default)]
 pub(crate) struct Pause {
+    db: Db,
     /// 0, or a [`Held`].
     held: AtomicU8,
     /// Counts beginnings and ends: whoever waits looks again when it has moved.
@@ -30,6 +34,10 @@ pub(crate) struct Pause {
 }
 
 impl Pause {
+    pub(crate) fn new(db: Db) -> Pause {
+        Pause { db, held: AtomicU8::new(0), changes: AtomicU64::new(0), current: Mutex::new(None) }
+    }
+
     /// Pauses until `until`, or longer if that was asked for before. A pause of everything stays one.
     pub(crate) fn begin(&self, held: Held, until: Instant, now: Instant) {
         let mut current = self.current.lock();
@@ -44,6 +52,7 @@ impl Pause {
 
     fn change(&self, current: &mut Option<(Held, Instant)>, to: Option<(Held, Instant)>) {
         *current = to;
+        self.db.hold_expiry(to.is_some());
         self.held.store(to.map_or(0, |(held, _)| held as u8), SeqCst);
         self.changes.fetch_add(1, SeqCst);
     }
@@ -74,10 +83,21 @@ impl Pause {
         if self.until(Instant::now()).is_none() {
             return false;
         }
-        let writes = |spec: &Spec| spec.is_write() || matches!(spec.name, "publish" | "spublish" | "pfcount");
+        // What is refused when it is queued need not wait for that.
+        let writes =
+            |spec: &Spec| (spec.is_write() || MAY_REPLICATE.contains(&spec.name)) && !(spec.absent && queue.is_some());
         self.held.load(SeqCst) == Held::All as u8
             || writes(spec)
             || (spec.name == "exec" && queue.is_some_and(|queue| queue.commands.iter().any(|(spec, _)| writes(spec))))
+    }
+}
+
+impl Drop for Pause {
+    /// The store may outlive the server.
+    fn drop(&mut self) {
+        if self.is_on() {
+            self.db.hold_expiry(false);
+        }
     }
 }
 
@@ -94,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_pause_of_writes_holds_what_may_write_until_it_ends() {
-        let (pause, now) = (Pause::default(), Instant::now());
+        let (pause, now) = (Pause::new(Db::in_memory()), Instant::now());
         assert!(!pause.holds(spec("set"), None));
         pause.begin(Held::Write, now + Duration::from_secs(100), now);
         let held = |name| pause.holds(spec(name), None);
@@ -108,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_second_pause_neither_shortens_nor_loosens_the_first() {
-        let (pause, now) = (Pause::default(), Instant::now());
+        let (pause, now) = (Pause::new(Db::in_memory()), Instant::now());
         let at = |seconds| now + Duration::from_secs(seconds);
         pause.begin(Held::All, at(100), now);
         pause.begin(Held::Write, at(50), now);

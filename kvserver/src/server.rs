@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 
-use kvcore::Db;
+use kvcore::{Change, Db, Observer, Swap};
 use mio::{Poll, Waker};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -153,10 +153,10 @@ impl Builder {
         let mut accept = Some(Accept::new(listeners, polls[0].registry()).map_err(cannot("watch a listener"))?);
         let watch = Arc::new(WatchTable::default());
         let tracking = Arc::new(TrackingTable::new(mailboxes[0].clone()));
-        db.observe(watch.clone())?;
         let pubsub = Arc::new(PubSub::default());
         let audience = Arc::new(Audience::new(pubsub.clone(), mailboxes.clone()));
-        db.observe(tracking.clone())?;
+        let observers = Observers { watch: watch.clone(), tracking: tracking.clone() };
+        db.observe(Arc::new(observers))?;
         let (offload, jobs) = Offload::new();
         let parts = Parts { db, acl, settings, addresses, watch, tracking, pubsub, audience, mailboxes, offload };
         let state = Arc::new(ServerState::new(parts));
@@ -175,6 +175,24 @@ impl Builder {
             server.loops.push(spawn(format!("kv-loop-{index}"), run)?);
         }
         Ok(server)
+    }
+}
+
+/// What of a server is told of changes from its start: one of the few observers a store can have.
+struct Observers {
+    watch: Arc<WatchTable>,
+    tracking: Arc<TrackingTable>,
+}
+
+impl Observer for Observers {
+    fn changed(&self, change: &Change<'_>) {
+        self.watch.changed(change);
+        self.tracking.changed(change);
+    }
+
+    fn swapped(&self, swap: &Swap<'_>) {
+        self.watch.swapped(swap);
+        self.tracking.swapped(swap);
     }
 }
 

@@ -139,6 +139,33 @@ fn a_pause_starts_behind_its_transaction_and_ends_by_itself() {
 }
 
 #[test]
+fn nothing_expires_during_a_pause() {
+    let db = Db::in_memory();
+    let server = serve(&db);
+    let mut admin = Client::of(&server);
+    let expired = |admin: &mut Client| {
+        admin.send("INFO stats\r\n");
+        let stats = admin.bulk();
+        stats.lines().find(|line| line.starts_with("expired_keys:")).unwrap().to_owned()
+    };
+    admin.send("MULTI\r\nSET a 1 PX 10\r\nSET b 1 PX 10\r\nCLIENT PAUSE 100000 WRITE\r\nEXEC\r\n");
+    admin.expect("+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n+OK\r\n+OK\r\n+OK\r\n");
+    // Longer than the sweep takes to come by.
+    std::thread::sleep(Duration::from_millis(300));
+    admin.ask("MGET a b", "*2\r\n$-1\r\n$-1\r\n");
+    assert_eq!(expired(&mut admin), "expired_keys:0");
+    admin.ask("CLIENT UNPAUSE", "+OK\r\n");
+    admin.ask("MGET a b", "*2\r\n$-1\r\n$-1\r\n");
+    assert_eq!(expired(&mut admin), "expired_keys:2");
+    admin.ask("CLIENT PAUSE 100000 WRITE", "+OK\r\n");
+    drop(admin);
+    server.shutdown().unwrap();
+    db.set_with("c", "1", kvcore::SetOptions::new().expires_in(Duration::from_millis(1))).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(db.sweep(), 1, "the store outlives the pause");
+}
+
+#[test]
 fn a_stopping_server_does_not_wait_for_a_pause() {
     let db = Db::in_memory();
     let server = serve(&db);

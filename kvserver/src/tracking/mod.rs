@@ -21,7 +21,7 @@ use crate::state::ServerState;
 mod session;
 mod table;
 
-pub(crate) use session::{Choice, Tracking};
+pub(crate) use session::{Choice, ReadKeys, Tracking};
 use table::{Event, Notice, Table, Totals};
 pub(crate) use table::{Stale, Tracker};
 
@@ -158,14 +158,15 @@ impl TrackingTable {
         }
     }
 
-    /// A client that tracks is about to read a key.
-    fn remember(&self, key: &[u8], client_id: u64) {
+    /// A client that tracks is about to read a key; answers whether it did not hold it before.
+    fn remember(&self, key: &[u8], client_id: u64) -> bool {
         let mut table = self.table.lock();
-        table.remember(key, client_id);
+        let is_new = table.remember(key, client_id);
         let max = self.keys_max.load(Ordering::Relaxed);
         if max != 0 && table.key_count() > max {
             self.overfull.store(true, Ordering::Relaxed);
         }
+        is_new
     }
 
     pub(crate) fn keys_max(&self) -> usize {
@@ -184,8 +185,9 @@ impl TrackingTable {
     }
 
     /// Looks up what this thread has noted and posts messages to all but the client `own`, whose messages it answers.
-    /// `read`: keys it read meanwhile, which it holds in spite of what was noted.
-    pub(crate) fn settle(&self, server: &ServerState, own: u64, read: &[Box<[u8]>]) -> Vec<Invalidation> {
+    /// `read`: keys it read meanwhile. The store tells of a transaction's changes when all of it is over, and only here
+    /// it is known which came before the client read the key.
+    pub(crate) fn settle(&self, server: &ServerState, own: u64, read: &ReadKeys) -> Vec<Invalidation> {
         let events = NOTED.with_borrow_mut(|noted| std::mem::take(&mut noted.events));
         if events.is_empty() && !self.overfull.load(Ordering::Relaxed) {
             return Vec::new();
@@ -196,15 +198,18 @@ impl TrackingTable {
     /// Looks up what other threads have noted.
     pub(crate) fn settle_foreign(&self, server: &ServerState) {
         let events = std::mem::take(&mut *self.foreign.lock());
-        self.look_up(&events, server, 0, &[]);
+        self.look_up(&events, server, 0, &ReadKeys::new());
     }
 
-    fn look_up(&self, events: &[Event], server: &ServerState, own: u64, read: &[Box<[u8]>]) -> Vec<Invalidation> {
+    fn look_up(&self, events: &[Event], server: &ServerState, own: u64, read: &ReadKeys) -> Vec<Invalidation> {
         let mut notices = Vec::new();
         let mut table = self.table.lock();
         table.tell(events, &mut notices);
-        for key in read {
-            table.remember(key, own);
+        if !read.is_empty() {
+            notices.retain(|notice| notice.tracker != own || !is_old_news(&notice.stale, read));
+            for (key, _) in read.iter().filter(|(_, read)| read.holds) {
+                table.remember(key, own);
+            }
         }
         if self.overfull.swap(false, Ordering::Relaxed) {
             let max = self.keys_max.load(Ordering::Relaxed);
@@ -222,6 +227,14 @@ impl TrackingTable {
             }
         }
         to_own
+    }
+}
+
+/// Whether a client has read the key only after it changed.
+fn is_old_news(stale: &Stale, read: &ReadKeys) -> bool {
+    match stale {
+        Stale::Keys(keys) => keys.iter().all(|key| read.get(key).is_some_and(|read| !read.told)),
+        Stale::All => false,
     }
 }
 

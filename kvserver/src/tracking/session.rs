@@ -2,7 +2,8 @@
 //!
 //! Invariant: a client has this exactly while the server's table knows it as one that tracks.
 
-use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -25,6 +26,17 @@ pub(crate) enum Choice {
     OptOut,
 }
 
+/// What one request did with a key it read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyRead {
+    /// It held the key when it changed it, so it is told; otherwise the change came before it read the key.
+    pub(crate) told: bool,
+    /// It read the key after all changes of its own.
+    pub(crate) holds: bool,
+}
+
+pub(crate) type ReadKeys = HashMap<Box<[u8]>, KeyRead>;
+
 /// The tracking of one client.
 #[derive(Debug, Default)]
 pub(crate) struct Tracking {
@@ -36,8 +48,8 @@ pub(crate) struct Tracking {
     pub(crate) prefixes: BTreeSet<Box<[u8]>>,
     /// CLIENT CACHING has announced the next request.
     pub(crate) announced: bool,
-    /// Keys read by the request that is executed.
-    pub(crate) read: Vec<Box<[u8]>>,
+    /// Keys read by the request that is executed, or by the transaction.
+    pub(crate) read: ReadKeys,
 }
 
 impl Tracking {
@@ -90,20 +102,34 @@ impl Session {
     /// A client that tracks is about to execute this.
     pub(crate) fn remember_keys(&mut self, spec: &Spec, request: Request<'_>, server: &ServerState) {
         let Some(tracking) = &mut self.tracking else { return };
+        if spec.is_write() && !tracking.read.is_empty() {
+            // In a transaction, which changes what it has read.
+            for (_, key) in spec.keys(request) {
+                if let Some(read) = tracking.read.get_mut(key) {
+                    read.told |= read.holds;
+                    read.holds = false;
+                }
+            }
+        }
         if !spec.is_read_only() || spec.flags.has(Flag::PubSub) || !tracking.counts_reads() {
             return;
         }
         for (_, key) in spec.keys(request) {
-            server.tracking.remember(key, self.client.id);
-            tracking.read.push(key.into());
+            match tracking.read.entry(key.into()) {
+                Entry::Occupied(mut read) => read.get_mut().holds = true,
+                Entry::Vacant(place) => {
+                    let told = !server.tracking.remember(key, self.client.id);
+                    place.insert(KeyRead { told, holds: true });
+                }
+            }
         }
     }
 
     /// The keys read by the request just executed. CLIENT CACHING announces no more than one request or transaction.
-    pub(crate) fn take_read_keys(&mut self) -> Vec<Box<[u8]>> {
+    pub(crate) fn take_read_keys(&mut self) -> ReadKeys {
         let in_transaction = self.transaction.is_some();
         let about_itself = self.last_command.is_some_and(|spec| spec.name.starts_with("client|"));
-        self.tracking.as_mut().map_or_else(Vec::new, |tracking| {
+        self.tracking.as_mut().map_or_else(ReadKeys::new, |tracking| {
             tracking.announced &= in_transaction || about_itself;
             std::mem::take(&mut tracking.read)
         })

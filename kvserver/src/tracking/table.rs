@@ -107,6 +107,10 @@ impl Table {
     /// Forgets a client that tracked these prefixes.
     pub(crate) fn stop(&mut self, id: u64, prefixes: &BTreeSet<Box<[u8]>>) {
         self.trackers.remove(&id);
+        if self.trackers.is_empty() {
+            // From now on no change is noted, so nothing here would be taken out.
+            self.forget_keys();
+        }
         for prefix in prefixes {
             if let Some(ids) = self.prefixes.get_mut(prefix) {
                 ids.remove(&id);
@@ -117,17 +121,17 @@ impl Table {
         }
     }
 
-    /// A client reads a key.
-    pub(crate) fn remember(&mut self, key: &[u8], id: u64) {
+    /// A client reads a key; answers whether it did not hold it before.
+    pub(crate) fn remember(&mut self, key: &[u8], id: u64) -> bool {
         let Some(readers) = self.keys.get_mut(key) else {
             let key: Arc<[u8]> = key.into();
             self.order.push(key.clone());
             self.keys.insert(key, Readers { at: self.order.len() - 1, ids: SmallVec::from_slice(&[id]) });
             self.items += 1;
-            return;
+            return true;
         };
         if readers.ids.contains(&id) {
-            return;
+            return false;
         }
         if readers.ids.len() == readers.ids.capacity() {
             let before = readers.ids.len();
@@ -136,6 +140,7 @@ impl Table {
         }
         readers.ids.push(id);
         self.items += 1;
+        true
     }
 
     /// Takes a key out, with those who read it.
@@ -161,9 +166,7 @@ impl Table {
                 (Some(key), _) => self.tell_readers(key, event.origin, event.lsn, notices),
                 (None, Some(lsn)) if !flushed => {
                     flushed = true;
-                    self.keys = HashMap::new();
-                    self.order = Vec::new();
-                    self.items = 0;
+                    self.forget_keys();
                     notices.extend(self.trackers.keys().map(|id| Notice { tracker: *id, stale: Stale::All, lsn }));
                 }
                 (None, _) => {}
@@ -172,6 +175,12 @@ impl Table {
         if !self.prefixes.is_empty() {
             self.broadcast(events, notices);
         }
+    }
+
+    fn forget_keys(&mut self) {
+        self.keys = HashMap::new();
+        self.order = Vec::new();
+        self.items = 0;
     }
 
     fn tell_readers(&mut self, key: &[u8], origin: u64, lsn: Lsn, notices: &mut Vec<Notice>) {
