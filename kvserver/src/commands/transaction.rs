@@ -154,7 +154,8 @@ impl<'q> Claims<'q> {
         claims.at(&keyspace);
         for (spec, request) in &queue.commands {
             let request = request.as_request();
-            match (spec.name, run_of(spec.name)) {
+            let top = spec.name.split_once('|').map_or(spec.name, |(container, _)| container);
+            match (top, run_of(top)) {
                 ("select", _) => {
                     if let Some(database) = database(request) {
                         keyspace = server.database(database)?;
