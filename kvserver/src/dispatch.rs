@@ -89,7 +89,7 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
     {
         return reject(Some(spec), error, request, session, server);
     }
-    if session.transaction.is_some() && transaction::is_queued(spec) && !top.absent {
+    if session.transaction.is_some() && transaction::is_queued(spec) {
         let reply = transaction::enqueue(spec, request, session).unwrap_or_else(Reply::from);
         return Answer::new(Some(spec), reply, Lsn::ZERO);
     }

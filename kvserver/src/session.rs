@@ -79,6 +79,8 @@ pub(crate) struct Queue {
     pub(crate) bytes: usize,
     /// A command could not be queued: EXEC will refuse.
     pub(crate) spoiled: bool,
+    /// The first of its commands that this server does not have: EXEC will refuse, and name it.
+    pub(crate) absent: Option<&'static Spec>,
 }
 
 /// Keys between WATCH and EXEC.

@@ -303,3 +303,31 @@ fn transfer_once(wire: &mut Wire, from: &str, to: &str, amount: i64) -> bool {
         other => panic!("EXEC: {}", show(other)),
     }
 }
+
+#[test]
+fn a_command_of_redis_that_is_not_here_is_told_of_and_spoils_a_transaction() {
+    let dir = TempDir::new().expect("a directory");
+    let server = Launch::new(server_program!(), dir.path()).resp().start();
+    let mut wire = server.connect();
+    let absent = "'lpush' is not supported: this server keeps strings, on one node, and runs no scripts\r\n";
+    wire.ask("LPUSH list a", format!("-ERR {absent}"));
+    wire.ask("LPUSH list", "-ERR wrong number of arguments for 'lpush' command\r\n");
+    wire.ask("MULTI", "+OK\r\n");
+    wire.ask("SET k v", "+QUEUED\r\n");
+    wire.ask("LPUSH list a", "+QUEUED\r\n");
+    wire.ask("EXEC", format!("-EXECABORT Transaction discarded because of: {absent}"));
+    wire.ask("EXISTS k", ":0\r\n");
+    // The transaction is over.
+    wire.ask("EXEC", "-ERR EXEC without MULTI\r\n");
+}
+
+#[test]
+fn a_key_behind_a_subcommand_is_locked_too() {
+    let dir = TempDir::new().expect("a directory");
+    let server = Launch::new(server_program!(), dir.path()).resp().start();
+    let mut wire = server.connect();
+    wire.ask("SET k 1", "+OK\r\n");
+    wire.ask("MULTI", "+OK\r\n");
+    wire.ask("OBJECT ENCODING k", "+QUEUED\r\n");
+    wire.ask("EXEC", "*1\r\n$3\r\nint\r\n");
+}

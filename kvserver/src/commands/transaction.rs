@@ -26,8 +26,12 @@ pub(crate) fn enqueue(spec: &'static Spec, request: Request<'_>, session: &mut S
     let Some(queue) = &mut session.transaction else {
         return Ok(Reply::Nothing);
     };
+    // The client learns of it by EXEC: an error here would leave many a client inside the transaction.
+    if spec.absent {
+        queue.absent.get_or_insert(spec);
+    }
     // EXEC will refuse a spoiled transaction, so what comes after the error need not be kept.
-    if !queue.spoiled {
+    if !queue.spoiled && queue.absent.is_none() {
         queue.bytes += queued_bytes(request);
         if queue.bytes > QUEUE_BYTES_MAX {
             queue.spoiled = true;
@@ -110,6 +114,10 @@ pub(crate) fn exec(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let watched = ctx.session.watched.take();
     let outcome = if queue.spoiled {
         Err(CommandError::custom("EXECABORT Transaction discarded because of previous errors.").into())
+    } else if let Some(spec) = queue.absent {
+        let why = CommandError::absent(spec.name).to_string();
+        let why = why.strip_prefix("ERR ").unwrap_or(&why);
+        Err(CommandError::custom(format!("EXECABORT Transaction discarded because of: {why}")).into())
     } else {
         commit(&queue, watched.as_deref(), ctx)
     };
