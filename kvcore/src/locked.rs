@@ -248,6 +248,18 @@ impl<'a> Locked<'a> {
         if deadline.is_some() { self.now() } else { 0 }
     }
 
+    fn remove(&mut self, key: &[u8], why: ChangeKind) -> Result<bool> {
+        let hash = self.hash(key);
+        let at = self.place(hash)?;
+        if self.find(at, hash, key).is_none() {
+            return Ok(false);
+        }
+        let taken = self.held[at].guard.take(&self.base.hasher, hash, key);
+        self.log(&Record::Delete { keyspace: self.log_id, key });
+        self.note(at, hash, key, why, Undo::Put(taken));
+        Ok(true)
+    }
+
     fn log(&mut self, record: &Record<'_>) {
         if self.base.wal.is_some() {
             record.encode(&mut self.notes.records);
@@ -524,15 +536,11 @@ impl Txn for Locked<'_> {
     }
 
     fn delete(&mut self, key: &[u8]) -> Result<bool> {
-        let hash = self.hash(key);
-        let at = self.place(hash)?;
-        if self.find(at, hash, key).is_none() {
-            return Ok(false);
-        }
-        let taken = self.held[at].guard.take(&self.base.hasher, hash, key);
-        self.log(&Record::Delete { keyspace: self.log_id, key });
-        self.note(at, hash, key, ChangeKind::Delete, Undo::Put(taken));
-        Ok(true)
+        self.remove(key, ChangeKind::Delete)
+    }
+
+    fn evict(&mut self, key: &[u8]) -> Result<bool> {
+        self.remove(key, ChangeKind::Evict)
     }
 
     fn flush(&mut self) -> Result<u64> {

@@ -40,6 +40,11 @@ pub trait Txn {
     /// Removes `key`; false if it was not there.
     fn delete(&mut self, key: &[u8]) -> Result<bool>;
 
+    /// Removes `key` to make room; observers are told so. False if it was not there.
+    fn evict(&mut self, key: &[u8]) -> Result<bool> {
+        self.delete(key)
+    }
+
     /// Empties the keyspace and answers how many keys it had. Only where the transaction claimed it whole.
     fn flush(&mut self) -> Result<u64>;
 }

@@ -265,7 +265,7 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("expired_keys", if locked { 0 } else { server.expired() });
     fields.add("expired_stale_perc", "0.00");
     fields.add("expired_time_cap_reached_count", 0);
-    fields.add("evicted_keys", 0);
+    fields.add("evicted_keys", server.evicted.load(Relaxed));
     fields.add("evicted_clients", 0);
     fields.add("evicted_scripts", 0);
     fields.add("total_eviction_exceeded_time", 0);

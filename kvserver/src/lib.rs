@@ -24,6 +24,7 @@ mod dispatch;
 mod error;
 mod event_loop;
 mod events;
+mod eviction;
 mod execute;
 mod glob;
 mod info;

@@ -18,6 +18,7 @@ use crate::clients::{Client, Clients};
 use crate::command_counters::{self, Totals};
 use crate::counters::{Counter, Counters};
 use crate::events::Audience;
+use crate::eviction;
 use crate::info;
 use crate::listener::BoundAddress;
 use crate::mailbox::{Changed, Mail, Mailbox};
@@ -72,6 +73,8 @@ pub(crate) struct ServerState {
     pub(crate) startup_bytes: u64,
     pub(crate) peak_memory_bytes: AtomicU64,
     expired_before: AtomicU64,
+    /// Keys removed to make room.
+    pub(crate) evicted: AtomicU64,
     keyspaces: [OnceLock<Keyspace>; DATABASES],
 }
 
@@ -121,6 +124,7 @@ impl ServerState {
             startup_bytes: Usage::now().resident_bytes.saturating_sub(db.stats().memory_bytes).max(1 << 20),
             peak_memory_bytes: AtomicU64::new(0),
             expired_before: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
             counters: mailboxes.iter().map(|_| Arc::default()).collect(),
             started: Instant::now(),
             started_at_ms: db.now_ms(),
@@ -278,14 +282,25 @@ impl ServerState {
         self.client_bytes.store(info::client_bytes(self), Ordering::Relaxed);
     }
 
-    /// Looks whether more memory is used than `maxmemory` allows. Not from inside a transaction.
+    /// Looks whether more memory is used than `maxmemory` allows, and makes room if keys may be removed for it. Not from
+    /// inside a transaction.
     pub(crate) fn measure_memory(&self) {
         let limit = self.tuning.memory_bytes_max.load(Ordering::Relaxed);
-        let used = || {
+        let over = || {
             let clients = self.client_bytes.load(Ordering::Relaxed);
-            self.startup_bytes.saturating_add(clients).saturating_add(self.db.stats().memory_bytes)
+            let used = self.startup_bytes.saturating_add(clients).saturating_add(self.db.stats().memory_bytes);
+            used.saturating_sub(limit)
         };
-        self.hold_writes(WritesHeld::Memory, limit > 0 && used() > limit);
+        if limit == 0 {
+            return self.hold_writes(WritesHeld::Memory, false);
+        }
+        let mut left = over();
+        if left > 0 {
+            let evicted = eviction::make_room(&self.db, self.tuning.policy(), left);
+            self.evicted.fetch_add(evicted, Ordering::Relaxed);
+            left = if evicted > 0 { over() } else { left };
+        }
+        self.hold_writes(WritesHeld::Memory, left > 0);
     }
 
     pub(crate) fn hold_writes(&self, why: WritesHeld, held: bool) {
@@ -310,6 +325,7 @@ impl ServerState {
             counters.commands.begin(epoch);
         }
         self.peak_memory_bytes.store(0, Ordering::Relaxed);
+        self.evicted.store(0, Ordering::Relaxed);
         for (index, baseline) in self.baseline.cumulative().into_iter().enumerate() {
             baseline.set(self.counters.iter().map(|counters| counters.cumulative()[index].get()).sum());
         }

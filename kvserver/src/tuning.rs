@@ -10,20 +10,8 @@ use std::time::{Duration, Instant};
 use kvproto::Limits;
 use parking_lot::Mutex;
 
+use crate::eviction;
 use crate::settings::{OutputLimit, Settings};
-
-/// Names of `maxmemory-policy`. Nothing is evicted yet: above `maxmemory` writes are refused whatever the policy; what
-/// OBJECT FREQ and IDLETIME answer depends on it.
-pub(crate) const POLICIES: [&str; 8] = [
-    "volatile-lru",
-    "volatile-lfu",
-    "volatile-random",
-    "volatile-ttl",
-    "allkeys-lru",
-    "allkeys-lfu",
-    "allkeys-random",
-    "noeviction",
-];
 
 /// What a loop needs for every request or every connection.
 #[derive(Clone, Debug)]
@@ -56,7 +44,7 @@ pub(crate) struct Tuning {
     bounds: Mutex<Bounds>,
     /// 0 for no limit.
     pub(crate) memory_bytes_max: AtomicU64,
-    /// A place in [`POLICIES`].
+    /// A place in [`crate::eviction::POLICIES`].
     pub(crate) policy: AtomicUsize,
     /// Seconds after which an idle client is disconnected; 0 for never.
     pub(crate) timeout_secs: AtomicU64,
@@ -80,7 +68,7 @@ impl Tuning {
             generation: AtomicU64::new(0),
             bounds: Mutex::new(Bounds { limits: settings.limits.clone(), output }),
             memory_bytes_max: AtomicU64::new(0),
-            policy: AtomicUsize::new(POLICIES.len() - 1),
+            policy: AtomicUsize::new(eviction::POLICIES.len() - 1),
             timeout_secs: AtomicU64::new(0),
             keepalive_secs: AtomicU64::new(300),
             replicas_min: AtomicU64::new(0),
@@ -112,7 +100,7 @@ impl Tuning {
 
     /// The name of the policy.
     pub(crate) fn policy(&self) -> &'static str {
-        POLICIES.get(self.policy.load(Relaxed)).copied().unwrap_or("noeviction")
+        eviction::POLICIES.get(self.policy.load(Relaxed)).copied().unwrap_or("noeviction")
     }
 }
 
