@@ -30,6 +30,7 @@ use crate::session::Session;
 use crate::settings::{READ_BYTES, STOP_GRACE};
 use crate::state::ServerState;
 use crate::stream::Stream;
+use crate::tracking::ReadKeys;
 use crate::tuning::save_when_due;
 
 mod flush;
@@ -41,7 +42,7 @@ pub(crate) const WAKER: Token = Token(usize::MAX);
 const EVENTS_MAX: usize = 1024;
 /// How often counters are sampled and slow readers looked at.
 const TICK: Duration = Duration::from_secs(1);
-/// How often memory is measured while it is limited.
+/// How often memory is measured while it is limited, even if nothing is written: clients' buffers count too.
 const MEASURE_EVERY: Duration = Duration::from_millis(10);
 /// How soon a loop looks again while the log cannot take more.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
@@ -89,6 +90,8 @@ pub(crate) struct EventLoop {
     now: Instant,
     next_tick: Instant,
     next_measure: Instant,
+    /// The newest change when memory was last measured.
+    measured: Lsn,
     last_sample: [u64; 3],
     /// When the clients' largest replies were last forgotten.
     peaks_since: Instant,
@@ -135,6 +138,7 @@ impl EventLoop {
             now,
             next_tick: now + TICK,
             next_measure: now,
+            measured: Lsn::ZERO,
             last_sample: [0; 3],
             peaks_since: now,
             stop_at: None,
@@ -169,13 +173,14 @@ impl EventLoop {
             if let Some(accept) = &mut self.accept {
                 accept.run(self.now, &self.executor.server, &self.executor.counters);
             }
+            // Before the mail is taken: who tracks what goes is told before anything that is answered now.
+            self.measure_memory();
             self.mailbox.take(&mut mails);
             for mail in mails.drain(..) {
                 self.take_mail(mail);
             }
             self.resume_paused();
             self.release_gated();
-            self.measure_memory();
             self.give_turns();
             self.write_round();
             self.close_finished();
@@ -206,12 +211,20 @@ impl EventLoop {
         result
     }
 
-    /// With a limit on memory, looks every few milliseconds whether it is kept.
+    /// With a limit on memory, looks whether it is kept, if anything was written since it last did. (What is kept in
+    /// memory only has no log that would tell.)
     fn measure_memory(&mut self) {
         let limited = self.server().tuning.memory_bytes_max.load(Relaxed) > 0;
-        if limited && !self.turns.is_empty() && self.now >= self.next_measure {
-            self.next_measure = self.now + MEASURE_EVERY;
-            self.server().measure_memory();
+        if limited && !self.turns.is_empty() {
+            let newest = self.server().db.last_lsn();
+            if newest != self.measured || self.server().db.is_in_memory() || self.now >= self.next_measure {
+                self.server().measure_memory();
+                if self.server().tracking.is_on() {
+                    self.server().tracking.settle(self.server(), 0, &ReadKeys::new());
+                }
+                self.measured = newest;
+                self.next_measure = self.now + MEASURE_EVERY;
+            }
         }
     }
 
