@@ -49,22 +49,27 @@ const PLAIN_HEADER_BYTES: usize = 1 + 7 + CRLF_BYTES;
 /// has more than seven digits.
 #[inline]
 pub(super) fn header(input: &[u8], kind: u8) -> Option<(usize, usize)> {
+    match *input {
+        // Nearly all there are.
+        [first, digit @ b'0'..=b'9', b'\r', _, ..] if first == kind => Some((usize::from(digit - b'0'), 4)),
+        [first, tens @ b'1'..=b'9', ones @ b'0'..=b'9', b'\r', _, ..] if first == kind => {
+            Some((usize::from(tens - b'0') * 10 + usize::from(ones - b'0'), 5))
+        }
+        [first, hundreds @ b'1'..=b'9', tens @ b'0'..=b'9', ones @ b'0'..=b'9', b'\r', _, ..] if first == kind => {
+            Some((usize::from(hundreds - b'0') * 100 + usize::from(tens - b'0') * 10 + usize::from(ones - b'0'), 6))
+        }
+        _ => longer_header(input, kind),
+    }
+}
+
+fn longer_header(input: &[u8], kind: u8) -> Option<(usize, usize)> {
     let window = &input[..input.len().min(PLAIN_HEADER_BYTES)];
-    if *window.first()? != kind {
+    let end = memchr(b'\r', window)?;
+    if window[0] != kind || input.len() < end + CRLF_BYTES {
         return None;
     }
-    let mut number = 0;
-    for (at, &byte) in window.iter().enumerate().skip(1) {
-        match byte {
-            b'0'..=b'9' => number = number * 10 + usize::from(byte - b'0'),
-            b'\r' => {
-                let canonical = at > 1 && (window[1] != b'0' || at == 2);
-                return (canonical && input.len() >= at + CRLF_BYTES).then_some((number, at + CRLF_BYTES));
-            }
-            _ => return None,
-        }
-    }
-    None
+    let number = usize::try_from(parse_integer(&window[1..end])?).ok()?;
+    Some((number, end + CRLF_BYTES))
 }
 
 impl RequestDecoder {
