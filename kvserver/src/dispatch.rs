@@ -12,7 +12,7 @@ use kvproto::{Args, CommandError, Reply, Request, Spec, line};
 use smallvec::SmallVec;
 
 use crate::acl::{self, Refusal};
-use crate::commands::{self, Failure, Outcome, Run, connection, monitor, transaction};
+use crate::commands::{self, Failure, Outcome, Run, monitor, transaction};
 use crate::context::{Context, Next};
 use crate::events::{self, Classes, Noted};
 use crate::listener::LineRules;
@@ -118,12 +118,6 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
 fn find(request: Request<'_>) -> Result<(&'static Spec, &'static Spec), CommandError> {
     match spec::lookup(request.name()) {
         Some(top) if top.subcommands.is_empty() && top.arity_ok(request.len()) => Ok((top, top)),
-        Some(top) if connection::is_help(top, request) => Ok((top, top)),
-        Some(top)
-            if !top.subcommands.is_empty() && request.get(1).is_some_and(|word| word.eq_ignore_ascii_case(b"help")) =>
-        {
-            Err(CommandError::wrong_arity(&format!("{}|help", top.name)))
-        }
         Some(top) => {
             let spec = spec::resolve(request)?;
             if spec.absent && !top.absent {

@@ -18,7 +18,7 @@ pub(super) const ROWS: &[Spec] = &[
         .subcommands(&SLOWLOG_SUBCOMMANDS),
 ];
 
-const LATENCY_SUBCOMMANDS: [Spec; 6] = indexed([
+const LATENCY_SUBCOMMANDS: [Spec; 7] = indexed([
     Spec::new("latency|doctor", 2, Group::Server, "2.8.13")
         .summary("Explains what was slow, for people.")
         .complexity("O(1)")
@@ -30,6 +30,7 @@ const LATENCY_SUBCOMMANDS: [Spec; 6] = indexed([
         .flags(&ADMIN)
         .tips(&ALL_NODES)
         .args(&[Arg::string("event")]),
+    Spec::help("latency|help", Group::Server, "2.8.13"),
     Spec::new("latency|histogram", -2, Group::Server, "7.0.0")
         .summary("Tells for each command how many calls took how long.")
         .complexity("O(N) in the commands asked for")
@@ -55,13 +56,14 @@ const LATENCY_SUBCOMMANDS: [Spec; 6] = indexed([
         .args(&[Arg::string("event").optional().multiple()]),
 ]);
 
-const SLOWLOG_SUBCOMMANDS: [Spec; 3] = indexed([
+const SLOWLOG_SUBCOMMANDS: [Spec; 4] = indexed([
     Spec::new("slowlog|get", -2, Group::Server, "2.2.12")
         .summary("Shows the newest slow commands.")
         .complexity("O(N) in the entries shown")
         .flags(&[Flag::Admin, Flag::Loading, Flag::Stale])
         .tips(&["request_policy:all_nodes", "nondeterministic_output"])
         .args(&[Arg::integer("count").optional()]),
+    Spec::help("slowlog|help", Group::Server, "6.2.0"),
     Spec::new("slowlog|len", 2, Group::Server, "2.2.12")
         .summary("Counts the slow commands in the log.")
         .complexity("O(1)")

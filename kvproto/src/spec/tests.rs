@@ -68,6 +68,11 @@ fn every_row_is_complete_and_consistent() {
         let name = spec.name;
         assert_ne!(spec.arity, 0, "{name}");
         assert!(spec.summary.ends_with('.'), "{name}");
+        assert_eq!(
+            !spec.absent && !spec.subcommands.is_empty(),
+            !spec.absent && spec.subcommand(b"help").is_some(),
+            "{name}"
+        );
         if spec.absent {
             continue;
         }

@@ -3,7 +3,6 @@
 //! Invariant: a session that is permitted everything is told so by one comparison. Every other request of every other
 //! session comes through [`admit`], before it is queued or carried out, and again at EXEC.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,7 +11,6 @@ use kvproto::{CommandError, Request, Spec};
 
 use super::log::{Reason, Refused};
 use super::{Account, Acl, Denial, User};
-use crate::commands::connection::is_help;
 use crate::session::Session;
 use crate::state::ServerState;
 
@@ -120,7 +118,7 @@ pub(crate) fn admit(
         let error = match denial {
             Denial::Command => {
                 let user = String::from_utf8_lossy(&session.access.account.name);
-                format!("NOPERM User {user} has no permissions to run the '{}' command", full_name(spec, request))
+                format!("NOPERM User {user} has no permissions to run the '{}' command", spec.name)
             }
             Denial::Key(_) => {
                 "NOPERM this user has no permissions to access one of the keys used as arguments".to_owned()
@@ -163,12 +161,8 @@ pub(crate) fn refused_at_exec(
 }
 
 fn note(denial: Denial, in_multi: bool, spec: &Spec, request: Request<'_>, session: &Session, server: &ServerState) {
-    let name;
     let (reason, object) = match denial {
-        Denial::Command => {
-            name = full_name(spec, request);
-            (Reason::Command, name.as_bytes())
-        }
+        Denial::Command => (Reason::Command, spec.name.as_bytes()),
         Denial::Key(position) => (Reason::Key, request.get(position).unwrap_or_default()),
         Denial::Channel(position) => (Reason::Channel, request.get(position).unwrap_or_default()),
     };
@@ -181,11 +175,6 @@ fn note(denial: Denial, in_multi: bool, spec: &Spec, request: Request<'_>, sessi
         client: describe(session),
         now_ms: server.db.now_ms(),
     });
-}
-
-/// The name of what was asked for. HELP stands for a subcommand even where the table has no row for it.
-fn full_name(spec: &Spec, request: Request<'_>) -> Cow<'static, str> {
-    if is_help(spec, request) { format!("{}|help", spec.name).into() } else { spec.name.into() }
 }
 
 /// The session's client, as CLIENT LIST shows it.

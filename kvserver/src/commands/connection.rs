@@ -147,15 +147,6 @@ pub(crate) fn reset(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     Ok(Reply::simple("RESET"))
 }
 
-/// Whether a request is `HELP` of a command with subcommands.
-pub(crate) fn is_help(container: &Spec, request: Request<'_>) -> bool {
-    !container.subcommands.is_empty()
-        && request.len() == 2
-        && request.get(1).is_some_and(|word| word.eq_ignore_ascii_case(b"help"))
-        // With a row of its own it is a subcommand like any other.
-        && container.subcommand(b"help").is_none()
-}
-
 /// The subcommands of a command, as `HELP` shows them; `spec` is the command or its `help`.
 pub(crate) fn help(spec: &'static Spec) -> Reply {
     let top = spec.name.split_once('|').and_then(|(top, _)| spec::lookup(top.as_bytes()));
