@@ -103,7 +103,7 @@ def hints(port):
     shown = until_seen(port, [], r"127\.0\.0\.1:\d+> ")
     # What follows the cursor comes from COMMAND DOCS.
     shown.type("SET ")
-    shown.expect(r"key value \[NX ?\| ?XX\]")
+    shown.expect(r"key value \[NX ?\| ?XX")
     shown.type("greeting hello\r")
     shown.expect(r"OK")
     shown.type("GET greeting\r")
