@@ -8,6 +8,8 @@ use std::cmp::Reverse;
 
 use kvcore::{Cursor, Db, Keyspace, Store, Walk};
 
+use crate::session::DATABASES;
+
 /// Names of `maxmemory-policy`.
 pub(crate) const POLICIES: [&str; 8] = [
     "volatile-lru",
@@ -43,7 +45,10 @@ pub(crate) fn make_room(db: &Db, policy: &str, bytes: u64) -> u64 {
             let (keys, with_deadline) = keyspace.counts();
             if volatile { with_deadline } else { keys }
         };
-        let fullest = db.keyspaces().into_iter().map(|keyspace| (eligible(&keyspace), keyspace));
+        // Only what clients can reach: an embedder's own keyspaces are not the server's to empty.
+        let is_database = |keyspace: &Keyspace| keyspace.name().parse::<usize>().is_ok_and(|index| index < DATABASES);
+        let databases = db.keyspaces().into_iter().filter(is_database);
+        let fullest = databases.map(|keyspace| (eligible(&keyspace), keyspace));
         let Some((_, keyspace)) = fullest.filter(|(keys, _)| *keys > 0).max_by_key(|(keys, _)| *keys) else { break };
         // Counting costs more than a key: some go before it is done again.
         let mut gone = 0;
@@ -166,6 +171,15 @@ mod tests {
             assert!((0..200).all(|i| db.exists(format!("plain{i}")).unwrap()), "{policy}");
         }
         assert_eq!(make_room(&filled(), "noeviction", u64::MAX), 0);
+    }
+
+    #[test]
+    fn an_embedders_own_keyspaces_are_left_alone() {
+        let db = filled();
+        let own = db.keyspace("sessions").unwrap();
+        own.set("k", "v").unwrap();
+        assert_eq!(make_room(&db, "allkeys-random", u64::MAX), 400);
+        assert_eq!((db.len(), own.len()), (0, 1));
     }
 
     #[test]
