@@ -42,6 +42,7 @@ mod round;
 mod server;
 mod session;
 mod settings;
+mod signals;
 mod slow;
 mod state;
 mod stream;

@@ -68,9 +68,9 @@ fn serve(config: &Config) -> Result<()> {
     }
     let builder = builder.bind()?;
     let db = open(config)?;
-    let outcome = builder.store(db.clone()).start().and_then(|server| {
+    let outcome = builder.store(db.clone()).stop_on_signals().start().and_then(|server| {
         announce(config, &server);
-        server.run()
+        server.wait()
     });
     let closed = db.close().map_err(Error::from);
     if closed.is_ok() && !config.memory_only {

@@ -1,17 +1,14 @@
 //! Builds a server around an opened store, starts its threads, and ends them.
 //!
-//! Invariant: when `shutdown`, `run` or drop returns, every thread is joined, every socket closed and every unix
+//! Invariant: when `shutdown`, `wait` or drop returns, every thread is joined, every socket closed and every unix
 //! socket's file removed. The store stays open: it is the caller's.
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 
 use kvcore::{Change, Db, Observer, Swap};
 use mio::{Poll, Waker};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
 use crate::accept::Accept;
 use crate::acl::Acl;
@@ -24,6 +21,7 @@ use crate::mailbox::Mailbox;
 use crate::offload::{self, Offload};
 use crate::pubsub::PubSub;
 use crate::settings::Settings;
+use crate::signals::{self, SignalThread};
 use crate::state::{Parts, ServerState};
 use crate::tracking::TrackingTable;
 use crate::tuning::SavePoint;
@@ -46,6 +44,7 @@ pub struct Server {
     state: Arc<ServerState>,
     loops: Vec<JoinHandle<()>>,
     offload: Option<JoinHandle<()>>,
+    _signals: Option<SignalThread>,
 }
 
 /// What a server is to be like; made by [`Server::builder`].
@@ -57,6 +56,7 @@ pub struct Builder {
     bound: Vec<Listener>,
     settings: Settings,
     acl: Acl,
+    stops_on_signals: bool,
 }
 
 impl Builder {
@@ -119,6 +119,13 @@ impl Builder {
         self
     }
 
+    /// SIGTERM and SIGINT stop the server as SHUTDOWN does; a second one ends the process at once. They are taken over
+    /// before the first client is answered, and not given back. Default: they are left to the program.
+    pub fn stop_on_signals(mut self) -> Builder {
+        self.stops_on_signals = true;
+        self
+    }
+
     /// When snapshots are due by time, in seconds and changes; and the directory that CONFIG GET shows.
     pub(crate) fn kept_in(mut self, dir: String, save_points: Vec<SavePoint>) -> Builder {
         self.settings.dir = dir;
@@ -138,8 +145,9 @@ impl Builder {
 
     /// Binds every listener, then starts the threads. Fails, with nothing left running, if a listener cannot be bound.
     pub fn start(self) -> Result<Server> {
-        let Builder { db, bound: listeners, settings, acl, .. } = self.bind()?;
+        let Builder { db, bound: listeners, settings, acl, stops_on_signals, .. } = self.bind()?;
         let db = db.ok_or(Error::NoStore)?;
+        let signals = if stops_on_signals { Some(signals::register()?) } else { None };
         let cannot = |what| move |source| Error::System { what, source };
         let mut polls = Vec::new();
         let mut mailboxes = Vec::new();
@@ -162,7 +170,8 @@ impl Builder {
         let state = Arc::new(ServerState::new(parts));
         wake_loops_when_durable(&state);
 
-        let mut server = Server { state: state.clone(), loops: Vec::new(), offload: None };
+        let signals = signals.map(|signals| SignalThread::listen(signals, state.clone())).transpose()?;
+        let mut server = Server { state: state.clone(), loops: Vec::new(), offload: None, _signals: signals };
         let worker = state.clone();
         server.offload = Some(spawn("kv-offload".to_owned(), move || offload::run(&worker, &jobs))?);
         for (index, poll) in polls.into_iter().enumerate() {
@@ -248,27 +257,9 @@ impl Server {
         self.join()
     }
 
-    /// Serves until a client sends SHUTDOWN or the process gets SIGTERM or SIGINT; a second signal ends the process
-    /// at once.
-    pub fn run(mut self) -> Result<()> {
-        let mut signals =
-            Signals::new([SIGTERM, SIGINT]).map_err(|source| Error::System { what: "listen for signals", source })?;
-        let handle = signals.handle();
-        let state = self.state.clone();
-        let listener = spawn("kv-signals".to_owned(), move || {
-            for signal in signals.forever() {
-                if state.stopping.load(SeqCst) {
-                    tracing::warn!("second signal: ending at once");
-                    std::process::exit(128 + signal);
-                }
-                tracing::info!(signal, "stopping");
-                state.stop();
-            }
-        })?;
-        let outcome = self.join();
-        handle.close();
-        let _ = listener.join();
-        outcome
+    /// Serves until a client sends SHUTDOWN or, with [`Builder::stop_on_signals`], the process gets SIGTERM or SIGINT.
+    pub fn wait(mut self) -> Result<()> {
+        self.join()
     }
 
     /// Waits for the threads: the loops first, since they give the offload thread its work.

@@ -195,6 +195,30 @@ fn shutdown_ends_it_with_0_and_the_data_is_there_after_a_restart() {
     launch(dir.path()).start().connect().ask("DBSIZE", ":2\r\n");
 }
 
+/// The handlers of the signals were once set after the event loops had begun: a signal in the first moments killed the
+/// process. A unix socket is bound under a name known beforehand, so that the first answer can be had at once.
+#[test]
+fn a_signal_right_after_the_first_answer_stops_it_in_order() {
+    use std::io::{Read, Write};
+    for _ in 0..20 {
+        let dir = TempDir::new().expect("a temporary directory");
+        let socket = dir.path().join("kv.sock");
+        let url = format!("unix://{}", socket.display());
+        let mut server = Launch::new(server_program!(), &dir.path().join("data"))
+            .arguments(["--listen", &url])
+            .start_without_waiting();
+        let mut stream = loop {
+            match UnixStream::connect(&socket) {
+                Ok(stream) => break stream,
+                Err(_) => assert!(server.is_running(), "the server ended:\n{}", server.log()),
+            }
+        };
+        stream.write_all(b"PING\r\n").expect("a request");
+        stream.read_exact(&mut [0; 7]).expect("an answer");
+        assert_eq!(server.terminate().code(), Some(0), "{}", server.log());
+    }
+}
+
 /// A client that takes none of its replies keeps a server from finishing in peace; the second signal asks no more.
 #[test]
 fn a_second_signal_ends_it_at_once() {
