@@ -19,6 +19,9 @@ use crate::stream::Stream;
 /// The least and the most that Redis gives a client as a reply buffer.
 const REPLY_BUFFER_BYTES: (usize, usize) = (1024, 16 * 1024);
 
+/// What a connection takes while it holds no bytes.
+const CLIENT_BYTES: usize = 1024;
+
 /// One connection as others see it.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -301,6 +304,14 @@ impl Clients {
 
     pub(crate) fn snapshot(&self) -> Vec<Arc<Client>> {
         self.all.lock().values().cloned().collect()
+    }
+
+    /// What all of them take for bytes that came or have to leave.
+    pub(crate) fn buffer_bytes(&self) -> u64 {
+        let held = |shown: &Shown| {
+            shown.input_bytes.load(Relaxed) + shown.output_bytes.load(Relaxed) + shown.queued_bytes.load(Relaxed)
+        };
+        self.snapshot().iter().map(|client| (held(&client.shown) + CLIENT_BYTES) as u64).sum()
     }
 
     pub(crate) fn find(&self, id: u64) -> Option<Arc<Client>> {

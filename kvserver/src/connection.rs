@@ -12,7 +12,6 @@ use kvcore::Lsn;
 use kvproto::line::LineDecoder;
 use kvproto::resp::RequestDecoder;
 
-use crate::execute::Progress;
 use crate::listener::Protocol;
 use crate::outbox::Outbox;
 use crate::session::Session;
@@ -51,6 +50,16 @@ pub(crate) struct Input {
     pub(crate) decoder: Decoder,
     /// It holds, or may hold, a whole request; otherwise it waits for more bytes.
     pub(crate) runnable: bool,
+}
+
+/// How far executing what lies in a piece of input came.
+pub(crate) struct Progress {
+    /// Bytes of input that are done with.
+    pub(crate) used: usize,
+    /// Why the rest was left: false, it is no whole request; true, it may be one, but must wait for its turn.
+    pub(crate) runnable: bool,
+    /// The decoder remembers nothing of this connection.
+    pub(crate) decoder_is_clean: bool,
 }
 
 impl Input {

@@ -6,6 +6,7 @@ use kvcore::{CrossTxn, Keyspace, Lsn};
 use kvproto::{Reply, Spec};
 
 use crate::offload::Work;
+use crate::pubsub::Publication;
 use crate::session::Session;
 use crate::state::ServerState;
 
@@ -27,14 +28,6 @@ pub(crate) struct Context<'c> {
     /// The newest change the answer reveals.
     pub(crate) lsn: Lsn,
     pub(crate) next: Next,
-}
-
-/// A message to be published.
-pub(crate) struct Publication {
-    /// To a shard channel.
-    pub(crate) sharded: bool,
-    pub(crate) channel: Box<[u8]>,
-    pub(crate) payload: Box<[u8]>,
 }
 
 /// What happens to the connection after the reply.

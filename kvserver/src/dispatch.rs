@@ -81,7 +81,9 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
     {
         return reject(Some(spec), error, request, session, server);
     }
-    if server.pause.is_on() && server.pause.holds(spec, session.transaction.as_deref()) {
+    if server.pause.is_on()
+        && server.pause.holds(spec, session.transaction.as_ref().map(|queue| queue.commands.as_slice()))
+    {
         return Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).with(Vec::new(), Next::Postpone);
     }
     if server.writes_held.load(Relaxed) != 0
@@ -216,7 +218,7 @@ fn store(
         let outcome = if events.is_empty() {
             run(Args::new(request), txn)
         } else {
-            let mut noted = Noted::new(txn, spec, request, database, events, server);
+            let mut noted = Noted::new(txn, spec, request, database, events, &server.databases);
             let outcome = run(Args::new(request), &mut noted);
             events::gather(noted.finish(outcome.is_ok()));
             outcome

@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 
 use kvcore::{Cursor, Db, Keyspace, Store, Walk};
 
-use crate::session::DATABASES;
+use crate::databases;
 
 /// Names of `maxmemory-policy`.
 pub(crate) const POLICIES: [&str; 8] = [
@@ -46,7 +46,7 @@ pub(crate) fn make_room(db: &Db, policy: &str, bytes: u64) -> u64 {
             if volatile { with_deadline } else { keys }
         };
         // Only what clients can reach: an embedder's own keyspaces are not the server's to empty.
-        let is_database = |keyspace: &Keyspace| keyspace.name().parse::<usize>().is_ok_and(|index| index < DATABASES);
+        let is_database = |keyspace: &Keyspace| databases::index_of(keyspace.name()).is_some();
         let databases = db.keyspaces().into_iter().filter(is_database);
         let fullest = databases.map(|keyspace| (eligible(&keyspace), keyspace));
         let Some((_, keyspace)) = fullest.filter(|(keys, _)| *keys > 0).max_by_key(|(keys, _)| *keys) else { break };

@@ -10,7 +10,7 @@ use kvproto::resp::{self, RequestDecoder};
 use kvproto::{Limits, Reply, Request};
 
 use crate::commands::transaction::is_queued;
-use crate::connection::{Connection, Decoder, Phase};
+use crate::connection::{Connection, Decoder, Phase, Progress};
 use crate::context::Next;
 use crate::counters::Counters;
 use crate::dispatch::{self, Answer};
@@ -38,16 +38,6 @@ pub(crate) struct Executor {
     /// A copy of the clock that commands are timed by, and what it showed last.
     pub(crate) clock: quanta::Clock,
     pub(crate) last_tick: u64,
-}
-
-/// How far executing came.
-pub(crate) struct Progress {
-    /// Bytes of input that are done with.
-    pub(crate) used: usize,
-    /// Why the rest was left: false, it is no whole request; true, it may be one, but must wait for its turn.
-    pub(crate) runnable: bool,
-    /// The decoder remembers nothing of this connection.
-    pub(crate) decoder_is_clean: bool,
 }
 
 /// One request read, or refused.

@@ -10,12 +10,14 @@ use std::fmt::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::acl::log::Reason;
-use crate::commands::connection::REDIS_VERSION;
+use crate::databases;
 use crate::listener::BoundAddress;
 use crate::process::Usage;
 use crate::pubsub::Topic;
-use crate::session::DATABASES;
 use crate::state::ServerState;
+
+/// The Redis whose behaviour we promise: clients decide by it what they may send.
+pub(crate) const REDIS_VERSION: &str = "7.2.4";
 
 /// All sections, in order, and whether a plain INFO has them.
 const SECTIONS: [(&str, bool); 13] = [
@@ -154,22 +156,11 @@ impl Memory {
     /// `locked`: inside EXEC, where the data cannot be looked at.
     pub(crate) fn of(server: &ServerState, locked: bool) -> Memory {
         let dataset = if locked { 0 } else { server.db.stats().memory_bytes };
-        let clients = client_bytes(server);
+        let clients = server.clients.buffer_bytes();
         let startup = server.startup_bytes;
         Memory { startup, dataset, clients, used: startup + dataset + clients }
     }
 }
-
-/// What clients' buffers take.
-pub(crate) fn client_bytes(server: &ServerState) -> u64 {
-    let held = |shown: &crate::clients::Shown| {
-        shown.input_bytes.load(Relaxed) + shown.output_bytes.load(Relaxed) + shown.queued_bytes.load(Relaxed)
-    };
-    server.clients.snapshot().iter().map(|client| (held(&client.shown) + CLIENT_BYTES) as u64).sum()
-}
-
-/// What a connection takes while it holds no bytes.
-const CLIENT_BYTES: usize = 1024;
 
 fn memory(server: &ServerState, usage: &Usage, locked: bool, fields: &mut Fields<'_>) {
     let Memory { startup, dataset, clients, used } = Memory::of(server, locked);
@@ -322,7 +313,7 @@ fn keyspaces(server: &ServerState, fields: &mut Fields<'_>) {
         .keyspaces()
         .iter()
         .filter_map(|keyspace| {
-            let index = keyspace.name().parse().ok().filter(|index| *index < DATABASES)?;
+            let index = databases::index_of(keyspace.name())?;
             let (keys, expires) = keyspace.counts();
             Some((index, keys, expires))
         })

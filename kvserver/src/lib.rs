@@ -13,12 +13,12 @@
 mod accept;
 mod acl;
 mod clients;
-mod command_counters;
 mod commands;
 mod config;
 mod connection;
 mod context;
 mod counters;
+mod databases;
 mod digest;
 mod dispatch;
 mod error;

@@ -7,10 +7,8 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed, Ordering::SeqCst
 use std::time::Instant;
 
 use kvcore::Db;
-use kvproto::Spec;
+use kvproto::{OwnedRequest, Spec};
 use parking_lot::Mutex;
-
-use crate::session::Queue;
 
 /// Commands that are no writes and whose effects Redis would nevertheless send on.
 const MAY_REPLICATE: [&str; 6] = ["eval", "evalsha", "fcall", "pfcount", "publish", "spublish"];
@@ -78,17 +76,18 @@ impl Pause {
         current.map(|(_, until)| until)
     }
 
-    /// Whether a request has to wait. `queue`: what was queued since MULTI, which EXEC would do.
-    pub(crate) fn holds(&self, spec: &Spec, queue: Option<&Queue>) -> bool {
+    /// Whether a request has to wait. `queued`: the commands since MULTI, which EXEC would
+    /// carry out.
+    pub(crate) fn holds(&self, spec: &Spec, queued: Option<&[(&'static Spec, OwnedRequest)]>) -> bool {
         if self.until(Instant::now()).is_none() {
             return false;
         }
         // What is refused when it is queued need not wait for that.
         let writes =
-            |spec: &Spec| (spec.is_write() || MAY_REPLICATE.contains(&spec.name)) && !(spec.absent && queue.is_some());
+            |spec: &Spec| (spec.is_write() || MAY_REPLICATE.contains(&spec.name)) && !(spec.absent && queued.is_some());
         self.held.load(SeqCst) == Held::All as u8
             || writes(spec)
-            || (spec.name == "exec" && queue.is_some_and(|queue| queue.commands.iter().any(|(spec, _)| writes(spec))))
+            || (spec.name == "exec" && queued.is_some_and(|queued| queued.iter().any(|(spec, _)| writes(spec))))
     }
 }
 
@@ -119,9 +118,8 @@ mod tests {
         pause.begin(Held::Write, now + Duration::from_secs(100), now);
         let held = |name| pause.holds(spec(name), None);
         assert_eq!(["set", "get", "publish", "exec", "client"].map(held), [true, false, true, false, false]);
-        let request = || kvproto::OwnedRequest::from_words(["x"]);
-        let queue = Queue { commands: vec![(spec("get"), request()), (spec("set"), request())], ..Queue::default() };
-        assert!(pause.holds(spec("exec"), Some(&queue)));
+        let queued = ["get", "set"].map(|name| (spec(name), OwnedRequest::from_words(["x"])));
+        assert!(pause.holds(spec("exec"), Some(&queued)));
         pause.end();
         assert!(!pause.is_on() && !held("set"));
     }

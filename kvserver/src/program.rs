@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::process::raise_open_files;
 use crate::server::Server;
-use crate::tuning::SavePoint;
+use crate::settings::SavePoint;
 
 /// The environment variable a password may come in, so that it is in no list of processes.
 const PASSWORD_VARIABLE: &str = "KVSERVER_REQUIREPASS";

@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use kvcore::Lsn;
 use parking_lot::Mutex;
 
-use crate::context::Publication;
 use crate::glob;
 use crate::mailbox::{Address, Kind, Mail, Mailbox, Message};
 
@@ -38,6 +37,14 @@ struct Topics {
 }
 
 type Subscribers = HashMap<Arc<[u8]>, HashMap<u64, Address>>;
+
+/// A message to be published.
+pub(crate) struct Publication {
+    /// To a shard channel.
+    pub(crate) sharded: bool,
+    pub(crate) channel: Box<[u8]>,
+    pub(crate) payload: Box<[u8]>,
+}
 
 /// What a subscription names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,11 +20,10 @@ use crate::listener::{BoundAddress, ListenUrl, Listener};
 use crate::mailbox::Mailbox;
 use crate::offload::{self, Offload};
 use crate::pubsub::PubSub;
-use crate::settings::Settings;
+use crate::settings::{SavePoint, Settings};
 use crate::signals::{self, SignalThread};
 use crate::state::{Parts, ServerState};
 use crate::tracking::TrackingTable;
-use crate::tuning::SavePoint;
 use crate::watch::WatchTable;
 
 /// A running server.

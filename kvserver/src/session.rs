@@ -18,9 +18,6 @@ use crate::state::ServerState;
 use crate::tracking::Tracking;
 use crate::watch::Mark;
 
-/// Databases that SELECT can reach: keyspaces named "0" to "15".
-pub(crate) const DATABASES: usize = 16;
-
 /// The state of one client.
 pub(crate) struct Session {
     pub(crate) client: Arc<Client>,

@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use kvproto::Limits;
 
-use crate::tuning::SavePoint;
-
 /// Unsent bytes at which a client's further requests are left unread until it has taken its replies.
 pub(crate) const OUTPUT_PAUSE_BYTES: usize = 1024 * 1024;
 /// Bytes one connection may bring in one round.
@@ -66,6 +64,13 @@ pub(crate) struct OutputLimit {
     pub(crate) soft_bytes: usize,
     /// See `soft_bytes`.
     pub(crate) soft_for: Duration,
+}
+
+/// A snapshot is due when this long has passed since the last one and at least so much has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SavePoint {
+    pub(crate) after: Duration,
+    pub(crate) changes: u64,
 }
 
 impl Default for Settings {

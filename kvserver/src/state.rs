@@ -6,27 +6,25 @@
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use kvcore::{Db, Keyspace, Lsn};
+use kvcore::{Db, Lsn};
 use kvproto::{Request, Spec};
 
 use crate::acl::{Account, Acl};
 use crate::clients::{Client, Clients};
-use crate::command_counters::{self, Totals};
-use crate::counters::{Counter, Counters};
+use crate::counters::{self, Counter, Counters, Totals};
+use crate::databases::Databases;
 use crate::events::Audience;
 use crate::eviction;
-use crate::info;
 use crate::listener::BoundAddress;
 use crate::mailbox::{Changed, Mail, Mailbox};
 use crate::offload::Offload;
 use crate::pause::{Held, Pause};
 use crate::process::Usage;
 use crate::pubsub::PubSub;
-use crate::session::DATABASES;
 use crate::settings::Settings;
 use crate::slow::Slow;
 use crate::switches::Switches;
@@ -37,6 +35,7 @@ use crate::watch::WatchTable;
 /// The server as its loops and commands see it.
 pub(crate) struct ServerState {
     pub(crate) db: Db,
+    pub(crate) databases: Databases,
     /// Durability `always`: nothing leaves before what it reveals is durable.
     pub(crate) gated: bool,
     pub(crate) settings: Settings,
@@ -75,7 +74,6 @@ pub(crate) struct ServerState {
     expired_before: AtomicU64,
     /// Keys removed to make room.
     pub(crate) evicted: AtomicU64,
-    keyspaces: [OnceLock<Keyspace>; DATABASES],
 }
 
 /// A reason to refuse writes for a while.
@@ -129,6 +127,7 @@ impl ServerState {
             started: Instant::now(),
             started_at_ms: db.now_ms(),
             pause: Pause::new(db.clone()),
+            databases: Databases::new(db.clone()),
             db,
             settings,
             addresses,
@@ -143,28 +142,7 @@ impl ServerState {
             run_id: run_id(),
             stopping: AtomicBool::new(false),
             switches: Switches::default(),
-            keyspaces: Default::default(),
         }
-    }
-
-    /// The keyspace SELECT `index` reaches; `index` is below [`DATABASES`].
-    pub(crate) fn database(&self, index: usize) -> kvcore::Result<Keyspace> {
-        let slot = &self.keyspaces[index];
-        if let Some(keyspace) = slot.get() {
-            return Ok(keyspace.clone());
-        }
-        let keyspace = self.db.keyspace(&index.to_string())?;
-        Ok(slot.get_or_init(|| keyspace).clone())
-    }
-
-    /// The database that a keyspace is, by its id.
-    pub(crate) fn database_of(&self, keyspace_id: u32) -> Option<usize> {
-        self.keyspaces.iter().position(|slot| slot.get().is_some_and(|keyspace| keyspace.id() == keyspace_id))
-    }
-
-    /// The same without asking the store, as inside EXEC; nothing if no one has reached it before.
-    pub(crate) fn opened_database(&self, index: usize) -> Option<Keyspace> {
-        self.keyspaces.get(index)?.get().cloned()
     }
 
     /// The newest change a reply that looked at everything may reveal.
@@ -260,12 +238,12 @@ impl ServerState {
 
     /// What all loops counted of each command that came.
     pub(crate) fn command_totals(&self) -> Vec<Totals> {
-        command_counters::totals(self.counters.iter().map(|counters| &counters.commands), self.epoch())
+        counters::totals(self.counters.iter().map(|counters| &counters.commands), self.epoch())
     }
 
     /// Error replies by their code word.
     pub(crate) fn error_totals(&self) -> BTreeMap<Box<str>, u64> {
-        command_counters::errors(self.counters.iter().map(|counters| &counters.commands), self.epoch())
+        counters::errors(self.counters.iter().map(|counters| &counters.commands), self.epoch())
     }
 
     /// A command ran on that loop for so many ticks, alone or inside EXEC.
@@ -279,7 +257,7 @@ impl ServerState {
 
     /// Adds up what clients' buffers take.
     pub(crate) fn note_client_bytes(&self) {
-        self.client_bytes.store(info::client_bytes(self), Ordering::Relaxed);
+        self.client_bytes.store(self.clients.buffer_bytes(), Ordering::Relaxed);
     }
 
     /// Looks whether more memory is used than `maxmemory` allows, and makes room if keys may be removed for it. Not from

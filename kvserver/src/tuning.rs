@@ -11,7 +11,7 @@ use kvproto::Limits;
 use parking_lot::Mutex;
 
 use crate::eviction;
-use crate::settings::{OutputLimit, Settings};
+use crate::settings::{OutputLimit, SavePoint, Settings};
 
 /// What a loop needs for every request or every connection.
 #[derive(Clone, Debug)]
@@ -27,13 +27,6 @@ pub(crate) struct OutputLimits {
     /// Shown and kept; there are no replicas.
     pub(crate) replica: OutputLimit,
     pub(crate) subscriber: OutputLimit,
-}
-
-/// A snapshot is due when this long has passed since the last one and at least so much has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SavePoint {
-    pub(crate) after: Duration,
-    pub(crate) changes: u64,
 }
 
 /// The changeable settings.

@@ -11,10 +11,8 @@ use kvproto::{Args, CommandError, Reply, Request, Spec, parse_integer, spec};
 use super::{Outcome, transaction};
 use crate::acl::{self, Attempt};
 use crate::context::{Context, Next};
-use crate::session::DATABASES;
-
-/// The Redis whose behaviour we promise: clients decide by it what they may send.
-pub(crate) const REDIS_VERSION: &str = "7.2.4";
+use crate::databases::DATABASES;
+use crate::info::REDIS_VERSION;
 
 pub(crate) fn ping(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let message = args.next_opt();
@@ -47,11 +45,11 @@ pub(crate) fn select(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let keyspace = match &mut ctx.txn {
         Some(txn) => {
             // EXEC has opened it before it locked anything.
-            let keyspace = ctx.server.opened_database(index).ok_or(kvcore::Error::KeyNotNamed)?;
+            let keyspace = ctx.server.databases.opened(index).ok_or(kvcore::Error::KeyNotNamed)?;
             txn.select(keyspace.id())?;
             keyspace
         }
-        None => ctx.server.database(index)?,
+        None => ctx.server.databases.open(index)?,
     };
     ctx.session.database = index;
     ctx.session.keyspace = keyspace;

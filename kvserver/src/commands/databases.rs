@@ -8,8 +8,8 @@ use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
 use super::Outcome;
 use crate::context::Context;
+use crate::databases::DATABASES;
 use crate::events::{self, Noted};
-use crate::session::DATABASES;
 use crate::state::ServerState;
 
 /// `COPY source destination [DB database] [REPLACE]`
@@ -101,7 +101,7 @@ pub(super) fn others(name: &str, request: Request<'_>, server: &ServerState) -> 
         _ => Vec::new(),
     };
     let indexes = words.into_iter().flatten().filter_map(|word| usize::try_from(parse_integer(word)?).ok());
-    indexes.filter(|index| *index < DATABASES).map(|index| server.database(index)).collect()
+    indexes.filter(|index| *index < DATABASES).map(|index| server.databases.open(index)).collect()
 }
 
 /// Runs `body` with keys of the session's database and keys of another one locked, and tells it both's ids.
@@ -127,7 +127,7 @@ fn between(
         if wanted.is_empty() {
             reply = body(txn, here.id(), there.id())?;
         } else {
-            let mut noted = Noted::new(txn, spec, request, database, wanted, server);
+            let mut noted = Noted::new(txn, spec, request, database, wanted, &server.databases);
             let done = body(&mut noted, here.id(), there.id());
             events::gather(noted.finish(done.is_ok()));
             reply = done?;
@@ -147,8 +147,8 @@ fn between(
 /// The database with this index. EXEC has opened it before it locked anything.
 fn open(ctx: &Context<'_>, index: usize) -> kvcore::Result<Keyspace> {
     match &ctx.txn {
-        Some(_) => ctx.server.opened_database(index).ok_or(kvcore::Error::KeyNotNamed),
-        None => ctx.server.database(index),
+        Some(_) => ctx.server.databases.opened(index).ok_or(kvcore::Error::KeyNotNamed),
+        None => ctx.server.databases.open(index),
     }
 }
 

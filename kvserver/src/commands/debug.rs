@@ -12,9 +12,9 @@ use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
 use super::Outcome;
 use crate::context::{Context, Next};
+use crate::databases::DATABASES;
 use crate::digest::Digest;
 use crate::offload::Work;
-use crate::session::DATABASES;
 use crate::switches::Switches;
 
 /// What the server says where DEBUG is not allowed.

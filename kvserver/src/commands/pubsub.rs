@@ -8,8 +8,8 @@ use std::sync::Arc;
 use kvproto::{Args, CommandError, Reply};
 
 use super::Outcome;
-use crate::context::{Context, Publication};
-use crate::pubsub::{PubSub, Topic};
+use crate::context::Context;
+use crate::pubsub::{PubSub, Publication, Topic};
 use crate::settings::{SUBSCRIPTION_BYTES, SUBSCRIPTION_BYTES_MAX};
 
 pub(crate) fn subscribe(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {

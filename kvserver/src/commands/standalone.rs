@@ -5,8 +5,8 @@
 use kvproto::{Args, CommandError, Reply};
 
 use super::Outcome;
-use super::connection::REDIS_VERSION;
 use crate::context::Context;
+use crate::info::REDIS_VERSION;
 
 /// `ROLE`: a master at offset 0 with no replicas.
 pub(crate) fn role(_: Args<'_>, _: &mut Context<'_>) -> Outcome {

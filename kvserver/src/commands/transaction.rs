@@ -11,8 +11,9 @@ use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, parse_inte
 use super::{Outcome, Run, databases, monitor, run_of};
 use crate::acl;
 use crate::context::Context;
+use crate::databases::DATABASES;
 use crate::events::{self, Noted};
-use crate::session::{DATABASES, Queue, Session, Watched, WatchedKeys};
+use crate::session::{Queue, Session, Watched, WatchedKeys};
 use crate::settings::{QUEUE_BYTES_MAX, QUEUED_COMMAND_BYTES, QUEUED_WORD_BYTES, WATCHED_BYTES_MAX, WATCHED_KEY_BYTES};
 use crate::state::{Ran, ServerState};
 
@@ -166,7 +167,7 @@ impl<'q> Claims<'q> {
             match (top, run_of(top)) {
                 ("select", _) => {
                     if let Some(database) = database(request) {
-                        keyspace = server.database(database)?;
+                        keyspace = server.databases.open(database)?;
                         claims.at(&keyspace);
                     }
                 }
@@ -241,7 +242,7 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
         let mut publications = Vec::new();
         for (spec, request) in &queue.commands {
             let words = request.as_request();
-            let mut noted = Noted::new(&mut *txn, spec, words, session.database, wanted.events(), server);
+            let mut noted = Noted::new(&mut *txn, spec, words, session.database, wanted.events(), &server.databases);
             let mut one = Context::new(session, server, spec);
             one.txn = Some(&mut noted);
             one.claimed = &claimed;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: what is shown is read as the same classes.
 
-use crate::context::Publication;
+use crate::pubsub::Publication;
 
 /// A class of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

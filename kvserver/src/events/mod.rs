@@ -15,10 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use kvcore::{Change, ChangeKind, Db, Lsn, Observer};
 use parking_lot::Mutex;
 
-use crate::context::Publication;
+use crate::databases;
 use crate::mailbox::Mailbox;
-use crate::pubsub::PubSub;
-use crate::session::DATABASES;
+use crate::pubsub::{PubSub, Publication};
 
 mod classes;
 mod noted;
@@ -134,7 +133,7 @@ impl Observer for Audience {
                 return self.publish(&gathered, change.lsn);
             }
         }
-        let database = change.keyspace.parse().ok().filter(|index| *index < DATABASES);
+        let database = databases::index_of(change.keyspace);
         if let (Some((class, name)), Some(key), Some(database)) = (Audience::name(change.kind), change.key, database) {
             let mut publications = Vec::new();
             wanted.describe(class, name, database, key, &mut publications);

@@ -12,15 +12,15 @@ use kvcore::{CrossTxn, Deadline, Result, Txn, Usage, ValueRef, Walk};
 use kvproto::{Request, Spec};
 
 use super::{Class, Classes};
-use crate::context::Publication;
-use crate::state::ServerState;
+use crate::databases::Databases;
+use crate::pubsub::Publication;
 
 /// A view that takes notes.
 pub(crate) struct Noted<'t, T: ?Sized> {
     txn: &'t mut T,
     command: &'static str,
     request: Request<'t>,
-    server: &'t ServerState,
+    databases: &'t Databases,
     /// The client's own.
     home: usize,
     /// The one that calls speak of.
@@ -45,11 +45,11 @@ impl<'t, T: Txn + ?Sized> Noted<'t, T> {
         request: Request<'t>,
         database: usize,
         wanted: Classes,
-        server: &'t ServerState,
+        databases: &'t Databases,
     ) -> Noted<'t, T> {
         let tells_misses = wanted.has(Class::KeyMiss) && tells_misses(spec, request);
         let events = RefCell::default();
-        Noted { txn, command: spec.name, request, server, home: database, database, wanted, tells_misses, events }
+        Noted { txn, command: spec.name, request, databases, home: database, database, wanted, tells_misses, events }
     }
 
     /// What is to be published once the changes are committed.
@@ -252,7 +252,7 @@ impl<T: Txn + ?Sized> Txn for Noted<'_, T> {
 impl<T: CrossTxn + ?Sized> CrossTxn for Noted<'_, T> {
     fn select(&mut self, keyspace_id: u32) -> Result<()> {
         self.txn.select(keyspace_id)?;
-        if let Some(database) = self.server.database_of(keyspace_id) {
+        if let Some(database) = self.databases.with_id(keyspace_id) {
             self.database = database;
         }
         Ok(())

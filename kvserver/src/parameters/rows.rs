@@ -11,13 +11,12 @@ use kvcore::Durability;
 
 use super::kind::memory;
 use super::{Kind, Parameter};
+use crate::databases::DATABASES;
 use crate::events::Classes;
 use crate::eviction::POLICIES;
 use crate::listener::BoundAddress;
-use crate::session::DATABASES;
-use crate::settings::OutputLimit;
+use crate::settings::{OutputLimit, SavePoint};
 use crate::state::{ServerState, WritesHeld};
-use crate::tuning::SavePoint;
 
 const INT_MAX: i64 = i32::MAX as i64;
 const LONG_MAX: u64 = i64::MAX as u64;

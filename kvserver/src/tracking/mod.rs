@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use kvcore::{Change, ChangeKind, Lsn, Observer};
 use parking_lot::Mutex;
 
+use crate::databases;
 use crate::mailbox::{Address, Mail, Mailbox};
-use crate::session::DATABASES;
 use crate::state::ServerState;
 
 mod session;
@@ -255,7 +255,7 @@ fn address(notice: Notice, table: &Table, server: &ServerState) -> Option<Invali
 impl Observer for TrackingTable {
     fn changed(&self, change: &Change<'_>) {
         // What clients cannot reach they have not read.
-        if self.is_on() && change.keyspace.parse::<usize>().is_ok_and(|index| index < DATABASES) {
+        if self.is_on() && databases::index_of(change.keyspace).is_some() {
             let by_nobody = matches!(change.kind, ChangeKind::Expire | ChangeKind::Evict);
             self.note(change.key, by_nobody, change.lsn);
         }

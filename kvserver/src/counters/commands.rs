@@ -11,7 +11,7 @@ use kvproto::Spec;
 use kvproto::spec::COMMANDS;
 use parking_lot::Mutex;
 
-use crate::counters::Counter;
+use super::counter::Counter;
 
 /// Durations are counted in buckets an eighth of an octave wide: the exponent and the first three digits of the
 /// duration as a floating-point number.

@@ -2,28 +2,11 @@
 //!
 //! Invariant: only its own loop adds to a counter, so adding is a load and a store, never a locked instruction.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+mod commands;
+mod counter;
 
-use crate::command_counters::CommandCounters;
-
-/// A number that one thread adds to and others read.
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    /// Only for the thread that owns the counter.
-    pub(crate) fn add(&self, count: u64) {
-        self.0.store(self.0.load(Relaxed).wrapping_add(count), Relaxed);
-    }
-
-    pub(crate) fn set(&self, value: u64) {
-        self.0.store(value, Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
+pub(crate) use commands::{CommandCounters, Totals, errors, totals};
+pub(crate) use counter::Counter;
 
 /// The counters of one loop, on cache lines of their own.
 #[derive(Debug, Default)]
