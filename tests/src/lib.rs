@@ -1,7 +1,7 @@
 //! The harness of kv's black-box tests: what a test needs to run the real server as a process, to talk to it byte
 //! by byte, and to know what it should have answered.
 //!
-//! Invariant: nothing in here links to the code under test except the program in `src/bin`. Requests are spelled
+//! Invariant: nothing in here links to the code under test except the programs in `src/bin`. Requests are spelled
 //! and replies are read by a second, much simpler implementation, so that an error in the product's own codec
 //! cannot hide itself.
 //!
