@@ -1,15 +1,19 @@
-//! The program's flags.
+//! The program's flags, and what a configuration file says in their place.
 //!
-//! Invariant: with no flags at all the data is kept on disk and only this machine is served.
+//! Invariant: with neither flags nor a file the data is kept on disk and only this machine is served.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use kvcore::Durability;
-use tracing::Level;
 
+use crate::configuration::ConfigFile;
+use crate::configuration::startup::{self, Rest};
+use crate::error::Result;
 use crate::listener::ListenUrl;
+use crate::logging::LogLevel;
 
 /// A durable key-value server that speaks Redis' protocol, and lines for people and scripts.
 ///
@@ -18,6 +22,10 @@ use crate::listener::ListenUrl;
 #[derive(Debug, Parser)]
 #[command(name = "kvserver", version)]
 pub(crate) struct Config {
+    /// A file of settings, one a line as in redis.conf; flags win over it, and CONFIG REWRITE writes it
+    #[arg(long = "config", value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+
     /// Where the data is kept; made if it does not exist
     #[arg(long, value_name = "DIR", default_value = "kvdata")]
     pub(crate) dir: PathBuf,
@@ -74,19 +82,59 @@ pub(crate) struct Config {
     pub(crate) max_clients: u32,
 
     /// How much to log to standard error: error, warn, info, debug or trace
-    #[arg(long, value_name = "LEVEL", default_value = "info")]
-    pub(crate) log_level: Level,
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_level)]
+    pub(crate) log_level: LogLevel,
+
+    /// Where to listen, by flag or by file.
+    #[arg(skip)]
+    pub(crate) listeners: Vec<Listening>,
+
+    /// `requirepass` of the file.
+    #[arg(skip)]
+    pub(crate) password_of_file: Option<String>,
+
+    /// What else the file says.
+    #[arg(skip)]
+    pub(crate) rest: Rest,
+}
+
+/// A place to listen.
+#[derive(Clone, Debug)]
+pub(crate) struct Listening {
+    pub(crate) url: ListenUrl,
+    /// Where there is no such address, nothing listens on it.
+    pub(crate) optional: bool,
+}
+
+impl Config {
+    /// What the process was told: its flags and, under them, the file that they name. Ends the process for bad flags.
+    pub(crate) fn of_process() -> Result<Config> {
+        let matches = Config::command().get_matches();
+        let mut config = Config::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        config.listeners = config.listen.iter().map(|url| Listening { url: url.clone(), optional: false }).collect();
+        if let Some(path) = &config.file {
+            let file = ConfigFile::read(path)?;
+            let given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+            config.rest = startup::merge(&mut config, &file, &given)?;
+            config.file = Some(file.path);
+        }
+        Ok(config)
+    }
 }
 
 /// A time between snapshots, or none.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SnapshotEvery(pub(crate) Option<Duration>);
 
-fn durability(text: &str) -> Result<Durability, String> {
+fn durability(text: &str) -> std::result::Result<Durability, String> {
     text.parse().map_err(|_| "durability is always, everysec or os".to_owned())
 }
 
-fn snapshot_every(text: &str) -> Result<SnapshotEvery, String> {
+fn log_level(text: &str) -> std::result::Result<LogLevel, String> {
+    text.parse().map(LogLevel).map_err(|_| "a level is error, warn, info, debug or trace".to_owned())
+}
+
+fn snapshot_every(text: &str) -> std::result::Result<SnapshotEvery, String> {
     let seconds: u32 = text.parse().map_err(|_| "a number of seconds".to_owned())?;
     Ok(SnapshotEvery((seconds > 0).then(|| Duration::from_secs(u64::from(seconds)))))
 }
@@ -94,7 +142,6 @@ fn snapshot_every(text: &str) -> Result<SnapshotEvery, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_flags_are_consistent() {

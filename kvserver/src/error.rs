@@ -33,6 +33,14 @@ pub enum Error {
         /// The listener.
         url: String,
     },
+    /// The configuration file cannot be read, or a line of it cannot be obeyed.
+    #[error("{place}: {why}")]
+    Configuration {
+        /// The file and, if it is about one, the number of the line.
+        place: String,
+        /// What is wrong, in one line.
+        why: String,
+    },
     /// The file of users cannot be read, or has a fault.
     #[error("the users cannot be loaded: {why}")]
     Users {
@@ -64,6 +72,14 @@ pub enum Error {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] kvcore::Error),
+}
+
+impl Error {
+    /// Whether a listener cannot be bound because this machine has no such address.
+    pub(crate) fn is_about_the_address(&self) -> bool {
+        let others = [io::ErrorKind::AddrInUse, io::ErrorKind::PermissionDenied];
+        matches!(self, Error::Listen { source, .. } if !others.contains(&source.kind()))
+    }
 }
 
 /// The result of starting or running a server.

@@ -7,6 +7,7 @@
 mod commands;
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::acl::log::Reason;
@@ -121,6 +122,9 @@ fn about_server(server: &ServerState, fields: &mut Fields<'_>) {
     fields.add("configured_hz", 10);
     fields.add("io_threads_active", i32::from(server.mailboxes.len() > 1));
     fields.add("event_loops", server.mailboxes.len());
+    let shown = |path: Option<PathBuf>| path.map_or_else(String::new, |path| path.display().to_string());
+    fields.add("executable", shown(std::env::current_exe().ok()));
+    fields.add("config_file", shown(server.settings.config_file.clone()));
     for (index, address) in server.addresses.iter().enumerate() {
         fields.add(&format!("listener{index}"), address);
     }

@@ -204,17 +204,6 @@ impl fmt::Display for ListenUrl {
     }
 }
 
-impl ListenUrl {
-    /// The same with the port the system chose.
-    pub(crate) fn at(&self, bound: &BoundAddress) -> ListenUrl {
-        let mut url = self.clone();
-        if let (Place::Tcp { port, .. }, BoundAddress::Tcp(address)) = (&mut url.place, bound) {
-            *port = address.port();
-        }
-        url
-    }
-}
-
 /// A bound listener, ready to accept.
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -261,6 +250,17 @@ impl Listener {
     }
 }
 
+impl Listener {
+    /// Where it is bound, as a URL.
+    pub(crate) fn url(&self) -> ListenUrl {
+        let place = match &self.address {
+            BoundAddress::Tcp(address) => Place::Tcp { host: address.ip().to_string(), port: address.port() },
+            BoundAddress::Unix(path) => Place::Unix(path.clone()),
+        };
+        ListenUrl { protocol: self.protocol, place }
+    }
+}
+
 impl Drop for Listener {
     fn drop(&mut self) {
         if let BoundAddress::Unix(path) = &self.address {
@@ -282,6 +282,10 @@ fn bind_tcp(address: SocketAddr) -> io::Result<mio::net::TcpListener> {
     // Without it a restart fails for a minute on connections of the last run that linger in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        // So that the same port can be had on all addresses of both families, each by its own listener.
+        socket.set_only_v6(true)?;
+    }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(mio::net::TcpListener::from_std(socket.into()))

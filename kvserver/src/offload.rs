@@ -11,6 +11,7 @@ use kvcore::{Keyspace, Walk};
 use kvproto::{Args, OwnedRequest, Reply};
 
 use crate::commands::Outcome;
+use crate::configuration::rewrite;
 use crate::mailbox::{Address, Done, Mail};
 use crate::state::ServerState;
 
@@ -29,6 +30,8 @@ pub(crate) enum Work {
     LoadUsers,
     /// ACL SAVE
     SaveUsers,
+    /// CONFIG REWRITE
+    RewriteConfig,
 }
 
 /// Work for a parked connection.
@@ -84,6 +87,10 @@ pub(crate) fn run(server: &Arc<ServerState>, jobs: &Receiver<Option<Job>>) {
                     users = changed;
                     Reply::Ok
                 }
+                Err(why) => Reply::error(format!("ERR {why}")),
+            },
+            Work::RewriteConfig => match rewrite::rewrite(server) {
+                Ok(()) => Reply::Ok,
                 Err(why) => Reply::error(format!("ERR {why}")),
             },
             Work::SaveUsers => match server.acl.save() {

@@ -7,11 +7,15 @@ use std::io::IsTerminal;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
-use clap::Parser;
 use kvcore::{Db, Options};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::listener::ListenUrl;
+use crate::logging::{LogLevel, Logging};
 use crate::process::raise_open_files;
 use crate::server::Server;
 use crate::settings::SavePoint;
@@ -24,14 +28,7 @@ const OWN_FILES: u64 = 64;
 /// The whole program, with the arguments of the process.
 #[must_use]
 pub fn run() -> ExitCode {
-    let config = Config::parse();
-    tracing_subscriber::fmt()
-        .with_max_level(config.log_level)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
-    match serve(&config) {
+    match Config::of_process().and_then(serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("kvserver: {error}");
@@ -40,7 +37,24 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn serve(config: &Config) -> Result<()> {
+/// The log of the program, from here on.
+fn log_from(level: LogLevel) -> Logging {
+    let (filter, handle) = reload::Layer::new(level.0);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
+    tracing_subscriber::registry().with(filter).with(lines).init();
+    Logging::new(level, move |level| {
+        // Fails only without the subscriber, which lasts as long as the process.
+        let _ = handle.reload(level);
+    })
+}
+
+fn serve(mut config: Config) -> Result<()> {
+    let logging = log_from(config.log_level);
+    let rest = std::mem::take(&mut config.rest);
+    let config = &config;
     let open_files = raise_open_files();
     if let Some(files) = open_files.filter(|files| *files < u64::from(config.max_clients) + OWN_FILES) {
         tracing::warn!(files, clients = config.max_clients, "fewer open files are allowed than clients may connect");
@@ -49,14 +63,22 @@ fn serve(config: &Config) -> Result<()> {
         .max_clients(usize::try_from(config.max_clients).unwrap_or(usize::MAX))
         .allow_exposed(config.insecure_listen)
         .debug_commands(config.enable_debug);
+    builder = builder.logging(logging);
     if let Some(password) = password(config)? {
         builder = builder.password(password);
+    }
+    if let Some(path) = &config.file {
+        tracing::info!(path = %path.display(), "configuration");
+        if !rest.passed_over.is_empty() {
+            tracing::info!("these mean nothing here and are passed over: {}", rest.passed_over.join(" "));
+        }
+        builder = builder.configured(path.clone(), rest)?;
     }
     if let Some(path) = &config.acl_file {
         builder = builder.acl_file(path)?;
     }
-    for url in &config.listen {
-        builder = builder.listen(url.clone());
+    for place in &config.listeners {
+        builder = builder.listening(place.clone());
     }
     if let Some(loops) = config.loops {
         builder = builder.loops(loops.into());
@@ -67,9 +89,10 @@ fn serve(config: &Config) -> Result<()> {
         builder = builder.kept_in(dir.display().to_string(), every.into_iter().collect());
     }
     let builder = builder.bind()?;
+    let urls = builder.bound_urls();
     let db = open(config)?;
     let outcome = builder.store(db.clone()).stop_on_signals().start().and_then(|server| {
-        announce(config, &server);
+        announce(config, &urls);
         server.wait()
     });
     let closed = db.close().map_err(Error::from);
@@ -79,11 +102,12 @@ fn serve(config: &Config) -> Result<()> {
     outcome.and(closed)
 }
 
-/// The password as it was given: by flag, by file, or else by the environment.
+/// The password as it was given: by flag, by a file of its own, by the environment, or by the configuration file.
 fn password(config: &Config) -> Result<Option<Vec<u8>>> {
     let Some(path) = &config.requirepass_file else {
         let given = config.requirepass.clone().map(String::into_bytes);
-        return Ok(given.or_else(|| std::env::var_os(PASSWORD_VARIABLE).map(OsString::into_vec)));
+        let told = given.or_else(|| std::env::var_os(PASSWORD_VARIABLE).map(OsString::into_vec));
+        return Ok(told.or_else(|| config.password_of_file.clone().map(String::into_bytes)));
     };
     let failed = |why: &str| Error::Password { path: path.display().to_string(), why: why.to_owned() };
     let text = std::fs::read(path).map_err(|error| failed(&error.to_string()))?;
@@ -103,7 +127,7 @@ fn open(config: &Config) -> Result<Db> {
 
 /// The start-up log: what it is, where its data are and how safe, and where it listens. What it found in its data the
 /// store has said when it was opened.
-fn announce(config: &Config, server: &Server) {
+fn announce(config: &Config, urls: &[ListenUrl]) {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), process = std::process::id(), "kvserver");
     if config.memory_only {
         tracing::warn!("nothing is kept on disk");
@@ -111,8 +135,8 @@ fn announce(config: &Config, server: &Server) {
         let dir = std::path::absolute(&config.dir).unwrap_or_else(|_| config.dir.clone());
         tracing::info!(dir = %dir.display(), durability = %config.durability, "data");
     }
-    for (url, address) in config.listen.iter().zip(server.addresses()) {
-        tracing::info!("listening on {}", url.at(address));
+    for url in urls {
+        tracing::info!("listening on {url}");
     }
     tracing::info!("ready");
 }

@@ -4,6 +4,7 @@
 //! socket's file removed. The store stays open: it is the caller's.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 
@@ -12,11 +13,16 @@ use mio::{Poll, Waker};
 
 use crate::accept::Accept;
 use crate::acl::Acl;
+use crate::config::Listening;
+use crate::configuration::Setting;
+use crate::configuration::rewrite;
+use crate::configuration::startup::Rest;
 use crate::dispatch;
 use crate::error::{Error, Result};
 use crate::event_loop::{EventLoop, WAKER};
 use crate::events::Audience;
 use crate::listener::{BoundAddress, ListenUrl, Listener};
+use crate::logging::Logging;
 use crate::mailbox::Mailbox;
 use crate::offload::{self, Offload};
 use crate::pubsub::PubSub;
@@ -51,10 +57,13 @@ pub struct Server {
 #[must_use]
 pub struct Builder {
     db: Option<Db>,
-    urls: Vec<ListenUrl>,
+    places: Vec<Listening>,
     bound: Vec<Listener>,
     settings: Settings,
     acl: Acl,
+    logging: Logging,
+    /// What the configuration file says of parameters.
+    said: Vec<Setting>,
     stops_on_signals: bool,
 }
 
@@ -67,7 +76,7 @@ impl Builder {
 
     /// One more place to listen.
     pub fn listen(mut self, url: ListenUrl) -> Builder {
-        self.urls.push(url);
+        self.places.push(Listening { url, optional: false });
         self
     }
 
@@ -132,19 +141,53 @@ impl Builder {
         self
     }
 
+    /// One more place to listen, if there is such an address.
+    pub(crate) fn listening(mut self, place: Listening) -> Builder {
+        self.places.push(place);
+        self
+    }
+
+    /// What CONFIG REWRITE writes, and what it says that only a running server can be told.
+    pub(crate) fn configured(mut self, path: PathBuf, rest: Rest) -> Result<Builder> {
+        self.acl.all_channels.store(rest.all_channels, Ordering::Relaxed);
+        if !rest.users.is_empty() {
+            self.acl.adopt(&rest.users, &path).map_err(|why| Error::Users { why })?;
+        }
+        self.settings.config_file = Some(path);
+        self.said = rest.settings;
+        Ok(self)
+    }
+
+    /// The log whose level CONFIG SET changes.
+    pub(crate) fn logging(mut self, logging: Logging) -> Builder {
+        self.logging = logging;
+        self
+    }
+
+    /// Where it listens, once bound.
+    pub(crate) fn bound_urls(&self) -> Vec<ListenUrl> {
+        self.bound.iter().map(Listener::url).collect()
+    }
+
     /// Binds every listener now, so that a mistake shows before a store is opened. Who connects waits for the start.
     pub(crate) fn bind(mut self) -> Result<Builder> {
-        for url in self.urls.drain(..) {
+        for Listening { url, optional } in self.places.drain(..) {
             // Who has to prove who it is may come from anywhere.
             let exposed_ok = self.settings.exposed_ok || !self.acl.is_open();
-            self.bound.push(Listener::bind(&url, exposed_ok)?);
+            match Listener::bind(&url, exposed_ok) {
+                Ok(listener) => self.bound.push(listener),
+                Err(error) if optional && error.is_about_the_address() => {
+                    tracing::info!(%error, "not listening there");
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(self)
     }
 
     /// Binds every listener, then starts the threads. Fails, with nothing left running, if a listener cannot be bound.
     pub fn start(self) -> Result<Server> {
-        let Builder { db, bound: listeners, settings, acl, stops_on_signals, .. } = self.bind()?;
+        let Builder { db, bound: listeners, settings, acl, logging, said, stops_on_signals, .. } = self.bind()?;
         let db = db.ok_or(Error::NoStore)?;
         let signals = if stops_on_signals { Some(signals::register()?) } else { None };
         let cannot = |what| move |source| Error::System { what, source };
@@ -165,8 +208,14 @@ impl Builder {
         let observers = Observers { watch: watch.clone(), tracking: tracking.clone() };
         db.observe(Arc::new(observers))?;
         let (offload, jobs) = Offload::new();
-        let parts = Parts { db, acl, settings, addresses, watch, tracking, pubsub, audience, mailboxes, offload };
+        let parts =
+            Parts { db, acl, logging, settings, addresses, watch, tracking, pubsub, audience, mailboxes, offload };
         let state = Arc::new(ServerState::new(parts));
+        let _ = state.tuning.at_start.set(rewrite::values(&state));
+        for Setting { place, row, value } in said {
+            let fault = |why| Error::Configuration { place, why: format!("'{}': {why}", row.name) };
+            row.assign(&state, &value).map_err(fault)?;
+        }
         wake_loops_when_durable(&state);
 
         let signals = signals.map(|signals| SignalThread::listen(signals, state.clone())).transpose()?;

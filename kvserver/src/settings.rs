@@ -2,6 +2,7 @@
 //!
 //! Invariant: every amount a client can make the server hold has a limit here.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use kvproto::Limits;
@@ -53,6 +54,8 @@ pub(crate) struct Settings {
     pub(crate) save_points: Vec<SavePoint>,
     /// Where the data are, to be shown; empty if nobody said.
     pub(crate) dir: String,
+    /// What CONFIG REWRITE writes.
+    pub(crate) config_file: Option<PathBuf>,
 }
 
 /// When a client that does not read is disconnected.
@@ -91,6 +94,7 @@ impl Default for Settings {
             },
             save_points: Vec::new(),
             dir: String::new(),
+            config_file: None,
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::databases::Databases;
 use crate::events::Audience;
 use crate::eviction;
 use crate::listener::BoundAddress;
+use crate::logging::Logging;
 use crate::mailbox::{Changed, Mail, Mailbox};
 use crate::offload::Offload;
 use crate::pause::{Held, Pause};
@@ -43,6 +44,7 @@ pub(crate) struct ServerState {
     pub(crate) addresses: Vec<BoundAddress>,
     pub(crate) clients: Clients,
     pub(crate) acl: Acl,
+    pub(crate) logging: Logging,
     pub(crate) pause: Pause,
     pub(crate) pubsub: Arc<PubSub>,
     pub(crate) audience: Arc<Audience>,
@@ -97,6 +99,7 @@ pub(crate) struct Ran<'r> {
 pub(crate) struct Parts {
     pub(crate) db: Db,
     pub(crate) acl: Acl,
+    pub(crate) logging: Logging,
     pub(crate) settings: Settings,
     pub(crate) addresses: Vec<BoundAddress>,
     pub(crate) watch: Arc<WatchTable>,
@@ -109,7 +112,8 @@ pub(crate) struct Parts {
 
 impl ServerState {
     pub(crate) fn new(parts: Parts) -> ServerState {
-        let Parts { db, acl, settings, addresses, watch, tracking, pubsub, audience, mailboxes, offload } = parts;
+        let Parts { db, acl, logging, settings, addresses, watch, tracking, pubsub, audience, mailboxes, offload } =
+            parts;
         ServerState {
             gated: db.durability() == kvcore::Durability::Always,
             clients_max: AtomicUsize::new(settings.clients_max),
@@ -133,6 +137,7 @@ impl ServerState {
             addresses,
             clients: Clients::default(),
             acl,
+            logging,
             pubsub,
             audience,
             watch,

@@ -4,6 +4,7 @@
 //! relaxed load a turn, so being changeable costs a request nothing.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,14 @@ pub(crate) struct OutputLimits {
     pub(crate) subscriber: OutputLimit,
 }
 
+impl OutputLimits {
+    /// Those of a server that was told of none.
+    pub(crate) fn at_start(settings: &Settings) -> OutputLimits {
+        let unlimited = OutputLimit { hard_bytes: 0, soft_bytes: 0, soft_for: Duration::ZERO };
+        OutputLimits { normal: unlimited, replica: unlimited, subscriber: settings.subscriber_output }
+    }
+}
+
 /// The changeable settings.
 #[derive(Debug)]
 pub(crate) struct Tuning {
@@ -51,12 +60,13 @@ pub(crate) struct Tuning {
     pub(crate) last_save_try: Mutex<Option<Instant>>,
     /// Parameters that are kept for clients that set and read them, and have no effect here.
     pub(crate) inert: Mutex<BTreeMap<&'static str, String>>,
+    /// What every parameter was before the configuration file or a client changed it.
+    pub(crate) at_start: OnceLock<BTreeMap<&'static str, String>>,
 }
 
 impl Tuning {
     pub(crate) fn new(settings: &Settings) -> Tuning {
-        let unlimited = OutputLimit { hard_bytes: 0, soft_bytes: 0, soft_for: Duration::ZERO };
-        let output = OutputLimits { normal: unlimited, replica: unlimited, subscriber: settings.subscriber_output };
+        let output = OutputLimits::at_start(settings);
         Tuning {
             generation: AtomicU64::new(0),
             bounds: Mutex::new(Bounds { limits: settings.limits.clone(), output }),
@@ -69,6 +79,7 @@ impl Tuning {
             save_points: Mutex::new(settings.save_points.clone()),
             last_save_try: Mutex::new(None),
             inert: Mutex::default(),
+            at_start: OnceLock::new(),
         }
     }
 

@@ -4,14 +4,14 @@
 //! owner alone, and is durable when ACL SAVE is answered.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::rules::{RuleError, merge_selectors};
-use super::{Account, Acl, User, has_spaces, quoted};
+use super::{Account, Acl, DEFAULT, User, has_spaces, quoted};
+use crate::durable_file;
 
 /// A file of users may have this many bytes.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -36,24 +36,29 @@ impl Acl {
             text.extend(describe(&account));
             text.push(b'\n');
         }
-        let mut name = path.clone().into_os_string();
-        name.push(format!(".tmp-{}", std::process::id()));
-        let new = Path::new(&name);
-        let written = write_durably(new, &text).and_then(|()| fs::rename(new, path));
-        if written.is_err() {
-            // What is left of it is of no use; that it may not be there is no further error.
-            let _ = fs::remove_file(new);
-        }
-        written?;
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(dir)?.sync_all()
+        durable_file::replace(path, &text, 0o600)
     }
-}
 
-fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    /// Makes the users of a configuration file's lines. `default` stays as it is unless it is among them.
+    pub(crate) fn adopt(&self, text: &[u8], path: &Path) -> Result<(), String> {
+        let mut users = parse(text, path, self.all_channels())?;
+        users.entry(DEFAULT.into()).or_insert_with(|| User::clone(&self.default.user()));
+        self.replace_all(users);
+        Ok(())
+    }
+
+    /// Whether [`adopt`](Self::adopt) would change nothing, in a server that has just been started with the same
+    /// `requirepass`.
+    pub(crate) fn accords(&self, text: &[u8], path: &Path) -> bool {
+        let fresh = Acl { all_channels: self.all_channels().into(), ..Acl::default() };
+        fresh.set_password(&self.password());
+        fresh.adopt(text, path).is_ok()
+            && self
+                .all()
+                .iter()
+                .map(|account| describe(account))
+                .eq(fresh.all().iter().map(|account| describe(account)))
+    }
 }
 
 /// A user's line.

@@ -5,8 +5,9 @@
 use kvproto::{Args, CommandError, Reply};
 
 use super::Outcome;
-use crate::context::Context;
+use crate::context::{Context, Next};
 use crate::glob;
+use crate::offload::Work;
 use crate::parameters::{self, Change, Parameter, ROWS};
 use crate::state::ServerState;
 
@@ -20,9 +21,21 @@ pub(crate) fn config(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             ctx.server.reset_counters(ctx.session.address.loop_index, ctx.txn.is_some());
             Ok(Reply::Ok)
         }
-        "rewrite" => Err(CommandError::custom("ERR The server is running without a config file").into()),
+        "rewrite" => rewrite(ctx),
         _ => Ok(super::connection::help(ctx.spec)),
     }
+}
+
+/// The file is written elsewhere: no loop waits for a disk.
+fn rewrite(ctx: &mut Context<'_>) -> Outcome {
+    if ctx.server.settings.config_file.is_none() {
+        return Err(CommandError::custom("ERR The server is running without a config file").into());
+    }
+    if ctx.txn.is_some() {
+        return Err(CommandError::custom("ERR Command not allowed inside a transaction").into());
+    }
+    ctx.next = Next::Park(Work::RewriteConfig);
+    Ok(Reply::Nothing)
 }
 
 /// Every parameter whose name matches one of the patterns, once; under each of its names that matches.

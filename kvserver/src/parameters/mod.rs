@@ -4,6 +4,7 @@
 //! change can be undone with what was shown before it.
 
 mod kind;
+pub(crate) mod lists;
 mod rows;
 
 pub(crate) use kind::Kind;
@@ -12,7 +13,7 @@ pub(crate) use rows::ROWS;
 use crate::state::ServerState;
 
 /// One parameter.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Parameter {
     pub(crate) name: &'static str,
     /// An older name for the same.
@@ -27,7 +28,7 @@ pub(crate) struct Parameter {
 }
 
 /// Where the value comes from.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Show {
     /// From what uses it.
     From(fn(&ServerState) -> String),
@@ -36,7 +37,7 @@ pub(crate) enum Show {
 }
 
 /// What CONFIG SET does. A value equal to the one shown is taken by all but the first two, and changes nothing.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Change {
     /// It is decided when the server starts.
     Immutable,
@@ -135,6 +136,11 @@ impl Parameter {
                 Ok(())
             }
         }
+    }
+
+    /// Whether CONFIG REWRITE writes it: clients can change it, and what it shows is what was asked for.
+    pub(crate) fn is_rewritten(&self) -> bool {
+        matches!(self.change, Change::To(_) | Change::Inert) && self.name != "appendonly"
     }
 
     /// Both names.

@@ -3,20 +3,17 @@
 //! Invariant: a row that says it changes something changes it for the connections that exist, too, from their next turn
 //! on; only `tcp-keepalive` is for new ones.
 
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
 
 use kvcore::Durability;
 
-use super::kind::memory;
-use super::{Kind, Parameter};
+use super::{Kind, Parameter, lists};
 use crate::databases::DATABASES;
 use crate::events::Classes;
 use crate::eviction::POLICIES;
 use crate::listener::BoundAddress;
-use crate::settings::{OutputLimit, SavePoint};
-use crate::state::{ServerState, WritesHeld};
+use crate::logging::LogLevel;
+use crate::state::WritesHeld;
 
 const INT_MAX: i64 = i32::MAX as i64;
 const LONG_MAX: u64 = i64::MAX as u64;
@@ -81,7 +78,16 @@ pub(crate) const ROWS: &[Parameter] = &[
         "Failed to bind to specified addresses. Listeners are named by --listen when the server starts.",
     ),
     Parameter::inert("busy-reply-threshold", LONG, "5000").alias("lua-time-limit"),
-    Parameter::new("client-output-buffer-limit", Kind::Text, show_output_limits, set_output_limits),
+    Parameter::new(
+        "client-output-buffer-limit",
+        Kind::Text,
+        |server| lists::show_output_limits(&server.tuning.bounds().output),
+        |server, value| {
+            let output = lists::output_limits(server.tuning.bounds().output, value)?;
+            server.tuning.change_bounds(|bounds| bounds.output = output);
+            Ok(())
+        },
+    ),
     Parameter::new(
         "client-query-buffer-limit",
         Kind::Memory(MIB, LONG_MAX),
@@ -124,7 +130,15 @@ pub(crate) const ROWS: &[Parameter] = &[
     Parameter::inert("lazyfree-lazy-user-flush", Kind::Bool, "no"),
     Parameter::inert("lfu-decay-time", COUNT, "1"),
     Parameter::inert("lfu-log-factor", COUNT, "10"),
-    Parameter::inert("loglevel", Kind::Word(&["debug", "verbose", "notice", "warning", "nothing"]), "notice"),
+    Parameter::new(
+        "loglevel",
+        Kind::Word(&["debug", "verbose", "notice", "warning", "nothing"]),
+        |server| server.logging.level().word().to_owned(),
+        |server, word| {
+            server.logging.set(LogLevel::of(word).ok_or("there is no such level")?);
+            Ok(())
+        },
+    ),
     Parameter::inert("masterauth", Kind::Text, "").sensitive(),
     Parameter::inert("masteruser", Kind::Text, "").sensitive(),
     Parameter::new(
@@ -223,7 +237,16 @@ pub(crate) const ROWS: &[Parameter] = &[
         },
     )
     .sensitive(),
-    Parameter::new("save", Kind::Text, show_save_points, set_save_points),
+    Parameter::new(
+        "save",
+        Kind::Text,
+        |server| lists::show_save_points(&server.tuning.save_points.lock()),
+        |server, value| {
+            let points = lists::save_points(value)?;
+            *server.tuning.save_points.lock() = points;
+            Ok(())
+        },
+    ),
     Parameter::new(
         "slowlog-log-slower-than",
         Kind::Integer(-1, i64::MAX),
@@ -278,64 +301,5 @@ fn number<T: std::str::FromStr>(value: &str) -> Result<T, String> {
 
 fn store(into: &AtomicU64, value: &str) -> Result<(), String> {
     into.store(number(value)?, Relaxed);
-    Ok(())
-}
-
-fn show_output_limits(server: &ServerState) -> String {
-    let output = server.tuning.bounds().output;
-    let mut text = String::new();
-    for (class, limit) in [("normal", output.normal), ("slave", output.replica), ("pubsub", output.subscriber)] {
-        let (hard, soft, seconds) = (limit.hard_bytes, limit.soft_bytes, limit.soft_for.as_secs());
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{}{class} {hard} {soft} {seconds}", if text.is_empty() { "" } else { " " });
-    }
-    text
-}
-
-/// `class hard soft seconds`, as often as wanted; other classes stay as they are.
-fn set_output_limits(server: &ServerState, value: &str) -> Result<(), String> {
-    let words: Vec<&str> = value.split_whitespace().collect();
-    if words.is_empty() || !words.len().is_multiple_of(4) {
-        return Err("Wrong number of arguments in buffer limit configuration.".to_owned());
-    }
-    let mut output = server.tuning.bounds().output;
-    for group in words.chunks_exact(4) {
-        let class = match group[0].to_ascii_lowercase().as_str() {
-            "normal" => &mut output.normal,
-            "slave" | "replica" => &mut output.replica,
-            "pubsub" => &mut output.subscriber,
-            _ => return Err("Invalid client class specified in buffer limit configuration.".to_owned()),
-        };
-        let bytes = |word: &str| memory(word).and_then(|bytes| usize::try_from(bytes).ok());
-        let seconds = group[3].parse::<u32>().ok();
-        let (Some(hard_bytes), Some(soft_bytes), Some(seconds)) = (bytes(group[1]), bytes(group[2]), seconds) else {
-            return Err("Error in hard, soft or soft_seconds setting in buffer limit configuration.".to_owned());
-        };
-        *class = OutputLimit { hard_bytes, soft_bytes, soft_for: Duration::from_secs(seconds.into()) };
-    }
-    server.tuning.change_bounds(|bounds| bounds.output = output);
-    Ok(())
-}
-
-fn show_save_points(server: &ServerState) -> String {
-    let points = server.tuning.save_points.lock();
-    let pairs: Vec<String> =
-        points.iter().map(|point| format!("{} {}", point.after.as_secs(), point.changes)).collect();
-    pairs.join(" ")
-}
-
-/// Pairs of seconds and changes; none for no snapshot by time.
-fn set_save_points(server: &ServerState, value: &str) -> Result<(), String> {
-    let numbers: Option<Vec<u32>> = value.split_whitespace().map(|word| word.parse().ok()).collect();
-    let wrong = || "Invalid save parameters".to_owned();
-    let numbers = numbers.filter(|numbers| numbers.len().is_multiple_of(2)).ok_or_else(wrong)?;
-    let points: Vec<SavePoint> = numbers
-        .chunks_exact(2)
-        .map(|pair| SavePoint { after: Duration::from_secs(pair[0].into()), changes: pair[1].into() })
-        .collect();
-    if points.iter().any(|point| point.after.is_zero()) {
-        return Err(wrong());
-    }
-    *server.tuning.save_points.lock() = points;
     Ok(())
 }

@@ -1,0 +1,33 @@
+//! Small files that are replaced as a whole: users, the configuration.
+//!
+//! Invariant: whenever the process or the machine stops, the file is the old one or the new one; when a call has
+//! returned without an error it is the new one.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Puts a file with this content and these permissions in the place of whatever is there.
+pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    /// Two writers at the same time must not write the same file.
+    static WRITERS: AtomicU64 = AtomicU64::new(0);
+    let mut name = path.to_owned().into_os_string();
+    name.push(format!(".tmp-{}-{}", std::process::id(), WRITERS.fetch_add(1, Ordering::Relaxed)));
+    let new = Path::new(&name);
+    let written = write(new, bytes, mode).and_then(|()| fs::rename(new, path));
+    if written.is_err() {
+        // What is left of it is of no use; that it may not be there is no further error.
+        let _ = fs::remove_file(new);
+    }
+    written?;
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(dir)?.sync_all()
+}
+
+fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
