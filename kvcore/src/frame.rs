@@ -29,7 +29,7 @@
 //! The body holds every transaction from the frame's first Lsn to its last, in any order: the length of its records
 //! (4 bytes), the low half of its Lsn (4 bytes), its [records](crate::record).
 
-use crate::lsn::Lsn;
+use crate::lsn::{Lsn, NUMBER_MAX};
 
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 32;
 pub(crate) const FRAME_HEADER_BYTES: usize = 48;
@@ -73,7 +73,11 @@ impl SegmentHeader {
         if u32_at(head, 4) != VERSION {
             return Err("it was written by a newer version of the store");
         }
-        Ok(SegmentHeader { id: u64_at(head, 8), first: Lsn::new(u64_at(head, 16)) })
+        let header = SegmentHeader { id: u64_at(head, 8), first: Lsn::new(u64_at(head, 16)) };
+        if header.id > NUMBER_MAX || header.first > Lsn::new(NUMBER_MAX) {
+            return Err("the segment header's numbers are out of range");
+        }
+        Ok(header)
     }
 }
 
@@ -232,6 +236,10 @@ mod tests {
             let mut damaged = bytes;
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert!(SegmentHeader::decode(&damaged).is_err());
+        }
+        for (id, first) in [(u64::MAX, 1), (1, u64::MAX)] {
+            let beyond = SegmentHeader { id, first: Lsn::new(first) }.encode();
+            assert!(SegmentHeader::decode(&beyond).is_err(), "no store has so many");
         }
     }
 }

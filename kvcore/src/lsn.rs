@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// No store gets that far: a file that says so is none of ours, and sums with what is below cannot overflow.
+pub(crate) const NUMBER_MAX: u64 = 1 << 62;
+
 /// Log sequence number: the number of the transaction, counted from 1, since the store was created.
 ///
 /// A change is durable once [`Db::durable_lsn`](crate::Db::durable_lsn) has reached its Lsn.

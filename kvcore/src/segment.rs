@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::disk::{Disk, DiskFile};
 use crate::error::Error;
 use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, SEGMENT_HEADER_BYTES, SegmentHeader, seal_in_place};
-use crate::lsn::Lsn;
+use crate::lsn::{Lsn, NUMBER_MAX};
 
 /// Room is reserved in steps of this many bytes.
 const RESERVE_BYTES: u64 = 1024 * 1024;
@@ -25,7 +25,7 @@ pub(crate) fn segment_name(id: u64) -> String {
 /// The id in a segment's file name.
 pub(crate) fn segment_id(name: &str) -> Option<u64> {
     let hex = name.strip_prefix("wal-")?.strip_suffix(".log")?;
-    (hex.len() == 16).then(|| u64::from_str_radix(hex, 16).ok())?
+    (hex.len() == 16).then(|| u64::from_str_radix(hex, 16).ok())?.filter(|id| *id <= NUMBER_MAX)
 }
 
 /// Why the log takes no writes.

@@ -13,7 +13,7 @@ use bincode::{Decode, Encode};
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
-use crate::lsn::Lsn;
+use crate::lsn::{Lsn, NUMBER_MAX};
 use crate::record::Record;
 use crate::shard::Place;
 use crate::space::Space;
@@ -61,7 +61,7 @@ fn snapshot_name(start: Lsn) -> String {
 /// The start Lsn in a snapshot's file name.
 pub(crate) fn snapshot_start(name: &str) -> Option<Lsn> {
     let hex = name.strip_prefix("snapshot-")?.strip_suffix(".kvs")?;
-    (hex.len() == 16).then(|| u64::from_str_radix(hex, 16).ok())?.map(Lsn::new)
+    (hex.len() == 16).then(|| u64::from_str_radix(hex, 16).ok())?.filter(|start| *start <= NUMBER_MAX).map(Lsn::new)
 }
 
 /// Writes one snapshot, from [`begin`](Self::begin) to [`finish`](Self::finish).
@@ -269,6 +269,9 @@ impl SnapshotReader {
         reader.head = reader.coded(&block, HEAD)?;
         if reader.head.version != VERSION {
             return Err(reader.corrupt("it was written by a newer version of the store"));
+        }
+        if reader.head.start > NUMBER_MAX {
+            return Err(reader.corrupt("its start is out of range"));
         }
         Ok(reader)
     }

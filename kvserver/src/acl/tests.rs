@@ -80,6 +80,8 @@ fn a_bad_rule_is_refused_with_the_text_of_redis() {
         (")", ")", "Syntax error"),
         ("(nonsense)", "(nonsense)", "Syntax error"),
         ("((~a))", "((~a))", "Syntax error"),
+        // Written down it would be `(~a) ...)`, which nobody could read.
+        ("(~a))", "(~a))", "Syntax error"),
     ] {
         assert_eq!(described(rules), error(rule, why), "{rules}");
     }

@@ -174,7 +174,13 @@ impl User {
                 Some(rules) => {
                     let mut selector = Selector::default();
                     selector.all_channels = all_channels;
-                    rules.into_iter().try_for_each(|rule| selector.apply(rule))?;
+                    for rule in rules {
+                        // Where users are written in lines, it would close the selector.
+                        if rule.ends_with(b")") {
+                            return Err(RuleError::Syntax);
+                        }
+                        selector.apply(rule)?;
+                    }
                     self.selectors.push(selector);
                 }
                 None => self.root.apply(rule)?,

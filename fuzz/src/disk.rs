@@ -1,0 +1,152 @@
+//! A disk in memory whose files are whatever a target says.
+//!
+//! Invariant: what is written is there; nothing here fails, so every failure is the store's.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use kvcore::{Db, Disk, DiskFile, Error, ManualClock, Options, Result, Walk};
+
+use super::model::Shown;
+
+type Bytes = Arc<Mutex<Vec<u8>>>;
+
+/// The disk; clones are the same one.
+#[derive(Clone, Default)]
+pub struct MemoryDisk(Arc<Mutex<BTreeMap<PathBuf, Bytes>>>);
+
+/// The directory every store here lies in.
+pub const DIR: &str = "store";
+/// The wall clock of every store here.
+pub const NOW_MS: u64 = 1_700_000_000_000;
+
+impl MemoryDisk {
+    pub fn of(files: &BTreeMap<String, Vec<u8>>) -> MemoryDisk {
+        let disk = MemoryDisk::default();
+        for (name, bytes) in files {
+            disk.0.lock().unwrap().insert(Path::new(DIR).join(name), Arc::new(Mutex::new(bytes.clone())));
+        }
+        disk
+    }
+
+    /// Opens the store on it. An error that says anything else than "damaged" is a failure of the target.
+    pub fn open(&self) -> Option<Db> {
+        let options = Options::new()
+            .disk(Arc::new(self.clone()))
+            .clock(Arc::new(ManualClock::at(NOW_MS)))
+            .shards(2)
+            .segment_bytes(4096);
+        match options.open(DIR) {
+            Ok(db) => Some(db),
+            Err(Error::Corrupt { .. }) => None,
+            Err(error) => panic!("neither opened nor refused as damaged: {error}"),
+        }
+    }
+
+    fn find(&self, path: &Path) -> io::Result<Bytes> {
+        self.0.lock().unwrap().get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+/// What the store shows: names of keyspaces, keys, values and deadlines.
+pub fn shown(db: &Db) -> Shown {
+    let keyspaces = db.keyspaces().into_iter();
+    keyspaces
+        .map(|keyspace| {
+            let mut keys = BTreeMap::new();
+            keyspace
+                .for_each(&mut |key, value| {
+                    let deadline = value.deadline().map_or(0, |deadline| deadline.as_ms());
+                    keys.insert(key.to_vec(), (value.bytes().to_vec(), deadline));
+                })
+                .unwrap();
+            (keyspace.name().to_owned(), keys)
+        })
+        .collect()
+}
+
+/// A store that was opened takes writes, and shows the same and them when it is opened again.
+pub fn check_goes_on(disk: &MemoryDisk, db: Db) {
+    let mut expected = shown(&db);
+    let written: Result<()> = kvcore::StoreExt::set(&*db, "written", "after");
+    written.unwrap();
+    db.close().unwrap();
+    drop(db);
+    expected.entry("0".to_owned()).or_default().insert(b"written".to_vec(), (b"after".to_vec(), 0));
+    let again = disk.open().expect("a store that was opened opens again");
+    assert_eq!(shown(&again), expected);
+}
+
+impl Disk for MemoryDisk {
+    fn create_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+    fn lock(&self, _: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        Ok(Box::new(()))
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let name = |path: &PathBuf| Some(path.strip_prefix(dir).ok()?.to_str()?.to_owned());
+        Ok(self.0.lock().unwrap().keys().filter_map(name).collect())
+    }
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(MemoryFile(self.find(path)?)))
+    }
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let file = Bytes::default();
+        self.0.lock().unwrap().insert(path.to_owned(), file.clone());
+        Ok(Box::new(MemoryFile(file)))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let file = self.find(from)?;
+        let mut files = self.0.lock().unwrap();
+        files.remove(from);
+        files.insert(to.to_owned(), file);
+        Ok(())
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.find(path)?;
+        self.0.lock().unwrap().remove(path);
+        Ok(())
+    }
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct MemoryFile(Bytes);
+
+impl DiskFile for MemoryFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.lock().unwrap().len() as u64)
+    }
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let bytes = self.0.lock().unwrap();
+        let from = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
+        let read = buffer.len().min(from.len());
+        buffer[..read].copy_from_slice(&from[..read]);
+        Ok(read)
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut file = self.0.lock().unwrap();
+        let offset = usize::try_from(offset).unwrap();
+        let len = file.len().max(offset + bytes.len());
+        file.resize(len, 0);
+        file[offset..offset + bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        let mut file = self.0.lock().unwrap();
+        let len = file.len().max(usize::try_from(offset + len).unwrap());
+        file.resize(len, 0);
+        Ok(())
+    }
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.0.lock().unwrap().resize(usize::try_from(len).unwrap(), 0);
+        Ok(())
+    }
+}
