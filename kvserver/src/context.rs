@@ -1,19 +1,51 @@
-//! What a session command sees: its client's session, the server, and inside EXEC the locked stores.
+//! How a command is carried out, and what a session command sees of its surroundings: its client's session, the
+//! server, and inside EXEC the locked stores.
 //!
 //! Invariant: a context lives for one command. What the command leaves in it takes effect when the command has ended.
 
-use kvcore::{CrossTxn, Keyspace, Lsn};
-use kvproto::{Reply, Spec};
+use kvcore::{CrossTxn, Keyspace, Lsn, Txn, Walk};
+use kvproto::{Args, Reply, Spec, spec};
 
 use crate::offload::Work;
+use crate::outcome::Outcome;
 use crate::pubsub::Publication;
 use crate::session::Session;
 use crate::state::ServerState;
+
+/// How a command is carried out.
+#[derive(Clone, Copy)]
+pub enum Run {
+    /// Under the locks of exactly the keys its row in the command table names. All checks come before the first
+    /// effect: a command that answers with an error has changed nothing.
+    Store(fn(Args<'_>, &mut dyn Txn) -> Outcome),
+    /// Looks over a whole keyspace without changing it.
+    Walk(fn(Args<'_>, &dyn Walk) -> Outcome),
+    /// Concerns the session or the server.
+    Session(fn(Args<'_>, &mut Context<'_>) -> Outcome),
+}
+
+/// How each command of the table is carried out.
+pub(crate) struct Runs(Vec<Option<Run>>);
+
+impl Runs {
+    /// `run_of`: the function behind the row of that name; none if the row is marked absent.
+    pub(crate) fn new(run_of: fn(&str) -> Option<Run>) -> Runs {
+        Runs(spec::COMMANDS.iter().map(|spec| run_of(spec.name)).collect())
+    }
+
+    /// `top`: a row of the table, not one of a subcommand.
+    #[inline]
+    pub(crate) fn of(&self, top: &Spec) -> Option<Run> {
+        self.0.get(top.index()).copied().flatten()
+    }
+}
 
 /// Everything a session command may look at and change.
 pub(crate) struct Context<'c> {
     pub(crate) session: &'c mut Session,
     pub(crate) server: &'c ServerState,
+    /// How EXEC carries out what was queued.
+    pub(crate) runs: &'c Runs,
     /// The command, or subcommand, that runs.
     pub(crate) spec: &'static Spec,
     /// Inside EXEC: the locked view. What it locks must not be looked at any other way: the store refuses most such
@@ -45,10 +77,16 @@ pub(crate) enum Next {
 }
 
 impl<'c> Context<'c> {
-    pub(crate) fn new(session: &'c mut Session, server: &'c ServerState, spec: &'static Spec) -> Context<'c> {
+    pub(crate) fn new(
+        session: &'c mut Session,
+        server: &'c ServerState,
+        runs: &'c Runs,
+        spec: &'static Spec,
+    ) -> Context<'c> {
         Context {
             session,
             server,
+            runs,
             spec,
             txn: None,
             claimed: &[],

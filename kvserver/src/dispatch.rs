@@ -12,17 +12,15 @@ use kvproto::{Args, CommandError, Reply, Request, Spec, line};
 use smallvec::SmallVec;
 
 use crate::acl::{self, Refusal};
-use crate::commands::{self, Failure, Outcome, Run, monitor, transaction};
-use crate::context::{Context, Next};
+use crate::commands::{debug, monitor, transaction};
+use crate::context::{Context, Next, Run, Runs};
 use crate::events::{self, Classes, Noted};
 use crate::listener::LineRules;
 use crate::offload::Work;
+use crate::outcome::{Failure, Outcome, store_error};
 use crate::session::{Queue, Session};
 use crate::settings::WALK_INLINE_KEYS_MAX;
 use crate::state::{ServerState, WritesHeld};
-
-/// How each command of the table is carried out, by its index.
-pub(crate) type Runs = Vec<Option<Run>>;
 
 /// What a request came to.
 pub(crate) struct Answer {
@@ -55,11 +53,6 @@ impl Answer {
         }
         self
     }
-}
-
-/// The function behind each row of the command table.
-pub(crate) fn runs() -> Runs {
-    spec::COMMANDS.iter().map(|spec| commands::run_of(spec.name)).collect()
 }
 
 /// Carries out one request that is not empty.
@@ -99,11 +92,11 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
         session.remember_keys(spec, request, server);
     }
     let wanted = server.audience.wanted();
-    let answer = match runs.get(top.index()).copied().flatten() {
+    let answer = match runs.of(top) {
         Some(Run::Store(run)) => store(spec, run, request, session, server, wanted.events()),
         Some(Run::Walk(run)) => walk(spec, run, request, session, server),
         Some(Run::Session(run)) => {
-            let mut context = Context::new(session, server, spec);
+            let mut context = Context::new(session, server, runs, spec);
             let reply = run(Args::new(request), &mut context).unwrap_or_else(Reply::from);
             let Context { before, lsn, next, .. } = context;
             Answer::new(Some(spec), reply, lsn).with(before, next)
@@ -137,7 +130,7 @@ fn check_state(spec: &Spec, session: &Session, server: &ServerState) -> Result<(
         return Err(CommandError::custom("ERR Command not allowed inside a transaction"));
     }
     if spec.name == "debug" && !server.settings.debug_allowed {
-        return Err(CommandError::custom(commands::debug::NOT_ALLOWED));
+        return Err(CommandError::custom(debug::NOT_ALLOWED));
     }
     // RESP2 cannot tell a pushed message from a reply.
     if session.subscriptions.is_some()
@@ -246,7 +239,7 @@ fn store(
     }
     match outcome {
         Ok(lsn) => Answer::new(Some(spec), reply, if server.gated { lsn } else { Lsn::ZERO }),
-        Err(error) => Answer::new(Some(spec), commands::store_error(&error), Lsn::ZERO),
+        Err(error) => Answer::new(Some(spec), store_error(&error), Lsn::ZERO),
     }
 }
 

@@ -22,6 +22,7 @@ use smallvec::SmallVec;
 
 use crate::accept::{Accept, LISTENER_TOKENS};
 use crate::connection::{Connection, Decoder, Input, Phase};
+use crate::context::Runs;
 use crate::counters::Counters;
 use crate::execute::Executor;
 use crate::listener::Protocol;
@@ -105,7 +106,7 @@ impl EventLoop {
         poll: Poll,
         server: Arc<ServerState>,
         accept: Option<Accept>,
-        runs: crate::dispatch::Runs,
+        runs: Runs,
     ) -> EventLoop {
         let counters = server.counters[index].clone();
         let now = Instant::now();

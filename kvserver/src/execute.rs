@@ -11,15 +11,16 @@ use kvproto::{Limits, Reply, Request};
 
 use crate::commands::transaction::is_queued;
 use crate::connection::{Connection, Decoder, Phase, Progress};
-use crate::context::Next;
+use crate::context::{Next, Runs};
 use crate::counters::Counters;
 use crate::dispatch::{self, Answer};
 use crate::listener::{LineRules, Protocol};
 use crate::offload::Job;
+use crate::ran::Ran;
 use crate::round::Round;
 use crate::session::Replies;
 use crate::settings::{OUTPUT_PAUSE_BYTES, ROUND_REQUESTS_MAX};
-use crate::state::{Ran, ServerState};
+use crate::state::ServerState;
 use crate::tracking::ReadKeys;
 use crate::tuning::Bounds;
 
@@ -31,7 +32,7 @@ pub(crate) struct Executor {
     pub(crate) server: Arc<ServerState>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) round: Round,
-    pub(crate) runs: dispatch::Runs,
+    pub(crate) runs: Runs,
     /// This loop's copy, and which one it is.
     pub(crate) bounds: Bounds,
     pub(crate) bounds_generation: u64,
@@ -259,7 +260,8 @@ impl Executor {
             // EXEC will count it.
             return;
         }
-        self.server.count_command(&self.counters, Ran { spec, request, client: &connection.session.client, ticks });
+        let ran = Ran { spec, request, client: &connection.session.client, ticks };
+        ran.count(&self.counters, &self.server.slow);
         if matches!(reply, Reply::Error(_)) {
             self.counters.commands.failed(spec);
         }

@@ -13,24 +13,25 @@ use mio::{Poll, Waker};
 
 use crate::accept::Accept;
 use crate::acl::Acl;
+use crate::commands;
 use crate::config::Listening;
 use crate::configuration::Setting;
 use crate::configuration::rewrite;
 use crate::configuration::startup::Rest;
-use crate::dispatch;
 use crate::error::{Error, Result};
 use crate::event_loop::{EventLoop, WAKER};
 use crate::events::Audience;
 use crate::listener::{BoundAddress, ListenUrl, Listener};
 use crate::logging::Logging;
 use crate::mailbox::Mailbox;
-use crate::offload::{self, Offload};
+use crate::offload::Offload;
 use crate::pubsub::PubSub;
 use crate::settings::{SavePoint, Settings};
 use crate::signals::{self, SignalThread};
 use crate::state::{Parts, ServerState};
 use crate::tracking::TrackingTable;
 use crate::watch::WatchTable;
+use crate::worker;
 
 /// A running server.
 ///
@@ -221,9 +222,9 @@ impl Builder {
         let signals = signals.map(|signals| SignalThread::listen(signals, state.clone())).transpose()?;
         let mut server = Server { state: state.clone(), loops: Vec::new(), offload: None, _signals: signals };
         let worker = state.clone();
-        server.offload = Some(spawn("kv-offload".to_owned(), move || offload::run(&worker, &jobs))?);
+        server.offload = Some(spawn("kv-offload".to_owned(), move || worker::run(&worker, &jobs))?);
         for (index, poll) in polls.into_iter().enumerate() {
-            let event_loop = EventLoop::new(index, poll, state.clone(), accept.take(), dispatch::runs());
+            let event_loop = EventLoop::new(index, poll, state.clone(), accept.take(), commands::runs());
             let guard = StopOnPanic(state.clone());
             let run = move || {
                 let _guard = guard;

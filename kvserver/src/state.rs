@@ -11,10 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use kvcore::{Db, Lsn};
-use kvproto::{Request, Spec};
 
 use crate::acl::{Account, Acl};
-use crate::clients::{Client, Clients};
+use crate::clients::Clients;
 use crate::counters::{self, Counter, Counters, Totals};
 use crate::databases::Databases;
 use crate::events::Audience;
@@ -85,14 +84,6 @@ pub(crate) enum WritesHeld {
     Memory = 1,
     /// `min-replicas-to-write` asks for replicas, and there are none.
     Replicas = 2,
-}
-
-/// A command that was carried out.
-pub(crate) struct Ran<'r> {
-    pub(crate) spec: &'static Spec,
-    pub(crate) request: Request<'r>,
-    pub(crate) client: &'r Client,
-    pub(crate) ticks: u64,
 }
 
 /// What a server is put together from.
@@ -249,15 +240,6 @@ impl ServerState {
     /// Error replies by their code word.
     pub(crate) fn error_totals(&self) -> BTreeMap<Box<str>, u64> {
         counters::errors(self.counters.iter().map(|counters| &counters.commands), self.epoch())
-    }
-
-    /// A command ran on that loop for so many ticks, alone or inside EXEC.
-    #[inline]
-    pub(crate) fn count_command(&self, counters: &Counters, ran: Ran<'_>) {
-        counters.commands.ran(ran.spec, ran.ticks);
-        if self.slow.is_slow(ran.ticks) {
-            self.slow.note(ran.spec, ran.request, ran.ticks, ran.client);
-        }
     }
 
     /// Adds up what clients' buffers take.

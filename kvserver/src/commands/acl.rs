@@ -6,10 +6,11 @@
 use kvproto::spec::{self, COMMANDS, Category};
 use kvproto::{Args, CommandError, OwnedRequest, Reply};
 
-use super::Outcome;
+use super::help::help;
 use crate::acl::{self, Denial, User};
 use crate::context::{Context, Next};
 use crate::offload::Work;
+use crate::outcome::Outcome;
 
 /// The longest password ACL GENPASS invents.
 const GENPASS_BITS_MAX: i64 = 4096;
@@ -35,7 +36,7 @@ pub(crate) fn acl(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         "setuser" => setuser(args, ctx),
         "users" => Ok(Reply::bulks(ctx.server.acl.all().iter().map(|account| &*account.name))),
         "whoami" => Ok(Reply::bulk(ctx.session.user_name())),
-        _ => Ok(super::connection::help(ctx.spec)),
+        _ => Ok(help(ctx.spec)),
     }
 }
 

@@ -5,8 +5,8 @@
 use kvcore::Txn;
 use kvproto::{Args, CommandError, Reply, parse_integer};
 
-use super::Outcome;
 use super::string::range::Span;
+use crate::outcome::Outcome;
 
 pub mod field;
 

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
-use super::connection::{bad_name, help, label};
-use super::{Outcome, tracking};
+use super::connection::{bad_name, label};
+use super::help::help;
+use super::tracking;
 use crate::clients::{Client, ClientType};
 use crate::context::{Context, Next};
 use crate::mailbox::Mail;
+use crate::outcome::Outcome;
 use crate::pause::Held;
 use crate::session::Replies;
 

@@ -4,10 +4,11 @@
 
 use kvproto::{Args, CommandError, Reply};
 
-use super::Outcome;
+use super::help::help;
 use crate::context::{Context, Next};
 use crate::glob;
 use crate::offload::Work;
+use crate::outcome::Outcome;
 use crate::parameters::{self, Change, Parameter, ROWS};
 use crate::state::ServerState;
 
@@ -22,7 +23,7 @@ pub(crate) fn config(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             Ok(Reply::Ok)
         }
         "rewrite" => rewrite(ctx),
-        _ => Ok(super::connection::help(ctx.spec)),
+        _ => Ok(help(ctx.spec)),
     }
 }
 

@@ -6,13 +6,14 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use kvproto::resp::Version;
-use kvproto::{Args, CommandError, Reply, Request, Spec, parse_integer, spec};
+use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
-use super::{Outcome, transaction};
+use super::databases;
 use crate::acl::{self, Attempt};
 use crate::context::{Context, Next};
 use crate::databases::DATABASES;
 use crate::info::REDIS_VERSION;
+use crate::outcome::Outcome;
 
 pub(crate) fn ping(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let message = args.next_opt();
@@ -41,7 +42,7 @@ pub(crate) fn select(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             CommandError::custom(format!("ERR value is out of range, value must between {min} and {max}")).into()
         );
     }
-    let index = transaction::database(args.request()).ok_or(CommandError::DbIndexOutOfRange)?;
+    let index = databases::selected(args.request()).ok_or(CommandError::DbIndexOutOfRange)?;
     let keyspace = match &mut ctx.txn {
         Some(txn) => {
             // EXEC has opened it before it locked anything.
@@ -143,19 +144,4 @@ pub(super) fn bad_name() -> CommandError {
 pub(crate) fn reset(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     ctx.session.reset(ctx.server);
     Ok(Reply::simple("RESET"))
-}
-
-/// The subcommands of a command, as `HELP` shows them; `spec` is the command or its `help`.
-pub(crate) fn help(spec: &'static Spec) -> Reply {
-    let top = spec.name.split_once('|').and_then(|(top, _)| spec::lookup(top.as_bytes()));
-    let container = top.unwrap_or(spec);
-    let name = container.name.to_ascii_uppercase();
-    let mut lines = vec![format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")];
-    for subcommand in container.subcommands.iter().filter(|sub| sub.own_name() != "help" && !sub.absent) {
-        let usage = subcommand.usage();
-        lines.push(usage.strip_prefix(&name).unwrap_or(&usage).trim().to_owned());
-        lines.push(format!("    {}", subcommand.summary));
-    }
-    lines.extend(["HELP".to_owned(), "    Print this help.".to_owned()]);
-    Reply::Array(lines.into_iter().map(Reply::simple).collect())
 }

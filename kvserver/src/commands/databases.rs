@@ -6,10 +6,10 @@
 use kvcore::{Claim, CrossTxn, Keyspace, Scope};
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
-use super::Outcome;
 use crate::context::Context;
 use crate::databases::DATABASES;
 use crate::events::{self, Noted};
+use crate::outcome::{Failure, Outcome};
 use crate::state::ServerState;
 
 /// `COPY source destination [DB database] [REPLACE]`
@@ -91,6 +91,12 @@ pub(crate) fn swapdb(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     Ok(Reply::Ok)
 }
 
+/// The database a well-formed SELECT asks for.
+pub(super) fn selected(request: Request<'_>) -> Option<usize> {
+    let index = usize::try_from(parse_integer(request.get(1)?)?).ok()?;
+    (index < DATABASES).then_some(index)
+}
+
 /// The databases that a queued command needs whole or in part besides its own, as far as its words are in order: what
 /// EXEC must open and lock for it.
 pub(super) fn others(name: &str, request: Request<'_>, server: &ServerState) -> kvcore::Result<Vec<Keyspace>> {
@@ -169,6 +175,6 @@ fn index(word: &[u8], error: &'static str) -> Result<usize, CommandError> {
     index.ok_or(CommandError::DbIndexOutOfRange)
 }
 
-fn same_object() -> super::Failure {
+fn same_object() -> Failure {
     CommandError::custom("ERR source and destination objects are the same").into()
 }

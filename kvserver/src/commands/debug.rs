@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use kvcore::{Claim, CrossTxn, Keyspace, Scope, Store, Txn};
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
-use super::Outcome;
 use crate::context::{Context, Next};
 use crate::databases::DATABASES;
 use crate::digest::Digest;
 use crate::offload::Work;
+use crate::outcome::{Failure, Outcome};
 use crate::switches::Switches;
 
 /// What the server says where DEBUG is not allowed.
@@ -98,7 +98,7 @@ pub(crate) fn debug(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 }
 
 /// Redis answers so too: its DEBUG has no table of subcommands.
-fn wrong_subcommand(request: Request<'_>) -> super::Failure {
+fn wrong_subcommand(request: Request<'_>) -> Failure {
     let word = request.get(1).unwrap_or_default();
     let shown = String::from_utf8_lossy(&word[..word.len().min(128)]);
     let text = format!("ERR unknown subcommand or wrong number of arguments for '{shown}'. Try DEBUG HELP.");

@@ -5,7 +5,7 @@
 use kvcore::{Deadline, Txn, Usage};
 use kvproto::{Args, CommandError, Reply};
 
-use super::Outcome;
+use crate::outcome::Outcome;
 use crate::rdb::{self, Refusal};
 
 /// No value is longer, whatever a payload says.

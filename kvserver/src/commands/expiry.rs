@@ -7,7 +7,7 @@
 use kvcore::{Deadline, Txn};
 use kvproto::{Args, CommandError, Reply, parse_integer};
 
-use super::Outcome;
+use crate::outcome::Outcome;
 
 /// `EXPIRE key seconds [NX|XX|GT|LT]`
 pub fn expire(args: Args<'_>, txn: &mut dyn Txn) -> Outcome {

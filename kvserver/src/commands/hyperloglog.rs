@@ -6,7 +6,7 @@
 use kvcore::{Txn, ValueRef};
 use kvproto::{Args, CommandError, Reply};
 
-use super::Outcome;
+use crate::outcome::Outcome;
 use registers::Registers;
 use sketch::{CARDINALITY_AT, Form, Sketch, UNKNOWN};
 

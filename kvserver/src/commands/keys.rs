@@ -6,8 +6,8 @@
 use kvcore::{Cursor, Txn, Walk};
 use kvproto::{Args, Bulk, CommandError, Reply};
 
-use super::Outcome;
 use crate::glob;
+use crate::outcome::Outcome;
 
 /// What every key holds.
 const TYPE: &str = "string";

@@ -5,9 +5,10 @@
 use kvcore::Store;
 use kvproto::{Args, CommandError, Reply};
 
-use super::Outcome;
+use super::help::help;
 use crate::context::Context;
 use crate::info;
+use crate::outcome::Outcome;
 use crate::process::Usage;
 
 /// What an element takes beside its key and value: its allocation's head and rounding, and its place in the table.
@@ -25,7 +26,7 @@ pub(crate) fn memory(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         "purge" => Ok(Reply::Ok),
         "stats" => Ok(stats(ctx)),
         "usage" => usage(args, ctx),
-        _ => Ok(super::connection::help(ctx.spec)),
+        _ => Ok(help(ctx.spec)),
     }
 }
 

@@ -3,10 +3,7 @@
 //! Invariant: every row of the command table has a function, unless it is marked absent. A store command is a function of (arguments, locked
 //! view), so it is the same alone and inside EXEC; it knows neither socket nor parser. Adding a command is one row in kvproto's table, one function, and one line in [`run_of`].
 
-use kvcore::{Txn, Walk};
-use kvproto::{Args, CommandError, Reply};
-
-use crate::context::Context;
+use crate::context::{Run, Runs};
 
 pub mod acl;
 pub mod bitmap;
@@ -17,6 +14,7 @@ pub mod databases;
 pub mod debug;
 pub mod dump;
 pub mod expiry;
+mod help;
 pub mod hyperloglog;
 pub mod keys;
 pub mod memory;
@@ -33,70 +31,13 @@ mod testing;
 pub mod tracking;
 pub mod transaction;
 
-/// Why a command was not carried out.
-#[derive(Debug)]
-pub enum Failure {
-    /// The client asked for something that is not a command or not allowed.
-    Command(CommandError),
-    /// The store could not do it.
-    Store(kvcore::Error),
-}
-
-impl From<CommandError> for Failure {
-    fn from(error: CommandError) -> Failure {
-        Failure::Command(error)
-    }
-}
-
-impl From<kvcore::Error> for Failure {
-    fn from(error: kvcore::Error) -> Failure {
-        Failure::Store(error)
-    }
-}
-
-impl From<Failure> for Reply {
-    fn from(failure: Failure) -> Reply {
-        match failure {
-            Failure::Command(error) => error.into(),
-            Failure::Store(error) => store_error(&error),
-        }
-    }
-}
-
-/// How a failure of the store is told to a client. Clients gate on the first word: `MISCONF` is what they know as
-/// "this server does not take writes now".
-pub(crate) fn store_error(error: &kvcore::Error) -> Reply {
-    use kvcore::Error;
-    let text = match error {
-        Error::LogFailed { .. } | Error::NoSpace { .. } => format!("MISCONF {error}"),
-        Error::KeyTooLong { .. } | Error::ValueTooLong { .. } => {
-            return Reply::error("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
-        }
-        Error::NotAnInteger => return CommandError::NotAnInteger.into(),
-        Error::Overflow => return Reply::error("ERR increment or decrement would overflow"),
-        other => format!("ERR {other}"),
-    };
-    // An error is one line on the wire whatever a path or the operating system put into the text.
-    Reply::error(text.replace(['\r', '\n'], " "))
-}
-
-/// What a command answers.
-pub type Outcome = Result<Reply, Failure>;
-
-/// How a command is carried out.
-#[derive(Clone, Copy)]
-pub enum Run {
-    /// Under the locks of exactly the keys its row in the command table names. All checks come before the first
-    /// effect: a command that answers with an error has changed nothing.
-    Store(fn(Args<'_>, &mut dyn Txn) -> Outcome),
-    /// Looks over a whole keyspace without changing it.
-    Walk(fn(Args<'_>, &dyn Walk) -> Outcome),
-    /// Concerns the session or the server.
-    Session(fn(Args<'_>, &mut Context<'_>) -> Outcome),
+/// The function behind each row.
+pub(crate) fn runs() -> Runs {
+    Runs::new(run_of)
 }
 
 /// The function behind a row of the command table.
-pub(crate) fn run_of(name: &str) -> Option<Run> {
+fn run_of(name: &str) -> Option<Run> {
     use Run::{Session, Store, Walk};
     Some(match name {
         "bitcount" => Store(bitmap::bitcount),

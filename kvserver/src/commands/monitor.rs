@@ -11,9 +11,9 @@ use kvproto::quote::{HighBytes, write_quoted};
 use kvproto::spec::Flag;
 use kvproto::{Args, CommandError, Reply, Request, Spec};
 
-use super::Outcome;
 use crate::clients::Client;
 use crate::context::Context;
+use crate::outcome::Outcome;
 use crate::session::Session;
 use crate::state::ServerState;
 

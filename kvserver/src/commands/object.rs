@@ -6,8 +6,9 @@
 use kvcore::{Store, Txn};
 use kvproto::{Args, CommandError, Reply, parse_integer};
 
-use super::Outcome;
+use super::help::help;
 use crate::context::Context;
+use crate::outcome::Outcome;
 
 /// Redis keeps a short string and its header in one allocation, up to this many bytes of text.
 const EMBEDDED_BYTES_MAX: usize = 44;
@@ -29,7 +30,7 @@ pub(crate) fn encoding_of(value: &[u8]) -> &'static str {
 /// `OBJECT ENCODING|FREQ|IDLETIME|REFCOUNT key`, `OBJECT HELP`
 pub(crate) fn object(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     args.next()?;
-    let Some(key) = args.next_opt() else { return Ok(super::connection::help(ctx.spec)) };
+    let Some(key) = args.next_opt() else { return Ok(help(ctx.spec)) };
     let by_frequency = ctx.server.tuning.policy().ends_with("lfu");
     let subcommand = ctx.spec.own_name();
     let mut reply = Reply::Nil;

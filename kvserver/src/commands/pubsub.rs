@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use kvproto::{Args, CommandError, Reply};
 
-use super::Outcome;
+use super::help::help;
 use crate::context::Context;
+use crate::outcome::Outcome;
 use crate::pubsub::{PubSub, Publication, Topic};
 use crate::settings::{SUBSCRIPTION_BYTES, SUBSCRIPTION_BYTES_MAX};
 
@@ -137,7 +138,7 @@ pub(crate) fn pubsub(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         "numsub" => Ok(counts(Topic::Channel, args, pubsub)),
         "shardnumsub" => Ok(counts(Topic::ShardChannel, args, pubsub)),
         "numpat" => Ok(Reply::count(pubsub.count(Topic::Pattern))),
-        _ => Ok(super::connection::help(ctx.spec)),
+        _ => Ok(help(ctx.spec)),
     }
 }
 

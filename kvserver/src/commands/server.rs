@@ -6,10 +6,10 @@
 use kvcore::{Claim, Keyspace, Scope};
 use kvproto::{Args, CommandError, Reply};
 
-use super::{Outcome, store_error};
 use crate::context::{Context, Next};
 use crate::info;
 use crate::offload::Work;
+use crate::outcome::{Outcome, store_error};
 
 /// `FLUSHDB [ASYNC|SYNC]`: either way the memory is given back at once.
 pub(crate) fn flushdb(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {

@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 
 use kvproto::{Args, CommandError, Reply};
 
-use super::Outcome;
+use super::help::help;
 use crate::context::Context;
+use crate::outcome::Outcome;
 use crate::slow::{Entry, Event};
 
 /// Entries SLOWLOG GET shows unless told otherwise.
@@ -33,7 +34,7 @@ pub(crate) fn slowlog(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             slow.clear();
             Ok(Reply::Ok)
         }
-        _ => Ok(super::connection::help(ctx.spec)),
+        _ => Ok(help(ctx.spec)),
     }
 }
 
@@ -89,7 +90,7 @@ pub(crate) fn latency(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
                 names.is_empty() || names.iter().any(|name| own.as_bytes().eq_ignore_ascii_case(name))
             })))
         }
-        _ => Ok(super::connection::help(ctx.spec)),
+        _ => Ok(help(ctx.spec)),
     }
 }
 

@@ -4,9 +4,10 @@
 
 use kvproto::{Args, CommandError, Reply};
 
-use super::Outcome;
+use super::help::help;
 use crate::context::Context;
 use crate::info::REDIS_VERSION;
+use crate::outcome::Outcome;
 
 /// `ROLE`: a master at offset 0 with no replicas.
 pub(crate) fn role(_: Args<'_>, _: &mut Context<'_>) -> Outcome {
@@ -31,7 +32,7 @@ pub(crate) fn wait(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 pub(crate) fn module(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     Ok(match ctx.spec.own_name() {
         "list" => Reply::Array(Vec::new()),
-        _ => super::connection::help(ctx.spec),
+        _ => help(ctx.spec),
     })
 }
 
@@ -66,7 +67,7 @@ pub(crate) fn function(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             (Reply::bulk("running_script"), Reply::Nil),
             (Reply::bulk("engines"), Reply::Map(Vec::new())),
         ])),
-        _ => Ok(super::connection::help(ctx.spec)),
+        _ => Ok(help(ctx.spec)),
     }
 }
 
@@ -82,7 +83,7 @@ pub(crate) fn script(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             Ok(Reply::Ok)
         }
         "kill" => Err(CommandError::custom("NOTBUSY No scripts in execution right now.").into()),
-        _ => Ok(super::connection::help(ctx.spec)),
+        _ => Ok(help(ctx.spec)),
     }
 }
 

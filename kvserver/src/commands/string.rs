@@ -8,8 +8,8 @@ use std::sync::Arc;
 use kvcore::{Deadline, Txn, ValueRef};
 use kvproto::{Args, CommandError, Reply, parse_integer};
 
-use super::Outcome;
 use super::expiry::{Lifetime, Notation};
+use crate::outcome::Outcome;
 use compare::Condition;
 use long_double::LongDouble;
 

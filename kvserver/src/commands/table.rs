@@ -5,9 +5,10 @@
 use kvproto::spec::{self, Arg, Begin, Category, Find, Flag, FlagSet, KeyFlag, KeySpec};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Spec};
 
-use super::Outcome;
+use super::help::help;
 use crate::context::Context;
 use crate::glob;
+use crate::outcome::Outcome;
 
 pub(crate) fn command(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     if args.next_opt().is_none() {
@@ -22,7 +23,7 @@ pub(crate) fn command(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         "list" => list(args),
         "getkeys" => keys_of(args, |key, _| Reply::bulk(key)),
         "getkeysandflags" => keys_of(args, |key, flags| Reply::Array(vec![Reply::bulk(key), statuses(flags.names())])),
-        _ => Ok(super::connection::help(ctx.spec)),
+        _ => Ok(help(ctx.spec)),
     }
 }
 

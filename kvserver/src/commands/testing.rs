@@ -7,7 +7,9 @@ use std::sync::Arc;
 use kvcore::{Db, ManualClock, Options, Store, Walk};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request};
 
-use super::{Failure, Outcome, Run, run_of};
+use super::run_of;
+use crate::context::Run;
+use crate::outcome::{Failure, Outcome};
 
 /// What the clock shows when a test begins: milliseconds since the Unix epoch.
 pub(crate) const NOW_MS: u64 = 1_700_000_000_000;

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use kvproto::{Args, CommandError, Reply};
 
-use super::Outcome;
 use crate::context::Context;
+use crate::outcome::Outcome;
 use crate::session::Session;
 use crate::settings::{SUBSCRIPTION_BYTES, SUBSCRIPTION_BYTES_MAX};
 use crate::tracking::{Choice, Tracking};

@@ -6,16 +6,17 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use kvcore::{Claim, CrossTxn, Keyspace, Scope, Store};
-use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, parse_integer};
+use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, spec};
 
-use super::{Outcome, Run, databases, monitor, run_of};
+use super::{databases, monitor};
 use crate::acl;
-use crate::context::Context;
-use crate::databases::DATABASES;
+use crate::context::{Context, Run, Runs};
 use crate::events::{self, Noted};
+use crate::outcome::Outcome;
+use crate::ran::Ran;
 use crate::session::{Queue, Session, Watched, WatchedKeys};
 use crate::settings::{QUEUE_BYTES_MAX, QUEUED_COMMAND_BYTES, QUEUED_WORD_BYTES, WATCHED_BYTES_MAX, WATCHED_KEY_BYTES};
-use crate::state::{Ran, ServerState};
+use crate::state::ServerState;
 
 /// Whether a command is queued between MULTI and EXEC rather than executed.
 pub(crate) fn is_queued(spec: &Spec) -> bool {
@@ -156,17 +157,16 @@ impl<'q> Claims<'q> {
     }
 
     /// What the queued commands touch, following each SELECT on the way.
-    fn of_queue(queue: &'q Queue, session: &Session, server: &ServerState) -> kvcore::Result<Claims<'q>> {
+    fn of_queue(queue: &'q Queue, session: &Session, server: &ServerState, runs: &Runs) -> kvcore::Result<Claims<'q>> {
         let mut claims = Claims { of: Vec::new() };
         let mut keyspace = session.keyspace.clone();
         let mut everything = false;
         claims.at(&keyspace);
         for (spec, request) in &queue.commands {
             let request = request.as_request();
-            let top = spec.name.split_once('|').map_or(spec.name, |(container, _)| container);
-            match (top, run_of(top)) {
+            match (container(spec), run_of(request, runs)) {
                 ("select", _) => {
-                    if let Some(database) = database(request) {
+                    if let Some(database) = databases::selected(request) {
                         keyspace = server.databases.open(database)?;
                         claims.at(&keyspace);
                     }
@@ -200,15 +200,19 @@ impl<'q> Claims<'q> {
     }
 }
 
-/// The database a well-formed SELECT asks for.
-pub(super) fn database(request: Request<'_>) -> Option<usize> {
-    let index = usize::try_from(parse_integer(request.get(1)?)?).ok()?;
-    (index < DATABASES).then_some(index)
+/// The name of the command that a row, or its container, is.
+fn container(spec: &Spec) -> &'static str {
+    spec.name.split_once('|').map_or(spec.name, |(container, _)| container)
+}
+
+/// How a queued command is carried out.
+fn run_of(request: Request<'_>, runs: &Runs) -> Option<Run> {
+    runs.of(spec::lookup(request.name())?)
 }
 
 /// Executes the queue as one transaction; `NilArray` if a watched key has changed.
 fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Outcome {
-    let mut claims = Claims::of_queue(queue, ctx.session, ctx.server)?;
+    let mut claims = Claims::of_queue(queue, ctx.session, ctx.server, ctx.runs)?;
     for (keyspace, keys) in watched.iter().flat_map(|watched| watched.keys.values()) {
         claims.add_keys(keyspace, keys.keys().map(|key| &**key));
     }
@@ -226,7 +230,7 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
         })
         .collect();
     let start = (ctx.session.database, ctx.session.keyspace.clone());
-    let (session, server) = (&mut *ctx.session, ctx.server);
+    let (session, server, runs) = (&mut *ctx.session, ctx.server, ctx.runs);
     let wanted = server.audience.wanted();
     let mut replies = None;
     // What to show monitors: the database after each command, as Redis does.
@@ -243,7 +247,7 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
         for (spec, request) in &queue.commands {
             let words = request.as_request();
             let mut noted = Noted::new(&mut *txn, spec, words, session.database, wanted.events(), &server.databases);
-            let mut one = Context::new(session, server, spec);
+            let mut one = Context::new(session, server, runs, spec);
             one.txn = Some(&mut noted);
             one.claimed = &claimed;
             let begun = server.slow.clock().raw();
@@ -287,7 +291,8 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
 /// Takes note of a queued command that ran.
 fn count(ctx: &Context<'_>, request: Request<'_>, reply: &Reply, ticks: u64) {
     let Some(counters) = ctx.server.counters.get(ctx.session.address.loop_index) else { return };
-    ctx.server.count_command(counters, Ran { spec: ctx.spec, request, client: &ctx.session.client, ticks });
+    let ran = Ran { spec: ctx.spec, request, client: &ctx.session.client, ticks };
+    ran.count(counters, &ctx.server.slow);
     if let Reply::Error(text) = reply {
         counters.errors.add(1);
         counters.commands.error(text);
@@ -316,8 +321,7 @@ fn execute(spec: &'static Spec, request: &OwnedRequest, ctx: &mut Context<'_>) -
         ctx.session.remember_keys(spec, request.as_request(), ctx.server);
     }
     let args = Args::new(request.as_request());
-    let top = spec.name.split_once('|').map_or(spec.name, |(container, _)| container);
-    let outcome = match (run_of(top), &mut ctx.txn) {
+    let outcome = match (run_of(request.as_request(), ctx.runs), &mut ctx.txn) {
         (Some(Run::Store(run)), Some(txn)) => run(args, &mut **txn),
         (Some(Run::Walk(run)), Some(txn)) => run(args, txn.as_walk()),
         (Some(Run::Session(run)), _) => run(args, ctx),

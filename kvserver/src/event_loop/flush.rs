@@ -7,6 +7,7 @@ use kvcore::Lsn;
 
 use super::EventLoop;
 use crate::connection::{Connection, Phase};
+use crate::outcome::store_error;
 
 impl EventLoop {
     /// Writes the round's replies, one write a connection, and asks the log for what they wait for.
@@ -119,7 +120,7 @@ impl EventLoop {
             connection.outbox.discard_gated();
             connection.phase = Phase::Closing;
             self.executor.round.begin(slot);
-            self.executor.reply(&mut connection, None, &crate::commands::store_error(error), Lsn::ZERO);
+            self.executor.reply(&mut connection, None, &store_error(error), Lsn::ZERO);
             self.settle(slot, connection);
         }
     }

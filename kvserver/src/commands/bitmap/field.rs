@@ -7,7 +7,7 @@ use kvcore::Txn;
 use kvproto::{Args, CommandError, Reply, parse_integer};
 
 use super::{bad_offset, bit_offset, checked_offset};
-use crate::commands::Outcome;
+use crate::outcome::Outcome;
 
 /// `BITFIELD key [GET encoding offset | [OVERFLOW WRAP|SAT|FAIL] SET|INCRBY encoding offset value ...]`
 pub fn bitfield(args: Args<'_>, txn: &mut dyn Txn) -> Outcome {

@@ -6,8 +6,8 @@ use kvcore::{Txn, ValueRef};
 use kvproto::{Args, CommandError, Reply, parse_integer};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::commands::Outcome;
 use crate::commands::expiry::Lifetime;
+use crate::outcome::Outcome;
 
 /// What has to be true of the old value for a command to do its work.
 #[derive(Clone, Copy)]

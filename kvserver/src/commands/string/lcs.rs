@@ -5,7 +5,7 @@
 use kvcore::Txn;
 use kvproto::{Args, CommandError, Reply};
 
-use crate::commands::Outcome;
+use crate::outcome::Outcome;
 
 /// Clients know a table of 4 bytes for each pair of positions, and this limit on it. Ours takes a 32nd of that.
 const TABLE_BYTES_MAX: u64 = 512 * 1024 * 1024;

@@ -7,7 +7,7 @@ use kvcore::Txn;
 use kvproto::{Args, CommandError, Reply};
 
 use super::bulk;
-use crate::commands::Outcome;
+use crate::outcome::Outcome;
 
 /// `SETRANGE key offset value`: the length afterwards. The deadline stays.
 pub fn setrange(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {

@@ -1,0 +1,55 @@
+//! What a command comes to: its reply, or why it was not carried out.
+//!
+//! Invariant: every failure has a reply, and that is one line on the wire.
+
+use kvproto::{CommandError, Reply};
+
+/// Why a command was not carried out.
+#[derive(Debug)]
+pub enum Failure {
+    /// The client asked for something that is not a command or not allowed.
+    Command(CommandError),
+    /// The store could not do it.
+    Store(kvcore::Error),
+}
+
+impl From<CommandError> for Failure {
+    fn from(error: CommandError) -> Failure {
+        Failure::Command(error)
+    }
+}
+
+impl From<kvcore::Error> for Failure {
+    fn from(error: kvcore::Error) -> Failure {
+        Failure::Store(error)
+    }
+}
+
+impl From<Failure> for Reply {
+    fn from(failure: Failure) -> Reply {
+        match failure {
+            Failure::Command(error) => error.into(),
+            Failure::Store(error) => store_error(&error),
+        }
+    }
+}
+
+/// How a failure of the store is told to a client. Clients gate on the first word: `MISCONF` is what they know as
+/// "this server does not take writes now".
+pub(crate) fn store_error(error: &kvcore::Error) -> Reply {
+    use kvcore::Error;
+    let text = match error {
+        Error::LogFailed { .. } | Error::NoSpace { .. } => format!("MISCONF {error}"),
+        Error::KeyTooLong { .. } | Error::ValueTooLong { .. } => {
+            return Reply::error("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+        }
+        Error::NotAnInteger => return CommandError::NotAnInteger.into(),
+        Error::Overflow => return Reply::error("ERR increment or decrement would overflow"),
+        other => format!("ERR {other}"),
+    };
+    // An error is one line on the wire whatever a path or the operating system put into the text.
+    Reply::error(text.replace(['\r', '\n'], " "))
+}
+
+/// What a command answers.
+pub type Outcome = Result<Reply, Failure>;

@@ -1,0 +1,30 @@
+//! What is taken note of when a command was carried out, alone or inside EXEC.
+//!
+//! Invariant: a command that is not slow costs two additions here and one comparison; no secret is taken note of.
+
+use kvproto::{Request, Spec};
+
+use crate::clients::Client;
+use crate::counters::Counters;
+use crate::secrets::is_secret;
+use crate::slow::Slow;
+
+/// A command that was carried out.
+pub(crate) struct Ran<'r> {
+    pub(crate) spec: &'static Spec,
+    pub(crate) request: Request<'r>,
+    pub(crate) client: &'r Client,
+    pub(crate) ticks: u64,
+}
+
+impl Ran<'_> {
+    /// Counts it for the loop on which it ran, and remembers it if it was slow.
+    #[inline]
+    pub(crate) fn count(&self, counters: &Counters, slow: &Slow) {
+        let Ran { spec, request, client, ticks } = *self;
+        counters.commands.ran(spec, ticks);
+        if slow.is_slow(ticks) {
+            slow.note(spec, request, ticks, client, |at| is_secret(spec, request, at));
+        }
+    }
+}
