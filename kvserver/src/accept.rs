@@ -81,7 +81,7 @@ impl Accept {
                             let keepalive = server.tuning.keepalive_secs.load(Relaxed);
                             stream.prepare(Duration::from_secs(keepalive));
                             let mail = Mail::Accepted(stream, door.listener.protocol);
-                            server.mailboxes[self.next_loop].post(mail);
+                            server.mailboxes.of(self.next_loop).post(mail);
                             self.next_loop = (self.next_loop + 1) % server.mailboxes.len();
                         } else {
                             counters.rejected.add(1);

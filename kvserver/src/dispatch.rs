@@ -11,14 +11,13 @@ use kvproto::spec::{self, Flag, KeyRule};
 use kvproto::{Args, CommandError, Reply, Request, Spec, line};
 use smallvec::SmallVec;
 
-use crate::acl::{self, Refusal};
 use crate::commands::{debug, monitor, transaction};
 use crate::context::{Context, Next, Run, Runs};
 use crate::events::{self, Classes, Noted};
 use crate::listener::LineRules;
 use crate::offload::Work;
 use crate::outcome::{Failure, Outcome, store_error};
-use crate::session::{Queue, Session};
+use crate::session::{Queue, Refusal, Session};
 use crate::settings::WALK_INLINE_KEYS_MAX;
 use crate::state::{ServerState, WritesHeld};
 
@@ -63,7 +62,7 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
     };
     session.last_command = Some(spec);
     if !session.access.is_free(&server.acl) {
-        match acl::admit(spec, request, session, server) {
+        match session.admit(spec, request, server) {
             Ok(()) => {}
             Err(Refusal::Error(error)) => return reject(Some(spec), error, request, session, server),
             Err(Refusal::Gone) => return Answer::new(None, Reply::Nothing, Lsn::ZERO).with(Vec::new(), Next::Close),

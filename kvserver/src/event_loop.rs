@@ -65,7 +65,6 @@ struct Turn {
 pub(crate) struct EventLoop {
     index: usize,
     poll: Poll,
-    mailbox: Arc<Mailbox>,
     /// Only loop 0 listens.
     accept: Option<Accept>,
     connections: Vec<Option<Box<Connection>>>,
@@ -113,7 +112,6 @@ impl EventLoop {
         EventLoop {
             index,
             poll,
-            mailbox: server.mailboxes[index].clone(),
             accept,
             connections: Vec::new(),
             free: Vec::new(),
@@ -150,6 +148,10 @@ impl EventLoop {
         &self.executor.server
     }
 
+    fn mailbox(&self) -> &Mailbox {
+        self.server().mailboxes.of(self.index)
+    }
+
     fn counters(&self) -> &Counters {
         &self.executor.counters
     }
@@ -176,7 +178,7 @@ impl EventLoop {
             }
             // Before the mail is taken: who tracks what goes is told before anything that is answered now.
             self.measure_memory();
-            self.mailbox.take(&mut mails);
+            self.mailbox().take(&mut mails);
             for mail in mails.drain(..) {
                 self.take_mail(mail);
             }
@@ -195,8 +197,8 @@ impl EventLoop {
     /// Waits for events, unless there is something to do already.
     fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
         let backlogged = !self.turns.is_empty() && self.server().is_backlogged();
-        self.mailbox.set_asleep(backlogged || !self.gated.is_empty());
-        let ready = (!self.turns.is_empty() && !backlogged) || !self.mailbox.is_empty() || self.gate_opened();
+        self.mailbox().set_asleep(backlogged || !self.gated.is_empty());
+        let ready = (!self.turns.is_empty() && !backlogged) || !self.mailbox().is_empty() || self.gate_opened();
         let timeout = if ready {
             Duration::ZERO
         } else if backlogged {
@@ -208,7 +210,7 @@ impl EventLoop {
             wanted.into_iter().flatten().min().map_or(TICK, |at| at.saturating_duration_since(now))
         };
         let result = self.poll.poll(events, Some(timeout));
-        self.mailbox.set_awake();
+        self.mailbox().set_awake();
         result
     }
 
@@ -221,7 +223,7 @@ impl EventLoop {
             if newest != self.measured || self.server().db.is_in_memory() || self.now >= self.next_measure {
                 self.server().measure_memory();
                 if self.server().tracking.is_on() {
-                    self.server().tracking.settle(self.server(), 0, &ReadKeys::new());
+                    self.server().tracking.settle(&self.server().clients, 0, &ReadKeys::new());
                 }
                 self.measured = newest;
                 self.next_measure = self.now + MEASURE_EVERY;
@@ -286,7 +288,7 @@ impl EventLoop {
             Mail::Done(done) => self.resume(&done),
             Mail::Kill(address) => self.kill(address),
             Mail::Invalidated(invalidation) => self.invalidate(*invalidation),
-            Mail::Changed => self.server().tracking.settle_foreign(self.server()),
+            Mail::Changed => self.server().tracking.settle_foreign(&self.server().clients),
             // It was only to wake this loop, which looks at the pause in each round.
             Mail::Unpaused => {}
             Mail::Users(changed) => self.expel(&changed),
@@ -333,7 +335,7 @@ impl EventLoop {
     }
 
     fn push(&mut self, message: &Message, to: &[Address]) {
-        self.server().pubsub.delivered(message);
+        self.server().mailboxes.delivered(message.cost());
         let reply = message.as_reply();
         let lsn = if self.server().gated { message.lsn } else { Lsn::ZERO };
         for address in to {

@@ -102,7 +102,7 @@ impl Executor {
         self.counters.requests.add(requests as u64);
         if self.server.tracking.is_on() {
             // A client that tracks has settled after each of its requests.
-            self.server.tracking.settle(&self.server, 0, &ReadKeys::new());
+            self.server.tracking.settle(&self.server.clients, 0, &ReadKeys::new());
             self.server.tracking.blame(0);
         }
         progress
@@ -232,7 +232,7 @@ impl Executor {
         connection.session.after_request();
         if connection.session.tracking.is_some() {
             let read = connection.session.take_read_keys();
-            for invalidation in self.server.clone().tracking.settle(&self.server, connection.session.client.id, &read) {
+            for invalidation in self.server.tracking.settle(&self.server.clients, connection.session.client.id, &read) {
                 self.invalidate(connection, &invalidation);
             }
         }

@@ -7,24 +7,17 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use kvcore::Lsn;
 use parking_lot::Mutex;
 
 use crate::glob;
-use crate::mailbox::{Address, Kind, Mail, Mailbox, Message};
-
-/// Bytes of messages on their way between loops above which no loop executes requests: a publisher must not be faster
-/// than the loops that hand its messages on.
-const UNDELIVERED_BYTES_MAX: usize = 8 * 1024 * 1024;
+use crate::mailbox::{Address, Kind, Mailboxes, Message};
 
 /// All subscriptions of the server.
-#[derive(Debug, Default)]
 pub(crate) struct PubSub {
     topics: Mutex<Topics>,
-    /// Bytes of messages posted to loops that have not taken them yet.
-    undelivered: AtomicUsize,
+    mailboxes: Arc<Mailboxes>,
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +76,10 @@ impl Topics {
 }
 
 impl PubSub {
+    pub(crate) fn new(mailboxes: Arc<Mailboxes>) -> PubSub {
+        PubSub { topics: Mutex::default(), mailboxes }
+    }
+
     pub(crate) fn subscribe(&self, topic: Topic, name: &Arc<[u8]>, subscriber: Address) {
         let mut topics = self.topics.lock();
         topics.of(topic).entry(name.clone()).or_default().insert(subscriber.client_id, subscriber);
@@ -112,7 +109,7 @@ impl PubSub {
 
     /// Posts a message to the loops of all subscribers; answers how many receive it (one that subscribed to the
     /// channel and to a matching pattern receives it twice).
-    pub(crate) fn publish(&self, channel: &[u8], payload: &[u8], lsn: Lsn, mailboxes: &[Arc<Mailbox>]) -> usize {
+    pub(crate) fn publish(&self, channel: &[u8], payload: &[u8], lsn: Lsn) -> usize {
         let topics = self.topics.lock();
         if topics.channels.is_empty() && topics.patterns.is_empty() {
             return 0;
@@ -130,32 +127,26 @@ impl PubSub {
             let (channel, payload): &(Arc<[u8]>, _) =
                 shared.get_or_insert_with(|| (channel.into(), Arc::new(payload.to_vec())));
             let message = Message { kind, channel: channel.clone(), payload: payload.clone(), lsn };
-            self.post(&message, subscribers, mailboxes);
+            self.post(&message, subscribers);
         }
         receivers
     }
 
     /// The same for a shard channel, which no pattern reaches.
-    pub(crate) fn publish_to_shard(
-        &self,
-        channel: &[u8],
-        payload: &[u8],
-        lsn: Lsn,
-        mailboxes: &[Arc<Mailbox>],
-    ) -> usize {
+    pub(crate) fn publish_to_shard(&self, channel: &[u8], payload: &[u8], lsn: Lsn) -> usize {
         let topics = self.topics.lock();
         let Some(subscribers) = topics.shard_channels.get(channel) else { return 0 };
         let message =
             Message { kind: Kind::ShardChannel, channel: channel.into(), payload: Arc::new(payload.to_vec()), lsn };
-        self.post(&message, subscribers, mailboxes);
+        self.post(&message, subscribers);
         subscribers.len()
     }
 
     /// Posts a message of either kind.
-    pub(crate) fn publish_one(&self, publication: &Publication, lsn: Lsn, mailboxes: &[Arc<Mailbox>]) -> usize {
+    pub(crate) fn publish_one(&self, publication: &Publication, lsn: Lsn) -> usize {
         let Publication { sharded, channel, payload } = publication;
         let publish = if *sharded { PubSub::publish_to_shard } else { PubSub::publish };
-        publish(self, channel, payload, lsn, mailboxes)
+        publish(self, channel, payload, lsn)
     }
 
     pub(crate) fn add_monitor(&self, monitor: Address) {
@@ -166,44 +157,21 @@ impl PubSub {
         self.topics.lock().monitors.remove(&client_id);
     }
 
-    pub(crate) fn show_to_monitors(&self, line: Vec<u8>, lsn: Lsn, mailboxes: &[Arc<Mailbox>]) {
+    pub(crate) fn show_to_monitors(&self, line: Vec<u8>, lsn: Lsn) {
         let topics = self.topics.lock();
         let message = Message { kind: Kind::Monitor, channel: Arc::default(), payload: Arc::new(line), lsn };
-        self.post(&message, &topics.monitors, mailboxes);
+        self.post(&message, &topics.monitors);
     }
 
     /// Posts a message to each loop that has some of these subscribers.
-    fn post(&self, message: &Message, subscribers: &HashMap<u64, Address>, mailboxes: &[Arc<Mailbox>]) {
-        let mut to = vec![Vec::new(); mailboxes.len()];
+    fn post(&self, message: &Message, subscribers: &HashMap<u64, Address>) {
+        let mut to = vec![Vec::new(); self.mailboxes.len()];
         for address in subscribers.values() {
             to[address.loop_index].push(*address);
         }
-        for (mailbox, to) in mailboxes.iter().zip(to) {
-            if !to.is_empty() {
-                self.undelivered.fetch_add(message.cost(), Relaxed);
-                mailbox.post(Mail::Published(message.clone(), to));
-            }
+        for (loop_index, to) in to.into_iter().enumerate().filter(|(_, to)| !to.is_empty()) {
+            self.mailboxes.publish(loop_index, message.clone(), to);
         }
-    }
-
-    /// Takes note of bytes on their way to another loop.
-    pub(crate) fn posted(&self, bytes: usize) {
-        self.undelivered.fetch_add(bytes, Relaxed);
-    }
-
-    /// Takes note that they have arrived.
-    pub(crate) fn taken(&self, bytes: usize) {
-        self.undelivered.fetch_sub(bytes, Relaxed);
-    }
-
-    /// Takes note that a loop has taken a message.
-    pub(crate) fn delivered(&self, message: &Message) {
-        self.undelivered.fetch_sub(message.cost(), Relaxed);
-    }
-
-    /// Whether messages pile up between loops.
-    pub(crate) fn is_backlogged(&self) -> bool {
-        self.undelivered.load(Relaxed) > UNDELIVERED_BYTES_MAX
     }
 
     /// How many would receive a message published now.

@@ -23,7 +23,7 @@ use crate::event_loop::{EventLoop, WAKER};
 use crate::events::Audience;
 use crate::listener::{BoundAddress, ListenUrl, Listener};
 use crate::logging::Logging;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, Mailboxes};
 use crate::offload::Offload;
 use crate::pubsub::PubSub;
 use crate::settings::{SavePoint, Settings};
@@ -197,15 +197,16 @@ impl Builder {
         for _ in 0..settings.loops {
             let poll = Poll::new().map_err(cannot("wait for events"))?;
             let waker = Waker::new(poll.registry(), WAKER).map_err(cannot("wake an event loop"))?;
-            mailboxes.push(Arc::new(Mailbox::new(waker)));
+            mailboxes.push(Mailbox::new(waker));
             polls.push(poll);
         }
         let addresses = listeners.iter().map(|listener| listener.address.clone()).collect();
         let mut accept = Some(Accept::new(listeners, polls[0].registry()).map_err(cannot("watch a listener"))?);
+        let mailboxes = Arc::new(Mailboxes::new(mailboxes));
         let watch = Arc::new(WatchTable::default());
-        let tracking = Arc::new(TrackingTable::new(mailboxes[0].clone()));
-        let pubsub = Arc::new(PubSub::default());
-        let audience = Arc::new(Audience::new(pubsub.clone(), mailboxes.clone()));
+        let tracking = Arc::new(TrackingTable::new(mailboxes.clone()));
+        let pubsub = Arc::new(PubSub::new(mailboxes.clone()));
+        let audience = Arc::new(Audience::new(pubsub.clone()));
         let observers = Observers { watch: watch.clone(), tracking: tracking.clone() };
         db.observe(Arc::new(observers))?;
         let (offload, jobs) = Offload::new();
@@ -264,7 +265,7 @@ fn wake_loops_when_durable(state: &Arc<ServerState>) {
     let server: Weak<ServerState> = Arc::downgrade(state);
     state.db.on_durable(Arc::new(move || {
         if let Some(server) = server.upgrade() {
-            for mailbox in &server.mailboxes {
+            for mailbox in server.mailboxes.all() {
                 mailbox.wake_for_log();
             }
         }

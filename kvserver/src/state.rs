@@ -20,7 +20,7 @@ use crate::events::Audience;
 use crate::eviction;
 use crate::listener::BoundAddress;
 use crate::logging::Logging;
-use crate::mailbox::{Changed, Mail, Mailbox};
+use crate::mailbox::{Changed, Mail, Mailboxes};
 use crate::offload::Offload;
 use crate::pause::{Held, Pause};
 use crate::process::Usage;
@@ -28,7 +28,7 @@ use crate::pubsub::PubSub;
 use crate::settings::Settings;
 use crate::slow::Slow;
 use crate::switches::Switches;
-use crate::tracking::{Invalidation, TrackingTable};
+use crate::tracking::TrackingTable;
 use crate::tuning::Tuning;
 use crate::watch::WatchTable;
 
@@ -49,8 +49,7 @@ pub(crate) struct ServerState {
     pub(crate) audience: Arc<Audience>,
     pub(crate) watch: Arc<WatchTable>,
     pub(crate) tracking: Arc<TrackingTable>,
-    /// One a loop, in their order.
-    pub(crate) mailboxes: Vec<Arc<Mailbox>>,
+    pub(crate) mailboxes: Arc<Mailboxes>,
     pub(crate) counters: Vec<Arc<Counters>>,
     pub(crate) offload: Offload,
     pub(crate) started: Instant,
@@ -97,7 +96,7 @@ pub(crate) struct Parts {
     pub(crate) pubsub: Arc<PubSub>,
     pub(crate) audience: Arc<Audience>,
     pub(crate) tracking: Arc<TrackingTable>,
-    pub(crate) mailboxes: Vec<Arc<Mailbox>>,
+    pub(crate) mailboxes: Arc<Mailboxes>,
     pub(crate) offload: Offload,
 }
 
@@ -118,7 +117,7 @@ impl ServerState {
             peak_memory_bytes: AtomicU64::new(0),
             expired_before: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
-            counters: mailboxes.iter().map(|_| Arc::default()).collect(),
+            counters: (0..mailboxes.len()).map(|_| Arc::default()).collect(),
             started: Instant::now(),
             started_at_ms: db.now_ms(),
             pause: Pause::new(db.clone()),
@@ -148,7 +147,7 @@ impl ServerState {
 
     /// Whether requests have to wait: for the log, or for loops to hand on what was published.
     pub(crate) fn is_backlogged(&self) -> bool {
-        self.db.is_backlogged() || self.pubsub.is_backlogged()
+        self.db.is_backlogged() || self.mailboxes.is_backlogged()
     }
 
     /// Why nothing more will become durable, if so.
@@ -173,17 +172,13 @@ impl ServerState {
             }
         }
         let changed = Arc::new(Changed { accounts, by });
-        for mailbox in &self.mailboxes {
-            mailbox.post(Mail::Users(changed.clone()));
-        }
+        self.mailboxes.post_to_all(|| Mail::Users(changed.clone()));
     }
 
     /// Tells every loop to finish what was read and end. Does not wait for it.
     pub(crate) fn stop(&self) {
         if !self.stopping.swap(true, Ordering::SeqCst) {
-            for mailbox in &self.mailboxes {
-                mailbox.post(Mail::Stop);
-            }
+            self.mailboxes.post_to_all(|| Mail::Stop);
         }
     }
 
@@ -200,15 +195,7 @@ impl ServerState {
     }
 
     fn tell_of_pause(&self) {
-        for mailbox in &self.mailboxes {
-            mailbox.post(Mail::Unpaused);
-        }
-    }
-
-    /// Sends a client word of what has changed.
-    pub(crate) fn post_invalidation(&self, invalidation: Invalidation) {
-        self.pubsub.posted(invalidation.cost());
-        self.mailboxes[invalidation.to.loop_index].post(Mail::Invalidated(Box::new(invalidation)));
+        self.mailboxes.post_to_all(|| Mail::Unpaused);
     }
 
     /// Whether there is such a user.

@@ -61,7 +61,7 @@ pub(crate) fn run(server: &Arc<ServerState>, jobs: &Receiver<Option<Job>>) {
         let lsn = server.newest();
         let ticks = server.slow.clock().raw().saturating_sub(begun);
         let done = Done { to: from, request, reply, lsn, ticks };
-        server.mailboxes[from.loop_index].post(Mail::Done(Box::new(done)));
+        server.mailboxes.of(from.loop_index).post(Mail::Done(Box::new(done)));
         // After the answer, which the one who asked gets before it has to go with the others.
         if !users.is_empty() {
             server.expel(users, from.client_id);

@@ -1,7 +1,7 @@
 //! Users: who may do what.
 //!
-//! Rules are read in [`rules`], [`selector`] and [`user`]; a request is held against them in [`access`], which dispatch
-//! calls for every client that is not permitted everything.
+//! Rules are read in [`rules`], [`selector`] and [`user`]; a session acts by its [`Access`], and what it asks
+//! is held against its user unless that is permitted everything.
 //!
 //! Invariant: whatever changes a user changes the generation afterwards, so a session that sees the generation it knows
 //! knows its user as it is. The user `default` always exists.
@@ -25,7 +25,7 @@ mod selector;
 mod tests;
 mod user;
 
-pub(crate) use access::{Access, Attempt, Refusal, admit, refused_at_exec};
+pub(crate) use access::Access;
 pub(crate) use rules::{USER_BYTES_MAX, has_spaces};
 pub(crate) use selector::{Denial, category};
 pub(crate) use user::{Account, DEFAULT, User, hex};
@@ -77,11 +77,6 @@ impl Acl {
 
     fn all_channels(&self) -> bool {
         self.all_channels.load(Ordering::Relaxed)
-    }
-
-    /// What a connection may do when it begins.
-    pub(crate) fn newcomer(&self) -> Access {
-        Access::new(&self.default, self)
     }
 
     /// Whether a connection may act as `default` without a password.

@@ -215,7 +215,7 @@ fn kill(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 fn end_connection(client: &Arc<Client>, ctx: &Context<'_>) -> bool {
     let was_there = ctx.server.clients.kill(client);
     if was_there {
-        ctx.server.mailboxes[client.address.loop_index].post(Mail::Kill(client.address));
+        ctx.server.mailboxes.of(client.address.loop_index).post(Mail::Kill(client.address));
     }
     was_there
 }

@@ -9,11 +9,12 @@ use kvproto::resp::Version;
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
 use super::databases;
-use crate::acl::{self, Attempt};
+use crate::acl;
 use crate::context::{Context, Next};
 use crate::databases::DATABASES;
 use crate::info::REDIS_VERSION;
 use crate::outcome::Outcome;
+use crate::session::Attempt;
 
 pub(crate) fn ping(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let message = args.next_opt();

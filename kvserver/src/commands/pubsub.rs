@@ -117,7 +117,7 @@ pub(crate) fn publish(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         ctx.publications.push(Publication { sharded: false, channel: channel.into(), payload: payload.into() });
         return Ok(Reply::count(ctx.server.pubsub.receivers(channel)));
     }
-    Ok(Reply::count(ctx.server.pubsub.publish(channel, payload, ctx.session.seen, &ctx.server.mailboxes)))
+    Ok(Reply::count(ctx.server.pubsub.publish(channel, payload, ctx.session.seen)))
 }
 
 pub(crate) fn spublish(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
@@ -126,7 +126,7 @@ pub(crate) fn spublish(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         ctx.publications.push(Publication { sharded: true, channel: channel.into(), payload: payload.into() });
         return Ok(Reply::count(ctx.server.pubsub.subscribers(Topic::ShardChannel, channel)));
     }
-    Ok(Reply::count(ctx.server.pubsub.publish_to_shard(channel, payload, ctx.session.seen, &ctx.server.mailboxes)))
+    Ok(Reply::count(ctx.server.pubsub.publish_to_shard(channel, payload, ctx.session.seen)))
 }
 
 pub(crate) fn pubsub(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {

@@ -9,7 +9,6 @@ use kvcore::{Claim, CrossTxn, Keyspace, Scope, Store};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, spec};
 
 use super::{databases, monitor};
-use crate::acl;
 use crate::context::{Context, Run, Runs};
 use crate::events::{self, Noted};
 use crate::outcome::Outcome;
@@ -314,7 +313,7 @@ fn has_changed(watched: &Watched, txn: &mut dyn CrossTxn) -> kvcore::Result<bool
 
 /// One queued command, under the locks of all.
 fn execute(spec: &'static Spec, request: &OwnedRequest, ctx: &mut Context<'_>) -> Reply {
-    if let Some(refusal) = acl::refused_at_exec(spec, request.as_request(), ctx.session, ctx.server) {
+    if let Some(refusal) = ctx.session.refused_at_exec(spec, request.as_request(), ctx.server) {
         return refusal.into();
     }
     if ctx.session.tracking.is_some() {

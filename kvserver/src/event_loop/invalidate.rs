@@ -12,11 +12,12 @@ use kvproto::resp::Version;
 use super::EventLoop;
 use crate::connection::Connection;
 use crate::execute::Executor;
-use crate::tracking::{CHANNEL, Invalidation, Stale, What};
+use crate::mailbox::{Invalidation, Stale, What};
+use crate::tracking::CHANNEL;
 
 impl EventLoop {
     pub(super) fn invalidate(&mut self, invalidation: Invalidation) {
-        self.server().pubsub.taken(invalidation.cost());
+        self.server().mailboxes.delivered(invalidation.cost());
         match self.take_addressed(invalidation.to) {
             Some(mut connection) => {
                 // It may have turned tracking off meanwhile.
@@ -29,7 +30,7 @@ impl EventLoop {
             None => {
                 if let Some(tracker) = invalidation.tracker {
                     let broken = Invalidation::redirect_broken(tracker, invalidation.to.client_id);
-                    self.server().post_invalidation(broken);
+                    self.server().mailboxes.invalidate(broken);
                 }
             }
         }

@@ -16,7 +16,6 @@ use kvcore::{Change, ChangeKind, Db, Lsn, Observer};
 use parking_lot::Mutex;
 
 use crate::databases;
-use crate::mailbox::Mailbox;
 use crate::pubsub::{PubSub, Publication};
 
 mod classes;
@@ -32,7 +31,6 @@ pub(crate) struct Audience {
     /// Whether the store tells it of changes: from the first time on that somebody wants events.
     observes: Mutex<bool>,
     pubsub: Arc<PubSub>,
-    mailboxes: Vec<Arc<Mailbox>>,
 }
 
 /// One look at the audience.
@@ -62,8 +60,8 @@ pub(crate) fn gather(publications: Vec<Publication>) {
 }
 
 impl Audience {
-    pub(crate) fn new(pubsub: Arc<PubSub>, mailboxes: Vec<Arc<Mailbox>>) -> Audience {
-        Audience { word: AtomicU64::new(0), observes: Mutex::new(false), pubsub, mailboxes }
+    pub(crate) fn new(pubsub: Arc<PubSub>) -> Audience {
+        Audience { word: AtomicU64::new(0), observes: Mutex::new(false), pubsub }
     }
 
     pub(crate) fn wanted(&self) -> Wanted {
@@ -102,7 +100,7 @@ impl Audience {
 
     fn publish(&self, publications: &[Publication], lsn: Lsn) {
         for publication in publications {
-            self.pubsub.publish_one(publication, lsn, &self.mailboxes);
+            self.pubsub.publish_one(publication, lsn);
         }
     }
 

@@ -8,22 +8,23 @@
 //! While nobody tracks, a change costs one atomic load.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use kvcore::{Change, ChangeKind, Lsn, Observer};
 use parking_lot::Mutex;
 
+use crate::clients::Clients;
 use crate::databases;
-use crate::mailbox::{Address, Mail, Mailbox};
-use crate::state::ServerState;
+use crate::mailbox::{Invalidation, Mail, Mailboxes, Stale, What};
 
 mod session;
 mod table;
 
-pub(crate) use session::{Choice, ReadKeys, Tracking};
+pub(crate) use session::{Choice, KeyRead, ReadKeys, Tracking};
+pub(crate) use table::Tracker;
 use table::{Event, Notice, Table, Totals};
-pub(crate) use table::{Stale, Tracker};
 
 /// The channel in which RESP2 clients are told.
 pub(crate) const CHANNEL: &str = "__redis__:invalidate";
@@ -31,41 +32,6 @@ pub(crate) const CHANNEL: &str = "__redis__:invalidate";
 const FOREIGN_EVENTS_MAX: usize = 64 * 1024;
 /// Keys the table remembers unless told otherwise.
 const KEYS_MAX: usize = 1_000_000;
-
-/// A message on its way to a client.
-#[derive(Debug)]
-pub(crate) struct Invalidation {
-    /// Who is told.
-    pub(crate) to: Address,
-    /// If messages are redirected: the client that tracks.
-    pub(crate) tracker: Option<Address>,
-    pub(crate) what: What,
-    pub(crate) lsn: Lsn,
-}
-
-/// What the message says.
-#[derive(Debug)]
-pub(crate) enum What {
-    Stale(Stale),
-    /// Messages can no longer be redirected to this client.
-    RedirectBroken(u64),
-}
-
-impl Invalidation {
-    /// For a client whose messages no longer reach the client `redirect`.
-    pub(crate) fn redirect_broken(to: Address, redirect: u64) -> Invalidation {
-        Invalidation { to, tracker: None, what: What::RedirectBroken(redirect), lsn: Lsn::ZERO }
-    }
-
-    /// The memory it holds while it is on its way, in bytes.
-    pub(crate) fn cost(&self) -> usize {
-        let keys = match &self.what {
-            What::Stale(Stale::Keys(keys)) => keys.iter().map(|key| size_of_val(key) + key.len()).sum(),
-            What::Stale(Stale::All) | What::RedirectBroken(_) => 0,
-        };
-        size_of::<Invalidation>() + keys
-    }
-}
 
 /// What this thread has noted since it last looked.
 #[derive(Default)]
@@ -92,12 +58,11 @@ pub(crate) struct TrackingTable {
     table: Mutex<Table>,
     /// Changes made by threads that are no loops of this server.
     foreign: Mutex<Vec<Event>>,
-    /// Told when there are some.
-    first_loop: Arc<Mailbox>,
+    mailboxes: Arc<Mailboxes>,
 }
 
 impl TrackingTable {
-    pub(crate) fn new(first_loop: Arc<Mailbox>) -> TrackingTable {
+    pub(crate) fn new(mailboxes: Arc<Mailboxes>) -> TrackingTable {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         TrackingTable {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
@@ -106,7 +71,7 @@ impl TrackingTable {
             keys_max: AtomicUsize::new(KEYS_MAX),
             table: Mutex::default(),
             foreign: Mutex::default(),
-            first_loop,
+            mailboxes,
         }
     }
 
@@ -154,12 +119,28 @@ impl TrackingTable {
             events.push(Event { key, origin: 0, lsn });
         }
         if is_first {
-            self.first_loop.post(Mail::Changed);
+            self.mailboxes.of(0).post(Mail::Changed);
         }
     }
 
+    /// A client tracks from now on, or does it in another way.
+    pub(crate) fn enter(&self, client_id: u64, tracker: Tracker, prefixes: &BTreeSet<Box<[u8]>>, is_new: bool) {
+        if is_new {
+            // Before anything is read: changes made from now on are noted.
+            self.count.fetch_add(1, Ordering::SeqCst);
+        }
+        self.table.lock().start(client_id, tracker, prefixes);
+        self.blame(client_id);
+    }
+
+    /// A client that tracked these prefixes tracks no more.
+    pub(crate) fn leave(&self, client_id: u64, prefixes: &BTreeSet<Box<[u8]>>) {
+        self.table.lock().stop(client_id, prefixes);
+        self.count.fetch_sub(1, Ordering::SeqCst);
+    }
+
     /// A client that tracks is about to read a key; answers whether it did not hold it before.
-    fn remember(&self, key: &[u8], client_id: u64) -> bool {
+    pub(crate) fn remember(&self, key: &[u8], client_id: u64) -> bool {
         let mut table = self.table.lock();
         let is_new = table.remember(key, client_id);
         let max = self.keys_max.load(Ordering::Relaxed);
@@ -187,21 +168,21 @@ impl TrackingTable {
     /// Looks up what this thread has noted and posts messages to all but the client `own`, whose messages it answers.
     /// `read`: keys it read meanwhile. The store tells of a transaction's changes when all of it is over, and only here
     /// it is known which came before the client read the key.
-    pub(crate) fn settle(&self, server: &ServerState, own: u64, read: &ReadKeys) -> Vec<Invalidation> {
+    pub(crate) fn settle(&self, clients: &Clients, own: u64, read: &ReadKeys) -> Vec<Invalidation> {
         let events = NOTED.with_borrow_mut(|noted| std::mem::take(&mut noted.events));
         if events.is_empty() && !self.overfull.load(Ordering::Relaxed) {
             return Vec::new();
         }
-        self.look_up(&events, server, own, read)
+        self.look_up(&events, clients, own, read)
     }
 
     /// Looks up what other threads have noted.
-    pub(crate) fn settle_foreign(&self, server: &ServerState) {
+    pub(crate) fn settle_foreign(&self, clients: &Clients) {
         let events = std::mem::take(&mut *self.foreign.lock());
-        self.look_up(&events, server, 0, &ReadKeys::new());
+        self.look_up(&events, clients, 0, &ReadKeys::new());
     }
 
-    fn look_up(&self, events: &[Event], server: &ServerState, own: u64, read: &ReadKeys) -> Vec<Invalidation> {
+    fn look_up(&self, events: &[Event], clients: &Clients, own: u64, read: &ReadKeys) -> Vec<Invalidation> {
         let mut notices = Vec::new();
         let mut table = self.table.lock();
         table.tell(events, &mut notices);
@@ -215,7 +196,7 @@ impl TrackingTable {
             let max = self.keys_max.load(Ordering::Relaxed);
             table.shrink_to(if max == 0 { usize::MAX } else { max }, &mut notices);
         }
-        let addressed = notices.into_iter().filter_map(|notice| address(notice, &table, server));
+        let addressed = notices.into_iter().filter_map(|notice| address(notice, &table, clients));
         let invalidations: Vec<Invalidation> = addressed.collect();
         drop(table);
         let mut to_own = Vec::new();
@@ -223,7 +204,7 @@ impl TrackingTable {
             if invalidation.to.client_id == own && invalidation.tracker.is_none() {
                 to_own.push(invalidation);
             } else {
-                server.post_invalidation(invalidation);
+                self.mailboxes.invalidate(invalidation);
             }
         }
         to_own
@@ -239,13 +220,13 @@ fn is_old_news(stale: &Stale, read: &ReadKeys) -> bool {
 }
 
 /// Finds out whom a notice goes to.
-fn address(notice: Notice, table: &Table, server: &ServerState) -> Option<Invalidation> {
+fn address(notice: Notice, table: &Table, clients: &Clients) -> Option<Invalidation> {
     let Notice { tracker, stale, lsn } = notice;
     let Tracker { address: tracker, redirect, .. } = table.tracker(tracker)?;
     if redirect == 0 {
         return Some(Invalidation { to: tracker, tracker: None, what: What::Stale(stale), lsn });
     }
-    let invalidation = match server.clients.find(redirect) {
+    let invalidation = match clients.find(redirect) {
         Some(client) => Invalidation { to: client.address, tracker: Some(tracker), what: What::Stale(stale), lsn },
         None => Invalidation::redirect_broken(tracker, redirect),
     };

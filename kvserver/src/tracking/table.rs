@@ -9,7 +9,7 @@ use std::sync::Arc;
 use kvcore::Lsn;
 use smallvec::SmallVec;
 
-use crate::mailbox::Address;
+use crate::mailbox::{Address, Stale, StaleKeys};
 
 /// A change as tracking sees it.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,17 +19,6 @@ pub(crate) struct Event {
     /// The client whose command did it; 0 if it was none's, as when a key expires.
     pub(crate) origin: u64,
     pub(crate) lsn: Lsn,
-}
-
-/// One list for all who are told the same.
-pub(crate) type StaleKeys = Arc<[Box<[u8]>]>;
-
-/// What a client is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Stale {
-    Keys(StaleKeys),
-    /// Everything it holds.
-    All,
 }
 
 /// A message for the client `tracker`, or for whom it redirects its messages to.

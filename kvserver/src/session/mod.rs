@@ -18,6 +18,11 @@ use crate::state::ServerState;
 use crate::tracking::Tracking;
 use crate::watch::Mark;
 
+mod permission;
+mod tracking;
+
+pub(crate) use permission::{Attempt, Refusal};
+
 /// The state of one client.
 pub(crate) struct Session {
     pub(crate) client: Arc<Client>,

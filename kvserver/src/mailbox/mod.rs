@@ -1,9 +1,10 @@
-//! How threads speak to an event loop: a list under a short lock, and a wake-up that is sent only to a loop that sleeps.
+//! How threads speak to an event loop: a list under a short lock, and a wake-up that is sent only to a loop that sleeps;
+//! and what they say.
 //!
 //! Invariant: a mail posted before the loop goes to sleep is seen before it sleeps, or wakes it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use kvcore::Lsn;
 use kvproto::{OwnedRequest, Reply};
@@ -12,55 +13,18 @@ use parking_lot::Mutex;
 use crate::acl::Account;
 use crate::listener::Protocol;
 use crate::stream::Stream;
-use crate::tracking::Invalidation;
 
-/// One connection of the server, whichever loop it lives on. A place on a loop is used again, an id never.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Address {
-    pub(crate) loop_index: usize,
-    pub(crate) slot: usize,
-    pub(crate) client_id: u64,
-}
+mod address;
+mod invalidation;
+mod message;
 
-/// A message published to a channel.
-#[derive(Clone, Debug)]
-pub(crate) struct Message {
-    pub(crate) kind: Kind,
-    pub(crate) channel: Arc<[u8]>,
-    pub(crate) payload: Arc<Vec<u8>>,
-    /// What the publisher had seen or done when it published: the message may rest on it.
-    pub(crate) lsn: Lsn,
-}
+pub(crate) use address::Address;
+pub(crate) use invalidation::{Invalidation, Stale, StaleKeys, What};
+pub(crate) use message::{Kind, Message};
 
-/// Why a subscriber receives a message.
-#[derive(Clone, Debug)]
-pub(crate) enum Kind {
-    Channel,
-    /// The pattern that matched.
-    Pattern(Arc<[u8]>),
-    ShardChannel,
-    /// It monitors, and the payload is a line.
-    Monitor,
-}
-
-impl Message {
-    /// The memory it holds while it is on its way, in bytes.
-    pub(crate) fn cost(&self) -> usize {
-        size_of::<Message>() + self.channel.len() + self.payload.len()
-    }
-
-    /// What a subscriber is sent.
-    pub(crate) fn as_reply(&self) -> Reply {
-        let mut items = match &self.kind {
-            Kind::Channel => vec![Reply::bulk("message")],
-            Kind::Pattern(pattern) => vec![Reply::bulk("pmessage"), Reply::bulk(&**pattern)],
-            Kind::ShardChannel => vec![Reply::bulk("smessage")],
-            Kind::Monitor => return Reply::simple(String::from_utf8_lossy(&self.payload).into_owned()),
-        };
-        items.extend([&*self.channel, self.payload.as_slice()].map(Reply::bulk));
-        Reply::Push(items)
-    }
-}
+/// Bytes of messages on their way between loops above which no loop executes requests: a publisher must not be faster
+/// than the loops that hand its messages on.
+const UNDELIVERED_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// What a loop is told.
 #[derive(Debug)]
@@ -104,7 +68,8 @@ pub(crate) struct Changed {
     pub(crate) by: u64,
 }
 
-/// A loop's mail.
+/// A loop's mail, on cache lines of its own.
+#[repr(align(128))]
 pub(crate) struct Mailbox {
     mails: Mutex<Vec<Mail>>,
     /// True while the loop sleeps or is about to: only then does a post cost a system call.
@@ -164,5 +129,58 @@ impl Mailbox {
     /// Moves all mail into `into`, which must be empty.
     pub(crate) fn take(&self, into: &mut Vec<Mail>) {
         std::mem::swap(&mut *self.mails.lock(), into);
+    }
+}
+
+/// The mailboxes of all loops, in their order.
+pub(crate) struct Mailboxes {
+    of_loops: Vec<Mailbox>,
+    /// Bytes of messages posted to loops that have not taken them yet.
+    undelivered: AtomicUsize,
+}
+
+impl Mailboxes {
+    pub(crate) fn new(of_loops: Vec<Mailbox>) -> Mailboxes {
+        Mailboxes { of_loops, undelivered: AtomicUsize::new(0) }
+    }
+
+    /// How many loops there are.
+    pub(crate) fn len(&self) -> usize {
+        self.of_loops.len()
+    }
+
+    pub(crate) fn of(&self, loop_index: usize) -> &Mailbox {
+        &self.of_loops[loop_index]
+    }
+
+    pub(crate) fn all(&self) -> &[Mailbox] {
+        &self.of_loops
+    }
+
+    /// Posts the same to every loop.
+    pub(crate) fn post_to_all(&self, mail: impl Fn() -> Mail) {
+        self.of_loops.iter().for_each(|mailbox| mailbox.post(mail()));
+    }
+
+    /// Posts a published message to connections of one loop.
+    pub(crate) fn publish(&self, loop_index: usize, message: Message, to: Vec<Address>) {
+        self.undelivered.fetch_add(message.cost(), Ordering::Relaxed);
+        self.of(loop_index).post(Mail::Published(message, to));
+    }
+
+    /// Sends a client word of what has changed.
+    pub(crate) fn invalidate(&self, invalidation: Invalidation) {
+        self.undelivered.fetch_add(invalidation.cost(), Ordering::Relaxed);
+        self.of(invalidation.to.loop_index).post(Mail::Invalidated(Box::new(invalidation)));
+    }
+
+    /// Takes note that a loop has taken so many bytes of either.
+    pub(crate) fn delivered(&self, bytes: usize) {
+        self.undelivered.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether messages pile up between loops.
+    pub(crate) fn is_backlogged(&self) -> bool {
+        self.undelivered.load(Ordering::Relaxed) > UNDELIVERED_BYTES_MAX
     }
 }

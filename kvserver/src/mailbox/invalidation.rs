@@ -1,0 +1,55 @@
+//! What clients that track are told.
+//!
+//! Invariant: it carries the change it tells of, and leaves no sooner than that is durable.
+
+use std::sync::Arc;
+
+use kvcore::Lsn;
+
+use super::Address;
+
+/// A message on its way to a client.
+#[derive(Debug)]
+pub(crate) struct Invalidation {
+    /// Who is told.
+    pub(crate) to: Address,
+    /// If messages are redirected: the client that tracks.
+    pub(crate) tracker: Option<Address>,
+    pub(crate) what: What,
+    pub(crate) lsn: Lsn,
+}
+
+/// What the message says.
+#[derive(Debug)]
+pub(crate) enum What {
+    Stale(Stale),
+    /// Messages can no longer be redirected to this client.
+    RedirectBroken(u64),
+}
+
+impl Invalidation {
+    /// For a client whose messages no longer reach the client `redirect`.
+    pub(crate) fn redirect_broken(to: Address, redirect: u64) -> Invalidation {
+        Invalidation { to, tracker: None, what: What::RedirectBroken(redirect), lsn: Lsn::ZERO }
+    }
+
+    /// The memory it holds while it is on its way, in bytes.
+    pub(crate) fn cost(&self) -> usize {
+        let keys = match &self.what {
+            What::Stale(Stale::Keys(keys)) => keys.iter().map(|key| size_of_val(key) + key.len()).sum(),
+            What::Stale(Stale::All) | What::RedirectBroken(_) => 0,
+        };
+        size_of::<Invalidation>() + keys
+    }
+}
+
+/// One list for all who are told the same.
+pub(crate) type StaleKeys = Arc<[Box<[u8]>]>;
+
+/// What a client is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stale {
+    Keys(StaleKeys),
+    /// Everything it holds.
+    All,
+}
