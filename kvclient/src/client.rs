@@ -21,7 +21,8 @@ pub struct Options {
     pub version: Version,
     /// How long a connection may take to open, for each of the host's addresses; 5 s unless changed.
     pub connect_timeout: Duration,
-    /// How long to wait for a reply, or for the server to take a request; 30 s unless changed, `None` for ever.
+    /// How long to wait for a reply, or for the server to take a request; 30 s unless changed, `None` for ever. It
+    /// counts anew with each piece of a reply that arrives, so that a large one over a slow network is not cut off.
     pub reply_timeout: Option<Duration>,
     /// The largest reply accepted, in bytes; 1 GiB unless changed.
     pub reply_bytes_max: usize,
@@ -46,6 +47,8 @@ pub struct Client {
     /// `None` once the connection is closed.
     stream: Option<TcpStream>,
     decoder: ReplyDecoder,
+    /// Of the line protocol: up to where the unread input was searched for a line's end.
+    line_searched: usize,
     /// What arrived and was not yet read as a reply: `input[consumed..]`.
     input: Vec<u8>,
     consumed: usize,
@@ -71,6 +74,7 @@ impl Client {
         let mut client = Client {
             address: address.clone(),
             decoder: ReplyDecoder::new(options.reply_bytes_max),
+            line_searched: 0,
             options,
             stream: Some(stream),
             input: Vec::new(),
@@ -300,7 +304,7 @@ impl Client {
         let unread = self.input.get(self.consumed..).unwrap_or_default();
         let decoded = match self.address.scheme {
             Scheme::Redis => self.decoder.decode(unread),
-            Scheme::Line => line::decode(unread, self.options.reply_bytes_max),
+            Scheme::Line => line::decode(unread, &mut self.line_searched, self.options.reply_bytes_max),
         };
         match decoded {
             Ok(Some((reply, consumed))) => {

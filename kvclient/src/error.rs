@@ -2,6 +2,7 @@
 //!
 //! Invariant: no text here shows a password.
 
+use kvproto::ProtocolError;
 use std::io;
 use std::time::Duration;
 use thiserror::Error;
@@ -56,14 +57,23 @@ pub enum Error {
         source: io::Error,
     },
     /// What came back is not the protocol that was spoken. The connection was closed.
-    #[error("{0}; is this a RESP port? For the line protocol use line://host:port")]
-    Protocol(#[from] kvproto::ProtocolError),
+    #[error("{0}; {next}", next = next_step(.0))]
+    Protocol(#[from] ProtocolError),
     /// The line protocol cannot do this.
     #[error("the line protocol has no {what}; connect to the server's redis:// port for that")]
     LineProtocol {
         /// What was asked for.
         what: &'static str,
     },
+}
+
+/// What to do about bytes that are no reply.
+fn next_step(error: &ProtocolError) -> &'static str {
+    match error {
+        ProtocolError::ReplyTooLong => "ask for less at once, with SCAN or GETRANGE",
+        ProtocolError::ReplyTooDeep => "no command is answered so: check what listens there",
+        _ => "is this a RESP port? For the line protocol use line://host:port",
+    }
 }
 
 impl Error {

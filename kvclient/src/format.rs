@@ -1,7 +1,7 @@
 //! Replies as text: for a terminal as redis-cli shows them, or raw for other programs.
 //!
-//! Invariant: text for a terminal holds no control character but line ends and tabs, whatever the server sent, so that
-//! a value cannot command the terminal.
+//! Invariant: text for a terminal holds no control character but line ends and tabs, and nothing that turns the
+//! direction of writing, whatever the server sent: a value cannot command the terminal or show as what it is not.
 
 use kvproto::Reply;
 use kvproto::number::write_double;
@@ -21,10 +21,10 @@ fn write_indented(reply: &Reply, indent: &str, out: &mut Vec<u8>) {
         Reply::Push(items) => return write_items(items, ')', "(empty push)\n", indent, out),
         Reply::Map(pairs) => return write_pairs(pairs, indent, out),
         Reply::Ok => out.extend_from_slice(b"OK"),
-        Reply::Simple(text) => write_visible(text.as_bytes(), out),
+        Reply::Simple(text) => write_visible_line(text.as_bytes(), out),
         Reply::Error(text) => {
             out.extend_from_slice(b"(error) ");
-            write_visible(text.as_bytes(), out);
+            write_visible_line(text.as_bytes(), out);
         }
         Reply::Integer(value) => out.extend_from_slice(format!("(integer) {value}").as_bytes()),
         Reply::Double(value) => {
@@ -144,11 +144,29 @@ pub fn write_visible(text: &[u8], out: &mut Vec<u8>) {
             character if character.is_control() => {
                 out.extend_from_slice(format!("\\x{:02x}", character as u32).as_bytes());
             }
+            character if turns_writing(character) => {
+                out.extend_from_slice(format!("\\u{{{:x}}}", character as u32).as_bytes());
+            }
             character => {
                 out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
             }
         }
     }
+}
+
+/// As [`write_visible`], on one line: an error of several lines must not pass for several replies.
+pub fn write_visible_line(text: &[u8], out: &mut Vec<u8>) {
+    for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
+        if at > 0 {
+            out.extend_from_slice(b"\\n");
+        }
+        write_visible(line, out);
+    }
+}
+
+/// The marks that make a terminal show what follows from right to left, or in another order.
+fn turns_writing(character: char) -> bool {
+    matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -243,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_reply_cannot_command_the_terminal() {
-        let attack = "\x1b]0;owned\x07\u{9b}31m";
+        let attack = "\x1b]0;owned\x07\u{9b}31m\u{202e}";
         for reply in [
             Reply::simple(attack),
             Reply::error(attack),
@@ -252,7 +270,7 @@ mod tests {
             Reply::Array(vec![Reply::bulk(attack), Reply::simple(attack)]),
         ] {
             let shown = pretty(&reply);
-            assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{shown:?}");
+            assert!(shown.chars().all(|c| c == '\n' || !c.is_control() && c != '\u{202e}'), "{shown:?}");
             assert!(shown.contains("\\x1b"), "{shown:?}");
         }
     }

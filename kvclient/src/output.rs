@@ -2,7 +2,7 @@
 //!
 //! Invariant: each reply is written and flushed whole, so that a program reading a pipe sees it at once.
 
-use kvclient::format::{write_pretty, write_raw, write_visible};
+use kvclient::format::{write_pretty, write_raw, write_visible, write_visible_line};
 use kvproto::{Reply, Request};
 use std::io::{self, Write};
 
@@ -37,10 +37,12 @@ impl Output {
 
     /// Prints the reply to `request`.
     pub fn print(&self, request: Request<'_>, reply: &Reply) -> io::Result<()> {
-        let bytes = shown(self.style, request, reply);
-        if self.errors_apart && self.style == Style::Raw && reply.is_error() {
-            return io::stderr().write_all(&bytes);
+        if let (Style::Raw, true, Reply::Error(text)) = (self.style, self.errors_apart, reply) {
+            // A person reads it, most often at a terminal.
+            self.note(text);
+            return Ok(());
         }
+        let bytes = shown(self.style, request, reply);
         let mut out = io::stdout().lock();
         out.write_all(&bytes)?;
         out.flush()
@@ -49,7 +51,7 @@ impl Output {
     /// Tells the user something that is no reply.
     pub fn note(&self, text: &str) {
         let mut bytes = Vec::new();
-        write_visible(text.as_bytes(), &mut bytes);
+        write_visible_line(text.as_bytes(), &mut bytes);
         bytes.push(b'\n');
         // Nobody can be told that standard error is gone.
         let _ = io::stderr().write_all(&bytes);
@@ -70,7 +72,7 @@ fn shown(style: Style, request: Request<'_>, reply: &Reply) -> Vec<u8> {
         }
         (Style::Pretty, reply) => write_pretty(reply, &mut out),
         (Style::Line, Reply::Simple(text) | Reply::Error(text)) => {
-            write_visible(text.as_bytes(), &mut out);
+            write_visible_line(text.as_bytes(), &mut out);
             out.push(b'\n');
         }
         // The blank line redis-cli prints after an error would only be in the way.

@@ -145,3 +145,17 @@ fn a_reply_too_large_is_refused_before_it_arrives() {
     let endless = vec![b'+'; BYTES_MAX + 2];
     assert_eq!(decode_all(&endless, 4_096, BYTES_MAX), Err(ProtocolError::ReplyTooLong));
 }
+
+#[test]
+fn a_line_is_bounded_however_large_a_reply_may_be() {
+    let line = |len: usize| [&b"*2\r\n:1\r\n+"[..], &vec![b'x'; len - 1], b"\r\n"].concat();
+    let longest = 1 << 20;
+    for piece in [1_000, longest, usize::MAX] {
+        assert!(decode_all(&line(longest), piece, usize::MAX).is_ok_and(|replies| replies.len() == 1), "{piece}");
+        assert_eq!(decode_all(&line(longest + 2), piece, usize::MAX), Err(ProtocolError::ReplyTooLong), "{piece}");
+    }
+    for kind in b"+-:$*_#,(!=%~>|" {
+        let endless = [&[*kind][..], &vec![b'1'; longest + 2]].concat();
+        assert_eq!(decode_all(&endless, 1_000, usize::MAX), Err(ProtocolError::ReplyTooLong));
+    }
+}

@@ -6,6 +6,7 @@
 //! cannot hide itself.
 //!
 //! - [`process`]: the server as a child process: start, kill, signal, restart, read its log.
+//! - [`program`]: a program in a pipe or on a pseudo-terminal, spoken to and listened to.
 //! - [`wire`]: one raw TCP connection: send bytes, expect bytes.
 //! - [`conversation`]: a scripted exchange, sent whole, request by request, or one byte at a time.
 //! - [`model`]: the store as a plain ordered map, to compare with.
@@ -17,6 +18,7 @@
 pub mod conversation;
 pub mod model;
 pub mod process;
+pub mod program;
 pub mod streams;
 pub mod wait;
 pub mod wire;

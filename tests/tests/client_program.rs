@@ -6,115 +6,16 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::net::TcpListener;
+use std::process::Command;
 
-use kvtests::process::{Launch, ServerProcess, Signal};
+use kvtests::process::{Launch, ServerProcess};
+use kvtests::program::{Program, has_terminal, prompt};
 use kvtests::server_program;
 use kvtests::wait;
-use rustix::process::{Pid, kill_process};
 use tempfile::TempDir;
 
 const CLIENT: &str = env!("CARGO_BIN_EXE_kvclient_under_test");
-
-/// A running client, or the `script` around it. It is killed when this is dropped.
-struct Program {
-    child: Child,
-    input: Option<ChildStdin>,
-    output: Arc<Mutex<Vec<u8>>>,
-    errors: Arc<Mutex<Vec<u8>>>,
-    readers: Vec<JoinHandle<()>>,
-    /// Where in the output what is expected next may begin.
-    heard: usize,
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // It has ended, or it ends now.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Program {
-    #[track_caller]
-    fn start(command: &mut Command) -> Program {
-        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = pipes.spawn().expect("the client's program");
-        let (output, errors) = (Arc::default(), Arc::default());
-        let readers = vec![
-            collect(child.stdout.take().expect("a pipe"), &output),
-            collect(child.stderr.take().expect("a pipe"), &errors),
-        ];
-        let input = child.stdin.take();
-        Program { child, input, output, errors, readers, heard: 0 }
-    }
-
-    fn say(&mut self, bytes: &str) {
-        let input = self.input.as_mut().expect("an input that is still open");
-        input.write_all(bytes.as_bytes()).and_then(|()| input.flush()).expect("the client's input");
-    }
-
-    /// Waits until `text` stands in the output, behind everything that was waited for before.
-    #[track_caller]
-    fn hear(&mut self, text: &str) {
-        let heard = self.heard;
-        let (child, output, errors) = (&mut self.child, &self.output, &self.errors);
-        let mut ended = false;
-        self.heard = wait::until(&format!("{text:?} from the client"), || {
-            let found = shown(output)[heard..].find(text).map(|at| heard + at + text.len());
-            // One more look after its end, for what it said last.
-            assert!(
-                found.is_some() || !ended,
-                "the client ended before {text:?}\n{}\n{}",
-                shown(output),
-                shown(errors)
-            );
-            ended = child.try_wait().expect("the state of a child").is_some();
-            found
-        });
-    }
-
-    /// Closes its input and waits for its end: the exit code, the output, the errors.
-    #[track_caller]
-    fn finish(mut self) -> (Option<i32>, String, String) {
-        drop(self.input.take());
-        let status = self.end();
-        (status.code(), shown(&self.output), shown(&self.errors))
-    }
-
-    /// Waits for its end; the input stays open.
-    #[track_caller]
-    fn end(&mut self) -> ExitStatus {
-        let child = &mut self.child;
-        let status = wait::until("the client's end", || child.try_wait().expect("the state of a child"));
-        for reader in self.readers.drain(..) {
-            let _ = reader.join();
-        }
-        status
-    }
-}
-
-/// Reads `pipe` to its end into `into`.
-fn collect(mut pipe: impl Read + Send + 'static, into: &Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
-    let into = Arc::clone(into);
-    thread::spawn(move || {
-        let mut bytes = [0; 4096];
-        while let Ok(count @ 1..) = pipe.read(&mut bytes) {
-            into.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&bytes[..count]);
-        }
-    })
-}
-
-/// All of it as text; only ASCII is ever sent, so that its length is that of the bytes.
-fn shown(bytes: &Mutex<Vec<u8>>) -> String {
-    let bytes = bytes.lock().unwrap_or_else(PoisonError::into_inner);
-    bytes.iter().map(|&byte| if byte.is_ascii() { char::from(byte) } else { '?' }).collect()
-}
 
 fn server(dir: &TempDir) -> ServerProcess {
     Launch::new(server_program!(), dir.path()).resp().line("terse").start()
@@ -221,44 +122,10 @@ fn subscribe_prints_messages_as_they_are_published_until_ctrl_c() {
         publisher.ask(&format!("PUBLISH news {text}"), ":1\r\n");
         subscriber.hear(&format!("message\nnews\n{text}\n"));
     }
-    kill_process(Pid::from_child(&subscriber.child), Signal::INT).expect("a signal to a child");
+    subscriber.interrupt();
     let (code, _, errors) = subscriber.finish();
     assert_eq!((code, errors.as_str()), (Some(0), ""));
     wait::until_true("the end of the subscription", || publisher.integer("PUBLISH news third") == 0);
-}
-
-/// Whether there is a pseudo-terminal to be had; says so if not.
-fn has_terminal() -> bool {
-    let version = Command::new("script").arg("--version").output();
-    let found = version.is_ok_and(|version| String::from_utf8_lossy(&version.stdout).contains("util-linux"));
-    if !found {
-        println!("skipped: util-linux's script, which makes a pseudo-terminal, is not here");
-    }
-    found
-}
-
-/// The client's prompt on a pseudo-terminal, connected to `address`.
-#[track_caller]
-fn prompt(address: SocketAddr, history: &Path) -> Program {
-    let mut command = Command::new("script");
-    command
-        .args(["-q", "-e", "-c", "exec \"$CLIENT\" -u \"$SERVER\"", "/dev/null"])
-        .envs([("CLIENT", CLIENT), ("TERM", "xterm"), ("NO_COLOR", "1"), ("SHELL", "/bin/sh")])
-        .env("SERVER", format!("redis://{address}"))
-        .env("KVCLIENT_HISTORY", history);
-    let mut program = Program::start(&mut command);
-    program.hear(&format!("{address}> "));
-    program
-}
-
-impl Program {
-    /// Types a line, waits for `reply`, and then for the prompt: from there on keys are read one by one again.
-    #[track_caller]
-    fn types(&mut self, address: SocketAddr, line: &str, reply: &str) {
-        self.say(&format!("{line}\r"));
-        self.hear(reply);
-        self.hear(&format!("{address}> "));
-    }
 }
 
 #[test]
@@ -270,7 +137,7 @@ fn the_prompt_formats_replies_keeps_a_history_and_is_left_by_exit_or_ctrl_d() {
     let server = server(&dir);
     let address = server.address(0);
     let history = dir.path().join("client").join("history");
-    let mut program = prompt(address, &history);
+    let mut program = prompt(CLIENT, address, &history);
     program.types(address, "SET greeting 'hello world'", "\nOK\r\n");
     program.types(address, "MGET greeting nothing", "\n1) \"hello world\"\r\n2) (nil)\r\n");
     program.types(address, "INCR greeting", "\n(error) ERR value is not an integer or out of range\r\n");
@@ -281,7 +148,7 @@ fn the_prompt_formats_replies_keeps_a_history_and_is_left_by_exit_or_ctrl_d() {
     let lines: Vec<&str> = kept.lines().filter(|line| !line.starts_with('#')).collect();
     assert_eq!(lines, ["SET greeting 'hello world'", "MGET greeting nothing", "INCR greeting", "exit"], "{kept}");
 
-    let mut program = prompt(address, &history);
+    let mut program = prompt(CLIENT, address, &history);
     program.types(address, "STRLEN greeting", "\n(integer) 11\r\n");
     program.say("\u{4}");
     assert_eq!(program.end().code(), Some(0));
@@ -297,7 +164,7 @@ fn the_prompt_connects_again_after_the_server_was_restarted() {
     let dir = TempDir::new().expect("a temporary directory");
     let mut first = server(&dir);
     let address = first.address(0);
-    let mut program = prompt(address, &dir.path().join("history"));
+    let mut program = prompt(CLIENT, address, &dir.path().join("history"));
     program.types(address, "SET kept value", "\nOK\r\n");
     assert!(first.terminate().success());
     let second = Launch::new(server_program!(), dir.path()).listener(&format!("resp://{address}")).start();

@@ -14,14 +14,23 @@ pub(super) fn write_word(word: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// A line of the line protocol as a reply, once its end has arrived.
-pub(super) fn decode(input: &[u8], bytes_max: usize) -> Result<Option<(Reply, usize)>, ProtocolError> {
-    let Some(end) = input.iter().position(|&byte| byte == b'\n') else {
+/// A line of the line protocol as a reply, once its end has arrived. `searched` is up to where an earlier call looked
+/// for that: a line that comes in many pieces is looked at once.
+pub(super) fn decode(
+    input: &[u8],
+    searched: &mut usize,
+    bytes_max: usize,
+) -> Result<Option<(Reply, usize)>, ProtocolError> {
+    let unseen = input.get(*searched..).unwrap_or_default();
+    let Some(found) = unseen.iter().position(|&byte| byte == b'\n') else {
         if input.len() > bytes_max {
             return Err(ProtocolError::ReplyTooLong);
         }
+        *searched = input.len();
         return Ok(None);
     };
+    let end = *searched + found;
+    *searched = 0;
     let line = input.get(..end).unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let text = String::from_utf8_lossy(line).into_owned();

@@ -42,6 +42,8 @@ enum ListKind {
 const DEPTH_MAX: usize = 64;
 /// How many items a list gets room for before any has arrived.
 const ITEMS_RESERVED_MAX: usize = 64;
+/// The longest line, without its end: a simple text, an error, a number. What is longer comes as a bulk.
+const LINE_BYTES_MAX: usize = 1024 * 1024;
 /// The shortest reply, `_\r\n`, in bytes: a list of n items takes at least n times as many.
 const REPLY_BYTES_MIN: usize = 3;
 
@@ -122,9 +124,14 @@ impl ReplyDecoder {
 
     /// Reads the next part: a whole reply, or the header of a list.
     fn part(&mut self, input: &[u8]) -> Result<Part, ProtocolError> {
-        let unseen = input.get(self.searched..).unwrap_or_default();
+        // A line that is accepted ends, its end included, inside this window.
+        let window_end = input.len().min(self.at.saturating_add(LINE_BYTES_MAX + 2));
+        let unseen = input.get(self.searched..window_end).unwrap_or_default();
         let Some(found) = memchr(b'\n', unseen) else {
-            self.searched = input.len();
+            if input.len() - self.at.min(input.len()) > LINE_BYTES_MAX + 2 {
+                return Err(ProtocolError::ReplyTooLong);
+            }
+            self.searched = window_end;
             // Refuse what can be no reply at once, rather than wait for a line end that may never come.
             if let Some(&first) = input.get(self.at)
                 && !b"+-:$*_#,(!=%~>|".contains(&first)
