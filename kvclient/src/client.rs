@@ -7,7 +7,6 @@ mod line;
 
 use crate::address::{Address, Scheme};
 use crate::error::{Error, Result};
-use crate::subscription::Subscription;
 use kvproto::Reply;
 use kvproto::resp::{ReplyDecoder, Version, encode_request};
 use std::io::{self, Read, Write};
@@ -127,24 +126,6 @@ impl Client {
         self.flush()?;
         self.receive_answers(&mut awaited, &mut replies)?;
         Ok(replies)
-    }
-
-    /// Turns this connection into one that receives what is published on `channels`.
-    pub fn subscribe<I>(self, channels: I) -> Result<Subscription>
-    where
-        I: IntoIterator,
-        I::Item: AsRef<[u8]>,
-    {
-        Subscription::start(self, "SUBSCRIBE", channels)
-    }
-
-    /// Turns this connection into one that receives what is published on channels that match one of `patterns`.
-    pub fn psubscribe<I>(self, patterns: I) -> Result<Subscription>
-    where
-        I: IntoIterator,
-        I::Item: AsRef<[u8]>,
-    {
-        Subscription::start(self, "PSUBSCRIBE", patterns)
     }
 
     /// Sends one request without waiting for the reply: [`Client::receive`] gives it.

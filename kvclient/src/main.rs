@@ -12,6 +12,7 @@ mod program;
 mod repl;
 mod session;
 mod signals;
+mod words;
 
 fn main() -> std::process::ExitCode {
     program::run()

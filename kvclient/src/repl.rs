@@ -5,8 +5,8 @@
 use crate::completion::Typist;
 use crate::help;
 use crate::history;
-use crate::program::split;
 use crate::session::{Session, is_one_of};
+use crate::words::split;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{CompletionType, Config, Editor};

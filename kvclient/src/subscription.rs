@@ -25,8 +25,28 @@ pub struct Subscription {
     client: Option<Client>,
 }
 
+impl Client {
+    /// Turns this connection into one that receives what is published on `channels`.
+    pub fn subscribe<I>(self, channels: I) -> Result<Subscription>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<[u8]>,
+    {
+        Subscription::start(self, "SUBSCRIBE", channels)
+    }
+
+    /// Turns this connection into one that receives what is published on channels that match one of `patterns`.
+    pub fn psubscribe<I>(self, patterns: I) -> Result<Subscription>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<[u8]>,
+    {
+        Subscription::start(self, "PSUBSCRIBE", patterns)
+    }
+}
+
 impl Subscription {
-    pub(crate) fn start<I>(mut client: Client, command: &str, names: I) -> Result<Subscription>
+    fn start<I>(mut client: Client, command: &str, names: I) -> Result<Subscription>
     where
         I: IntoIterator,
         I::Item: AsRef<[u8]>,

@@ -11,12 +11,10 @@ use crate::expiry::{Wheel, tick_at};
 use crate::hash::KeyHash;
 use crate::lsn::Lsn;
 use crate::txn::Usage;
+use crate::walk::{EPOCH_BITS, Place};
 
 /// What the table takes for each entry: the slot and its control byte.
 const SLOT_BYTES: usize = size_of::<Entry>() + 1;
-
-/// An epoch has twelve bits, so that it fits into a scan's cursor.
-pub(crate) const EPOCH_BITS: u32 = 12;
 
 fn next_epoch(epoch: u16) -> u16 {
     (epoch + 1) % (1 << EPOCH_BITS)
@@ -39,14 +37,6 @@ pub(crate) struct Shard {
     wheel: Option<Box<Wheel>>,
     /// Counts the times that entries changed their buckets, so that a walk notices.
     epoch: u16,
-}
-
-/// Where a walk over a shard stands.
-#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) bucket: usize,
-    pub(crate) epoch: u16,
-    pub(crate) restarted: bool,
 }
 
 /// How an entry was changed in place, and what it takes to change it back.

@@ -15,8 +15,8 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::lsn::{Lsn, NUMBER_MAX};
 use crate::record::Record;
-use crate::shard::Place;
 use crate::space::Space;
+use crate::walk::Place;
 
 const VERSION: u32 = 1;
 const BLOCK_HEADER_BYTES: usize = 8;

@@ -5,7 +5,6 @@ use std::hash::{BuildHasher, RandomState};
 
 use crate::entry::ValueRef;
 use crate::error::Result;
-use crate::shard::{EPOCH_BITS, Place};
 
 /// Looks over a whole keyspace; on a keyspace handle shard by shard, inside a transaction at one moment.
 pub trait Walk {
@@ -28,9 +27,20 @@ pub trait Walk {
     fn random_key(&self) -> Result<Option<Vec<u8>>>;
 }
 
+/// Where a walk over a shard stands.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) bucket: usize,
+    pub(crate) epoch: u16,
+    pub(crate) restarted: bool,
+}
+
 /// Where a walk stands. As a number it is less than 2^53, so that every client can carry it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Cursor(u64);
+
+/// An epoch has twelve bits, so that it fits into a scan's cursor.
+pub(crate) const EPOCH_BITS: u32 = 12;
 
 const BUCKET_BITS: u32 = 28;
 const RESTARTED_AT: u32 = BUCKET_BITS + EPOCH_BITS;

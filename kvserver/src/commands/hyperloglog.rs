@@ -7,10 +7,12 @@ use kvcore::{Txn, ValueRef};
 use kvproto::{Args, CommandError, Reply};
 
 use crate::outcome::Outcome;
+use header::{CARDINALITY_AT, UNKNOWN, known_cardinality};
 use registers::Registers;
-use sketch::{CARDINALITY_AT, Form, Sketch, UNKNOWN};
+use sketch::{Form, Sketch};
 
 mod estimate;
+mod header;
 mod registers;
 mod sketch;
 mod sparse;
@@ -84,7 +86,7 @@ pub fn pfcount(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
         return Ok(Reply::Integer(0));
     };
     form_of(value)?;
-    if let Some(known) = sketch::known_cardinality(value.bytes()) {
+    if let Some(known) = known_cardinality(value.bytes()) {
         return Ok(Reply::count(known));
     }
     let cardinality = registers::cardinality_of(value.bytes()).ok_or_else(corrupted)?;

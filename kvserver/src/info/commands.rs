@@ -4,7 +4,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::Fields;
+use super::fields::Fields;
 use crate::state::ServerState;
 
 /// Shares of the calls whose longest duration is shown.

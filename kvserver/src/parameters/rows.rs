@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use kvcore::Durability;
 
-use super::{Kind, Parameter, lists};
+use super::kind::Kind;
+use super::lists;
+use super::parameter::Parameter;
 use crate::databases::DATABASES;
 use crate::events::Classes;
 use crate::eviction::POLICIES;

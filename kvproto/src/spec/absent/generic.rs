@@ -2,7 +2,7 @@
 //!
 //! Invariant: arity, flags, categories and key positions are those clients know from Redis 7.2.
 
-use super::{READ, STORE, TAKE, TAKE_SOME};
+use super::effects::{READ, STORE, TAKE, TAKE_SOME};
 use crate::spec::Flag::{DenyOom, NoScript, ReadOnly, Write};
 use crate::spec::{Category, Flag, Group, KeySpec, Spec};
 

@@ -2,7 +2,7 @@
 //!
 //! Invariant: arity, flags, categories and key positions are those clients know from Redis 7.2.
 
-use super::{READ, STORE, UPDATE};
+use super::effects::{READ, STORE, UPDATE};
 use crate::spec::Flag::{DenyOom, ReadOnly, Write};
 use crate::spec::{Category, Flag, Group, KeySpec, Spec};
 

@@ -2,7 +2,7 @@
 //!
 //! Invariant: arity, flags, categories and key positions are those clients know from Redis 7.2.
 
-use super::{CHANGE, INSERT, LOOK, READ, REMOVE, UPDATE};
+use super::effects::{CHANGE, INSERT, LOOK, READ, REMOVE, UPDATE};
 use crate::spec::Flag::{DenyOom, Fast, ReadOnly, Write};
 use crate::spec::{Category, Flag, Group, KeySpec, Spec};
 

@@ -3,10 +3,10 @@
 //! Invariant: no row here has a function in the server; what a row says of arity, flags, categories and keys is true of
 //! Redis 7.2.
 
-use super::KeyFlag::{self, Access, Delete, Incomplete, Insert, Overwrite, ReadOnly, ReadWrite, Update};
 use super::Spec;
 
 mod cluster;
+mod effects;
 mod generic;
 mod geo;
 mod hash;
@@ -29,14 +29,3 @@ pub(super) const FAMILIES: &[&[Spec]] = &[
     sorted_set::ROWS,
     stream::ROWS,
 ];
-
-// What happens to a key, in the combinations that occur.
-const LOOK: &[KeyFlag] = &[ReadOnly];
-const READ: &[KeyFlag] = &[ReadOnly, Access];
-const STORE: &[KeyFlag] = &[Overwrite, Update];
-const INSERT: &[KeyFlag] = &[ReadWrite, Insert];
-const UPDATE: &[KeyFlag] = &[ReadWrite, Update];
-const REMOVE: &[KeyFlag] = &[ReadWrite, Delete];
-const CHANGE: &[KeyFlag] = &[ReadWrite, Access, Update];
-const TAKE: &[KeyFlag] = &[ReadWrite, Access, Delete];
-const TAKE_SOME: &[KeyFlag] = &[ReadWrite, Access, Delete, Incomplete];

@@ -2,7 +2,7 @@
 //!
 //! Invariant: arity, flags, categories and key positions are those clients know from Redis 7.2.
 
-use super::{CHANGE, READ};
+use super::effects::{CHANGE, READ};
 use crate::spec::Flag::{NoMandatoryKeys, NoScript, ReadOnly, SkipMonitor, Stale};
 use crate::spec::{Category, Flag, Group, KeySpec, Spec};
 

@@ -2,7 +2,7 @@
 //!
 //! Invariant: arity, flags, categories and key positions are those clients know from Redis 7.2.
 
-use super::{INSERT, LOOK, READ, REMOVE, STORE, TAKE, UPDATE};
+use super::effects::{INSERT, LOOK, READ, REMOVE, STORE, TAKE, UPDATE};
 use crate::spec::Flag::{DenyOom, Fast, ReadOnly, Write};
 use crate::spec::{Category, Flag, Group, KeySpec, Spec};
 

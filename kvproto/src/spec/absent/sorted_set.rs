@@ -2,7 +2,7 @@
 //!
 //! Invariant: arity, flags, categories and key positions are those clients know from Redis 7.2.
 
-use super::{CHANGE, LOOK, READ, REMOVE, STORE, TAKE, UPDATE};
+use super::effects::{CHANGE, LOOK, READ, REMOVE, STORE, TAKE, UPDATE};
 use crate::spec::Flag::{Blocking, DenyOom, Fast, ReadOnly, Write};
 use crate::spec::{Category, Flag, Group, KeySpec, Spec};
 

@@ -4,7 +4,8 @@
 //! a value that does not speak of every register exactly once is refused.
 
 use super::estimate::{self, Histogram, RANKS, REGISTERS};
-use super::sketch::{Form, HEADER_BYTES, dense_register};
+use super::header::HEADER_BYTES;
+use super::sketch::{Form, dense_register};
 use super::sparse;
 
 /// The rank in each register.

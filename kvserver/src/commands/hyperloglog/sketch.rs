@@ -1,21 +1,12 @@
-//! One stored value: its header, the dense form of its registers, and the way from the sparse form to it.
+//! One stored value: the dense form of its registers, and the way from the sparse form to it.
 //!
-//! Invariant: a [`Sketch`] is whole after every call. 16 bytes of header: `HYLL`, the form (0 dense, 1 sparse), three
-//! bytes unused, then the last estimate as 64 bits little-endian, whose highest bit says that it is out of date. The
-//! dense form is 16384 registers of 6 bits, the lowest bits of a byte first.
+//! Invariant: a [`Sketch`] is whole after every call. The dense form is 16384 registers of 6 bits, the lowest bits of a
+//! byte first.
 
 use super::estimate::REGISTERS;
+use super::header::{CARDINALITY_AT, FORM_AT, HEADER_BYTES, MAGIC, UNKNOWN};
 use super::sparse;
 
-/// Bytes before the registers.
-pub(super) const HEADER_BYTES: usize = 16;
-/// Where the last estimate lies.
-pub(super) const CARDINALITY_AT: usize = 8;
-/// Set in the last byte of the estimate when there have been changes since.
-pub(super) const UNKNOWN: u8 = 0x80;
-
-const MAGIC: &[u8] = b"HYLL";
-const FORM_AT: usize = 4;
 const REGISTER_BITS: usize = 6;
 const REGISTER_MASK: u16 = 0x3f;
 const DENSE_BYTES: usize = HEADER_BYTES + REGISTERS * REGISTER_BITS / 8;
@@ -43,12 +34,6 @@ impl Form {
             _ => None,
         }
     }
-}
-
-/// The last estimate, if nothing has changed since.
-pub(super) fn known_cardinality(value: &[u8]) -> Option<u64> {
-    let cardinality = u64::from_le_bytes(*value.get(CARDINALITY_AT..)?.first_chunk()?);
-    i64::try_from(cardinality).is_ok().then_some(cardinality)
 }
 
 /// Where a register begins in a dense value: the byte, and the bit in there.

@@ -3,7 +3,7 @@
 //! Invariant: a change keeps how many registers the runs speak of. `00nnnnnn` is a run of n+1 zeros, `01nnnnnn
 //! nnnnnnnn` a longer one (the highest bits first), `1rrrrrnn` n+1 registers of rank r+1.
 
-use super::sketch::HEADER_BYTES;
+use super::header::HEADER_BYTES;
 
 /// The longest run of zeros that takes one byte.
 const SHORT_ZEROS_MAX: usize = 64;

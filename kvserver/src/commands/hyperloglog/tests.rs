@@ -4,8 +4,9 @@
 
 use proptest::prelude::*;
 
+use super::header::HEADER_BYTES;
 use super::registers::{Registers, cardinality_of};
-use super::sketch::{Form, HEADER_BYTES, Sketch, dense_register};
+use super::sketch::{Form, Sketch, dense_register};
 use super::{estimate, sparse};
 use crate::commands::testing::Shell;
 use kvproto::Reply;

@@ -5,10 +5,12 @@
 //! know is left out or zero.
 
 mod commands;
+mod fields;
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
+
+use fields::Fields;
 
 use crate::acl::log::Reason;
 use crate::databases;
@@ -73,22 +75,6 @@ pub(crate) fn text(server: &ServerState, wanted: &[String], locked: bool) -> Str
         }
     }
     text
-}
-
-struct Fields<'t> {
-    text: &'t mut String,
-}
-
-impl Fields<'_> {
-    fn line(&mut self, line: &str) {
-        self.text.push_str(line);
-        self.text.push_str("\r\n");
-    }
-
-    fn add(&mut self, name: &str, value: impl std::fmt::Display) {
-        // Writing to a String cannot fail.
-        let _ = write!(self.text, "{name}:{value}\r\n");
-    }
 }
 
 fn about_server(server: &ServerState, fields: &mut Fields<'_>) {
