@@ -9,6 +9,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use crate::clock::Timeline;
+use crate::durability::{Durability, Promise};
 use crate::error::{Error, Result};
 use crate::hash::KeyHash;
 use crate::lsn::Lsn;
@@ -28,6 +29,8 @@ pub(crate) struct Base {
     pub(crate) value_bytes_max: usize,
     /// Filled from the front. Observers are only ever added, so a commit reads them without a lock.
     observers: [OnceLock<Arc<dyn Observer>>; OBSERVERS_MAX],
+    /// What a plain write has survived when it returns, unless its handle says otherwise.
+    pub(crate) promise: Promise,
     /// `None` for a store in memory only.
     pub(crate) wal: Option<Arc<Wal>>,
     /// The newest time in the log that a read may rely on, and its Lsn.
@@ -134,6 +137,7 @@ impl Base {
         time: Arc<Timeline>,
         key_bytes_max: usize,
         value_bytes_max: usize,
+        durability: Durability,
         wal: Option<Arc<Wal>>,
         floor_ms: u64,
     ) -> Self {
@@ -146,6 +150,7 @@ impl Base {
             key_bytes_max,
             value_bytes_max,
             observers: Default::default(),
+            promise: Promise::new(durability),
             wal,
             mark: Mutex::new((floor_ms, Lsn::ZERO)),
             expired: AtomicU64::new(0),

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::durability::Durability;
 use crate::engine::{Claimed, DEFAULT_KEYSPACE, Engine};
 use crate::error::{Error, Result};
 use crate::keeper;
@@ -73,11 +74,10 @@ impl Options {
 }
 
 fn open(options: Options, dir: Option<&Path>) -> Result<Db> {
-    let durability = options.durability;
     let lease = Arc::new(Lease(Engine::open(options, dir)?));
     keeper::start(&lease.0)?;
     let space = lease.0.space(DEFAULT_KEYSPACE)?;
-    Ok(Db { default: Keyspace::new(lease, space, durability) })
+    Ok(Db { default: Keyspace::new(lease, space) })
 }
 
 impl Db {
@@ -104,7 +104,7 @@ impl Db {
     }
 
     fn handle(&self, space: Arc<Space>) -> Keyspace {
-        Keyspace::new(Arc::clone(&self.lease), space, self.durability())
+        self.default.beside(space)
     }
 
     /// The keyspace with this name, which is made if it is not there.
@@ -266,6 +266,32 @@ impl Db {
         if let Some(wal) = self.wal() {
             wal.request_sync(lsn);
         }
+    }
+
+    /// Changes what plain writes have survived when they return, through every handle but those made by
+    /// [`with_durability`](Keyspace::with_durability). Does not wait, and costs writes nothing.
+    ///
+    /// A write that begins after this has returned keeps the new promise; one that is under way keeps either. To
+    /// [`Always`](Durability::Always): what was written before is made durable as soon as the disk can, and since the
+    /// log is durable from its beginning on, the first write that returns proves all those before it. To a weaker level:
+    /// who waits for its sync goes on waiting until it is done.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// use kvcore::{Db, Durability, Options, StoreExt};
+    /// let db = Options::new().durability(Durability::EverySecond).open(dir.path())?;
+    /// (0..1000).try_for_each(|i| db.set(format!("imported:{i}"), "..."))?;
+    /// db.set_durability(Durability::Always);
+    /// db.set("imported", "yes")?;
+    /// assert_eq!(db.durable_lsn(), db.last_lsn()); // the whole import is on stable storage
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_durability(&self, durability: Durability) {
+        // The log first: when the promise is made, it is being kept.
+        if let Some(wal) = self.wal() {
+            wal.set_durability(durability);
+        }
+        self.engine().base.promise.set(durability);
     }
 
     /// Calls `listener` each time [`durable_lsn`](Self::durable_lsn) has advanced or the log has failed, on whichever

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// When a write counts as done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
@@ -24,6 +25,28 @@ impl Durability {
             Durability::EverySecond => "everysec",
             Durability::Os => "os",
         }
+    }
+}
+
+/// A level that may change while others look at it.
+pub(crate) struct Promise(AtomicU8);
+
+impl Promise {
+    pub(crate) fn new(durability: Durability) -> Self {
+        Promise(AtomicU8::new(durability as u8))
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> Durability {
+        match self.0.load(Ordering::Relaxed) {
+            level if level == Durability::EverySecond as u8 => Durability::EverySecond,
+            level if level == Durability::Os as u8 => Durability::Os,
+            _ => Durability::Always,
+        }
+    }
+
+    pub(crate) fn set(&self, durability: Durability) {
+        self.0.store(durability as u8, Ordering::SeqCst);
     }
 }
 

@@ -118,7 +118,15 @@ impl Engine {
     ) -> Self {
         let by_name = spaces.into_values().map(|space| (Arc::clone(&space.name), space)).collect();
         Engine {
-            base: Base::new(hasher, time, options.key_bytes_max, options.value_bytes_max, wal, floor_ms),
+            base: Base::new(
+                hasher,
+                time,
+                options.key_bytes_max,
+                options.value_bytes_max,
+                options.durability,
+                wal,
+                floor_ms,
+            ),
             registry: RwLock::new(Registry { by_name, next_id }),
             shards: options.shards,
             files,

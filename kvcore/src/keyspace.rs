@@ -38,18 +38,24 @@ impl Drop for Lease {
 pub struct Keyspace {
     pub(crate) lease: Arc<Lease>,
     pub(crate) space: Arc<Space>,
-    durability: Durability,
+    /// `None`: the store's.
+    durability: Option<Durability>,
 }
 
 impl fmt::Debug for Keyspace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyspace").field("name", &self.space.name).field("durability", &self.durability).finish()
+        f.debug_struct("Keyspace").field("name", &self.space.name).field("durability", &self.durability()).finish()
     }
 }
 
 impl Keyspace {
-    pub(crate) fn new(lease: Arc<Lease>, space: Arc<Space>, durability: Durability) -> Self {
-        Keyspace { lease, space, durability }
+    pub(crate) fn new(lease: Arc<Lease>, space: Arc<Space>) -> Self {
+        Keyspace { lease, space, durability: None }
+    }
+
+    /// Another keyspace's handle with the same promise.
+    pub(crate) fn beside(&self, space: Arc<Space>) -> Self {
+        Keyspace { space, ..self.clone() }
     }
 
     fn engine(&self) -> &Engine {
@@ -92,13 +98,15 @@ impl Keyspace {
     }
 
     /// What a plain write through this handle has survived when it returns.
+    #[inline]
     pub fn durability(&self) -> Durability {
-        self.durability
+        self.durability.unwrap_or_else(|| self.engine().base.promise.get())
     }
 
-    /// The same keyspace with another promise, for some of the writes.
+    /// The same keyspace with another promise, for some of the writes. It stays, whatever becomes of
+    /// [the store's](crate::Db::set_durability).
     pub fn with_durability(&self, durability: Durability) -> Keyspace {
-        Keyspace { durability, ..self.clone() }
+        Keyspace { durability: Some(durability), ..self.clone() }
     }
 
     /// The same keyspace, whose writes return a [`Ticket`] at once, so that many of them can share one sync.
@@ -118,7 +126,7 @@ impl Store for Keyspace {
 
     fn wait(&self, lsn: Lsn) -> Result<()> {
         match &self.engine().base.wal {
-            Some(wal) if self.durability == Durability::Always => wal.wait(lsn),
+            Some(wal) if self.durability() == Durability::Always => wal.wait(lsn),
             _ => Ok(()),
         }
     }
@@ -230,7 +238,7 @@ impl Deferred {
         let mut answer = None;
         let lsn = commit_once(&self.0, keys, body, &mut answer)?;
         // At the weaker levels the promise holds at once.
-        let wal = self.0.engine().base.wal.clone().filter(|_| self.0.durability == Durability::Always);
+        let wal = self.0.engine().base.wal.clone().filter(|_| self.0.durability() == Durability::Always);
         answer.map(|answer| Ticket::new(answer, lsn, wal)).ok_or(crate::Error::Closed)
     }
 

@@ -81,7 +81,7 @@ fn next_task(wal: &Wal, last_sync_ms: u64) -> Task {
             return Task::Sync;
         }
         let behind = wal.last() > wal.durable();
-        let sync_in = match wal.durability {
+        let sync_in = match wal.durability() {
             Durability::Always => Some(0),
             Durability::EverySecond => Some((last_sync_ms + SYNC_EVERY_MS).saturating_sub(wal.time.monotonic_ms())),
             Durability::Os => None,

@@ -12,7 +12,7 @@ use std::task::Waker;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::clock::Timeline;
-use crate::durability::Durability;
+use crate::durability::{Durability, Promise};
 use crate::error::{Error, Result};
 use crate::frame::{FRAME_HEADER_BYTES, RECORDS_BYTES_MAX};
 use crate::lanes::{Appended, Fullness, Lanes};
@@ -24,7 +24,7 @@ use crate::segment::{Batch, Failure, Writer};
 const SPARE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 pub(crate) struct Wal {
-    pub(crate) durability: Durability,
+    promise: Promise,
     pub(crate) time: Arc<Timeline>,
     lanes: Lanes,
     /// Looked at by every write, changed rarely.
@@ -76,7 +76,7 @@ impl Wal {
     /// A log that goes on after `last`, everything up to which is durable.
     pub(crate) fn new(durability: Durability, time: Arc<Timeline>, writer: Writer, last: Lsn) -> Self {
         Wal {
-            durability,
+            promise: Promise::new(durability),
             time,
             lanes: Lanes::new(last),
             signs: Padded::default(),
@@ -101,6 +101,18 @@ impl Wal {
             writer: Mutex::new(writer),
             listeners: Mutex::new(Vec::new()),
         }
+    }
+
+    /// When the syncer makes durable what nobody waits for.
+    pub(crate) fn durability(&self) -> Durability {
+        self.promise.get()
+    }
+
+    /// Changes it from its next look on, which is now.
+    pub(crate) fn set_durability(&self, durability: Durability) {
+        let mut state = self.state.lock();
+        self.promise.set(durability);
+        self.wake_syncer(&mut state, false);
     }
 
     /// Appends one transaction's records; they wait in a lane, not yet written.
@@ -291,6 +303,7 @@ impl Wal {
         if matches!(self.state.lock().failure, Some(Failure::Poisoned(_) | Failure::Closed)) {
             return;
         }
+        writer.fill = self.durability() == Durability::Always;
         let batch = self.take_batch();
         let outcome = writer.write(batch, self.time.now_ms()).and_then(|emptied| {
             if sync {

@@ -19,6 +19,8 @@ struct Faults {
     sync: AtomicBool,
     no_space: AtomicBool,
     syncs: AtomicU64,
+    /// Syncs wait while this is set.
+    sync_held: AtomicBool,
 }
 
 #[derive(Clone, Default)]
@@ -74,6 +76,9 @@ impl DiskFile for FaultyFile {
     }
     fn sync(&self) -> io::Result<()> {
         self.1.syncs.fetch_add(1, Ordering::SeqCst);
+        while self.1.sync_held.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
         if self.1.sync.load(Ordering::SeqCst) {
             return Err(io::Error::other("the sync failed"));
         }
@@ -121,6 +126,59 @@ fn the_first_failed_write_or_sync_poisons_the_log() {
         assert_eq!(db.get("after").unwrap(), None);
         db.set("after", "v").unwrap();
     }
+}
+
+#[test]
+fn the_promise_changes_for_the_writes_that_begin_then() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
+    let options = Options::new().durability(Durability::Os).disk(Arc::new(disk.clone()));
+    let db = options.open(dir.path()).unwrap();
+    // Handles that were there before follow the store; one with a promise of its own does not.
+    let (other, own) = (db.keyspace("other").unwrap(), db.with_durability(Durability::Os));
+
+    disk.0.sync_held.store(true, Ordering::SeqCst);
+    db.set("a", "1").unwrap();
+    assert!(db.durable_lsn() < db.last_lsn(), "no sync can end");
+    let syncs = disk.0.syncs.load(Ordering::SeqCst);
+    db.set_durability(Durability::Always);
+    assert_eq!((db.durability(), other.durability(), own.durability()), {
+        (Durability::Always, Durability::Always, Durability::Os)
+    });
+    // What was written before is made durable although nobody waits for it.
+    while disk.0.syncs.load(Ordering::SeqCst) == syncs {
+        std::thread::yield_now();
+    }
+    own.set("c", "3").unwrap();
+    let writer = std::thread::spawn({
+        let other = other.clone();
+        move || other.set("b", "2")
+    });
+    while other.get("b").unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    let ticket = db.deferred().set("d", "4").unwrap();
+    assert!(!writer.is_finished(), "it is not durable");
+    disk.0.sync_held.store(false, Ordering::SeqCst);
+    writer.join().unwrap().unwrap();
+    ticket.wait().unwrap();
+    assert_eq!(db.durable_lsn(), db.last_lsn(), "with what came before it");
+
+    disk.0.sync_held.store(true, Ordering::SeqCst);
+    let waits = std::thread::spawn({
+        let db = db.clone();
+        move || db.set("e", "5")
+    });
+    while db.get("e").unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    db.set_durability(Durability::EverySecond);
+    other.set("f", "6").unwrap();
+    db.deferred().set("g", "7").unwrap().wait().unwrap();
+    assert!(db.durable_lsn() < db.last_lsn());
+    assert!(!waits.is_finished(), "it was promised more when it began");
+    disk.0.sync_held.store(false, Ordering::SeqCst);
+    waits.join().unwrap().unwrap();
+    db.close().unwrap();
 }
 
 #[test]

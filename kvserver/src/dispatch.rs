@@ -237,7 +237,7 @@ fn store(
         server.audience.settle(outcome.as_ref().ok().copied());
     }
     match outcome {
-        Ok(lsn) => Answer::new(Some(spec), reply, if server.gated { lsn } else { Lsn::ZERO }),
+        Ok(lsn) => Answer::new(Some(spec), reply, if server.is_gated() { lsn } else { Lsn::ZERO }),
         Err(error) => Answer::new(Some(spec), store_error(&error), Lsn::ZERO),
     }
 }

@@ -337,7 +337,7 @@ impl EventLoop {
     fn push(&mut self, message: &Message, to: &[Address]) {
         self.server().mailboxes.delivered(message.cost());
         let reply = message.as_reply();
-        let lsn = if self.server().gated { message.lsn } else { Lsn::ZERO };
+        let lsn = if self.server().is_gated() { message.lsn } else { Lsn::ZERO };
         for address in to {
             if let Some(mut connection) = self.take_addressed(*address) {
                 // It may have been told meanwhile that it is subscribed no more.

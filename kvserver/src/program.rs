@@ -119,7 +119,7 @@ fn password(config: &Config) -> Result<Option<Vec<u8>>> {
 
 fn open(config: &Config) -> Result<Db> {
     if config.memory_only {
-        return Ok(Options::new().in_memory()?);
+        return Ok(Options::new().durability(config.durability).in_memory()?);
     }
     // Snapshots by time are the server's affair, so that CONFIG SET save can change them.
     Ok(Options::new().durability(config.durability).open(&config.dir)?)

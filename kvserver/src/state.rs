@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use kvcore::{Db, Lsn};
+use kvcore::{Db, Durability, Lsn};
 
 use crate::acl::{Account, Acl};
 use crate::clients::Clients;
@@ -37,7 +37,9 @@ pub(crate) struct ServerState {
     pub(crate) db: Db,
     pub(crate) databases: Databases,
     /// Durability `always`: nothing leaves before what it reveals is durable.
-    pub(crate) gated: bool,
+    gated: AtomicBool,
+    /// It was so at some time, so that something may still wait.
+    ever_gated: AtomicBool,
     pub(crate) settings: Settings,
     pub(crate) clients_max: AtomicUsize,
     pub(crate) addresses: Vec<BoundAddress>,
@@ -105,7 +107,8 @@ impl ServerState {
         let Parts { db, acl, logging, settings, addresses, watch, tracking, pubsub, audience, mailboxes, offload } =
             parts;
         ServerState {
-            gated: db.durability() == kvcore::Durability::Always,
+            gated: AtomicBool::new(db.durability() == Durability::Always),
+            ever_gated: AtomicBool::new(db.durability() == Durability::Always),
             clients_max: AtomicUsize::new(settings.clients_max),
             tuning: Tuning::new(&settings),
             slow: Slow::new(),
@@ -140,9 +143,29 @@ impl ServerState {
         }
     }
 
+    /// Whether nothing may leave before what it reveals is durable.
+    #[inline]
+    pub(crate) fn is_gated(&self) -> bool {
+        self.gated.load(Ordering::Relaxed)
+    }
+
+    /// Up to where replies may leave.
+    pub(crate) fn settled(&self) -> Lsn {
+        // What waited when the promise was weakened leaves when it is durable, too.
+        if self.ever_gated.load(Ordering::Relaxed) { self.db.durable_lsn() } else { Lsn::ZERO }
+    }
+
+    /// Changes what a reply promises, from the next request of every loop on.
+    pub(crate) fn set_durability(&self, durability: Durability) {
+        let gated = durability == Durability::Always;
+        self.db.set_durability(durability);
+        self.ever_gated.fetch_or(gated, Ordering::SeqCst);
+        self.gated.store(gated, Ordering::SeqCst);
+    }
+
     /// The newest change a reply that looked at everything may reveal.
     pub(crate) fn newest(&self) -> Lsn {
-        if self.gated { self.db.last_lsn() } else { Lsn::ZERO }
+        if self.is_gated() { self.db.last_lsn() } else { Lsn::ZERO }
     }
 
     /// Whether requests have to wait: for the log, or for loops to hand on what was published.

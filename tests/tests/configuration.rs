@@ -450,3 +450,70 @@ fn the_log_says_as_much_as_it_was_told_to() {
     assert!(!is_logged(&server, &mut wire, "nothing", "104"), "{}", server.log());
     assert_eq!(get(&mut wire, "loglevel"), "notice");
 }
+
+/// The promise changes under writers, who all go on; what was answered before `always` is, or after it, survives a kill.
+#[test]
+fn the_promise_of_replies_changes_while_clients_write() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    let home = Home::new();
+    home.write("appendfsync no\ndir data\nsave \"\"\n");
+    for round in 0..3 {
+        let server = home.launch().arguments(["--loops", "2"]).start();
+        let over = Arc::new(AtomicBool::new(false));
+        let mut writers = Vec::new();
+        for writer in 0..3 {
+            let (mut wire, over) = (server.connect(), over.clone());
+            let answered = Arc::new(AtomicU64::new(0));
+            let told = answered.clone();
+            let handle = std::thread::spawn(move || {
+                for number in 1..u64::MAX {
+                    let key = format!("{round}:{writer}");
+                    match wire.try_command(&["SET", &key, &number.to_string()]) {
+                        Ok(reply) => assert_eq!(reply, b"+OK\r\n"),
+                        Err(_) if over.load(Ordering::SeqCst) => return,
+                        Err(error) => panic!("{error}"),
+                    }
+                    told.store(number, Ordering::SeqCst);
+                }
+            });
+            writers.push((handle, answered));
+        }
+        let mut wire = server.connect();
+        for level in ["always", "everysec", "always", "no", "everysec", "always"] {
+            ask(&mut wire, &["CONFIG", "SET", "appendfsync", level], "+OK\r\n");
+            assert_eq!(get(&mut wire, "appendfsync"), level);
+            let before: Vec<u64> = writers.iter().map(|(_, answered)| answered.load(Ordering::SeqCst)).collect();
+            wait::until_true("every writer to go on", || {
+                writers.iter().zip(&before).all(|((_, answered), before)| answered.load(Ordering::SeqCst) > before + 20)
+            });
+        }
+        over.store(true, Ordering::SeqCst);
+        server.kill();
+        let mut answered = Vec::new();
+        for (handle, told) in writers {
+            handle.join().expect("a writer");
+            answered.push(told.load(Ordering::SeqCst));
+        }
+        let server = home.start();
+        let mut wire = server.connect();
+        for (writer, answered) in answered.into_iter().enumerate() {
+            let kept: u64 = wire.text(&format!("GET {round}:{writer}")).parse().expect("a number");
+            assert!(kept == answered || kept == answered + 1, "{answered} was answered, {kept} is there");
+        }
+        // What was answered under a weaker promise is safe once `always` is answered.
+        ask(&mut wire, &["CONFIG", "SET", "appendfsync", "no"], "+OK\r\n");
+        let keys: Vec<String> = (0..500).map(|number| format!("{round}:many:{number}")).collect();
+        for key in &keys {
+            ask(&mut wire, &["SET", key, "v"], "+OK\r\n");
+        }
+        ask(&mut wire, &["CONFIG", "SET", "timeout", "0", "appendfsync", "always"], "+OK\r\n");
+        server.kill();
+        let server = home.start();
+        let mut wire = server.connect();
+        for key in &keys {
+            ask(&mut wire, &["GET", key], "$1\r\nv\r\n");
+        }
+    }
+}

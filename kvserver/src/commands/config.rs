@@ -17,7 +17,14 @@ pub(crate) fn config(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     args.next()?;
     match ctx.spec.own_name() {
         "get" => Ok(get(args, ctx.server)),
-        "set" => set(args, ctx.server),
+        "set" => {
+            let reply = set(args, ctx.server)?;
+            if names_durability(args) {
+                // So that `always` is answered when all that was answered before is durable, too.
+                ctx.lsn = ctx.server.newest();
+            }
+            Ok(reply)
+        }
         "resetstat" => {
             ctx.server.reset_counters(ctx.session.address.loop_index, ctx.txn.is_some());
             Ok(Reply::Ok)
@@ -25,6 +32,11 @@ pub(crate) fn config(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         "rewrite" => rewrite(ctx),
         _ => Ok(help(ctx.spec)),
     }
+}
+
+/// Whether `appendfsync` is among what is set.
+fn names_durability(args: Args<'_>) -> bool {
+    args.request().iter().skip(2).step_by(2).any(|name| name.eq_ignore_ascii_case(b"appendfsync"))
 }
 
 /// The file is written elsewhere: no loop waits for a disk.

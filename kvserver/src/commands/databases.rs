@@ -85,7 +85,7 @@ pub(crate) fn swapdb(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     }
     let claims = [&one, &other].map(|keyspace| Claim { keyspace, scope: Scope::Whole });
     let lsn = ctx.server.db.commit_across(&claims, &mut |txn| exchange(txn))?;
-    if ctx.server.gated {
+    if ctx.server.is_gated() {
         ctx.lsn = lsn;
     }
     Ok(Reply::Ok)
@@ -144,7 +144,7 @@ fn between(
         server.audience.settle(committed.as_ref().ok().copied());
     }
     let lsn = committed?;
-    if server.gated {
+    if server.is_gated() {
         ctx.lsn = lsn;
     }
     Ok(reply)

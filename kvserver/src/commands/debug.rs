@@ -177,7 +177,7 @@ fn locked(keys: Option<&[&[u8]]>, ctx: &mut Context<'_>, look: &mut Look<'_>) ->
     let scope = keys.map_or(Scope::Whole, Scope::Keys);
     let claims: Vec<Claim<'_>> = keyspaces.iter().map(|keyspace| Claim { keyspace, scope }).collect();
     let lsn = ctx.server.db.commit_across(&claims, &mut |txn| look(txn, &keyspaces))?;
-    if ctx.server.gated {
+    if ctx.server.is_gated() {
         ctx.lsn = lsn;
     }
     Ok(())
@@ -274,7 +274,7 @@ fn populate(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             }
             Ok(())
         })?;
-        if ctx.server.gated {
+        if ctx.server.is_gated() {
             ctx.lsn = lsn;
         }
     }

@@ -57,7 +57,7 @@ pub(crate) fn object(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         Some(txn) => look(&mut **txn)?,
         None => {
             let lsn = ctx.session.keyspace.commit(&[key], &mut look)?;
-            if ctx.server.gated {
+            if ctx.server.is_gated() {
                 ctx.lsn = lsn;
             }
         }

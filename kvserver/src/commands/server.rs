@@ -66,7 +66,7 @@ fn empty(keyspaces: &[Keyspace], ctx: &mut Context<'_>) -> kvcore::Result<u64> {
         }
         Ok(())
     })?;
-    if ctx.server.gated {
+    if ctx.server.is_gated() {
         ctx.lsn = lsn;
     }
     Ok(removed)

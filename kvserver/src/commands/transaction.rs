@@ -271,7 +271,7 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
     server.audience.settle(committed.as_ref().ok().map(|lsn| seen.max(*lsn)));
     match committed {
         Ok(lsn) => {
-            if server.gated {
+            if server.is_gated() {
                 ctx.lsn = lsn;
             }
             for ((spec, request), database) in queue.commands.iter().zip(databases) {

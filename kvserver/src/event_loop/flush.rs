@@ -52,7 +52,7 @@ impl EventLoop {
 
     /// Up to where replies may leave.
     fn durable(&self) -> Lsn {
-        if self.server().gated { self.server().db.durable_lsn() } else { Lsn::ZERO }
+        self.server().settled()
     }
 
     /// Puts a connection back after its output changed, into the lists it now belongs to.

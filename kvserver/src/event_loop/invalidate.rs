@@ -62,7 +62,7 @@ impl Executor {
             }
         };
         if let Some(words) = words {
-            let lsn = if self.server.gated { invalidation.lsn } else { Lsn::ZERO };
+            let lsn = if self.server.is_gated() { invalidation.lsn } else { Lsn::ZERO };
             self.reply(connection, None, &Reply::Push(words), lsn);
         }
     }

@@ -51,7 +51,7 @@ pub(crate) const ROWS: &[Parameter] = &[
         },
     ),
     Parameter::inert("aof-use-rdb-preamble", Kind::Bool, "yes"),
-    Parameter::settled(
+    Parameter::new(
         "appendfsync",
         Kind::Word(&["everysec", "always", "no"]),
         |server| match server.db.durability() {
@@ -59,7 +59,10 @@ pub(crate) const ROWS: &[Parameter] = &[
             Durability::EverySecond => "everysec".to_owned(),
             Durability::Os => "no".to_owned(),
         },
-        "what a reply promises is decided when the store is opened: restart with --durability",
+        |server, word| {
+            server.set_durability(word.parse().map_err(|error: kvcore::Error| error.to_string())?);
+            Ok(())
+        },
     ),
     // A client that needs no log is content with one; so `no` is taken, and the truth is shown.
     Parameter::new(
