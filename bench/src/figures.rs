@@ -112,7 +112,8 @@ fn file_rounds(
     common: &Common,
 ) -> Result<(Vec<Row>, String), Failure> {
     let home = home(common.dir.as_deref())?;
-    let contenders = stores::contenders(promise);
+    let mut contenders = stores::contenders(promise);
+    contenders.retain(|contender| contender.name.starts_with(&common.only));
     let mut rows: Vec<Row> = contenders
         .iter()
         .enumerate()

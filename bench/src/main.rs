@@ -77,6 +77,9 @@ pub struct Common {
     /// Bytes of a value.
     #[arg(long, default_value_t = 100)]
     value_bytes: usize,
+    /// Measure only the stores whose names begin so: for a profiler.
+    #[arg(long, default_value = "")]
+    only: String,
     /// Where the stores keep their files while they are measured [default: beside this program].
     #[arg(long)]
     dir: Option<PathBuf>,

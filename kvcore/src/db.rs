@@ -195,16 +195,26 @@ impl Db {
 
     /// Empties every keyspace at one moment, and answers how many keys there were.
     pub fn flush_all(&self) -> Result<u64> {
-        let keyspaces = self.keyspaces();
-        let claims: Vec<_> = keyspaces.iter().map(|keyspace| Claim { keyspace, scope: Scope::Whole }).collect();
-        self.update_across(&claims, |txn| {
-            let mut removed = 0;
-            for keyspace in &keyspaces {
-                txn.select(keyspace.id())?;
-                removed += txn.flush()?;
+        loop {
+            let keyspaces = self.keyspaces();
+            let claims: Vec<_> = keyspaces.iter().map(|keyspace| Claim { keyspace, scope: Scope::Whole }).collect();
+            let flushed = self.update_across(&claims, |txn| {
+                // One that was made meanwhile is not locked: it may hold a key that was seen beside those that go now.
+                // What is made from here on comes after this.
+                if self.engine().spaces().iter().any(|space| keyspaces.iter().all(|known| known.id() != space.id)) {
+                    return Ok(None);
+                }
+                let mut removed = 0;
+                for keyspace in &keyspaces {
+                    txn.select(keyspace.id())?;
+                    removed += txn.flush()?;
+                }
+                Ok(Some(removed))
+            })?;
+            if let Some(removed) = flushed {
+                return Ok(removed);
             }
-            Ok(removed)
-        })
+        }
     }
 
     /// Writes a snapshot and returns when it is durable and what it makes superfluous is gone. Reads and writes go on
