@@ -66,6 +66,14 @@ impl Options {
         open(self, Some(dir.as_ref()))
     }
 
+    /// A store in memory that holds what the store in `dir` holds, for whoever wants to look at that, or to take it
+    /// somewhere else. Nothing in `dir` is changed. It must not be open elsewhere.
+    pub fn load(self, dir: impl AsRef<Path>) -> Result<Db> {
+        let lease = Arc::new(Lease(Engine::load(self, dir.as_ref())?));
+        let space = lease.0.space(DEFAULT_KEYSPACE)?;
+        Ok(Db { default: Keyspace::new(lease, space) })
+    }
+
     /// A store that keeps nothing on disk and starts no threads. Memory of expired keys is returned as writes come, on
     /// access, or by [`Db::sweep`].
     pub fn in_memory(self) -> Result<Db> {

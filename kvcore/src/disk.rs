@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 /// A file system, as far as the store needs one.
@@ -15,6 +15,11 @@ pub trait Disk: Send + Sync + 'static {
     /// Takes the directory for this process alone, until the answer is dropped. An error of kind `WouldBlock` means
     /// that it is taken, and its text says by whom.
     fn lock(&self, dir: &Path) -> io::Result<Box<dyn Send + Sync>>;
+    /// Keeps the directory from being taken by [`lock`](Self::lock) until the answer is dropped, for somebody who only
+    /// reads. Others may do the same; the same error tells that it is taken. By default as `lock`.
+    fn lock_to_read(&self, dir: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        self.lock(dir)
+    }
     /// The names in a directory, in no order.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
     /// Opens a file to read it.
@@ -50,7 +55,37 @@ pub trait DiskFile: Send + Sync {
     fn truncate(&self, len: u64) -> io::Result<()>;
 }
 
-/// The operating system's file system.
+/// The file that is locked.
+const LOCK: &str = "lock";
+
+/// Opens a file, unless something else has its name.
+#[allow(clippy::disallowed_methods, reason = "this is the door to files")]
+fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    // Without waiting: a pipe might never be opened at its other end.
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let file = options.truncate(false).custom_flags(flags.bits() as i32).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file")),
+    }
+}
+
+/// What says who has the directory.
+fn holder(file: File, refused: TryLockError) -> io::Error {
+    match refused {
+        TryLockError::WouldBlock => {
+            let mut holder = String::new();
+            // The holder's name is a courtesy; without it the lock is as good.
+            let _ = file.take(100).read_to_string(&mut holder);
+            let holder = if holder.is_empty() { "another process".to_owned() } else { holder };
+            io::Error::new(ErrorKind::WouldBlock, holder)
+        }
+        TryLockError::Error(error) => error,
+    }
+}
+
+/// The operating system's file system. A store's files are regular files: under one of their names a symbolic link, which
+/// could lead out of the directory, is an error, and so is anything else.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FileDisk;
 
@@ -68,8 +103,7 @@ impl Disk for FileDisk {
     }
 
     fn lock(&self, dir: &Path) -> io::Result<Box<dyn Send + Sync>> {
-        let path = dir.join("lock");
-        let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
+        let mut file = open_regular(OpenOptions::new().create(true).read(true).write(true), &dir.join(LOCK))?;
         match file.try_lock() {
             Ok(()) => {
                 file.set_len(0)?;
@@ -77,14 +111,20 @@ impl Disk for FileDisk {
                 write!(file, "process {}", std::process::id())?;
                 Ok(Box::new(file))
             }
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                // The holder's name is a courtesy; without it the lock is as good.
-                let _ = file.take(100).read_to_string(&mut holder);
-                let holder = if holder.is_empty() { "another process".to_owned() } else { holder };
-                Err(io::Error::new(ErrorKind::WouldBlock, holder))
-            }
-            Err(TryLockError::Error(error)) => Err(error),
+            Err(refused) => Err(holder(file, refused)),
+        }
+    }
+
+    fn lock_to_read(&self, dir: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        let file = match open_regular(OpenOptions::new().read(true), &dir.join(LOCK)) {
+            Ok(file) => file,
+            // Nobody has ever opened it, as with a copy of the other files alone.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Box::new(())),
+            Err(error) => return Err(error),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Box::new(file)),
+            Err(refused) => Err(holder(file, refused)),
         }
     }
 
@@ -98,11 +138,20 @@ impl Disk for FileDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(OpenOptions::new().read(true).write(true).open(path)?))
+        let file = open_regular(OpenOptions::new().read(true).write(true), path).or_else(|error| match error.kind() {
+            // What is only read need not be writable.
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                open_regular(OpenOptions::new().read(true), path)
+            }
+            _ => Err(error),
+        });
+        Ok(Box::new(file?))
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?))
+        let file = open_regular(OpenOptions::new().read(true).write(true).create(true), path)?;
+        file.set_len(0)?;
+        Ok(Box::new(file))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

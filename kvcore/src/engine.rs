@@ -85,10 +85,26 @@ impl Engine {
         Ok(engine)
     }
 
+    /// A store in memory with what a directory holds, which is left as it is.
+    pub(crate) fn load(options: Options, dir: &Path) -> Result<Arc<Self>> {
+        options.check()?;
+        let time = Arc::new(Timeline::new(options.clock.clone()));
+        let _lock = Files::lock_to_read(&*options.disk, dir)?;
+        let found = recovery::load(&*options.disk, dir, options.shards)?;
+        time.at_least(found.floor_ms);
+        let Recovered { spaces, next_keyspace, hasher, floor_ms, .. } = found;
+        let engine = Arc::new(Engine::new(&options, hasher, time, None, floor_ms, spaces, next_keyspace, None));
+        engine.space(DEFAULT_KEYSPACE)?;
+        engine.spaces().iter().for_each(|space| space.find_due());
+        engine.sweep();
+        Ok(engine)
+    }
+
     fn open_dir(options: &Options, dir: &Path, time: Arc<Timeline>) -> Result<Self> {
         let started_ms = time.monotonic_ms();
         let lock = Files::lock(&*options.disk, dir)?;
-        let mut found = recovery::recover(&*options.disk, dir, options.shards)?;
+        let mut found = recovery::load(&*options.disk, dir, options.shards)?;
+        let manifest = recovery::settle(&*options.disk, dir, &mut found)?;
         time.at_least(found.floor_ms);
         found.report.took = std::time::Duration::from_millis(time.monotonic_ms().saturating_sub(started_ms));
         tracing::info!(
@@ -99,7 +115,7 @@ impl Engine {
             found.report.cut_bytes,
             found.report.took
         );
-        let files = Files::new(options, dir, lock, &mut found, Arc::clone(&time))?;
+        let files = Files::new(options, dir, lock, &mut found, manifest, Arc::clone(&time))?;
         let Recovered { spaces, next_keyspace, hasher, floor_ms, .. } = found;
         let wal = Some(Arc::clone(&files.wal));
         Ok(Engine::new(options, hasher, time, wal, floor_ms, spaces, next_keyspace, Some(files)))

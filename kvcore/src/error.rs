@@ -82,7 +82,10 @@ pub enum Error {
         source: io::Error,
     },
     /// A file of the store is damaged where it is proven to have been whole.
-    #[error("{file} is damaged at byte {offset}: {why}. Nothing was changed: restore the directory from a backup")]
+    #[error(
+        "{file} is damaged at byte {offset}: {why}. Nothing was changed: restore the directory from a backup, or keep \
+         what is provably good with `kvserver repair`"
+    )]
     Corrupt {
         /// The damaged file.
         file: PathBuf,

@@ -15,6 +15,7 @@ use crate::clock::Timeline;
 use crate::disk::Disk;
 use crate::durability::Durability;
 use crate::error::{Error, Result};
+use crate::manifest::ManifestFile;
 use crate::options::Options;
 use crate::recovery::Recovered;
 use crate::schedule::Snapshots;
@@ -29,6 +30,8 @@ type DirLock = Box<dyn Send + Sync>;
 
 pub(crate) struct Files {
     pub(crate) dir: PathBuf,
+    /// The store's id, the same in all its files.
+    pub(crate) store: u64,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) wal: Arc<Wal>,
     lock: Mutex<Option<DirLock>>,
@@ -42,10 +45,19 @@ pub(crate) struct Files {
 impl Files {
     pub(crate) fn lock(disk: &dyn Disk, dir: &Path) -> Result<DirLock> {
         disk.create_dir(dir).map_err(|error| Error::io(format!("create the directory {}", dir.display()), error))?;
-        disk.lock(dir).map_err(|error| match error.kind() {
+        disk.lock(dir).map_err(|error| Self::not_locked(dir, error))
+    }
+
+    /// As `lock`, for somebody who changes nothing.
+    pub(crate) fn lock_to_read(disk: &dyn Disk, dir: &Path) -> Result<DirLock> {
+        disk.lock_to_read(dir).map_err(|error| Self::not_locked(dir, error))
+    }
+
+    fn not_locked(dir: &Path, error: std::io::Error) -> Error {
+        match error.kind() {
             ErrorKind::WouldBlock => Error::Locked { dir: dir.to_owned(), holder: error.to_string() },
             _ => Error::io(format!("lock the directory {}", dir.display()), error),
-        })
+        }
     }
 
     /// Begins a new segment of the log after what was recovered.
@@ -54,8 +66,10 @@ impl Files {
         dir: &Path,
         lock: DirLock,
         found: &mut Recovered,
+        manifest: ManifestFile,
         time: Arc<Timeline>,
     ) -> Result<Self> {
+        let store = manifest.store();
         let fill = options.durability == Durability::Always;
         let writer = Writer::begin(
             Arc::clone(&options.disk),
@@ -63,10 +77,13 @@ impl Files {
             options.segment_bytes,
             fill,
             std::mem::take(&mut found.segments),
-            found.next_segment,
             found.last,
+            manifest,
         )
         .map_err(|error| Error::io(format!("begin a log segment in {}", dir.display()), error))?;
+        if let Some(path) = &found.superseded {
+            options.disk.remove(path).map_err(|error| Error::io(format!("remove {}", path.display()), error))?;
+        }
         let snapshots = Snapshots::default();
         let due_after = options.snapshot_log_bytes.max(found.snapshot_bytes);
         // What was replayed counts towards the next snapshot.
@@ -77,6 +94,7 @@ impl Files {
         }
         Ok(Files {
             dir: dir.to_owned(),
+            store,
             disk: Arc::clone(&options.disk),
             wal: Arc::new(Wal::new(options.durability, time, writer, found.last)),
             lock: Mutex::new(Some(lock)),

@@ -1,37 +1,46 @@
-//! Frame: what one write to the log carries. Invariant: a frame is whole or its checksum says it is not; a frame of
-//! another segment, or of this one's file in an earlier life, never passes for one of this segment.
+//! Frame: what one write to the log carries. Invariant: a frame is whole or its checksums say it is not; a frame of
+//! another segment, or of this one's file in an earlier life, or one that a client wrote as its value, never passes for
+//! one of this segment.
 //!
-//! All integers are little-endian. A segment begins with 32 bytes:
+//! All integers are little-endian. A segment begins with 48 bytes:
 //!
 //! | at | bytes | what |
 //! |---|---|---|
 //! | 0 | 4 | `KVSG` |
-//! | 4 | 4 | format version, 1 |
+//! | 4 | 4 | format version, 2 |
 //! | 8 | 8 | segment id |
 //! | 16 | 8 | Lsn of its first transaction |
-//! | 24 | 4 | CRC-32 of bytes 0..24 |
-//! | 28 | 4 | zero |
+//! | 24 | 8 | the store's id, the same in all its files |
+//! | 32 | 8 | salt: random, and never shown to a client |
+//! | 40 | 4 | CRC-32 of bytes 0..40 |
+//! | 44 | 4 | zero |
 //!
 //! and goes on with frames, each at a multiple of 8 bytes:
 //!
 //! | at | bytes | what |
 //! |---|---|---|
-//! | 0 | 4 | `KVF1` |
+//! | 0 | 4 | the upper half of the salt |
 //! | 4 | 4 | transactions in the body; 0 for a seal: all before it is durable |
 //! | 8 | 8 | Lsn of the first transaction in the body |
 //! | 16 | 8 | the store's time when it was written, Unix milliseconds |
 //! | 24 | 8 | the newest Lsn known to be durable when it was written |
 //! | 32 | 8 | bytes in the body |
-//! | 40 | 4 | CRC-32, begun with the segment id, of bytes 0..40 and the body |
-//! | 44 | 4 | zero |
+//! | 40 | 4 | CRC-32 of the body, begun with the lower half of the salt |
+//! | 44 | 4 | CRC-32 of bytes 0..44, begun with the lower half of the salt |
 //! | 48 | | the body, then zeros up to a multiple of 8 |
+//!
+//! The header has a checksum of its own, so that a length is proven before memory is reserved for it, and so that a
+//! frame whose body was torn can still be a witness of what was durable before it.
 //!
 //! The body holds every transaction from the frame's first Lsn to its last, in any order: the length of its records
 //! (4 bytes), the low half of its Lsn (4 bytes), its [records](crate::record).
+//!
+//! Version 1 is still read: its segment header has 32 bytes, without store id and salt; its frames begin with `KVF1` and
+//! have one CRC-32 at byte 40, begun with the segment id, of bytes 0..40 and the body.
 
 use crate::lsn::{Lsn, NUMBER_MAX};
 
-pub(crate) const SEGMENT_HEADER_BYTES: usize = 32;
+pub(crate) const SEGMENT_HEADER_BYTES: usize = 48;
 pub(crate) const FRAME_HEADER_BYTES: usize = 48;
 pub(crate) const TRANSACTION_HEADER_BYTES: usize = 8;
 pub(crate) const ALIGNMENT: usize = 8;
@@ -39,49 +48,86 @@ pub(crate) const ALIGNMENT: usize = 8;
 pub(crate) const RECORDS_BYTES_MAX: usize = 1 << 30;
 
 const SEGMENT_MAGIC: [u8; 4] = *b"KVSG";
-const FRAME_MAGIC: [u8; 4] = *b"KVF1";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+const VERSION_1_HEADER_BYTES: usize = 32;
+const VERSION_1_FRAME_MAGIC: u32 = u32::from_le_bytes(*b"KVF1");
 
 /// The start of a segment file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SegmentHeader {
     pub(crate) id: u64,
     pub(crate) first: Lsn,
+    /// `None` in version 1.
+    pub(crate) store: Option<u64>,
+    pub(crate) keys: FrameKeys,
+    /// Its length, in bytes.
+    pub(crate) len: usize,
+}
+
+/// What tells a segment's own frames from all other bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct FrameKeys {
+    mark: u32,
+    seed: u32,
+    has_header_checksum: bool,
+}
+
+impl FrameKeys {
+    pub(crate) fn salted(salt: u64) -> Self {
+        // Zeros must not look like a frame.
+        FrameKeys { mark: ((salt >> 32) as u32).max(1), seed: salt as u32, has_header_checksum: true }
+    }
+
+    fn version_1(segment_id: u64) -> Self {
+        let seed = (segment_id ^ (segment_id >> 32)) as u32;
+        FrameKeys { mark: VERSION_1_FRAME_MAGIC, seed, has_header_checksum: false }
+    }
+}
+
+/// The start of a segment of the newest version.
+pub(crate) fn segment_header(id: u64, first: Lsn, store: u64, salt: u64) -> [u8; SEGMENT_HEADER_BYTES] {
+    let mut bytes = [0; SEGMENT_HEADER_BYTES];
+    bytes[0..4].copy_from_slice(&SEGMENT_MAGIC);
+    bytes[4..8].copy_from_slice(&VERSION.to_le_bytes());
+    bytes[8..16].copy_from_slice(&id.to_le_bytes());
+    bytes[16..24].copy_from_slice(&first.get().to_le_bytes());
+    bytes[24..32].copy_from_slice(&store.to_le_bytes());
+    bytes[32..40].copy_from_slice(&salt.to_le_bytes());
+    let crc = crc32fast::hash(&bytes[..40]);
+    bytes[40..44].copy_from_slice(&crc.to_le_bytes());
+    bytes
 }
 
 impl SegmentHeader {
-    pub(crate) fn encode(&self) -> [u8; SEGMENT_HEADER_BYTES] {
-        let mut bytes = [0; SEGMENT_HEADER_BYTES];
-        bytes[0..4].copy_from_slice(&SEGMENT_MAGIC);
-        bytes[4..8].copy_from_slice(&VERSION.to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.id.to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.first.get().to_le_bytes());
-        let crc = crc32fast::hash(&bytes[..24]);
-        bytes[24..28].copy_from_slice(&crc.to_le_bytes());
-        bytes
-    }
-
     /// `Err` says what is wrong with it.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, &'static str> {
-        let head = bytes.first_chunk::<SEGMENT_HEADER_BYTES>().ok_or("the segment header is cut short")?;
+        let head = bytes.first_chunk::<VERSION_1_HEADER_BYTES>().ok_or("the segment header is cut short")?;
         if head[0..4] != SEGMENT_MAGIC {
             return Err("it does not begin as a log segment does");
         }
-        if crc32fast::hash(&head[..24]) != u32_at(head, 24) {
-            return Err("the segment header's checksum does not match");
+        let (id, first) = (u64_at(head, 8), Lsn::new(u64_at(head, 16)));
+        let out_of_range = id > NUMBER_MAX || first == Lsn::ZERO || first > Lsn::new(NUMBER_MAX);
+        // The checksum lies elsewhere in each version: a damaged version number finds none that matches.
+        if crc32fast::hash(&head[..24]) == u32_at(head, 24) && u32_at(head, 4) == 1 && !out_of_range {
+            let keys = FrameKeys::version_1(id);
+            return Ok(SegmentHeader { id, first, store: None, keys, len: VERSION_1_HEADER_BYTES });
+        }
+        let head = bytes.first_chunk::<SEGMENT_HEADER_BYTES>().ok_or("the segment header is cut short")?;
+        if crc32fast::hash(&head[..40]) != u32_at(head, 40) {
+            return Err("the segment header's checksum does not match, or a newer version of the store wrote it");
         }
         if u32_at(head, 4) != VERSION {
             return Err("it was written by a newer version of the store");
         }
-        let header = SegmentHeader { id: u64_at(head, 8), first: Lsn::new(u64_at(head, 16)) };
-        if header.id > NUMBER_MAX || header.first > Lsn::new(NUMBER_MAX) {
+        if out_of_range {
             return Err("the segment header's numbers are out of range");
         }
-        Ok(header)
+        let (store, keys) = (Some(u64_at(head, 24)), FrameKeys::salted(u64_at(head, 32)));
+        Ok(SegmentHeader { id, first, store, keys, len: SEGMENT_HEADER_BYTES })
     }
 }
 
-/// A frame's header, without its checksum.
+/// A frame's header, without its checksums.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct FrameHeader {
     pub(crate) first: Lsn,
@@ -92,31 +138,30 @@ pub(crate) struct FrameHeader {
 }
 
 /// Fills in the header of a frame whose body already lies behind [`FRAME_HEADER_BYTES`] bytes of room, and pads it.
-pub(crate) fn seal_in_place(segment_id: u64, header: &FrameHeader, frame: &mut Vec<u8>) {
+pub(crate) fn seal_in_place(keys: FrameKeys, header: &FrameHeader, frame: &mut Vec<u8>) {
     let body_len = frame.len() - FRAME_HEADER_BYTES;
+    let body_crc = checksum(keys.seed, &[&frame[FRAME_HEADER_BYTES..]]);
     let head = &mut frame[..FRAME_HEADER_BYTES];
-    head.fill(0);
-    head[0..4].copy_from_slice(&FRAME_MAGIC);
+    head[0..4].copy_from_slice(&keys.mark.to_le_bytes());
     head[4..8].copy_from_slice(&header.count.to_le_bytes());
     head[8..16].copy_from_slice(&header.first.get().to_le_bytes());
     head[16..24].copy_from_slice(&header.time_ms.to_le_bytes());
     head[24..32].copy_from_slice(&header.durable.get().to_le_bytes());
     head[32..40].copy_from_slice(&(body_len as u64).to_le_bytes());
-    let crc = checksum(segment_id, &frame[..40], &frame[FRAME_HEADER_BYTES..]);
-    frame[40..44].copy_from_slice(&crc.to_le_bytes());
+    head[40..44].copy_from_slice(&body_crc.to_le_bytes());
+    let crc = checksum(keys.seed, &[&head[..44]]);
+    head[44..48].copy_from_slice(&crc.to_le_bytes());
     frame.resize(frame.len().next_multiple_of(ALIGNMENT), 0);
 }
 
-/// The frame at the start of `bytes`, its body, and how many bytes it takes; `None` if there is no whole frame.
-pub(crate) fn decode(segment_id: u64, bytes: &[u8]) -> Option<(FrameHeader, &[u8], usize)> {
+/// The frame header at the start of `bytes`, and how long its body is. In version 1 nothing vouches for either until
+/// the [whole frame](is_whole) has been seen.
+pub(crate) fn decode_header(keys: FrameKeys, bytes: &[u8]) -> Option<(FrameHeader, u64)> {
     let head = bytes.first_chunk::<FRAME_HEADER_BYTES>()?;
-    if head[0..4] != FRAME_MAGIC {
+    if u32_at(head, 0) != keys.mark {
         return None;
     }
-    // Believed only as far as there are bytes.
-    let body_len = usize::try_from(u64_at(head, 32)).ok()?;
-    let body = bytes.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES.checked_add(body_len)?)?;
-    if checksum(segment_id, &head[..40], body) != u32_at(head, 40) {
+    if keys.has_header_checksum && checksum(keys.seed, &[&head[..44]]) != u32_at(head, 44) {
         return None;
     }
     let header = FrameHeader {
@@ -125,7 +170,20 @@ pub(crate) fn decode(segment_id: u64, bytes: &[u8]) -> Option<(FrameHeader, &[u8
         time_ms: u64_at(head, 16),
         durable: Lsn::new(u64_at(head, 24)),
     };
-    Some((header, body, (FRAME_HEADER_BYTES + body_len).next_multiple_of(ALIGNMENT).min(bytes.len())))
+    Some((header, u64_at(head, 32)))
+}
+
+/// Whether `frame`, from its header to the end of its body, is as it was written, given that its header decodes.
+pub(crate) fn is_whole(keys: FrameKeys, frame: &[u8]) -> bool {
+    let Some((head, body)) = frame.split_first_chunk::<FRAME_HEADER_BYTES>() else { return false };
+    let crc =
+        if keys.has_header_checksum { checksum(keys.seed, &[body]) } else { checksum(keys.seed, &[&head[..40], body]) };
+    crc == u32_at(head, 40)
+}
+
+/// Whether a header alone proves what it says.
+pub(crate) fn header_is_proof(keys: FrameKeys) -> bool {
+    keys.has_header_checksum
 }
 
 /// Appends a transaction to a body.
@@ -157,10 +215,9 @@ pub(crate) fn transactions<'a>(
     if complete && body.is_empty() { Ok(()) } else { Err("a frame does not hold the transactions that it counts") }
 }
 
-fn checksum(segment_id: u64, head: &[u8], body: &[u8]) -> u32 {
-    let mut crc = crc32fast::Hasher::new_with_initial((segment_id ^ (segment_id >> 32)) as u32);
-    crc.update(head);
-    crc.update(body);
+fn checksum(seed: u32, parts: &[&[u8]]) -> u32 {
+    let mut crc = crc32fast::Hasher::new_with_initial(seed);
+    parts.iter().for_each(|part| crc.update(part));
     crc.finalize()
 }
 
@@ -176,19 +233,28 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 mod tests {
     use super::*;
 
+    const KEYS: FrameKeys = FrameKeys { mark: 0x1234_5678, seed: 9, has_header_checksum: true };
+
     fn sample(body: &[u8]) -> (FrameHeader, Vec<u8>) {
         let header = FrameHeader { first: Lsn::new(5), count: 2, time_ms: 77, durable: Lsn::new(4) };
         let mut frame = vec![0xAA; FRAME_HEADER_BYTES];
         frame.extend_from_slice(body);
-        seal_in_place(9, &header, &mut frame);
+        seal_in_place(KEYS, &header, &mut frame);
         (header, frame)
+    }
+
+    /// The header and the body of the frame at the start of `bytes`, if it is whole.
+    fn decode(keys: FrameKeys, bytes: &[u8]) -> Option<(FrameHeader, &[u8])> {
+        let (header, body_len) = decode_header(keys, bytes)?;
+        let frame = bytes.get(..FRAME_HEADER_BYTES + usize::try_from(body_len).ok()?)?;
+        is_whole(keys, frame).then(|| (header, &frame[FRAME_HEADER_BYTES..]))
     }
 
     #[test]
     fn a_frame_comes_back_whole_and_aligned() {
         let (header, frame) = sample(b"hello");
         assert_eq!(frame.len() % ALIGNMENT, 0);
-        assert_eq!(decode(9, &frame), Some((header, &b"hello"[..], frame.len())));
+        assert_eq!(decode(KEYS, &frame), Some((header, &b"hello"[..])));
     }
 
     #[test]
@@ -197,16 +263,26 @@ mod tests {
         for bit in 0..frame.len() * 8 {
             let mut damaged = frame.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            let harmless = (44 * 8..48 * 8).contains(&bit) || bit >= (FRAME_HEADER_BYTES + 5) * 8;
-            match decode(9, &damaged) {
+            let harmless = bit >= (FRAME_HEADER_BYTES + 5) * 8;
+            match decode(KEYS, &damaged) {
                 None => assert!(!harmless, "bit {bit}"),
-                Some((read, body, _)) => assert!(harmless && read == header && body == b"hello", "bit {bit}"),
+                Some((read, body)) => assert!(harmless && read == header && body == b"hello", "bit {bit}"),
             }
+            let in_header = bit < FRAME_HEADER_BYTES * 8;
+            assert_eq!(decode_header(KEYS, &damaged).is_none(), in_header, "bit {bit}: a length is proven first");
         }
-        assert_eq!(decode(8, &frame), None, "another segment's frame is none of ours");
         for len in 0..FRAME_HEADER_BYTES + 5 {
-            assert_eq!(decode(9, &frame[..len]), None);
+            assert_eq!(decode(KEYS, &frame[..len]), None);
         }
+    }
+
+    #[test]
+    fn another_segments_frame_is_none_of_ours() {
+        let (_, frame) = sample(b"hello");
+        for other in [FrameKeys { mark: 7, ..KEYS }, FrameKeys { seed: 8, ..KEYS }, FrameKeys::version_1(9)] {
+            assert_eq!(decode(other, &frame), None);
+        }
+        assert_eq!(decode(FrameKeys::salted(1), &[0; 96]), None, "and nothing is no frame");
     }
 
     #[test]
@@ -229,16 +305,20 @@ mod tests {
 
     #[test]
     fn a_segment_header_tells_its_damage() {
-        let header = SegmentHeader { id: 3, first: Lsn::new(10) };
-        let bytes = header.encode();
-        assert_eq!(SegmentHeader::decode(&bytes), Ok(header));
-        for bit in 0..28 * 8 {
+        let bytes = segment_header(3, Lsn::new(10), 77, u64::MAX);
+        let header = SegmentHeader::decode(&bytes).expect("decodes");
+        assert_eq!((header.id, header.first, header.store), (3, Lsn::new(10), Some(77)));
+        assert_eq!(header.keys, FrameKeys::salted(u64::MAX));
+        for bit in 0..44 * 8 {
             let mut damaged = bytes;
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert!(SegmentHeader::decode(&damaged).is_err());
         }
-        for (id, first) in [(u64::MAX, 1), (1, u64::MAX)] {
-            let beyond = SegmentHeader { id, first: Lsn::new(first) }.encode();
+        for len in 0..bytes.len() {
+            assert!(SegmentHeader::decode(&bytes[..len]).is_err());
+        }
+        for (id, first) in [(u64::MAX, 1), (1, u64::MAX), (1, 0)] {
+            let beyond = segment_header(id, Lsn::new(first), 77, 1);
             assert!(SegmentHeader::decode(&beyond).is_err(), "no store has so many");
         }
     }

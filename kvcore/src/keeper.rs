@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::files::Files;
 use crate::lsn::Lsn;
 use crate::schedule::Snapshots;
-use crate::snapshot::{SnapshotWriter, Written, snapshot_start};
+use crate::snapshot::{self, Head, SnapshotWriter, Written, snapshot_start};
 use crate::syncer;
 
 /// Starts the threads of a store on disk; one in memory has none.
@@ -127,9 +127,16 @@ fn write_snapshot(engine: &Engine, files: &Files) -> Result<(Lsn, Written)> {
         (wal.last(), names, registry.next_id)
     };
     let keyspaces: Vec<u32> = names.iter().map(|(log_id, _)| *log_id).collect();
-    let (seed, now_ms) = (base.hasher.seed(), base.time.now_ms());
-    let disk = Arc::clone(&files.disk);
-    let mut writer = SnapshotWriter::begin(disk, &files.dir, start, seed, now_ms, names, next_keyspace)?;
+    let head = Head {
+        version: snapshot::VERSION,
+        hash_seed: base.hasher.seed(),
+        start: start.get(),
+        time_ms: base.time.now_ms(),
+        keyspaces: names,
+        next_keyspace,
+        store: files.store,
+    };
+    let mut writer = SnapshotWriter::begin(Arc::clone(&files.disk), &files.dir, &head)?;
     for log_id in keyspaces {
         let holding = || engine.registry.read().holding(log_id).cloned();
         writer.write_keyspace(log_id, &holding, &|| files.snapshots.state.lock().closing)?;

@@ -22,7 +22,7 @@
 //!
 //! - `clock lsn error durability entry hash padded`: the words
 //! - `record frame disk`: bytes
-//! - `lanes segment wal syncer ticket`: the log
+//! - `manifest lanes segment segment_reader wal syncer ticket`: the log
 //! - `expiry observer shard space base walk txn locked`: the tables, and the view a transaction has of them
 //! - `stats options snapshot recovery schedule files engine keeper`: a whole store
 //! - `store keyspace db`: what users hold
@@ -45,6 +45,7 @@ mod keyspace;
 mod lanes;
 mod locked;
 mod lsn;
+mod manifest;
 mod observer;
 mod options;
 mod padded;
@@ -52,6 +53,7 @@ mod record;
 mod recovery;
 mod schedule;
 mod segment;
+mod segment_reader;
 mod shard;
 mod snapshot;
 mod space;

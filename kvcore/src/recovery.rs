@@ -1,18 +1,38 @@
 //! Recovery: from files to a store. Invariant: what was proven durable is loaded or the store refuses to open; only an
 //! unfinished end of the log is cut, and that is said.
+//!
+//! At the first frame of the log that is not whole, these prove that it once was, and the store does not open:
+//!
+//! - a later segment, because one is begun only when all before it is durable;
+//! - any later header of a frame in the same segment that says so: each names the newest Lsn that was durable when it
+//!   was written. That is so for a frame whose writer waited for the one before, and for the seal that an idle or a
+//!   closed log ends with;
+//! - a snapshot that was begun later;
+//! - the [manifest](crate::manifest), which knows what was durable when the segment was begun, when the log was last
+//!   idle, and when it was closed; which segment was the newest; and how long that was at least.
+//!
+//! If nothing does, the end is taken for what a crash left of writes that were never finished: it is cut, with a warning,
+//! and [counted](crate::RecoveryReport::cut_bytes).
+//!
+//! **What cannot be told apart:** the last frame that was acknowledged before a crash, if nothing was written after it.
+//! Damage to it looks like a torn write, and it is cut. The same is true of all frames since the log was last idle if
+//! all of them were destroyed together, as when the end of a crashed log is overwritten with zeros: what would have been
+//! their witness is gone with them. After a clean close, or two seconds without a write, there is no such case.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::entry::{Deadline, Entry};
 use crate::error::{Error, Result};
-use crate::frame::{self, ALIGNMENT, FrameHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::frame;
 use crate::hash::KeyHash;
 use crate::lsn::Lsn;
+use crate::manifest::{Known, MANIFEST, Manifest, ManifestFile, UNNAMED_MANIFEST};
 use crate::record::Record;
 use crate::segment::{Segment, UNNAMED_SEGMENT, segment_id, segment_name};
+use crate::segment_reader::{Rest, SegmentReader, corrupt};
 use crate::snapshot::{Block, SnapshotReader, UNNAMED_SNAPSHOT, snapshot_start};
 use crate::space::Space;
 use crate::stats::RecoveryReport;
@@ -26,8 +46,6 @@ pub(crate) struct Recovered {
     pub(crate) next_keyspace: u32,
     pub(crate) hasher: KeyHash,
     pub(crate) segments: VecDeque<Segment>,
-    /// No segment has had this id.
-    pub(crate) next_segment: u64,
     pub(crate) last: Lsn,
     /// The start of the snapshot that was loaded.
     pub(crate) snapshot_start: Lsn,
@@ -37,22 +55,107 @@ pub(crate) struct Recovered {
     /// The latest time in the files: the store's time goes on from there.
     pub(crate) floor_ms: u64,
     pub(crate) report: RecoveryReport,
+    manifest: Option<Manifest>,
+    /// Where the newest segment's frames end.
+    end: Option<End>,
+    /// A segment without frames, to be removed when another is there.
+    pub(crate) superseded: Option<PathBuf>,
 }
 
-/// Loads the newest good snapshot and replays the log over it.
-pub(crate) fn recover(disk: &dyn Disk, dir: &Path, shards: usize) -> Result<Recovered> {
-    let names = disk.list(dir).map_err(|error| Error::io(format!("list {}", dir.display()), error))?;
-    let mut ids: Vec<u64> = names.iter().filter_map(|name| segment_id(name)).collect();
-    ids.sort_unstable();
-    let mut state = load_snapshot(disk, dir, shards, &names, &ids)?;
-    replay(disk, dir, shards, &ids, &mut state)?;
+/// The end of the log.
+struct End {
+    segment: u64,
+    path: PathBuf,
+    file: Box<dyn DiskFile>,
+    at: u64,
+    len: u64,
+}
+
+/// The files of a directory that have a store's names.
+struct Listing<'a> {
+    disk: &'a dyn Disk,
+    dir: &'a Path,
+    names: Vec<String>,
+    /// Of segments, oldest first.
+    ids: Vec<u64>,
+    manifest: Option<Manifest>,
+}
+
+impl<'a> Listing<'a> {
+    fn read(disk: &'a dyn Disk, dir: &'a Path) -> Result<Self> {
+        let names = disk.list(dir).map_err(|error| Error::io(format!("list {}", dir.display()), error))?;
+        let mut ids: Vec<u64> = names.iter().filter_map(|name| segment_id(name)).collect();
+        ids.sort_unstable();
+        let manifest = Manifest::read(disk, dir, &names)?;
+        if let Some(at) = manifest.and_then(|manifest| manifest.damaged_at) {
+            tracing::warn!("{}: the part at byte {at} is damaged, the other is used", dir.join(MANIFEST).display());
+        }
+        Ok(Listing { disk, dir, names, ids, manifest })
+    }
+
+    fn path(&self, id: u64) -> PathBuf {
+        self.dir.join(segment_name(id))
+    }
+
+    fn segment(&self, id: u64) -> Result<SegmentReader> {
+        let segment = SegmentReader::open(self.disk, self.path(id))?;
+        if segment.header.id != id {
+            return Err(segment.corrupt(0, "its header names another segment: files were swapped or renamed"));
+        }
+        if let Some(store) = segment.header.store {
+            self.check_store(&segment.path, store)?;
+        }
+        Ok(segment)
+    }
+
+    /// Whether a file that names `store` as its own is one of this store's.
+    fn check_store(&self, path: &Path, store: u64) -> Result<()> {
+        match &self.manifest {
+            Some(manifest) if manifest.known.store == store => Ok(()),
+            Some(_) => Err(corrupt(path, 0, "it belongs to another store")),
+            None => Err(corrupt(&self.dir.join(MANIFEST), 0, "it is missing")),
+        }
+    }
+}
+
+/// Loads the newest good snapshot and replays the log over it. Changes nothing on disk.
+pub(crate) fn load(disk: &dyn Disk, dir: &Path, shards: usize) -> Result<Recovered> {
+    let listing = Listing::read(disk, dir)?;
+    let mut state = load_snapshot(&listing, shards)?;
+    replay(&listing, shards, &mut state)?;
+    state.manifest = listing.manifest;
+    Ok(state)
+}
+
+/// Makes what was loaded the state of the files: an unfinished end of the log is cut, leftovers are removed. What was
+/// loaded is durable from then on.
+pub(crate) fn settle(disk: &dyn Disk, dir: &Path, found: &mut Recovered) -> Result<ManifestFile> {
+    let manifest = match &found.manifest {
+        Some(manifest) => manifest.reopen(disk, dir),
+        None => {
+            let known = Known { store: KeyHash::random_seed(), newest: 0, durable: Lsn::ZERO, newest_bytes: 0 };
+            ManifestFile::create(disk, dir, known)
+        }
+    };
+    let writing = |error| Error::io(format!("write {}", dir.join(MANIFEST).display()), error);
+    let mut manifest = manifest.map_err(writing)?;
+    if let Some(End { segment, path, file, at, len }) = found.end.take() {
+        let cutting = |error| Error::io(format!("cut {}", path.display()), error);
+        // After the end of a process alone, what was read may never have reached the disk.
+        file.sync().map_err(cutting)?;
+        manifest.note_segment(segment, 0, found.last).map_err(writing)?;
+        if at < len {
+            file.truncate(at).and_then(|()| file.sync()).map_err(cutting)?;
+        }
+    }
     // Files that a crash left unfinished; they never had a name that counts.
-    for leftover in names.iter().filter(|name| [UNNAMED_SEGMENT, UNNAMED_SNAPSHOT].contains(&name.as_str())) {
+    let names = disk.list(dir).map_err(|error| Error::io(format!("list {}", dir.display()), error))?;
+    let unnamed = [UNNAMED_SEGMENT, UNNAMED_SNAPSHOT, UNNAMED_MANIFEST];
+    for leftover in names.iter().filter(|name| unnamed.contains(&name.as_str())) {
         let path = dir.join(leftover);
         disk.remove(&path).map_err(|error| Error::io(format!("remove {}", path.display()), error))?;
     }
-    state.next_segment = ids.last().map_or(1, |id| id + 1);
-    Ok(state)
+    Ok(manifest)
 }
 
 fn empty() -> Recovered {
@@ -61,32 +164,33 @@ fn empty() -> Recovered {
         next_keyspace: 0,
         hasher: KeyHash::with_seed(KeyHash::random_seed()),
         segments: VecDeque::new(),
-        next_segment: 1,
         last: Lsn::ZERO,
         snapshot_start: Lsn::ZERO,
         snapshot_end: Lsn::ZERO,
         snapshot_bytes: 0,
         floor_ms: 0,
         report: RecoveryReport::default(),
+        manifest: None,
+        end: None,
+        superseded: None,
     }
 }
 
 /// The state in the newest snapshot that is good; an older one only if the log reaches back to its start.
-fn load_snapshot(disk: &dyn Disk, dir: &Path, shards: usize, names: &[String], ids: &[u64]) -> Result<Recovered> {
+fn load_snapshot(listing: &Listing<'_>, shards: usize) -> Result<Recovered> {
     let mut snapshots: Vec<(Lsn, &String)> =
-        names.iter().filter_map(|name| Some((snapshot_start(name)?, name))).collect();
+        listing.names.iter().filter_map(|name| Some((snapshot_start(name)?, name))).collect();
     snapshots.sort_unstable();
     let mut first_error = None;
-    let log_begins = match ids.first() {
-        Some(id) => Some(read_segment_header(disk, &dir.join(segment_name(*id)), *id)?.first),
-        None => None,
+    let reaches = |start: Lsn| match listing.ids.first() {
+        Some(id) => Ok(listing.segment(*id)?.header.first <= start.next()),
+        None => Ok(false),
     };
-    let reaches = |start: Lsn| log_begins.is_some_and(|first| first <= start.next());
     while let Some((start, name)) = snapshots.pop() {
-        if first_error.is_some() && !reaches(start) {
+        if first_error.is_some() && !reaches(start)? {
             break;
         }
-        match read_snapshot(disk, dir.join(name), shards) {
+        match read_snapshot(listing, listing.dir.join(name), shards) {
             Ok(state) => return Ok(state),
             Err(error @ Error::Corrupt { .. }) => {
                 tracing::warn!("{error}");
@@ -96,18 +200,18 @@ fn load_snapshot(disk: &dyn Disk, dir: &Path, shards: usize, names: &[String], i
         }
     }
     match first_error {
-        Some(error) if !reaches(Lsn::ZERO) => Err(error),
+        Some(error) if !reaches(Lsn::ZERO)? => Err(error),
         _ => Ok(empty()),
     }
 }
 
-fn read_snapshot(disk: &dyn Disk, path: PathBuf, shards: usize) -> Result<Recovered> {
+fn read_snapshot(listing: &Listing<'_>, path: PathBuf, shards: usize) -> Result<Recovered> {
     tracing::info!("loading {}", path.display());
-    let bytes = disk
-        .open(&path)
-        .and_then(|file| file.len())
-        .map_err(|error| Error::io(format!("read {}", path.display()), error))?;
-    let reader = SnapshotReader::open(disk, path)?;
+    let reader = SnapshotReader::open(listing.disk, path)?;
+    let bytes = reader.len;
+    if reader.head.store != 0 {
+        listing.check_store(&reader.path, reader.head.store)?;
+    }
     let head = reader.head.clone();
     let mut state = Recovered {
         next_keyspace: head.next_keyspace,
@@ -193,124 +297,114 @@ fn deadline_of(ms: u64) -> Option<Deadline> {
     (ms != 0).then(|| Deadline::at_ms(ms))
 }
 
-fn read_segment_header(disk: &dyn Disk, path: &Path, id: u64) -> Result<SegmentHeader> {
-    let mut head = [0; SEGMENT_HEADER_BYTES];
-    let read = disk
-        .open(path)
-        .and_then(|file| file.read_at(&mut head, 0))
-        .map_err(|error| Error::io(format!("read {}", path.display()), error))?;
-    check_segment_header(path, id, &head[..read])
-}
-
-fn check_segment_header(path: &Path, id: u64, bytes: &[u8]) -> Result<SegmentHeader> {
-    let corrupt = |why: &str| Error::Corrupt { file: path.to_owned(), offset: 0, why: why.to_owned() };
-    let header = SegmentHeader::decode(bytes).map_err(corrupt)?;
-    if header.id != id {
-        return Err(corrupt("its header names another segment: files were swapped or renamed"));
+/// Replays the log over what the snapshot gave, and looks where it ends.
+fn replay(listing: &Listing<'_>, shards: usize, state: &mut Recovered) -> Result<()> {
+    let (start, known) = (state.last, listing.manifest.map(|manifest| manifest.known));
+    if let Some(known) = known.filter(|known| listing.ids.last().copied().unwrap_or(0) < known.newest) {
+        return Err(corrupt(&listing.path(known.newest), 0, "it is missing, and it was the newest of the log"));
     }
-    Ok(header)
-}
-
-/// Replays every segment over what the snapshot gave, and cuts an unfinished end.
-fn replay(disk: &dyn Disk, dir: &Path, shards: usize, ids: &[u64], state: &mut Recovered) -> Result<()> {
-    let start = state.last;
-    let (mut next, mut told) = (None, 0);
-    for (i, &id) in ids.iter().enumerate() {
-        let path = dir.join(segment_name(id));
-        let reading = |error| Error::io(format!("read {}", path.display()), error);
-        let corrupt = |offset: usize, why: &str| Error::Corrupt {
-            file: path.clone(),
-            offset: offset as u64,
-            why: why.to_owned(),
-        };
-        let file = disk.open(&path).map_err(reading)?;
-        let mut bytes = vec![0; file.len().map_err(reading)? as usize];
-        let read = file.read_at(&mut bytes, 0).map_err(reading)?;
-        bytes.truncate(read);
-        let header = check_segment_header(&path, id, &bytes)?;
-        match next {
-            None if header.first > start.next() => {
-                return Err(corrupt(0, "the log before it is missing, and no snapshot covers it"));
+    // What the snapshot stands for is not looked at again.
+    let mut from = listing.ids.len();
+    while from > 0 {
+        from -= 1;
+        if listing.segment(listing.ids[from])?.header.first <= start.next() {
+            break;
+        }
+    }
+    for &id in &listing.ids[..from] {
+        state.segments.push_back(Segment { id, first: Lsn::ZERO, bytes: 0 });
+    }
+    let (mut before, mut told): (Option<SegmentReader>, u64) = (None, 0);
+    for (i, &id) in listing.ids.iter().enumerate().skip(from) {
+        let mut segment = listing.segment(id)?;
+        match &mut before {
+            None if segment.header.first > start.next() => {
+                return Err(segment.corrupt(0, "the log before it is missing, and no snapshot covers it"));
             }
-            Some(next) if header.first != next => {
-                return Err(corrupt(0, "it does not follow on the segment before: part of the log is missing"));
+            Some(before) if before.expected != segment.header.first => {
+                return Err(gap(before, &segment)?);
             }
             _ => {}
         }
-        let mut at = SEGMENT_HEADER_BYTES;
-        let mut expected = header.first;
-        let mut transactions = Vec::new();
-        while let Some((frame, body, taken)) = next_frame(id, &bytes[at..], expected) {
-            frame::transactions(&frame, body, &mut transactions).map_err(|why| corrupt(at, why))?;
-            state.floor_ms = state.floor_ms.max(frame.time_ms);
+        let path = segment.path.clone();
+        let mut expected = segment.header.first;
+        while let Some(frame) = segment.next_frame()? {
+            let corrupt = |why: &str| corrupt(&path, frame.at, why);
+            let mut transactions = Vec::new();
+            frame::transactions(&frame.header, frame.body, &mut transactions).map_err(corrupt)?;
+            state.floor_ms = state.floor_ms.max(frame.header.time_ms);
             for &(_, mut records) in &transactions {
                 if expected > start {
                     while !records.is_empty() {
                         let record = Record::decode(&mut records)
-                            .map_err(|error| corrupt(at, &format!("a record cannot be read: {error}")))?;
-                        apply(&record, shards, state).map_err(|why| corrupt(at, why))?;
+                            .map_err(|error| corrupt(&format!("a record cannot be read: {error}")))?;
+                        apply(&record, shards, state).map_err(corrupt)?;
                     }
                     state.report.replayed += 1;
                 }
                 expected = expected.next();
             }
-            at += taken;
         }
-        let is_last = i + 1 == ids.len();
-        let torn = bytes[at..].iter().any(|byte| *byte != 0);
-        if torn {
-            if !is_last {
-                return Err(corrupt(at, "a frame is damaged, and a later segment proves that it was whole"));
-            }
-            if let Some(proof) = proof_of_durability(id, &bytes, at, expected) {
-                return Err(corrupt(at, &format!("a frame is damaged, and one at byte {proof} proves it was whole")));
-            }
-            let cut = bytes.len() - at;
-            tracing::warn!("{}: an unfinished write of at most {cut} bytes at byte {at} was cut", path.display());
-            state.report.cut_bytes += cut as u64;
-        }
-        if is_last && expected <= state.snapshot_end {
-            return Err(corrupt(at, "the log ends here, but a snapshot proves that it went on"));
-        }
-        if is_last && at < bytes.len() {
-            // What follows a new segment must be nothing, or it would one day look like damage.
-            file.truncate(at as u64)
-                .and_then(|()| file.sync())
-                .map_err(|error| Error::io(format!("cut {}", path.display()), error))?;
-        }
-        if is_last && at == SEGMENT_HEADER_BYTES {
-            disk.remove(&path).map_err(|error| Error::io(format!("remove {}", path.display()), error))?;
-        } else {
-            state.segments.push_back(Segment { id, first: header.first, bytes: at as u64 });
-        }
-        next = Some(expected);
-        told += at as u64;
+        state.segments.push_back(Segment { id, first: segment.header.first, bytes: segment.at });
+        told += segment.at;
         if told >= PROGRESS_BYTES {
             told = 0;
-            tracing::info!("replaying the log: segment {} of {}", i + 1, ids.len());
+            tracing::info!("replaying the log: segment {} of {}", i + 1, listing.ids.len());
         }
+        before = Some(segment);
     }
-    match next {
-        Some(next) => state.last = Lsn::new(next.get() - 1),
+    match before {
+        Some(newest) => end(newest, known, state),
         None if state.snapshot_end > start => {
-            let why = "the log that goes with the snapshot is missing".to_owned();
-            return Err(Error::Corrupt { file: dir.to_owned(), offset: 0, why });
+            Err(corrupt(listing.dir, 0, "the log that goes with the snapshot is missing"))
         }
-        None => {}
+        None => Ok(()),
     }
+}
+
+/// Why a segment does not follow on the one before.
+fn gap(before: &mut SegmentReader, segment: &SegmentReader) -> Result<Error> {
+    if segment.header.first < before.expected {
+        return Ok(segment.corrupt(0, "it holds again what the segment before it holds"));
+    }
+    let why = match before.rest()? {
+        Rest::Empty => "the log ends here, but a later segment proves that it went on",
+        _ => "a frame is damaged, and a later segment proves that it was whole",
+    };
+    Ok(before.corrupt(before.at, why))
+}
+
+/// Looks at the end of the newest segment: whether what is there may be all that ever was.
+fn end(mut newest: SegmentReader, known: Option<Known>, state: &mut Recovered) -> Result<()> {
+    let (at, len, lost, id) = (newest.at, newest.len, newest.expected, newest.header.id);
+    let rest = newest.rest()?;
+    if let Rest::Proven(proof) = rest {
+        return Err(newest.corrupt(at, &format!("a frame is damaged, and one at byte {proof} proves it was whole")));
+    }
+    if lost <= state.snapshot_end {
+        return Err(newest.corrupt(at, "the log ends here, but a snapshot proves that it went on"));
+    }
+    if let Some(known) = known {
+        if lost <= known.durable {
+            return Err(newest.corrupt(at, "the log ends here, but the manifest proves that it went on"));
+        }
+        if known.newest == id && len < known.newest_bytes {
+            let why = format!("the file ends here, but the manifest proves that it had {} bytes", known.newest_bytes);
+            return Err(newest.corrupt(len, &why));
+        }
+    }
+    if rest == Rest::Unproven {
+        let cut = len - at;
+        tracing::warn!("{}: an unfinished write of at most {cut} bytes at byte {at} is cut", newest.path.display());
+        state.report.cut_bytes += cut;
+    }
+    state.last = Lsn::new(lost.get() - 1);
+    if at == newest.header.len as u64 {
+        state.segments.pop_back();
+        state.superseded = Some(newest.path.clone());
+    }
+    state.end = Some(End { segment: id, path: newest.path, file: newest.file, at, len });
     Ok(())
-}
-
-/// The frame at the start of `bytes`, if it is whole and the next in order.
-fn next_frame(segment: u64, bytes: &[u8], expected: Lsn) -> Option<(FrameHeader, &[u8], usize)> {
-    frame::decode(segment, bytes).filter(|(frame, ..)| frame.first == expected)
-}
-
-/// Where after `at` a whole frame stands that was written when `lost` was already durable.
-fn proof_of_durability(segment: u64, bytes: &[u8], at: usize, lost: Lsn) -> Option<usize> {
-    (at..bytes.len())
-        .step_by(ALIGNMENT)
-        .find(|&later| frame::decode(segment, &bytes[later..]).is_some_and(|(frame, ..)| frame.durable >= lost))
 }
 
 /// Applies one record. Applying it again, or to a state that already has it, changes nothing more.

@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::Error;
-use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, SEGMENT_HEADER_BYTES, SegmentHeader, seal_in_place};
+use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, FrameKeys, SEGMENT_HEADER_BYTES, seal_in_place, segment_header};
+use crate::hash::KeyHash;
 use crate::lsn::{Lsn, NUMBER_MAX};
+use crate::manifest::ManifestFile;
 
 /// Room is reserved in steps of this many bytes.
 const RESERVE_BYTES: u64 = 1024 * 1024;
@@ -25,7 +27,9 @@ pub(crate) fn segment_name(id: u64) -> String {
 /// The id in a segment's file name.
 pub(crate) fn segment_id(name: &str) -> Option<u64> {
     let hex = name.strip_prefix("wal-")?.strip_suffix(".log")?;
-    (hex.len() == 16).then(|| u64::from_str_radix(hex, 16).ok())?.filter(|id| *id <= NUMBER_MAX)
+    let id = (hex.len() == 16).then(|| u64::from_str_radix(hex, 16).ok())??;
+    // Only what we would have written: another spelling of the number, or one that no store comes to, is not ours.
+    (id <= NUMBER_MAX && segment_name(id) == name).then_some(id)
 }
 
 /// Why the log takes no writes.
@@ -94,7 +98,9 @@ pub(crate) struct Writer {
     /// All segments, oldest first; the last is being written.
     segments: VecDeque<Segment>,
     file: Box<dyn DiskFile>,
+    keys: FrameKeys,
     reserved: u64,
+    manifest: ManifestFile,
     /// A batch that found no space: it goes first when there is.
     held_back: Option<Batch>,
     /// The last transaction written, and the last one synced.
@@ -129,20 +135,24 @@ fn may_pass(error: &io::Error) -> bool {
 }
 
 impl Writer {
-    /// Goes on after `last` in a new segment with this id, after those in `segments`.
+    /// Goes on after `last` in a new segment, after those in `segments`.
     pub(crate) fn begin(
         disk: Arc<dyn Disk>,
         dir: PathBuf,
         segment_bytes: u64,
         fill: bool,
         mut segments: VecDeque<Segment>,
-        id: u64,
         last: Lsn,
+        mut manifest: ManifestFile,
     ) -> io::Result<Self> {
-        let (file, reserved) = match new_segment(&*disk, &dir, id, last.next(), segment_bytes, fill) {
+        // No segment has had this id.
+        let id = manifest.newest() + 1;
+        let new = NewSegment { id, first: last.next(), store: manifest.store(), segment_bytes, fill };
+        let (file, keys, reserved) = match new.create(&*disk, &dir) {
             Ok(begun) => begun,
             Err(Step::Reserve(error) | Step::Write(error)) => return Err(error),
         };
+        manifest.note_segment(id, reserved, last)?;
         segments.push_back(Segment { id, first: last.next(), bytes: SEGMENT_HEADER_BYTES as u64 });
         Ok(Writer {
             disk,
@@ -151,7 +161,9 @@ impl Writer {
             fill,
             segments,
             file,
+            keys,
             reserved,
+            manifest,
             held_back: None,
             written: last,
             synced: last,
@@ -211,9 +223,9 @@ impl Writer {
         if bytes + len > self.segment_bytes && bytes > SEGMENT_HEADER_BYTES as u64 {
             self.rotate(header.first)?;
         }
-        let Segment { id, bytes: at, .. } = *self.newest();
+        let Segment { bytes: at, .. } = *self.newest();
         self.reserve(at + len).map_err(|step| step.failure("reserving room in the log"))?;
-        seal_in_place(id, header, frame);
+        seal_in_place(self.keys, header, frame);
         let wrote = self.file.write_at(frame, at);
         frame.truncate(body_end);
         wrote.map_err(|error| Step::Write(error).failure("writing the log"))?;
@@ -247,12 +259,15 @@ impl Writer {
         }
         let header = FrameHeader { first: self.written.next(), count: 0, time_ms, durable: self.synced };
         self.write_frame(&header, &mut vec![0; FRAME_HEADER_BYTES])?;
-        self.file.sync().map_err(|error| Step::Write(error).failure("syncing the log"))
+        self.file.sync().map_err(|error| Step::Write(error).failure("syncing the log"))?;
+        self.manifest.note_durable(self.synced).map_err(noting)
     }
 
     /// Gives back the room that was reserved and not used, when nothing more will be written.
     pub(crate) fn trim(&mut self) -> Result<(), Failure> {
         let Segment { bytes, .. } = *self.newest();
+        // Said before it is done: a segment that is shorter than what is known of it counts as damaged.
+        self.manifest.note_cut(self.synced).map_err(noting)?;
         self.reserved = bytes;
         self.file
             .truncate(bytes)
@@ -265,10 +280,12 @@ impl Writer {
         self.file.sync().map_err(|error| Step::Write(error).failure("syncing the log"))?;
         self.synced = self.written;
         let id = self.newest().id + 1;
-        let (file, reserved) = new_segment(&*self.disk, &self.dir, id, first, self.segment_bytes, self.fill)
+        let (store, segment_bytes, fill) = (self.manifest.store(), self.segment_bytes, self.fill);
+        let (file, keys, reserved) = NewSegment { id, first, store, segment_bytes, fill }
+            .create(&*self.disk, &self.dir)
             .map_err(|step| step.failure("beginning a log segment"))?;
-        self.file = file;
-        self.reserved = reserved;
+        self.manifest.note_segment(id, reserved, self.synced).map_err(noting)?;
+        (self.file, self.keys, self.reserved) = (file, keys, reserved);
         self.segments.push_back(Segment { id, first, bytes: SEGMENT_HEADER_BYTES as u64 });
         Ok(())
     }
@@ -290,24 +307,34 @@ impl Writer {
     }
 }
 
-fn new_segment(
-    disk: &dyn Disk,
-    dir: &Path,
+fn noting(error: io::Error) -> Failure {
+    Step::Write(error).failure("writing the manifest")
+}
+
+/// A segment to be begun.
+struct NewSegment {
     id: u64,
     first: Lsn,
+    store: u64,
     segment_bytes: u64,
     fill: bool,
-) -> Result<(Box<dyn DiskFile>, u64), Step> {
-    let path = dir.join(segment_name(id));
-    // A segment's name appears with its header already durable in it: recovery never meets a headless one.
-    let unnamed = dir.join(UNNAMED_SEGMENT);
-    let file = disk.create(&unnamed).map_err(Step::Reserve)?;
-    let reserved = reserve(&*file, 0, SEGMENT_HEADER_BYTES as u64, segment_bytes, fill)?;
-    file.write_at(&SegmentHeader { id, first }.encode(), 0).map_err(Step::Write)?;
-    file.sync().map_err(Step::Write)?;
-    disk.rename(&unnamed, &path).map_err(Step::Write)?;
-    disk.sync_dir(dir).map_err(Step::Write)?;
-    Ok((file, reserved))
+}
+
+impl NewSegment {
+    /// Answers its file, what its frames are marked with, and how many bytes it has.
+    fn create(&self, disk: &dyn Disk, dir: &Path) -> Result<(Box<dyn DiskFile>, FrameKeys, u64), Step> {
+        let path = dir.join(segment_name(self.id));
+        let salt = KeyHash::random_seed();
+        // A segment's name appears with its header already durable in it: recovery never meets a headless one.
+        let unnamed = dir.join(UNNAMED_SEGMENT);
+        let file = disk.create(&unnamed).map_err(Step::Reserve)?;
+        let reserved = reserve(&*file, 0, SEGMENT_HEADER_BYTES as u64, self.segment_bytes, self.fill)?;
+        file.write_at(&segment_header(self.id, self.first, self.store, salt), 0).map_err(Step::Write)?;
+        file.sync().map_err(Step::Write)?;
+        disk.rename(&unnamed, &path).map_err(Step::Write)?;
+        disk.sync_dir(dir).map_err(Step::Write)?;
+        Ok((file, FrameKeys::salted(salt), reserved))
+    }
 }
 
 /// Reserves room up to `end` and some more; answers up to where.

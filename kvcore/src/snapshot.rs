@@ -18,7 +18,8 @@ use crate::record::Record;
 use crate::space::Space;
 use crate::walk::Place;
 
-const VERSION: u32 = 1;
+/// The version that is written. Version 1 is still read.
+pub(crate) const VERSION: u32 = 2;
 const BLOCK_HEADER_BYTES: usize = 8;
 /// Entries are gathered to about this many bytes a block.
 const BLOCK_BYTES: usize = 256 * 1024;
@@ -34,14 +35,34 @@ const ENTRIES: u8 = 1;
 const FOOT: u8 = 2;
 
 /// What a snapshot begins with.
-#[derive(Encode, Decode, Clone, Debug)]
+#[derive(Encode, Decode, Clone, Default, Debug)]
 pub(crate) struct Head {
-    version: u32,
+    pub(crate) version: u32,
     pub(crate) hash_seed: u64,
     pub(crate) start: u64,
     pub(crate) time_ms: u64,
     pub(crate) keyspaces: Vec<(u32, String)>,
     pub(crate) next_keyspace: u32,
+    /// The store's id, the same in all its files; 0 in version 1.
+    pub(crate) store: u64,
+}
+
+/// What a snapshot of version 1 begins with.
+#[derive(Decode)]
+struct HeadV1 {
+    version: u32,
+    hash_seed: u64,
+    start: u64,
+    time_ms: u64,
+    keyspaces: Vec<(u32, String)>,
+    next_keyspace: u32,
+}
+
+impl From<HeadV1> for Head {
+    fn from(old: HeadV1) -> Self {
+        let HeadV1 { version, hash_seed, start, time_ms, keyspaces, next_keyspace } = old;
+        Head { version, hash_seed, start, time_ms, keyspaces, next_keyspace, store: 0 }
+    }
 }
 
 #[derive(Encode, Decode, Clone, Copy, Debug)]
@@ -61,7 +82,9 @@ fn snapshot_name(start: Lsn) -> String {
 /// The start Lsn in a snapshot's file name.
 pub(crate) fn snapshot_start(name: &str) -> Option<Lsn> {
     let hex = name.strip_prefix("snapshot-")?.strip_suffix(".kvs")?;
-    (hex.len() == 16).then(|| u64::from_str_radix(hex, 16).ok())?.filter(|start| *start <= NUMBER_MAX).map(Lsn::new)
+    let start = (hex.len() == 16).then(|| u64::from_str_radix(hex, 16).ok())?.map(Lsn::new)?;
+    // Only what we would have written: another spelling of the number, or one that no store comes to, is not ours.
+    (start.get() <= NUMBER_MAX && snapshot_name(start) == name).then_some(start)
 }
 
 /// Writes one snapshot, from [`begin`](Self::begin) to [`finish`](Self::finish).
@@ -84,16 +107,8 @@ pub(crate) struct Written {
 }
 
 impl SnapshotWriter {
-    /// Begins a snapshot of everything up to `start` and perhaps later.
-    pub(crate) fn begin(
-        disk: Arc<dyn Disk>,
-        dir: &Path,
-        start: Lsn,
-        hash_seed: u64,
-        time_ms: u64,
-        keyspaces: Vec<(u32, String)>,
-        next_keyspace: u32,
-    ) -> Result<Self> {
+    /// Begins a snapshot of everything up to the head's start and perhaps later.
+    pub(crate) fn begin(disk: Arc<dyn Disk>, dir: &Path, head: &Head) -> Result<Self> {
         let unnamed = dir.join(UNNAMED_SNAPSHOT);
         let file = disk.create(&unnamed).map_err(|error| Error::io(format!("create {}", unnamed.display()), error))?;
         let mut writer = SnapshotWriter {
@@ -101,14 +116,13 @@ impl SnapshotWriter {
             dir: dir.to_owned(),
             unnamed,
             file,
-            start,
+            start: Lsn::new(head.start),
             at: 0,
             block_number: 0,
             block: Vec::new(),
             entries: 0,
         };
-        let head = Head { version: VERSION, hash_seed, start: start.get(), time_ms, keyspaces, next_keyspace };
-        writer.write_coded(HEAD, &head)?;
+        writer.write_coded(HEAD, head)?;
         writer.start_block(ENTRIES);
         Ok(writer)
     }
@@ -221,9 +235,10 @@ fn checksum(number: u32, body: &[u8]) -> u32 {
 
 /// A snapshot being read. Every error is [`Error::Corrupt`] or the disk's.
 pub(crate) struct SnapshotReader {
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     file: Box<dyn DiskFile>,
-    len: u64,
+    /// The file's length.
+    pub(crate) len: u64,
     at: u64,
     block_number: u32,
     pub(crate) head: Head,
@@ -262,16 +277,20 @@ impl SnapshotReader {
         let reading = |error| Error::io(format!("read {}", path.display()), error);
         let file = disk.open(&path).map_err(reading)?;
         let len = file.len().map_err(reading)?;
-        let head = Head { version: 0, hash_seed: 0, start: 0, time_ms: 0, keyspaces: Vec::new(), next_keyspace: 0 };
-        let mut reader = SnapshotReader { path, file, len, at: 0, block_number: 0, head };
+        let mut reader = SnapshotReader { path, file, len, at: 0, block_number: 0, head: Head::default() };
         let shared: Arc<Path> = reader.path.clone().into();
         let block = reader.next_block(&shared)?.ok_or_else(|| reader.corrupt("it is empty"))?;
-        reader.head = reader.coded(&block, HEAD)?;
-        if reader.head.version != VERSION {
-            return Err(reader.corrupt("it was written by a newer version of the store"));
+        reader.head = match reader.coded::<u32>(&block, HEAD)? {
+            1 => reader.coded::<HeadV1>(&block, HEAD)?.into(),
+            VERSION => reader.coded(&block, HEAD)?,
+            _ => return Err(block.corrupt("it was written by a newer version of the store")),
+        };
+        let named = reader.path.file_name().and_then(|name| snapshot_start(name.to_str()?));
+        if named.is_some_and(|start| start.get() != reader.head.start) {
+            return Err(block.corrupt("its head names another start: files were swapped or renamed"));
         }
         if reader.head.start > NUMBER_MAX {
-            return Err(reader.corrupt("its start is out of range"));
+            return Err(block.corrupt("its start is out of range"));
         }
         Ok(reader)
     }
@@ -287,7 +306,11 @@ impl SnapshotReader {
             }
         }
         match previous {
-            Some(foot) => self.coded(&foot, FOOT),
+            Some(foot) => {
+                let read: Foot = self.coded(&foot, FOOT)?;
+                let is_possible = (self.head.start..=NUMBER_MAX).contains(&read.end);
+                if is_possible { Ok(read) } else { Err(foot.corrupt("its end is before its start")) }
+            }
             None => Err(self.corrupt("it ends after its head")),
         }
     }

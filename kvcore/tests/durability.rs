@@ -142,15 +142,19 @@ fn a_transaction_is_there_whole_or_not_at_all() {
         })
         .unwrap();
     }
+    let dir = copy(dir.path());
     db.close().unwrap();
     let log = files(dir.path(), "wal-").pop().unwrap();
-    let whole = fs::read(&log).unwrap();
-    for cut in (0..whole.len()).step_by(997) {
+    let whole = fs::read(dir.path().join(log.file_name().unwrap())).unwrap();
+    let end = whole.iter().rposition(|byte| *byte != 0).unwrap();
+    for cut in (0..end).step_by(997) {
         let copied = copy(dir.path());
-        fs::write(copied.path().join(log.file_name().unwrap()), &whole[..cut]).unwrap();
-        // Cut inside its header the segment cannot be told from damage: it was durable before its name appeared.
+        // As a crash leaves it: the room that was reserved is there, and nothing was ever written to it.
+        let torn = [&whole[..cut], &vec![0; whole.len() - cut]].concat();
+        fs::write(copied.path().join(log.file_name().unwrap()), torn).unwrap();
+        // Within its header it cannot be torn: that was durable before the segment had a name.
         let Ok(db) = Db::open(copied.path()) else {
-            assert!(cut < 32, "cut at {cut}");
+            assert!(cut < 48, "cut at {cut}");
             continue;
         };
         let Some(a) = db.get("a").unwrap() else { continue };

@@ -19,7 +19,7 @@ const LAYERS: &[&[&str]] = &[
     // Bytes and files.
     &["record", "frame", "disk"],
     // The log.
-    &["lanes", "wal", "segment", "syncer", "ticket"],
+    &["manifest", "lanes", "wal", "segment", "segment_reader", "syncer", "ticket"],
     // The elements and what happens to them.
     &["expiry", "eviction", "observer", "shard", "space", "txn", "walk", "base", "locked"],
     // A store as files, and back.

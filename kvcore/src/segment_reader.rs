@@ -1,0 +1,159 @@
+//! Segment reader: the frames of one segment, as far as they are whole and in order, and what lies behind them.
+//! Invariant: it changes nothing, and its memory is bounded by the longest frame that is really there.
+
+use std::path::{Path, PathBuf};
+
+use crate::disk::{Disk, DiskFile};
+use crate::error::{Error, Result};
+use crate::frame::{self, ALIGNMENT, FRAME_HEADER_BYTES, FrameHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::lsn::Lsn;
+
+/// So much is read at a time, unless a frame is longer.
+const WINDOW_BYTES: usize = 1024 * 1024;
+/// The rest of a segment is looked through in steps of this many bytes.
+const STEP_BYTES: usize = 64 * 1024;
+
+pub(crate) struct SegmentReader {
+    pub(crate) path: PathBuf,
+    pub(crate) header: SegmentHeader,
+    pub(crate) file: Box<dyn DiskFile>,
+    /// The file's length.
+    pub(crate) len: u64,
+    /// Behind the last frame that was read.
+    pub(crate) at: u64,
+    /// The Lsn of the first transaction that was not read yet.
+    pub(crate) expected: Lsn,
+    window: Window,
+}
+
+/// A frame that is whole and the next in order.
+pub(crate) struct Frame<'a> {
+    pub(crate) at: u64,
+    pub(crate) header: FrameHeader,
+    pub(crate) body: &'a [u8],
+}
+
+/// What lies behind the last good frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Rest {
+    /// Nothing was written there.
+    Empty,
+    /// Something, of which nothing proves that it was ever durable.
+    Unproven,
+    /// Something, and what stands at this byte proves that it was durable.
+    Proven(u64),
+}
+
+/// The part of a file that was read last.
+#[derive(Default)]
+struct Window {
+    begins: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    /// `len` bytes at `at`, or fewer at the end of the file.
+    fn read(&mut self, file: &dyn DiskFile, file_len: u64, at: u64, len: usize) -> std::io::Result<&[u8]> {
+        let end = file_len.min(at.saturating_add(len as u64)).max(at);
+        if at < self.begins || end > self.begins + self.bytes.len() as u64 {
+            let wanted = file_len.saturating_sub(at).min(len.max(WINDOW_BYTES) as u64);
+            self.bytes.resize(wanted as usize, 0);
+            self.begins = at;
+            let read = file.read_at(&mut self.bytes, at)?;
+            self.bytes.truncate(read);
+        }
+        let from = self.bytes.get((at - self.begins) as usize..).unwrap_or_default();
+        Ok(&from[..from.len().min((end - at) as usize)])
+    }
+}
+
+impl SegmentReader {
+    /// Opens a segment's file, whose header must be good.
+    pub(crate) fn open(disk: &dyn Disk, path: PathBuf) -> Result<Self> {
+        let reading = |error| Error::io(format!("read {}", path.display()), error);
+        let file = disk.open(&path).map_err(reading)?;
+        let len = file.len().map_err(reading)?;
+        let mut head = [0; SEGMENT_HEADER_BYTES];
+        let read = file.read_at(&mut head, 0).map_err(reading)?;
+        let header = SegmentHeader::decode(&head[..read]).map_err(|why| corrupt(&path, 0, why))?;
+        let window = Window::default();
+        Ok(SegmentReader { header, file, len, at: header.len as u64, expected: header.first, window, path })
+    }
+
+    /// The next frame, if it is whole and in order.
+    pub(crate) fn next_frame(&mut self) -> Result<Option<Frame<'_>>> {
+        let SegmentReader { path, header: SegmentHeader { keys, .. }, file, len, at, expected, window } = self;
+        let (file, len) = (&**file, *len);
+        let reading = |error| Error::io(format!("read {}", path.display()), error);
+        let head = window.read(file, len, *at, FRAME_HEADER_BYTES).map_err(reading)?;
+        let Some((header, body_len)) = frame::decode_header(*keys, head) else { return Ok(None) };
+        let frame_len = body_len.saturating_add(FRAME_HEADER_BYTES as u64);
+        // Believed only as far as there are bytes.
+        if header.first != *expected || frame_len > len - *at {
+            return Ok(None);
+        }
+        let whole = window.read(file, len, *at, frame_len as usize).map_err(reading)?;
+        if (whole.len() as u64) < frame_len || !frame::is_whole(*keys, whole) {
+            return Ok(None);
+        }
+        let frame = Frame { at: *at, header, body: &whole[FRAME_HEADER_BYTES..] };
+        *at = (*at + frame_len).next_multiple_of(ALIGNMENT as u64).min(len);
+        *expected = Lsn::new(expected.get().saturating_add(header.count.into()));
+        Ok(Some(frame))
+    }
+
+    /// Looks at what lies behind the last good frame.
+    pub(crate) fn rest(&mut self) -> Result<Rest> {
+        let (lost, mut is_empty, mut from) = (self.expected, true, self.at);
+        while from < self.len {
+            let step = self.read(from, STEP_BYTES + FRAME_HEADER_BYTES)?;
+            if step.is_empty() {
+                break;
+            }
+            if step.iter().any(|byte| *byte != 0) {
+                is_empty = false;
+                let keys = self.header.keys;
+                let step = self.read(from, STEP_BYTES + FRAME_HEADER_BYTES)?;
+                let starts = (0..step.len().min(STEP_BYTES)).step_by(ALIGNMENT);
+                let witnesses: Vec<u64> = starts
+                    .filter(|&at| {
+                        frame::decode_header(keys, &step[at..]).is_some_and(|(frame, _)| frame.durable >= lost)
+                    })
+                    .map(|at| from + at as u64)
+                    .collect();
+                for at in witnesses {
+                    if frame::header_is_proof(keys) || self.is_whole_at(at)? {
+                        return Ok(Rest::Proven(at));
+                    }
+                }
+            }
+            from += STEP_BYTES as u64;
+        }
+        Ok(if is_empty { Rest::Empty } else { Rest::Unproven })
+    }
+
+    fn read(&mut self, at: u64, len: usize) -> Result<&[u8]> {
+        let reading = |error| Error::io(format!("read {}", self.path.display()), error);
+        self.window.read(&*self.file, self.len, at, len).map_err(reading)
+    }
+
+    fn is_whole_at(&mut self, at: u64) -> Result<bool> {
+        let (keys, left) = (self.header.keys, self.len - at);
+        let head = self.read(at, FRAME_HEADER_BYTES)?;
+        let Some((_, body_len)) = frame::decode_header(keys, head) else { return Ok(false) };
+        let frame_len = body_len.saturating_add(FRAME_HEADER_BYTES as u64);
+        if frame_len > left {
+            return Ok(false);
+        }
+        let whole = self.read(at, frame_len as usize)?;
+        Ok(whole.len() as u64 == frame_len && frame::is_whole(keys, whole))
+    }
+
+    pub(crate) fn corrupt(&self, at: u64, why: &str) -> Error {
+        corrupt(&self.path, at, why)
+    }
+}
+
+pub(crate) fn corrupt(path: &Path, offset: u64, why: &str) -> Error {
+    Error::Corrupt { file: path.to_owned(), offset, why: why.to_owned() }
+}
