@@ -137,21 +137,29 @@ pub(crate) struct FrameHeader {
     pub(crate) durable: Lsn,
 }
 
-/// Fills in the header of a frame whose body already lies behind [`FRAME_HEADER_BYTES`] bytes of room, and pads it.
-pub(crate) fn seal_in_place(keys: FrameKeys, header: &FrameHeader, frame: &mut Vec<u8>) {
-    let body_len = frame.len() - FRAME_HEADER_BYTES;
-    let body_crc = checksum(keys.seed, &[&frame[FRAME_HEADER_BYTES..]]);
-    let head = &mut frame[..FRAME_HEADER_BYTES];
+/// The header of a frame with this body, given in parts. Behind the body come [zeros](padding).
+pub(crate) fn frame_header<'b>(
+    keys: FrameKeys,
+    header: &FrameHeader,
+    body: impl Iterator<Item = &'b [u8]> + Clone,
+) -> [u8; FRAME_HEADER_BYTES] {
+    let body_len: usize = body.clone().map(<[u8]>::len).sum();
+    let mut head = [0; FRAME_HEADER_BYTES];
     head[0..4].copy_from_slice(&keys.mark.to_le_bytes());
     head[4..8].copy_from_slice(&header.count.to_le_bytes());
     head[8..16].copy_from_slice(&header.first.get().to_le_bytes());
     head[16..24].copy_from_slice(&header.time_ms.to_le_bytes());
     head[24..32].copy_from_slice(&header.durable.get().to_le_bytes());
     head[32..40].copy_from_slice(&(body_len as u64).to_le_bytes());
-    head[40..44].copy_from_slice(&body_crc.to_le_bytes());
-    let crc = checksum(keys.seed, &[&head[..44]]);
+    head[40..44].copy_from_slice(&checksum(keys.seed, body).to_le_bytes());
+    let crc = checksum(keys.seed, [&head[..44]].into_iter());
     head[44..48].copy_from_slice(&crc.to_le_bytes());
-    frame.resize(frame.len().next_multiple_of(ALIGNMENT), 0);
+    head
+}
+
+/// What a frame's length lacks to the place of the next one.
+pub(crate) fn padding(len: usize) -> &'static [u8] {
+    &[0; ALIGNMENT][..len.next_multiple_of(ALIGNMENT) - len]
 }
 
 /// The frame header at the start of `bytes`, and how long its body is. In version 1 nothing vouches for either until
@@ -161,7 +169,7 @@ pub(crate) fn decode_header(keys: FrameKeys, bytes: &[u8]) -> Option<(FrameHeade
     if u32_at(head, 0) != keys.mark {
         return None;
     }
-    if keys.has_header_checksum && checksum(keys.seed, &[&head[..44]]) != u32_at(head, 44) {
+    if keys.has_header_checksum && checksum(keys.seed, [&head[..44]].into_iter()) != u32_at(head, 44) {
         return None;
     }
     let header = FrameHeader {
@@ -176,8 +184,11 @@ pub(crate) fn decode_header(keys: FrameKeys, bytes: &[u8]) -> Option<(FrameHeade
 /// Whether `frame`, from its header to the end of its body, is as it was written, given that its header decodes.
 pub(crate) fn is_whole(keys: FrameKeys, frame: &[u8]) -> bool {
     let Some((head, body)) = frame.split_first_chunk::<FRAME_HEADER_BYTES>() else { return false };
-    let crc =
-        if keys.has_header_checksum { checksum(keys.seed, &[body]) } else { checksum(keys.seed, &[&head[..40], body]) };
+    let crc = if keys.has_header_checksum {
+        checksum(keys.seed, [body].into_iter())
+    } else {
+        checksum(keys.seed, [&head[..40], body].into_iter())
+    };
     crc == u32_at(head, 40)
 }
 
@@ -215,9 +226,9 @@ pub(crate) fn transactions<'a>(
     if complete && body.is_empty() { Ok(()) } else { Err("a frame does not hold the transactions that it counts") }
 }
 
-fn checksum(seed: u32, parts: &[&[u8]]) -> u32 {
+fn checksum<'b>(seed: u32, parts: impl Iterator<Item = &'b [u8]>) -> u32 {
     let mut crc = crc32fast::Hasher::new_with_initial(seed);
-    parts.iter().for_each(|part| crc.update(part));
+    parts.for_each(|part| crc.update(part));
     crc.finalize()
 }
 
@@ -237,10 +248,8 @@ mod tests {
 
     fn sample(body: &[u8]) -> (FrameHeader, Vec<u8>) {
         let header = FrameHeader { first: Lsn::new(5), count: 2, time_ms: 77, durable: Lsn::new(4) };
-        let mut frame = vec![0xAA; FRAME_HEADER_BYTES];
-        frame.extend_from_slice(body);
-        seal_in_place(KEYS, &header, &mut frame);
-        (header, frame)
+        let head = frame_header(KEYS, &header, body.chunks(2));
+        (header, [&head[..], body, padding(head.len() + body.len())].concat())
     }
 
     /// The header and the body of the frame at the start of `bytes`, if it is whole.

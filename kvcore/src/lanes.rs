@@ -20,8 +20,11 @@ const LANES: usize = 8;
 const FLUSH_BYTES: usize = 256 * 1024;
 /// From here on, writers wait before they take any lock.
 const LANE_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// An emptied buffer larger than this is given back.
-const SPARE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A buffer of up to this many bytes is kept however little it is used.
+const KEPT_BYTES: usize = 1024 * 1024;
+/// A larger one is given back when it has held less than this part of what it can hold. One that was filled is likely to
+/// be filled again: the pages of buffers that were given back and grown anew cost a tenth of a SET.
+const USED_PART: usize = 16;
 
 pub(crate) struct Lanes {
     lanes: [Padded<Mutex<Vec<u8>>>; LANES],
@@ -29,8 +32,26 @@ pub(crate) struct Lanes {
     next: Padded<AtomicU64>,
     /// Set to turn appends away.
     closed: AtomicBool,
-    /// Emptied buffers, exchanged for full ones when lanes are collected.
-    spares: Mutex<[Vec<u8>; LANES]>,
+}
+
+/// What was collected from the lanes: the body of a frame, lane after lane.
+#[derive(Default)]
+pub(crate) struct Body([Vec<u8>; LANES]);
+
+impl Body {
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &[u8]> + Clone {
+        self.0.iter().map(Vec::as_slice)
+    }
+
+    /// Empties it. Its buffers go back to the lanes with the next collection.
+    pub(crate) fn clear(&mut self) {
+        for buffer in &mut self.0 {
+            if buffer.capacity() > KEPT_BYTES && buffer.len() < buffer.capacity() / USED_PART {
+                *buffer = Vec::new();
+            }
+            buffer.clear();
+        }
+    }
 }
 
 /// What an append found.
@@ -73,7 +94,6 @@ impl Lanes {
             lanes: array::from_fn(|_| Padded::default()),
             next: Padded(AtomicU64::new(last.next().get())),
             closed: AtomicBool::new(false),
-            spares: Mutex::default(),
         }
     }
 
@@ -105,22 +125,18 @@ impl Lanes {
         self.closed.store(closed, Ordering::SeqCst);
     }
 
-    /// Moves everything that waits to the end of `frame`; answers the newest Lsn given, all of which are then in this
-    /// frame or in earlier ones.
-    pub(crate) fn collect(&self, frame: &mut Vec<u8>) -> Lsn {
-        let mut spares = self.spares.lock();
-        let last = {
-            let mut lanes: [_; LANES] = array::from_fn(|i| self.lanes[i].lock());
-            lanes.iter_mut().zip(spares.iter_mut()).for_each(|(lane, spare)| std::mem::swap(&mut **lane, spare));
-            self.last()
-        };
-        for full in spares.iter_mut() {
-            frame.extend_from_slice(full);
-            full.clear();
-            if full.capacity() > SPARE_BYTES_MAX {
-                *full = Vec::new();
+    /// Moves everything that waits to `body`, behind what that holds; answers the newest Lsn given, all of which are then
+    /// in this body or in earlier ones.
+    pub(crate) fn collect(&self, body: &mut Body) -> Lsn {
+        let mut lanes: [_; LANES] = array::from_fn(|i| self.lanes[i].lock());
+        for (lane, collected) in lanes.iter_mut().zip(&mut body.0) {
+            if collected.is_empty() {
+                std::mem::swap(&mut **lane, collected);
+            } else {
+                // What found no space on the disk is still there.
+                collected.append(lane);
             }
         }
-        last
+        self.last()
     }
 }

@@ -2,14 +2,19 @@
 //! it is durable to its end, so damage in any but the newest is always proven damage.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::disk::{Disk, DiskFile};
 use crate::error::Error;
-use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, FrameKeys, SEGMENT_HEADER_BYTES, seal_in_place, segment_header};
+use crate::frame::{
+    FRAME_HEADER_BYTES, FrameHeader, FrameKeys, SEGMENT_HEADER_BYTES, frame_header, padding, segment_header,
+};
 use crate::hash::KeyHash;
+use crate::lanes::Body;
 use crate::lsn::{Lsn, NUMBER_MAX};
 use crate::manifest::ManifestFile;
 
@@ -53,30 +58,6 @@ impl Failure {
     }
 }
 
-/// What a flush takes from the buffer.
-pub(crate) struct Batch {
-    pub(crate) frame: Vec<u8>,
-    pub(crate) first: Lsn,
-    pub(crate) count: u32,
-}
-
-impl Batch {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// Takes the transactions of `later`, which follow its own.
-    pub(crate) fn absorb(&mut self, later: Batch) {
-        self.frame.extend_from_slice(&later.frame[FRAME_HEADER_BYTES..]);
-        self.count += later.count;
-    }
-
-    /// The Lsn of its last transaction, or of the last one before it if it is empty.
-    pub(crate) fn last(&self) -> Lsn {
-        Lsn::new(self.first.get() + u64::from(self.count) - 1)
-    }
-}
-
 /// A segment that is there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Segment {
@@ -101,8 +82,9 @@ pub(crate) struct Writer {
     keys: FrameKeys,
     reserved: u64,
     manifest: ManifestFile,
-    /// A batch that found no space: it goes first when there is.
-    held_back: Option<Batch>,
+    /// What is to be written next: the transactions after `written`, up to `collected`.
+    pub(crate) body: Body,
+    pub(crate) collected: Lsn,
     /// The last transaction written, and the last one synced.
     pub(crate) written: Lsn,
     pub(crate) synced: Lsn,
@@ -164,7 +146,8 @@ impl Writer {
             keys,
             reserved,
             manifest,
-            held_back: None,
+            body: Body::default(),
+            collected: last,
             written: last,
             synced: last,
             sealed: false,
@@ -186,49 +169,37 @@ impl Writer {
         self.segments.len()
     }
 
-    /// Writes a batch as one frame, after one that was held back; answers the emptied buffer. A batch that finds no
-    /// space is kept for the next call.
-    pub(crate) fn write(&mut self, batch: Batch, time_ms: u64) -> Result<Vec<u8>, Failure> {
-        match self.held_back.take() {
-            Some(mut held_back) => {
-                held_back.absorb(batch);
-                self.write_batch(held_back, time_ms)
-            }
-            None if batch.is_empty() => Ok(batch.frame),
-            None => self.write_batch(batch, time_ms),
+    /// Writes what was collected as one frame. If it finds no space it stays, and more may be collected behind it.
+    pub(crate) fn write(&mut self, time_ms: u64) -> Result<(), Failure> {
+        if self.collected == self.written {
+            return Ok(());
         }
+        let first = self.written.next();
+        let count = (self.collected.get() - self.written.get()) as u32;
+        let body = std::mem::take(&mut self.body);
+        let wrote = self.write_frame(&FrameHeader { first, count, time_ms, durable: self.synced }, &body);
+        self.body = body;
+        wrote?;
+        self.body.clear();
+        self.written = self.collected;
+        Ok(())
     }
 
-    fn write_batch(&mut self, mut batch: Batch, time_ms: u64) -> Result<Vec<u8>, Failure> {
-        let last = batch.last();
-        let header = FrameHeader { first: batch.first, count: batch.count, time_ms, durable: self.synced };
-        match self.write_frame(&header, &mut batch.frame) {
-            Ok(()) => {
-                self.written = last;
-                Ok(batch.frame)
-            }
-            Err(failure) => {
-                if matches!(failure, Failure::NoSpace(_)) {
-                    self.held_back = Some(batch);
-                }
-                Err(failure)
-            }
-        }
-    }
-
-    fn write_frame(&mut self, header: &FrameHeader, frame: &mut Vec<u8>) -> Result<(), Failure> {
-        let body_end = frame.len();
-        let len = frame.len().next_multiple_of(crate::frame::ALIGNMENT) as u64;
+    fn write_frame(&mut self, header: &FrameHeader, body: &Body) -> Result<(), Failure> {
+        let unpadded = FRAME_HEADER_BYTES + body.parts().map(<[u8]>::len).sum::<usize>();
+        let padding = padding(unpadded);
+        let len = (unpadded + padding.len()) as u64;
         let Segment { bytes, .. } = *self.newest();
         if bytes + len > self.segment_bytes && bytes > SEGMENT_HEADER_BYTES as u64 {
             self.rotate(header.first)?;
         }
         let Segment { bytes: at, .. } = *self.newest();
         self.reserve(at + len).map_err(|step| step.failure("reserving room in the log"))?;
-        seal_in_place(self.keys, header, frame);
-        let wrote = self.file.write_at(frame, at);
-        frame.truncate(body_end);
-        wrote.map_err(|error| Step::Write(error).failure("writing the log"))?;
+        let head = frame_header(self.keys, header, body.parts());
+        let parts = std::iter::once(&head[..]).chain(body.parts()).chain([padding]);
+        self.file
+            .write_parts_at(&mut parts.map(IoSlice::new).collect::<SmallVec<[_; 10]>>(), at)
+            .map_err(|error| Step::Write(error).failure("writing the log"))?;
         self.newest().bytes = at + len;
         self.bytes_written += len;
         self.sealed = header.count == 0;
@@ -258,7 +229,7 @@ impl Writer {
             return Ok(());
         }
         let header = FrameHeader { first: self.written.next(), count: 0, time_ms, durable: self.synced };
-        self.write_frame(&header, &mut vec![0; FRAME_HEADER_BYTES])?;
+        self.write_frame(&header, &Body::default())?;
         self.file.sync().map_err(|error| Step::Write(error).failure("syncing the log"))?;
         self.manifest.note_durable(self.synced).map_err(noting)
     }

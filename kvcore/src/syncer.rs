@@ -123,7 +123,7 @@ fn seal(wal: &Wal, writer: &mut Writer) {
     match writer.seal(wal.time.now_ms()) {
         Ok(()) => {
             wal.state.lock().sealed = true;
-            wal.publish(Ok(writer.synced), Vec::new());
+            wal.publish(Ok(writer.synced));
         }
         Err(failure) => wal.fail(failure),
     }
@@ -141,5 +141,5 @@ fn close(wal: &Wal, writer: &mut Writer) {
     {
         wal.fail(failure);
     }
-    wal.publish(Err(Failure::Closed), Vec::new());
+    wal.publish(Err(Failure::Closed));
 }

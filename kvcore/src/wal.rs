@@ -14,14 +14,11 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use crate::clock::Timeline;
 use crate::durability::{Durability, Promise};
 use crate::error::{Error, Result};
-use crate::frame::{FRAME_HEADER_BYTES, RECORDS_BYTES_MAX};
+use crate::frame::RECORDS_BYTES_MAX;
 use crate::lanes::{Appended, Fullness, Lanes};
 use crate::lsn::Lsn;
 use crate::padded::Padded;
-use crate::segment::{Batch, Failure, Writer};
-
-/// An emptied buffer larger than this is given back.
-const SPARE_BYTES_MAX: usize = 4 * 1024 * 1024;
+use crate::segment::{Failure, Writer};
 
 pub(crate) struct Wal {
     promise: Promise,
@@ -68,8 +65,7 @@ pub(crate) struct State {
     waiting: usize,
     wakers: Vec<(Lsn, Waker)>,
     /// How many transactions the last batch had: a writer who was alone will probably be again.
-    last_count: u32,
-    spare: Vec<u8>,
+    last_count: u64,
 }
 
 impl Wal {
@@ -91,7 +87,6 @@ impl Wal {
                 relieved: false,
                 closing: false,
                 failure: None,
-                spare: Vec::new(),
             }),
             work: Condvar::new(),
             settled: Condvar::new(),
@@ -304,16 +299,12 @@ impl Wal {
             return;
         }
         writer.fill = self.durability() == Durability::Always;
-        let batch = self.take_batch();
-        let outcome = writer.write(batch, self.time.now_ms()).and_then(|emptied| {
-            if sync {
-                writer.sync()?;
-            }
-            Ok(emptied)
-        });
+        self.collect(writer);
+        let written = writer.write(self.time.now_ms());
+        let outcome = written.and_then(|()| if sync { writer.sync() } else { Ok(()) });
         self.note_sizes(writer);
         match outcome {
-            Ok(emptied) => self.publish(Ok(writer.synced), emptied),
+            Ok(()) => self.publish(Ok(writer.synced)),
             Err(failure) => self.fail(failure),
         }
     }
@@ -323,7 +314,7 @@ impl Wal {
         self.flush(writer, false);
         if self.health().is_ok() {
             match writer.rotate_if_used() {
-                Ok(()) => self.publish(Ok(writer.synced), Vec::new()),
+                Ok(()) => self.publish(Ok(writer.synced)),
                 Err(failure) => self.fail(failure),
             }
         }
@@ -335,29 +326,26 @@ impl Wal {
             Failure::NoSpace(why) => tracing::warn!("no space for the log, writes are refused until there is: {why}"),
             Failure::Closed => {}
         }
-        self.publish(Err(failure), Vec::new());
+        self.publish(Err(failure));
     }
 
-    /// Takes what waits in the lanes. The caller holds the writer's lock, so batches are written in order.
-    fn take_batch(&self) -> Batch {
-        let mut frame = std::mem::take(&mut self.state.lock().spare);
-        frame.resize(FRAME_HEADER_BYTES, 0);
-        let last = self.lanes.collect(&mut frame);
+    /// Takes what waits in the lanes. The caller holds the writer's lock, so frames are written in order.
+    fn collect(&self, writer: &mut Writer) {
+        let before = writer.collected;
+        writer.collected = self.lanes.collect(&mut writer.body);
+        let count = writer.collected.get() - before.get();
         let mut state = self.state.lock();
-        let first = state.taken.next();
-        let count = (last.get() - state.taken.get()) as u32;
-        state.taken = last;
+        state.taken = writer.collected;
         state.is_worth_writing = false;
         if count > 0 {
             state.last_count = count;
             state.sealed = false;
         }
         state.relieved |= self.signs.backlogged.swap(false, Ordering::Relaxed);
-        Batch { frame, first, count }
     }
 
     /// Tells everybody what became of a flush: what is durable now, or why nothing is.
-    pub(crate) fn publish(&self, outcome: std::result::Result<Lsn, Failure>, mut emptied: Vec<u8>) {
+    pub(crate) fn publish(&self, outcome: std::result::Result<Lsn, Failure>) {
         let mut state = self.state.lock();
         let mut changed = std::mem::take(&mut state.relieved);
         match outcome {
@@ -384,10 +372,6 @@ impl Wal {
                     changed = true;
                 }
             }
-        }
-        if emptied.capacity() <= SPARE_BYTES_MAX {
-            emptied.clear();
-            state.spare = emptied;
         }
         let durable = self.durable();
         let failed = state.failure.is_some();
