@@ -149,11 +149,31 @@ fn the_prompt_formats_replies_keeps_a_history_and_is_left_by_exit_or_ctrl_d() {
     assert_eq!(lines, ["SET greeting 'hello world'", "MGET greeting nothing", "INCR greeting", "exit"], "{kept}");
 
     let mut program = prompt(CLIENT, address, &history);
+    // Ctrl-C clears the line.
+    program.say("SET greeting lost\u{3}");
+    program.hear("\n");
+    program.hear(&format!("{address}> "));
     program.types(address, "STRLEN greeting", "\n(integer) 11\r\n");
     program.say("\u{4}");
     assert_eq!(program.end().code(), Some(0));
     let kept = fs::read_to_string(&history).expect("the history");
     assert!(kept.contains("INCR greeting\n") && kept.ends_with("STRLEN greeting\n"), "{kept}");
+}
+
+/// Whoever pastes some lines, or types while a command runs, means all of them.
+#[test]
+fn lines_that_came_all_at_once_are_run_one_after_the_other() {
+    if !has_terminal() {
+        return;
+    }
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let mut program = prompt(CLIENT, server.address(0), &dir.path().join("history"));
+    program.say("SET a 1\rINCR a\rSTRLEN a\rexit\r");
+    program.hear("\nOK\r\n");
+    program.hear("\n(integer) 2\r\n");
+    program.hear("\n(integer) 1\r\n");
+    assert_eq!(program.end().code(), Some(0));
 }
 
 #[test]
