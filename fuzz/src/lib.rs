@@ -12,6 +12,7 @@ mod damage;
 mod disk;
 mod glob;
 mod log;
+mod memory;
 mod model;
 mod rdb;
 mod replies;

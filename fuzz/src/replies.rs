@@ -6,7 +6,7 @@ use kvclient::format::{write_pretty, write_raw, write_visible};
 use kvproto::resp::{ReplyDecoder, Version, encode};
 use kvproto::{ProtocolError, Reply};
 
-use super::served::bounded;
+use super::memory::bounded;
 
 fn decode(input: &[u8], piece: usize, bytes_max: usize) -> (Vec<Reply>, Option<ProtocolError>) {
     let mut decoder = ReplyDecoder::new(bytes_max);

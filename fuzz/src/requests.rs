@@ -7,7 +7,7 @@ use kvproto::quote::{HighBytes, write_escaped, write_quoted};
 use kvproto::resp::{self, RequestDecoder, encode_request};
 use kvproto::{Limits, OwnedRequest, ProtocolError, Reply, spec};
 
-use super::served::bounded;
+use super::memory::bounded;
 
 /// One request as it was read, or why none could be.
 type Read<E> = Result<Vec<Vec<u8>>, E>;

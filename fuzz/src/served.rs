@@ -15,12 +15,6 @@ use kvserver::Server;
 
 use super::requests::split_quoted;
 
-/// Runs `body`, which may hold at most so many bytes at a time.
-pub fn bounded(bytes_max: usize, body: impl FnOnce()) {
-    let cost = allocation_counter::measure(body);
-    assert!(cost.bytes_max <= bytes_max as u64, "{} bytes held, {bytes_max} allowed", cost.bytes_max);
-}
-
 /// Values are no longer: long ones are no better a test, and there may be many.
 const VALUE_BYTES_MAX: usize = 256 * 1024;
 
