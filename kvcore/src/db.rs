@@ -8,11 +8,14 @@ use std::sync::Arc;
 use crate::durability::Durability;
 use crate::engine::{Claimed, DEFAULT_KEYSPACE, Engine};
 use crate::error::{Error, Result};
+use crate::files::Files;
+use crate::inspection::{self, Inspection};
 use crate::keeper;
 use crate::keyspace::{Keyspace, Lease};
 use crate::lsn::Lsn;
 use crate::observer::Observer;
 use crate::options::Options;
+use crate::repair::{self, Repair};
 use crate::space::Space;
 use crate::stats::{SnapshotStatus, Stats};
 use crate::store::Store;
@@ -67,11 +70,37 @@ impl Options {
     }
 
     /// A store in memory that holds what the store in `dir` holds, for whoever wants to look at that, or to take it
-    /// somewhere else. Nothing in `dir` is changed. It must not be open elsewhere.
+    /// somewhere else. Nothing in `dir` is changed. It must not be open elsewhere. [`Error::NoStore`]
+    /// if there is none.
     pub fn load(self, dir: impl AsRef<Path>) -> Result<Db> {
         let lease = Arc::new(Lease(Engine::load(self, dir.as_ref())?));
         let space = lease.0.space(DEFAULT_KEYSPACE)?;
         Ok(Db { default: Keyspace::new(lease, space) })
+    }
+
+    /// Looks at every file of the store in `dir`, and at what opening it would do. Nothing is changed, and no more memory
+    /// is taken than the largest write that is in the files. The store must not be open elsewhere
+    /// ([`Error::Locked`] says by whom it is); while this runs, it cannot be opened.
+    pub fn inspect(self, dir: impl AsRef<Path>) -> Result<Inspection> {
+        let _lock = Files::lock_to_read(&*self.disk, dir.as_ref())?;
+        inspection::inspect(&*self.disk, dir.as_ref())
+    }
+
+    /// Makes the store in `dir` one that opens, with everything that is provably good. A store that is
+    /// [sound](Inspection::is_sound) is left as it is, byte for byte.
+    ///
+    /// Every file that is going to be changed or removed is first copied into a folder `damaged-` and the date in `dir`.
+    /// That needs as much room on the disk as they have, and as much memory as opening the store. The copies are durable
+    /// before anything else is changed. To undo a repair, move them back in the place of what it left.
+    ///
+    /// What is kept is the history up to the first damage, over the newest snapshot that is good. If that snapshot is
+    /// all there is, and it was written while others wrote, then keys are as they were at different moments of it.
+    /// Of a damaged snapshot without which nothing would be left, the good parts are kept. No key ever gets a value that
+    /// it did not have.
+    ///
+    /// After a crash in the middle of it the store is as damaged as before, or repaired: repair it again.
+    pub fn repair(self, dir: impl AsRef<Path>) -> Result<Repair> {
+        repair::repair(&self, dir.as_ref())
     }
 
     /// A store that keeps nothing on disk and starts no threads. Memory of expired keys is returned as writes come, on

@@ -26,7 +26,7 @@ pub trait Disk: Send + Sync + 'static {
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// Opens a file to write it, made empty.
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
-    /// Gives a file another name, replacing what had it.
+    /// Gives a file, or whatever else has that name, another one; a file replaces the file that had it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
@@ -64,7 +64,7 @@ pub trait DiskFile: Send + Sync {
 }
 
 /// The file that is locked.
-const LOCK: &str = "lock";
+pub(crate) const LOCK: &str = "lock";
 
 /// Opens a file, unless something else has its name.
 #[allow(clippy::disallowed_methods, reason = "this is the door to files")]

@@ -16,14 +16,16 @@ use crate::error::{Error, Result};
 use crate::expiry::{TICK_MS, tick_at};
 use crate::files::Files;
 use crate::hash::KeyHash;
+use crate::inspection;
 use crate::locked::{Committed, Locked, Named, Notes};
 use crate::lsn::Lsn;
 use crate::observer::{Change, ChangeKind};
 use crate::options::Options;
 use crate::record::Record;
-use crate::recovery::{self, Recovered};
+use crate::recovery;
 use crate::space::Space;
 use crate::stats::Stats;
+use crate::tables::{Keep, Tables};
 use crate::wal::Wal;
 
 /// The sweeper handles at most this many records while it holds a shard.
@@ -90,9 +92,10 @@ impl Engine {
         options.check()?;
         let time = Arc::new(Timeline::new(options.clock.clone()));
         let _lock = Files::lock_to_read(&*options.disk, dir)?;
-        let found = recovery::load(&*options.disk, dir, options.shards)?;
-        time.at_least(found.floor_ms);
-        let Recovered { spaces, next_keyspace, hasher, floor_ms, .. } = found;
+        inspection::check_is_a_store(&*options.disk, dir)?;
+        let Tables { spaces, next_keyspace, hasher, floor_ms, .. } =
+            recovery::load(&*options.disk, dir, options.shards, Keep::Entries)?.tables;
+        time.at_least(floor_ms);
         let engine = Arc::new(Engine::new(&options, hasher, time, None, floor_ms, spaces, next_keyspace, None));
         engine.space(DEFAULT_KEYSPACE)?;
         engine.spaces().iter().for_each(|space| space.find_due());
@@ -103,9 +106,9 @@ impl Engine {
     fn open_dir(options: &Options, dir: &Path, time: Arc<Timeline>) -> Result<Self> {
         let started_ms = time.monotonic_ms();
         let lock = Files::lock(&*options.disk, dir)?;
-        let mut found = recovery::load(&*options.disk, dir, options.shards)?;
+        let mut found = recovery::load(&*options.disk, dir, options.shards, Keep::Entries)?;
         let manifest = recovery::settle(&*options.disk, dir, &mut found)?;
-        time.at_least(found.floor_ms);
+        time.at_least(found.tables.floor_ms);
         found.report.took = std::time::Duration::from_millis(time.monotonic_ms().saturating_sub(started_ms));
         tracing::info!(
             "opened {}: {} keys from the snapshot, {} transactions replayed, {} bytes cut, in {:?}",
@@ -116,7 +119,7 @@ impl Engine {
             found.report.took
         );
         let files = Files::new(options, dir, lock, &mut found, manifest, Arc::clone(&time))?;
-        let Recovered { spaces, next_keyspace, hasher, floor_ms, .. } = found;
+        let Tables { spaces, next_keyspace, hasher, floor_ms, .. } = found.tables;
         let wal = Some(Arc::clone(&files.wal));
         Ok(Engine::new(options, hasher, time, wal, floor_ms, spaces, next_keyspace, Some(files)))
     }

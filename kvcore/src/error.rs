@@ -84,7 +84,7 @@ pub enum Error {
     /// A file of the store is damaged where it is proven to have been whole.
     #[error(
         "{file} is damaged at byte {offset}: {why}. Nothing was changed: restore the directory from a backup, or keep \
-         what is provably good with `kvserver repair`"
+         what is provably good with `kvserver repair` or `Options::repair`"
     )]
     Corrupt {
         /// The damaged file.
@@ -92,6 +92,20 @@ pub enum Error {
         /// Where, in bytes from its start.
         offset: u64,
         /// What is wrong with it.
+        why: String,
+    },
+    /// There is nothing in the directory that a store has written.
+    #[error("{dir} holds no store: name the directory that one was opened in")]
+    NoStore {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// What the files were cannot be told, so nothing was changed.
+    #[error("{dir} cannot be repaired: {why}")]
+    NotRepairable {
+        /// The store's directory.
+        dir: PathBuf,
+        /// Why, and what to do.
         why: String,
     },
     /// A write or sync of the log failed; the log takes no more writes until the store is opened again.

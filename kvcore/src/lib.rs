@@ -15,7 +15,8 @@
 //! ```
 //!
 //! Where to look: [`Db`] opens a store and holds [`Keyspace`]s; [`StoreExt`] has what everyone calls; [`Txn`] is the
-//! view inside a transaction; [`Options`] and [`Durability`] say what is promised; [`Disk`] and [`Clock`] are the doors
+//! view inside a transaction; [`Options`] and [`Durability`] say what is promised, and
+//! [`Options::inspect`] and [`Options::repair`] what to do with damaged files; [`Disk`] and [`Clock`] are the doors
 //! to files and time.
 //!
 //! Inside, a module knows only those in its own line of this list and in the lines above:
@@ -24,7 +25,7 @@
 //! - `record frame disk`: bytes
 //! - `manifest lanes segment segment_reader wal syncer ticket`: the log
 //! - `expiry observer shard space base walk txn locked`: the tables, and the view a transaction has of them
-//! - `stats options snapshot recovery schedule files engine keeper`: a whole store
+//! - `stats options snapshot tables recovery schedule files salvage inspection repair engine keeper`: a whole store
 //! - `store keyspace db`: what users hold
 #![forbid(unsafe_code)]
 
@@ -40,6 +41,7 @@ mod expiry;
 mod files;
 mod frame;
 mod hash;
+mod inspection;
 mod keeper;
 mod keyspace;
 mod lanes;
@@ -51,6 +53,8 @@ mod options;
 mod padded;
 mod record;
 mod recovery;
+mod repair;
+mod salvage;
 mod schedule;
 mod segment;
 mod segment_reader;
@@ -60,6 +64,7 @@ mod space;
 mod stats;
 mod store;
 mod syncer;
+mod tables;
 mod ticket;
 mod txn;
 mod wal;
@@ -71,10 +76,14 @@ pub use disk::{Disk, DiskFile, FileDisk};
 pub use durability::Durability;
 pub use entry::{Deadline, Value, ValueRef};
 pub use error::{Error, Result};
+pub use inspection::{
+    Contents, FileReport, Flaw, Inspection, ManifestReport, SegmentEnd, SegmentReport, SnapshotReport, Verdict,
+};
 pub use keyspace::{Deferred, Keyspace};
 pub use lsn::Lsn;
 pub use observer::{Change, ChangeKind, Observer, Swap};
 pub use options::Options;
+pub use repair::{Dropped, Kept, Repair};
 pub use stats::{RecoveryReport, SnapshotStatus, Stats};
 pub use store::{Store, StoreExt};
 pub use ticket::Ticket;

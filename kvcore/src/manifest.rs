@@ -86,6 +86,12 @@ fn decode(slot: &[u8]) -> Option<(Known, u64)> {
 }
 
 impl Manifest {
+    /// One that says no more than whose files these are.
+    pub(crate) fn of_store(store: u64) -> Self {
+        let known = Known { store, newest: 0, durable: Lsn::ZERO, newest_bytes: 0 };
+        Manifest { known, written: 0, damaged_at: None }
+    }
+
     /// Reads the manifest of a directory that holds `names`; `None` if it has none.
     pub(crate) fn read(disk: &dyn Disk, dir: &Path, names: &[String]) -> Result<Option<Self>> {
         if !names.iter().any(|name| name == MANIFEST) {

@@ -19,85 +19,97 @@
 //! all of them were destroyed together, as when the end of a crashed log is overwritten with zeros: what would have been
 //! their witness is gone with them. After a clean close, or two seconds without a write, there is no such case.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
 use crate::disk::{Disk, DiskFile};
-use crate::entry::{Deadline, Entry};
 use crate::error::{Error, Result};
 use crate::frame;
 use crate::hash::KeyHash;
 use crate::lsn::Lsn;
 use crate::manifest::{Known, MANIFEST, Manifest, ManifestFile, UNNAMED_MANIFEST};
-use crate::record::Record;
 use crate::segment::{Segment, UNNAMED_SEGMENT, segment_id, segment_name};
 use crate::segment_reader::{Rest, SegmentReader, corrupt};
 use crate::snapshot::{Block, SnapshotReader, UNNAMED_SNAPSHOT, snapshot_start};
-use crate::space::Space;
 use crate::stats::RecoveryReport;
+use crate::tables::{self, Keep, Tables};
 
 /// Progress is told each time this many bytes of a file have been read.
 const PROGRESS_BYTES: u64 = 256 * 1024 * 1024;
 
 /// What the files held.
 pub(crate) struct Recovered {
-    pub(crate) spaces: BTreeMap<u32, Arc<Space>>,
-    pub(crate) next_keyspace: u32,
-    pub(crate) hasher: KeyHash,
+    pub(crate) tables: Tables,
     pub(crate) segments: VecDeque<Segment>,
     pub(crate) last: Lsn,
     /// The start of the snapshot that was loaded.
     pub(crate) snapshot_start: Lsn,
     /// Up to here the log must reach: the snapshot holds part of what lies between.
-    snapshot_end: Lsn,
+    pub(crate) snapshot_end: Lsn,
     pub(crate) snapshot_bytes: u64,
-    /// The latest time in the files: the store's time goes on from there.
-    pub(crate) floor_ms: u64,
     pub(crate) report: RecoveryReport,
     manifest: Option<Manifest>,
     /// Where the newest segment's frames end.
-    end: Option<End>,
+    pub(crate) end: Option<End>,
     /// A segment without frames, to be removed when another is there.
     pub(crate) superseded: Option<PathBuf>,
 }
 
 /// The end of the log.
-struct End {
-    segment: u64,
-    path: PathBuf,
+pub(crate) struct End {
+    pub(crate) segment: u64,
+    pub(crate) path: PathBuf,
     file: Box<dyn DiskFile>,
-    at: u64,
+    pub(crate) at: u64,
     len: u64,
 }
 
 /// The files of a directory that have a store's names.
-struct Listing<'a> {
-    disk: &'a dyn Disk,
-    dir: &'a Path,
-    names: Vec<String>,
+pub(crate) struct Listing<'a> {
+    pub(crate) disk: &'a dyn Disk,
+    pub(crate) dir: &'a Path,
+    pub(crate) names: Vec<String>,
     /// Of segments, oldest first.
-    ids: Vec<u64>,
-    manifest: Option<Manifest>,
+    pub(crate) ids: Vec<u64>,
+    pub(crate) manifest: Option<Manifest>,
 }
+
+/// What a store's files are called while they are being written. A crash may leave them; they never count.
+pub(crate) const UNNAMED: [&str; 3] = [UNNAMED_SEGMENT, UNNAMED_SNAPSHOT, UNNAMED_MANIFEST];
 
 impl<'a> Listing<'a> {
     fn read(disk: &'a dyn Disk, dir: &'a Path) -> Result<Self> {
-        let names = disk.list(dir).map_err(|error| Error::io(format!("list {}", dir.display()), error))?;
-        let mut ids: Vec<u64> = names.iter().filter_map(|name| segment_id(name)).collect();
-        ids.sort_unstable();
-        let manifest = Manifest::read(disk, dir, &names)?;
-        if let Some(at) = manifest.and_then(|manifest| manifest.damaged_at) {
+        let mut listing = Self::names(disk, dir)?;
+        listing.manifest = Manifest::read(disk, dir, &listing.names)?;
+        if let Some(at) = listing.manifest.and_then(|manifest| manifest.damaged_at) {
             tracing::warn!("{}: the part at byte {at} is damaged, the other is used", dir.join(MANIFEST).display());
         }
-        Ok(Listing { disk, dir, names, ids, manifest })
+        Ok(listing)
     }
 
-    fn path(&self, id: u64) -> PathBuf {
+    /// The names alone, in order, as if there were no manifest.
+    pub(crate) fn names(disk: &'a dyn Disk, dir: &'a Path) -> Result<Self> {
+        let mut names = disk.list(dir).map_err(|error| Error::io(format!("list {}", dir.display()), error))?;
+        names.sort_unstable();
+        let mut ids: Vec<u64> = names.iter().filter_map(|name| segment_id(name)).collect();
+        ids.sort_unstable();
+        Ok(Listing { disk, dir, names, ids, manifest: None })
+    }
+
+    pub(crate) fn path(&self, id: u64) -> PathBuf {
         self.dir.join(segment_name(id))
     }
 
-    fn segment(&self, id: u64) -> Result<SegmentReader> {
+    /// The snapshots, oldest first.
+    pub(crate) fn snapshots(&self) -> Vec<(Lsn, &str)> {
+        let mut snapshots: Vec<_> =
+            self.names.iter().filter_map(|name| Some((snapshot_start(name)?, name.as_str()))).collect();
+        snapshots.sort_unstable();
+        snapshots
+    }
+
+    pub(crate) fn segment(&self, id: u64) -> Result<SegmentReader> {
         let segment = SegmentReader::open(self.disk, self.path(id))?;
         if segment.header.id != id {
             return Err(segment.corrupt(0, "its header names another segment: files were swapped or renamed"));
@@ -109,7 +121,7 @@ impl<'a> Listing<'a> {
     }
 
     /// Whether a file that names `store` as its own is one of this store's.
-    fn check_store(&self, path: &Path, store: u64) -> Result<()> {
+    pub(crate) fn check_store(&self, path: &Path, store: u64) -> Result<()> {
         match &self.manifest {
             Some(manifest) if manifest.known.store == store => Ok(()),
             Some(_) => Err(corrupt(path, 0, "it belongs to another store")),
@@ -119,10 +131,10 @@ impl<'a> Listing<'a> {
 }
 
 /// Loads the newest good snapshot and replays the log over it. Changes nothing on disk.
-pub(crate) fn load(disk: &dyn Disk, dir: &Path, shards: usize) -> Result<Recovered> {
+pub(crate) fn load(disk: &dyn Disk, dir: &Path, shards: usize, keep: Keep) -> Result<Recovered> {
     let listing = Listing::read(disk, dir)?;
-    let mut state = load_snapshot(&listing, shards)?;
-    replay(&listing, shards, &mut state)?;
+    let mut state = load_snapshot(&listing, shards, keep)?;
+    replay(&listing, &mut state)?;
     state.manifest = listing.manifest;
     Ok(state)
 }
@@ -150,47 +162,43 @@ pub(crate) fn settle(disk: &dyn Disk, dir: &Path, found: &mut Recovered) -> Resu
     }
     // Files that a crash left unfinished; they never had a name that counts.
     let names = disk.list(dir).map_err(|error| Error::io(format!("list {}", dir.display()), error))?;
-    let unnamed = [UNNAMED_SEGMENT, UNNAMED_SNAPSHOT, UNNAMED_MANIFEST];
-    for leftover in names.iter().filter(|name| unnamed.contains(&name.as_str())) {
+    for leftover in names.iter().filter(|name| UNNAMED.contains(&name.as_str())) {
         let path = dir.join(leftover);
         disk.remove(&path).map_err(|error| Error::io(format!("remove {}", path.display()), error))?;
     }
     Ok(manifest)
 }
 
-fn empty() -> Recovered {
-    Recovered {
-        spaces: BTreeMap::new(),
-        next_keyspace: 0,
-        hasher: KeyHash::with_seed(KeyHash::random_seed()),
-        segments: VecDeque::new(),
-        last: Lsn::ZERO,
-        snapshot_start: Lsn::ZERO,
-        snapshot_end: Lsn::ZERO,
-        snapshot_bytes: 0,
-        floor_ms: 0,
-        report: RecoveryReport::default(),
-        manifest: None,
-        end: None,
-        superseded: None,
+impl Recovered {
+    /// What these hold and nothing else.
+    pub(crate) fn of(tables: Tables) -> Self {
+        Recovered {
+            tables,
+            segments: VecDeque::new(),
+            last: Lsn::ZERO,
+            snapshot_start: Lsn::ZERO,
+            snapshot_end: Lsn::ZERO,
+            snapshot_bytes: 0,
+            report: RecoveryReport::default(),
+            manifest: None,
+            end: None,
+            superseded: None,
+        }
     }
 }
 
 /// The state in the newest snapshot that is good; an older one only if the log reaches back to its start.
-fn load_snapshot(listing: &Listing<'_>, shards: usize) -> Result<Recovered> {
-    let mut snapshots: Vec<(Lsn, &String)> =
-        listing.names.iter().filter_map(|name| Some((snapshot_start(name)?, name))).collect();
-    snapshots.sort_unstable();
+fn load_snapshot(listing: &Listing<'_>, shards: usize, keep: Keep) -> Result<Recovered> {
     let mut first_error = None;
     let reaches = |start: Lsn| match listing.ids.first() {
         Some(id) => Ok(listing.segment(*id)?.header.first <= start.next()),
         None => Ok(false),
     };
-    while let Some((start, name)) = snapshots.pop() {
+    for (start, name) in listing.snapshots().into_iter().rev() {
         if first_error.is_some() && !reaches(start)? {
             break;
         }
-        match read_snapshot(listing, listing.dir.join(name), shards) {
+        match read_snapshot(listing, listing.dir.join(name), shards, keep) {
             Ok(state) => return Ok(state),
             Err(error @ Error::Corrupt { .. }) => {
                 tracing::warn!("{error}");
@@ -201,31 +209,25 @@ fn load_snapshot(listing: &Listing<'_>, shards: usize) -> Result<Recovered> {
     }
     match first_error {
         Some(error) if !reaches(Lsn::ZERO)? => Err(error),
-        _ => Ok(empty()),
+        _ => Ok(Recovered::of(Tables::empty(shards, keep))),
     }
 }
 
-fn read_snapshot(listing: &Listing<'_>, path: PathBuf, shards: usize) -> Result<Recovered> {
-    tracing::info!("loading {}", path.display());
+/// Opens a snapshot that is one of this store's.
+pub(crate) fn open_snapshot(listing: &Listing<'_>, path: PathBuf) -> Result<SnapshotReader> {
     let reader = SnapshotReader::open(listing.disk, path)?;
-    let bytes = reader.len;
     if reader.head.store != 0 {
         listing.check_store(&reader.path, reader.head.store)?;
     }
-    let head = reader.head.clone();
-    let mut state = Recovered {
-        next_keyspace: head.next_keyspace,
-        hasher: KeyHash::with_seed(head.hash_seed),
-        last: Lsn::new(head.start),
-        snapshot_start: Lsn::new(head.start),
-        snapshot_bytes: bytes,
-        floor_ms: head.time_ms,
-        ..empty()
-    };
-    for (id, name) in &head.keyspaces {
-        state.spaces.insert(*id, Arc::new(Space::new(*id, name, shards)));
-    }
-    let (spaces, hasher, now_ms) = (&state.spaces, &state.hasher, state.floor_ms);
+    Ok(reader)
+}
+
+pub(crate) fn read_snapshot(listing: &Listing<'_>, path: PathBuf, shards: usize, keep: Keep) -> Result<Recovered> {
+    tracing::info!("loading {}", path.display());
+    let reader = open_snapshot(listing, path)?;
+    let bytes = reader.len;
+    let tables = Tables::of(&reader.head, shards, keep);
+    let start = Lsn::new(reader.head.start);
     // One thread reads; the others check, decode and insert, as many as there are processors.
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(8);
     let foot = std::thread::scope(|scope| {
@@ -233,7 +235,7 @@ fn read_snapshot(listing: &Listing<'_>, path: PathBuf, shards: usize) -> Result<
         let receiver = Arc::new(parking_lot::Mutex::new(receiver));
         let mut loaders = Vec::with_capacity(workers);
         for _ in 0..workers {
-            let receiver = Arc::clone(&receiver);
+            let (receiver, tables) = (Arc::clone(&receiver), &tables);
             loaders.push(scope.spawn(move || -> Result<()> {
                 let mut outcome = Ok(());
                 loop {
@@ -241,7 +243,7 @@ fn read_snapshot(listing: &Listing<'_>, path: PathBuf, shards: usize) -> Result<
                     let Ok(block) = next else { return outcome };
                     // After a failure the rest is still taken, so that the reader does not wait for ever.
                     if outcome.is_ok() {
-                        outcome = load_block(&block, spaces, hasher, now_ms);
+                        outcome = tables.load_block(&block);
                     }
                 }
             }));
@@ -261,44 +263,19 @@ fn read_snapshot(listing: &Listing<'_>, path: PathBuf, shards: usize) -> Result<
         }
         foot
     })?;
+    let mut state = Recovered {
+        last: start,
+        snapshot_start: start,
+        snapshot_end: Lsn::new(foot.end),
+        snapshot_bytes: bytes,
+        ..Recovered::of(tables)
+    };
     state.report.snapshot_entries = foot.entries;
-    state.snapshot_end = Lsn::new(foot.end);
     Ok(state)
 }
 
-fn load_block(block: &Block, spaces: &BTreeMap<u32, Arc<Space>>, hasher: &KeyHash, now_ms: u64) -> Result<()> {
-    let mut records = block.records()?;
-    let mut ready = Vec::new();
-    while !records.is_empty() {
-        match Record::decode(&mut records) {
-            Ok(Record::Set { keyspace, key, value, deadline }) => {
-                let space = spaces.get(&keyspace).ok_or_else(|| block.corrupt("it names an unknown keyspace"))?;
-                ready.push((space, hasher.hash(key), Entry::new(key, value, deadline_of(deadline))));
-            }
-            _ => return Err(block.corrupt("it holds something else than entries")),
-        }
-    }
-    // Entries come in runs of one shard: one lock a run.
-    let mut ready = ready.into_iter().peekable();
-    while let Some((space, hash, entry)) = ready.next() {
-        let shard = space.shard_of(hash);
-        let mut guard = space.write(shard);
-        guard.put(hasher, hash, entry, now_ms);
-        while let Some((_, hash, entry)) =
-            ready.next_if(|(next, hash, _)| next.id == space.id && next.shard_of(*hash) == shard)
-        {
-            guard.put(hasher, hash, entry, now_ms);
-        }
-    }
-    Ok(())
-}
-
-fn deadline_of(ms: u64) -> Option<Deadline> {
-    (ms != 0).then(|| Deadline::at_ms(ms))
-}
-
 /// Replays the log over what the snapshot gave, and looks where it ends.
-fn replay(listing: &Listing<'_>, shards: usize, state: &mut Recovered) -> Result<()> {
+fn replay(listing: &Listing<'_>, state: &mut Recovered) -> Result<()> {
     let (start, known) = (state.last, listing.manifest.map(|manifest| manifest.known));
     if let Some(known) = known.filter(|known| listing.ids.last().copied().unwrap_or(0) < known.newest) {
         return Err(corrupt(&listing.path(known.newest), 0, "it is missing, and it was the newest of the log"));
@@ -332,13 +309,12 @@ fn replay(listing: &Listing<'_>, shards: usize, state: &mut Recovered) -> Result
             let corrupt = |why: &str| corrupt(&path, frame.at, why);
             let mut transactions = Vec::new();
             frame::transactions(&frame.header, frame.body, &mut transactions).map_err(corrupt)?;
-            state.floor_ms = state.floor_ms.max(frame.header.time_ms);
+            state.tables.floor_ms = state.tables.floor_ms.max(frame.header.time_ms);
             for &(_, mut records) in &transactions {
                 if expected > start {
                     while !records.is_empty() {
-                        let record = Record::decode(&mut records)
-                            .map_err(|error| corrupt(&format!("a record cannot be read: {error}")))?;
-                        apply(&record, shards, state).map_err(corrupt)?;
+                        let record = tables::decode(&mut records).map_err(|why| corrupt(&why))?;
+                        state.tables.apply(&record).map_err(corrupt)?;
                     }
                     state.report.replayed += 1;
                 }
@@ -375,7 +351,7 @@ fn gap(before: &mut SegmentReader, segment: &SegmentReader) -> Result<Error> {
 }
 
 /// Looks at the end of the newest segment: whether what is there may be all that ever was.
-fn end(mut newest: SegmentReader, known: Option<Known>, state: &mut Recovered) -> Result<()> {
+pub(crate) fn end(mut newest: SegmentReader, known: Option<Known>, state: &mut Recovered) -> Result<()> {
     let (at, len, lost, id) = (newest.at, newest.len, newest.expected, newest.header.id);
     let rest = newest.rest()?;
     if let Rest::Proven(proof) = rest {
@@ -404,55 +380,5 @@ fn end(mut newest: SegmentReader, known: Option<Known>, state: &mut Recovered) -
         state.superseded = Some(newest.path.clone());
     }
     state.end = Some(End { segment: id, path: newest.path, file: newest.file, at, len });
-    Ok(())
-}
-
-/// Applies one record. Applying it again, or to a state that already has it, changes nothing more.
-fn apply(record: &Record<'_>, shards: usize, state: &mut Recovered) -> std::result::Result<(), &'static str> {
-    let (hasher, spaces, now_ms) = (&state.hasher, &state.spaces, state.floor_ms);
-    let space = |id: u32| spaces.get(&id).ok_or("a record names an unknown keyspace");
-    match *record {
-        Record::Set { keyspace, key, value, deadline } => {
-            let (space, hash) = (space(keyspace)?, hasher.hash(key));
-            space.write(space.shard_of(hash)).put(hasher, hash, Entry::new(key, value, deadline_of(deadline)), now_ms);
-        }
-        Record::Delete { keyspace, key } => {
-            let (space, hash) = (space(keyspace)?, hasher.hash(key));
-            space.write(space.shard_of(hash)).take(hasher, hash, key);
-        }
-        Record::Deadline { keyspace, key, deadline } => {
-            let (space, hash) = (space(keyspace)?, hasher.hash(key));
-            space.write(space.shard_of(hash)).set_deadline(hasher, hash, key, deadline_of(deadline), now_ms);
-        }
-        Record::Range { keyspace, key, offset, bytes, len } => {
-            let (space, hash) = (space(keyspace)?, hasher.hash(key));
-            let len = usize::try_from(len).map_err(|_| "a length is out of range")?;
-            let end = usize::try_from(offset).ok().and_then(|offset| offset.checked_add(bytes.len()));
-            if end.is_none_or(|end| end > len) || len > 512 * 1024 * 1024 {
-                return Err("a length is out of range");
-            }
-            space.write(space.shard_of(hash)).replay_range(hash, key, offset as usize, bytes, len);
-        }
-        Record::Flush { keyspace } => {
-            let space = space(keyspace)?;
-            for shard in 0..space.shard_count() {
-                space.write(shard).clear();
-            }
-        }
-        Record::Bind { keyspace, name } => {
-            // A snapshot that began before may hold the name already, and entries with it; or what has this number had
-            // another name, until two keyspaces exchanged what they held.
-            match state.spaces.get_mut(&keyspace).map(Arc::get_mut) {
-                Some(Some(space)) => space.name = name.into(),
-                Some(None) => return Err("a keyspace that is in use cannot be renamed"),
-                None => drop(state.spaces.insert(keyspace, Arc::new(Space::new(keyspace, name, shards)))),
-            }
-            state.next_keyspace = state.next_keyspace.max(keyspace.saturating_add(1));
-        }
-        Record::Drop { keyspace } => {
-            state.spaces.remove(&keyspace);
-        }
-        Record::Time { ms } => state.floor_ms = state.floor_ms.max(ms),
-    }
     Ok(())
 }

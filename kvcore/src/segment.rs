@@ -308,6 +308,15 @@ impl NewSegment {
     }
 }
 
+/// Makes an empty segment, durably, with the next transaction to come as its first; answers how many bytes it has.
+pub(crate) fn create_empty(disk: &dyn Disk, dir: &Path, id: u64, first: Lsn, store: u64) -> io::Result<u64> {
+    let new = NewSegment { id, first, store, segment_bytes: SEGMENT_HEADER_BYTES as u64, fill: false };
+    match new.create(disk, dir) {
+        Ok((_, _, reserved)) => Ok(reserved),
+        Err(Step::Reserve(error) | Step::Write(error)) => Err(error),
+    }
+}
+
 /// Reserves room up to `end` and some more; answers up to where.
 fn reserve(file: &dyn DiskFile, from: u64, end: u64, segment_bytes: u64, fill: bool) -> Result<u64, Step> {
     let to = end.next_multiple_of(RESERVE_BYTES).min(segment_bytes.max(end));

@@ -104,7 +104,37 @@ impl SegmentReader {
 
     /// Looks at what lies behind the last good frame.
     pub(crate) fn rest(&mut self) -> Result<Rest> {
-        let (lost, mut is_empty, mut from) = (self.expected, true, self.at);
+        let (lost, mut proof) = (self.expected, None);
+        let is_empty = self.later_headers(&|frame| frame.durable >= lost, &mut |at, _| {
+            proof = Some(at);
+            false
+        })?;
+        Ok(match proof {
+            Some(at) => Rest::Proven(at),
+            None if is_empty => Rest::Empty,
+            None => Rest::Unproven,
+        })
+    }
+
+    /// The newest Lsn that anything in the file speaks of.
+    pub(crate) fn newest_named(&mut self) -> Result<Lsn> {
+        let mut newest = self.expected.get().saturating_sub(1);
+        self.later_headers(&|_| true, &mut |_, frame| {
+            let last = frame.first.get().saturating_add(frame.count.into()).saturating_sub(1);
+            newest = newest.max(last).max(frame.durable.get());
+            true
+        })?;
+        Ok(Lsn::new(newest))
+    }
+
+    /// Shows the headers of frames behind the last good frame that prove what they say and are `wanted`, wherever they
+    /// stand, until `each` answers that it has seen enough. Answers whether there is nothing but zeros.
+    fn later_headers(
+        &mut self,
+        wanted: &dyn Fn(&FrameHeader) -> bool,
+        each: &mut dyn FnMut(u64, &FrameHeader) -> bool,
+    ) -> Result<bool> {
+        let (keys, mut is_empty, mut from) = (self.header.keys, true, self.at);
         while from < self.len {
             let step = self.read(from, STEP_BYTES + FRAME_HEADER_BYTES)?;
             if step.is_empty() {
@@ -112,24 +142,20 @@ impl SegmentReader {
             }
             if step.iter().any(|byte| *byte != 0) {
                 is_empty = false;
-                let keys = self.header.keys;
-                let step = self.read(from, STEP_BYTES + FRAME_HEADER_BYTES)?;
                 let starts = (0..step.len().min(STEP_BYTES)).step_by(ALIGNMENT);
-                let witnesses: Vec<u64> = starts
-                    .filter(|&at| {
-                        frame::decode_header(keys, &step[at..]).is_some_and(|(frame, _)| frame.durable >= lost)
-                    })
-                    .map(|at| from + at as u64)
+                let found: Vec<_> = starts
+                    .filter_map(|at| Some((from + at as u64, frame::decode_header(keys, &step[at..])?.0)))
+                    .filter(|(_, frame)| wanted(frame))
                     .collect();
-                for at in witnesses {
-                    if frame::header_is_proof(keys) || self.is_whole_at(at)? {
-                        return Ok(Rest::Proven(at));
+                for (at, frame) in found {
+                    if (frame::header_is_proof(keys) || self.is_whole_at(at)?) && !each(at, &frame) {
+                        return Ok(false);
                     }
                 }
             }
             from += STEP_BYTES as u64;
         }
-        Ok(if is_empty { Rest::Empty } else { Rest::Unproven })
+        Ok(is_empty)
     }
 
     fn read(&mut self, at: u64, len: usize) -> Result<&[u8]> {

@@ -75,7 +75,7 @@ pub(crate) struct Foot {
 pub(crate) const UNNAMED_SNAPSHOT: &str = "snapshot.tmp";
 
 /// The name of the snapshot that begins at an Lsn.
-fn snapshot_name(start: Lsn) -> String {
+pub(crate) fn snapshot_name(start: Lsn) -> String {
     format!("snapshot-{:016x}.kvs", start.get())
 }
 
@@ -262,6 +262,11 @@ impl Block {
         }
     }
 
+    /// Its length in the file.
+    pub(crate) fn len(&self) -> u64 {
+        (BLOCK_HEADER_BYTES + self.body.len()) as u64
+    }
+
     /// Where in the file it begins.
     pub(crate) fn offset(&self) -> u64 {
         self.at
@@ -295,6 +300,11 @@ impl SnapshotReader {
         Ok(reader)
     }
 
+    /// Behind the last block that was read.
+    pub(crate) fn at(&self) -> u64 {
+        self.at
+    }
+
     /// Reads all blocks of entries, giving each to `give`, and answers the foot.
     pub(crate) fn read(mut self, give: &mut dyn FnMut(Block)) -> Result<Foot> {
         let shared: Arc<Path> = self.path.clone().into();
@@ -313,6 +323,24 @@ impl SnapshotReader {
             }
             None => Err(self.corrupt("it ends after its head")),
         }
+    }
+
+    /// As [`read`](Self::read), of a snapshot that is damaged: gives all blocks, good or not, up to the first whose length
+    /// cannot be right. `None` if the foot is not there.
+    pub(crate) fn read_what_is_there(mut self, give: &mut dyn FnMut(Block)) -> Option<Foot> {
+        let shared: Arc<Path> = self.path.clone().into();
+        let mut previous: Option<Block> = None;
+        while let Ok(Some(block)) = self.next_block(&shared) {
+            if let Some(entries) = previous.replace(block) {
+                give(entries);
+            }
+        }
+        let last = previous?;
+        let foot = self.coded(&last, FOOT).ok();
+        if foot.is_none() {
+            give(last);
+        }
+        foot.filter(|foot: &Foot| (self.head.start..=NUMBER_MAX).contains(&foot.end))
     }
 
     fn next_block(&mut self, path: &Arc<Path>) -> Result<Option<Block>> {
