@@ -38,6 +38,9 @@ use crate::tables::{self, Keep, Tables};
 /// Progress is told each time this many bytes of a file have been read.
 const PROGRESS_BYTES: u64 = 256 * 1024 * 1024;
 
+/// A thread for so much of a snapshot: the start of one takes longer than reading less.
+const WORKER_BYTES: usize = 512 * 1024;
+
 /// What the files held.
 pub(crate) struct Recovered {
     pub(crate) tables: Tables,
@@ -229,7 +232,7 @@ pub(crate) fn read_snapshot(listing: &Listing<'_>, path: PathBuf, shards: usize,
     let tables = Tables::of(&reader.head, shards, keep);
     let start = Lsn::new(reader.head.start);
     // One thread reads; the others check, decode and insert, as many as there are processors.
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(8).min(1 + bytes as usize / WORKER_BYTES);
     let foot = std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel::<Block>(workers * 4);
         let receiver = Arc::new(parking_lot::Mutex::new(receiver));

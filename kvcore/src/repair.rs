@@ -22,7 +22,7 @@ use crate::salvage::{Salvaged, salvage};
 use crate::segment::{create_empty, segment_id, segment_name};
 use crate::snapshot::{self, Head, SnapshotWriter, snapshot_name};
 
-const COPY_BYTES: usize = 1024 * 1024;
+const COPY_BYTES: u64 = 1024 * 1024;
 
 /// What [`Options::repair`] did.
 #[derive(Debug)]
@@ -242,8 +242,9 @@ impl<'a> Aside<'a> {
 /// Copies a file durably; false if it is no file, or cannot be read to its end.
 fn copy(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<bool> {
     let Ok(source) = disk.open(from) else { return Ok(false) };
+    let Ok(len) = source.len() else { return Ok(false) };
     let target = disk.create(to)?;
-    let (mut at, mut buffer) = (0, vec![0; COPY_BYTES]);
+    let (mut at, mut buffer) = (0, vec![0; len.clamp(1, COPY_BYTES) as usize]);
     loop {
         match source.read_at(&mut buffer, at) {
             Ok(0) => break,

@@ -1,14 +1,14 @@
 //! A disk in memory. Whoever holds it sees and changes every byte, and can take a copy at any moment: what a killed
 //! process leaves behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use kvcore::{Disk, DiskFile};
 
-/// The files of a disk, by name.
+/// The files of a disk, by name; those in folders by folder and name.
 pub type Image = BTreeMap<String, Vec<u8>>;
 
 /// A file: what readers see, and what would be left of it without power.
@@ -25,7 +25,7 @@ type Bytes = Arc<Mutex<Content>>;
 pub struct MemoryDisk(Arc<Mutex<BTreeMap<PathBuf, Bytes>>>);
 
 fn name(path: &Path) -> String {
-    path.file_name().unwrap().to_str().unwrap().to_owned()
+    path.strip_prefix(dir()).unwrap().to_str().unwrap().to_owned()
 }
 
 pub fn dir() -> &'static Path {
@@ -68,8 +68,9 @@ impl Disk for MemoryDisk {
         Ok(Box::new(()))
     }
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let name = |path: &PathBuf| Some(path.strip_prefix(dir).ok()?.to_str()?.to_owned());
-        Ok(self.files().keys().filter_map(name).collect())
+        let name = |path: &PathBuf| Some(path.strip_prefix(dir).ok()?.iter().next()?.to_str()?.to_owned());
+        let names: BTreeSet<String> = self.files().keys().filter_map(name).collect();
+        Ok(names.into_iter().collect())
     }
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let bytes = self.files().get(path).cloned().ok_or(io::ErrorKind::NotFound)?;

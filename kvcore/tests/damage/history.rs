@@ -24,11 +24,20 @@ pub struct Case {
     pub segment_from: usize,
     /// A store with the same files, in which every value is another.
     pub foreign: Image,
-    /// The same files before.
-    pub earlier: Vec<Image>,
+    /// The same files before each change.
+    moments: Vec<Image>,
+    /// The same files when they held a state and all those before it.
+    pub complete: Vec<(usize, Image)>,
+    /// The state when the newest snapshot was taken, if there is one.
+    pub snapshot_from: Option<usize>,
 }
 
 impl Case {
+    /// The same files before: a few moments are enough.
+    pub fn earlier(&self) -> impl Iterator<Item = &Image> {
+        self.moments.iter().step_by(self.moments.len().div_ceil(6))
+    }
+
     /// Where in a file the last byte lies that is not zero.
     pub fn written(&self, name: &str) -> usize {
         self.image[name].iter().rposition(|byte| *byte != 0).unwrap_or(0)
@@ -63,14 +72,17 @@ struct Recorder {
     disk: MemoryDisk,
     flavour: &'static str,
     history: Vec<State>,
-    earlier: Vec<Image>,
+    moments: Vec<Image>,
+    complete: Vec<(usize, Image)>,
     segment_from: usize,
+    snapshot_from: Option<usize>,
 }
 
 impl Recorder {
     fn new(flavour: &'static str) -> Recorder {
         let (disk, history) = (MemoryDisk::default(), vec![State::new()]);
-        Recorder { disk, flavour, history, earlier: Vec::new(), segment_from: 0 }
+        let (moments, complete) = (Vec::new(), Vec::new());
+        Recorder { disk, flavour, history, moments, complete, segment_from: 0, snapshot_from: None }
     }
 
     fn open(&mut self, durability: Durability) -> Db {
@@ -80,9 +92,12 @@ impl Recorder {
 
     fn step(&mut self, db: &Db, change: impl FnOnce(&Db)) {
         let (before, image) = (db.stats().log_segments, self.disk.image());
+        if db.durable_lsn() == db.last_lsn() {
+            self.complete.push((self.history.len() - 1, image.clone()));
+        }
         change(db);
         self.history.push(shown(db));
-        self.earlier.push(image);
+        self.moments.push(image);
         if db.stats().log_segments != before {
             // The change itself may stand in the new one.
             self.segment_from = self.history.len() - 2;
@@ -116,11 +131,8 @@ impl Recorder {
     }
 
     fn case(self, name: &'static str, image: Image, last_frame_from: usize, foreign: Image) -> Case {
-        let Recorder { history, mut earlier, segment_from, .. } = self;
-        // A few moments are enough.
-        let step = earlier.len().div_ceil(6);
-        earlier = earlier.into_iter().step_by(step).collect();
-        Case { name, image, history, last_frame_from, segment_from, foreign, earlier }
+        let Recorder { history, moments, complete, segment_from, snapshot_from, .. } = self;
+        Case { name, image, history, last_frame_from, segment_from, foreign, moments, complete, snapshot_from }
     }
 }
 
@@ -160,6 +172,7 @@ fn with_snapshot(flavour: &'static str, close: bool) -> (Recorder, Image) {
     recorder.values(&db, 0, 3);
     db.snapshot().unwrap();
     recorder.segment_from = recorder.history.len() - 1;
+    recorder.snapshot_from = Some(recorder.segment_from);
     recorder.values(&db, 3, 5);
     drop(db);
     let db = recorder.open(Durability::Always);
@@ -178,6 +191,7 @@ fn with_snapshot_alone(flavour: &'static str) -> (Recorder, Image) {
     recorder.changes(&db);
     db.snapshot().unwrap();
     recorder.segment_from = recorder.history.len() - 1;
+    recorder.snapshot_from = Some(recorder.segment_from);
     let image = recorder.disk.image();
     drop(db);
     (recorder, image)

@@ -4,6 +4,7 @@
 
 mod disk;
 mod history;
+mod repair;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -47,14 +48,14 @@ fn check(case: &Case, image: &Image, loss: Loss, what: &str, tally: &mut Tally) 
     let loaded = outcome.unwrap().unwrap_or_else(|_| panic!("{what}: panicked"));
     assert!(memory.bytes_max < MEMORY_BYTES_MAX, "{what}: took {} bytes", memory.bytes_max);
     assert!(disk.image() == *image, "{what}: loading changed a file");
-    let found = loaded.map(|db| shown(&db));
+    let loaded = loaded.map(|db| shown(&db));
     let whole = case.history.len() - 1;
     let least = match loss {
         Loss::Nothing => whole,
         Loss::LastFrame => case.last_frame_from,
         Loss::NewestSegment => case.segment_from.min(case.last_frame_from),
     };
-    match &found {
+    match &loaded {
         Ok(state) if *state == case.history[whole] => tally.complete += 1,
         Ok(state) => {
             let shows = case.history.iter().rposition(|known| known == state);
@@ -68,9 +69,10 @@ fn check(case: &Case, image: &Image, loss: Loss, what: &str, tally: &mut Tally) 
         }
         Err(error) => panic!("{what}: {error}"),
     }
+    repair::check(case, image, &loaded, &what);
     // Opening is loading and then settling, and takes threads: now and then.
     if (tally.complete + tally.cut + tally.refused).is_multiple_of(61) {
-        match (options(&disk).open(dir()), found) {
+        match (options(&disk).open(dir()), loaded) {
             (Ok(db), Ok(loaded)) => {
                 assert!(shown(&db) == loaded, "{what}: open shows something else than load");
                 db.set("after", "damage").unwrap();
@@ -234,7 +236,7 @@ fn files_of_another_store_or_another_time_are_known() {
             check(image, Loss::Nothing, format!("with {name} of another store"));
         }
         // As if the writes since then had never reached the disk.
-        for (moment, earlier) in case.earlier.iter().enumerate() {
+        for (moment, earlier) in case.earlier().enumerate() {
             if let Some(bytes) = earlier.get(name) {
                 let stale = with(case, name, |now| now.clone_from(bytes));
                 check(stale, Loss::NewestSegment, format!("as it was at moment {moment}"));
