@@ -309,8 +309,7 @@ fn snapshot(listing: &Listing<'_>, path: PathBuf, report: &mut SnapshotReport) -
 
 fn manifest(listing: &Listing<'_>, report: &mut ManifestReport) -> Result<()> {
     if let Some(Manifest { known, damaged_at, .. }) = Manifest::read(listing.disk, listing.dir, &listing.names)? {
-        *report =
-            ManifestReport { newest_segment: known.newest, durable: known.durable, torn_at: damaged_at };
+        *report = ManifestReport { newest_segment: known.newest, durable: known.durable, torn_at: damaged_at };
     }
     Ok(())
 }

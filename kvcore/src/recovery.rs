@@ -232,7 +232,8 @@ pub(crate) fn read_snapshot(listing: &Listing<'_>, path: PathBuf, shards: usize,
     let tables = Tables::of(&reader.head, shards, keep);
     let start = Lsn::new(reader.head.start);
     // One thread reads; the others check, decode and insert, as many as there are processors.
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(8).min(1 + bytes as usize / WORKER_BYTES);
+    let workers =
+        std::thread::available_parallelism().map_or(1, usize::from).min(8).min(1 + bytes as usize / WORKER_BYTES);
     let foot = std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel::<Block>(workers * 4);
         let receiver = Arc::new(parking_lot::Mutex::new(receiver));

@@ -13,7 +13,9 @@ use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::files::Files;
 use crate::hash::KeyHash;
-use crate::inspection::{Contents, FileReport, Inspection, Nature, SET_ASIDE, Verdict, check_is_a_store, inspect, nature};
+use crate::inspection::{
+    Contents, FileReport, Inspection, Nature, SET_ASIDE, Verdict, check_is_a_store, inspect, nature,
+};
 use crate::lsn::{Lsn, NUMBER_MAX};
 use crate::manifest::{Known, MANIFEST, ManifestFile};
 use crate::options::Options;
@@ -137,8 +139,7 @@ fn rewrite(options: &Options, dir: &Path, found: Inspection) -> Result<Repair> {
         let what = format!("{what} in {}", dir.display());
         move |error: io::Error| Error::io(what, error)
     };
-    let newest_bytes =
-        create_empty(disk, dir, segment, last.next(), store).map_err(failed("begin a log segment"))?;
+    let newest_bytes = create_empty(disk, dir, segment, last.next(), store).map_err(failed("begin a log segment"))?;
     if aside.is_to_be_moved(MANIFEST) {
         aside.move_away(MANIFEST)?;
     }

@@ -141,7 +141,10 @@ fn base(listing: &Listing<'_>, shards: usize) -> (Tables, Base) {
         if let Ok(state) = read_snapshot(listing, listing.dir.join(name), shards, Keep::Entries) {
             let Recovered { tables, snapshot_end, report, .. } = state;
             let (snapshot, end) = (Some((*name).to_owned()), Some(snapshot_end));
-            return (tables, Base { snapshot, start: *start, end, entries: report.snapshot_entries, ..Base::default() });
+            return (
+                tables,
+                Base { snapshot, start: *start, end, entries: report.snapshot_entries, ..Base::default() },
+            );
         }
     }
     let oldest = listing.ids.iter().find_map(|id| listing.segment(*id).ok()).map(|oldest| oldest.header.first);

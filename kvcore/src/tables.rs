@@ -139,8 +139,7 @@ impl Tables {
 fn check(record: &Record<'_>) -> Result<(), &'static str> {
     let Record::Range { offset, bytes, len, .. } = *record else { return Ok(()) };
     let end = usize::try_from(offset).ok().and_then(|offset| offset.checked_add(bytes.len()));
-    let is_possible =
-        usize::try_from(len).is_ok_and(|len| len <= RANGE_BYTES_MAX && end.is_some_and(|end| end <= len));
+    let is_possible = usize::try_from(len).is_ok_and(|len| len <= RANGE_BYTES_MAX && end.is_some_and(|end| end <= len));
     if is_possible { Ok(()) } else { Err("a length is out of range") }
 }
 

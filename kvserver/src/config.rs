@@ -14,14 +14,19 @@ use crate::configuration::startup::{self, Rest};
 use crate::error::Result;
 use crate::listener::ListenUrl;
 use crate::logging::LogLevel;
+use crate::offline::Offline;
 
 /// A durable key-value server that speaks Redis' protocol, and lines for people and scripts.
 ///
 /// With no flags it keeps its data in ./kvdata and serves this machine alone: Redis clients on port 6379, lines
 /// (try `nc 127.0.0.1 7171`) on port 7171.
 #[derive(Debug, Parser)]
-#[command(name = "kvserver", version)]
+#[command(name = "kvserver", version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Config {
+    /// What to do with a store instead of serving it.
+    #[command(subcommand)]
+    pub(crate) offline: Option<Offline>,
+
     /// A file of settings, one a line as in redis.conf; flags win over it, and CONFIG REWRITE writes it
     #[arg(long = "config", value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,

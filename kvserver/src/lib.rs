@@ -33,6 +33,7 @@ mod info;
 mod listener;
 mod logging;
 mod mailbox;
+mod offline;
 mod offload;
 mod outbox;
 mod outcome;

@@ -1,6 +1,7 @@
 //! The program around the server: flags, log, store, signals, exit code.
 //!
-//! Invariant: the exit code is 0 after an orderly end, 1 if the server cannot start or fails, 2 for bad flags.
+//! Invariant: the exit code is 0 after an orderly end, 1 if the server cannot start or fails, 2 for bad flags. What has
+//! nothing to do with serving is in `offline`.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -28,8 +29,12 @@ const OWN_FILES: u64 = 64;
 /// The whole program, with the arguments of the process.
 #[must_use]
 pub fn run() -> ExitCode {
-    match Config::of_process().and_then(serve) {
-        Ok(()) => ExitCode::SUCCESS,
+    let served = Config::of_process().and_then(|config| match &config.offline {
+        Some(offline) => Ok(offline.run()),
+        None => serve(config).map(|()| ExitCode::SUCCESS),
+    });
+    match served {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("kvserver: {error}");
             ExitCode::FAILURE

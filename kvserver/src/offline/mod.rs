@@ -1,0 +1,120 @@
+//! What the program does with a store that no server runs on: look at its files, repair them, write it out and read it in.
+//!
+//! Invariant: a store that some process holds is left alone, and the error says by whom. The exit code is 0 if all is
+//! well, 1 if the store is damaged or the command failed, 2 for bad flags.
+
+mod check;
+mod dump;
+mod line;
+mod load;
+mod repair;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+/// The commands beside running a server.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Offline {
+    /// Say of every file of a store what is good and what is not, and whether a server would start on it
+    ///
+    /// Changes nothing. Exit code 0: the store is sound, 1: it is damaged, or cannot be read.
+    Check {
+        /// The store's directory
+        dir: PathBuf,
+        /// Write one JSON object instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a damaged store one that opens, with everything that is provably good
+    ///
+    /// Copies every file that it changes or removes into a folder of the store's directory first, named damaged- and the
+    /// date. A sound store is left as it is.
+    Repair {
+        /// The store's directory
+        dir: PathBuf,
+    },
+    /// Write a store as JSON lines, one a key, in the order of keyspaces and keys
+    ///
+    /// {"keyspace":"0","key":"greeting","value":"hello","deadline_ms":1800000000000}; what is not plain text stands in
+    /// key_base64 and value_base64. Takes as much memory as the store, and the keys of one keyspace once more.
+    Dump {
+        /// The store's directory
+        dir: PathBuf,
+        /// The file to write, which is replaced when all is written [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
+    /// Read JSON lines as dump writes them into a store, which is made if it is not there
+    ///
+    /// Keys that the store has besides stay; keys whose deadline has passed are left out. Everything is on disk when it
+    /// says so. At a line that cannot be read it stops; what stands before it is in the store.
+    Load {
+        /// The store's directory
+        dir: PathBuf,
+        /// The file to read [default: standard input]
+        #[arg(long, value_name = "FILE")]
+        from: Option<PathBuf>,
+    },
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Store(#[from] kvcore::Error),
+    #[error("cannot {what}: {source}")]
+    File { what: String, source: io::Error },
+    #[error("line {number}: {why}; the {loaded} keys before it are in the store")]
+    Line { number: u64, why: String, loaded: u64 },
+}
+
+impl Failure {
+    fn reading(what: impl Into<String>) -> impl FnOnce(io::Error) -> Failure {
+        let what = format!("read {}", what.into());
+        |source| Failure::File { what, source }
+    }
+
+    fn writing(what: impl Into<String>) -> impl FnOnce(io::Error) -> Failure {
+        let what = format!("write {}", what.into());
+        |source| Failure::File { what, source }
+    }
+}
+
+type Result<T> = std::result::Result<T, Failure>;
+
+impl Offline {
+    pub(crate) fn run(&self) -> ExitCode {
+        let done = match self {
+            Offline::Check { dir, json } => check::check(dir, *json),
+            Offline::Repair { dir } => repair::repair(dir).map(|()| true),
+            Offline::Dump { dir, to } => dump::dump(dir, to.as_deref()).map(|()| true),
+            Offline::Load { dir, from } => load::load(dir, from.as_deref()).map(|()| true),
+        };
+        match done {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(failure) => {
+                eprintln!("kvserver: {failure}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// Writes a report to standard output.
+fn print(report: &str) -> Result<()> {
+    use io::Write;
+    io::stdout().lock().write_all(report.as_bytes()).map_err(Failure::writing("standard output"))
+}
+
+/// A name that is not the store's own, as it can be shown.
+fn shown(name: &str) -> String {
+    name.escape_debug().to_string()
+}
+
+fn path(path: &Path) -> String {
+    path.display().to_string()
+}
