@@ -1,12 +1,12 @@
 //! A sound store, damaged in several places at once.
 //!
 //! Invariant: it is refused, or shows what it showed after one of its transactions, and the last one if the end of the
-//! log still proves that.
+//! log still proves that. Refused, it is repaired, and no key has a value then that it never had.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use super::disk::{MemoryDisk, NOW_MS, check_goes_on, shown};
+use super::disk::{MemoryDisk, NOW_MS, check_goes_on, check_repair, shown};
 use super::model::{Model, Shown};
 use super::seal::{Head, block, frame, segment_header, segment_name, snapshot_head, snapshot_name};
 
@@ -14,6 +14,8 @@ struct Store {
     files: BTreeMap<String, Vec<u8>>,
     /// After each transaction that the snapshot does not prove: in order.
     states: Vec<Shown>,
+    /// After each transaction, from the start of the snapshot on.
+    all: Vec<Shown>,
     /// The newest segment, and where in it the seal stands.
     newest: String,
     seal: usize,
@@ -41,13 +43,14 @@ static STORE: LazyLock<Store> = LazyLock::new(|| {
         b"\x04\x01",
         b"\x00\x00\x01f\x04last\x00",
     ];
-    let mut states = Vec::new();
+    let (mut states, mut all) = (Vec::new(), vec![model.shown(NOW_MS)]);
     let mut segments = [segment_header(2, 5), segment_header(3, 8)];
     for (lsn, records) in (5..).zip(transactions) {
         let segment = usize::from(lsn >= 8);
         let head = Head { segment: 2 + segment as u64, count: 1, first: lsn, time_ms: 9, durable: lsn - 1 };
         segments[segment].extend(frame(&head, &[records]));
         model.replay(records).unwrap();
+        all.push(model.shown(NOW_MS));
         if lsn >= 6 {
             states.push(model.shown(NOW_MS));
         }
@@ -56,7 +59,7 @@ static STORE: LazyLock<Store> = LazyLock::new(|| {
     segments[1].extend(frame(&Head { segment: 3, count: 0, first: 11, time_ms: 9, durable: 10 }, &[]));
     let [older, newer] = segments;
     let files = [(snapshot_name(4), snapshot), (segment_name(2), older), (segment_name(3), newer)];
-    Store { files: files.into(), states, newest: segment_name(3), seal }
+    Store { files: files.into(), states, all, newest: segment_name(3), seal }
 });
 
 /// Edits: `[what][file][place: 2 bytes][value]`
@@ -94,6 +97,14 @@ pub fn damage(input: &[u8]) {
     let seal = &store.files[&store.newest][store.seal..];
     let sealed =
         files.get(&store.newest).and_then(|bytes| bytes.get(store.seal..)).is_some_and(|end| end.starts_with(seal));
+    // A keyspace whose name is lost has another.
+    let once = |key: &Vec<u8>, entry: &(Vec<u8>, u64)| {
+        store.all.iter().any(|then| then.values().any(|keys| keys.get(key) == Some(entry)))
+    };
+    for (keyspace, keys) in check_repair(&files).unwrap_or_default() {
+        let wrong = keys.iter().find(|(key, entry)| !once(key, entry));
+        assert!(wrong.is_none(), "repaired to what never was: {keyspace}, {wrong:?}");
+    }
     let disk = MemoryDisk::of(&files);
     let Some(db) = disk.open() else {
         assert!(files != store.files, "a sound store is opened");

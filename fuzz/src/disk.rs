@@ -2,12 +2,12 @@
 //!
 //! Invariant: what is written is there; nothing here fails, so every failure is the store's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use kvcore::{Db, Disk, DiskFile, Error, ManualClock, Options, Result, Walk};
+use kvcore::{Db, Disk, DiskFile, Error, ManualClock, Options, Result, Verdict, Walk};
 
 use super::model::Shown;
 
@@ -33,16 +33,16 @@ impl MemoryDisk {
 
     /// Opens the store on it. An error that says anything else than "damaged" is a failure of the target.
     pub fn open(&self) -> Option<Db> {
-        let options = Options::new()
-            .disk(Arc::new(self.clone()))
-            .clock(Arc::new(ManualClock::at(NOW_MS)))
-            .shards(2)
-            .segment_bytes(4096);
-        match options.open(DIR) {
+        match self.options().open(DIR) {
             Ok(db) => Some(db),
             Err(Error::Corrupt { .. }) => None,
             Err(error) => panic!("neither opened nor refused as damaged: {error}"),
         }
+    }
+
+    fn options(&self) -> Options {
+        let clock = Arc::new(ManualClock::at(NOW_MS));
+        Options::new().disk(Arc::new(self.clone())).clock(clock).shards(2).segment_bytes(4096)
     }
 
     fn find(&self, path: &Path) -> io::Result<Bytes> {
@@ -67,6 +67,34 @@ pub fn shown(db: &Db) -> Shown {
         .collect()
 }
 
+/// These files are inspected as they are opened. Repaired, they open, or nobody could tell what they were; sound ones stay
+/// as they are. Answers what a repaired store shows.
+pub fn check_repair(files: &BTreeMap<String, Vec<u8>>) -> Option<Shown> {
+    let disk = MemoryDisk::of(files);
+    let found = match disk.options().inspect(DIR) {
+        Ok(found) => found,
+        Err(Error::NoStore { .. }) => return None,
+        Err(error) => panic!("cannot be inspected: {error}"),
+    };
+    let refuses = matches!(found.verdict, Verdict::Refuses(_));
+    assert_eq!(refuses, MemoryDisk::of(files).open().is_none(), "{found:?}");
+    match disk.options().repair(DIR) {
+        Ok(_) => {}
+        Err(Error::NotRepairable { .. }) => return None,
+        Err(error) => panic!("cannot be repaired: {error}"),
+    }
+    if found.is_sound() {
+        let of = MemoryDisk::of(files);
+        let (kept, was) = (disk.0.lock().unwrap(), of.0.lock().unwrap());
+        assert!(kept.len() == was.len(), "a sound store was changed");
+        assert!(was.iter().all(|(path, bytes)| *kept[path].lock().unwrap() == *bytes.lock().unwrap()));
+    }
+    let db = disk.open().expect("a repaired store opens");
+    let shows = shown(&db);
+    check_goes_on(&disk, db);
+    refuses.then_some(shows)
+}
+
 /// A store that was opened takes writes, and shows the same and them when it is opened again.
 pub fn check_goes_on(disk: &MemoryDisk, db: Db) {
     let mut expected = shown(&db);
@@ -87,8 +115,9 @@ impl Disk for MemoryDisk {
         Ok(Box::new(()))
     }
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let name = |path: &PathBuf| Some(path.strip_prefix(dir).ok()?.to_str()?.to_owned());
-        Ok(self.0.lock().unwrap().keys().filter_map(name).collect())
+        let name = |path: &PathBuf| Some(path.strip_prefix(dir).ok()?.iter().next()?.to_str()?.to_owned());
+        let names: BTreeSet<String> = self.0.lock().unwrap().keys().filter_map(name).collect();
+        Ok(names.into_iter().collect())
     }
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         Ok(Box::new(MemoryFile(self.find(path)?)))

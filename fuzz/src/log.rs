@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::disk::{MemoryDisk, check_goes_on, shown};
+use super::disk::{MemoryDisk, check_goes_on, check_repair, shown};
 use super::model::{Fault, Model};
 use super::seal::{Head, frame, segment_header, segment_name};
 
@@ -141,6 +141,10 @@ pub fn log(input: &[u8]) {
     if log.model.floor_ms > i64::MAX as u64 {
         // 292 million years from now.
         log.unsure = true;
+    }
+    // Of what nobody can tell only that it does no harm.
+    if !log.unsure {
+        check_repair(&log.files);
     }
     let disk = MemoryDisk::of(&log.files);
     let opened = disk.open();

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::disk::{MemoryDisk, check_goes_on, shown};
+use super::disk::{MemoryDisk, check_goes_on, check_repair, shown};
 use super::model::{Fault, Model, Record, decode};
 use super::seal::{block, segment_header, segment_name, snapshot_head, snapshot_name};
 
@@ -69,6 +69,7 @@ pub fn snapshot(input: &[u8]) {
     let disk = MemoryDisk::of(&files);
     let opened = disk.open();
     if !unsure {
+        check_repair(&files);
         assert_eq!(opened.is_some(), sound);
     }
     let Some(db) = opened else { return };

@@ -168,6 +168,10 @@ pub(crate) fn inspect(disk: &dyn Disk, dir: &Path) -> Result<Inspection> {
         },
         Err(error) => Verdict::Refuses(error),
     };
+    let verdict = match files.iter().find(|file| file.contents == Contents::Leftover && file.flaw.is_some()) {
+        Some(file) if !matches!(verdict, Verdict::Refuses(_)) => Verdict::Refuses(not_a_file(&dir.join(&file.name))),
+        _ => verdict,
+    };
     if let Verdict::Refuses(Error::Corrupt { file, offset, why }) = &verdict
         && file != dir
     {
@@ -317,9 +321,11 @@ fn manifest(listing: &Listing<'_>, report: &mut ManifestReport) -> Result<()> {
 /// What is no file cannot be removed as one.
 fn leftover(disk: &dyn Disk, path: &Path) -> Result<()> {
     match disk.open(path) {
-        Err(error) if error.kind() == ErrorKind::IsADirectory => {
-            Err(Error::io(format!("remove {}", path.display()), error))
-        }
+        Err(error) if error.kind() == ErrorKind::IsADirectory => Err(not_a_file(path)),
         _ => Ok(()),
     }
+}
+
+fn not_a_file(path: &Path) -> Error {
+    Error::io(format!("remove {}", path.display()), ErrorKind::IsADirectory.into())
 }

@@ -92,8 +92,10 @@ pub(crate) fn repair(options: &Options, dir: &Path) -> Result<Repair> {
     }
     let _lock = Files::lock(disk, dir)?;
     let found = inspect(disk, dir)?;
+    let is_in_the_way = |file: &FileReport| file.flaw.is_none() || file.contents == Contents::Leftover;
     match found.verdict {
-        Verdict::Refuses(_) => rewrite(options, dir, found),
+        Verdict::Refuses(Error::Corrupt { .. }) => rewrite(options, dir, found),
+        Verdict::Refuses(_) if !found.files.iter().all(is_in_the_way) => rewrite(options, dir, found),
         // Only what the store does not need is damaged.
         _ => remove_spares(options, dir, found),
     }

@@ -23,9 +23,9 @@ const LAYERS: &[&[&str]] = &[
     // The elements and what happens to them.
     &["expiry", "eviction", "observer", "shard", "space", "txn", "walk", "base", "locked"],
     // A store as files, and back.
-    &["stats", "schedule", "snapshot", "recovery"],
+    &["stats", "schedule", "snapshot", "tables", "recovery", "salvage", "inspection"],
     // The whole.
-    &["files", "keeper", "engine", "store", "keyspace", "db", "options"],
+    &["files", "repair", "keeper", "engine", "store", "keyspace", "db", "options"],
 ];
 
 fn workspace() -> PathBuf {

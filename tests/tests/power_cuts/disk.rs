@@ -4,7 +4,7 @@
 //! lengths with or without them, names in any order. Everything done to the disk is in its journal, so that the disk of
 //! any moment can be made again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +22,7 @@ pub enum Op {
     Create(PathBuf),
     Rename(PathBuf, PathBuf),
     Remove(PathBuf),
-    SyncDir,
+    SyncDir(PathBuf),
     Write { file: usize, offset: usize, bytes: Arc<[u8]> },
     Resize { file: usize, len: usize },
     Sync { file: usize },
@@ -56,6 +56,15 @@ pub struct World {
     names: BTreeMap<PathBuf, usize>,
     durable_names: BTreeMap<PathBuf, usize>,
     pending_names: Vec<NameChange>,
+}
+
+impl NameChange {
+    fn is_in(&self, dir: &Path) -> bool {
+        match self {
+            NameChange::Link(path, _) | NameChange::Unlink(path, _) => path.parent() == Some(dir),
+            NameChange::Rename(from, to, _) => from.parent() == Some(dir) || to.parent() == Some(dir),
+        }
+    }
 }
 
 fn write(data: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
@@ -95,9 +104,15 @@ impl World {
             }
             Op::Rename(from, to) => self.name(NameChange::Rename(from.clone(), to.clone(), self.names[from])),
             Op::Remove(path) => self.name(NameChange::Unlink(path.clone(), self.names[path])),
-            Op::SyncDir => {
-                self.durable_names = self.names.clone();
-                self.pending_names.clear();
+            Op::SyncDir(dir) => {
+                // The names in this directory alone; a name that goes from one to another is durable with either.
+                for change in std::mem::take(&mut self.pending_names) {
+                    if change.is_in(dir) {
+                        apply_name(&mut self.durable_names, &change);
+                    } else {
+                        self.pending_names.push(change);
+                    }
+                }
             }
             Op::Write { file, offset, bytes } => {
                 let file = &mut self.files[*file];
@@ -120,6 +135,27 @@ impl World {
     fn name(&mut self, change: NameChange) {
         apply_name(&mut self.names, &change);
         self.pending_names.push(change);
+    }
+
+    /// Each file with its bytes, as readers see them.
+    pub fn seen(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        self.names.iter().map(|(path, file)| (path.clone(), self.files[*file].seen.clone())).collect()
+    }
+
+    /// One bit of a file is another, as if it had always been so.
+    pub fn flip(&mut self, path: &Path, bit: usize) {
+        let file = &mut self.files[self.names[path]];
+        for bytes in [&mut file.seen, &mut file.durable] {
+            if let Some(byte) = bytes.get_mut(bit / 8) {
+                *byte ^= 1 << (bit % 8);
+            }
+        }
+    }
+
+    /// Nothing has this name, as if it had never been there.
+    pub fn forget(&mut self, path: &Path) {
+        self.names.remove(path);
+        self.durable_names.remove(path);
     }
 
     /// The disk after the power was cut now: one of the many it can be.
@@ -249,8 +285,9 @@ impl Disk for SimDisk {
         Ok(Box::new(Taken(self.taken.clone())))
     }
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let name = |path: &PathBuf| Some(path.strip_prefix(dir).ok()?.to_str()?.to_owned());
-        Ok(self.state().world.names.keys().filter_map(name).collect())
+        let name = |path: &PathBuf| Some(path.strip_prefix(dir).ok()?.iter().next()?.to_str()?.to_owned());
+        let names: BTreeSet<String> = self.state().world.names.keys().filter_map(name).collect();
+        Ok(names.into_iter().collect())
     }
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         Ok(Box::new(SimFile { disk: self.clone(), file: self.find(path)? }))
@@ -267,8 +304,8 @@ impl Disk for SimDisk {
         self.find(path)?;
         self.perform(Op::Remove(path.to_owned()))
     }
-    fn sync_dir(&self, _: &Path) -> io::Result<()> {
-        self.perform(Op::SyncDir)
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.perform(Op::SyncDir(dir.to_owned()))
     }
 }
 

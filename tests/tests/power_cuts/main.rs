@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 mod disk;
+mod repair;
 mod workload;
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};

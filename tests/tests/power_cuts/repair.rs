@@ -1,0 +1,98 @@
+//! A damaged store is repaired, and the power goes at each operation of that.
+//!
+//! Invariant: what the cut leaves is repaired to the same state, or opens and shows it; and of every file that was damaged
+//! there is at every moment the file itself or a whole copy.
+//!
+//! `KV_REPAIR_STORES` is how many damaged stores to try (default 300), `KV_CUT_SEED` the first seed (default: 1).
+
+use std::path::PathBuf;
+
+use fastrand::Rng;
+use kvcore::{Durability, StoreExt, Verdict};
+
+use crate::disk::{Event, SimDisk, World};
+use crate::workload::{self, State};
+
+/// A history's disk at its end or, if the power was cut then, at any moment.
+fn some_store(seed: u64, rng: &mut Rng) -> World {
+    let history = workload::run(seed, 1, 20, Durability::Always);
+    let operations = history.events.iter().filter_map(|event| match event {
+        Event::Op(op) => Some(op),
+        Event::Note(_) => None,
+    });
+    let operations: Vec<_> = operations.collect();
+    let end = if rng.bool() { operations.len() } else { rng.usize(1..=operations.len()) };
+    let mut world = World::default();
+    operations[..end].iter().for_each(|op| world.apply(op));
+    world.cut(rng)
+}
+
+fn shown(disk: &SimDisk, what: &str) -> Vec<State> {
+    let (options, _) = workload::options(disk, workload::START_MS);
+    let db = options.load(workload::dir()).unwrap_or_else(|error| panic!("{what}: does not open: {error}"));
+    workload::shown(&db, 1)
+}
+
+#[test]
+fn repair_is_done_or_can_be_done_again_wherever_the_power_goes() {
+    let stores = crate::number("KV_REPAIR_STORES", 300);
+    let first = crate::number("KV_CUT_SEED", 1);
+    let (mut repaired, mut cuts) = (0, 0);
+    for seed in first..first + stores {
+        let mut rng = Rng::with_seed(seed ^ 0xdead_beef);
+        let mut world = some_store(seed, &mut rng);
+        let files: Vec<PathBuf> = world.seen().into_keys().collect();
+        if files.is_empty() {
+            continue;
+        }
+        for _ in 0..rng.usize(1..=2) {
+            let file = &files[rng.usize(..files.len())];
+            let Some(bytes) = world.seen().remove(file) else { continue };
+            let written = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0) + 1;
+            match rng.u8(..8) {
+                0 if files.len() > 1 => world.forget(file),
+                _ => world.flip(file, rng.usize(..written * 8)),
+            }
+        }
+        let disk = SimDisk::of(world.clone());
+        let what = format!("seed {seed}");
+        let (options, _) = workload::options(&disk, workload::START_MS);
+        let Ok(found) = options.clone().inspect(workload::dir()) else { continue };
+        if found.is_sound() {
+            continue;
+        }
+        let damaged: Vec<Vec<u8>> = found
+            .files
+            .iter()
+            .filter(|file| file.flaw.is_some())
+            .filter_map(|file| world.seen().remove(&workload::dir().join(&file.name)))
+            .collect();
+        options.repair(workload::dir()).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let expected = shown(&disk, &what);
+        repaired += 1;
+        let mut now = world;
+        for (index, event) in disk.journal().iter().enumerate() {
+            let Event::Op(op) = event else { continue };
+            now.apply(op);
+            let what = format!("{what}, cut after event {index} of its repair");
+            let cut = now.cut(&mut rng);
+            let files = cut.seen();
+            for bytes in &damaged {
+                assert!(files.values().any(|there| there == bytes), "{what}: a damaged file is nowhere");
+            }
+            let disk = SimDisk::of(cut);
+            let (options, _) = workload::options(&disk, workload::START_MS);
+            let found = options.clone().inspect(workload::dir()).unwrap();
+            if !matches!(found.verdict, Verdict::Refuses(_)) {
+                assert!(shown(&disk, &what) == expected, "{what}: opens with another state");
+            }
+            options.clone().repair(workload::dir()).unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert!(shown(&disk, &what) == expected, "{what}: repaired again to another state");
+            let db = options.open(workload::dir()).unwrap_or_else(|error| panic!("{what}: does not open: {error}"));
+            db.set("after", "repair").unwrap();
+            cuts += 1;
+        }
+    }
+    println!("{repaired} damaged stores repaired, {cuts} power cuts on the way: the same state each time");
+    assert!(repaired > 0 && cuts > 0);
+}
