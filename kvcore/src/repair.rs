@@ -277,9 +277,10 @@ fn dropped(found: &Inspection, salvaged: &Salvaged) -> Vec<Dropped> {
                         dropped.push(drop_of(file, at, lsns, "it is damaged here"));
                     }
                     Some(_) => {}
-                    // What the snapshot stands for.
-                    None if file.flaw.is_none() && last <= start => {}
+                    // What the snapshot stands for, or nothing.
+                    None if file.flaw.is_none() && (last <= start || report.frames == 0) => {}
                     None if report.frames == 0 => dropped.push(drop_of(file, 0, None, "nothing in it could be used")),
+                    None if last <= start => dropped.push(drop_of(file, 0, None, "the snapshot holds what was in it")),
                     None => {
                         let lsns = (report.transactions > 0).then_some((report.first, last));
                         dropped.push(drop_of(file, 0, lsns, "what comes before it in the log is missing"));

@@ -1,0 +1,97 @@
+//! What is kept where a snapshot holds more than the log that is left.
+#![allow(clippy::disallowed_methods, reason = "tests write and damage the files themselves")]
+
+use std::sync::Arc;
+
+use super::*;
+use crate::disk::FileDisk;
+use crate::frame::{FRAME_HEADER_BYTES, FrameKeys, push_transaction, seal_in_place, segment_header};
+use crate::segment::segment_name;
+use crate::snapshot::{Head, SnapshotWriter, VERSION};
+
+const STORE: u64 = 77;
+
+/// A snapshot of these entries, with all up to Lsn 1 and some up to Lsn 4.
+fn write_snapshot(dir: &Path, entries: &[(&[u8], &[u8])]) {
+    let names = vec![(0, "0".to_owned())];
+    let head = Head { version: VERSION, start: 1, keyspaces: names, next_keyspace: 1, store: STORE, ..Head::default() };
+    let mut tables = Tables::of(&head, 1, Keep::Entries);
+    for (key, value) in entries {
+        tables.apply(&Record::Set { keyspace: 0, key, value, deadline: 0 }).unwrap();
+    }
+    let mut writer = SnapshotWriter::begin(Arc::new(FileDisk), dir, &head).unwrap();
+    writer.write_keyspace(0, &|| tables.spaces.get(&0).cloned(), &|| false).unwrap();
+    writer.finish(Lsn::new(4)).unwrap();
+}
+
+/// A log of these transactions from Lsn 2 on, each in a frame of its own; answers where these begin.
+fn write_log(dir: &Path, transactions: &[&[Record<'_>]]) -> Vec<usize> {
+    let (salt, mut starts) = (0x1234_5678_9abc_def0, Vec::new());
+    let mut bytes = segment_header(1, Lsn::new(2), STORE, salt).to_vec();
+    for (lsn, records) in (2..).zip(transactions) {
+        let (mut coded, mut frame) = (Vec::new(), vec![0; FRAME_HEADER_BYTES]);
+        records.iter().for_each(|record| record.encode(&mut coded));
+        push_transaction(&mut frame, Lsn::new(lsn), &coded);
+        let header = FrameHeader { first: Lsn::new(lsn), count: 1, time_ms: 1, durable: Lsn::new(lsn - 1) };
+        seal_in_place(FrameKeys::salted(salt), &header, &mut frame);
+        starts.push(bytes.len());
+        bytes.extend_from_slice(&frame);
+    }
+    std::fs::write(dir.join(segment_name(1)), bytes).unwrap();
+    starts
+}
+
+fn shown(found: &Salvaged) -> BTreeMap<String, (String, Option<u64>)> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut shown = BTreeMap::new();
+    found.tables.spaces[&0].each_shard(false, |shard| {
+        for entry in shard.iter() {
+            let deadline = entry.deadline().map(|deadline| deadline.as_ms());
+            shown.insert(text(entry.key()), (text(&entry.value()), deadline));
+        }
+    });
+    shown
+}
+
+/// Where the log ends before a fuzzy snapshot does, a change of a part of a value must not meet a later value.
+#[test]
+fn a_change_is_never_made_to_a_later_value_than_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let set = |key, value| Record::Set { keyspace: 0, key, value, deadline: 0 };
+    let range = |key| Record::Range { keyspace: 0, key, offset: 0, bytes: b"x", len: 4 };
+    let deadline = |key| Record::Deadline { keyspace: 0, key, deadline: 9_000_000_000_000 };
+    // As they are after Lsn 4; `early` as it was after Lsn 1.
+    let entries = [(&b"part"[..], &b"after 4"[..]), (b"deadline", b"after 4"), (b"early", b"1"), (b"gone", b"4")];
+    write_snapshot(dir, &entries);
+    let starts = write_log(
+        dir,
+        &[
+            &[set(b"early", b"2"), set(b"whole", b"2222"), Record::Delete { keyspace: 0, key: b"gone" }],
+            &[range(b"part"), deadline(b"deadline"), range(b"whole"), deadline(b"early")],
+            &[set(b"part", b"after 4"), set(b"deadline", b"after 4"), set(b"gone", b"4")],
+        ],
+    );
+    let whole = salvage(&FileDisk, dir, 1).unwrap();
+    assert!(whole.is_one_moment && whole.reached == Lsn::new(4));
+    let entry = |text: &str, deadline| (text.to_owned(), deadline);
+    let in_time = Some(9_000_000_000_000);
+    let mut expected = BTreeMap::from([
+        ("part".to_owned(), entry("after 4", None)),
+        ("deadline".to_owned(), entry("after 4", None)),
+        ("early".to_owned(), entry("2", in_time)),
+        ("whole".to_owned(), entry("x222", None)),
+        ("gone".to_owned(), entry("4", None)),
+    ]);
+    assert_eq!(shown(&whole), expected);
+
+    let path = dir.join(segment_name(1));
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[starts[2]] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let found = salvage(&FileDisk, dir, 1).unwrap();
+    assert!(!found.is_one_moment && found.reached == Lsn::new(3) && found.newest == Lsn::new(4));
+    // Deleted before the log ends; all else is as it was at some moment.
+    expected.remove("gone");
+    assert_eq!(shown(&found), expected);
+}
