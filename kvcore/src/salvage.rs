@@ -8,6 +8,7 @@
 //! - If that is before the end of the snapshot, the snapshot holds changes that are later than the last one of the log. A
 //!   change of a part of a value, or of a deadline, would then perhaps be made to a later value than its own. It is left
 //!   out, unless what is left of the log has the whole value from before.
+//! - Time goes on from the latest that anything was written at.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
@@ -123,6 +124,8 @@ pub(crate) fn salvage(disk: &dyn Disk, dir: &Path, shards: usize) -> Result<Salv
     }
     let replayed = replay.replayed;
     replay.name_the_unnamed();
+    // What was seen to have expired stays so, though the log of that time is lost.
+    tables.floor_ms = tables.floor_ms.max(log.latest_ms);
     let newest = [Some(base.start), base.end, Some(log.newest), known.map(|known| known.durable)]
         .into_iter()
         .flatten()
@@ -185,12 +188,12 @@ fn part_of(listing: &Listing<'_>, name: &str, shards: usize) -> Option<(Tables, 
     Some((tables, base))
 }
 
+/// Takes a frame's header and the records of its transactions.
+type EachFrame<'a> = &'a mut dyn FnMut(&FrameHeader, &[&[u8]]) -> Result<(), String>;
+
 /// Shows the good frames of a segment, each with its transactions. An error, also one of `each`, is about the frame at
 /// [`SegmentReader::at`].
-pub(crate) fn each_frame(
-    segment: &mut SegmentReader,
-    each: &mut dyn FnMut(&FrameHeader, &[&[u8]]) -> Result<(), String>,
-) -> Result<()> {
+pub(crate) fn each_frame(segment: &mut SegmentReader, each: EachFrame<'_>) -> Result<()> {
     loop {
         let before = (segment.at, segment.expected);
         let Some(frame) = segment.next_frame()? else { return Ok(()) };
@@ -207,20 +210,25 @@ struct Log {
     reached: Lsn,
     newest: Lsn,
     newest_segment: u64,
+    /// The latest time in any segment, used or not.
+    latest_ms: u64,
 }
 
 impl Log {
     fn trace(listing: &Listing<'_>, start: Lsn) -> Log {
         let segments: Vec<SegmentReader> = listing.ids.iter().filter_map(|id| listing.segment(*id).ok()).collect();
         let from = segments.iter().rposition(|segment| segment.header.first <= start.next());
-        let mut log = Log { used: BTreeMap::new(), reached: start, newest: start, newest_segment: 0 };
+        let mut log = Log { used: BTreeMap::new(), reached: start, newest: start, newest_segment: 0, latest_ms: 0 };
         // Where the next segment must begin; `None` after a gap, on which nothing follows.
         let mut expected = from.map(|from| segments[from].header.first);
         for (i, mut segment) in segments.into_iter().enumerate() {
             let id = segment.header.id;
             log.newest_segment = log.newest_segment.max(id);
             // Whatever is wrong with a frame, it ends here.
-            let _ = each_frame(&mut segment, &mut |_, _| Ok(()));
+            let _ = each_frame(&mut segment, &mut |header, _| {
+                log.latest_ms = log.latest_ms.max(header.time_ms);
+                Ok(())
+            });
             if from.is_some_and(|from| i >= from) {
                 expected = expected.filter(|expected| *expected == segment.header.first).map(|_| segment.expected);
                 if let Some(expected) = expected.filter(|expected| expected.get() <= NUMBER_MAX) {
@@ -228,10 +236,11 @@ impl Log {
                     log.reached = log.reached.max(Lsn::new(expected.get() - 1));
                 }
             }
-            let newest = segment.newest_named().unwrap_or_default();
+            let (newest, latest_ms) = segment.newest_named().unwrap_or_default();
             if newest.get() <= NUMBER_MAX {
                 log.newest = log.newest.max(newest);
             }
+            log.latest_ms = log.latest_ms.max(latest_ms);
         }
         log
     }

@@ -116,15 +116,16 @@ impl SegmentReader {
         })
     }
 
-    /// The newest Lsn that anything in the file speaks of.
-    pub(crate) fn newest_named(&mut self) -> Result<Lsn> {
-        let mut newest = self.expected.get().saturating_sub(1);
+    /// The newest Lsn that anything behind the last good frame speaks of, and the latest time there.
+    pub(crate) fn newest_named(&mut self) -> Result<(Lsn, u64)> {
+        let (mut newest, mut time_ms) = (self.expected.get().saturating_sub(1), 0);
         self.later_headers(&|_| true, &mut |_, frame| {
             let last = frame.first.get().saturating_add(frame.count.into()).saturating_sub(1);
             newest = newest.max(last).max(frame.durable.get());
+            time_ms = time_ms.max(frame.time_ms);
             true
         })?;
-        Ok(Lsn::new(newest))
+        Ok((Lsn::new(newest), time_ms))
     }
 
     /// Shows the headers of frames behind the last good frame that prove what they say and are `wanted`, wherever they
