@@ -99,6 +99,7 @@ impl Options {
     /// it did not have.
     ///
     /// After a crash in the middle of it the store is as damaged as before, or repaired: repair it again.
+    /// [`Error::NotRepairable`], with nothing changed, if the manifest is of one store and all other files are of another.
     pub fn repair(self, dir: impl AsRef<Path>) -> Result<Repair> {
         repair::repair(&self, dir.as_ref())
     }
