@@ -3,7 +3,7 @@
 //! Invariant: what the cut leaves is repaired to the same state, or opens and shows it; and of every file that was damaged
 //! there is at every moment the file itself or a whole copy.
 //!
-//! `KV_REPAIR_STORES` is how many damaged stores to try (default 300), `KV_CUT_SEED` the first seed (default: 1).
+//! `KV_REPAIR_STORES` is how many damaged stores to try (default 100), `KV_CUT_SEED` the first seed (default: 1).
 
 use std::path::PathBuf;
 
@@ -35,7 +35,7 @@ fn shown(disk: &SimDisk, what: &str) -> Vec<State> {
 
 #[test]
 fn repair_is_done_or_can_be_done_again_wherever_the_power_goes() {
-    let stores = crate::number("KV_REPAIR_STORES", 300);
+    let stores = crate::number("KV_REPAIR_STORES", 100);
     let first = crate::number("KV_CUT_SEED", 1);
     let (mut repaired, mut cuts) = (0, 0);
     for seed in first..first + stores {
