@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::disk::FileDisk;
-use crate::frame::{FRAME_HEADER_BYTES, FrameKeys, push_transaction, seal_in_place, segment_header};
+use crate::frame::{FrameKeys, frame_header, padding, push_transaction, segment_header};
 use crate::segment::segment_name;
 use crate::snapshot::{Head, SnapshotWriter, VERSION};
 
@@ -29,13 +29,13 @@ fn write_log(dir: &Path, transactions: &[&[Record<'_>]]) -> Vec<usize> {
     let (salt, mut starts) = (0x1234_5678_9abc_def0, Vec::new());
     let mut bytes = segment_header(1, Lsn::new(2), STORE, salt).to_vec();
     for (lsn, records) in (2..).zip(transactions) {
-        let (mut coded, mut frame) = (Vec::new(), vec![0; FRAME_HEADER_BYTES]);
+        let (mut coded, mut body) = (Vec::new(), Vec::new());
         records.iter().for_each(|record| record.encode(&mut coded));
-        push_transaction(&mut frame, Lsn::new(lsn), &coded);
+        push_transaction(&mut body, Lsn::new(lsn), &coded);
         let header = FrameHeader { first: Lsn::new(lsn), count: 1, time_ms: 1, durable: Lsn::new(lsn - 1) };
-        seal_in_place(FrameKeys::salted(salt), &header, &mut frame);
+        let head = frame_header(FrameKeys::salted(salt), &header, [&body[..]].into_iter());
         starts.push(bytes.len());
-        bytes.extend_from_slice(&frame);
+        bytes.extend([&head[..], &body, padding(head.len() + body.len())].concat());
     }
     std::fs::write(dir.join(segment_name(1)), bytes).unwrap();
     starts
