@@ -1,9 +1,9 @@
-//! Key hashing. Invariant: the seed is random per store, so nobody outside can choose keys that collide.
+//! Key hashing. Invariant: all of the seed is random per store, so nobody outside can choose keys that collide.
 
 use std::hash::{BuildHasher, Hasher};
 
 use foldhash::SharedSeed;
-use foldhash::quality::SeedableRandomState;
+use foldhash::quality::FoldHasher;
 
 /// The store's keyed hash (foldhash, `quality` variant).
 ///
@@ -11,15 +11,14 @@ use foldhash::quality::SeedableRandomState;
 /// one shard's table in the cache while it fills.
 pub(crate) struct KeyHash {
     seed: u64,
-    state: SeedableRandomState,
+    /// What the words of a key are combined with before they are multiplied. Whoever knows it can write words that
+    /// become a factor of zero, and with it the whole hash, whatever `seed` is; so it comes from the seed as well.
+    mixed: SharedSeed,
 }
 
 impl KeyHash {
     pub(crate) fn with_seed(seed: u64) -> Self {
-        // A reference to a 'static is what foldhash wants; its process-wide seed adds to ours only in memory, so a
-        // fixed one is used here: order must be the same after a restart.
-        static SHARED: SharedSeed = SharedSeed::from_u64(0x6b76_5f68_6173_685f);
-        KeyHash { seed, state: SeedableRandomState::with_seed(seed, &SHARED) }
+        KeyHash { seed, mixed: SharedSeed::from_u64(seed) }
     }
 
     /// A seed nobody can guess: the standard library keys its own maps from the operating system's randomness.
@@ -33,8 +32,56 @@ impl KeyHash {
 
     #[inline]
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
-        let mut hasher = self.state.build_hasher();
+        let mut hasher = FoldHasher::with_seed(self.seed, &self.mixed);
         hasher.write(key);
         hasher.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    const KEYS: u64 = 10_000;
+
+    /// The numbers that come of a seed, as anyone can compute them.
+    fn mixed(seed: u64) -> Vec<[u8; 8]> {
+        let shown = format!("{:?}", SharedSeed::from_u64(seed));
+        let numbers = shown.split(|letter: char| !letter.is_ascii_digit()).filter_map(|digits| digits.parse().ok());
+        numbers.map(u64::to_ne_bytes).collect()
+    }
+
+    /// Keys of 16 and of 24 bytes, all different, each with a factor of zero in every product under the seed `known`.
+    fn made_to_collide(known: u64) -> [Vec<Vec<u8>>; 2] {
+        let mixed = mixed(known);
+        let numbers = 0..KEYS;
+        [
+            numbers.clone().map(|number| [number.to_ne_bytes(), mixed[1]].concat()).collect(),
+            numbers.map(|number| [number.to_ne_bytes(), mixed[0], mixed[0]].concat()).collect(),
+        ]
+    }
+
+    /// Once part of the seed was fixed, so that the keys of one program's attack collided in every store: each GET among
+    /// 10,000 of them compared them all.
+    #[test]
+    fn keys_made_to_collide_under_a_known_seed_do_not_under_another() {
+        let distinct =
+            |hasher: &KeyHash, keys: &[Vec<u8>]| keys.iter().map(|key| hasher.hash(key)).collect::<HashSet<_>>().len();
+        for known in [0x6b76_5f68_6173_685f, 1, u64::MAX] {
+            for keys in made_to_collide(known) {
+                assert_eq!(distinct(&KeyHash::with_seed(known), &keys), 1, "the attack works where the seed is known");
+                for _ in 0..10 {
+                    let unknown = KeyHash::with_seed(KeyHash::random_seed());
+                    assert_eq!(distinct(&unknown, &keys) as u64, KEYS);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn two_stores_have_two_seeds() {
+        assert_ne!(KeyHash::random_seed(), KeyHash::random_seed());
     }
 }
