@@ -1,0 +1,112 @@
+//! What other threads tell a loop, and what it does about it.
+//!
+//! Invariant: mail for a connection that is gone, or has another client by now, is for nobody.
+
+use std::sync::Arc;
+
+use kvcore::Lsn;
+use mio::Token;
+
+use super::EventLoop;
+use crate::connection::{Connection, Phase};
+use crate::listener::Protocol;
+use crate::mailbox::{Address, Changed, Done, Mail, Message};
+use crate::session::Session;
+use crate::stream::Stream;
+
+impl EventLoop {
+    pub(super) fn take_mail(&mut self, mail: Mail) {
+        match mail {
+            Mail::Accepted(stream, protocol) => self.admit(stream, protocol),
+            Mail::Published(message, to) => self.push(&message, &to),
+            Mail::Done(done) => self.resume(&done),
+            Mail::Kill(address) => self.kill(address),
+            Mail::Invalidated(invalidation) => self.invalidate(*invalidation),
+            Mail::Changed => self.server().tracking.settle_foreign(&self.server().clients),
+            // It was only to wake this loop, which looks at the pause in each round.
+            Mail::Unpaused => {}
+            Mail::Users(changed) => self.expel(&changed),
+            Mail::Stop => self.begin_stop(),
+        }
+    }
+
+    /// Ends the connections whose users do not let them go on.
+    fn expel(&mut self, changed: &Changed) {
+        for slot in 0..self.connections.len() {
+            if let Some(connection) = self.connections[slot].as_deref_mut()
+                && changed.accounts.iter().any(|account| Arc::ptr_eq(account, connection.session.access.account()))
+                && connection.session.is_expelled(&self.executor.server)
+            {
+                let answered = connection.session.client.id == changed.by;
+                connection.phase = if answered { Phase::Closing } else { Phase::Broken };
+                self.closing.push(slot);
+            }
+        }
+    }
+
+    fn admit(&mut self, mut stream: Stream, protocol: Protocol) {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.connections.push(None);
+            self.connections.len() - 1
+        });
+        let registered = stream.register(self.poll.registry(), Token(slot));
+        if registered.is_err() || self.stop_at.is_some() {
+            self.free.push(slot);
+            self.server().clients.leave();
+            return;
+        }
+        let access = self.server().acl.newcomer();
+        let client = self.server().clients.connect(&stream, self.index, slot, access.account().clone());
+        let address = client.address;
+        let keyspace = kvcore::Keyspace::clone(&self.server().db);
+        let session = Session::new(client, address, keyspace, access);
+        self.connections[slot] = Some(Box::new(Connection::new(stream, protocol, session)));
+    }
+
+    /// Takes a connection out of its place if it is still the one meant.
+    pub(super) fn take_addressed(&mut self, address: Address) -> Option<Box<Connection>> {
+        self.connections.get_mut(address.slot)?.take_if(|connection| connection.session.client.id == address.client_id)
+    }
+
+    fn push(&mut self, message: &Message, to: &[Address]) {
+        self.server().mailboxes.delivered(message.cost());
+        let reply = message.as_reply();
+        let lsn = if self.server().is_gated() { message.lsn } else { Lsn::ZERO };
+        for address in to {
+            if let Some(mut connection) = self.take_addressed(*address) {
+                // It may have been told meanwhile that it is subscribed no more.
+                if connection.session.receives(message) {
+                    self.executor.round.begin(address.slot);
+                    self.executor.reply(&mut connection, None, &reply, lsn);
+                }
+                self.connections[address.slot] = Some(connection);
+            }
+        }
+    }
+
+    fn resume(&mut self, done: &Done) {
+        if let Some(mut connection) = self.take_addressed(done.to) {
+            let request = done.request.as_request();
+            let about = kvproto::spec::lookup(request.name()).map(|spec| (spec, request));
+            self.executor.round.begin(done.to.slot);
+            self.executor.refresh_bounds();
+            self.executor.count(&connection, about, &done.reply, done.ticks);
+            self.executor.reply(&mut connection, about, &done.reply, done.lsn);
+            self.executor.after_request(&mut connection);
+            connection.phase = Phase::Open;
+            self.close_if_stopping(&mut connection);
+            connection.show(self.now);
+            self.connections[done.to.slot] = Some(connection);
+            self.schedule(done.to.slot);
+            self.closing.push(done.to.slot);
+        }
+    }
+
+    fn kill(&mut self, address: Address) {
+        if let Some(mut connection) = self.take_addressed(address) {
+            connection.phase = Phase::Broken;
+            self.connections[address.slot] = Some(connection);
+            self.closing.push(address.slot);
+        }
+    }
+}

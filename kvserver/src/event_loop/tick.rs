@@ -1,0 +1,84 @@
+//! What a loop looks after by the clock: figures for INFO, slow and idle clients, memory.
+//!
+//! Invariant: it costs the requests of a round nothing but the look at the clock that the round needs anyway.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::EventLoop;
+use crate::connection::Phase;
+use crate::tracking::ReadKeys;
+use crate::tuning::save_when_due;
+
+/// How often counters are sampled and slow readers looked at.
+pub(super) const TICK: Duration = Duration::from_secs(1);
+/// How often memory is measured while it is limited, even if nothing is written: clients' buffers count too.
+const MEASURE_EVERY: Duration = Duration::from_millis(10);
+
+impl EventLoop {
+    /// With a limit on memory, looks whether it is kept, if anything was written since it last did. (What is kept in
+    /// memory only has no log that would tell.)
+    pub(super) fn measure_memory(&mut self) {
+        let limited = self.server().tuning.memory_bytes_max.load(Relaxed) > 0;
+        if limited && !self.turns.is_empty() {
+            let newest = self.server().db.last_lsn();
+            if newest != self.measured || self.server().db.is_in_memory() || self.now >= self.next_measure {
+                self.server().measure_memory();
+                if self.server().tracking.is_on() {
+                    self.server().tracking.settle(&self.server().clients, 0, &ReadKeys::new());
+                }
+                self.measured = newest;
+                self.next_measure = self.now + MEASURE_EVERY;
+            }
+        }
+    }
+
+    /// Once a second: rates for INFO, and subscribers that have not read for long.
+    pub(super) fn tick(&mut self) {
+        if self.now < self.next_tick {
+            return;
+        }
+        self.next_tick = self.now + TICK;
+        let counters = self.counters();
+        let sample = [counters.requests.get(), counters.input_bytes.get(), counters.output_bytes.get()];
+        let rates = [&counters.requests_per_second, &counters.input_per_second, &counters.output_per_second];
+        for ((rate, now), before) in rates.into_iter().zip(sample).zip(self.last_sample) {
+            rate.set(now - before);
+        }
+        self.last_sample = sample;
+        self.executor.refresh_bounds();
+        self.server().db.note_time();
+        if self.server().switches.cron_paused.load(Relaxed) {
+            return;
+        }
+        let peak_reset = Duration::from_millis(self.server().switches.peak_reset_ms.load(Relaxed));
+        let forget_peaks = self.now.saturating_duration_since(self.peaks_since) >= peak_reset;
+        if forget_peaks {
+            self.peaks_since = self.now;
+        }
+        // If nobody waits for its end, this is who notices it.
+        self.server().pause.until(self.now);
+        let limits = self.executor.bounds.output;
+        let idle_max = self.server().tuning.timeout_secs.load(Relaxed);
+        for (slot, connection) in self.connections.iter_mut().enumerate() {
+            if let Some(connection) = connection {
+                if forget_peaks {
+                    connection.note_reply_peak(0);
+                }
+                if !connection.outbox.is_empty() {
+                    connection.enforce(&limits, self.now);
+                    self.closing.push(slot);
+                }
+                if idle_max > 0 && connection.is_idle_for(Duration::from_secs(idle_max), self.now) {
+                    connection.phase = Phase::Broken;
+                    self.closing.push(slot);
+                }
+            }
+        }
+        if self.index == 0 && self.stop_at.is_none() {
+            let server = self.server();
+            server.note_client_bytes();
+            save_when_due(&server.db, &server.tuning, server.started_at_ms, self.now);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The middle of a round: connections that have something to do are read from, and what they sent is executed.
+//!
+//! Invariant: a connection gets at most one turn a round, in the order in which they came to have something to do.
+
+use std::ops::Range;
+
+use kvproto::resp::second_words;
+use smallvec::SmallVec;
+
+use super::EventLoop;
+use crate::connection::{Connection, Decoder, Input, Phase};
+use crate::listener::Protocol;
+use crate::settings::READ_BYTES;
+
+/// Connections that are read from before any of them is executed.
+const GROUP_TURNS: usize = 16;
+/// The last of them may bring [`READ_BYTES`].
+pub(super) const READ_BUFFER_BYTES: usize = READ_BYTES + 32 * 1024;
+
+/// A connection in its turn, out of its place meanwhile.
+struct Turn {
+    slot: usize,
+    connection: Box<Connection>,
+    /// What was read now, in the loop's buffer.
+    read: Range<usize>,
+}
+
+impl EventLoop {
+    /// Reads from some connections, fetches what the first request of each will need, executes; then the next some.
+    pub(super) fn give_turns(&mut self) {
+        let mut left = self.turns.len();
+        let mut buffer = std::mem::take(&mut self.read_buffer);
+        while left > 0 && !self.server().is_backlogged() {
+            let mut group: SmallVec<[Turn; GROUP_TURNS]> = SmallVec::new();
+            let mut filled = 0;
+            while left > 0 && group.len() < GROUP_TURNS && filled + READ_BYTES <= buffer.len() {
+                left -= 1;
+                let Some(slot) = self.turns.pop_front() else { continue };
+                let Some(mut connection) = self.connections[slot].take() else { continue };
+                connection.scheduled = false;
+                if connection.session.client.is_killed() {
+                    connection.phase = Phase::Broken;
+                    self.end_turn(slot, connection);
+                } else if connection.wants_turn() {
+                    let read = self.read(&mut connection, &mut buffer[filled..][..READ_BYTES]);
+                    group.push(Turn { slot, connection, read: filled..filled + read });
+                    filled += read;
+                } else {
+                    self.end_turn(slot, connection);
+                }
+            }
+            prefetch(&group, &buffer);
+            for Turn { slot, mut connection, read } in group {
+                self.execute(slot, &mut connection, &buffer[read]);
+                self.end_turn(slot, connection);
+            }
+        }
+        self.read_buffer = buffer;
+    }
+
+    /// Reads once, unless there is something to execute already. Answers how many bytes.
+    fn read(&self, connection: &mut Connection, buffer: &mut [u8]) -> usize {
+        if connection.has_runnable_input() {
+            return 0;
+        }
+        let count = connection.read(buffer);
+        self.counters().reads.add(1);
+        self.counters().input_bytes.add(count as u64);
+        count
+    }
+
+    /// Executes what a connection left last time and what was `read` now.
+    fn execute(&mut self, slot: usize, connection: &mut Connection, read: &[u8]) {
+        if let Some(mut input) = connection.input.take() {
+            input.bytes.extend_from_slice(read);
+            let Input { bytes, at, decoder, .. } = &mut *input;
+            let progress = self.executor.execute(slot, connection, decoder, &bytes[*at..]);
+            connection.input = input.advanced(&progress);
+        } else if !read.is_empty() {
+            let mut decoder =
+                self.spare_decoder(connection.protocol).take().unwrap_or_else(|| Decoder::new(connection.protocol));
+            let progress = self.executor.execute(slot, connection, &mut decoder, read);
+            if progress.used == read.len() && progress.decoder_is_clean {
+                *self.spare_decoder(connection.protocol) = Some(decoder);
+            } else {
+                connection.input = Some(Box::new(Input::rest(read, &progress, decoder)));
+            }
+        }
+    }
+
+    fn end_turn(&mut self, slot: usize, mut connection: Box<Connection>) {
+        self.close_if_stopping(&mut connection);
+        connection.show(self.now);
+        match connection.phase {
+            Phase::Open => {}
+            Phase::Paused => self.paused.push(slot),
+            Phase::Parked | Phase::Closing | Phase::Broken => self.closing.push(slot),
+        }
+        self.connections[slot] = Some(connection);
+        self.schedule(slot);
+    }
+
+    fn spare_decoder(&mut self, protocol: Protocol) -> &mut Option<Decoder> {
+        match protocol {
+            Protocol::Resp => &mut self.resp_decoder,
+            Protocol::Line(_) => &mut self.line_decoder,
+        }
+    }
+}
+
+/// Fetches the keys of the first request of each, so that executing waits for the memory of all of them at once.
+fn prefetch(group: &[Turn], buffer: &[u8]) {
+    if let [first, _, ..] = group {
+        let same = group.iter().filter(|turn| turn.connection.session.database == first.connection.session.database);
+        let keys = same.filter_map(|turn| second_words(&buffer[turn.read.clone()]).next());
+        first.connection.session.keyspace.prefetch(keys);
+    }
+}
