@@ -96,6 +96,30 @@ impl Reply {
         Reply::Verbatim { format: *b"txt", text: text.into() }
     }
 
+    /// The bytes of all texts in it, in whatever version or style it will be spelled.
+    pub fn payload_bytes(&self) -> usize {
+        let of_pairs = |pairs: &[(Reply, Reply)]| {
+            pairs.iter().map(|(key, value)| key.payload_bytes() + value.payload_bytes()).sum()
+        };
+        match self {
+            Reply::Simple(text) | Reply::Error(text) => text.len(),
+            Reply::BigNumber(digits) => digits.len(),
+            Reply::Bulk(bytes) => bytes.len(),
+            Reply::Verbatim { text, .. } => text.len(),
+            Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => {
+                items.iter().map(Reply::payload_bytes).sum()
+            }
+            Reply::Map(pairs) | Reply::Attribute(pairs) => of_pairs(pairs),
+            Reply::Ok
+            | Reply::Integer(_)
+            | Reply::Double(_)
+            | Reply::Bool(_)
+            | Reply::Nil
+            | Reply::NilArray
+            | Reply::Nothing => 0,
+        }
+    }
+
     /// Whether this is an error.
     pub fn is_error(&self) -> bool {
         matches!(self, Reply::Error(_))
@@ -118,6 +142,12 @@ mod tests {
     #[test]
     fn a_reply_stays_small_enough_to_pass_by_value() {
         assert!(size_of::<Reply>() <= 40, "{}", size_of::<Reply>());
+    }
+
+    #[test]
+    fn the_payload_is_the_texts_at_every_depth() {
+        let nested = Reply::Map(vec![(Reply::bulk("abc"), Reply::Array(vec![Reply::simple("de"), Reply::Integer(7)]))]);
+        assert_eq!(Reply::Push(vec![nested, Reply::Nil, Reply::text("fghi")]).payload_bytes(), 9);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use kvproto::resp::RequestDecoder;
 use crate::listener::Protocol;
 use crate::outbox::Outbox;
 use crate::session::Session;
-use crate::settings::OUTPUT_PAUSE_BYTES;
+use crate::settings::{OUTPUT_PAUSE_BYTES, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
 use crate::stream::Stream;
 use crate::tuning::OutputLimits;
 
@@ -144,6 +144,11 @@ impl Connection {
             && self.outbox.len() <= OUTPUT_PAUSE_BYTES
     }
 
+    /// Nothing more is said to it but what waits already.
+    pub(crate) fn ends(&self) -> bool {
+        matches!(self.phase, Phase::Closing | Phase::Broken)
+    }
+
     /// It can be forgotten.
     pub(crate) fn is_over(&self) -> bool {
         self.phase == Phase::Broken || (self.phase == Phase::Closing && self.outbox.is_empty())
@@ -199,8 +204,15 @@ impl Connection {
     /// Sends what may leave of what waits. Answers how many bytes left.
     pub(crate) fn flush(&mut self, durable: Lsn) -> usize {
         let mut outbox = std::mem::take(&mut self.outbox);
-        let sent = self.write(outbox.ready(durable));
-        outbox.mark_sent(sent);
+        let mut sent = 0;
+        while self.writable && self.phase != Phase::Broken {
+            let count = self.write(outbox.ready(durable));
+            if count == 0 {
+                break;
+            }
+            outbox.mark_sent(count);
+            sent += count;
+        }
         self.outbox = outbox;
         sent
     }
@@ -226,9 +238,9 @@ impl Connection {
         sent
     }
 
-    /// Breaks the connection of a client that does not read.
-    pub(crate) fn enforce(&mut self, limits: &OutputLimits, now: Instant) {
-        let limit = if self.session.is_listening() { &limits.subscriber } else { &limits.normal };
+    /// Breaks the connection of a client that does not read. `known`: it has logged in, or need not.
+    pub(crate) fn enforce(&mut self, limits: &OutputLimits, known: bool, now: Instant) {
+        let limit = if self.session.is_told_unasked() { &limits.subscriber } else { &limits.normal };
         let unsent = self.outbox.len();
         let above = |bytes: usize| bytes > 0 && unsent > bytes;
         let too_long = if above(limit.soft_bytes) {
@@ -239,16 +251,28 @@ impl Connection {
         };
         if above(limit.hard_bytes) || too_long {
             tracing::warn!(client = self.session.client.id, unsent, "a client that does not read is disconnected");
-            self.phase = Phase::Broken;
+            self.give_up();
+        } else if !known && unsent > UNAUTHENTICATED_OUTPUT_BYTES_MAX {
+            // No warning: anyone could fill the log with it.
+            self.give_up();
         }
     }
 
-    /// Whether it has asked for nothing for so long. Subscribers wait for others, so they are never idle; nor is who
-    /// waits for a command.
+    /// It is closed at once, and nothing more is sent.
+    fn give_up(&mut self) {
+        self.phase = Phase::Broken;
+        // Now, not when it is forgotten: one message can break many.
+        self.outbox = Outbox::default();
+    }
+
+    /// Whether it has asked for nothing, and taken nothing that it was sent, for so long. Subscribers wait for others, so
+    /// they are never idle; nor is who waits for a command.
     pub(crate) fn is_idle_for(&self, longest: Duration, now: Instant) -> bool {
         let client = &self.session.client;
         let active = client.connected() + Duration::from_millis(client.shown.active_ms.load(Relaxed));
-        self.phase == Phase::Open && !self.session.is_listening() && now.saturating_duration_since(active) > longest
+        matches!(self.phase, Phase::Open | Phase::Closing)
+            && !self.session.is_listening()
+            && now.saturating_duration_since(active) > longest
     }
 
     /// Shows others what this connection holds.

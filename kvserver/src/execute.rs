@@ -16,10 +16,11 @@ use crate::counters::Counters;
 use crate::dispatch::{self, Answer};
 use crate::listener::{LineRules, Protocol};
 use crate::offload::Job;
+use crate::outcome;
 use crate::ran::Ran;
 use crate::round::Round;
 use crate::session::Replies;
-use crate::settings::{OUTPUT_PAUSE_BYTES, ROUND_REQUESTS_MAX};
+use crate::settings::{OUTPUT_PAUSE_BYTES, REPLY_BYTES_MAX, ROUND_REQUESTS_MAX};
 use crate::state::ServerState;
 use crate::tracking::ReadKeys;
 use crate::tuning::Bounds;
@@ -294,6 +295,14 @@ impl Executor {
             && !matches!(reply, Reply::Push(_))
         {
             return;
+        }
+        if matches!(reply, Reply::Array(_)) {
+            let bytes = reply.payload_bytes();
+            if bytes > REPLY_BYTES_MAX {
+                return self.reply(connection, about, &outcome::reply_too_large().into(), lsn);
+            }
+            // Once, rather than by doubling what is large already.
+            self.round.bytes.reserve(bytes);
         }
         let start = self.round.len();
         match connection.protocol {

@@ -5,9 +5,15 @@
 //! an unclosed class ends with the pattern, `[]` matches nothing, `[^]` anything, a lone `\` at the end is itself,
 //! and the empty text is matched by the empty pattern alone.
 //!
-//! Invariant: time is bounded by pattern length times text length and memory is constant, whatever the pattern. Every
-//! step but `*` takes exactly one byte, so only the last `*` seen can need another try: giving an earlier one more
-//! bytes would only move the later one to the right, where it has been tried already.
+//! Invariant: memory is constant and time is linear in the lengths of pattern and text, whatever they are. Every step but
+//! `*` takes exactly one byte, so only the last `*` seen can need another try: giving an earlier one more bytes would only
+//! move the later one to the right, where it has been tried already. What one try after the other looks at again is
+//! bounded by [`RETRIED_TIMES_MAX`].
+
+/// Bytes of the pattern looked at in vain, for each byte of pattern and text; beyond it the text counts as not matched. If
+/// either has no more bytes than that it never comes to it, nor if most tries fail soon, as they do unless both are long
+/// repetitions of the same. A key of a mebibyte against half as long a pattern would otherwise take minutes.
+const RETRIED_TIMES_MAX: usize = 128;
 
 /// Whether `pattern` matches the whole of `text`.
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
@@ -35,6 +41,7 @@ fn run(pattern: &[u8], text: &[u8], fold: fn(u8) -> u8) -> bool {
     }
     let (mut pattern_at, mut text_at) = (0, 0);
     let mut retry: Option<Retry> = None;
+    let mut left = RETRIED_TIMES_MAX * (pattern.len() + text.len());
     while text_at < text.len() {
         if pattern.get(pattern_at) == Some(&b'*') {
             pattern_at += 1;
@@ -44,36 +51,41 @@ fn run(pattern: &[u8], text: &[u8], fold: fn(u8) -> u8) -> bool {
             retry = Some(Retry { pattern_at, text_at });
             continue;
         }
-        let step = pattern.get(pattern_at..).and_then(|rest| one_byte(rest, text[text_at], fold));
+        let step = pattern.get(pattern_at..).map_or(Err(0), |rest| one_byte(rest, text[text_at], fold));
         match (step, &mut retry) {
-            (Some(taken), _) => {
+            (Ok(taken), _) => {
                 pattern_at += taken;
                 text_at += 1;
             }
-            (None, Some(retry)) => {
+            (Err(looked_at), Some(retry)) => {
+                left = left.saturating_sub(pattern_at - retry.pattern_at + looked_at);
+                if left == 0 {
+                    return false;
+                }
                 retry.text_at += 1;
                 pattern_at = retry.pattern_at;
                 text_at = retry.text_at;
             }
-            (None, None) => return false,
+            (Err(_), None) => return false,
         }
     }
     pattern[pattern_at..].iter().all(|&byte| byte == b'*')
 }
 
-/// Holds `byte` against the first element of `pattern`, which is not a `*`: the element's length if it matches.
-fn one_byte(pattern: &[u8], byte: u8, fold: fn(u8) -> u8) -> Option<usize> {
+/// Holds `byte` against the first element of `pattern`, which is not a `*`. Answers the element's length, as an error if
+/// it does not match.
+fn one_byte(pattern: &[u8], byte: u8, fold: fn(u8) -> u8) -> Result<usize, usize> {
     let (literal, length) = match *pattern {
-        [] => return None,
-        [b'?', ..] => return Some(1),
+        [] => return Err(0),
+        [b'?', ..] => return Ok(1),
         [b'[', ref class @ ..] => {
             let (matched, length) = class_holds(class, byte, fold);
-            return matched.then_some(1 + length);
+            return if matched { Ok(1 + length) } else { Err(1 + length) };
         }
         [b'\\', escaped, ..] => (escaped, 2),
         [literal, ..] => (literal, 1),
     };
-    (fold(literal) == fold(byte)).then_some(length)
+    if fold(literal) == fold(byte) { Ok(length) } else { Err(length) }
 }
 
 /// Whether the class that starts behind a `[` holds `byte`, and how long the class is with its `]`, if it has one.

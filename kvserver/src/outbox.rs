@@ -1,61 +1,91 @@
 //! Bytes on their way to one client: what its socket did not take yet, and what must not leave yet.
 //!
 //! Invariant: bytes leave in order, and none leaves before the change it reveals is durable (durability `always`).
-//! An idle outbox owns no memory.
+//! It holds the memory of its unsent bytes and little more: they lie in chunks, which are not moved when more come and
+//! are given back one by one. An idle outbox owns no memory.
 
 use std::collections::VecDeque;
 
 use kvcore::Lsn;
 
+/// A chunk that begins with a small reply is small. Both are sizes an allocator has without rounding up.
+const CHUNK_BYTES: usize = 16 * 1024;
+const LARGE_CHUNK_BYTES: usize = 64 * 1024;
+
 /// Unsent bytes of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    bytes: Vec<u8>,
-    /// How many of `bytes` have left.
+    /// None is empty.
+    chunks: VecDeque<Vec<u8>>,
+    /// How many bytes of the first chunk have left.
     sent: usize,
+    /// Positions of the first byte that has not left, and of the end; they count from when the outbox was last empty.
+    start: u64,
+    end: u64,
+    /// What the allocator holds for the chunks.
+    capacity: usize,
     /// From each position on, the bytes wait for an Lsn; positions and Lsns ascend.
     gates: VecDeque<Gate>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Gate {
-    at: usize,
+    at: u64,
     lsn: Lsn,
 }
 
 impl Outbox {
     /// Bytes that have not left.
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len() - self.sent
+        // They are in memory, so their number fits.
+        (self.end - self.start) as usize
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.start == self.end
     }
 
     /// What the allocator holds for it.
     pub(crate) fn capacity(&self) -> usize {
-        self.bytes.capacity()
+        self.capacity
     }
 
     /// Adds bytes that may leave once `lsn` is durable and all before them has left.
-    pub(crate) fn push(&mut self, bytes: &[u8], lsn: Lsn) {
+    pub(crate) fn push(&mut self, mut bytes: &[u8], lsn: Lsn) {
         if bytes.is_empty() {
             return;
         }
         if lsn > self.gates.back().map_or(Lsn::ZERO, |gate| gate.lsn) {
-            self.gates.push_back(Gate { at: self.bytes.len(), lsn });
+            self.gates.push_back(Gate { at: self.end, lsn });
         }
-        self.bytes.extend_from_slice(bytes);
+        self.end += bytes.len() as u64;
+        if let Some(last) = self.chunks.back_mut() {
+            let (fits, rest) = bytes.split_at(bytes.len().min(last.capacity() - last.len()));
+            last.extend_from_slice(fits);
+            bytes = rest;
+        }
+        while !bytes.is_empty() {
+            let room = if bytes.len() <= CHUNK_BYTES { CHUNK_BYTES } else { LARGE_CHUNK_BYTES };
+            let (fits, rest) = bytes.split_at(bytes.len().min(room));
+            let mut chunk = Vec::with_capacity(room);
+            chunk.extend_from_slice(fits);
+            self.capacity += chunk.capacity();
+            self.chunks.push_back(chunk);
+            bytes = rest;
+        }
     }
 
-    /// What may leave when all up to `durable` is durable.
+    /// The first of what may leave when all up to `durable` is durable: none only if nothing may.
     pub(crate) fn ready(&mut self, durable: Lsn) -> &[u8] {
         while self.gates.front().is_some_and(|gate| gate.lsn <= durable) {
             self.gates.pop_front();
         }
-        let end = self.gates.front().map_or(self.bytes.len(), |gate| gate.at);
-        &self.bytes[self.sent..end]
+        let Some(first) = self.chunks.front() else { return &[] };
+        let unsent = &first[self.sent..];
+        match self.gates.front() {
+            Some(gate) => &unsent[..unsent.len().min((gate.at - self.start) as usize)],
+            None => unsent,
+        }
     }
 
     /// The newest Lsn something here waits for.
@@ -68,29 +98,40 @@ impl Outbox {
         self.gates.front().map(|gate| gate.lsn)
     }
 
-    /// Takes note that the first `count` unsent bytes have left.
+    /// Takes note that the first `count` bytes of what was [`ready`](Outbox::ready) have left.
     pub(crate) fn mark_sent(&mut self, count: usize) {
         self.sent += count;
-        if self.sent == self.bytes.len() {
-            self.bytes = Vec::new();
-            self.gates = VecDeque::new();
+        self.start += count as u64;
+        if self.chunks.front().is_some_and(|first| self.sent == first.len())
+            && let Some(first) = self.chunks.pop_front()
+        {
+            self.capacity -= first.capacity();
             self.sent = 0;
-        } else if self.sent >= 64 * 1024 && self.sent >= self.bytes.len() / 2 {
-            // Moves at most as many bytes as have left since the last time, so a slow reader costs linear work.
-            self.bytes.drain(..self.sent);
-            for gate in &mut self.gates {
-                gate.at -= self.sent;
-            }
-            self.sent = 0;
+        }
+        if self.is_empty() {
+            *self = Outbox::default();
         }
     }
 
     /// Throws away all that waits for its Lsn: it will never be durable.
     pub(crate) fn discard_gated(&mut self) {
-        if let Some(gate) = self.gates.front() {
-            self.bytes.truncate(gate.at);
-            self.gates.clear();
-            self.mark_sent(0);
+        let Some(gate) = self.gates.pop_front() else { return };
+        self.gates.clear();
+        while self.end > gate.at
+            && let Some(mut last) = self.chunks.pop_back()
+        {
+            let waiting = (self.end - gate.at) as usize;
+            if last.len() > waiting {
+                last.truncate(last.len() - waiting);
+                self.end = gate.at;
+                self.chunks.push_back(last);
+            } else {
+                self.end -= last.len() as u64;
+                self.capacity -= last.capacity();
+            }
+        }
+        if self.is_empty() {
+            *self = Outbox::default();
         }
     }
 }
@@ -129,14 +170,51 @@ mod tests {
     }
 
     #[test]
-    fn compaction_keeps_gates_in_place() {
+    fn chunks_leave_one_by_one_and_gates_keep_their_place() {
         let mut outbox = Outbox::default();
-        outbox.push(&vec![b'a'; 100_000], Lsn::ZERO);
+        outbox.push(&[b'a'; 100_000], Lsn::ZERO);
         outbox.push(b"gated", Lsn::new(1));
-        outbox.mark_sent(90_000);
-        assert_eq!(outbox.ready(Lsn::ZERO).len(), 10_000);
-        outbox.mark_sent(10_000);
+        outbox.push(&[b'b'; 5], Lsn::ZERO);
+        outbox.mark_sent(LARGE_CHUNK_BYTES);
+        outbox.mark_sent(30_000);
+        assert_eq!(outbox.ready(Lsn::ZERO).len(), 100_000 - LARGE_CHUNK_BYTES - 30_000);
+        outbox.mark_sent(100_000 - LARGE_CHUNK_BYTES - 30_000);
+        assert_eq!(outbox.capacity(), LARGE_CHUNK_BYTES);
         assert_eq!(outbox.ready(Lsn::ZERO), b"");
-        assert_eq!(outbox.ready(Lsn::new(1)), b"gated");
+        assert_eq!((outbox.len(), outbox.ready(Lsn::new(1))), (10, &b"gatedbbbbb"[..]));
+        outbox.mark_sent(10);
+        assert_eq!((outbox.capacity(), outbox.len()), (0, 0));
+    }
+
+    #[test]
+    fn it_holds_no_more_than_its_bytes_and_a_chunk() {
+        let mut outbox = Outbox::default();
+        for bytes in [1, 100, 20_000, 3, 1_000_000, 7, 16_384, 50] {
+            outbox.push(&vec![b'x'; bytes], Lsn::ZERO);
+            assert!(outbox.capacity() < outbox.len() + LARGE_CHUNK_BYTES, "{} for {}", outbox.capacity(), outbox.len());
+        }
+        let mut left = outbox.len();
+        while left > 0 {
+            let count = outbox.ready(Lsn::ZERO).len().min(5000);
+            assert!(count > 0);
+            outbox.mark_sent(count);
+            left -= count;
+            assert_eq!(outbox.len(), left);
+        }
+    }
+
+    #[test]
+    fn what_is_thrown_away_may_end_within_a_chunk() {
+        for settled in [0, 1, 16_384, 40_000] {
+            let mut outbox = Outbox::default();
+            outbox.push(&vec![b's'; settled], Lsn::ZERO);
+            for lsn in 1..10 {
+                outbox.push(&[b'g'; 9000], Lsn::new(lsn));
+            }
+            outbox.discard_gated();
+            assert_eq!((outbox.len(), outbox.waits_for()), (settled, None));
+            outbox.push(b"end", Lsn::ZERO);
+            assert_eq!(outbox.len(), settled + 3);
+        }
     }
 }

@@ -4,6 +4,8 @@
 
 use kvproto::{CommandError, Reply};
 
+use crate::settings::REPLY_BYTES_MAX;
+
 /// Why a command was not carried out.
 #[derive(Debug)]
 pub enum Failure {
@@ -49,6 +51,11 @@ pub(crate) fn store_error(error: &kvcore::Error) -> Reply {
     };
     // An error is one line on the wire whatever a path or the operating system put into the text.
     Reply::error(text.replace(['\r', '\n'], " "))
+}
+
+/// What is answered instead of more than [`REPLY_BYTES_MAX`].
+pub(crate) fn reply_too_large() -> CommandError {
+    CommandError::custom(format!("ERR the reply would be larger than {REPLY_BYTES_MAX} bytes; ask for less at a time"))
 }
 
 /// What a command answers.

@@ -9,12 +9,14 @@ use kvproto::Limits;
 
 /// Unsent bytes at which a client's further requests are left unread until it has taken its replies.
 pub(crate) const OUTPUT_PAUSE_BYTES: usize = 1024 * 1024;
+/// Unsent bytes at which a client that still has to log in is disconnected, as in Redis.
+pub(crate) const UNAUTHENTICATED_OUTPUT_BYTES_MAX: usize = 1024;
+/// The largest reply, in bytes. Without a bound a request of some kilobytes could name one value a thousand times.
+pub(crate) const REPLY_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// Bytes one connection may bring in one round.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 /// Requests one connection may have executed in one round, so that nobody waits long for a busy neighbour.
 pub(crate) const ROUND_REQUESTS_MAX: usize = 2048;
-/// Requests a client can queue in MULTI, in bytes of memory.
-pub(crate) const QUEUE_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// What a queued command takes beside its words: its place in a list that may be half empty, two allocations, and at
 /// EXEC its reply.
 pub(crate) const QUEUED_COMMAND_BYTES: usize = 192;

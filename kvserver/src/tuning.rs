@@ -44,6 +44,8 @@ pub(crate) struct Tuning {
     /// Counts changes of `bounds`.
     generation: AtomicU64,
     bounds: Mutex<Bounds>,
+    /// The longest request and the largest queue of MULTI, in bytes: the copy for who has no copy of the bounds.
+    query_bytes_max: AtomicUsize,
     /// 0 for no limit.
     pub(crate) memory_bytes_max: AtomicU64,
     /// A place in [`crate::eviction::POLICIES`].
@@ -69,6 +71,7 @@ impl Tuning {
         let output = OutputLimits::at_start(settings);
         Tuning {
             generation: AtomicU64::new(0),
+            query_bytes_max: AtomicUsize::new(settings.limits.request_bytes_max),
             bounds: Mutex::new(Bounds { limits: settings.limits.clone(), output }),
             memory_bytes_max: AtomicU64::new(0),
             policy: AtomicUsize::new(eviction::POLICIES.len() - 1),
@@ -98,8 +101,16 @@ impl Tuning {
     }
 
     pub(crate) fn change_bounds(&self, change: impl FnOnce(&mut Bounds)) {
-        change(&mut self.bounds.lock());
+        let mut bounds = self.bounds.lock();
+        change(&mut bounds);
+        self.query_bytes_max.store(bounds.limits.request_bytes_max, Relaxed);
+        drop(bounds);
         self.touch();
+    }
+
+    /// What a client may let the server keep of its requests, in bytes.
+    pub(crate) fn query_bytes_max(&self) -> usize {
+        self.query_bytes_max.load(Relaxed)
     }
 
     /// The name of the policy.

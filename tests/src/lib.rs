@@ -11,6 +11,7 @@
 //! - [`conversation`]: a scripted exchange, sent whole, request by request, or one byte at a time.
 //! - [`model`]: the store as a plain ordered map, to compare with.
 //! - [`streams`]: random command streams, good and bad.
+//! - [`usage`]: what the system says a process uses.
 //! - [`wait`]: waiting for a condition, always with a bound.
 
 #![forbid(unsafe_code)]
@@ -20,6 +21,7 @@ pub mod model;
 pub mod process;
 pub mod program;
 pub mod streams;
+pub mod usage;
 pub mod wait;
 pub mod wire;
 

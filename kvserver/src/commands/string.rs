@@ -9,7 +9,8 @@ use kvcore::{Deadline, Txn, ValueRef};
 use kvproto::{Args, CommandError, Reply, parse_integer};
 
 use super::expiry::{Lifetime, Notation};
-use crate::outcome::Outcome;
+use crate::outcome::{self, Outcome};
+use crate::settings::REPLY_BYTES_MAX;
 use compare::Condition;
 use long_double::LongDouble;
 
@@ -192,8 +193,14 @@ pub fn getex(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 /// `MGET key [key ...]`
 pub fn mget(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let mut values = Vec::with_capacity(args.remaining());
+    let mut bytes = 0;
     while let Some(key) = args.next_opt() {
-        values.push(bulk_or_nil(txn.get(key)?));
+        let value = txn.get(key)?;
+        bytes += value.as_ref().map_or(0, |value| value.bytes().len());
+        if bytes > REPLY_BYTES_MAX {
+            return Err(outcome::reply_too_large().into());
+        }
+        values.push(bulk_or_nil(value));
     }
     Ok(Reply::Array(values))
 }

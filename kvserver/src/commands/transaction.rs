@@ -14,7 +14,7 @@ use crate::events::{self, Noted};
 use crate::outcome::Outcome;
 use crate::ran::Ran;
 use crate::session::{Queue, Session, Watched, WatchedKeys};
-use crate::settings::{QUEUE_BYTES_MAX, QUEUED_COMMAND_BYTES, QUEUED_WORD_BYTES, WATCHED_BYTES_MAX, WATCHED_KEY_BYTES};
+use crate::settings::{QUEUED_COMMAND_BYTES, QUEUED_WORD_BYTES, REPLY_BYTES_MAX, WATCHED_BYTES_MAX, WATCHED_KEY_BYTES};
 use crate::state::ServerState;
 
 /// Whether a command is queued between MULTI and EXEC rather than executed.
@@ -23,7 +23,12 @@ pub(crate) fn is_queued(spec: &Spec) -> bool {
 }
 
 /// Puts a command into the session's queue.
-pub(crate) fn enqueue(spec: &'static Spec, request: Request<'_>, session: &mut Session) -> Outcome {
+pub(crate) fn enqueue(
+    spec: &'static Spec,
+    request: Request<'_>,
+    session: &mut Session,
+    server: &ServerState,
+) -> Outcome {
     let Some(queue) = &mut session.transaction else {
         return Ok(Reply::Nothing);
     };
@@ -34,9 +39,10 @@ pub(crate) fn enqueue(spec: &'static Spec, request: Request<'_>, session: &mut S
     // EXEC will refuse a spoiled transaction, so what comes after the error need not be kept.
     if !queue.spoiled && queue.absent.is_none() {
         queue.bytes += queued_bytes(request);
-        if queue.bytes > QUEUE_BYTES_MAX {
+        if queue.bytes > server.tuning.query_bytes_max() {
             queue.spoiled = true;
             queue.commands = Vec::new();
+            queue.bytes = 0;
             return Err(CommandError::custom("ERR the transaction is too large to be queued").into());
         }
         queue.commands.push((spec, request.to_owned()));
@@ -242,6 +248,7 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
         }
         txn.select(start.1.id())?;
         let mut answered = Vec::with_capacity(queue.commands.len());
+        let mut answered_bytes = 0;
         let mut publications = Vec::new();
         for (spec, request) in &queue.commands {
             let words = request.as_request();
@@ -254,16 +261,27 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
             let ticks = server.slow.clock().raw().saturating_sub(begun);
             count(&one, words, &reply, ticks);
             let Context { mut before, publications: mut said, .. } = one;
+            answered_bytes += before.iter().chain([&reply]).map(Reply::payload_bytes).sum::<usize>();
             answered.append(&mut before);
             publications.append(&mut said);
             publications.extend(noted.finish(!reply.is_error()));
             answered.push(reply);
+            if answered_bytes > REPLY_BYTES_MAX {
+                // It can only be told that it was done.
+                answered = Vec::new();
+            }
             if wanted.is_monitored() {
                 databases.push(session.database);
             }
         }
         events::gather(publications);
-        replies = Some(answered);
+        replies = Some(if answered_bytes > REPLY_BYTES_MAX {
+            Reply::error(format!(
+                "ERR the transaction was executed, but its replies are larger than {REPLY_BYTES_MAX} bytes"
+            ))
+        } else {
+            Reply::Array(answered)
+        });
         Ok(())
     });
     // A message may rest on what the client did before, as with a PUBLISH of its own.
@@ -277,7 +295,7 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
             for ((spec, request), database) in queue.commands.iter().zip(databases) {
                 monitor::show(spec, request.as_request(), database, ctx.lsn, ctx.session, server);
             }
-            Ok(replies.map_or(Reply::NilArray, Reply::Array))
+            Ok(replies.unwrap_or(Reply::NilArray))
         }
         Err(error) => {
             // Nothing was done, so SELECT was not either.

@@ -9,7 +9,19 @@ use super::EventLoop;
 use crate::connection::{Connection, Phase};
 use crate::outcome::store_error;
 
+/// Replies gathered before they are written, in bytes: those of many clients, so that they are written together, and not
+/// of all clients, who may each have asked for much.
+const ROUND_BYTES_MAX: usize = 1024 * 1024;
+
 impl EventLoop {
+    /// Writes what the round has gathered if that is much already.
+    #[inline]
+    pub(super) fn bound_round(&mut self) {
+        if self.executor.round.len() > ROUND_BYTES_MAX {
+            self.write_round();
+        }
+    }
+
     /// Writes the round's replies, one write a connection, and asks the log for what they wait for.
     pub(super) fn write_round(&mut self) {
         if self.executor.round.len() == 0 {
@@ -58,7 +70,8 @@ impl EventLoop {
     /// Puts a connection back after its output changed, into the lists it now belongs to.
     fn settle(&mut self, slot: usize, mut connection: Box<Connection>) {
         if !connection.outbox.is_empty() {
-            connection.enforce(&self.executor.bounds.output, self.now);
+            let known = connection.session.access.is_authenticated(&self.executor.server.acl);
+            connection.enforce(&self.executor.bounds.output, known, self.now);
             if !connection.gated && connection.outbox.waits_for().is_some() {
                 connection.gated = true;
                 self.gated.push(slot);

@@ -21,7 +21,8 @@ impl EventLoop {
         match self.take_addressed(invalidation.to) {
             Some(mut connection) => {
                 // It may have turned tracking off meanwhile.
-                if invalidation.tracker.is_some() || connection.session.tracking.is_some() {
+                let tracks = invalidation.tracker.is_some() || connection.session.tracking.is_some();
+                if tracks && !connection.ends() {
                     self.executor.round.begin(invalidation.to.slot);
                     self.executor.invalidate(&mut connection, &invalidation);
                 }
@@ -63,6 +64,7 @@ impl Executor {
         };
         if let Some(words) = words {
             let lsn = if self.server.is_gated() { invalidation.lsn } else { Lsn::ZERO };
+            connection.session.was_told = true;
             self.reply(connection, None, &Reply::Push(words), lsn);
         }
     }

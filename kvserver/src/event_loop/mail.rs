@@ -28,6 +28,7 @@ impl EventLoop {
             Mail::Users(changed) => self.expel(&changed),
             Mail::Stop => self.begin_stop(),
         }
+        self.bound_round();
     }
 
     /// Ends the connections whose users do not let them go on.
@@ -75,11 +76,13 @@ impl EventLoop {
         for address in to {
             if let Some(mut connection) = self.take_addressed(*address) {
                 // It may have been told meanwhile that it is subscribed no more.
-                if connection.session.receives(message) {
+                if !connection.ends() && connection.session.receives(message) {
                     self.executor.round.begin(address.slot);
                     self.executor.reply(&mut connection, None, &reply, lsn);
                 }
                 self.connections[address.slot] = Some(connection);
+                // For each of them: one message may be large, and its receivers many.
+                self.bound_round();
             }
         }
     }

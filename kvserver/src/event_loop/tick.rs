@@ -66,7 +66,8 @@ impl EventLoop {
                     connection.note_reply_peak(0);
                 }
                 if !connection.outbox.is_empty() {
-                    connection.enforce(&limits, self.now);
+                    let known = connection.session.access.is_authenticated(&self.executor.server.acl);
+                    connection.enforce(&limits, known, self.now);
                     self.closing.push(slot);
                 }
                 if idle_max > 0 && connection.is_idle_for(Duration::from_secs(idle_max), self.now) {

@@ -53,6 +53,7 @@ impl EventLoop {
             for Turn { slot, mut connection, read } in group {
                 self.execute(slot, &mut connection, &buffer[read]);
                 self.end_turn(slot, connection);
+                self.bound_round();
             }
         }
         self.read_buffer = buffer;

@@ -184,6 +184,41 @@ fn case_is_ignored_only_when_asked() {
     assert!(!matches_ignoring_case(b"[Z-a]", b"m"));
 }
 
+/// A key that one client stored cost each KEYS of another minutes: the product of the lengths is bounded, and not small.
+#[test]
+fn long_repetitions_cost_no_more_than_a_multiple_of_the_sum_of_the_lengths() {
+    let text = b"a".repeat(1 << 20);
+    let ends = |middle: &[u8]| [b"*", middle, b"b*"].concat();
+    for pattern in [
+        ends(&b"a".repeat(1 << 19)),
+        ends(&b"?".repeat(1 << 19)),
+        ends(&b"[ab]".repeat(1 << 17)),
+        [b"*[", &*b"b".repeat(1 << 19), b"]"].concat(),
+    ] {
+        let started = Instant::now();
+        assert!(!matches(&pattern, &text));
+        assert!(started.elapsed() < Duration::from_secs(10), "{} bytes", pattern.len());
+    }
+    // What is not made for it is matched, however long it is.
+    let mut text: Vec<u8> =
+        (0..1 << 20_u32).map(|number: u32| (number.wrapping_mul(2_654_435_761) >> 24) as u8 | 0x80).collect();
+    let needle = text[900_000..1_000_000].to_vec();
+    assert!(matches(&[b"*", &*needle, b"*"].concat(), &text));
+    text[950_000] = b'x';
+    assert!(!matches(&[b"*", &*needle, b"*"].concat(), &text));
+}
+
+#[test]
+fn no_text_or_pattern_of_128_bytes_comes_to_the_bound() {
+    let text = b"a".repeat(128);
+    assert!(matches(&[&*b"*a".repeat(63), b"*"].concat(), &text));
+    for length in 1..128 {
+        assert!(matches(&[b"*", &*b"a".repeat(length)].concat(), &b"a".repeat(100_000)), "{length}");
+    }
+    let late = [&*b"a".repeat(100_000), b"b"].concat();
+    assert!(matches(&[b"*", &*b"a".repeat(126), b"b"].concat(), &late));
+}
+
 /// A matcher that tries every way needs 2^30 steps and more here; CVE-2022-36021 was this pattern.
 #[test]
 fn many_stars_cost_no_more_than_the_product_of_the_lengths() {

@@ -42,7 +42,7 @@ impl Message {
             Kind::ShardChannel => vec![Reply::bulk("smessage")],
             Kind::Monitor => return Reply::simple(String::from_utf8_lossy(&self.payload).into_owned()),
         };
-        items.extend([&*self.channel, self.payload.as_slice()].map(Reply::bulk));
+        items.extend([Reply::bulk(&*self.channel), Reply::bulk(self.payload.clone())]);
         Reply::Push(items)
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct Session {
     pub(crate) replies: Replies,
     /// It is shown every command.
     pub(crate) monitors: bool,
+    /// It was sent a message about what it, or someone for it, tracks.
+    pub(crate) was_told: bool,
     /// The newest change this client has made or seen. What it publishes may rest on it.
     pub(crate) seen: Lsn,
     pub(crate) last_command: Option<&'static Spec>,
@@ -159,6 +161,7 @@ impl Session {
             tracking: None,
             replies: Replies::On,
             monitors: false,
+            was_told: false,
             seen: Lsn::ZERO,
             last_command: None,
             shown_command: None,
@@ -176,9 +179,14 @@ impl Session {
         }
     }
 
-    /// Whether others send it something unasked: it is then held to other limits.
+    /// Whether it waits for what others do.
     pub(crate) fn is_listening(&self) -> bool {
         self.is_subscribed() || self.monitors
+    }
+
+    /// Whether others send it something unasked: it is then held to other limits.
+    pub(crate) fn is_told_unasked(&self) -> bool {
+        self.is_listening() || self.was_told
     }
 
     /// Whether a message that was posted to it is still for it.
