@@ -8,12 +8,14 @@
 //! Invariant: memory is constant and time is linear in the lengths of pattern and text, whatever they are. Every step but
 //! `*` takes exactly one byte, so only the last `*` seen can need another try: giving an earlier one more bytes would only
 //! move the later one to the right, where it has been tried already. What one try after the other looks at again is
-//! bounded by [`RETRIED_TIMES_MAX`].
+//! bounded by [`RETRIED_MAX`].
 
-/// Bytes of the pattern looked at in vain, for each byte of pattern and text; beyond it the text counts as not matched. If
-/// either has no more bytes than that it never comes to it, nor if most tries fail soon, as they do unless both are long
-/// repetitions of the same. A key of a mebibyte against half as long a pattern would otherwise take minutes.
-const RETRIED_TIMES_MAX: usize = 128;
+/// Bytes of the pattern looked at in vain: so many, and so many more for each byte of the text; beyond them the text counts
+/// as not matched. Where the product of the lengths is no more than the first, or the pattern has no more bytes than the
+/// second, it never comes to that; nor if most tries fail soon, as they do unless pattern and text are long repetitions
+/// of the same. A key of a mebibyte against half as long a pattern would otherwise take minutes.
+const RETRIED_MAX: usize = 64 * 1024;
+const RETRIED_PER_BYTE_MAX: usize = 16;
 
 /// Whether `pattern` matches the whole of `text`.
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
@@ -41,7 +43,7 @@ fn run(pattern: &[u8], text: &[u8], fold: fn(u8) -> u8) -> bool {
     }
     let (mut pattern_at, mut text_at) = (0, 0);
     let mut retry: Option<Retry> = None;
-    let mut left = RETRIED_TIMES_MAX * (pattern.len() + text.len());
+    let mut left = RETRIED_MAX + RETRIED_PER_BYTE_MAX * text.len();
     while text_at < text.len() {
         if pattern.get(pattern_at) == Some(&b'*') {
             pattern_at += 1;

@@ -50,14 +50,22 @@ fn processor_seconds() -> Option<(f64, f64)> {
     Some((seconds()?, seconds()?))
 }
 
-/// Lets the process open as many files as it may, and answers how many that is.
-pub(crate) fn raise_open_files() -> Option<u64> {
+/// Files the process needs beside its connections: its data, what it listens on, its log; and some for each event loop.
+const OWN_FILES: u64 = 32;
+const LOOP_FILES: u64 = 4;
+
+/// Lets the process open as many files as it may.
+pub(crate) fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
-    if limit.current == limit.maximum {
-        return limit.current;
+    if limit.current != limit.maximum {
+        // What cannot be had is not asked for twice: `clients_possible` goes by what there is.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     }
-    match setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    }
+}
+
+/// How many clients there are files for, so that they leave what the log and its snapshots need; at least 1.
+pub(crate) fn clients_possible(loops: usize) -> usize {
+    let own = OWN_FILES + LOOP_FILES.saturating_mul(loops as u64);
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(files.saturating_sub(own)).unwrap_or(usize::MAX).max(1)
 }

@@ -17,14 +17,12 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::listener::ListenUrl;
 use crate::logging::{LogLevel, Logging};
-use crate::process::raise_open_files;
+use crate::process;
 use crate::server::Server;
 use crate::settings::SavePoint;
 
 /// The environment variable a password may come in, so that it is in no list of processes.
 const PASSWORD_VARIABLE: &str = "KVSERVER_REQUIREPASS";
-/// Files the process needs beside its connections.
-const OWN_FILES: u64 = 64;
 
 /// The whole program, with the arguments of the process.
 #[must_use]
@@ -60,10 +58,6 @@ fn serve(mut config: Config) -> Result<()> {
     let logging = log_from(config.log_level);
     let rest = std::mem::take(&mut config.rest);
     let config = &config;
-    let open_files = raise_open_files();
-    if let Some(files) = open_files.filter(|files| *files < u64::from(config.max_clients) + OWN_FILES) {
-        tracing::warn!(files, clients = config.max_clients, "fewer open files are allowed than clients may connect");
-    }
     let mut builder = Server::builder()
         .max_clients(usize::try_from(config.max_clients).unwrap_or(usize::MAX))
         .allow_exposed(config.insecure_listen)
@@ -88,6 +82,8 @@ fn serve(mut config: Config) -> Result<()> {
     if let Some(loops) = config.loops {
         builder = builder.loops(loops.into());
     }
+    process::raise_open_files();
+    builder = builder.clients_within_open_files();
     if !config.memory_only {
         let dir = std::path::absolute(&config.dir).unwrap_or_else(|_| config.dir.clone());
         let every = config.snapshot_every.0.map(|after| SavePoint { after, changes: 1 });

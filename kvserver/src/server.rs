@@ -25,6 +25,7 @@ use crate::listener::{BoundAddress, ListenUrl, Listener};
 use crate::logging::Logging;
 use crate::mailbox::{Mailbox, Mailboxes};
 use crate::offload::Offload;
+use crate::process;
 use crate::pubsub::PubSub;
 use crate::settings::{SavePoint, Settings};
 use crate::signals::{self, SignalThread};
@@ -90,6 +91,21 @@ impl Builder {
     /// Connections served at once. Default: 10,000.
     pub fn max_clients(mut self, count: usize) -> Builder {
         self.settings.clients_max = count;
+        self
+    }
+
+    /// No more clients than the process may have files open for: else they would take those that the log needs.
+    pub(crate) fn clients_within_open_files(mut self) -> Builder {
+        let possible = process::clients_possible(self.settings.loops);
+        if possible < self.settings.clients_max {
+            let wanted = self.settings.clients_max;
+            tracing::warn!(
+                possible,
+                wanted,
+                "fewer files may be open than clients may connect, so fewer are served: raise the limit (ulimit -n)"
+            );
+            self.settings.clients_max = possible;
+        }
         self
     }
 

@@ -311,7 +311,7 @@ fn a_start_from_what_was_rewritten_is_as_before() {
 }
 
 /// One of each kind of parameter, and the difficult ones.
-const SET: [(&str, &str); 19] = [
+const SET: [(&str, &str); 22] = [
     ("maxmemory", "1gb"),
     ("maxmemory-policy", "volatile-ttl"),
     ("maxmemory-clients", "5%"),
@@ -323,6 +323,9 @@ const SET: [(&str, &str); 19] = [
     ("tcp-keepalive", "10"),
     ("proto-max-bulk-len", "2mb"),
     ("client-query-buffer-limit", "3mb"),
+    ("proto-max-multibulk-len", "1000"),
+    ("proto-max-inline-len", "4kb"),
+    ("line-max-len", "2mb"),
     ("tracking-table-max-keys", "12"),
     ("acllog-max-len", "9"),
     ("acl-pubsub-default", "allchannels"),

@@ -9,7 +9,7 @@ use kvcore::{Claim, CrossTxn, Keyspace, Scope, Store};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, spec};
 
 use super::{databases, monitor};
-use crate::context::{Context, Run, Runs};
+use crate::context::{Context, Next, Run, Runs};
 use crate::events::{self, Noted};
 use crate::outcome::Outcome;
 use crate::ran::Ran;
@@ -238,6 +238,7 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
     let (session, server, runs) = (&mut *ctx.session, ctx.server, ctx.runs);
     let wanted = server.audience.wanted();
     let mut replies = None;
+    let mut closes = false;
     // What to show monitors: the database after each command, as Redis does.
     let mut databases = Vec::new();
     let committed = server.db.commit_across(&claims, &mut |txn| {
@@ -260,7 +261,9 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
             let reply = execute(spec, request, &mut one);
             let ticks = server.slow.clock().raw().saturating_sub(begun);
             count(&one, words, &reply, ticks);
-            let Context { mut before, publications: mut said, .. } = one;
+            let Context { mut before, publications: mut said, next, .. } = one;
+            // CLIENT KILL of itself.
+            closes |= matches!(next, Next::Close);
             answered_bytes += before.iter().chain([&reply]).map(Reply::payload_bytes).sum::<usize>();
             answered.append(&mut before);
             publications.append(&mut said);
@@ -291,6 +294,9 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
         Ok(lsn) => {
             if server.is_gated() {
                 ctx.lsn = lsn;
+            }
+            if closes {
+                ctx.next = Next::Close;
             }
             for ((spec, request), database) in queue.commands.iter().zip(databases) {
                 monitor::show(spec, request.as_request(), database, ctx.lsn, ctx.session, server);

@@ -15,6 +15,7 @@ use crate::events::Classes;
 use crate::eviction::POLICIES;
 use crate::listener::BoundAddress;
 use crate::logging::LogLevel;
+use crate::process::clients_possible;
 use crate::state::WritesHeld;
 
 const INT_MAX: i64 = i32::MAX as i64;
@@ -135,6 +136,17 @@ pub(crate) const ROWS: &[Parameter] = &[
     Parameter::inert("lazyfree-lazy-user-flush", Kind::Bool, "no"),
     Parameter::inert("lfu-decay-time", COUNT, "1"),
     Parameter::inert("lfu-log-factor", COUNT, "10"),
+    // Of the line protocol, which Redis does not have.
+    Parameter::new(
+        "line-max-len",
+        Kind::Memory(1024, MIB * 1024),
+        |server| server.tuning.bounds().limits.line_bytes_max.to_string(),
+        |server, value| {
+            let bytes = number(value)?;
+            server.tuning.change_bounds(|bounds| bounds.limits.line_bytes_max = bytes);
+            Ok(())
+        },
+    ),
     Parameter::new(
         "loglevel",
         Kind::Word(&["debug", "verbose", "notice", "warning", "nothing"]),
@@ -151,7 +163,13 @@ pub(crate) const ROWS: &[Parameter] = &[
         Kind::Integer(1, u32::MAX as i64),
         |server| server.clients_max.load(Relaxed).to_string(),
         |server, value| {
-            server.clients_max.store(number(value)?, Relaxed);
+            let (wanted, possible) = (number(value)?, clients_possible(server.mailboxes.len()));
+            if wanted > possible {
+                return Err(format!(
+                    "The operating system is not able to handle the specified number of clients, try with {possible}"
+                ));
+            }
+            server.clients_max.store(wanted, Relaxed);
             Ok(())
         },
     ),
@@ -218,6 +236,27 @@ pub(crate) const ROWS: &[Parameter] = &[
         |server, value| {
             let bytes = number(value)?;
             server.tuning.change_bounds(|bounds| bounds.limits.bulk_bytes_max = bytes);
+            Ok(())
+        },
+    ),
+    // These two are constants of Redis, by names of ours.
+    Parameter::new(
+        "proto-max-inline-len",
+        Kind::Memory(1024, MIB * 1024),
+        |server| server.tuning.bounds().limits.inline_bytes_max.to_string(),
+        |server, value| {
+            let bytes = number(value)?;
+            server.tuning.change_bounds(|bounds| bounds.limits.inline_bytes_max = bytes);
+            Ok(())
+        },
+    ),
+    Parameter::new(
+        "proto-max-multibulk-len",
+        Kind::Integer(16, INT_MAX),
+        |server| server.tuning.bounds().limits.args_max.to_string(),
+        |server, value| {
+            let words = number(value)?;
+            server.tuning.change_bounds(|bounds| bounds.limits.args_max = words);
             Ok(())
         },
     ),
