@@ -351,11 +351,11 @@ impl<'a> Locked<'a> {
             return;
         }
         self.tell_of_the_dead(lsn);
-        for done in &self.notes.changes {
+        for (at, done) in self.notes.changes.iter().enumerate() {
             let key = match done.undo {
                 Undo::Flush { first: false, .. } | Undo::Swap { first: false, .. } => continue,
                 Undo::Swap { first: true, with } => {
-                    self.tell_swap(done.held, with, lsn);
+                    self.tell_swap(at, [done.held, with], lsn);
                     continue;
                 }
                 Undo::Flush { first: true, .. } => None,
@@ -384,17 +384,41 @@ impl<'a> Locked<'a> {
         }
     }
 
-    /// `one` and `other` are the first shards of two keyspaces.
-    fn tell_swap(&self, one: usize, other: usize, lsn: Lsn) {
-        let (one_space, other_space) = (self.held[one].space, self.held[other].space);
-        let is_live = |entry: &Entry| entry.deadline().is_none_or(|deadline| !deadline.has_passed(self.now()));
+    /// `firsts` are the first shards of two keyspaces, exchanged by the change `at` and those of the other shards that
+    /// follow it.
+    fn tell_swap(&self, at: usize, firsts: [usize; 2], lsn: Lsn) {
+        let spaces = firsts.map(|first| self.held[first].space);
+        let later = self.notes.changes.get(at + spaces[0].shard_count()..).unwrap_or_default();
         let holds = |key: &[u8]| {
             let hash = self.base.hasher.hash(key);
-            let shard = one_space.shard_of(hash);
-            [one, other].iter().any(|first| self.held[first + shard].guard.find(hash, key).is_some_and(is_live))
+            let shard = spaces[0].shard_of(hash);
+            firsts.iter().any(|first| self.held_before(later, first + shard, hash, key))
         };
-        let keyspaces = [one_space, other_space].map(|space| (space.id, &*space.name));
+        let keyspaces = spaces.map(|space| (space.id, &*space.name));
         self.base.tell_swap(&Swap { keyspaces, lsn, holds: &holds });
+    }
+
+    /// Whether a shard held a key that had not expired before the changes `later`, the last of this transaction.
+    fn held_before(&self, later: &[Done], mut shard: usize, hash: u64, key: &[u8]) -> bool {
+        let is_live = |deadline: Option<Deadline>| deadline.is_none_or(|deadline| !deadline.has_passed(self.now()));
+        let is_live_entry = |entry: &Entry| is_live(entry.deadline());
+        for done in later {
+            match &done.undo {
+                Undo::Swap { with, .. } if done.held == shard => shard = *with,
+                Undo::Swap { with, .. } if *with == shard => shard = done.held,
+                Undo::Swap { .. } => {}
+                _ if done.held != shard => {}
+                Undo::Flush { emptied, .. } => return emptied.find(hash, key).is_some_and(is_live_entry),
+                _ if self.notes.saved[done.key.clone()] != *key => {}
+                Undo::Put(old) => return old.as_ref().is_some_and(is_live_entry),
+                Undo::InPlace(InPlace::Overwritten { old_deadline }, _) | Undo::Deadline(old_deadline) => {
+                    return is_live(*old_deadline);
+                }
+                // The deadline stayed as it was.
+                Undo::InPlace(InPlace::Range { .. }, _) => break,
+            }
+        }
+        self.held[shard].guard.find(hash, key).is_some_and(is_live_entry)
     }
 
     fn roll_back(&mut self) {

@@ -25,7 +25,7 @@ pub struct Swap<'a> {
     pub keyspaces: [(u32, &'a str); 2],
     /// The exchange's place in the log.
     pub lsn: Lsn,
-    /// Whether either of them holds a key that has not expired.
+    /// Whether either of them held a key that had not expired when they were exchanged.
     pub holds: &'a dyn Fn(&[u8]) -> bool,
 }
 

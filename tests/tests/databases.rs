@@ -134,6 +134,32 @@ fn a_swap_changes_the_watched_keys_that_either_database_holds() {
     }
 }
 
+/// What the transaction did before the swap and after it is told apart: a change in one database is none in the other.
+#[test]
+fn a_swap_in_a_transaction_changes_what_the_databases_held_at_that_moment() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let (mut one, mut other) = (server.connect(), server.connect());
+    converse(&mut one, "SELECT 9 -> +OK");
+    for (commands, outcome) in [
+        (&["SWAPDB 0 9", "SET k v"][..], "*1|+PONG"),
+        (&["SET k v", "SWAPDB 0 9"], "*-1"),
+        (&["SWAPDB 0 9", "SET k v", "SWAPDB 0 5"], "*1|+PONG"),
+        (&["SET k v", "SWAPDB 0 5", "SWAPDB 0 9", "SWAPDB 0 5"], "*1|+PONG"),
+        (&["SET k v", "SWAPDB 0 9", "FLUSHALL"], "*-1"),
+        (&["SET k v", "DEL k", "SWAPDB 0 9", "SET k v"], "*1|+PONG"),
+        (&["SET k v", "SWAPDB 0 9", "APPEND k w", "SWAPDB 0 9"], "*-1"),
+    ] {
+        converse(&mut other, "FLUSHALL -> +OK\nMULTI -> +OK");
+        converse(&mut one, "WATCH k -> +OK\nMULTI -> +OK\nPING -> +QUEUED");
+        for command in commands {
+            converse(&mut other, &format!("{command} -> +QUEUED"));
+        }
+        assert!(other.command("EXEC").starts_with(b"*"), "{commands:?}");
+        assert_eq!(one.command("EXEC"), (outcome.replace('|', "\r\n") + "\r\n").into_bytes(), "{commands:?}");
+    }
+}
+
 #[test]
 fn what_is_dumped_can_be_restored() {
     let dir = TempDir::new().expect("a temporary directory");
