@@ -37,7 +37,7 @@ pub(crate) const DEFAULT_KEYSPACE: &str = "0";
 pub(crate) struct Engine {
     pub(crate) base: Base,
     pub(crate) registry: RwLock<Registry>,
-    shards: usize,
+    pub(crate) shards: usize,
     /// `None` for a store in memory only.
     pub(crate) files: Option<Files>,
     closed: AtomicBool,

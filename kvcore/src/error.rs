@@ -108,6 +108,17 @@ pub enum Error {
         /// Why, and what to do.
         why: String,
     },
+    /// The files do not give back what memory holds; see [`Db::verify`](crate::Db::verify).
+    #[error(
+        "the files in {dir} do not give back what the keyspace {keyspace:?} holds: keep this process running, copy its \
+         keys somewhere else, and look at the disk"
+    )]
+    NotAsWritten {
+        /// The store's directory.
+        dir: PathBuf,
+        /// The first keyspace that differs.
+        keyspace: String,
+    },
     /// A write or sync of the log failed; the log takes no more writes until the store is opened again.
     #[error("the log failed ({why}); writes are refused: repair the disk and open the store again")]
     LogFailed {

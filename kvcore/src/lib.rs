@@ -25,7 +25,7 @@
 //! - `record frame disk`: bytes
 //! - `manifest lanes segment segment_reader wal syncer ticket`: the log
 //! - `expiry observer shard space base walk txn locked`: the tables, and the view a transaction has of them
-//! - `stats options snapshot tables recovery schedule files salvage inspection repair engine keeper`: a whole store
+//! - `stats options snapshot tables recovery schedule files salvage inspection repair engine keeper verify`: a whole store
 //! - `store keyspace db`: what users hold
 #![forbid(unsafe_code)]
 
@@ -67,6 +67,7 @@ mod syncer;
 mod tables;
 mod ticket;
 mod txn;
+mod verify;
 mod wal;
 mod walk;
 

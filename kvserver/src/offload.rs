@@ -18,6 +18,8 @@ pub(crate) enum Work {
     Walk(fn(Args<'_>, &dyn Walk) -> Outcome, Keyspace),
     /// A snapshot.
     Save,
+    /// DEBUG RELOAD, with a snapshot first, or LOADAOF: what the files give back is compared with what is held.
+    Verify { snapshot: bool },
     /// A snapshot and, if it succeeds, the end of the server.
     SaveAndStop,
     /// ACL LOAD

@@ -29,6 +29,10 @@ pub(crate) fn run(server: &Arc<ServerState>, jobs: &Receiver<Option<Job>>) {
                 Err(failure) => failure.into(),
             },
             Work::Save => save(server),
+            Work::Verify { snapshot } => match if snapshot { save(server) } else { Reply::Ok } {
+                Reply::Ok => verify(server),
+                failed => failed,
+            },
             Work::SaveAndStop => match save(server) {
                 Reply::Ok => {
                     server.stop();
@@ -87,6 +91,19 @@ fn save(server: &ServerState) -> Reply {
         Ok(_) => Reply::Ok,
         Err(error) => {
             tracing::error!(%error, "the snapshot failed");
+            store_error(&error)
+        }
+    }
+}
+
+fn verify(server: &ServerState) -> Reply {
+    match server.db.verify() {
+        Ok(keys) => {
+            tracing::info!("read back {keys} keys, as they were written");
+            Reply::Ok
+        }
+        Err(error) => {
+            tracing::error!(%error, "what was written could not be read back");
             store_error(&error)
         }
     }

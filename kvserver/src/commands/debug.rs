@@ -31,7 +31,7 @@ const HELP: &[(&str, &str)] = &[
     ("DIGEST", "Show a signature of everything that is stored."),
     ("DIGEST-VALUE <key> [<key> ...]", "Show a signature of each key's value and deadline."),
     ("ERROR <string>", "Answer with this error."),
-    ("LOADAOF", "As RELOAD."),
+    ("LOADAOF", "As RELOAD NOSAVE."),
     ("LOG <message>", "Write a line to the server's log."),
     ("OBJECT <key>", "Show how a value is represented."),
     ("PAUSE-CRON <0|1>", "Stop, or resume, what the server does by itself once a second."),
@@ -41,7 +41,10 @@ const HELP: &[(&str, &str)] = &[
         "Answer with a value of this type: string, integer, double, bignum, null, array, set, map, attrib, push, \
          verbatim, true, false.",
     ),
-    ("RELOAD [NOSAVE|NOFLUSH|MERGE ...]", "Make everything durable and write a snapshot. Nothing is read back."),
+    (
+        "RELOAD [NOSAVE|NOFLUSH|MERGE ...]",
+        "Write a snapshot unless NOSAVE, make the log durable, read both back and fail unless they give what is stored.",
+    ),
     ("REPLYBUFFER PEAK-RESET-TIME <NEVER|RESET|milliseconds>", "How long CLIENT LIST remembers the largest reply."),
     ("REPLYBUFFER RESIZING <0|1>", "Accepted: reply buffers here are never kept."),
     ("SET-ACTIVE-EXPIRE <0|1>", "Stop, or resume, removing expired keys that nobody asks for."),
@@ -70,15 +73,18 @@ pub(crate) fn debug(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         }
         (b"replybuffer", 2) => replybuffer(args, ctx),
         (b"reload", _) => {
+            let mut snapshot = true;
             while !args.is_empty() {
-                if !args.eat("merge") && !args.eat("noflush") && !args.eat("nosave") {
+                if args.eat("nosave") {
+                    snapshot = false;
+                } else if !args.eat("merge") && !args.eat("noflush") {
                     let text = "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.";
                     return Err(CommandError::custom(text).into());
                 }
             }
-            save(ctx)
+            read_back(snapshot, ctx)
         }
-        (b"loadaof", 0) => save(ctx),
+        (b"loadaof", 0) => read_back(false, ctx),
         (b"digest", 0) => digest(ctx),
         (b"digest-value", _) => digest_values(args, ctx),
         (b"object", 1) => object(args.next()?, ctx),
@@ -150,15 +156,16 @@ fn replybuffer(mut args: Args<'_>, ctx: &Context<'_>) -> Outcome {
     Ok(Reply::Ok)
 }
 
-/// What Redis would read back is made durable, twice: in the log and in a snapshot.
-fn save(ctx: &mut Context<'_>) -> Outcome {
+/// Redis throws away what it holds and loads what it wrote. Here what was written is loaded beside what is held, and has
+/// to be the same.
+fn read_back(snapshot: bool, ctx: &mut Context<'_>) -> Outcome {
     if ctx.txn.is_some() {
         return Err(CommandError::custom("ERR DEBUG RELOAD and LOADAOF are not allowed inside a transaction").into());
     }
     if ctx.server.db.is_in_memory() {
         return Ok(Reply::Ok);
     }
-    ctx.next = Next::Park(Work::Save);
+    ctx.next = Next::Park(Work::Verify { snapshot });
     Ok(Reply::Nothing)
 }
 

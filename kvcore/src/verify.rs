@@ -1,0 +1,58 @@
+//! Verify: whether the files give back what memory holds. Invariant: both are looked at as they are at one moment, and
+//! nothing is changed but that the log is made durable.
+
+use crate::engine::Engine;
+use crate::entry::Entry;
+use crate::error::{Error, Result};
+use crate::files::Files;
+use crate::recovery;
+
+/// Reads the newest snapshot and the log as an opener would after a crash now, and compares; answers how many keys there
+/// are. Writers wait meanwhile.
+pub(crate) fn verify(engine: &Engine, files: &Files) -> Result<u64> {
+    // Before the shards, as whoever writes a snapshot: until it is let go no file is removed.
+    let _writing = files.snapshots.writing.lock();
+    let _entered = engine.base.enter()?;
+    loop {
+        let spaces = engine.spaces();
+        let shards: Vec<Vec<_>> = spaces
+            .iter()
+            .map(|space| (0..space.shard_count()).map(|shard| space.read(shard)).collect())
+            .collect();
+        let registry = engine.registry.read();
+        if registry.spaces().map(|space| space.id).ne(spaces.iter().map(|space| space.id)) {
+            // One was made or dropped before all were locked.
+            continue;
+        }
+        let mut writer = files.wal.writer.lock();
+        files.wal.flush(&mut writer, true);
+        files.wal.health()?;
+        let found = recovery::load(&*files.disk, &files.dir, engine.shards)?;
+        let now_ms = engine.base.time.now_ms();
+        let is_live = |entry: &Entry| !entry.has_passed(now_ms);
+        let mut keys = 0;
+        for (space, shards) in spaces.iter().zip(&shards) {
+            let differs = || Error::NotAsWritten { dir: files.dir.clone(), keyspace: space.name.to_string() };
+            let read = found.spaces.get(&space.log_id()).filter(|read| read.name == space.name).ok_or_else(differs)?;
+            let mut count = 0;
+            read.each_shard(false, |shard| count += shard.iter().filter(|entry| is_live(entry)).count() as u64);
+            // Each of what is held in what was read, and no more in that.
+            for entry in shards.iter().flat_map(|shard| shard.iter()).filter(|entry| is_live(entry)) {
+                let hash = found.hasher.hash(entry.key());
+                let read = read.read(read.shard_of(hash));
+                let is_same = |other: &Entry| {
+                    other.deadline() == entry.deadline() && other.value().bytes() == entry.value().bytes()
+                };
+                if count == 0 || !read.find(hash, entry.key()).is_some_and(is_same) {
+                    return Err(differs());
+                }
+                count -= 1;
+                keys += 1;
+            }
+            if count > 0 {
+                return Err(differs());
+            }
+        }
+        return Ok(keys);
+    }
+}
