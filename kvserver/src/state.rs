@@ -168,6 +168,12 @@ impl ServerState {
         if self.is_gated() { self.db.last_lsn() } else { Lsn::ZERO }
     }
 
+    /// The newest change there is: a reply that carries it leaves when that is durable, whatever is promised otherwise.
+    pub(crate) fn gate_on_newest(&self) -> Lsn {
+        self.ever_gated.store(true, Ordering::SeqCst);
+        self.db.last_lsn()
+    }
+
     /// Whether requests have to wait: for the log, or for loops to hand on what was published.
     pub(crate) fn is_backlogged(&self) -> bool {
         self.db.is_backlogged() || self.mailboxes.is_backlogged()

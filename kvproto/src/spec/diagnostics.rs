@@ -35,6 +35,13 @@ pub(super) const ROWS: &[Spec] = &[
         .in_categories(&[Category::Connection])
         .tips(&["request_policy:all_shards", "response_policy:agg_min"])
         .args(&[Arg::integer("numreplicas"), Arg::integer("timeout")]),
+    Spec::new("waitaof", 4, Group::Generic, "7.2.0")
+        .summary("Waits until what was written is on this server's stable storage; there are no replicas to wait for.")
+        .complexity("O(1)")
+        .flags(&[Flag::NoScript])
+        .in_categories(&[Category::Connection])
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"])
+        .args(&[Arg::integer("numlocal"), Arg::integer("numreplicas"), Arg::integer("timeout")]),
 ];
 
 const MEMORY_SUBCOMMANDS: [Spec; 6] = indexed([

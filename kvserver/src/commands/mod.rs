@@ -157,6 +157,7 @@ fn run_of(name: &str) -> Option<Run> {
         "swapdb" => Session(databases::swapdb),
         "time" => Session(server::time),
         "wait" => Session(standalone::wait),
+        "waitaof" => Session(standalone::waitaof),
         _ => return None,
     })
 }

@@ -18,14 +18,46 @@ pub(crate) fn role(_: Args<'_>, _: &mut Context<'_>) -> Outcome {
 /// `always` the answer leaves when the client's writes are on disk, as every answer does.
 pub(crate) fn wait(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     args.integer()?;
-    let timeout = args.next()?;
-    let timeout = kvproto::parse_integer(timeout)
-        .ok_or_else(|| CommandError::custom("ERR timeout is not an integer or out of range"))?;
-    if timeout < 0 {
-        return Err(CommandError::custom("ERR timeout is negative").into());
-    }
+    check_timeout(args.next()?)?;
     ctx.lsn = ctx.session.seen;
     Ok(Reply::Integer(0))
+}
+
+/// `WAITAOF numlocal numreplicas timeout`: how many servers have all that was written before on stable storage. With
+/// `numlocal` 1 the sync is asked for and the answer leaves when it is done, however long that takes: a disk that does
+/// not answer in time will not do so sooner for being asked again. Without, as inside EXEC, it tells how things are.
+pub(crate) fn waitaof(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    let waits = match args.integer()? {
+        0 => false,
+        1 => true,
+        _ => return Err(CommandError::custom("ERR value is out of range, value must between 0 and 1").into()),
+    };
+    if args.integer()? < 0 {
+        return Err(CommandError::custom("ERR value is out of range, must be positive").into());
+    }
+    check_timeout(args.next()?)?;
+    let db = &ctx.server.db;
+    if db.is_in_memory() {
+        if waits {
+            let text = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
+            return Err(CommandError::custom(text).into());
+        }
+        return Ok(Reply::Array(vec![Reply::Integer(0), Reply::Integer(0)]));
+    }
+    let waits = waits && ctx.txn.is_none();
+    if waits {
+        ctx.lsn = ctx.server.gate_on_newest();
+    }
+    let local = waits || db.durable_lsn() >= db.last_lsn();
+    Ok(Reply::Array(vec![Reply::flag(local), Reply::Integer(0)]))
+}
+
+fn check_timeout(word: &[u8]) -> Result<(), CommandError> {
+    match kvproto::parse_integer(word) {
+        None => Err(CommandError::custom("ERR timeout is not an integer or out of range")),
+        Some(timeout) if timeout < 0 => Err(CommandError::custom("ERR timeout is negative")),
+        Some(_) => Ok(()),
+    }
 }
 
 /// `MODULE LIST|HELP`
@@ -112,7 +144,7 @@ mod tests {
 
     #[test]
     fn what_is_answered_here_needs_no_keys() {
-        for name in ["role", "wait", "module", "function", "script", "lolwut"] {
+        for name in ["role", "wait", "waitaof", "module", "function", "script", "lolwut"] {
             let spec = lookup(name.as_bytes()).unwrap();
             assert!(spec.key_specs.is_empty() && spec.subcommands.iter().all(|sub| sub.key_specs.is_empty()), "{name}");
         }

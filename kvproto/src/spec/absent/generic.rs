@@ -3,7 +3,7 @@
 //! Invariant: arity, flags, categories and key positions are those clients know from Redis 7.2.
 
 use super::effects::{READ, STORE, TAKE, TAKE_SOME};
-use crate::spec::Flag::{DenyOom, NoScript, ReadOnly, Write};
+use crate::spec::Flag::{DenyOom, ReadOnly, Write};
 use crate::spec::{Category, Flag, Group, KeySpec, Spec};
 
 const fn row(name: &'static str, arity: i32, since: &'static str, flags: &[Flag], keys: &'static [KeySpec]) -> Spec {
@@ -34,7 +34,4 @@ pub(in crate::spec) const ROWS: &[Spec] = &[
         &[KeySpec::one(1, READ), KeySpec::unknown(READ).notes("what BY and GET name depends on the elements")],
     )
     .in_categories(&[Category::Set, Category::SortedSet, Category::List, Category::Dangerous]),
-    row("waitaof", 4, "7.2.0", &[NoScript], &[])
-        .in_categories(&[Category::Connection])
-        .tips(&["request_policy:all_shards", "response_policy:agg_min"]),
 ];
