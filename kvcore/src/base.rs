@@ -2,7 +2,7 @@
 //! anybody acts on it, so it stays expired after a crash and a clock that was set back.
 
 use std::cell::{Cell, RefCell};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::hash::KeyHash;
 use crate::lsn::Lsn;
 use crate::observer::{Change, Observer, Swap};
 use crate::record::Record;
+use crate::uses::Moment;
 use crate::wal::Wal;
 
 /// A handful: the server's own, and those of the program around it.
@@ -37,10 +38,12 @@ pub(crate) struct Base {
     mark: Mutex<(u64, Lsn)>,
     /// Entries removed because their deadline passed.
     pub(crate) expired: AtomicU64,
-    /// The time in Unix seconds when somebody last said so: good enough for who uses what, and free to read.
-    noted_secs: AtomicU32,
-    /// When the store was opened, in Unix seconds.
-    pub(crate) opened_secs: u32,
+    /// A [`Moment`]: the time when somebody last told it. Good enough for who uses what, and free to read.
+    noted: AtomicU64,
+    /// When the store was opened.
+    opened_ms: u64,
+    /// Whether uses are counted.
+    by_frequency: AtomicBool,
     /// Whether entries whose deadline has passed stay until somebody asks for them.
     pub(crate) sweeping_paused: AtomicBool,
     /// Whether they stay even then.
@@ -127,10 +130,6 @@ impl Drop for Entered {
     }
 }
 
-fn seconds(ms: u64) -> u32 {
-    u32::try_from(ms / 1000).unwrap_or(u32::MAX)
-}
-
 impl Base {
     pub(crate) fn new(
         hasher: KeyHash,
@@ -141,7 +140,7 @@ impl Base {
         wal: Option<Arc<Wal>>,
         floor_ms: u64,
     ) -> Self {
-        let opened_secs = seconds(time.now_ms());
+        let opened_ms = time.now_ms();
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         Base {
             store_id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
@@ -154,8 +153,9 @@ impl Base {
             wal,
             mark: Mutex::new((floor_ms, Lsn::ZERO)),
             expired: AtomicU64::new(0),
-            noted_secs: AtomicU32::new(opened_secs),
-            opened_secs,
+            noted: AtomicU64::new(Moment::NONE.bits()),
+            opened_ms,
+            by_frequency: AtomicBool::new(false),
             sweeping_paused: AtomicBool::new(false),
             expiry_held: AtomicBool::new(false),
             sweeper: Arc::default(),
@@ -169,12 +169,20 @@ impl Base {
     }
 
     pub(crate) fn note_time(&self) {
-        self.noted_secs.store(seconds(self.time.now_ms()), Ordering::Relaxed);
+        let secs = u32::try_from(self.time.now_ms().saturating_sub(self.opened_ms) / 1000).unwrap_or(u32::MAX);
+        let moment = Moment::after_secs(secs, self.by_frequency.load(Ordering::Relaxed));
+        self.noted.store(moment.bits(), Ordering::Relaxed);
+    }
+
+    /// Takes note of how often entries are used, or again of when.
+    pub(crate) fn count_uses(&self, by_frequency: bool) {
+        self.by_frequency.store(by_frequency, Ordering::Relaxed);
+        self.note_time();
     }
 
     #[inline]
-    pub(crate) fn noted_secs(&self) -> u32 {
-        self.noted_secs.load(Ordering::Relaxed)
+    pub(crate) fn moment(&self) -> Moment {
+        Moment::from_bits(self.noted.load(Ordering::Relaxed))
     }
 
     /// Whether this thread runs a closure under this store's locks.

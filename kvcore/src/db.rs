@@ -391,9 +391,15 @@ impl Db {
         self.engine().sweep()
     }
 
-    /// Lets the time that keys count as unused go on until now. Who shows it calls this once a second or so.
+    /// Lets the time that keys count as unused go on until now. Who wants it to be known calls this once a second or so:
+    /// from the first call on, transactions take note of the keys they use, in two bytes for each place of the tables.
     pub fn note_time(&self) {
         self.engine().base.note_time();
+    }
+
+    /// Takes note of how often keys are used, or again of when. What was known by the other measure is forgotten.
+    pub fn count_uses(&self, by_frequency: bool) {
+        self.engine().base.count_uses(by_frequency);
     }
 
     /// While paused, entries whose deadline has passed are removed only when somebody asks for them. They are gone for

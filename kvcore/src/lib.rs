@@ -24,7 +24,7 @@
 //! - `clock lsn error durability entry hash padded`: the words
 //! - `record frame disk`: bytes
 //! - `manifest lanes segment segment_reader wal syncer ticket`: the log
-//! - `expiry observer shard space base walk txn locked`: the tables, and the view a transaction has of them
+//! - `expiry observer uses shard space base walk txn locked`: the tables, and the view a transaction has of them
 //! - `stats options snapshot tables recovery schedule files salvage inspection repair engine keeper verify`: a whole store
 //! - `store keyspace db`: what users hold
 #![forbid(unsafe_code)]
@@ -67,6 +67,7 @@ mod syncer;
 mod tables;
 mod ticket;
 mod txn;
+mod uses;
 mod verify;
 mod wal;
 mod walk;

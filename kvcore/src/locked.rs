@@ -19,6 +19,7 @@ use crate::record::Record;
 use crate::shard::{InPlace, Shard};
 use crate::space::Space;
 use crate::txn::{CrossTxn, Txn, Usage};
+use crate::uses::Moment;
 use crate::walk::{Cursor, Walk};
 
 /// Working memory larger than this is not kept for the next transaction.
@@ -38,6 +39,9 @@ pub(crate) struct Locked<'a> {
     now_ms: Cell<u64>,
     /// The latest deadline that was found to have passed; 0 for none.
     passed_ms: Cell<u64>,
+    /// For noting who uses what; not for reads that do not count.
+    moment: Moment,
+    counts_reads: bool,
     /// The last key that was hashed, most often the next one too.
     hashed: Cell<(*const u8, usize, u64)>,
     notes: &'a mut Notes,
@@ -163,9 +167,13 @@ impl<'a> Locked<'a> {
         base: &'a Base,
         space: &'a Space,
         claims: Claims<'a>,
-        held: SmallVec<[Held<'a>; 1]>,
+        mut held: SmallVec<[Held<'a>; 1]>,
         notes: &'a mut Notes,
     ) -> Self {
+        let moment = base.moment();
+        if !moment.is_none() {
+            held.iter_mut().for_each(|held| held.guard.note_uses(moment));
+        }
         Locked {
             base,
             held,
@@ -175,6 +183,8 @@ impl<'a> Locked<'a> {
             log_id: space.log_id(),
             now_ms: Cell::new(0),
             passed_ms: Cell::new(0),
+            moment,
+            counts_reads: true,
             hashed: Cell::new((std::ptr::null(), 0, 0)),
             notes,
             committed: false,
@@ -430,7 +440,7 @@ impl<'a> Locked<'a> {
             }
             let (key, shard) = (&self.notes.saved[key], &mut self.held[held].guard);
             match undo {
-                Undo::Put(Some(entry)) => drop(shard.put(hasher, hash, entry, self.now_ms.get())),
+                Undo::Put(Some(entry)) => drop(shard.put(hasher, hash, entry, self.now_ms.get(), Moment::NONE)),
                 Undo::Put(None) => drop(shard.take(hasher, hash, key)),
                 Undo::InPlace(what, saved) => shard.undo_in_place(hash, key, &what, &self.notes.saved[saved]),
                 Undo::Deadline(deadline) => {
@@ -459,8 +469,9 @@ impl Txn for Locked<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
         let hash = self.hash(key);
         let at = self.place(hash)?;
-        self.held[at].guard.note_use(self.base.noted_secs());
-        Ok(self.find(at, hash, key).map(Entry::value))
+        let moment = if self.counts_reads { self.moment } else { Moment::NONE };
+        let found = self.held[at].guard.find_to_use(hash, key, moment);
+        Ok(found.filter(|entry| !self.has_passed(entry.deadline())).map(Entry::value))
     }
 
     fn peek(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
@@ -469,18 +480,22 @@ impl Txn for Locked<'_> {
         Ok(self.find(at, hash, key).map(Entry::value))
     }
 
+    fn count_reads(&mut self, count: bool) {
+        self.counts_reads = count;
+    }
+
     fn usage(&self, key: &[u8]) -> Result<Option<Usage>> {
         let hash = self.hash(key);
         let at = self.place(hash)?;
-        let used = |_: &Entry| self.held[at].guard.usage(self.base.noted_secs(), self.base.opened_secs);
+        let used = |_: &Entry| self.held[at].guard.usage(hash, key, self.moment);
         Ok(self.find(at, hash, key).map(used))
     }
 
     fn set_usage(&mut self, key: &[u8], usage: Usage) -> Result<()> {
         let hash = self.hash(key);
         let at = self.place(hash)?;
-        let noted_secs = self.base.noted_secs();
-        self.held[at].guard.set_usage(noted_secs, usage);
+        let moment = self.moment;
+        self.held[at].guard.set_usage(hash, key, usage, moment);
         Ok(())
     }
 
@@ -496,10 +511,10 @@ impl Txn for Locked<'_> {
         let hasher = &self.base.hasher;
         let saved_from = self.notes.saved.len();
         let shard = &mut self.held[at].guard;
-        shard.note_use(self.base.noted_secs());
-        let undo = match shard.overwrite(hasher, hash, key, value, deadline, now_ms, &mut self.notes.saved) {
+        let moment = self.moment;
+        let undo = match shard.overwrite(hasher, hash, key, value, deadline, now_ms, moment, &mut self.notes.saved) {
             Some(in_place) => Undo::InPlace(in_place, saved_from..self.notes.saved.len()),
-            None => Undo::Put(shard.put(hasher, hash, Entry::new(key, value, deadline), now_ms)),
+            None => Undo::Put(shard.put(hasher, hash, Entry::new(key, value, deadline), now_ms, moment)),
         };
         // After the table, so that the processor encodes while it waits for the entry's memory.
         self.log(&Record::Set { keyspace: self.log_id, key, value, deadline: deadline.map_or(0, Deadline::as_ms) });

@@ -1,8 +1,8 @@
 //! Shard: what one lock protects: a table of entries and the wheel of their deadlines. Invariant: the counts of bytes and
-//! of entries with a deadline are those of the table, and no entry moves to another bucket without a new epoch.
+//! of entries with a deadline are those of the table, and no entry moves to another bucket without a new epoch and without
+//! taking along what is known of its use.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use hashbrown::HashTable;
 
@@ -11,6 +11,7 @@ use crate::expiry::{Wheel, tick_at};
 use crate::hash::KeyHash;
 use crate::lsn::Lsn;
 use crate::txn::Usage;
+use crate::uses::{Moment, Uses};
 use crate::walk::{EPOCH_BITS, Place};
 
 /// What the table takes for each entry: the slot and its control byte.
@@ -28,10 +29,8 @@ pub(crate) struct Shard {
     last: Lsn,
     /// The soonest tick filed since the sweeper was last told.
     soonest_filed: u64,
-    /// When a key here was used last, in Unix seconds; 0 for never. Of the whole shard, since entries have no room.
-    used_secs: AtomicU32,
-    /// How often its keys are used, if anybody said so.
-    frequency: Option<u8>,
+    /// How each entry was used, if that is taken note of.
+    uses: Option<Box<Uses>>,
     entry_bytes: usize,
     with_deadline: usize,
     wheel: Option<Box<Wheel>>,
@@ -57,8 +56,7 @@ impl Shard {
             entry_bytes: 0,
             last: Lsn::ZERO,
             soonest_filed: u64::MAX,
-            used_secs: AtomicU32::new(0),
-            frequency: None,
+            uses: None,
         }
     }
 
@@ -81,7 +79,10 @@ impl Shard {
 
     /// Bytes of memory that entries, table and wheel take.
     pub(crate) fn bytes(&self) -> usize {
-        self.entry_bytes + self.table.num_buckets() * SLOT_BYTES + self.wheel.as_ref().map_or(0, |wheel| wheel.bytes())
+        self.entry_bytes
+            + self.table.num_buckets() * SLOT_BYTES
+            + self.wheel.as_ref().map_or(0, |wheel| wheel.bytes())
+            + self.uses.as_ref().map_or(0, |uses| uses.bytes())
     }
 
     pub(crate) fn last(&self) -> Lsn {
@@ -92,21 +93,25 @@ impl Shard {
         self.last = self.last.max(lsn);
     }
 
-    /// Notes that a key is used now. A plain store, since the lock is held.
+    /// From now on the uses of entries are taken note of.
     #[inline]
-    pub(crate) fn note_use(&self, now_secs: u32) {
-        self.used_secs.store(now_secs, Ordering::Relaxed);
+    pub(crate) fn note_uses(&mut self, now: Moment) {
+        if self.uses.is_none() && !now.is_none() {
+            self.uses = Some(Box::new(Uses::new(self.table.num_buckets(), now)));
+        }
     }
 
-    /// How any key here was used last; nobody used one before `opened_secs`.
-    pub(crate) fn usage(&self, now_secs: u32, opened_secs: u32) -> Usage {
-        let used_secs = Some(self.used_secs.load(Ordering::Relaxed)).filter(|secs| *secs != 0).unwrap_or(opened_secs);
-        Usage { idle_secs: now_secs.saturating_sub(used_secs), frequency: self.frequency }
+    /// How an entry was used, as far as is known.
+    pub(crate) fn usage(&self, hash: u64, key: &[u8], now: Moment) -> Usage {
+        let bucket = self.table.find_bucket_index(hash, |entry| entry.key() == key);
+        self.uses.as_ref().zip(bucket).map(|(uses, bucket)| uses.usage(bucket, now)).unwrap_or_default()
     }
 
-    pub(crate) fn set_usage(&mut self, now_secs: u32, usage: Usage) {
-        *self.used_secs.get_mut() = now_secs.saturating_sub(usage.idle_secs).max(1);
-        self.frequency = usage.frequency;
+    pub(crate) fn set_usage(&mut self, hash: u64, key: &[u8], usage: Usage, now: Moment) {
+        let bucket = self.table.find_bucket_index(hash, |entry| entry.key() == key);
+        if let (Some(uses), Some(bucket)) = (&self.uses, bucket) {
+            uses.set_usage(bucket, usage, now);
+        }
     }
 
     /// The soonest tick filed since this was last asked, if any.
@@ -129,19 +134,59 @@ impl Shard {
         self.table.find(hash, |entry| entry.is_of(key))
     }
 
+    /// As [`find`](Self::find), and takes note that the entry is used now.
+    #[inline]
+    pub(crate) fn find_to_use(&self, hash: u64, key: &[u8], now: Moment) -> Option<&Entry> {
+        match &self.uses {
+            Some(uses) if !now.is_none() => {
+                self.reach(hash);
+                let bucket = self.table.find_bucket_index(hash, |entry| entry.is_of(key))?;
+                uses.note(bucket, now);
+                self.table.get_bucket(bucket)
+            }
+            _ => self.find(hash, key),
+        }
+    }
+
+    /// Takes note that the entry in a bucket is used now.
+    #[inline]
+    fn note_use(&self, bucket: usize, now: Moment) {
+        if let Some(uses) = &self.uses
+            && !now.is_none()
+        {
+            uses.note(bucket, now);
+        }
+    }
+
     /// Puts an entry in, and answers the one it replaced. `now_ms` only matters for an entry with a deadline.
-    pub(crate) fn put(&mut self, hasher: &KeyHash, hash: u64, entry: Entry, now_ms: u64) -> Option<Entry> {
+    pub(crate) fn put(
+        &mut self,
+        hasher: &KeyHash,
+        hash: u64,
+        entry: Entry,
+        now_ms: u64,
+        now: Moment,
+    ) -> Option<Entry> {
         let deadline = entry.deadline();
         self.entry_bytes += entry.bytes();
         self.with_deadline += usize::from(deadline.is_some());
-        let old = match self.table.find_mut(hash, |other| other.key() == entry.key()) {
-            Some(slot) => Some(std::mem::replace(slot, entry)),
+        let bucket = self.table.find_bucket_index(hash, |other| other.key() == entry.key());
+        let old = match bucket.and_then(|bucket| Some((bucket, self.table.get_bucket_mut(bucket)?))) {
+            Some((bucket, slot)) => {
+                let old = std::mem::replace(slot, entry);
+                self.note_use(bucket, now);
+                Some(old)
+            }
             None => {
                 if self.table.len() == self.table.capacity() {
-                    self.table.reserve(1, |entry| hasher.hash(entry.key()));
-                    self.epoch = next_epoch(self.epoch);
+                    self.grow(hasher);
                 }
-                self.table.insert_unique(hash, entry, |entry| hasher.hash(entry.key()));
+                let bucket = self.table.insert_unique(hash, entry, |entry| hasher.hash(entry.key())).bucket_index();
+                if let Some(uses) = &self.uses {
+                    // Another entry may have been there before.
+                    uses.forget(bucket);
+                }
+                self.note_use(bucket, now);
                 None
             }
         };
@@ -165,12 +210,47 @@ impl Shard {
     /// Gives memory back once most of the table is empty. Amortized: it takes as many removals to get here again.
     fn shrink(&mut self, hasher: &KeyHash) {
         if self.table.num_buckets() > 64 && self.table.len() * 8 < self.table.num_buckets() {
-            self.table.shrink_to(self.table.len() * 2, |entry| hasher.hash(entry.key()));
+            if self.uses.is_some() {
+                self.rebuild(hasher, self.table.len() * 2);
+            } else {
+                self.table.shrink_to(self.table.len() * 2, |entry| hasher.hash(entry.key()));
+            }
             self.epoch = next_epoch(self.epoch);
         }
         if self.with_deadline == 0 {
             self.wheel = None;
         }
+    }
+
+    /// Makes room for one more entry.
+    #[cold]
+    fn grow(&mut self, hasher: &KeyHash) {
+        if self.uses.is_some() {
+            // As the table itself would: what was removed may have left room enough.
+            let full = self.table.num_buckets() / 8 * 7;
+            let needed = self.table.len() + 1;
+            self.rebuild(hasher, if needed * 2 <= full { full } else { needed.max(full + 1) });
+        } else {
+            self.table.reserve(1, |entry| hasher.hash(entry.key()));
+        }
+        self.epoch = next_epoch(self.epoch);
+    }
+
+    /// Moves the entries, and what is known of their use, to a new table.
+    fn rebuild(&mut self, hasher: &KeyHash, capacity: usize) {
+        let mut table = HashTable::with_capacity(capacity);
+        let Some(uses) = &self.uses else { return };
+        let moved = Uses::new(table.num_buckets(), uses.looked());
+        for bucket in 0..self.table.num_buckets() {
+            if let Ok(entry) = self.table.get_bucket_entry(bucket) {
+                let (entry, _) = entry.remove();
+                let hash = hasher.hash(entry.key());
+                let to = table.insert_unique(hash, entry, |entry| hasher.hash(entry.key())).bucket_index();
+                moved.put(to, uses.get(bucket));
+            }
+        }
+        self.table = table;
+        self.uses = Some(Box::new(moved));
     }
 
     /// Overwrites a value by one of the same length without moving anything; `None` if that cannot be done.
@@ -183,14 +263,17 @@ impl Shard {
         value: &[u8],
         deadline: Option<Deadline>,
         now_ms: u64,
+        now: Moment,
         saved: &mut Vec<u8>,
     ) -> Option<InPlace> {
         self.reach(hash);
-        let entry = self.table.find_mut(hash, |entry| entry.is_of(key))?;
+        let bucket = self.table.find_bucket_index(hash, |entry| entry.is_of(key))?;
+        let entry = self.table.get_bucket_mut(bucket)?;
         let old_deadline = entry.deadline();
         if !entry.overwrite(value, deadline, saved) {
             return None;
         }
+        self.note_use(bucket, now);
         self.file(hasher, hash, old_deadline, deadline, now_ms);
         Some(InPlace::Overwritten { old_deadline })
     }
@@ -341,6 +424,7 @@ impl Shard {
         let mut emptied = Shard::new();
         emptied.epoch = next_epoch(self.epoch);
         emptied.last = self.last;
+        emptied.uses = self.uses.as_ref().map(|uses| Box::new(Uses::new(emptied.buckets(), uses.looked())));
         std::mem::replace(self, emptied)
     }
 

@@ -12,6 +12,7 @@ use crate::record::Record;
 use crate::segment_reader::Frame;
 use crate::snapshot::{Block, Head};
 use crate::space::Space;
+use crate::uses::Moment;
 
 const RANGE_BYTES_MAX: usize = 512 * 1024 * 1024;
 
@@ -66,11 +67,11 @@ impl Tables {
         while let Some((space, hash, entry)) = ready.next() {
             let shard = space.shard_of(hash);
             let mut guard = space.write(shard);
-            guard.put(&self.hasher, hash, entry, self.floor_ms);
+            guard.put(&self.hasher, hash, entry, self.floor_ms, Moment::NONE);
             while let Some((_, hash, entry)) =
                 ready.next_if(|(next, hash, _)| next.id == space.id && next.shard_of(*hash) == shard)
             {
-                guard.put(&self.hasher, hash, entry, self.floor_ms);
+                guard.put(&self.hasher, hash, entry, self.floor_ms, Moment::NONE);
             }
         }
         Ok(())
@@ -106,7 +107,7 @@ impl Tables {
             Record::Set { keyspace, key, value, deadline } => {
                 let (space, hash) = (space(keyspace)?, hasher.hash(key));
                 let entry = Entry::new(key, value, deadline_of(deadline));
-                space.write(space.shard_of(hash)).put(hasher, hash, entry, now_ms);
+                space.write(space.shard_of(hash)).put(hasher, hash, entry, now_ms, Moment::NONE);
             }
             Record::Delete { keyspace, key } => {
                 let (space, hash) = (space(keyspace)?, hasher.hash(key));

@@ -20,6 +20,11 @@ pub trait Txn {
     /// As [`get`](Self::get), and does not count as using the key.
     fn peek(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>>;
 
+    /// Whether what is [got](Self::get) from now on counts as used. It does at first.
+    fn count_reads(&mut self, count: bool) {
+        let _ = count;
+    }
+
     /// How `key` was used, as far as is known; `None` if it is not there.
     fn usage(&self, key: &[u8]) -> Result<Option<Usage>>;
 
@@ -49,13 +54,14 @@ pub trait Txn {
     fn flush(&mut self) -> Result<u64>;
 }
 
-/// How much a key is used. Kept for a shard of keys as a whole, so that it costs an entry no memory and a read no time:
-/// a key looks as if it was last used when any key of its shard was. Not durable.
+/// How much a key is used by transactions, as far as [`Db::note_time`](crate::Db::note_time) tells the time. Not durable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Usage {
-    /// Seconds since it was read or written last, as far as [`Db::note_time`](crate::Db::note_time) has told.
+    /// Seconds since it was read or written last, or since the store was opened; beyond some hours to about 17 minutes,
+    /// and at most 194 days. 0 while uses are [counted](crate::Db::count_uses).
     pub idle_secs: u32,
-    /// How often it is used, from 0 to 255, if anybody has [said](Txn::set_usage).
+    /// While uses are counted: how often it is used, from 0 to 255, if it was used at all. A counter that starts at 5,
+    /// grows ever more slowly with each use, and loses one a minute.
     pub frequency: Option<u8>,
 }
 

@@ -6,6 +6,7 @@ use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::files::Files;
 use crate::recovery;
+use crate::tables::Keep;
 
 /// Reads the newest snapshot and the log as an opener would after a crash now, and compares; answers how many keys there
 /// are. Writers wait meanwhile.
@@ -27,7 +28,7 @@ pub(crate) fn verify(engine: &Engine, files: &Files) -> Result<u64> {
         let mut writer = files.wal.writer.lock();
         files.wal.flush(&mut writer, true);
         files.wal.health()?;
-        let found = recovery::load(&*files.disk, &files.dir, engine.shards)?;
+        let found = recovery::load(&*files.disk, &files.dir, engine.shards, Keep::Entries)?.tables;
         let now_ms = engine.base.time.now_ms();
         let is_live = |entry: &Entry| !entry.has_passed(now_ms);
         let mut keys = 0;

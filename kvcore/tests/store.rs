@@ -512,3 +512,55 @@ fn deadlines_go_with_a_swap() {
     assert_eq!(db.sweep(), 1);
     assert_eq!(db.keyspace("other").unwrap().len(), 0);
 }
+
+#[test]
+fn what_is_known_of_a_keys_use_goes_where_the_key_goes() {
+    let clock = Arc::new(ManualClock::at(1_000_000_000_000));
+    let db = Options::new().clock(clock.clone()).shards(1).in_memory().unwrap();
+    let idle = |key: &str| {
+        let mut idle = None;
+        let look = &mut |txn: &mut dyn kvcore::Txn| {
+            idle = txn.usage(key.as_bytes())?.map(|usage| usage.idle_secs);
+            Ok(())
+        };
+        db.commit(&[key.as_bytes()], look).unwrap();
+        idle
+    };
+    let read = |key: &str, counts: bool| {
+        let look = &mut |txn: &mut dyn kvcore::Txn| {
+            txn.count_reads(counts);
+            txn.get(key.as_bytes()).map(drop)
+        };
+        db.commit(&[key.as_bytes()], look).unwrap();
+    };
+    db.set("before anybody asked", "v").unwrap();
+    db.note_time();
+    // Each key a second after the one before, through all the sizes of the table.
+    for i in 0..3000 {
+        db.set(format!("k{i}"), "v").unwrap();
+        clock.advance(1000);
+        db.note_time();
+    }
+    let expected = |i: u64| Some(3000 - i as u32);
+    assert!((0..3000).all(|i| idle(&format!("k{i}")) == expected(i)));
+    assert_eq!((idle("before anybody asked"), idle("none")), (Some(3000), None));
+    for i in (0..3000).filter(|i| i % 30 != 0) {
+        db.delete(format!("k{i}")).unwrap();
+    }
+    assert!((0..3000).step_by(30).all(|i| idle(&format!("k{i}")) == expected(i)), "after the table has shrunk");
+    db.set("k0", "longer than before").unwrap();
+    db.set("k30", "w").unwrap();
+    read("k60", true);
+    read("k90", false);
+    let seen = ["k0", "k30", "k60", "k90"].map(|key| idle(key).unwrap());
+    assert_eq!(seen, [0, 0, 0, 2910]);
+    let other = db.keyspace("other").unwrap();
+    db.swap("0", "other").unwrap();
+    assert_eq!(idle("k90"), None);
+    db.swap("0", "other").unwrap();
+    assert_eq!(idle("k90"), Some(2910));
+    drop(other);
+    db.flush().unwrap();
+    db.set("k90", "v").unwrap();
+    assert_eq!(idle("k90"), Some(0));
+}

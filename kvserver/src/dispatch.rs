@@ -206,7 +206,11 @@ fn store(
 ) -> Answer {
     let mut reply = Reply::Nil;
     let database = session.database;
+    let counts_reads = session.counts_reads_of(spec);
     let mut body = |txn: &mut dyn Txn| {
+        if !counts_reads {
+            txn.count_reads(false);
+        }
         let outcome = if events.is_empty() {
             run(Args::new(request), txn)
         } else {

@@ -1,8 +1,7 @@
 //! Making room: which keys go when more memory is used than `maxmemory` allows.
 //!
 //! Invariant: a key goes only by a policy that names its kind (`volatile-*`: only keys with a deadline), and everybody
-//! who watches it is told. A few keys are drawn by chance and the best of them goes, as in Redis; how a key was used is
-//! known only for its shard as a whole (see [`kvcore::Usage`]), so the choice by use is a coarse one.
+//! who watches it is told. A few keys are drawn by chance and the best of them goes, as in Redis.
 
 use std::cmp::Reverse;
 
@@ -134,9 +133,10 @@ fn rank(keyspace: &Keyspace, key: &[u8], volatile: bool, by: &str) -> Option<Ran
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
-    use kvcore::{SetOptions, StoreExt};
+    use kvcore::{ManualClock, Options, SetOptions, StoreExt};
 
     use super::*;
 
@@ -180,6 +180,32 @@ mod tests {
         own.set("k", "v").unwrap();
         assert_eq!(make_room(&db, "allkeys-random", u64::MAX), 400);
         assert_eq!((db.len(), own.len()), (0, 1));
+    }
+
+    #[test]
+    fn what_is_used_stays() {
+        for policy in ["allkeys-lru", "volatile-lru", "allkeys-lfu", "volatile-lfu"] {
+            let clock = Arc::new(ManualClock::at(1_000_000_000_000));
+            let db = Options::new().clock(clock.clone()).in_memory().unwrap();
+            db.count_uses(policy.ends_with("lfu"));
+            let ttl = SetOptions::new().expires_in(Duration::from_secs(1000));
+            (0..1000).for_each(|i| drop(db.set_with(format!("k{i}"), [b'x'; 100], ttl).unwrap()));
+            clock.advance(10_000);
+            db.note_time();
+            let used = |i: &u32| i.is_multiple_of(5);
+            for i in (0..1000).filter(used) {
+                for _ in 0..100 {
+                    let key = format!("k{i}");
+                    db.commit(&[key.as_bytes()], &mut |txn| txn.get(key.as_bytes()).map(drop)).unwrap();
+                }
+            }
+            make_room(&db, policy, 70_000);
+            let left = |used: &dyn Fn(&u32) -> bool| {
+                (0..1000).filter(used).filter(|i| db.exists(format!("k{i}")).unwrap()).count()
+            };
+            let (used, unused) = (left(&used), left(&|i| !used(i)));
+            assert!(used >= 180 && unused < 300, "{policy}: {used} of 200, {unused} of 800");
+        }
     }
 
     #[test]

@@ -225,6 +225,8 @@ impl Builder {
         let audience = Arc::new(Audience::new(pubsub.clone()));
         let observers = Observers { watch: watch.clone(), tracking: tracking.clone() };
         db.observe(Arc::new(observers))?;
+        // From here on it is known who is used when.
+        db.note_time();
         let (offload, jobs) = Offload::new();
         let parts =
             Parts { db, acl, logging, settings, addresses, watch, tracking, pubsub, audience, mailboxes, offload };

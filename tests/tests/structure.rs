@@ -21,7 +21,7 @@ const LAYERS: &[&[&str]] = &[
     // The log.
     &["manifest", "lanes", "wal", "segment", "segment_reader", "syncer", "ticket"],
     // The elements and what happens to them.
-    &["expiry", "eviction", "observer", "shard", "space", "txn", "walk", "base", "locked"],
+    &["expiry", "eviction", "observer", "uses", "shard", "space", "txn", "walk", "base", "locked"],
     // A store as files, and back.
     &["stats", "schedule", "snapshot", "tables", "recovery", "salvage", "inspection"],
     // The whole.

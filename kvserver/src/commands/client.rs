@@ -52,7 +52,11 @@ pub(crate) fn client(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             Ok(Reply::Ok)
         }
         "no-evict" => switch(args, &client.shown.no_evict),
-        "no-touch" => switch(args, &client.shown.no_touch),
+        "no-touch" => {
+            let switched = switch(args, &client.shown.no_touch)?;
+            ctx.session.leaves_untouched = ctx.session.client.shown.no_touch.load(Relaxed);
+            Ok(switched)
+        }
         "unblock" => unblock(args),
         "tracking" => tracking::tracking(args, ctx),
         "trackinginfo" => Ok(tracking::info(ctx.session)),

@@ -1,7 +1,6 @@
 //! OBJECT: how a value is kept and used.
 //!
-//! Invariant: encoding and references follow from the value alone, not from how it came about; use is known for keys
-//! that are kept together, not for each alone. Asking is not using.
+//! Invariant: encoding and references follow from the value alone, not from how it came about. Asking is not using.
 
 use kvcore::{Store, Txn};
 use kvproto::{Args, CommandError, Reply, parse_integer};

@@ -253,6 +253,7 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
         let mut publications = Vec::new();
         for (spec, request) in &queue.commands {
             let words = request.as_request();
+            txn.count_reads(session.counts_reads_of(spec));
             let mut noted = Noted::new(&mut *txn, spec, words, session.database, wanted.events(), &server.databases);
             let mut one = Context::new(session, server, runs, spec);
             one.txn = Some(&mut noted);

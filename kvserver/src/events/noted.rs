@@ -193,6 +193,10 @@ impl<T: Txn + ?Sized> Txn for Noted<'_, T> {
         Ok(value)
     }
 
+    fn count_reads(&mut self, count: bool) {
+        self.txn.count_reads(count);
+    }
+
     fn usage(&self, key: &[u8]) -> Result<Option<Usage>> {
         self.txn.usage(key)
     }

@@ -192,6 +192,7 @@ pub(crate) const ROWS: &[Parameter] = &[
         |server, value| {
             if let Some(place) = POLICIES.iter().position(|policy| *policy == value) {
                 server.tuning.policy.store(place, Relaxed);
+                server.db.count_uses(value.ends_with("lfu"));
             }
             Ok(())
         },

@@ -42,6 +42,8 @@ pub(crate) struct Session {
     pub(crate) monitors: bool,
     /// It was sent a message about what it, or someone for it, tracks.
     pub(crate) was_told: bool,
+    /// CLIENT NO-TOUCH: what it reads does not count as used.
+    pub(crate) leaves_untouched: bool,
     /// The newest change this client has made or seen. What it publishes may rest on it.
     pub(crate) seen: Lsn,
     pub(crate) last_command: Option<&'static Spec>,
@@ -162,6 +164,7 @@ impl Session {
             replies: Replies::On,
             monitors: false,
             was_told: false,
+            leaves_untouched: false,
             seen: Lsn::ZERO,
             last_command: None,
             shown_command: None,
@@ -170,6 +173,11 @@ impl Session {
 
     pub(crate) fn is_subscribed(&self) -> bool {
         self.subscriptions.is_some()
+    }
+
+    /// Whether what a command of this client reads counts as used. TOUCH says that it does.
+    pub(crate) fn counts_reads_of(&self, spec: &Spec) -> bool {
+        !self.leaves_untouched || spec.name == "touch"
     }
 
     /// A request has been executed and answered.
@@ -274,6 +282,7 @@ impl Session {
         self.keyspace = Keyspace::clone(&server.db);
         self.version = Version::Resp2;
         self.replies = Replies::On;
+        self.leaves_untouched = false;
         self.forget_user(server);
         self.client.label(|labels| labels.name = Box::default());
         self.client.shown.reset();

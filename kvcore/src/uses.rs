@@ -1,0 +1,301 @@
+//! Uses: when, or how often, each entry of a shard's table was used. Invariant: there is a place for each bucket of the table,
+//! and what it tells is never later than now.
+//!
+//! A place has 16 bits. By recency: seconds for what was used in the last hours, units of 17 minutes for what was not,
+//! both as a clock that goes round; places are looked through before it comes round, and what is older is kept at the
+//! oldest it can tell. By frequency: a counter that grows by chance, ever more slowly, and loses one a minute, as in
+//! Redis. Not durable. Written with plain stores, under the shard's lock.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
+
+use crate::txn::Usage;
+
+/// A time, and what is taken note of; nothing, before somebody has told the time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Moment(u64);
+
+/// Set in a [`Moment`] if uses are counted.
+const BY_FREQUENCY: u64 = 1 << 32;
+/// In a place: its clock counts [`OLD_UNIT_SECS`].
+const OLD: u16 = 1 << 15;
+/// Both clocks of recency come round after so many units.
+const RING: u32 = 1 << 15;
+/// About 17 minutes.
+const OLD_UNIT_SECS: u32 = 1 << 10;
+/// Uses no older than this (4.5 hours) are told to the second.
+const RECENT_SECS_MAX: u32 = RING / 2;
+/// The oldest use that is told of: 194 days ago.
+const OLD_SECS_MAX: u32 = RING / 2 * OLD_UNIT_SECS;
+/// Places are looked through after so many seconds, well before a clock has come round.
+const LOOK_EVERY_SECS: u64 = 3600;
+/// The first second a store knows, so far from 0 that all that can be told of lies after it.
+const FIRST_SECS: u32 = OLD_SECS_MAX + RECENT_SECS_MAX;
+/// How often an entry counts as used when it has just been made.
+const FREQUENCY_FIRST: u8 = 5;
+/// A counter above the first grows once in this many uses for each step it is above it.
+const FREQUENCY_FACTOR: u64 = 10;
+/// What is not known about an entry.
+const UNKNOWN: u16 = 0;
+
+impl Moment {
+    /// Nothing is taken note of.
+    pub(crate) const NONE: Moment = Moment(0);
+
+    /// `secs` after the store was opened.
+    pub(crate) fn after_secs(secs: u32, by_frequency: bool) -> Moment {
+        Moment(u64::from(FIRST_SECS.saturating_add(secs)) | if by_frequency { BY_FREQUENCY } else { 0 })
+    }
+
+    /// For an atomic.
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn from_bits(bits: u64) -> Moment {
+        Moment(bits)
+    }
+
+    #[inline]
+    pub(crate) fn is_none(self) -> bool {
+        self == Moment::NONE
+    }
+
+    fn secs(self) -> u32 {
+        self.0 as u32
+    }
+
+    fn is_by_frequency(self) -> bool {
+        self.0 & BY_FREQUENCY != 0
+    }
+}
+
+/// What is known of the entries of one table.
+pub(crate) struct Uses {
+    /// The moment at which all places were looked through last.
+    looked: AtomicU64,
+    places: Box<[AtomicU16]>,
+}
+
+impl Uses {
+    /// For a table of so many buckets.
+    pub(crate) fn new(buckets: usize, now: Moment) -> Uses {
+        Uses { looked: AtomicU64::new(now.0), places: (0..buckets).map(|_| AtomicU16::new(UNKNOWN)).collect() }
+    }
+
+    /// Since when nothing is older than its place can tell.
+    pub(crate) fn looked(&self) -> Moment {
+        Moment(self.looked.load(Relaxed))
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Uses>() + size_of_val(&*self.places)
+    }
+
+    /// What a bucket's place holds, to be [put](Self::put) elsewhere.
+    pub(crate) fn get(&self, bucket: usize) -> u16 {
+        self.places.get(bucket).map_or(UNKNOWN, |place| place.load(Relaxed))
+    }
+
+    pub(crate) fn put(&self, bucket: usize, place: u16) {
+        if let Some(at) = self.places.get(bucket) {
+            at.store(place, Relaxed);
+        }
+    }
+
+    /// Nothing is known of what is in a bucket now.
+    pub(crate) fn forget(&self, bucket: usize) {
+        self.put(bucket, UNKNOWN);
+    }
+
+    /// Takes note that the entry in a bucket is used now.
+    #[inline]
+    pub(crate) fn note(&self, bucket: usize, now: Moment) {
+        if now.0.wrapping_sub(self.looked.load(Relaxed)) >= LOOK_EVERY_SECS {
+            self.look_through(now);
+        }
+        let Some(place) = self.places.get(bucket) else { return };
+        if now.is_by_frequency() {
+            place.store(count(place.load(Relaxed), now.secs()), Relaxed);
+        } else {
+            place.store(recent(now.secs()), Relaxed);
+        }
+    }
+
+    /// How the entry in a bucket was used; one that never was since the store was opened was not at `first`.
+    pub(crate) fn usage(&self, bucket: usize, now: Moment) -> Usage {
+        if now.0.wrapping_sub(self.looked.load(Relaxed)) >= LOOK_EVERY_SECS {
+            self.look_through(now);
+        }
+        match self.get(bucket) {
+            UNKNOWN => Usage { idle_secs: now.secs().saturating_sub(FIRST_SECS), frequency: None },
+            place if now.is_by_frequency() => Usage { idle_secs: 0, frequency: Some(counter(place, now.secs())) },
+            place => Usage { idle_secs: age(place, now.secs()), frequency: None },
+        }
+    }
+
+    /// Lets the entry in a bucket look as if it had been used so.
+    pub(crate) fn set_usage(&self, bucket: usize, usage: Usage, now: Moment) {
+        let secs = now.secs();
+        self.put(
+            bucket,
+            match usage.frequency {
+                Some(frequency) if now.is_by_frequency() => counted(frequency, secs),
+                _ if now.is_by_frequency() => counted(FREQUENCY_FIRST, secs),
+                _ => aged(usage.idle_secs, secs),
+            },
+        );
+    }
+
+    /// Writes every place anew, so that its clock is far from coming round; forgets all if something else is noted now.
+    #[cold]
+    fn look_through(&self, now: Moment) {
+        let looked = Moment(self.looked.swap(now.0, Relaxed));
+        let same = looked.is_by_frequency() == now.is_by_frequency();
+        // Nothing was noted later than this, or the places would have been looked through then.
+        let noted = now.secs().min(looked.secs().saturating_add(LOOK_EVERY_SECS as u32));
+        let since = now.secs() - noted;
+        for place in self.places.iter().filter(|place| place.load(Relaxed) != UNKNOWN) {
+            let anew = match place.load(Relaxed) {
+                _ if !same => UNKNOWN,
+                old if now.is_by_frequency() => {
+                    counted(counter(old, noted).saturating_sub(u8::try_from(since / 60).unwrap_or(u8::MAX)), now.secs())
+                }
+                old => aged(age(old, noted).saturating_add(since), now.secs()),
+            };
+            place.store(anew, Relaxed);
+        }
+    }
+}
+
+/// The place of what is used at `secs`.
+#[inline]
+fn recent(secs: u32) -> u16 {
+    // The one second in nine hours that would look like nothing known counts as the one before.
+    match (secs % RING) as u16 {
+        UNKNOWN => (RING - 1) as u16,
+        place => place,
+    }
+}
+
+/// The place of what was used `age` seconds before `now`.
+fn aged(age: u32, now: u32) -> u16 {
+    if age <= RECENT_SECS_MAX {
+        recent(now.saturating_sub(age))
+    } else {
+        OLD | (now.saturating_sub(age.min(OLD_SECS_MAX)) / OLD_UNIT_SECS % RING) as u16
+    }
+}
+
+/// How many seconds before `now` it was used.
+fn age(place: u16, now: u32) -> u32 {
+    let at = u32::from(place & !OLD);
+    if place & OLD == 0 {
+        now.wrapping_sub(at) % RING
+    } else {
+        (now / OLD_UNIT_SECS).wrapping_sub(at) % RING * OLD_UNIT_SECS
+    }
+}
+
+/// The place of a counter that is `frequency` at `secs`.
+fn counted(frequency: u8, secs: u32) -> u16 {
+    let minute = (secs / 60) as u8;
+    match u16::from_le_bytes([frequency, minute]) {
+        // A counter of 0 loses nothing by looking a minute older.
+        UNKNOWN => u16::from_le_bytes([0, u8::MAX]),
+        place => place,
+    }
+}
+
+/// The counter in a place at `secs`: it loses one a minute.
+fn counter(place: u16, secs: u32) -> u8 {
+    let [frequency, minute] = place.to_le_bytes();
+    frequency.saturating_sub(((secs / 60) as u8).wrapping_sub(minute))
+}
+
+/// The place after one more use.
+#[cold]
+fn count(place: u16, secs: u32) -> u16 {
+    if place == UNKNOWN {
+        return counted(FREQUENCY_FIRST, secs);
+    }
+    let frequency = counter(place, secs);
+    let above = u64::from(frequency.saturating_sub(FREQUENCY_FIRST));
+    let grows = RandomState::new().hash_one(0) % (above * FREQUENCY_FACTOR + 1) == 0;
+    counted(frequency.saturating_add(u8::from(grows)), secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: u32) -> Moment {
+        Moment::after_secs(secs, false)
+    }
+
+    fn idle(uses: &Uses, secs: u32) -> u32 {
+        uses.usage(0, at(secs)).idle_secs
+    }
+
+    #[test]
+    fn a_use_is_told_to_the_second_for_hours_and_roughly_for_months() {
+        for used in [0, 1, 77, 32_767, 32_768, 65_536, 1_000_000, 40_000_000] {
+            for since in [0, 1, 59, 3_599, 3_600, 16_000, 16_384, 20_000, 70_000, 1_000_000, 16_000_000, 100_000_000] {
+                for step in [since.max(1), 1_000, 3_600, 5_000, 1_000_000] {
+                    let uses = Uses::new(1, at(used));
+                    uses.note(0, at(used));
+                    let mut now = used;
+                    while now < used + since && since / step < 100_000 {
+                        now = (now + step).min(used + since);
+                        idle(&uses, now);
+                    }
+                    let (told, limit) = (idle(&uses, used + since), since.min(OLD_SECS_MAX));
+                    let slack = if since < 3_600 { 1 } else { 5 * OLD_UNIT_SECS };
+                    assert!(told.abs_diff(limit) <= slack, "used {used}, idle {since}, by {step}: {told}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_never_used_is_idle_since_the_store_was_opened() {
+        let uses = Uses::new(1, at(0));
+        assert_eq!(idle(&uses, 50_000_000), 50_000_000);
+    }
+
+    #[test]
+    fn idleness_can_be_given() {
+        let uses = Uses::new(1, at(5));
+        for secs in [0, 1, 1_000, 16_384, 100_000, 10_000_000] {
+            uses.set_usage(0, Usage { idle_secs: secs, frequency: None }, at(5));
+            assert!(idle(&uses, 5).abs_diff(secs) <= OLD_UNIT_SECS, "{secs}: {}", idle(&uses, 5));
+        }
+    }
+
+    #[test]
+    fn frequency_grows_ever_more_slowly_and_fades() {
+        let at = |secs| Moment::after_secs(secs, true);
+        let frequency = |uses: &Uses, secs| uses.usage(0, at(secs)).frequency;
+        let uses = Uses::new(1, at(0));
+        assert_eq!(frequency(&uses, 0), None);
+        uses.note(0, at(0));
+        assert_eq!(frequency(&uses, 0), Some(FREQUENCY_FIRST));
+        (0..1_000).for_each(|_| uses.note(0, at(0)));
+        let often = frequency(&uses, 0).unwrap();
+        assert!((12..30).contains(&often), "{often}");
+        assert_eq!(frequency(&uses, 120), Some(often - 2));
+        assert_eq!(frequency(&uses, 10_000_000), Some(0));
+        uses.set_usage(0, Usage { idle_secs: 0, frequency: Some(200) }, at(10_000_000));
+        assert_eq!(frequency(&uses, 10_000_000), Some(200));
+        assert_eq!(frequency(&uses, 10_000_000 + 100 * 60), Some(100));
+    }
+
+    #[test]
+    fn what_was_noted_in_one_way_says_nothing_in_the_other() {
+        let uses = Uses::new(1, at(0));
+        uses.note(0, at(0));
+        assert_eq!(uses.usage(0, Moment::after_secs(9, true)).frequency, None);
+        uses.note(0, Moment::after_secs(9, true));
+        assert_eq!(idle(&uses, 10), 10);
+    }
+}
