@@ -159,14 +159,7 @@ impl Shard {
     }
 
     /// Puts an entry in, and answers the one it replaced. `now_ms` only matters for an entry with a deadline.
-    pub(crate) fn put(
-        &mut self,
-        hasher: &KeyHash,
-        hash: u64,
-        entry: Entry,
-        now_ms: u64,
-        now: Moment,
-    ) -> Option<Entry> {
+    pub(crate) fn put(&mut self, hasher: &KeyHash, hash: u64, entry: Entry, now_ms: u64, now: Moment) -> Option<Entry> {
         let deadline = entry.deadline();
         self.entry_bytes += entry.bytes();
         self.with_deadline += usize::from(deadline.is_some());

@@ -16,10 +16,8 @@ pub(crate) fn verify(engine: &Engine, files: &Files) -> Result<u64> {
     let _entered = engine.base.enter()?;
     loop {
         let spaces = engine.spaces();
-        let shards: Vec<Vec<_>> = spaces
-            .iter()
-            .map(|space| (0..space.shard_count()).map(|shard| space.read(shard)).collect())
-            .collect();
+        let shards: Vec<Vec<_>> =
+            spaces.iter().map(|space| (0..space.shard_count()).map(|shard| space.read(shard)).collect()).collect();
         let registry = engine.registry.read();
         if registry.spaces().map(|space| space.id).ne(spaces.iter().map(|space| space.id)) {
             // One was made or dropped before all were locked.

@@ -12,6 +12,7 @@
 
 mod accept;
 mod acl;
+mod allocator;
 mod clients;
 mod commands;
 mod config;

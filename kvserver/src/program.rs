@@ -1,5 +1,7 @@
 //! The program around the server: flags, log, store, signals, exit code.
 //!
+//! It is for a program whose allocator is jemalloc, as `kvserver`'s is.
+//!
 //! Invariant: the exit code is 0 after an orderly end, 1 if the server cannot start or fails, 2 for bad flags. What has
 //! nothing to do with serving is in `offline`.
 
@@ -13,6 +15,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::allocator::Allocator;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::listener::ListenUrl;
@@ -62,7 +65,7 @@ fn serve(mut config: Config) -> Result<()> {
         .max_clients(usize::try_from(config.max_clients).unwrap_or(usize::MAX))
         .allow_exposed(config.insecure_listen)
         .debug_commands(config.enable_debug);
-    builder = builder.logging(logging);
+    builder = builder.logging(logging).allocator(Allocator::Jemalloc);
     if let Some(password) = password(config)? {
         builder = builder.password(password);
     }

@@ -17,7 +17,8 @@ pub(crate) fn is_secret(spec: &Spec, request: Request<'_>, index: usize) -> bool
             index >= 3 && index % 2 == 1 && parameters::lookup(word(index - 1)).is_some_and(|row| row.sensitive)
         }
         "hello" => {
-            (3..=4).contains(&index) && (index - 2..index).any(|at| at >= 2 && word(at).eq_ignore_ascii_case(b"auth"))
+            // The user and the password, wherever AUTH stands.
+            index >= 3 && (index - 2..index).any(|at| at >= 2 && word(at).eq_ignore_ascii_case(b"auth"))
         }
         _ => false,
     }
@@ -41,6 +42,8 @@ mod tests {
     fn passwords_and_rules_are_secrets() {
         assert_eq!(shown(&["auth", "user", "pass"]), "auth * *");
         assert_eq!(shown(&["hello", "3", "auth", "me", "pass"]), "hello 3 auth * *");
+        assert_eq!(shown(&["hello", "3", "setname", "me", "auth", "u", "p"]), "hello 3 setname me auth * *");
+        assert_eq!(shown(&["hello", "3", "auth", "u", "p", "setname", "me"]), "hello 3 auth * * setname me");
         assert_eq!(shown(&["config", "set", "masterauth", "x", "timeout", "1"]), "config set masterauth * timeout 1");
         assert_eq!(shown(&["set", "auth", "x"]), "set auth x");
     }

@@ -13,6 +13,7 @@ use mio::{Poll, Waker};
 
 use crate::accept::Accept;
 use crate::acl::Acl;
+use crate::allocator::Allocator;
 use crate::commands;
 use crate::config::Listening;
 use crate::configuration::Setting;
@@ -173,6 +174,12 @@ impl Builder {
         self.settings.config_file = Some(path);
         self.said = rest.settings;
         Ok(self)
+    }
+
+    /// The allocator of the program, where it is known.
+    pub(crate) fn allocator(mut self, allocator: Allocator) -> Builder {
+        self.settings.allocator = allocator;
+        self
     }
 
     /// The log whose level CONFIG SET changes.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: every amount a client can make the server hold has a limit here.
 
+use crate::allocator::Allocator;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) save_points: Vec<SavePoint>,
     /// Where the data are, to be shown; empty if nobody said.
     pub(crate) dir: String,
+    /// The program's.
+    pub(crate) allocator: Allocator,
     /// What CONFIG REWRITE writes.
     pub(crate) config_file: Option<PathBuf>,
 }
@@ -96,6 +99,7 @@ impl Default for Settings {
             },
             save_points: Vec::new(),
             dir: String::new(),
+            allocator: Allocator::default(),
             config_file: None,
         }
     }

@@ -96,7 +96,7 @@ pub(super) const SUBCOMMANDS: [Spec; 18] = indexed([
         .args(&[
             Arg::one_of("status", &[Arg::token("on", "ON"), Arg::token("off", "OFF")]),
             Arg::integer("client-id").after("REDIRECT").optional(),
-            Arg::string("prefix").after("PREFIX").optional().multiple(),
+            Arg::string("prefix").after("PREFIX").optional().multiple_with_token(),
             Arg::token("bcast", "BCAST").optional(),
             Arg::token("optin", "OPTIN").optional(),
             Arg::token("optout", "OPTOUT").optional(),

@@ -20,6 +20,13 @@ pub(super) const ROWS: &[Spec] = &[
         .keys_at(&[KeySpec::to_end(1, 1, &[KeyFlag::ReadWrite, KeyFlag::Access])
             .notes("of one key, keeps the estimate in the value")])
         .args(&[Arg::key("key").multiple()]),
+    Spec::new("pfdebug", 3, Group::HyperLogLog, "2.8.9")
+        .summary("Shows how an estimate is kept: ENCODING, GETREG, DECODE; TODENSE changes that. For tests.")
+        .complexity("O(1) with a large constant")
+        .flags(&[Flag::Write, Flag::DenyOom, Flag::Admin])
+        .in_categories(&[Category::HyperLogLog])
+        .keys_at(&[KeySpec::one(2, &[KeyFlag::ReadWrite, KeyFlag::Access])])
+        .args(&[Arg::string("subcommand"), Arg::key("key")]),
     Spec::new("pfmerge", -2, Group::HyperLogLog, "2.8.9")
         .summary("Adds to the first key all that was added to the others.")
         .complexity("O(N) in the keys with a large constant")
@@ -30,4 +37,9 @@ pub(super) const ROWS: &[Spec] = &[
             KeySpec::to_end(2, 1, &[KeyFlag::ReadOnly, KeyFlag::Access]),
         ])
         .args(&[Arg::key("destkey"), Arg::key("sourcekey").key_spec(1).optional().multiple()]),
+    Spec::new("pfselftest", 1, Group::HyperLogLog, "2.8.9")
+        .summary("Tests registers and estimates, and fails if they are not as they should be.")
+        .complexity("O(1) with a very large constant")
+        .flags(&[Flag::Admin])
+        .in_categories(&[Category::HyperLogLog]),
 ];

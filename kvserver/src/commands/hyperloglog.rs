@@ -11,6 +11,7 @@ use header::{CARDINALITY_AT, UNKNOWN, known_cardinality};
 use registers::Registers;
 use sketch::{Form, Sketch};
 
+pub mod debug;
 mod estimate;
 mod header;
 mod registers;

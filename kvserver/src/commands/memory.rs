@@ -21,8 +21,8 @@ pub(crate) fn memory(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     args.next()?;
     match ctx.spec.own_name() {
         "doctor" => Ok(Reply::text(doctor(ctx))),
-        "malloc-stats" => Ok(Reply::text(malloc_stats())),
-        // The allocator gives back what it does not need by itself.
+        "malloc-stats" => Ok(Reply::text(malloc_stats(ctx))),
+        // The allocator gives back by itself what it has not needed for ten seconds.
         "purge" => Ok(Reply::Ok),
         "stats" => Ok(stats(ctx)),
         "usage" => usage(args, ctx),
@@ -60,6 +60,7 @@ fn usage(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 fn stats(ctx: &Context<'_>) -> Reply {
     let usage = Usage::now();
     let memory = info::Memory::of(ctx.server, ctx.txn.is_some());
+    let allocator = ctx.server.settings.allocator.figures(memory.used, &usage);
     let keys = if ctx.txn.is_some() { 0 } else { ctx.server.db.stats().entries };
     let ratio = |part: u64, whole: u64| Reply::Double(part as f64 / whole.max(1) as f64);
     let count = |number: u64| Reply::Integer(i64::try_from(number).unwrap_or(i64::MAX));
@@ -83,9 +84,13 @@ fn stats(ctx: &Context<'_>) -> Reply {
             "peak.percentage",
             Reply::Double(usage.resident_bytes as f64 * 100.0 / usage.resident_peak_bytes.max(1) as f64),
         ),
-        ("allocator.allocated", count(memory.used)),
-        ("allocator.active", count(usage.resident_bytes)),
-        ("allocator.resident", count(usage.resident_bytes)),
+        ("allocator.allocated", count(allocator.allocated)),
+        ("allocator.active", count(allocator.active)),
+        ("allocator.resident", count(allocator.resident)),
+        ("allocator-fragmentation.ratio", ratio(allocator.active, allocator.allocated)),
+        ("allocator-fragmentation.bytes", count(allocator.active.saturating_sub(allocator.allocated))),
+        ("allocator-rss.ratio", ratio(allocator.resident, allocator.active)),
+        ("allocator-rss.bytes", count(allocator.resident.saturating_sub(allocator.active))),
         ("fragmentation", ratio(usage.resident_bytes, memory.used)),
         (
             "fragmentation.bytes",
@@ -107,8 +112,14 @@ fn doctor(ctx: &Context<'_>) -> String {
     if memory.clients > memory.dataset && memory.clients > 64 << 20 {
         found.push("Clients' buffers take more than the data: look for slow readers in CLIENT LIST (omem).");
     }
-    if usage.resident_bytes > memory.used.saturating_mul(3) / 2 && usage.resident_bytes > 256 << 20 {
-        found.push("The process holds half as much again as it uses: memory of removed data is given back slowly.");
+    let allocator = ctx.server.settings.allocator.figures(memory.used, &usage);
+    if allocator.active > allocator.allocated.saturating_mul(3) / 2 && allocator.active > 256 << 20 {
+        found.push(
+            "Memory is fragmented: pages hold half as much again as is in use. What is written next will fill them.",
+        );
+    }
+    if allocator.resident > allocator.active.saturating_mul(3) / 2 && allocator.resident > 256 << 20 {
+        found.push("The process holds half as much again as it uses: what was removed is given back within seconds.");
     }
     if found.is_empty() {
         found.push("Nothing about this server's memory looks wrong.");
@@ -116,10 +127,18 @@ fn doctor(ctx: &Context<'_>) -> String {
     found.join("\n")
 }
 
-fn malloc_stats() -> String {
+fn malloc_stats(ctx: &Context<'_>) -> String {
     let usage = Usage::now();
+    let used = info::Memory::of(ctx.server, ctx.txn.is_some()).used;
+    let allocator = ctx.server.settings.allocator;
+    let told = allocator.figures(used, &usage);
     format!(
-        "mimalloc\nresident bytes: {}\nresident bytes at most so far: {}\n",
-        usage.resident_bytes, usage.resident_peak_bytes
+        "{}\nallocated bytes: {}\nactive bytes: {}\nresident bytes: {}\nbytes of the process: {}, at most so far: {}\n",
+        allocator.name(),
+        told.allocated,
+        told.active,
+        told.resident,
+        usage.resident_bytes,
+        usage.resident_peak_bytes
     )
 }

@@ -50,7 +50,9 @@ fn run_of(name: &str) -> Option<Run> {
 
         "pfadd" => Store(hyperloglog::pfadd),
         "pfcount" => Store(hyperloglog::pfcount),
+        "pfdebug" => Store(hyperloglog::debug::pfdebug),
         "pfmerge" => Store(hyperloglog::pfmerge),
+        "pfselftest" => Session(hyperloglog::debug::pfselftest),
 
         "append" => Store(string::append),
         "decr" => Store(string::decr),

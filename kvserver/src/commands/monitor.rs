@@ -14,6 +14,7 @@ use kvproto::{Args, CommandError, Reply, Request, Spec};
 use crate::clients::Client;
 use crate::context::Context;
 use crate::outcome::Outcome;
+use crate::secrets::is_secret;
 use crate::session::Session;
 use crate::state::ServerState;
 
@@ -55,16 +56,10 @@ fn line(spec: &Spec, request: Request<'_>, database: usize, client: &Client) -> 
     // Writing to a String cannot fail.
     let _ = write!(start, "{}.{:06} [{database} {}]", now.as_secs(), now.subsec_micros(), client.shown_address());
     let mut line = start.into_bytes();
-    let mut secrets = 0;
     for (at, word) in request.iter().enumerate() {
-        let secret = (spec.name == "auth" && at > 0) || secrets > 0;
-        secrets = match spec.name {
-            // The user and the password.
-            "hello" if secrets == 0 && at > 1 && word.eq_ignore_ascii_case(b"AUTH") => 2_usize,
-            _ => secrets.saturating_sub(1),
-        };
         line.push(b' ');
-        write_quoted(if secret { REDACTED } else { word }, HighBytes::Escape, &mut line);
+        let shown = if is_secret(spec, request, at) { REDACTED } else { word };
+        write_quoted(shown, HighBytes::Escape, &mut line);
     }
     line
 }

@@ -58,7 +58,6 @@ const PASSED_OVER: &[&str] = &[
     "hash-max-listpack-value",
     "hash-max-ziplist-entries",
     "hash-max-ziplist-value",
-    "hll-sparse-max-bytes",
     "hz",
     "io-threads-do-reads",
     "jemalloc-bg-thread",

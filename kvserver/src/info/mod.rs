@@ -166,9 +166,10 @@ fn memory(server: &ServerState, usage: &Usage, locked: bool, fields: &mut Fields
     fields.add("used_memory_startup", startup);
     fields.add("used_memory_dataset", dataset);
     fields.add("used_memory_dataset_perc", percent(dataset, used - startup));
-    fields.add("allocator_allocated", used);
-    fields.add("allocator_active", usage.resident_bytes);
-    fields.add("allocator_resident", usage.resident_bytes);
+    let allocator = server.settings.allocator.figures(used, usage);
+    fields.add("allocator_allocated", allocator.allocated);
+    fields.add("allocator_active", allocator.active);
+    fields.add("allocator_resident", allocator.resident);
     fields.add("total_system_memory", usage.system_bytes);
     fields.add("total_system_memory_human", human(usage.system_bytes));
     let limit = server.tuning.memory_bytes_max.load(Relaxed);
@@ -180,7 +181,11 @@ fn memory(server: &ServerState, usage: &Usage, locked: bool, fields: &mut Fields
         fields.add(name, zero);
     }
     fields.add("number_of_cached_scripts", 0);
-    fields.add("allocator_frag_ratio", format_args!("{:.2}", resident as f64 / used.max(1) as f64));
+    let ratio = |part: u64, whole: u64| format!("{:.2}", part as f64 / whole.max(1) as f64);
+    fields.add("allocator_frag_ratio", ratio(allocator.active, allocator.allocated));
+    fields.add("allocator_frag_bytes", allocator.active.saturating_sub(allocator.allocated));
+    fields.add("allocator_rss_ratio", ratio(allocator.resident, allocator.active));
+    fields.add("allocator_rss_bytes", allocator.resident.saturating_sub(allocator.active));
     fields.add("mem_fragmentation_ratio", format_args!("{:.2}", resident as f64 / used.max(1) as f64));
     fields.add("mem_fragmentation_bytes", resident.cast_signed().wrapping_sub(used.cast_signed()));
     fields.add("mem_not_counted_for_evict", 0);
@@ -190,7 +195,7 @@ fn memory(server: &ServerState, usage: &Usage, locked: bool, fields: &mut Fields
     fields.add("mem_clients_normal", clients);
     fields.add("mem_cluster_links", 0);
     fields.add("mem_aof_buffer", 0);
-    fields.add("mem_allocator", "mimalloc");
+    fields.add("mem_allocator", server.settings.allocator.name());
     fields.add("active_defrag_running", 0);
     fields.add("lazyfree_pending_objects", 0);
     fields.add("lazyfreed_objects", 0);

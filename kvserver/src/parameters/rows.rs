@@ -134,6 +134,7 @@ pub(crate) const ROWS: &[Parameter] = &[
     Parameter::inert("lazyfree-lazy-server-del", Kind::Bool, "no"),
     Parameter::inert("lazyfree-lazy-user-del", Kind::Bool, "no"),
     Parameter::inert("lazyfree-lazy-user-flush", Kind::Bool, "no"),
+    Parameter::inert("hll-sparse-max-bytes", Kind::Memory(0, u64::MAX), "3000"),
     Parameter::inert("lfu-decay-time", COUNT, "1"),
     Parameter::inert("lfu-log-factor", COUNT, "10"),
     // Of the line protocol, which Redis does not have.

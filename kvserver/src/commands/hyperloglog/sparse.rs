@@ -22,7 +22,7 @@ pub(super) struct Run {
     pub(super) rank: u8,
     pub(super) length: usize,
     /// How many bytes it takes.
-    width: usize,
+    pub(super) width: usize,
 }
 
 impl Run {
