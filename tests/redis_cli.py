@@ -21,18 +21,18 @@ PATIENCE_S = 30.0
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def run(port, *words, **options):
-    words = ["redis-cli", "-p", port, *words]
+def run(server, *words, **options):
+    words = ["redis-cli", *server, *words]
     done = subprocess.run(words, capture_output=True, timeout=PATIENCE_S, check=False, **options)
     return done.returncode, done.stdout, done.stderr
 
 
-def until_seen(port, words, wanted):
+def until_seen(server, words, wanted):
     """Runs a redis-cli that ends only when it is told to, until its output holds `wanted`."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ["TERM"] = "xterm"
-        os.execvp("redis-cli", ["redis-cli", "-p", port, *words])
+        os.execvp("redis-cli", ["redis-cli", *server, *words])
     # Without a size it asks the terminal for one.
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 0, 0))
     return Seen(pid, terminal, wanted)
@@ -66,41 +66,46 @@ class Seen:
         os.close(self.terminal)
 
 
-def scan(port):
-    code, out, _ = run(port, "--scan", "--pattern", "key:*")
+def scan(server):
+    code, out, _ = run(server, "--scan", "--pattern", "key:*")
     assert code == 0 and len(set(out.split())) == 1000, out[:200]
 
 
-def big_keys(port):
-    code, out, _ = run(port, "--bigkeys")
+def big_keys(server):
+    code, out, _ = run(server, "--bigkeys")
     text = out.decode()
     assert code == 0 and "Sampled 1001 keys in the keyspace" in text, text
     assert re.search(r'Biggest string found .*big.* has 100000 bytes', text), text
 
 
-def mem_keys(port):
-    code, out, err = run(port, "--memkeys")
+def mem_keys(server):
+    code, out, err = run(server, "--memkeys")
     assert code == 0 and b"Sampled 1001 keys" in out, (out, err)
 
 
-def stat(port):
-    shown = until_seen(port, ["--stat", "-i", "0.2"], r"1001 +\S+ +\d+ ")
+def stat(server):
+    shown = until_seen(server, ["--stat", "-i", "0.2"], r"1001 +\S+ +\d+ ")
     shown.end()
 
 
-def latency(port):
-    shown = until_seen(port, ["--latency"], r"min: \d+, max: \d+, avg: [\d.]+ \(\d+ samples\)")
+def latency(server):
+    shown = until_seen(server, ["--latency"], r"min: \d+, max: \d+, avg: [\d.]+ \(\d+ samples\)")
     shown.end()
 
 
-def pipe(port):
+def pipe(server):
     mass = b"".join(b"*3\r\n$3\r\nSET\r\n$8\r\npipe:%03d\r\n$1\r\nv\r\n" % n for n in range(500))
-    code, out, _ = run(port, "--pipe", input=mass)
+    code, out, _ = run(server, "--pipe", input=mass)
     assert code == 0 and b"errors: 0, replies: 500" in out, out
 
 
-def hints(port):
-    shown = until_seen(port, [], r"127\.0\.0\.1:\d+> ")
+def transaction(server):
+    code, out, _ = run(server, input=b"MULTI\nSET t 1\nINCR t\nEXEC\n")
+    assert code == 0 and out.split() == [b"OK", b"QUEUED", b"QUEUED", b"OK", b"2"], out
+
+
+def hints(server):
+    shown = until_seen(server, [], r"127\.0\.0\.1:\d+> ")
     # What follows the cursor comes from COMMAND DOCS.
     shown.type("SET ")
     shown.expect(r"key value \[NX ?\| ?XX")
@@ -113,8 +118,8 @@ def hints(port):
     shown.end()
 
 
-def help_text(port):
-    shown = until_seen(port, [], r"127\.0\.0\.1:\d+> ")
+def help_text(server):
+    shown = until_seen(server, [], r"127\.0\.0\.1:\d+> ")
     shown.type("help getex\r")
     shown.expect(r"GETEX key \[EX seconds")
     # Nobody but this server says it in these words.
@@ -126,14 +131,15 @@ def main(arguments):
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return 2
-    port = arguments[0]
-    run(port, "FLUSHALL")
-    mass = "".join(f"SET key:{n} {n}\n" for n in range(1000)) + f"SET big {'x' * 100000}\n"
-    run(port, input=mass.encode())
-    for test in (scan, big_keys, mem_keys, stat, latency, pipe, hints, help_text):
-        test(port)
-        print(f"redis-cli {test.__name__.replace('_', ' ')}: ok")
-    run(port, "FLUSHALL")
+    for protocol in (2, 3):
+        server = ["-p", arguments[0], *(["-3"] if protocol == 3 else [])]
+        run(server, "FLUSHALL")
+        mass = "".join(f"SET key:{n} {n}\n" for n in range(1000)) + f"SET big {'x' * 100000}\n"
+        run(server, input=mass.encode())
+        for test in (scan, big_keys, mem_keys, stat, latency, pipe, transaction, hints, help_text):
+            test(server)
+            print(f"redis-cli, RESP{protocol}: {test.__name__.replace('_', ' ')}: ok")
+        run(server, "FLUSHALL")
     return 0
 
 

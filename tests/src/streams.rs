@@ -97,7 +97,9 @@ const GRAMMAR: &[&str] = &[
     "copy $k $k db:$d| replace|",
     "move $k $d",
     "swapdb $d $d",
-    "object encoding|refcount $k",
+    "object encoding|refcount|idletime|freq $k",
+    "dump $k",
+    "pfdebug encoding|decode|todense $k",
     "restore $k 0 $v replace|",
     "expire $k $s nx|xx|gt|lt|",
     "pexpire $k $m nx|xx|gt|lt|",
@@ -121,17 +123,23 @@ const GRAMMAR: &[&str] = &[
     "watch $k+",
     "unwatch",
     "publish $k $v",
-    "pubsub numsub $k",
-    "pubsub channels|numpat",
+    "spublish $k $v",
+    "pubsub numsub|shardnumsub $k",
+    "pubsub channels|numpat|shardchannels",
     "flushdb async|sync|",
     "client getname|setname:$k",
+    "client no-evict on|off",
     "wait 0 0",
+    "config get timeout|slowlog-max-len|nothing",
+    "command getkeys|getkeysandflags get|set|del|mset|bitop|copy|lcs $k $v $k",
+    "debug digest-value $k+",
+    "debug stringmatch-len k*|?[0-9]*|*v* $v",
     "nosuchcommand $v $v",
     "object nosuch $k",
 ];
 
 /// Rare, because it leaves little to look at.
-const RARE: &[&str] = &["flushall async|sync|"];
+const RARE: &[&str] = &["flushall async|sync|", "reset", "pfdebug getreg $k", "debug digest"];
 
 /// Words that fit nowhere, or just so.
 const ODD: &[&[u8]] = &[

@@ -188,3 +188,26 @@ fn databases_and_server_commands() {
         Ok(())
     });
 }
+
+/// The library does not connect anew by itself: it says that the connection is gone, and the next one finds the data.
+#[test]
+fn a_restarted_server_is_found_again() {
+    for protocol in PROTOCOLS {
+        let dir = TempDir::new().expect("a directory");
+        let mut before = server(&dir);
+        let address = before.address(0);
+        let client = client(address, 0, protocol);
+        let mut old = client.get_connection().expect("a connection");
+        old.set_read_timeout(Some(wait::PATIENCE)).expect("a time limit");
+        old.set("kept", "v").expect("SET");
+        before.terminate();
+        let gone = old.get("kept").expect_err("the server is gone");
+        assert!(gone.is_connection_dropped() || gone.is_io_error(), "{protocol}: {gone}");
+        let _after = Launch::new(server_program!(), dir.path()).listener(&format!("resp://{address}")).start();
+        let mut new = client.get_connection().expect("another connection");
+        new.set_read_timeout(Some(wait::PATIENCE)).expect("a time limit");
+        assert_eq!(new.get("kept").expect("GET").as_deref(), Some("v"), "{protocol}");
+        let (n,): (i64,) = redis::pipe().atomic().cmd("INCR").arg("n").query(&mut new).expect("EXEC");
+        assert_eq!(n, 1, "{protocol}");
+    }
+}
