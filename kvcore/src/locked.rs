@@ -143,7 +143,9 @@ impl<'a> Locked<'a> {
     #[inline]
     pub(crate) fn lock_one(base: &'a Base, space: &'a Space, key: &[u8], hash: u64, notes: &'a mut Notes) -> Self {
         let shard = space.shard_of(hash);
-        let held = SmallVec::from_buf([Held { space, shard, guard: space.write(shard) }]);
+        let mut guard = space.write(shard);
+        guard.note_uses(base.moment());
+        let held = SmallVec::from_buf([Held { space, shard, guard }]);
         let locked = Locked::new(base, space, Claims::Key(hash), held, notes);
         locked.hashed.set((key.as_ptr(), key.len(), hash));
         locked
@@ -158,7 +160,13 @@ impl<'a> Locked<'a> {
         wanted: impl Iterator<Item = (&'a Space, usize)>,
         notes: &'a mut Notes,
     ) -> Self {
-        let held = wanted.map(|(space, shard)| Held { space, shard, guard: space.write(shard) }).collect();
+        let moment = base.moment();
+        let lock = |(space, shard): (&'a Space, usize)| {
+            let mut guard = space.write(shard);
+            guard.note_uses(moment);
+            Held { space, shard, guard }
+        };
+        let held = wanted.map(lock).collect();
         Locked::new(base, space, Claims::Many(claims), held, notes)
     }
 
@@ -167,13 +175,9 @@ impl<'a> Locked<'a> {
         base: &'a Base,
         space: &'a Space,
         claims: Claims<'a>,
-        mut held: SmallVec<[Held<'a>; 1]>,
+        held: SmallVec<[Held<'a>; 1]>,
         notes: &'a mut Notes,
     ) -> Self {
-        let moment = base.moment();
-        if !moment.is_none() {
-            held.iter_mut().for_each(|held| held.guard.note_uses(moment));
-        }
         Locked {
             base,
             held,
@@ -183,7 +187,7 @@ impl<'a> Locked<'a> {
             log_id: space.log_id(),
             now_ms: Cell::new(0),
             passed_ms: Cell::new(0),
-            moment,
+            moment: base.moment(),
             counts_reads: true,
             hashed: Cell::new((std::ptr::null(), 0, 0)),
             notes,

@@ -131,9 +131,7 @@ const GRAMMAR: &[&str] = &[
     "client no-evict on|off",
     "wait 0 0",
     "config get timeout|slowlog-max-len|nothing",
-    "command getkeys|getkeysandflags get|set|del|mset|bitop|copy|lcs $k $v $k",
     "debug digest-value $k+",
-    "debug stringmatch-len k*|?[0-9]*|*v* $v",
     "nosuchcommand $v $v",
     "object nosuch $k",
 ];

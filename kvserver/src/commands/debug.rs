@@ -106,6 +106,8 @@ pub(crate) fn debug(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 /// Redis answers so too: its DEBUG has no table of subcommands.
 fn wrong_subcommand(request: Request<'_>) -> Failure {
     let word = request.get(1).unwrap_or_default();
+    // As C shows it, which ends at a zero.
+    let word = word.split(|byte| *byte == 0).next().unwrap_or_default();
     let shown = String::from_utf8_lossy(&word[..word.len().min(128)]);
     let text = format!("ERR unknown subcommand or wrong number of arguments for '{shown}'. Try DEBUG HELP.");
     CommandError::custom(text.replace(['\r', '\n'], " ")).into()
