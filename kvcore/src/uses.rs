@@ -221,7 +221,7 @@ fn count(place: u16, secs: u32) -> u16 {
     }
     let frequency = counter(place, secs);
     let above = u64::from(frequency.saturating_sub(FREQUENCY_FIRST));
-    let grows = RandomState::new().hash_one(0) % (above * FREQUENCY_FACTOR + 1) == 0;
+    let grows = RandomState::new().hash_one(0).is_multiple_of(above * FREQUENCY_FACTOR + 1);
     counted(frequency.saturating_add(u8::from(grows)), secs)
 }
 
