@@ -170,7 +170,9 @@ impl Engine {
             return Ok(Arc::clone(space));
         }
         let space = Arc::new(Space::new(registry.next_id, name, self.shards));
-        self.log(&Record::Bind { keyspace: space.id, name })?;
+        let lsn = self.log(&Record::Bind { keyspace: space.id, name })?;
+        // That it is empty tells that another of this name is gone.
+        (0..space.shard_count()).for_each(|shard| space.write(shard).reveals(lsn));
         registry.next_id = registry.next_id.saturating_add(1);
         registry.by_name.insert(Arc::clone(&space.name), Arc::clone(&space));
         Ok(space)

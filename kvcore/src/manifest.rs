@@ -58,6 +58,8 @@ pub(crate) struct ManifestFile {
     file: Box<dyn DiskFile>,
     known: Known,
     written: u64,
+    /// Whether what is known was synced by this writer. What was read may be all that is left of a sync that failed.
+    is_synced: bool,
 }
 
 fn encode(known: &Known, written: u64) -> [u8; SLOT_BYTES] {
@@ -124,7 +126,7 @@ impl Manifest {
     /// Opens the file of this manifest to write on.
     pub(crate) fn reopen(&self, disk: &dyn Disk, dir: &Path) -> io::Result<ManifestFile> {
         let file = disk.open(&dir.join(MANIFEST))?;
-        Ok(ManifestFile { file, known: self.known, written: self.written })
+        Ok(ManifestFile { file, known: self.known, written: self.written, is_synced: false })
     }
 }
 
@@ -139,7 +141,7 @@ impl ManifestFile {
         file.sync()?;
         disk.rename(&unnamed, &dir.join(MANIFEST))?;
         disk.sync_dir(dir)?;
-        Ok(ManifestFile { file, known, written: 0 })
+        Ok(ManifestFile { file, known, written: 0, is_synced: true })
     }
 
     pub(crate) fn store(&self) -> u64 {
@@ -153,14 +155,14 @@ impl ManifestFile {
 
     /// Writes what is known now, durably.
     pub(crate) fn write(&mut self, known: Known) -> io::Result<()> {
-        if known == self.known {
+        if known == self.known && self.is_synced {
             return Ok(());
         }
         let written = self.written + 1;
         let slot = SLOTS_AT[(written % 2) as usize];
         self.file.write_at(&encode(&known, written), slot as u64)?;
         self.file.sync()?;
-        (self.known, self.written) = (known, written);
+        (self.known, self.written, self.is_synced) = (known, written, true);
         Ok(())
     }
 

@@ -20,6 +20,7 @@
 //! their witness is gone with them. After a clean close, or two seconds without a write, there is no such case.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
@@ -37,6 +38,8 @@ use crate::tables::{self, Keep, Tables};
 
 /// Progress is told each time this many bytes of a file have been read.
 const PROGRESS_BYTES: u64 = 256 * 1024 * 1024;
+/// What is written again is so in steps of this many bytes.
+const WRITE_AGAIN_BYTES: u64 = 1024 * 1024;
 
 /// A thread for so much of a snapshot: the start of one takes longer than reading less.
 const WORKER_BYTES: usize = 512 * 1024;
@@ -64,6 +67,8 @@ pub(crate) struct End {
     pub(crate) segment: u64,
     pub(crate) path: PathBuf,
     file: Box<dyn DiskFile>,
+    /// Up to here something proves that it is on the disk.
+    proven: u64,
     pub(crate) at: u64,
     len: u64,
 }
@@ -154,10 +159,12 @@ pub(crate) fn settle(disk: &dyn Disk, dir: &Path, found: &mut Recovered) -> Resu
     };
     let writing = |error| Error::io(format!("write {}", dir.join(MANIFEST).display()), error);
     let mut manifest = manifest.map_err(writing)?;
-    if let Some(End { segment, path, file, at, len }) = found.end.take() {
+    // The names that were read, too, may never have reached the disk; what is written from here on relies on them.
+    disk.sync_dir(dir).map_err(|error| Error::io(format!("sync {}", dir.display()), error))?;
+    if let Some(End { segment, path, file, proven, at, len }) = found.end.take() {
         let cutting = |error| Error::io(format!("cut {}", path.display()), error);
         // After the end of a process alone, what was read may never have reached the disk.
-        file.sync().map_err(cutting)?;
+        write_again(&*file, proven, at).and_then(|()| file.sync()).map_err(cutting)?;
         manifest.note_segment(segment, 0, found.last).map_err(writing)?;
         if at < len {
             file.truncate(at).and_then(|()| file.sync()).map_err(cutting)?;
@@ -170,6 +177,22 @@ pub(crate) fn settle(disk: &dyn Disk, dir: &Path, found: &mut Recovered) -> Resu
         disk.remove(&path).map_err(|error| Error::io(format!("remove {}", path.display()), error))?;
     }
     Ok(manifest)
+}
+
+/// Writes once more what a file holds between two bytes: where a sync has failed, what was to be written may stand in
+/// memory, clean by name, and no later sync looks at it.
+fn write_again(file: &dyn DiskFile, mut from: u64, to: u64) -> io::Result<()> {
+    let mut step = vec![0; to.saturating_sub(from).min(WRITE_AGAIN_BYTES) as usize];
+    while from < to {
+        let len = step.len().min((to - from) as usize);
+        let read = file.read_at(&mut step[..len], from)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        file.write_at(&step[..read], from)?;
+        from += read as u64;
+    }
+    Ok(())
 }
 
 impl Recovered {
@@ -383,6 +406,7 @@ pub(crate) fn end(mut newest: SegmentReader, known: Option<Known>, state: &mut R
         state.segments.pop_back();
         state.superseded = Some(newest.path.clone());
     }
-    state.end = Some(End { segment: id, path: newest.path, file: newest.file, at, len });
+    let proven = if known.is_some_and(|known| known.durable >= state.last) { at } else { newest.proven };
+    state.end = Some(End { segment: id, path: newest.path, file: newest.file, proven, at, len });
     Ok(())
 }

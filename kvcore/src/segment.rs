@@ -270,7 +270,11 @@ impl Writer {
     pub(crate) fn drop_before(&mut self, start: Lsn) -> io::Result<()> {
         while self.segments.len() > 1 && self.segments[1].first <= start.next() {
             // Oldest first and each for good before the next, so that a crash in between leaves no gap.
-            self.disk.remove(&self.dir.join(segment_name(self.segments[0].id)))?;
+            match self.disk.remove(&self.dir.join(segment_name(self.segments[0].id))) {
+                // Removed before, by a call whose sync failed.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                removed => removed?,
+            }
             self.disk.sync_dir(&self.dir)?;
             self.segments.pop_front();
         }

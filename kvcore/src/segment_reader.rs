@@ -23,6 +23,8 @@ pub(crate) struct SegmentReader {
     pub(crate) at: u64,
     /// The Lsn of the first transaction that was not read yet.
     pub(crate) expected: Lsn,
+    /// Up to here the frames that were read prove that it was durable.
+    pub(crate) proven: u64,
     window: Window,
 }
 
@@ -77,12 +79,13 @@ impl SegmentReader {
         let read = file.read_at(&mut head, 0).map_err(reading)?;
         let header = SegmentHeader::decode(&head[..read]).map_err(|why| corrupt(&path, 0, why))?;
         let window = Window::default();
-        Ok(SegmentReader { header, file, len, at: header.len as u64, expected: header.first, window, path })
+        let at = header.len as u64;
+        Ok(SegmentReader { header, file, len, at, expected: header.first, proven: at, window, path })
     }
 
     /// The next frame, if it is whole and in order.
     pub(crate) fn next_frame(&mut self) -> Result<Option<Frame<'_>>> {
-        let SegmentReader { path, header: SegmentHeader { keys, .. }, file, len, at, expected, window } = self;
+        let SegmentReader { path, header: SegmentHeader { keys, .. }, file, len, at, expected, proven, window } = self;
         let (file, len) = (&**file, *len);
         let reading = |error| Error::io(format!("read {}", path.display()), error);
         let head = window.read(file, len, *at, FRAME_HEADER_BYTES).map_err(reading)?;
@@ -97,6 +100,9 @@ impl SegmentReader {
             return Ok(None);
         }
         let frame = Frame { at: *at, header, body: &whole[FRAME_HEADER_BYTES..] };
+        if header.durable.next() >= header.first {
+            *proven = *at;
+        }
         *at = (*at + frame_len).next_multiple_of(ALIGNMENT as u64).min(len);
         *expected = Lsn::new(expected.get().saturating_add(header.count.into()));
         Ok(Some(frame))

@@ -31,13 +31,15 @@ enum Task {
 
 /// Starts the thread. `after_write` is told the bytes of log ever written.
 pub(crate) fn start(wal: Arc<Wal>, after_write: impl Fn(u64) + Send + 'static) -> std::io::Result<JoinHandle<()>> {
-    thread::Builder::new().name("kv-syncer".into()).spawn(move || run(&wal, &after_write))
+    let started_ms = wal.time.monotonic_ms();
+    thread::Builder::new().name("kv-syncer".into()).spawn(move || run(&wal, started_ms, &after_write))
 }
 
-fn run(wal: &Wal, after_write: &dyn Fn(u64)) {
-    let mut last_sync_ms = wal.time.monotonic_ms();
+/// `last_sync_ms` is when the last sync began, so that what was written while it ran is not kept waiting for longer.
+fn run(wal: &Wal, mut last_sync_ms: u64, after_write: &dyn Fn(u64)) {
     loop {
         let task = next_task(wal, last_sync_ms);
+        let now_ms = wal.time.monotonic_ms();
         let mut writer = wal.writer.lock();
         match task {
             Task::Write | Task::Sync => wal.flush(&mut writer, task == Task::Sync),
@@ -48,7 +50,7 @@ fn run(wal: &Wal, after_write: &dyn Fn(u64)) {
             }
         }
         if task != Task::Write {
-            last_sync_ms = wal.time.monotonic_ms();
+            last_sync_ms = now_ms;
         }
         let bytes_written = writer.bytes_written;
         drop(writer);

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use kvcore::{Db, Disk, DiskFile, Durability, Error, FileDisk, Options, StoreExt, Walk};
+use kvcore::{Db, Disk, DiskFile, Durability, Error, FileDisk, Options, Store, StoreExt, Txn, Walk};
 
 /// What fails from now on.
 #[derive(Default)]
@@ -247,6 +247,34 @@ fn a_settled_read_reveals_nothing_that_a_crash_can_take_back() {
     assert_eq!(db.get("k").unwrap().unwrap(), "new", "a plain read does not wait");
     assert!(matches!(db.get_settled("k"), Err(Error::LogFailed { .. })), "a settled one tells nothing");
     assert!(matches!(ticket.wait(), Err(Error::LogFailed { .. })));
+}
+
+/// A keyspace that was made anew is empty because the one before it was dropped: who sees that has seen the drop.
+#[test]
+fn a_keyspace_made_anew_reveals_that_the_old_one_is_gone() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
+    let db = open(dir.path(), &disk);
+    db.keyspace("a").unwrap().set("k", "old").unwrap();
+    disk.0.sync_held.store(true, Ordering::SeqCst);
+    let dropper = std::thread::spawn({
+        let db = db.clone();
+        move || db.drop_keyspace("a")
+    });
+    while db.keyspaces().iter().any(|keyspace| keyspace.name() == "a") {
+        std::thread::yield_now();
+    }
+    let anew = db.keyspace("a").unwrap();
+    let mut is_there = true;
+    let look = &mut |txn: &mut dyn Txn| {
+        is_there = txn.get(b"k")?.is_some();
+        Ok(())
+    };
+    let revealed = anew.commit(&[b"k"], look).unwrap();
+    assert!(!is_there);
+    let durable = db.durable_lsn();
+    disk.0.sync_held.store(false, Ordering::SeqCst);
+    assert!(revealed > durable, "{revealed:?} may be told, although only {durable:?} is durable");
+    dropper.join().unwrap().unwrap();
 }
 
 #[test]

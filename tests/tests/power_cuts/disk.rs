@@ -1,31 +1,64 @@
-//! A disk in memory that knows what a power cut would keep of it.
+//! What is on a disk: as readers see it, and as a power cut would leave it.
 //!
 //! Invariant: a cut keeps what was synced, and of the rest any part: writes torn at sectors of 512 bytes, in any order,
-//! lengths with or without them, names in any order. Everything done to the disk is in its journal, so that the disk of
-//! any moment can be made again.
+//! lengths with or without them, names in any order. What was dirty when a sync failed is never made durable by a later
+//! one. The same operations make the same disk.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use fastrand::Rng;
-use kvcore::{Disk, DiskFile};
 
 /// What a disk writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
 
 /// One thing done to the disk.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Op {
     Create(PathBuf),
     Rename(PathBuf, PathBuf),
     Remove(PathBuf),
     SyncDir(PathBuf),
-    Write { file: usize, offset: usize, bytes: Arc<[u8]> },
-    Resize { file: usize, len: usize },
-    Sync { file: usize },
+    Write {
+        file: usize,
+        offset: usize,
+        bytes: Arc<[u8]>,
+    },
+    Resize {
+        file: usize,
+        len: usize,
+    },
+    Sync {
+        file: usize,
+    },
+    /// The sync failed: any part of what was to be made durable is, and the rest counts as written all the same.
+    FailedSync {
+        file: usize,
+        seed: u64,
+    },
+    /// The power went, and came back.
+    Cut {
+        seed: u64,
+    },
+}
+
+/// In short.
+impl fmt::Debug for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Op::Create(path) => write!(f, "create {}", path.display()),
+            Op::Rename(from, to) => write!(f, "rename {} to {}", from.display(), to.display()),
+            Op::Remove(path) => write!(f, "remove {}", path.display()),
+            Op::SyncDir(dir) => write!(f, "sync the names in {}", dir.display()),
+            Op::Write { file, offset, bytes } => write!(f, "write {} bytes at {offset} of file {file}", bytes.len()),
+            Op::Resize { file, len } => write!(f, "make file {file} {len} bytes long"),
+            Op::Sync { file } => write!(f, "sync file {file}"),
+            Op::FailedSync { file, .. } => write!(f, "sync file {file}, and fail"),
+            Op::Cut { .. } => write!(f, "CUT"),
+        }
+    }
 }
 
 /// A file: what readers see, what is durable, and what was done in between.
@@ -125,16 +158,51 @@ impl World {
                 file.pending.push(Change::Resize(*len));
             }
             Op::Sync { file } => {
-                let file = &mut self.files[*file];
-                file.durable.clone_from(&file.seen);
-                file.pending.clear();
+                let File { durable, pending, .. } = &mut self.files[*file];
+                // Not all that is seen: what a failed sync has dropped stays in memory only.
+                pending.drain(..).for_each(|change| change.apply(durable));
             }
+            Op::FailedSync { file, seed } => {
+                let mut rng = Rng::with_seed(*seed);
+                let file = &mut self.files[*file];
+                file.durable = file.cut(&mut rng);
+                file.pending.clear();
+                // The pages that were dropped may be read once more from the disk, or stand in memory for long.
+                if rng.bool() {
+                    file.seen.clone_from(&file.durable);
+                }
+            }
+            Op::Cut { seed } => *self = self.cut(&mut Rng::with_seed(*seed)),
         }
     }
 
     fn name(&mut self, change: NameChange) {
         apply_name(&mut self.names, &change);
         self.pending_names.push(change);
+    }
+
+    /// The disk after the power was cut now: one of the many it can be.
+    pub fn cut(&self, rng: &mut Rng) -> World {
+        let mut names = self.durable_names.clone();
+        let mut changes = self.pending_names.clone();
+        match rng.u8(..4) {
+            0 => changes.clear(),
+            1 => {}
+            2 => changes.truncate(rng.usize(..=changes.len())),
+            _ => {
+                changes.retain(|_| rng.bool());
+                rng.shuffle(&mut changes);
+            }
+        }
+        changes.iter().for_each(|change| apply_name(&mut names, change));
+        let named: BTreeSet<usize> = names.values().copied().collect();
+        let file = |(index, file): (usize, &File)| {
+            // Without a name it is gone.
+            let data = if named.contains(&index) { file.cut(rng) } else { Vec::new() };
+            File { durable: data.clone(), seen: data, pending: Vec::new() }
+        };
+        let files = self.files.iter().enumerate().map(file).collect();
+        World { files, durable_names: names.clone(), names, pending_names: Vec::new() }
     }
 
     /// Each file with its bytes, as readers see them.
@@ -158,32 +226,31 @@ impl World {
         self.durable_names.remove(path);
     }
 
-    /// The disk after the power was cut now: one of the many it can be.
-    pub fn cut(&self, rng: &mut Rng) -> World {
-        let mut after = World { files: Vec::with_capacity(self.files.len()), ..World::default() };
-        for file in &self.files {
-            let data = file.cut(rng);
-            after.files.push(File { durable: data.clone(), seen: data, pending: Vec::new() });
+    pub fn names(&self) -> impl Iterator<Item = &PathBuf> {
+        self.names.keys()
+    }
+
+    pub fn find(&self, path: &Path) -> Option<usize> {
+        self.names.get(path).copied()
+    }
+
+    /// What readers see of a file.
+    pub fn bytes(&self, file: usize) -> &[u8] {
+        &self.files[file].seen
+    }
+}
+
+impl Change {
+    fn apply(self, data: &mut Vec<u8>) {
+        match self {
+            Change::Write { offset, bytes } => write(data, offset, &bytes),
+            Change::Resize(len) => data.resize(len, 0),
         }
-        let mut names = self.durable_names.clone();
-        let mut changes = self.pending_names.clone();
-        match rng.u8(..4) {
-            0 => changes.clear(),
-            1 => {}
-            2 => changes.truncate(rng.usize(..=changes.len())),
-            _ => {
-                changes.retain(|_| rng.bool());
-                rng.shuffle(&mut changes);
-            }
-        }
-        changes.iter().for_each(|change| apply_name(&mut names, change));
-        after.durable_names.clone_from(&names);
-        after.names = names;
-        after
     }
 }
 
 impl File {
+    /// What a cut leaves of it.
     fn cut(&self, rng: &mut Rng) -> Vec<u8> {
         let mut data = self.durable.clone();
         let style = rng.u8(..4);
@@ -196,7 +263,7 @@ impl File {
                 _ => (false, true),
             };
             match change {
-                Change::Write { offset, bytes } if whole => write(&mut data, *offset, bytes),
+                _ if whole => change.clone().apply(&mut data),
                 Change::Write { offset, bytes } if torn => {
                     let mut at = 0;
                     while at < bytes.len() {
@@ -207,136 +274,10 @@ impl File {
                         at = end;
                     }
                 }
-                Change::Resize(len) if whole || (torn && rng.bool()) => data.resize(*len, 0),
+                Change::Resize(len) if torn && rng.bool() => data.resize(*len, 0),
                 _ => {}
             }
         }
         data
-    }
-}
-
-#[derive(Default)]
-struct State {
-    world: World,
-    /// What was done, and notes of whoever uses the disk.
-    journal: Vec<Event>,
-}
-
-/// An entry of the journal.
-#[derive(Clone, Debug)]
-pub enum Event {
-    Op(Op),
-    Note(crate::workload::Note),
-}
-
-/// The disk; clones are the same one.
-#[derive(Clone, Default)]
-pub struct SimDisk {
-    state: Arc<Mutex<State>>,
-    taken: Arc<AtomicBool>,
-}
-
-impl SimDisk {
-    pub fn of(world: World) -> SimDisk {
-        SimDisk { state: Arc::new(Mutex::new(State { world, ..State::default() })), taken: Arc::default() }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
-    }
-
-    pub fn note(&self, note: crate::workload::Note) {
-        self.state().journal.push(Event::Note(note));
-    }
-
-    pub fn journal(&self) -> Vec<Event> {
-        self.state().journal.clone()
-    }
-
-    fn perform(&self, op: Op) -> io::Result<()> {
-        let mut state = self.state();
-        state.world.apply(&op);
-        state.journal.push(Event::Op(op));
-        Ok(())
-    }
-
-    fn find(&self, path: &Path) -> io::Result<usize> {
-        self.state().world.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-}
-
-/// The directory is the taker's until this is dropped.
-struct Taken(Arc<AtomicBool>);
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::SeqCst);
-    }
-}
-
-impl Disk for SimDisk {
-    fn create_dir(&self, _: &Path) -> io::Result<()> {
-        Ok(())
-    }
-    fn lock(&self, _: &Path) -> io::Result<Box<dyn Send + Sync>> {
-        if self.taken.swap(true, Ordering::SeqCst) {
-            return Err(io::Error::new(io::ErrorKind::WouldBlock, "this test"));
-        }
-        Ok(Box::new(Taken(self.taken.clone())))
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let name = |path: &PathBuf| Some(path.strip_prefix(dir).ok()?.iter().next()?.to_str()?.to_owned());
-        let names: BTreeSet<String> = self.state().world.names.keys().filter_map(name).collect();
-        Ok(names.into_iter().collect())
-    }
-    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(SimFile { disk: self.clone(), file: self.find(path)? }))
-    }
-    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        self.perform(Op::Create(path.to_owned()))?;
-        self.open(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.find(from)?;
-        self.perform(Op::Rename(from.to_owned(), to.to_owned()))
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.find(path)?;
-        self.perform(Op::Remove(path.to_owned()))
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.perform(Op::SyncDir(dir.to_owned()))
-    }
-}
-
-struct SimFile {
-    disk: SimDisk,
-    file: usize,
-}
-
-impl DiskFile for SimFile {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.disk.state().world.files[self.file].seen.len() as u64)
-    }
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let state = self.disk.state();
-        let seen = &state.world.files[self.file].seen;
-        let from = seen.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
-        let read = buffer.len().min(from.len());
-        buffer[..read].copy_from_slice(&from[..read]);
-        Ok(read)
-    }
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.disk.perform(Op::Write { file: self.file, offset: usize::try_from(offset).unwrap(), bytes: bytes.into() })
-    }
-    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
-        let len = usize::try_from((offset + len).max(self.len()?)).unwrap();
-        self.disk.perform(Op::Resize { file: self.file, len })
-    }
-    fn sync(&self) -> io::Result<()> {
-        self.disk.perform(Op::Sync { file: self.file })
-    }
-    fn truncate(&self, len: u64) -> io::Result<()> {
-        self.disk.perform(Op::Resize { file: self.file, len: usize::try_from(len).unwrap() })
     }
 }

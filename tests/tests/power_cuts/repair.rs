@@ -8,14 +8,19 @@
 use std::path::PathBuf;
 
 use fastrand::Rng;
-use kvcore::{Durability, StoreExt, Verdict};
+use kvcore::{StoreExt, Verdict};
 
-use crate::disk::{Event, SimDisk, World};
-use crate::workload::{self, State};
+use crate::disk::World;
+use crate::history::{self, START_MS};
+use crate::ledger::{State, show};
+use crate::sim::{Event, SimDisk};
+
+/// At most so many lanes has a history.
+const LANES: usize = 3;
 
 /// A history's disk at its end or, if the power was cut then, at any moment.
 fn some_store(seed: u64, rng: &mut Rng) -> World {
-    let history = workload::run(seed, 1, 20, Durability::Always);
+    let history = history::run(seed);
     let operations = history.events.iter().filter_map(|event| match event {
         Event::Op(op) => Some(op),
         Event::Note(_) => None,
@@ -28,9 +33,9 @@ fn some_store(seed: u64, rng: &mut Rng) -> World {
 }
 
 fn shown(disk: &SimDisk, what: &str) -> Vec<State> {
-    let (options, _) = workload::options(disk, workload::START_MS);
-    let db = options.load(workload::dir()).unwrap_or_else(|error| panic!("{what}: does not open: {error}"));
-    workload::shown(&db, 1)
+    let (options, _) = history::options(disk, START_MS);
+    let db = options.load(history::dir()).unwrap_or_else(|error| panic!("{what}: does not open: {error}"));
+    show(&db, LANES).lanes
 }
 
 #[test]
@@ -56,8 +61,8 @@ fn repair_is_done_or_can_be_done_again_wherever_the_power_goes() {
         }
         let disk = SimDisk::of(world.clone());
         let what = format!("seed {seed}");
-        let (options, _) = workload::options(&disk, workload::START_MS);
-        let Ok(found) = options.clone().inspect(workload::dir()) else { continue };
+        let (options, _) = history::options(&disk, START_MS);
+        let Ok(found) = options.clone().inspect(history::dir()) else { continue };
         if found.is_sound() {
             continue;
         }
@@ -65,9 +70,9 @@ fn repair_is_done_or_can_be_done_again_wherever_the_power_goes() {
             .files
             .iter()
             .filter(|file| file.flaw.is_some())
-            .filter_map(|file| world.seen().remove(&workload::dir().join(&file.name)))
+            .filter_map(|file| world.seen().remove(&history::dir().join(&file.name)))
             .collect();
-        options.repair(workload::dir()).unwrap_or_else(|error| panic!("{what}: {error}"));
+        options.repair(history::dir()).unwrap_or_else(|error| panic!("{what}: {error}"));
         let expected = shown(&disk, &what);
         repaired += 1;
         let mut now = world;
@@ -81,14 +86,14 @@ fn repair_is_done_or_can_be_done_again_wherever_the_power_goes() {
                 assert!(files.values().any(|there| there == bytes), "{what}: a damaged file is nowhere");
             }
             let disk = SimDisk::of(cut);
-            let (options, _) = workload::options(&disk, workload::START_MS);
-            let found = options.clone().inspect(workload::dir()).unwrap();
+            let (options, _) = history::options(&disk, START_MS);
+            let found = options.clone().inspect(history::dir()).unwrap();
             if !matches!(found.verdict, Verdict::Refuses(_)) {
                 assert!(shown(&disk, &what) == expected, "{what}: opens with another state");
             }
-            options.clone().repair(workload::dir()).unwrap_or_else(|error| panic!("{what}: {error}"));
+            options.clone().repair(history::dir()).unwrap_or_else(|error| panic!("{what}: {error}"));
             assert!(shown(&disk, &what) == expected, "{what}: repaired again to another state");
-            let db = options.open(workload::dir()).unwrap_or_else(|error| panic!("{what}: does not open: {error}"));
+            let db = options.open(history::dir()).unwrap_or_else(|error| panic!("{what}: does not open: {error}"));
             db.set("after", "repair").unwrap();
             cuts += 1;
         }

@@ -1,224 +1,420 @@
-//! A random history of a store on a simulated disk, with a ledger: what was begun, what was promised, and what the store
-//! must look like after each transaction.
+//! What one lane does to a store: transactions over several keys and keyspaces, deadlines, keyspaces made, dropped,
+//! exchanged and emptied, deferred tickets, settled reads; and what it was promised for each.
 //!
-//! Invariant: a lane's transactions follow one another, so after a cut each lane must show exactly one of its states:
-//! none before the last promised one, none after the last begun.
+//! Invariant: the model makes the same changes as the store, in the same closure; a call that fails has done all of it in
+//! memory or nothing, and is noted as whichever it was.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use kvcore::{Claim, Db, Deadline, Durability, ManualClock, Options, Scope, Store, StoreExt, Txn, Walk};
+use kvcore::{Claim, Db, Deadline, Durability, Error, Keyspace, Lsn, Scope, Store, StoreExt, Ticket, Txn};
 
-use crate::disk::{Event, SimDisk};
+use crate::history::Life;
+use crate::ledger::{Course, Entry, Note, Place, State, alive, show};
+use crate::sim::SimDisk;
 
-pub const START_MS: u64 = 1_800_000_000_000;
 const KEYS: u64 = 8;
+/// The key whose value is large enough to be changed range by range.
+const LARGE: &[u8] = b"large";
 
-/// What goes into the journal between the disk's operations. The number is that of the lane's transaction, from 1.
-#[derive(Clone, Copy, Debug)]
-pub enum Note {
-    Begun { lane: usize, number: usize },
-    Promised { lane: usize, number: usize },
-    Time(u64),
-}
-
-/// A keyspace's name and a key; its value and deadline.
-pub type State = BTreeMap<(String, Vec<u8>), (Vec<u8>, Option<u64>)>;
-
-/// What happened.
-pub struct History {
-    pub events: Vec<Event>,
-    /// For each lane, its states: before everything, after transaction 1, 2, ...
-    pub lanes: Vec<Vec<State>>,
-}
-
-pub fn options(disk: &SimDisk, now_ms: u64) -> (Options, Arc<ManualClock>) {
-    let clock = Arc::new(ManualClock::at(now_ms));
-    let options = Options::new().shards(2).segment_bytes(4096).snapshot_log_bytes(u64::MAX).clock(clock.clone());
-    (options.disk(Arc::new(disk.clone())), clock)
-}
-
-/// Where the store lies.
-pub fn dir() -> &'static Path {
-    Path::new("store")
-}
-
-/// The keyspaces of a lane.
-fn spaces(lane: usize) -> [String; 2] {
-    [format!("{lane}"), format!("{lane}b")]
-}
-
-/// Runs `lanes` threads of `steps` transactions each. `durability` is the store's; single writes of it may ask for more.
-pub fn run(seed: u64, lanes: usize, steps: usize, durability: Durability) -> History {
-    let disk = SimDisk::default();
-    let mut rng = Rng::with_seed(seed);
-    let mut now_ms = START_MS;
-    let mut all: Vec<Lane> = (0..lanes).map(|lane| Lane::new(lane, rng.u64(..))).collect();
-    // Each life of the store ends by being closed or dropped; the next one opens what it left.
-    for _ in 0..rng.usize(1..=3) {
-        let (options, clock) = options(&disk, now_ms);
-        let db = options.durability(durability).open(dir()).unwrap();
-        std::thread::scope(|scope| {
-            for lane in &mut all {
-                let (db, disk, clock) = (&db, &disk, &clock);
-                scope.spawn(move || (0..steps).for_each(|_| lane.step(db, disk, clock, lanes == 1)));
-            }
-        });
-        if rng.bool() {
-            db.close().unwrap();
-        }
-        drop(db);
-        now_ms = clock.now_ms();
-        // A closed store has kept everything, whatever it promised before.
-        all.iter().for_each(|lane| disk.note(Note::Promised { lane: lane.index, number: lane.states.len() - 1 }));
-    }
-    History { events: disk.journal(), lanes: all.into_iter().map(|lane| lane.states).collect() }
-}
-
-trait Now {
-    fn now_ms(&self) -> u64;
-}
-
-impl Now for ManualClock {
-    fn now_ms(&self) -> u64 {
-        kvcore::Clock::wall_ms(self)
-    }
-}
-
-struct Lane {
-    index: usize,
+/// One thread of a history, with keyspaces of its own.
+pub struct Lane {
+    pub index: usize,
     rng: Rng,
-    states: Vec<State>,
-    /// Transactions that were not promised when they were answered, and their places in the log.
-    open: Vec<(usize, kvcore::Lsn)>,
+    pub course: Course,
+    /// The transaction whose state the store has in memory.
+    pub current: usize,
+    /// Of deferred transactions, and whether they promise anything.
+    tickets: Vec<(usize, Ticket<()>, bool)>,
+    /// Transactions that were not promised when they were answered, and how far the log had come then.
+    open: Vec<(usize, Lsn)>,
+    /// The log takes no more writes in this life.
+    poisoned: bool,
+    /// Whether keys get deadlines, and whether there are large values.
+    deadlines: bool,
+    large: bool,
+}
+
+/// What a lane does in one call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Flush,
+    FlushAll,
+    Drop,
+    Swap,
+    Across,
+    Deferred,
+    Plain,
 }
 
 impl Lane {
-    fn new(index: usize, seed: u64) -> Lane {
-        Lane { index, rng: Rng::with_seed(seed), states: vec![State::new()], open: Vec::new() }
+    pub fn new(index: usize, seed: u64, deadlines: bool, large: bool) -> Lane {
+        let course = Course { states: vec![State::new()], logged: vec![(0, 0)], ..Course::default() };
+        let rng = Rng::with_seed(seed);
+        Lane { index, rng, course, current: 0, tickets: vec![], open: vec![], poisoned: false, deadlines, large }
     }
 
     fn key(&mut self) -> Vec<u8> {
-        format!("key{}", self.rng.u64(..KEYS)).into_bytes()
+        match self.large && self.rng.u8(..4) == 0 {
+            true => LARGE.to_vec(),
+            false => format!("key{}", self.rng.u64(..KEYS)).into_bytes(),
+        }
     }
 
-    fn step(&mut self, db: &Db, disk: &SimDisk, clock: &ManualClock, alone: bool) {
-        match self.rng.u8(..40) {
-            0 => return db.snapshot().unwrap(),
-            // Time is everyone's: only a lane alone may move it.
-            1..=3 if alone => {
-                clock.advance(self.rng.u64(1..400));
-                return disk.note(Note::Time(clock.now_ms()));
+    /// A new life begins with the state of transaction `number`, which from then on is durable.
+    pub fn adopt(&mut self, number: usize, life: &Life<'_>) {
+        let number = self.add(self.course.states[number].clone(), (0, 0), life);
+        self.current = number;
+        life.disk.note(Note::Promised { lane: self.index, number });
+        self.open.clear();
+        self.tickets.clear();
+        self.poisoned = false;
+    }
+
+    fn add(&mut self, state: State, logged: (u64, u64), life: &Life<'_>) -> usize {
+        let number = self.course.states.len();
+        life.disk.note(Note::Begun { lane: self.index, number });
+        self.course.states.push(state);
+        self.course.logged.push(logged);
+        number
+    }
+
+    /// One step. What a failing disk may refuse is let pass; whatever else goes wrong panics.
+    pub fn step(&mut self, life: &Life<'_>) {
+        match self.rng.u8(..48) {
+            0 | 1 => life.snapshot(),
+            // While others write.
+            2 | 3 if !life.alone => life.snapshot(),
+            2..=4 if life.alone => {
+                life.pass(self.rng.u64(1..400));
+                // Before anything else tells the log what time it is.
+                self.look_for_the_dead(life);
             }
-            4 if alone => {
-                db.sweep();
-            }
-            _ => {}
+            5 if life.alone => drop(life.db.sweep()),
+            6 if life.alone => life.db.set_durability(any_durability(&mut self.rng)),
+            7 if life.alone && life.db.durability() == Durability::EverySecond => self.let_a_second_pass(life),
+            8..=9 => self.look_for_the_dead(life),
+            10 => self.settle(life),
+            11..=13 => self.redeem(life),
+            // So that it has more than one frame to lose.
+            14..=22 if life.db.durability() != Durability::Always => life.breathe(),
+            _ => self.change(life),
         }
-        let number = self.states.len();
-        let names = spaces(self.index);
-        let keyspaces = names.each_ref().map(|name| db.keyspace(name).unwrap());
-        let mut state = self.states[number - 1].clone();
-        state.retain(|_, (_, deadline)| deadline.is_none_or(|deadline| deadline > clock.now_ms()));
-        let what = self.rng.u8(..12);
-        // A transaction over several keyspaces promises what its store does.
-        let strong = self.rng.u8(..4) == 0 && !matches!(what, 1 | 2);
-        disk.note(Note::Begun { lane: self.index, number });
+        self.look(life);
+    }
+
+    /// What could still be promised is, when the store was closed without an error.
+    pub fn all_is_promised(&mut self, disk: &SimDisk) {
+        disk.note(Note::Promised { lane: self.index, number: self.current });
+    }
+
+    fn promise(&mut self, number: usize, life: &Life<'_>) {
+        life.disk.note(Note::Promised { lane: self.index, number });
+    }
+
+    fn failed(&mut self, error: &Error, life: &Life<'_>) {
+        self.poisoned |= matches!(error, Error::LogFailed { .. });
+        life.excuse(error);
+        if matches!(error, Error::NoSpace { .. }) && self.rng.bool() {
+            // Somebody makes room, and tells nobody.
+            life.disk.work_again();
+            let is_over = |health| matches!(health, Ok(()) | Err(Error::LogFailed { .. }));
+            life.wait_until("there is room, and writes are taken", || is_over(life.db.health()));
+        }
+    }
+
+    fn change(&mut self, life: &Life<'_>) {
+        let db = life.db;
+        let names = ["a", "b"].map(|suffix| format!("{}{suffix}", self.index));
+        let keyspaces = match names.each_ref().map(|name| db.keyspace(name)) {
+            [Ok(one), Ok(other)] => [one, other],
+            [Err(error), _] | [_, Err(error)] => return self.failed(&error, life),
+        };
+        let what = match self.rng.u8(..40) {
+            0 => What::Flush,
+            1 if life.alone => What::FlushAll,
+            2 => What::Drop,
+            3 | 4 => What::Swap,
+            5..=10 => What::Across,
+            11..=18 => What::Deferred,
+            _ => What::Plain,
+        };
         let which = self.rng.usize(..2);
+        let strong = self.rng.u8(..4) == 0;
         let keyspace =
             if strong { keyspaces[which].with_durability(Durability::Always) } else { keyspaces[which].clone() };
-        match what {
-            0 => {
-                keyspace.flush().unwrap();
-                state.retain(|(name, _), _| *name != names[which]);
+        // What goes over several keyspaces promises what the store does.
+        let of_db = matches!(what, What::FlushAll | What::Drop | What::Swap | What::Across);
+        let durability = if of_db { db.durability() } else { keyspace.durability() };
+
+        let mut state = self.course.states[self.current].clone();
+        let from = db.last_lsn().get() + 1;
+        let number = self.add(State::new(), (from, 0), life);
+        let outcome = self.perform(what, db, &keyspaces, &names, which, &keyspace, &mut state);
+        let end = db.last_lsn();
+        self.course.logged[number].1 = end.get();
+
+        let now_ms = db.now_ms();
+        let has_changed = !alive(&state, now_ms).eq(alive(&self.course.states[self.current], now_ms));
+        let is_there = match &outcome {
+            Ok(_) => has_changed,
+            Err(error) => {
+                self.failed(error, life);
+                has_changed && self.is_in_memory(&state, life)
             }
-            1 | 2 => {
-                // Over both keyspaces: all of it or nothing.
-                let keys = [self.key(), self.key()];
-                let named: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-                let scope = Scope::Keys(&named);
-                let claims = keyspaces.each_ref().map(|keyspace| Claim { keyspace, scope });
-                let rng = &mut self.rng;
-                db.update_across(&claims, |txn| {
-                    for (keyspace, name) in keyspaces.iter().zip(&names) {
-                        txn.select(keyspace.id())?;
-                        for key in &keys {
-                            change(rng, txn, &mut state, name, key);
-                        }
-                    }
-                    Ok(())
-                })
-                .unwrap();
-            }
-            _ => {
-                let keys: Vec<Vec<u8>> = (0..self.rng.usize(1..=3)).map(|_| self.key()).collect();
-                let rng = &mut self.rng;
-                keyspace
-                    .update(&keys, |txn| {
-                        keys.iter().for_each(|key| change(rng, txn, &mut state, &names[which], key));
-                        Ok(())
-                    })
-                    .unwrap();
-            }
+        };
+        self.course.states[number] = state;
+        if !is_there {
+            self.course.void.insert(number);
+        } else {
+            assert!(!(self.poisoned && outcome.is_ok()), "lane {}: a write was taken after the log failed", self.index);
+            self.current = number;
+            self.open.push((number, end));
         }
-        self.states.push(state);
-        // At least as far as this the log had come when the call returned; what is durable up to there holds.
-        self.open.push((number, db.last_lsn()));
+        match outcome {
+            // What changed nothing promises nothing: it may not even have looked at what others had changed.
+            _ if !is_there => {}
+            Ok(Some(ticket)) => self.tickets.push((number, ticket, durability == Durability::Always)),
+            Ok(None) if durability == Durability::Always => self.promise(number, life),
+            _ => {}
+        }
         let durable = db.durable_lsn();
-        let promised = self.open.iter().filter(|(_, lsn)| *lsn <= durable).map(|(number, _)| *number).max();
-        let promised = if db.durability() == Durability::Always { Some(number) } else { promised };
-        if let Some(promised) = promised {
+        if let Some(promised) = self.open.iter().filter(|(_, lsn)| *lsn <= durable).map(|(number, _)| *number).max() {
             self.open.retain(|(number, _)| *number > promised);
-            disk.note(Note::Promised { lane: self.index, number: promised });
+            self.promise(promised, life);
         }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "what a step has decided on")]
+    fn perform(
+        &mut self,
+        what: What,
+        db: &Db,
+        keyspaces: &[Keyspace; 2],
+        names: &[String; 2],
+        which: usize,
+        keyspace: &Keyspace,
+        state: &mut State,
+    ) -> Result<Option<Ticket<()>>, Error> {
+        let keys: Vec<Vec<u8>> = (0..self.rng.usize(1..=3)).map(|_| self.key()).collect();
+        let gives_up = self.rng.u8(..20) == 0;
+        let (before, deadlines, rng) = (gives_up.then(|| state.clone()), self.deadlines, &mut self.rng);
+        let mut body = |txn: &mut dyn Txn| {
+            keys.iter().for_each(|key| change(rng, txn, state, &names[which], key, deadlines));
+            if gives_up { Err(Error::aborted("of its own will")) } else { Ok(()) }
+        };
+        let outcome = match what {
+            What::Plain => keyspace.update(&keys, |txn| body(txn)).map(|()| None),
+            What::Deferred => keyspace.deferred().update(&keys, |txn| body(txn)).map(Some),
+            What::Across => {
+                let named: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+                let claims = keyspaces.each_ref().map(|keyspace| Claim { keyspace, scope: Scope::Keys(&named) });
+                db.update_across(&claims, |txn| {
+                    for (keyspace, name) in keyspaces.iter().zip(names) {
+                        txn.select(keyspace.id())?;
+                        keys.iter().for_each(|key| change(rng, txn, state, name, key, deadlines));
+                    }
+                    if gives_up { Err(Error::aborted("of its own will")) } else { Ok(()) }
+                })
+                .map(|()| None)
+            }
+            What::Flush => {
+                state.retain(|(name, _), _| *name != names[which]);
+                return keyspace.flush().map(|_| None);
+            }
+            What::FlushAll => {
+                state.clear();
+                return db.flush_all().map(|_| None);
+            }
+            What::Drop => {
+                state.retain(|(name, _), _| *name != names[which]);
+                return db.drop_keyspace(&names[which]).map(|_| None);
+            }
+            What::Swap => {
+                let other = |name: &String| names[usize::from(*name == names[0])].clone();
+                *state = std::mem::take(state).into_iter().map(|((name, key), to)| ((other(&name), key), to)).collect();
+                return db.swap(&names[0], &names[1]).map(|()| None);
+            }
+        };
+        match (outcome, before) {
+            // It was given up, and then nothing of it must be seen, ever.
+            (Err(Error::Aborted(_)), Some(before)) => {
+                *state = before;
+                Ok(None)
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    /// After a call that failed: whether it was applied all the same. It was, or nothing of it was.
+    fn is_in_memory(&self, new: &State, life: &Life<'_>) -> bool {
+        let shown = show(life.db, self.index + 1);
+        let (old, state) = (&self.course.states[self.current], &shown.lanes[self.index]);
+        let is = |of: &State| alive(of, shown.now_ms).eq(state.iter());
+        assert!(is(new) || is(old), "lane {}: a call that failed was applied in part", self.index);
+        is(new) && !is(old)
+    }
+
+    /// Reads go on, whatever has failed, and show what was written last.
+    fn look(&mut self, life: &Life<'_>) {
+        let state = &self.course.states[self.current];
+        let Some(at) = self.rng.usize(..=state.len()).checked_sub(1) else { return };
+        let Some((place, (value, _))) = alive(state, life.db.now_ms()).nth(at) else { return };
+        let keyspace = life.db.keyspace(&place.0).unwrap();
+        assert_eq!(keyspace.get(&place.1).unwrap().unwrap(), *value, "a read shows what was written");
+        // What is durable needs no log to be shown. Where there are deadlines the passing of one may need it.
+        let settled = self.open.is_empty() && life.db.durability() == Durability::Always && !self.deadlines;
+        if settled && life.db.durable_lsn() == life.db.last_lsn() {
+            assert_eq!(keyspace.get_settled(&place.1).unwrap().unwrap(), *value, "settled data is read");
+        }
+    }
+
+    /// A settled read that finds a key expired promises that it stays so.
+    fn look_for_the_dead(&mut self, life: &Life<'_>) {
+        let now_ms = life.db.now_ms();
+        let state = &self.course.states[self.current];
+        let dead = |(place, (_, deadline)): (_, &Entry)| Some((place, deadline.filter(|at| *at <= now_ms)?));
+        let dead: Vec<(&Place, u64)> = state.iter().filter_map(dead).collect();
+        if dead.is_empty() {
+            return;
+        }
+        let (place, deadline_ms) = dead[self.rng.usize(..dead.len())];
+        let keyspace = life.db.keyspace(&place.0).unwrap().with_durability(Durability::Always);
+        match keyspace.get_settled(&place.1) {
+            Ok(value) => {
+                assert!(value.is_none(), "lane {}: served past its deadline", self.index);
+                life.disk.note(Note::Seen { deadline_ms });
+            }
+            Err(error) => self.failed(&error, life),
+        }
+    }
+
+    /// Whoever sees everything, settled, has been promised everything.
+    fn settle(&mut self, life: &Life<'_>) {
+        let handle = life.db.with_durability(Durability::Always);
+        let outcome = match life.db.durability() {
+            Durability::Always => {
+                let names = ["a", "b"].map(|suffix| life.db.keyspace(&format!("{}{suffix}", self.index)));
+                let keyspaces: Result<Vec<Keyspace>, Error> = names.into_iter().collect();
+                keyspaces.and_then(|keyspaces| {
+                    let claim = |keyspace| Claim { keyspace, scope: Scope::Whole };
+                    life.db.update_across(&keyspaces.iter().map(claim).collect::<Vec<_>>(), |_| Ok(()))
+                })
+            }
+            _ => handle.wait(life.db.last_lsn()),
+        };
+        match outcome {
+            Ok(()) => self.promise(self.current, life),
+            Err(error) => self.failed(&error, life),
+        }
+    }
+
+    fn redeem(&mut self, life: &Life<'_>) {
+        if self.tickets.is_empty() {
+            return;
+        }
+        let (number, ticket, promises) = self.tickets.swap_remove(self.rng.usize(..self.tickets.len()));
+        match if self.rng.bool() { ticket.wait() } else { block_on(ticket) } {
+            Ok(()) if promises => self.promise(number, life),
+            Ok(()) => {}
+            Err(error) => self.failed(&error, life),
+        }
+    }
+
+    /// `EverySecond` keeps its window: what is older than a second is durable as soon as the log is written to.
+    fn let_a_second_pass(&mut self, life: &Life<'_>) {
+        let (number, lsn) = (self.current, life.db.last_lsn());
+        life.pass(1_001);
+        self.change(life);
+        // Nobody asks for it, nor is the log left alone for so long that it is sealed, nor is so much written that a new
+        // segment is begun: either would make it durable, too.
+        let busy = life.db.keyspace("busy").map(|keyspace| keyspace.with_durability(Durability::Os));
+        let mut since = Instant::now();
+        life.wait_until("what is older than a second is durable", || {
+            if since.elapsed() > Duration::from_millis(900) {
+                let _ = busy.as_ref().map(|busy| busy.set("busy", "yes"));
+                since = Instant::now();
+            }
+            life.db.durable_lsn() >= lsn || life.db.health().is_err()
+        });
+        if life.db.durable_lsn() >= lsn {
+            self.promise(number, life);
+        }
+    }
+}
+
+pub fn any_durability(rng: &mut Rng) -> Durability {
+    match rng.u8(..8) {
+        0..=3 => Durability::Always,
+        4..=6 => Durability::EverySecond,
+        _ => Durability::Os,
     }
 }
 
 /// One effect of a transaction, on the store and on its model.
-fn change(rng: &mut Rng, txn: &mut (impl Txn + ?Sized), state: &mut State, name: &str, key: &[u8]) {
+fn change(rng: &mut Rng, txn: &mut (impl Txn + ?Sized), state: &mut State, name: &str, key: &[u8], deadlines: bool) {
     let place = (name.to_owned(), key.to_vec());
     let now_ms = txn.now_ms();
-    let value: Vec<u8> = std::iter::repeat_n(rng.alphanumeric() as u8, rng.usize(..200)).collect();
-    let deadline = (rng.u8(..3) == 0).then(|| now_ms + rng.u64(1..1000));
-    match rng.u8(..8) {
+    if state.get(&place).is_some_and(|(_, deadline)| deadline.is_some_and(|at| at <= now_ms)) {
+        state.remove(&place);
+    }
+    let old_len = state.get(&place).map_or(0, |(value, _)| value.len());
+    let len = if key == LARGE && old_len < 8 * 1024 { rng.usize(8 * 1024..9 * 1024) } else { rng.usize(..200) };
+    let value: Vec<u8> = std::iter::repeat_n(rng.alphanumeric() as u8, len).collect();
+    // Now and then one that has passed already, which removes the key.
+    let deadline = (deadlines && rng.u8(..3) == 0).then(|| now_ms + rng.u64(..1000));
+    let what = if key == LARGE && old_len > 0 && rng.u8(..8) > 0 { 1 } else { rng.u8(..8) };
+    match what {
         0 => {
             txn.delete(key).unwrap();
             state.remove(&place);
         }
         1 if !value.is_empty() => {
-            let offset = rng.usize(..300);
-            txn.write_range(key, offset, &value).unwrap();
+            // At the end, somewhere inside, or beyond.
+            let offset = if rng.bool() { old_len } else { rng.usize(..old_len + 100) };
+            let new_len = txn.write_range(key, offset, &value).unwrap();
             let (old, _) = state.entry(place).or_default();
             old.resize(old.len().max(offset + value.len()), 0);
             old[offset..offset + value.len()].copy_from_slice(&value);
+            assert_eq!(new_len, old.len());
         }
         2 => {
             let there = txn.set_deadline(key, deadline.map(Deadline::at_ms)).unwrap();
             assert_eq!(there, state.contains_key(&place) && there, "the model has what the store has");
-            if let Some((_, old)) = state.get_mut(&place) {
-                *old = deadline;
+            match state.get_mut(&place) {
+                Some(_) if deadline.is_some_and(|at| at <= now_ms) => drop(state.remove(&place)),
+                Some((_, old)) => *old = deadline,
+                None => {}
             }
         }
         _ => {
             txn.set(key, &value, deadline.map(Deadline::at_ms)).unwrap();
-            state.insert(place, (value, deadline));
+            match deadline {
+                Some(at) if at <= now_ms => drop(state.remove(&place)),
+                _ => drop(state.insert(place, (value, deadline))),
+            }
         }
     }
 }
 
-/// What a store shows of one lane, as a state.
-pub fn shown(db: &Db, lanes: usize) -> Vec<State> {
-    let mut states = vec![State::new(); lanes];
-    for keyspace in db.keyspaces() {
-        let Ok(lane) = keyspace.name().trim_end_matches('b').parse::<usize>() else { continue };
-        keyspace
-            .for_each(&mut |key, value| {
-                let entry = (value.bytes().to_vec(), value.deadline().map(Deadline::as_ms));
-                states[lane].insert((keyspace.name().to_owned(), key.to_vec()), entry);
-            })
-            .unwrap();
+/// Awaits `future` on this thread.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
     }
-    states
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
 }
