@@ -2,11 +2,8 @@
 //! anybody acts on it, so it stays expired after a crash and a clock that was set back.
 
 use std::cell::{Cell, RefCell};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-
-use parking_lot::{Condvar, Mutex};
 
 use crate::clock::Timeline;
 use crate::durability::{Durability, Promise};
@@ -15,6 +12,8 @@ use crate::hash::KeyHash;
 use crate::lsn::Lsn;
 use crate::observer::{Change, Observer, Swap};
 use crate::record::Record;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Condvar, Mutex, thread_local};
 use crate::uses::Moment;
 use crate::wal::Wal;
 
@@ -107,17 +106,18 @@ pub(crate) struct Entered {
 
 impl Entered {
     fn new(store_id: u64) -> Result<Entered> {
-        let held = HELD.get();
+        let held = HELD.with(Cell::get);
         if held == 0 {
-            HELD.set(store_id);
+            HELD.with(|held| held.set(store_id));
             return Ok(Entered { nested: false });
         }
-        HELD_BEFORE.with_borrow_mut(|before| {
+        HELD_BEFORE.with(|before| {
+            let mut before = before.borrow_mut();
             if held == store_id || before.contains(&store_id) {
                 return Err(Error::Reentered);
             }
             before.push(held);
-            HELD.set(store_id);
+            HELD.with(|held| held.set(store_id));
             Ok(Entered { nested: true })
         })
     }
@@ -126,7 +126,8 @@ impl Entered {
 impl Drop for Entered {
     #[inline]
     fn drop(&mut self) {
-        HELD.set(if self.nested { HELD_BEFORE.with_borrow_mut(|before| before.pop().unwrap_or(0)) } else { 0 });
+        let before = if self.nested { HELD_BEFORE.with(|before| before.borrow_mut().pop().unwrap_or(0)) } else { 0 };
+        HELD.with(|held| held.set(before));
     }
 }
 
@@ -141,7 +142,8 @@ impl Base {
         floor_ms: u64,
     ) -> Self {
         let opened_ms = time.now_ms();
-        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        // Shared by all stores of the process, and waited for by nobody.
+        static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
         Base {
             store_id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             hasher,
@@ -187,7 +189,7 @@ impl Base {
 
     /// Whether this thread runs a closure under this store's locks.
     pub(crate) fn is_entered(&self) -> bool {
-        HELD.get() == self.store_id || HELD_BEFORE.with_borrow(|before| before.contains(&self.store_id))
+        HELD.with(Cell::get) == self.store_id || HELD_BEFORE.with(|before| before.borrow().contains(&self.store_id))
     }
 
     pub(crate) fn observe(&self, mut observer: Arc<dyn Observer>) -> Result<()> {

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::sync::atomic::{AtomicU8, Ordering};
 
 /// When a write counts as done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]

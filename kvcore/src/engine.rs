@@ -4,9 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::RwLock;
 use smallvec::SmallVec;
 
 use crate::base::Base;
@@ -25,6 +23,8 @@ use crate::record::Record;
 use crate::recovery;
 use crate::space::Space;
 use crate::stats::Stats;
+use crate::sync::RwLock;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::tables::{Keep, Tables};
 use crate::wal::Wal;
 
@@ -250,7 +250,16 @@ impl Engine {
         }
         drop(entered);
         self.sweep_if_due(space);
-        Ok(done.lsn)
+        Ok(self.revealed(&done, std::iter::once(*key)))
+    }
+
+    /// What must be durable before the outcome of a transaction over `keys` may be told.
+    fn revealed<'k>(&self, done: &Committed, keys: impl Iterator<Item = &'k [u8]>) -> Lsn {
+        match &self.base.wal {
+            // A change of some other key, which the log may never take, does not keep these from being read.
+            Some(wal) if !done.met_expired && wal.refuses_but_settled(keys) => Lsn::ZERO,
+            _ => done.lsn,
+        }
     }
 
     /// Runs a transaction over several keyspaces. Calls speak of the first claim's keyspace until told otherwise.
@@ -302,7 +311,14 @@ impl Engine {
         }
         drop(entered);
         self.sweep_if_due(first);
-        Ok(done.lsn)
+        let keys = claims.iter().flat_map(|(_, claimed)| match claimed {
+            Claimed::Keys(keys) => *keys,
+            Claimed::Whole => &[],
+        });
+        match claims.iter().all(|(_, claimed)| matches!(claimed, Claimed::Keys(_))) {
+            true => Ok(self.revealed(&done, keys.copied())),
+            false => Ok(done.lsn),
+        }
     }
 
     fn wait_for_room(&self) -> Result<()> {

@@ -120,13 +120,19 @@ pub enum Error {
         keyspace: String,
     },
     /// A write or sync of the log failed; the log takes no more writes until the store is opened again.
-    #[error("the log failed ({why}); writes are refused: repair the disk and open the store again")]
+    #[error(
+        "the log failed ({why}); writes are refused, and one that waited may or may not be there: repair the disk and open \
+         the store again"
+    )]
     LogFailed {
         /// The first failure.
         why: Arc<str>,
     },
     /// There is no room for more log. Writes resume by themselves when there is.
-    #[error("no space for the log ({why}); writes are refused until there is: free some disk space")]
+    #[error(
+        "no space for the log ({why}); writes are refused until there is, and one that waited may or may not be there: \
+         free some disk space"
+    )]
     NoSpace {
         /// The operating system's word.
         why: Arc<str>,

@@ -4,11 +4,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
-
-use parking_lot::Mutex;
 
 use crate::base::Base;
 use crate::clock::Timeline;
@@ -21,6 +17,9 @@ use crate::recovery::Recovered;
 use crate::schedule::Snapshots;
 use crate::segment::Writer;
 use crate::stats::{RecoveryReport, SnapshotStatus, Stats};
+use crate::sync::Mutex;
+use crate::sync::atomic::Ordering;
+use crate::sync::thread::{self, JoinHandle};
 use crate::wal::Wal;
 
 /// More segments than this call for a snapshot, however short they are: each open begins a new one.

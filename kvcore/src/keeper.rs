@@ -1,9 +1,7 @@
 //! Keeper: the threads that keep a store on disk: syncer, sweeper, snapshots. Invariant: between two steps they hold the
 //! engine weakly, so a store that nobody uses any more closes itself.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::thread;
 use std::time::Duration;
 
 use crate::base::Alarm;
@@ -13,6 +11,8 @@ use crate::files::Files;
 use crate::lsn::Lsn;
 use crate::schedule::Snapshots;
 use crate::snapshot::{self, Head, SnapshotWriter, Written, snapshot_start};
+use crate::sync::atomic::Ordering;
+use crate::sync::thread;
 use crate::syncer;
 
 /// Starts the threads of a store on disk; one in memory has none.

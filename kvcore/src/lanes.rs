@@ -7,13 +7,13 @@
 
 use std::array;
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-
-use parking_lot::Mutex;
+use std::sync::atomic::AtomicUsize;
 
 use crate::frame;
 use crate::lsn::Lsn;
 use crate::padded::Padded;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, thread_local};
 
 const LANES: usize = 8;
 /// A lane this full is worth writing at once.
@@ -77,13 +77,14 @@ thread_local! {
 
 /// This thread's lane.
 fn lane() -> usize {
+    // No lock and no sign: who gets which lane decides nothing.
     static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let lane = LANE.get();
+    let lane = LANE.with(Cell::get);
     if lane != usize::MAX {
         return lane;
     }
     let lane = NEXT.fetch_add(1, Ordering::Relaxed) % LANES;
-    LANE.set(lane);
+    LANE.with(|of_thread| of_thread.set(lane));
     lane
 }
 
@@ -123,6 +124,13 @@ impl Lanes {
     /// From now on appends are refused, or taken again.
     pub(crate) fn set_closed(&self, closed: bool) {
         self.closed.store(closed, Ordering::SeqCst);
+    }
+
+    /// Adds everything that waits to the end of `body`, and leaves it where it is; answers the newest Lsn given.
+    pub(crate) fn copy_to(&self, body: &mut Vec<u8>) -> Lsn {
+        let lanes: [_; LANES] = array::from_fn(|i| self.lanes[i].lock());
+        lanes.iter().for_each(|lane| body.extend_from_slice(lane));
+        self.last()
     }
 
     /// Moves everything that waits to `body`, behind what that holds; answers the newest Lsn given, all of which are then

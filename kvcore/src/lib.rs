@@ -21,9 +21,9 @@
 //!
 //! Inside, a module knows only those in its own line of this list and in the lines above:
 //!
-//! - `clock lsn error durability entry hash padded`: the words
+//! - `sync clock lsn error durability entry hash padded`: the words
 //! - `record frame disk`: bytes
-//! - `manifest lanes segment segment_reader wal syncer ticket`: the log
+//! - `manifest lanes segment segment_reader unsettled wal syncer ticket`: the log
 //! - `expiry observer uses shard space base walk txn locked`: the tables, and the view a transaction has of them
 //! - `stats options snapshot tables recovery schedule files salvage inspection repair engine keeper verify`: a whole store
 //! - `store keyspace db`: what users hold
@@ -63,10 +63,12 @@ mod snapshot;
 mod space;
 mod stats;
 mod store;
+mod sync;
 mod syncer;
 mod tables;
 mod ticket;
 mod txn;
+mod unsettled;
 mod uses;
 mod verify;
 mod wal;

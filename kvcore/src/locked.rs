@@ -7,7 +7,6 @@
 use std::cell::Cell;
 use std::ops::Range;
 
-use parking_lot::RwLockWriteGuard;
 use smallvec::SmallVec;
 
 use crate::base::Base;
@@ -18,6 +17,7 @@ use crate::observer::{Change, ChangeKind, Swap};
 use crate::record::Record;
 use crate::shard::{InPlace, Shard};
 use crate::space::Space;
+use crate::sync::RwLockWriteGuard;
 use crate::txn::{CrossTxn, Txn, Usage};
 use crate::uses::Moment;
 use crate::walk::{Cursor, Walk};

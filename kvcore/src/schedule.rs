@@ -1,11 +1,9 @@
 //! Schedule: when a snapshot is due, and how the last one went. Invariant: one is wanted at most once at a time.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::{Condvar, Mutex};
-
 use crate::lsn::Lsn;
 use crate::stats::SnapshotStatus;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Condvar, Mutex};
 
 #[derive(Default)]
 pub(crate) struct Snapshots {

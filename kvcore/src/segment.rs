@@ -82,7 +82,8 @@ pub(crate) struct Writer {
     keys: FrameKeys,
     reserved: u64,
     manifest: ManifestFile,
-    /// What is to be written next: the transactions after `written`, up to `collected`.
+    /// What is to be written next: the transactions after `written`, up to `collected`. After that they stay until the
+    /// caller has no more use for them.
     pub(crate) body: Body,
     pub(crate) collected: Lsn,
     /// The last transaction written, and the last one synced.
@@ -169,7 +170,7 @@ impl Writer {
         self.segments.len()
     }
 
-    /// Writes what was collected as one frame. If it finds no space it stays, and more may be collected behind it.
+    /// Writes what was collected as one frame. If it finds no space, more may be collected behind it.
     pub(crate) fn write(&mut self, time_ms: u64) -> Result<(), Failure> {
         if self.collected == self.written {
             return Ok(());
@@ -180,7 +181,6 @@ impl Writer {
         let wrote = self.write_frame(&FrameHeader { first, count, time_ms, durable: self.synced }, &body);
         self.body = body;
         wrote?;
-        self.body.clear();
         self.written = self.collected;
         Ok(())
     }

@@ -98,6 +98,17 @@ pub(crate) struct SnapshotWriter {
     block_number: u32,
     block: Vec<u8>,
     entries: u64,
+    named: bool,
+}
+
+/// One that was given up must not keep the room that the log may need.
+impl Drop for SnapshotWriter {
+    fn drop(&mut self) {
+        if !self.named {
+            // The error that it was given up for is the one to tell; what is left goes when the store is opened.
+            let _ = self.disk.remove(&self.unnamed);
+        }
+    }
 }
 
 /// What was written.
@@ -121,6 +132,7 @@ impl SnapshotWriter {
             block_number: 0,
             block: Vec::new(),
             entries: 0,
+            named: false,
         };
         writer.write_coded(HEAD, head)?;
         writer.start_block(ENTRIES);
@@ -190,6 +202,7 @@ impl SnapshotWriter {
         let failed = |error| Error::io(format!("finish the snapshot {}", named.display()), error);
         self.file.sync().map_err(failed)?;
         self.disk.rename(&self.unnamed, &named).map_err(failed)?;
+        self.named = true;
         self.disk.sync_dir(&self.dir).map_err(failed)?;
         Ok(Written { entries: self.entries, bytes: self.at })
     }

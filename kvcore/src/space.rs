@@ -2,12 +2,11 @@
 //! taken in the order (keyspace id, shard).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-
-use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::padded::Padded;
 use crate::shard::Shard;
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub(crate) struct Space {
     pub(crate) id: u32,

@@ -2,13 +2,12 @@
 //! nothing more is written, and everybody who waits is told.
 
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
-
-use parking_lot::MutexGuard;
 
 use crate::durability::Durability;
 use crate::segment::{Failure, Writer};
+use crate::sync::MutexGuard;
+use crate::sync::thread::{self, JoinHandle};
 use crate::wal::{State, Wal};
 
 /// How long a write may gather company before it is handed to the operating system, when nobody waits for it.
@@ -143,5 +142,5 @@ fn close(wal: &Wal, writer: &mut Writer) {
     {
         wal.fail(failure);
     }
-    wal.publish(Err(Failure::Closed));
+    wal.publish(Err((Failure::Closed, Vec::new())));
 }

@@ -6,10 +6,7 @@
 //! Techniques for Main Memory Database Systems" (1984).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
-
-use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::clock::Timeline;
 use crate::durability::{Durability, Promise};
@@ -19,6 +16,9 @@ use crate::lanes::{Appended, Fullness, Lanes};
 use crate::lsn::Lsn;
 use crate::padded::Padded;
 use crate::segment::{Failure, Writer};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::unsettled::Unsettled;
 
 pub(crate) struct Wal {
     promise: Promise,
@@ -31,6 +31,8 @@ pub(crate) struct Wal {
     pub(crate) work: Condvar,
     /// Writers wait here for their Lsn, or for room in the buffer.
     settled: Condvar,
+    /// Sequentially consistent: who is about to sleep until it grows says so and then looks; who makes it grow stores it
+    /// and then looks who sleeps. At least one of the two sees the other.
     durable: AtomicU64,
     /// Bytes in all segments, and how many they are: for statistics, which must not wait for a write.
     log_bytes: AtomicU64,
@@ -46,6 +48,8 @@ struct Signs {
     syncer_parked: AtomicBool,
     /// Writers wait before they take any lock.
     backlogged: AtomicBool,
+    /// It takes no writes: it failed, or there is no space.
+    refusing: AtomicBool,
 }
 
 pub(crate) struct State {
@@ -64,6 +68,8 @@ pub(crate) struct State {
     /// Threads blocked on `settled`.
     waiting: usize,
     wakers: Vec<(Lsn, Waker)>,
+    /// What is in doubt while writes are refused.
+    unsettled: Option<Unsettled>,
     /// How many transactions the last batch had: a writer who was alone will probably be again.
     last_count: u64,
 }
@@ -82,6 +88,7 @@ impl Wal {
                 wanted: Lsn::ZERO,
                 waiting: 0,
                 wakers: Vec::new(),
+                unsettled: None,
                 last_count: 0,
                 sealed: true,
                 relieved: false,
@@ -194,7 +201,7 @@ impl Wal {
 
     /// Everything up to here is on stable storage.
     pub(crate) fn durable(&self) -> Lsn {
-        Lsn::new(self.durable.load(Ordering::Acquire))
+        Lsn::new(self.durable.load(Ordering::SeqCst))
     }
 
     /// The Lsn of the newest transaction, written or not.
@@ -304,9 +311,21 @@ impl Wal {
         let outcome = written.and_then(|()| if sync { writer.sync() } else { Ok(()) });
         self.note_sizes(writer);
         match outcome {
-            Ok(()) => self.publish(Ok(writer.synced)),
-            Err(failure) => self.fail(failure),
+            Ok(()) => {
+                writer.body.clear();
+                self.publish(Ok(writer.synced));
+            }
+            // What is in doubt is found out once: trying again for space adds nothing to it.
+            Err(failure) if self.signs.refusing.load(Ordering::Relaxed) => self.fail(failure),
+            Err(failure) => self.fail_with(failure, writer.body.parts().collect::<Vec<_>>().concat()),
         }
+    }
+
+    /// Whether the log refuses writes, and nothing that it has not made durable concerns these keys.
+    #[inline]
+    pub(crate) fn refuses_but_settled<'k>(&self, mut keys: impl Iterator<Item = &'k [u8]>) -> bool {
+        self.signs.refusing.load(Ordering::Relaxed)
+            && self.state.lock().unsettled.as_ref().is_some_and(|unsettled| !keys.any(|key| unsettled.has(key)))
     }
 
     /// Writes everything and begins a new segment, so that a snapshot begun now lets the ones before go.
@@ -321,12 +340,17 @@ impl Wal {
     }
 
     pub(crate) fn fail(&self, failure: Failure) {
+        self.fail_with(failure, Vec::new());
+    }
+
+    /// `pending` holds the transactions that were taken from the lanes and are not durable.
+    fn fail_with(&self, failure: Failure, pending: Vec<u8>) {
         match &failure {
             Failure::Poisoned(why) => tracing::error!("the log failed, writes are refused from now on: {why}"),
             Failure::NoSpace(why) => tracing::warn!("no space for the log, writes are refused until there is: {why}"),
             Failure::Closed => {}
         }
-        self.publish(Err(failure));
+        self.publish(Err((failure, pending)));
     }
 
     /// Takes what waits in the lanes. The caller holds the writer's lock, so frames are written in order.
@@ -344,31 +368,36 @@ impl Wal {
         state.relieved |= self.signs.backlogged.swap(false, Ordering::Relaxed);
     }
 
-    /// Tells everybody what became of a flush: what is durable now, or why nothing is.
-    pub(crate) fn publish(&self, outcome: std::result::Result<Lsn, Failure>) {
+    /// Tells everybody what became of a flush: what is durable now, or why nothing is and what was to become so.
+    pub(crate) fn publish(&self, outcome: std::result::Result<Lsn, (Failure, Vec<u8>)>) {
         let mut state = self.state.lock();
         let mut changed = std::mem::take(&mut state.relieved);
         match outcome {
             Ok(durable) => {
                 if durable > self.durable() {
-                    self.durable.store(durable.get(), Ordering::Release);
+                    self.durable.store(durable.get(), Ordering::SeqCst);
                     changed = true;
                 }
                 if matches!(state.failure, Some(Failure::NoSpace(_))) {
                     tracing::info!("there is space for the log again; writes resume");
-                    state.failure = None;
+                    // Before anything new is appended.
+                    (state.failure, state.unsettled) = (None, None);
+                    self.signs.refusing.store(false, Ordering::Relaxed);
                     self.lanes.set_closed(false);
                     changed = true;
                 }
             }
-            Err(failure) => {
+            Err((failure, mut pending)) => {
                 // The first failure is the one to tell, unless it might have passed and now cannot any more.
                 let worse = matches!((&state.failure, &failure), (Some(Failure::NoSpace(_)), Failure::Poisoned(_)));
                 if state.failure.is_none() || worse {
                     state.failure = Some(failure);
                     // Writers are refused from now on; none must wait for room.
                     self.signs.backlogged.store(false, Ordering::Relaxed);
+                    self.signs.refusing.store(true, Ordering::Relaxed);
                     self.lanes.set_closed(true);
+                    let last = self.lanes.copy_to(&mut pending);
+                    state.unsettled.get_or_insert_with(|| Unsettled::of(&pending, self.durable(), last));
                     changed = true;
                 }
             }

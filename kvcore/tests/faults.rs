@@ -229,6 +229,8 @@ fn a_failed_snapshot_leaves_the_one_before_and_the_log() {
         db.snapshot_status()
     };
     assert!(status.last_error.is_some());
+    // What it had written would take the room that the log needs.
+    assert!(!dir.path().join("snapshot.tmp").exists(), "a piece of it is left");
     drop(db);
     let db = open(dir.path(), &disk);
     assert_eq!(db.get("k").unwrap().unwrap(), "2");
@@ -275,6 +277,44 @@ fn a_keyspace_made_anew_reveals_that_the_old_one_is_gone() {
     disk.0.sync_held.store(false, Ordering::SeqCst);
     assert!(revealed > durable, "{revealed:?} may be told, although only {durable:?} is durable");
     dropper.join().unwrap().unwrap();
+}
+
+/// A shard knows one Lsn for all its keys; that one of them is in doubt must not keep the others from being read.
+#[test]
+fn keys_that_are_not_in_doubt_are_read_although_they_share_a_shard_with_one_that_is() {
+    for fault in ["sync", "write", "no space"] {
+        let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
+        let options = Options::new().shards(1).segment_bytes(8 * 1024).disk(Arc::new(disk.clone()));
+        let db = options.open(dir.path()).unwrap();
+        db.set("settled", "v").unwrap();
+        db.set("changed", "old").unwrap();
+        let flag = match fault {
+            "sync" => &disk.0.sync,
+            "write" => &disk.0.write,
+            _ => &disk.0.no_space,
+        };
+        flag.store(true, Ordering::SeqCst);
+        let refused = db.set("changed", vec![1; 10_000]).unwrap_err();
+        let is_refusal = |error: &Error| matches!(error, Error::LogFailed { .. } | Error::NoSpace { .. });
+        assert!(is_refusal(&refused), "{fault}: {refused}");
+        assert_eq!(db.get_settled("settled").unwrap().unwrap(), "v");
+        assert_eq!(db.get_settled("absent").unwrap(), None);
+        let both = db
+            .update(&["settled", "absent"], |txn| Ok((txn.get(b"settled")?.is_some(), txn.get(b"absent")?.is_some())));
+        assert_eq!(both.unwrap(), (true, false));
+        assert!(is_refusal(&db.get_settled("changed").unwrap_err()), "{fault}: it may be lost");
+        let with_it = db.update(&["settled", "changed"], |txn| Ok(txn.get(b"changed")?.is_some()));
+        assert!(is_refusal(&with_it.unwrap_err()), "{fault}: and so may this");
+        if fault == "no space" {
+            flag.store(false, Ordering::SeqCst);
+            while db.health().is_err() {
+                std::thread::yield_now();
+            }
+            assert_eq!(db.get_settled("changed").unwrap().unwrap(), vec![1; 10_000][..]);
+            db.set("changed", "new").unwrap();
+            assert_eq!(db.get_settled("changed").unwrap().unwrap(), "new");
+        }
+    }
 }
 
 #[test]

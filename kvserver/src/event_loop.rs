@@ -177,8 +177,9 @@ impl EventLoop {
     /// Waits for events, unless there is something to do already.
     fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
         let backlogged = !self.turns.is_empty() && self.server().is_backlogged();
-        self.mailbox().set_asleep(backlogged || !self.gated.is_empty());
-        let ready = (!self.turns.is_empty() && !backlogged) || !self.mailbox().is_empty() || self.gate_opened();
+        let runnable = !self.turns.is_empty() && !backlogged;
+        let awaits_log = backlogged || !self.gated.is_empty();
+        let ready = self.mailbox().fall_asleep(awaits_log, || runnable || self.gate_opened());
         let timeout = if ready {
             Duration::ZERO
         } else if backlogged {

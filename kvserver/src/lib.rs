@@ -55,6 +55,7 @@ mod slow;
 mod state;
 mod stream;
 mod switches;
+mod sync;
 mod tracking;
 mod tuning;
 mod watch;

@@ -8,6 +8,9 @@ use std::collections::VecDeque;
 
 use kvcore::Lsn;
 
+#[cfg(all(test, shuttle))]
+mod models;
+
 /// A chunk that begins with a small reply is small. Both are sizes an allocator has without rounding up.
 const CHUNK_BYTES: usize = 16 * 1024;
 const LARGE_CHUNK_BYTES: usize = 64 * 1024;

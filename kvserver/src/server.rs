@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 
 use kvcore::{Change, Db, Observer, Swap};
-use mio::{Poll, Waker};
+use mio::Poll;
 
 use crate::accept::Accept;
 use crate::acl::Acl;
@@ -31,6 +31,7 @@ use crate::pubsub::PubSub;
 use crate::settings::{SavePoint, Settings};
 use crate::signals::{self, SignalThread};
 use crate::state::{Parts, ServerState};
+use crate::sync::Waker;
 use crate::tracking::TrackingTable;
 use crate::watch::WatchTable;
 use crate::worker;

@@ -179,9 +179,9 @@ impl ServerState {
         self.db.is_backlogged() || self.mailboxes.is_backlogged()
     }
 
-    /// Why nothing more will become durable, if so.
+    /// Why what waits for the log cannot be promised, if so: it has failed, or there is no space for it.
     pub(crate) fn log_failure(&self) -> Option<kvcore::Error> {
-        self.db.health().err().filter(|error| matches!(error, kvcore::Error::LogFailed { .. }))
+        self.db.health().err().filter(|error| !matches!(error, kvcore::Error::Closed))
     }
 
     /// Ends the connections that may not go on after their users changed. Who asked for it is answered before.

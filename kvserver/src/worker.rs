@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use kvcore::Lsn;
 use kvproto::{Args, Reply};
 
 use crate::configuration::rewrite;
@@ -23,6 +24,8 @@ pub(crate) fn run(server: &Arc<ServerState>, jobs: &Receiver<Option<Job>>) {
         let Job { from, request, work } = job;
         let mut users = Vec::new();
         let begun = server.slow.clock().raw();
+        // Only what looked at the keys reveals any: that a snapshot failed is told although nothing becomes durable.
+        let reveals = matches!(work, Work::Walk(..));
         let reply = match work {
             Work::Walk(walk, keyspace) => match walk(Args::new(request.as_request()), &keyspace) {
                 Ok(reply) => reply,
@@ -62,7 +65,7 @@ pub(crate) fn run(server: &Arc<ServerState>, jobs: &Receiver<Option<Job>>) {
                 }
             },
         };
-        let lsn = server.newest();
+        let lsn = if reveals { server.newest() } else { Lsn::ZERO };
         let ticks = server.slow.clock().raw().saturating_sub(begun);
         let done = Done { to: from, request, reply, lsn, ticks };
         server.mailboxes.of(from.loop_index).post(Mail::Done(Box::new(done)));

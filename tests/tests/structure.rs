@@ -15,11 +15,11 @@ const DIRECTION: &[(&str, &[&str])] =
 /// kvcore's modules, layer by layer: a module imports only what stands in its own layer or before it.
 const LAYERS: &[&[&str]] = &[
     // What everything is said in.
-    &["clock", "lsn", "error", "entry", "durability", "hash", "padded"],
+    &["sync", "clock", "lsn", "error", "entry", "durability", "hash", "padded"],
     // Bytes and files.
     &["record", "frame", "disk"],
     // The log.
-    &["manifest", "lanes", "wal", "segment", "segment_reader", "syncer", "ticket"],
+    &["manifest", "lanes", "wal", "segment", "segment_reader", "unsettled", "syncer", "ticket"],
     // The elements and what happens to them.
     &["expiry", "eviction", "observer", "uses", "shard", "space", "txn", "walk", "base", "locked"],
     // A store as files, and back.

@@ -46,7 +46,7 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// The position in [`COMMANDS`]; of a subcommand, the position in its container's `subcommands`.
+    /// The position in [`COMMANDS`](super::COMMANDS); of a subcommand, the position in its container's `subcommands`.
     pub fn index(&self) -> usize {
         self.index
     }

@@ -99,7 +99,7 @@ impl EventLoop {
         }
     }
 
-    /// Sends what became durable. If the log has failed nothing more will: say so and close.
+    /// Sends what became durable. If the log has failed or has no space, what is left may never be: say so and close.
     pub(super) fn release_gated(&mut self) {
         if self.gated.is_empty() {
             return;

@@ -203,13 +203,14 @@ fn memory(server: &ServerState, usage: &Usage, locked: bool, fields: &mut Fields
 
 fn persistence(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     let status = server.db.snapshot_status();
-    let healthy = if server.db.health().is_ok() { "ok" } else { "err" };
+    let failure = server.log_failure();
     fields.add("loading", 0);
     fields.add("async_loading", 0);
     fields.add("rdb_changes_since_last_save", status.changes_since);
     fields.add("rdb_bgsave_in_progress", u8::from(status.running));
     fields.add("rdb_last_save_time", last_save_seconds(server));
     fields.add("rdb_last_bgsave_status", if status.last_error.is_none() { "ok" } else { "err" });
+    fields.add("rdb_last_bgsave_error", one_line(status.last_error));
     fields.add("rdb_last_bgsave_time_sec", status.last_took.as_secs());
     fields.add("rdb_current_bgsave_time_sec", if status.running { 0 } else { -1 });
     fields.add("rdb_last_load_keys_loaded", if locked { 0 } else { server.db.stats().recovery.snapshot_entries });
@@ -218,7 +219,8 @@ fn persistence(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("aof_rewrite_in_progress", 0);
     fields.add("aof_rewrite_scheduled", 0);
     fields.add("aof_last_bgrewrite_status", "ok");
-    fields.add("aof_last_write_status", healthy);
+    fields.add("aof_last_write_status", if failure.is_none() { "ok" } else { "err" });
+    fields.add("aof_last_write_error", one_line(failure));
     fields.add("durability", server.db.durability());
     if locked {
         return;
@@ -233,6 +235,11 @@ fn persistence(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("recovery_replayed", stats.recovery.replayed);
     fields.add("recovery_cut_bytes", stats.recovery.cut_bytes);
     fields.add("recovery_milliseconds", stats.recovery.took.as_millis());
+}
+
+/// Why something failed, for a line of its own; nothing if it did not.
+fn one_line(why: Option<impl ToString>) -> String {
+    why.map_or_else(String::new, |why| why.to_string().replace(['\r', '\n'], " "))
 }
 
 fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {

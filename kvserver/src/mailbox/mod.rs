@@ -4,15 +4,15 @@
 //! Invariant: a mail posted before the loop goes to sleep is seen before it sleeps, or wakes it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use kvcore::Lsn;
 use kvproto::{OwnedRequest, Reply};
-use parking_lot::Mutex;
 
 use crate::acl::Account;
 use crate::listener::Protocol;
 use crate::stream::Stream;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{Mutex, Waker};
 
 mod address;
 mod invalidation;
@@ -76,11 +76,11 @@ pub(crate) struct Mailbox {
     asleep: AtomicBool,
     /// Whether it is the log it waits for.
     awaits_log: AtomicBool,
-    waker: mio::Waker,
+    waker: Waker,
 }
 
 impl Mailbox {
-    pub(crate) fn new(waker: mio::Waker) -> Mailbox {
+    pub(crate) fn new(waker: Waker) -> Mailbox {
         Mailbox {
             mails: Mutex::new(Vec::new()),
             asleep: AtomicBool::new(false),
@@ -111,19 +111,22 @@ impl Mailbox {
         }
     }
 
-    /// Says that the loop is about to sleep. It must look once more for mail and whatever else it waits for before it
-    /// does: who comes later wakes it.
-    pub(crate) fn set_asleep(&self, awaits_log: bool) {
+    /// Says that the loop is about to sleep, and then looks once more for mail and, by `is_ready`, for whatever else it
+    /// waits for: who comes later wakes it. Answers whether there is something to do.
+    pub(crate) fn fall_asleep(&self, awaits_log: bool, is_ready: impl FnOnce() -> bool) -> bool {
         self.awaits_log.store(awaits_log, Ordering::SeqCst);
         self.asleep.store(true, Ordering::SeqCst);
+        !self.mails.lock().is_empty() || is_ready()
+    }
+
+    /// Sleeps, in a model, until it is woken.
+    #[cfg(all(test, shuttle))]
+    pub(crate) fn sleep(&self) {
+        self.waker.sleep();
     }
 
     pub(crate) fn set_awake(&self) {
         self.asleep.store(false, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.mails.lock().is_empty()
     }
 
     /// Moves all mail into `into`, which must be empty.
