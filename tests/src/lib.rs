@@ -8,7 +8,9 @@
 //! - [`process`]: the server as a child process: start, kill, signal, restart, read its log.
 //! - [`program`]: a program in a pipe or on a pseudo-terminal, spoken to and listened to.
 //! - [`wire`]: one raw TCP connection: send bytes, expect bytes.
+//! - [`bad_disk`]: disks that fill up and disks that fail, under a server process.
 //! - [`conversation`]: a scripted exchange, sent whole, request by request, or one byte at a time.
+//! - [`linearizability`]: whether a history of concurrent operations can have happened.
 //! - [`model`]: the store as a plain ordered map, to compare with.
 //! - [`streams`]: random command streams, good and bad.
 //! - [`usage`]: what the system says a process uses.
@@ -16,7 +18,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bad_disk;
 pub mod conversation;
+pub mod linearizability;
 pub mod model;
 pub mod process;
 pub mod program;

@@ -24,6 +24,8 @@ pub struct Launch {
     arguments: Vec<String>,
     listeners: Vec<String>,
     working_dir: Option<PathBuf>,
+    /// The program that runs it, and its arguments before the server's; none most often.
+    within: Vec<String>,
 }
 
 impl Launch {
@@ -35,7 +37,13 @@ impl Launch {
 
     /// The program without any flag: it takes its defaults for everything that is not added.
     pub fn bare(program: &str) -> Self {
-        Launch { program: program.into(), arguments: Vec::new(), listeners: Vec::new(), working_dir: None }
+        Launch {
+            program: program.into(),
+            arguments: Vec::new(),
+            listeners: Vec::new(),
+            working_dir: None,
+            within: Vec::new(),
+        }
     }
 
     /// Adds command line words.
@@ -77,8 +85,23 @@ impl Launch {
         self
     }
 
+    /// Runs it by another program, which must become it (`exec`), so that what is signalled and killed is the server:
+    /// that program's own words come first, then the server's program and its words.
+    #[must_use]
+    pub fn within(mut self, words: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.within = words.into_iter().map(Into::into).collect();
+        self
+    }
+
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = match self.within.split_first() {
+            None => Command::new(&self.program),
+            Some((by, words)) => {
+                let mut command = Command::new(by);
+                command.args(words).arg(&self.program);
+                command
+            }
+        };
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(dir) = &self.working_dir {
             command.current_dir(dir);
