@@ -301,6 +301,30 @@ fn closing_while_others_write_and_wait_tells_each_of_them() {
     });
 }
 
+/// Below `always` nobody waits: what was taken before the store was closed must be in what closing makes durable.
+#[test]
+fn a_write_that_meets_the_end_is_durable_or_refused() {
+    explore(|| {
+        let disk = ModelDisk::default();
+        let db = open(&disk, Durability::Os);
+        let taken = Arc::<std::sync::Mutex<Vec<String>>>::default();
+        let notes = taken.clone();
+        let writers = on_threads(2, &db, move |writer, db| {
+            for step in 0..2 {
+                match db.set(format!("k{writer}"), value(writer, step)) {
+                    Ok(()) => notes.lock().unwrap().push(value(writer, step)),
+                    Err(error) => assert!(matches!(error, Error::Closed), "{error}"),
+                }
+            }
+        });
+        db.close().unwrap();
+        join(writers);
+        for value in taken.lock().unwrap().iter() {
+            assert!(disk.is_durable(value), "{value} was taken, and closing lost it");
+        }
+    });
+}
+
 #[test]
 fn the_last_handle_that_is_dropped_closes_the_store() {
     explore(|| {
