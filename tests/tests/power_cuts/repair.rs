@@ -76,7 +76,7 @@ fn repair_is_done_or_can_be_done_again_wherever_the_power_goes() {
         let expected = shown(&disk, &what);
         repaired += 1;
         let mut now = world;
-        for (index, event) in disk.journal().iter().enumerate() {
+        for (index, event) in disk.journal(0).iter().enumerate() {
             let Event::Op(op) = event else { continue };
             now.apply(op);
             let what = format!("{what}, cut after event {index} of its repair");
