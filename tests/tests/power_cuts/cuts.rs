@@ -35,7 +35,10 @@ impl Moment<'_> {
             let events = self.history.events[..=self.index].iter().enumerate();
             let events: String = events.map(|(index, event)| format!("{index}: {event:?}\n")).collect();
             std::fs::write(dir.join("history.txt"), events)?;
-            image.seen().into_iter().try_for_each(|(path, data)| std::fs::write(dir.join(path.file_name().unwrap()), data))
+            image
+                .seen()
+                .into_iter()
+                .try_for_each(|(path, data)| std::fs::write(dir.join(path.file_name().unwrap()), data))
         });
         let kept = kept.map_or_else(|error| error.to_string(), |()| format!("kept in {}", dir.display()));
         panic!("cut after event {} ({}): {what}. The disk: {kept}", self.index, self.history.kind)
@@ -43,8 +46,7 @@ impl Moment<'_> {
 
     /// What is on the disk, judged.
     fn load(&self, image: &World, what: &str) -> Shown {
-        let (options, _) = history::options(&SimDisk::of(image.clone()), self.wall_ms);
-        match options.load(history::dir()) {
+        match history::load(image, self.wall_ms) {
             Ok(db) => self.judge(image, &db, what),
             Err(error) => self.wrong(image, &format!("{what}: does not open: {error}")),
         }
@@ -94,8 +96,7 @@ impl Moment<'_> {
     }
 
     fn keeps_after(&self, image: &World, shown: &Shown) {
-        let (options, _) = history::options(&SimDisk::of(image.clone()), self.wall_ms);
-        let db = options.load(history::dir()).unwrap_or_else(|error| {
+        let db = history::load(image, self.wall_ms).unwrap_or_else(|error| {
             self.wrong(image, &format!("written to after the cut, and cut again: does not open: {error}"))
         });
         self.same(image, &self.judge(image, &db, "written to after"), shown, "written to after");

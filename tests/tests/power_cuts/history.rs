@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use kvcore::{Clock, Db, Durability, Error, ManualClock, Options, StoreExt};
 
+use crate::disk::World;
 use crate::ledger::{Course, Ledger, Note, show};
 use crate::sim::{Event, Fault, Plan, SimDisk};
 use crate::workload::{Lane, any_durability};
@@ -33,6 +34,16 @@ pub fn options(disk: &SimDisk, wall_ms: u64) -> (Options, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::at(wall_ms));
     let options = Options::new().shards(2).segment_bytes(4096).snapshot_log_bytes(u64::MAX).clock(clock.clone());
     (options.disk(Arc::new(disk.clone())), clock)
+}
+
+/// What is on a disk, which is left as it is.
+pub fn load(world: &World, wall_ms: u64) -> Result<Db, Error> {
+    let (options, _) = options(&SimDisk::of(world.clone()), wall_ms);
+    match options.clone().load(dir()) {
+        // Before anything was durable: it begins anew, on a disk that nobody looks at.
+        Err(Error::NoStore { .. }) => options.open(dir()),
+        loaded => loaded,
+    }
 }
 
 /// Where the store lies.

@@ -6,7 +6,7 @@ use fastrand::Rng;
 use kvcore::{Db, StoreExt};
 
 use crate::disk::World;
-use crate::history::{START_MS, dir, options};
+use crate::history::{self, START_MS, dir, options};
 use crate::sim::{Event, Fault, Plan, SimDisk};
 
 fn open(disk: &SimDisk) -> Db {
@@ -14,7 +14,7 @@ fn open(disk: &SimDisk) -> Db {
 }
 
 fn load(world: World) -> Db {
-    options(&SimDisk::of(world), START_MS).0.load(dir()).unwrap()
+    history::load(&world, START_MS).unwrap()
 }
 
 fn fail(disk: &SimDisk, at: u64, seed: u64) {
