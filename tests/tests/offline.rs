@@ -342,7 +342,8 @@ fn cve_2025_27151_crafted_paths_and_files_are_survived() {
     fs::create_dir(&outside).expect("a directory");
     let victim = outside.join("victim");
     fs::write(&victim, "not to be touched").expect("a file");
-    let kinds: [(&str, &dyn Fn(&Path)); 6] = [
+    type Make<'a> = &'a dyn Fn(&Path);
+    let kinds: [(&str, Make<'_>); 6] = [
         ("a link to a file", &|path| std::os::unix::fs::symlink(&victim, path).expect("a link")),
         ("a link to a directory", &|path| std::os::unix::fs::symlink(&outside, path).expect("a link")),
         ("a link to a device", &|path| std::os::unix::fs::symlink("/dev/zero", path).expect("a link")),
