@@ -50,8 +50,8 @@ fn parameters_are_found_and_set_together_or_not_at_all() {
         ("CONFIG SET slowlog-max-len 6 slowlog-max-len 7", "-ERR CONFIG SET failed (possibly related to argument"),
         ("CONFIG SET slowlog-max-len 6 timeout", "-ERR"),
         (
-            "CONFIG SET port 1",
-            "-ERR CONFIG SET failed (possibly related to argument 'port') - can't set immutable config",
+            "CONFIG SET daemonize yes",
+            "-ERR CONFIG SET failed (possibly related to argument 'daemonize') - can't set immutable config",
         ),
         ("CONFIG SET", "-ERR wrong number of arguments for 'config|set' command"),
         ("CONFIG NONSENSE", "-ERR unknown subcommand 'NONSENSE'. Try CONFIG HELP."),

@@ -386,8 +386,12 @@ fn a_stale_read_or_a_lost_update_in_a_real_history_is_caught() {
             let mut dice = Rng::with_seed(client as u64);
             (0..OPERATIONS)
                 .map(|number| {
-                    let operation = operation(&mut dice, client, number);
-                    (0, watch.time(client, operation, |operation| run_embedded(&db, "k", operation).ok()))
+                    let (key, operation) = (dice.usize(0..KEYS), operation(&mut dice, client, number));
+                    (
+                        key,
+                        watch
+                            .time(client, operation, |operation| run_embedded(&db, &format!("k{key}"), operation).ok()),
+                    )
                 })
                 .collect()
         });
