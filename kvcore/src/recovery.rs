@@ -315,6 +315,12 @@ fn replay(listing: &Listing<'_>, state: &mut Recovered) -> Result<()> {
             break;
         }
     }
+    // But those that begin there as well: they hold no transaction, and perhaps a seal, whose time counts.
+    let begins_there = |id: u64| listing.segment(id).is_ok_and(|segment| segment.header.first == start.next());
+    while from > 0 && from < listing.ids.len() && begins_there(listing.ids[from]) && begins_there(listing.ids[from - 1])
+    {
+        from -= 1;
+    }
     for &id in &listing.ids[..from] {
         state.segments.push_back(Segment { id, first: Lsn::ZERO, bytes: 0 });
     }
@@ -406,7 +412,8 @@ pub(crate) fn end(mut newest: SegmentReader, known: Option<Known>, state: &mut R
         state.segments.pop_back();
         state.superseded = Some(newest.path.clone());
     }
-    let proven = if known.is_some_and(|known| known.durable >= state.last) { at } else { newest.proven };
+    // Not what the manifest knows: it does not speak of a seal, and the time in that counts, too.
+    let proven = newest.proven;
     state.end = Some(End { segment: id, path: newest.path, file: newest.file, proven, at, len });
     Ok(())
 }

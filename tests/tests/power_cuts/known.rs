@@ -94,6 +94,31 @@ fn a_name_that_is_not_durable_is_made_so_before_the_manifest_relies_on_it() {
     }
 }
 
+/// Closing wrote a seal, which says what time it is, in a segment that a snapshot had begun and nobody had written to. The
+/// next opener believed the time and began another segment at the same Lsn, and the opener after that looked at this one
+/// only: for it, it was earlier. The same came of a seal whose sync had failed, while the manifest knew that all
+/// transactions were durable: nobody wrote the seal again.
+#[test]
+fn the_time_in_a_seal_is_not_forgotten() {
+    for seed in 0..40 {
+        for at in 1..8 {
+            let disk = SimDisk::default();
+            let (options, clock) = options(&disk, START_MS);
+            let db = options.open(dir()).unwrap();
+            db.set("a", "1").unwrap();
+            db.snapshot().unwrap();
+            clock.advance(500);
+            fail(&disk, at, seed);
+            let _ = db.close();
+            drop(db);
+            disk.heal();
+            let db = open(&disk);
+            let after = load(disk.world().cut(&mut Rng::with_seed(seed)));
+            assert!(after.now_ms() >= db.now_ms(), "seed {seed}, operation {at}: time ran back");
+        }
+    }
+}
+
 /// A snapshot removed a segment of the log, and the sync of the directory failed. Every later snapshot tried to remove the
 /// same segment, which was not there, and failed: the log grew until the store was opened again.
 #[test]
