@@ -257,7 +257,8 @@ impl Engine {
     fn revealed<'k>(&self, done: &Committed, keys: impl Iterator<Item = &'k [u8]>) -> Lsn {
         match &self.base.wal {
             // A change of some other key, which the log may never take, does not keep these from being read.
-            Some(wal) if !done.met_expired && wal.refuses_but_settled(keys) => Lsn::ZERO,
+            // Beyond the log lies what could not be logged: that keys of this shard were swept, perhaps these.
+            Some(wal) if !done.met_expired && done.lsn <= wal.last() && wal.refuses_but_settled(keys) => Lsn::ZERO,
             _ => done.lsn,
         }
     }
