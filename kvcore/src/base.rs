@@ -35,6 +35,7 @@ pub(crate) struct Base {
     pub(crate) wal: Option<Arc<Wal>>,
     /// The newest time in the log that a read may rely on, and its Lsn.
     mark: Mutex<(u64, Lsn)>,
+    noting: Mutex<()>,
     /// Entries removed because their deadline passed.
     pub(crate) expired: AtomicU64,
     /// A [`Moment`]: the time when somebody last told it. Good enough for who uses what, and free to read.
@@ -154,6 +155,7 @@ impl Base {
             promise: Promise::new(durability),
             wal,
             mark: Mutex::new((floor_ms, Lsn::ZERO)),
+            noting: Mutex::new(()),
             expired: AtomicU64::new(0),
             noted: AtomicU64::new(Moment::NONE.bits()),
             opened_ms,
@@ -171,6 +173,8 @@ impl Base {
     }
 
     pub(crate) fn note_time(&self) {
+        // Computed and stored by one at a time, so that it never runs back.
+        let _one = self.noting.lock();
         let secs = u32::try_from(self.time.now_ms().saturating_sub(self.opened_ms) / 1000).unwrap_or(u32::MAX);
         let moment = Moment::after_secs(secs, self.by_frequency.load(Ordering::Relaxed));
         self.noted.store(moment.bits(), Ordering::Relaxed);
@@ -222,8 +226,8 @@ impl Base {
 
     /// The Lsn of a time mark at or after `deadline_ms`, which has been seen to have passed at `now_ms`.
     ///
-    /// When the log takes no writes the answer is the Lsn of the next write, whenever that comes: its frame will carry
-    /// a later time than this.
+    /// When the log takes no writes the answer is the first Lsn after the refusal, which the log gives to a time mark of
+    /// its own if it ever takes writes again.
     pub(crate) fn mark_time(&self, deadline_ms: u64, now_ms: u64) -> Lsn {
         let Some(wal) = &self.wal else { return Lsn::ZERO };
         let mut mark = self.mark.lock();
@@ -236,6 +240,12 @@ impl Base {
             }
         }
         mark.1
+    }
+
+    /// Whether the log can be told what the time is. While it cannot, expired entries stay: of each that is asked for it is
+    /// seen that it has expired, and that nobody may be told yet; a shard from which some are gone tells it of none.
+    pub(crate) fn can_mark_time(&self) -> bool {
+        self.wal.as_ref().is_none_or(|wal| !wal.is_refusing())
     }
 
     pub(crate) fn check_key(&self, key: &[u8]) -> Result<()> {

@@ -61,8 +61,10 @@ impl ManualClock {
 
     /// Lets `ms` milliseconds pass, on the wall and monotonically.
     pub fn advance(&self, ms: u64) {
-        self.wall.fetch_add(ms, Ordering::SeqCst);
+        // In this order: whoever looks at the wall first and then here, in between, finds too little time passed and
+        // corrects that at the next look; the other way round it would be ahead for good.
         self.monotonic.fetch_add(ms, Ordering::SeqCst);
+        self.wall.fetch_add(ms, Ordering::SeqCst);
     }
 
     /// Steps the wall clock alone, as an operator or NTP would.

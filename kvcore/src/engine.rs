@@ -30,6 +30,8 @@ use crate::wal::Wal;
 
 /// The sweeper handles at most this many records while it holds a shard.
 const SWEEP_STEP: usize = 128;
+/// How soon the sweeper looks again while the log cannot be told the time.
+const REFUSED_PAUSE_MS: u64 = 500;
 
 /// The name of the keyspace that a [`Db`](crate::Db) itself speaks of.
 pub(crate) const DEFAULT_KEYSPACE: &str = "0";
@@ -336,6 +338,9 @@ impl Engine {
 
     /// Removes an entry if its deadline has passed, to the millisecond: somebody has asked for it.
     fn expire_now(&self, space: &Space, key: &[u8]) {
+        if !self.base.can_mark_time() {
+            return;
+        }
         let (hash, now_ms) = (self.base.hasher.hash(key), self.base.time.now_ms());
         let mut guard = space.write(space.shard_of(hash));
         let passed = guard.find(hash, key).and_then(Entry::deadline).filter(|deadline| deadline.has_passed(now_ms));
@@ -371,7 +376,7 @@ impl Engine {
     /// Removes every entry whose deadline has passed, as far as the wheels' ticks tell; answers how many.
     pub(crate) fn sweep(&self) -> u64 {
         let mut removed = 0;
-        if self.keeps_expired() {
+        if self.keeps_expired() || !self.base.can_mark_time() {
             return 0;
         }
         let Ok(_entered) = self.base.enter() else { return 0 };
@@ -429,7 +434,8 @@ impl Engine {
             return None;
         }
         let due = self.registry.read().spaces().map(|space| space.due()).min().filter(|due| *due != u64::MAX)?;
-        Some(due.saturating_mul(TICK_MS).saturating_sub(self.base.time.now_ms()))
+        let due_in_ms = due.saturating_mul(TICK_MS).saturating_sub(self.base.time.now_ms());
+        Some(if self.base.can_mark_time() { due_in_ms } else { due_in_ms.max(REFUSED_PAUSE_MS) })
     }
 
     pub(crate) fn stats(&self) -> Stats {

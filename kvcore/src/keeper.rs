@@ -81,6 +81,10 @@ fn take_snapshots(engine: &Weak<Engine>, snapshots: &Snapshots, every: Option<Du
 /// Writes a snapshot, and drops what it makes superfluous.
 pub(crate) fn snapshot(engine: &Engine, files: &Files) -> Result<()> {
     let _writing = files.snapshots.writing.lock();
+    // Another store may have the directory by now.
+    if engine.is_closed() {
+        return Err(Error::Closed);
+    }
     {
         let mut state = files.snapshots.state.lock();
         state.wanted = false;

@@ -133,6 +133,16 @@ impl Lanes {
         self.last()
     }
 
+    /// Gives back the large buffers of lanes in which nothing waits.
+    pub(crate) fn shrink(&self) {
+        for lane in &self.lanes {
+            let mut lane = lane.lock();
+            if lane.is_empty() && lane.capacity() > KEPT_BYTES {
+                *lane = Vec::new();
+            }
+        }
+    }
+
     /// Moves everything that waits to `body`, behind what that holds; answers the newest Lsn given, all of which are then
     /// in this body or in earlier ones.
     pub(crate) fn collect(&self, body: &mut Body) -> Lsn {

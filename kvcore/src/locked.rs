@@ -544,8 +544,8 @@ impl Txn for Locked<'_> {
             self.set(key, &[], None)?;
             return self.write_range(key, offset, bytes);
         }
-        let shard = &mut self.held[at].guard;
-        if is_there && let Some(in_place) = shard.write_range(hash, key, offset, bytes, &mut self.notes.saved) {
+        let (shard, now, saved) = (&mut self.held[at].guard, self.moment, &mut self.notes.saved);
+        if is_there && let Some(in_place) = shard.write_range(hash, key, offset, bytes, now, saved) {
             let undo = Undo::InPlace(in_place, saved_from..self.notes.saved.len());
             let (keyspace, offset, len) = (self.log_id, offset as u64, new_len as u64);
             self.log(&Record::Range { keyspace, key, offset, bytes, len });

@@ -21,7 +21,7 @@ use std::path::Path;
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
-use crate::lsn::Lsn;
+use crate::lsn::{Lsn, NUMBER_MAX};
 
 /// What the file is called.
 pub(crate) const MANIFEST: &str = "manifest";
@@ -84,7 +84,8 @@ fn decode(slot: &[u8]) -> Option<(Known, u64)> {
     }
     let known =
         Known { store: u64_at(16), newest: u64_at(24), durable: Lsn::new(u64_at(32)), newest_bytes: u64_at(40) };
-    Some((known, u64_at(8)))
+    let are_possible = [known.newest, known.durable.get(), u64_at(8)].iter().all(|number| *number <= NUMBER_MAX);
+    are_possible.then(|| (known, u64_at(8)))
 }
 
 impl Manifest {

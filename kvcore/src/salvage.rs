@@ -216,13 +216,16 @@ struct Log {
 
 impl Log {
     fn trace(listing: &Listing<'_>, start: Lsn) -> Log {
-        let segments: Vec<SegmentReader> = listing.ids.iter().filter_map(|id| listing.segment(*id).ok()).collect();
-        let from = segments.iter().rposition(|segment| segment.header.first <= start.next());
+        // One file is open at a time: there may be more of them than a process may open.
+        let open = |id: u64| listing.segment(id).ok();
+        let segments: Vec<(u64, Lsn)> =
+            listing.ids.iter().filter_map(|&id| Some((id, open(id)?.header.first))).collect();
+        let from = segments.iter().rposition(|(_, first)| *first <= start.next());
         let mut log = Log { used: BTreeMap::new(), reached: start, newest: start, newest_segment: 0, latest_ms: 0 };
         // Where the next segment must begin; `None` after a gap, on which nothing follows.
-        let mut expected = from.map(|from| segments[from].header.first);
-        for (i, mut segment) in segments.into_iter().enumerate() {
-            let id = segment.header.id;
+        let mut expected = from.map(|from| segments[from].1);
+        for (i, (id, _)) in segments.into_iter().enumerate() {
+            let Some(mut segment) = open(id) else { continue };
             log.newest_segment = log.newest_segment.max(id);
             // Whatever is wrong with a frame, it ends here.
             let _ = each_frame(&mut segment, &mut |header, _| {

@@ -279,9 +279,12 @@ impl Shard {
         key: &[u8],
         offset: usize,
         bytes: &[u8],
+        now: Moment,
         saved: &mut Vec<u8>,
     ) -> Option<InPlace> {
-        let entry = self.table.find_mut(hash, |entry| entry.key() == key)?;
+        let bucket = self.table.find_bucket_index(hash, |entry| entry.key() == key)?;
+        self.note_use(bucket, now);
+        let entry = self.table.get_bucket_mut(bucket)?;
         let old_len = entry.value().len();
         let end = offset + bytes.len();
         if old_len.max(end) < LARGE_VALUE_BYTES {

@@ -157,6 +157,7 @@ impl SnapshotWriter {
             let mut place = Some(Place::default());
             while let Some(from) = place {
                 let (mut left, block_from) = (STEP_ENTRIES, self.block.len());
+                let mut ends = Vec::new();
                 let guard = space.read(shard);
                 if space.log_id() != log_id {
                     drop(guard);
@@ -174,12 +175,15 @@ impl SnapshotWriter {
                         None => push(&mut self.block, log_id, entry.key(), &value, value.deadline()),
                     }
                     self.entries += 1;
+                    if self.block.len() - ends.last().unwrap_or(&0) >= BLOCK_BYTES {
+                        ends.push(self.block.len());
+                    }
                     // Below none: a shard whose buckets keep moving is shown whole, whatever is answered here.
                     left = left.saturating_sub(1);
                     left > 0 && self.block.len() - block_from < STEP_BYTES
                 });
                 drop(guard);
-                self.write_full_block()?;
+                self.write_full_blocks(&ends)?;
                 for (key, deadline, value) in large.drain(..) {
                     push(&mut self.block, log_id, &key, &value, deadline);
                     self.write_full_block()?;
@@ -187,6 +191,24 @@ impl SnapshotWriter {
             }
         }
         Ok(())
+    }
+
+    /// Writes what has come to more than one block's bytes, as when a shard was shown whole, in blocks that end at `ends`.
+    fn write_full_blocks(&mut self, ends: &[usize]) -> Result<()> {
+        if ends.len() <= 1 {
+            return self.write_full_block();
+        }
+        let gathered = std::mem::take(&mut self.block);
+        let mut from = BLOCK_HEADER_BYTES + 1;
+        for end in ends.iter().copied().chain([gathered.len()]) {
+            self.start_block(ENTRIES);
+            self.block.extend_from_slice(&gathered[from..end]);
+            if end < gathered.len() {
+                self.write_block()?;
+            }
+            from = end;
+        }
+        self.write_full_block()
     }
 
     fn write_full_block(&mut self) -> Result<()> {

@@ -125,6 +125,8 @@ fn seal(wal: &Wal, writer: &mut Writer) {
         Ok(()) => {
             wal.state.lock().sealed = true;
             wal.publish(Ok(writer.synced));
+            // Nothing was written for a while: what a burst had grown is of no use now.
+            wal.shrink(writer);
         }
         Err(failure) => wal.fail(failure),
     }

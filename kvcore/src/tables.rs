@@ -43,7 +43,9 @@ impl Tables {
     pub(crate) fn of(head: &Head, shards: usize, keep: Keep) -> Self {
         let hasher = KeyHash::with_seed(head.hash_seed);
         let spaces = head.keyspaces.iter().map(|(id, name)| (*id, Arc::new(Space::new(*id, name, shards)))).collect();
-        Tables { spaces, next_keyspace: head.next_keyspace, hasher, floor_ms: head.time_ms, shards, keep }
+        // No number is given twice, whatever the head says.
+        let after = head.keyspaces.iter().map(|(id, _)| id.saturating_add(1)).max().unwrap_or(0);
+        Tables { spaces, next_keyspace: head.next_keyspace.max(after), hasher, floor_ms: head.time_ms, shards, keep }
     }
 
     /// Loads a block of a snapshot, all of it or, if it is damaged, nothing.

@@ -13,13 +13,20 @@ use crate::tables::Keep;
 pub(crate) fn verify(engine: &Engine, files: &Files) -> Result<u64> {
     // Before the shards, as whoever writes a snapshot: until it is let go no file is removed.
     let _writing = files.snapshots.writing.lock();
+    if engine.is_closed() {
+        return Err(Error::Closed);
+    }
     let _entered = engine.base.enter()?;
     loop {
-        let spaces = engine.spaces();
+        let mut spaces = engine.spaces();
+        // In the order in which transactions lock.
+        spaces.sort_unstable_by_key(|space| space.id);
         let shards: Vec<Vec<_>> =
             spaces.iter().map(|space| (0..space.shard_count()).map(|shard| space.read(shard)).collect()).collect();
         let registry = engine.registry.read();
-        if registry.spaces().map(|space| space.id).ne(spaces.iter().map(|space| space.id)) {
+        let mut named: Vec<u32> = registry.spaces().map(|space| space.id).collect();
+        named.sort_unstable();
+        if named.into_iter().ne(spaces.iter().map(|space| space.id)) {
             // One was made or dropped before all were locked.
             continue;
         }
@@ -30,6 +37,10 @@ pub(crate) fn verify(engine: &Engine, files: &Files) -> Result<u64> {
         let now_ms = engine.base.time.now_ms();
         let is_live = |entry: &Entry| !entry.has_passed(now_ms);
         let mut keys = 0;
+        if let Some((_, more)) = found.spaces.iter().find(|(id, _)| !spaces.iter().any(|space| space.log_id() == **id))
+        {
+            return Err(Error::NotAsWritten { dir: files.dir.clone(), keyspace: more.name.to_string() });
+        }
         for (space, shards) in spaces.iter().zip(&shards) {
             let differs = || Error::NotAsWritten { dir: files.dir.clone(), keyspace: space.name.to_string() };
             let read = found.spaces.get(&space.log_id()).filter(|read| read.name == space.name).ok_or_else(differs)?;

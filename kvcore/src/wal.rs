@@ -12,9 +12,10 @@ use crate::clock::Timeline;
 use crate::durability::{Durability, Promise};
 use crate::error::{Error, Result};
 use crate::frame::RECORDS_BYTES_MAX;
-use crate::lanes::{Appended, Fullness, Lanes};
+use crate::lanes::{Appended, Body, Fullness, Lanes};
 use crate::lsn::Lsn;
 use crate::padded::Padded;
+use crate::record::Record;
 use crate::segment::{Failure, Writer};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, MutexGuard};
@@ -134,7 +135,13 @@ impl Wal {
         match fullness {
             Fullness::Little => {}
             Fullness::Enough => self.wake_syncer(&mut self.state.lock(), true),
-            Fullness::TooMuch => self.signs.backlogged.store(true, Ordering::Relaxed),
+            Fullness::TooMuch => {
+                // Unless it was taken meanwhile: then nobody would take the sign back.
+                let state = self.state.lock();
+                if lsn > state.taken {
+                    self.signs.backlogged.store(true, Ordering::Relaxed);
+                }
+            }
         }
         // Sequentially consistent, as the counter of Lsns and the syncer's own look at it are: either the syncer sees
         // this transaction before it sleeps, or it is seen to sleep here.
@@ -316,15 +323,20 @@ impl Wal {
                 self.publish(Ok(writer.synced));
             }
             // What is in doubt is found out once: trying again for space adds nothing to it.
-            Err(failure) if self.signs.refusing.load(Ordering::Relaxed) => self.fail(failure),
+            Err(failure) if self.is_refusing() => self.fail(failure),
             Err(failure) => self.fail_with(failure, writer.body.parts().collect::<Vec<_>>().concat()),
         }
+    }
+
+    /// Whether it takes no writes now.
+    pub(crate) fn is_refusing(&self) -> bool {
+        self.signs.refusing.load(Ordering::Relaxed)
     }
 
     /// Whether the log refuses writes, and nothing that it has not made durable concerns these keys.
     #[inline]
     pub(crate) fn refuses_but_settled<'k>(&self, mut keys: impl Iterator<Item = &'k [u8]>) -> bool {
-        self.signs.refusing.load(Ordering::Relaxed)
+        self.is_refusing()
             && self.state.lock().unsettled.as_ref().is_some_and(|unsettled| !keys.any(|key| unsettled.has(key)))
     }
 
@@ -351,6 +363,14 @@ impl Wal {
             Failure::Closed => {}
         }
         self.publish(Err((failure, pending)));
+    }
+
+    /// Gives back large buffers in which nothing waits.
+    pub(crate) fn shrink(&self, writer: &mut Writer) {
+        if writer.collected == writer.written {
+            writer.body = Body::default();
+        }
+        self.lanes.shrink();
     }
 
     /// Takes what waits in the lanes. The caller holds the writer's lock, so frames are written in order.
@@ -383,7 +403,11 @@ impl Wal {
                     // Before anything new is appended.
                     (state.failure, state.unsettled) = (None, None);
                     self.signs.refusing.store(false, Ordering::Relaxed);
-                    self.lanes.set_closed(false);
+                    self.lanes.set_closed(state.closing);
+                    // What was seen to expire meanwhile waits for the first Lsn after the refusal.
+                    let mut time = Vec::with_capacity(16);
+                    Record::Time { ms: self.time.now_ms() }.encode(&mut time);
+                    self.lanes.append(&time);
                     changed = true;
                 }
             }

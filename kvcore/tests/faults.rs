@@ -9,8 +9,11 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
-use kvcore::{Db, Disk, DiskFile, Durability, Error, FileDisk, Options, Store, StoreExt, Txn, Walk};
+use kvcore::{
+    Db, Disk, DiskFile, Durability, Error, FileDisk, ManualClock, Options, SetOptions, Store, StoreExt, Txn, Walk,
+};
 
 /// What fails from now on.
 #[derive(Default)]
@@ -338,4 +341,27 @@ fn closing_tells_when_the_newest_writes_are_lost() {
     disk.0.sync.store(true, Ordering::SeqCst);
     db.set("k", "v").unwrap();
     assert!(matches!(db.close(), Err(Error::LogFailed { .. })));
+}
+
+/// What was seen to expire while the disk was full waits for a time mark; once there is room again that comes by itself.
+#[test]
+fn reads_of_what_expired_on_a_full_disk_go_on_when_there_is_room_though_nobody_writes() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
+    let clock = Arc::new(ManualClock::at(1_000_000));
+    let options = Options::new().shards(1).segment_bytes(8 * 1024).disk(Arc::new(disk.clone()));
+    let db = options.clock(clock.clone()).open(dir.path()).unwrap();
+    db.set("settled", "v").unwrap();
+    db.set_with("short", "lived", SetOptions::new().expires_in(Duration::from_millis(50))).unwrap();
+    disk.0.no_space.store(true, Ordering::SeqCst);
+    assert!(db.set("large", vec![1; 10_000]).is_err());
+    clock.advance(1_000);
+    assert_eq!(db.get("short").unwrap(), None);
+    assert!(db.get_settled("short").is_err(), "that it is gone is not in the log");
+    assert_eq!(db.get_settled("settled").unwrap().unwrap(), "v", "another key of its shard");
+    disk.0.no_space.store(false, Ordering::SeqCst);
+    while db.health().is_err() {
+        std::thread::yield_now();
+    }
+    assert_eq!(db.get_settled("short").unwrap(), None);
+    assert_eq!(db.get_settled("settled").unwrap().unwrap(), "v");
 }

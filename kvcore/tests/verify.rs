@@ -104,3 +104,27 @@ fn files_of_another_state_are_noticed() {
 fn a_store_in_memory_says_that_it_has_no_files() {
     assert!(matches!(Db::in_memory().verify(), Err(Error::InvalidOption(_))));
 }
+
+/// Ids come in the order of creation, names are another: both must be locked in the one order that everybody uses.
+#[test]
+fn writers_across_keyspaces_may_go_on_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Options::new().durability(Durability::Os).shards(1).open(dir.path()).unwrap();
+    for name in ["5", "2", "10"] {
+        db.keyspace(name).unwrap().set("k", name).unwrap();
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (swapping, done) = (&db, &done);
+        scope.spawn(move || {
+            while !done.load(Ordering::Relaxed) {
+                swapping.swap("5", "2").unwrap();
+                swapping.swap("10", "5").unwrap();
+            }
+        });
+        for _ in 0..200 {
+            assert_eq!(db.verify().unwrap(), 3);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
