@@ -96,12 +96,13 @@ impl Reply {
         Reply::Verbatim { format: *b"txt", text: text.into() }
     }
 
-    /// The bytes of all texts in it, in whatever version or style it will be spelled.
+    /// The bytes of all texts in it, and for each reply in it, itself included, the bytes of its place: about what it
+    /// holds in memory. So a list of integers, or of lists of nothing, has a size as well.
     pub fn payload_bytes(&self) -> usize {
         let of_pairs = |pairs: &[(Reply, Reply)]| {
             pairs.iter().map(|(key, value)| key.payload_bytes() + value.payload_bytes()).sum()
         };
-        match self {
+        let of_parts = match self {
             Reply::Simple(text) | Reply::Error(text) => text.len(),
             Reply::BigNumber(digits) => digits.len(),
             Reply::Bulk(bytes) => bytes.len(),
@@ -117,7 +118,8 @@ impl Reply {
             | Reply::Nil
             | Reply::NilArray
             | Reply::Nothing => 0,
-        }
+        };
+        size_of::<Reply>() + of_parts
     }
 
     /// Whether this is an error.
@@ -145,9 +147,10 @@ mod tests {
     }
 
     #[test]
-    fn the_payload_is_the_texts_at_every_depth() {
+    fn the_payload_is_the_texts_and_the_places_at_every_depth() {
         let nested = Reply::Map(vec![(Reply::bulk("abc"), Reply::Array(vec![Reply::simple("de"), Reply::Integer(7)]))]);
-        assert_eq!(Reply::Push(vec![nested, Reply::Nil, Reply::text("fghi")]).payload_bytes(), 9);
+        let message = Reply::Push(vec![nested, Reply::Nil, Reply::text("fghi")]);
+        assert_eq!(message.payload_bytes(), 9 + 8 * size_of::<Reply>());
     }
 
     #[test]

@@ -35,7 +35,7 @@ impl Allocator {
                 let whole = version::read().unwrap_or_default();
                 format!("jemalloc-{}", whole.split('-').next().unwrap_or_default())
             }
-            Allocator::Unknown => "libc".to_owned(),
+            Allocator::Unknown => "unknown".to_owned(),
         }
     }
 

@@ -204,6 +204,8 @@ impl Connection {
     /// Sends what may leave of what waits. Answers how many bytes left.
     pub(crate) fn flush(&mut self, durable: Lsn) -> usize {
         let mut outbox = std::mem::take(&mut self.outbox);
+        // Even if the socket takes nothing now: what waits for it alone waits for the log no more.
+        outbox.release(durable);
         let mut sent = 0;
         while self.writable && self.phase != Phase::Broken {
             let count = self.write(outbox.ready(durable));

@@ -77,8 +77,9 @@ impl Executor {
         while progress.used < input.len()
             && requests < ROUND_REQUESTS_MAX
             && connection.phase == Phase::Open
-            // The next request would wait in the store for the log, and the whole loop with it.
-            && !self.server.db.is_backlogged()
+            // The next request would wait in the store for the log, and the whole loop with it; or would publish more
+            // than the loops hand on.
+            && !self.server.is_backlogged()
             && connection.outbox.len() + (self.round.len() - start) <= OUTPUT_PAUSE_BYTES
         {
             let rest = &input[progress.used..];

@@ -78,11 +78,16 @@ impl Outbox {
         }
     }
 
-    /// The first of what may leave when all up to `durable` is durable: none only if nothing may.
-    pub(crate) fn ready(&mut self, durable: Lsn) -> &[u8] {
+    /// Takes note that all up to `durable` is durable.
+    pub(crate) fn release(&mut self, durable: Lsn) {
         while self.gates.front().is_some_and(|gate| gate.lsn <= durable) {
             self.gates.pop_front();
         }
+    }
+
+    /// The first of what may leave when all up to `durable` is durable: none only if nothing may.
+    pub(crate) fn ready(&mut self, durable: Lsn) -> &[u8] {
+        self.release(durable);
         let Some(first) = self.chunks.front() else { return &[] };
         let unsent = &first[self.sent..];
         match self.gates.front() {
@@ -170,6 +175,17 @@ mod tests {
         outbox.discard_gated();
         outbox.push(b" error", Lsn::ZERO);
         assert_eq!(outbox.ready(Lsn::ZERO), b"settled error");
+    }
+
+    #[test]
+    fn what_is_durable_is_kept_though_it_has_not_left() {
+        let mut outbox = Outbox::default();
+        outbox.push(b"durable", Lsn::new(5));
+        outbox.push(b"lost", Lsn::new(6));
+        outbox.release(Lsn::new(5));
+        assert_eq!(outbox.waits_from(), Some(Lsn::new(6)));
+        outbox.discard_gated();
+        assert_eq!((outbox.waits_for(), outbox.ready(Lsn::ZERO)), (None, &b"durable"[..]));
     }
 
     #[test]

@@ -2,17 +2,19 @@
 //!
 //! Invariant: every amount a client can make the server hold has a limit here.
 
-use crate::allocator::Allocator;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use kvproto::Limits;
 
+use crate::allocator::Allocator;
+
 /// Unsent bytes at which a client's further requests are left unread until it has taken its replies.
 pub(crate) const OUTPUT_PAUSE_BYTES: usize = 1024 * 1024;
 /// Unsent bytes at which a client that still has to log in is disconnected, as in Redis.
 pub(crate) const UNAUTHENTICATED_OUTPUT_BYTES_MAX: usize = 1024;
-/// The largest reply, in bytes. Without a bound a request of some kilobytes could name one value a thousand times.
+/// The largest reply, in bytes as it is held before it is spelled. Without a bound a request of some kilobytes could name
+/// one value a thousand times.
 pub(crate) const REPLY_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// Bytes one connection may bring in one round.
 pub(crate) const READ_BYTES: usize = 64 * 1024;

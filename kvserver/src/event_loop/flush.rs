@@ -126,10 +126,16 @@ impl EventLoop {
         }
     }
 
-    /// What was answered may be lost, so the answer is not sent; that it may be lost is.
+    /// What was answered may be lost, so the answer is not sent; that it may be lost is. An answer that is durable, and
+    /// waits for the socket alone, is kept.
     fn fail_gated(&mut self, slot: usize, error: &kvcore::Error) {
+        // More may have become durable since the log was asked.
+        self.flush(slot);
         if let Some(mut connection) = self.connections.get_mut(slot).and_then(Option::take) {
             connection.gated = false;
+            if connection.outbox.waits_for().is_none() || connection.phase == Phase::Broken {
+                return self.settle(slot, connection);
+            }
             connection.outbox.discard_gated();
             connection.phase = Phase::Closing;
             self.executor.round.begin(slot);

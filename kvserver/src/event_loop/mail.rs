@@ -70,13 +70,14 @@ impl EventLoop {
     }
 
     fn push(&mut self, message: &Message, to: &[Address]) {
-        self.server().mailboxes.delivered(message.cost());
+        self.server().mailboxes.delivered(message.cost(to.len()));
         let reply = message.as_reply();
         let lsn = if self.server().is_gated() { message.lsn } else { Lsn::ZERO };
         for address in to {
             if let Some(mut connection) = self.take_addressed(*address) {
-                // It may have been told meanwhile that it is subscribed no more.
-                if !connection.ends() && connection.session.receives(message) {
+                // It may have been told meanwhile that it is subscribed no more, or to others it may be gone.
+                if !connection.ends() && !connection.session.client.is_killed() && connection.session.receives(message)
+                {
                     self.executor.round.begin(address.slot);
                     self.executor.reply(&mut connection, None, &reply, lsn);
                 }
@@ -89,6 +90,11 @@ impl EventLoop {
 
     fn resume(&mut self, done: &Done) {
         if let Some(mut connection) = self.take_addressed(done.to) {
+            if connection.phase != Phase::Parked {
+                // It was ended while it waited, and is not opened again: nobody is there to be answered.
+                self.connections[done.to.slot] = Some(connection);
+                return self.closing.push(done.to.slot);
+            }
             let request = done.request.as_request();
             let about = kvproto::spec::lookup(request.name()).map(|spec| (spec, request));
             self.executor.round.begin(done.to.slot);

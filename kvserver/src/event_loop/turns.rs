@@ -28,6 +28,10 @@ struct Turn {
 impl EventLoop {
     /// Reads from some connections, fetches what the first request of each will need, executes; then the next some.
     pub(super) fn give_turns(&mut self) {
+        // What the round holds so far was said outside of turns. It leaves now: of a round that is written while a
+        // connection is out of its place, that connection's part is lost. Turns add no such part: each writes only to
+        // its own connection, which has one turn a round and is back in its place before anything is written.
+        self.write_round();
         let mut left = self.turns.len();
         let mut buffer = std::mem::take(&mut self.read_buffer);
         while left > 0 && !self.server().is_backlogged() {

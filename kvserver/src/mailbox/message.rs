@@ -7,6 +7,8 @@ use std::sync::Arc;
 use kvcore::Lsn;
 use kvproto::Reply;
 
+use super::{Address, Mail};
+
 /// A message published to a channel.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
@@ -29,9 +31,9 @@ pub(crate) enum Kind {
 }
 
 impl Message {
-    /// The memory it holds while it is on its way, in bytes.
-    pub(crate) fn cost(&self) -> usize {
-        size_of::<Message>() + self.channel.len() + self.payload.len()
+    /// The memory it holds while it is on its way to so many connections of a loop, in bytes.
+    pub(crate) fn cost(&self, receivers: usize) -> usize {
+        size_of::<Mail>() + receivers * size_of::<Address>() + self.channel.len() + self.payload.len()
     }
 
     /// What a subscriber is sent.

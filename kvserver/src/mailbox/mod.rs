@@ -167,7 +167,7 @@ impl Mailboxes {
 
     /// Posts a published message to connections of one loop.
     pub(crate) fn publish(&self, loop_index: usize, message: Message, to: Vec<Address>) {
-        self.undelivered.fetch_add(message.cost(), Ordering::Relaxed);
+        self.undelivered.fetch_add(message.cost(to.len()), Ordering::Relaxed);
         self.of(loop_index).post(Mail::Published(message, to));
     }
 

@@ -21,7 +21,11 @@ pub fn pfdebug(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     match subcommand.to_ascii_lowercase().as_slice() {
         b"encoding" => Ok(Reply::simple(if form == Form::Dense { "dense" } else { "sparse" })),
         b"decode" if form == Form::Dense => Err(CommandError::custom("ERR HLL encoding is not sparse").into()),
-        b"decode" => Ok(Reply::bulk(decoded(value.bytes()))),
+        b"decode" => {
+            // Of a forged value, which may have any length, each byte would be shown as several.
+            let sketch = Sketch::read(value.bytes()).ok_or_else(corrupted)?;
+            Ok(Reply::bulk(decoded(sketch.bytes())))
+        }
         b"getreg" => {
             let (bytes, _) = make_dense(key, txn)?;
             let register = |register| Reply::Integer(dense_register(&bytes, register).into());
