@@ -259,6 +259,20 @@ impl ServerProcess {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What it has printed once it has said "ready", its last word of starting. A server answers a moment before it
+    /// says so: who looks for a line of the start-up log looks here, not into [`ServerProcess::log`].
+    ///
+    /// # Panics
+    ///
+    /// When it does not say so within [`wait::PATIENCE`].
+    #[track_caller]
+    pub fn startup_log(&self) -> String {
+        wait::until("the server's word that it is ready", || {
+            let log = self.log();
+            log.lines().any(|line| line.ends_with(" ready")).then_some(log)
+        })
+    }
+
     /// Whether the process has not ended.
     ///
     /// # Panics

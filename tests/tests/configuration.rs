@@ -146,7 +146,8 @@ fn the_file_says_where_to_listen() {
         wire.ask("PING", "+PONG\r\n");
         assert_eq!(get(&mut wire, "port"), port.to_string());
         assert!(home.0.path().join("kv.sock").exists());
-        assert!(!server.log().contains("7171"), "the default listeners are replaced:\n{}", server.log());
+        let log = server.startup_log();
+        assert!(!log.contains("7171"), "the default listeners are replaced:\n{log}");
         assert_eq!(server.terminate().code(), Some(0));
     }
 }

@@ -205,7 +205,8 @@ fn with_few_descriptors_few_clients_are_served_and_the_data_are_safe() {
         .arguments(["--dir", &dir.path().display().to_string(), "--durability", "always"])
         .resp()
         .start();
-    assert!(server.log().contains("fewer files may be open"), "{}", server.log());
+    let log = server.startup_log();
+    assert!(log.contains("fewer files may be open"), "{log}");
     let mut first = server.connect();
     let possible = field(&mut first, "clients", "maxclients");
     assert!((10..80).contains(&possible), "{possible}");

@@ -62,7 +62,7 @@ fn it_starts_without_any_configuration() {
     assert!(home.path().join("kvdata").is_dir(), "data lies in ./kvdata");
     // Both listeners share one store.
     Conversation::new().line("GET k", "OK v").play(&mut Wire::connect(defaults[1]), Delivery::EachRequest);
-    let log = server.log();
+    let log = server.startup_log();
     for word in ["resp://127.0.0.1:6379", "line://127.0.0.1:7171", "kvdata", "everysec"] {
         assert!(log.contains(word), "{word:?} is not in the start-up log:\n{log}");
     }
