@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::files::Files;
 use crate::lsn::Lsn;
 use crate::schedule::Snapshots;
+use crate::segment;
 use crate::snapshot::{self, Head, SnapshotWriter, Written, snapshot_start};
 use crate::sync::atomic::Ordering;
 use crate::sync::thread;
@@ -161,8 +162,13 @@ fn remove_before(files: &Files, start: Lsn) -> Result<()> {
             files.disk.remove(&files.dir.join(name)).map_err(failed)?;
         }
     }
-    let mut writer = files.wal.writer.lock();
-    let dropped = writer.drop_before(start).map_err(failed);
-    files.wal.note_sizes(&writer);
-    dropped
+    // Oldest first and each for good before the next, so that a crash in between leaves no gap. The log is written
+    // meanwhile: to remove a large file takes longer than writers can be kept waiting.
+    loop {
+        let Some(oldest) = files.wal.writer.lock().covered_by(start) else { return Ok(()) };
+        segment::remove(&*files.disk, &files.dir, oldest).map_err(failed)?;
+        let mut writer = files.wal.writer.lock();
+        writer.forget_oldest();
+        files.wal.note_sizes(&writer);
+    }
 }

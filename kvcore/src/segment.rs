@@ -266,19 +266,15 @@ impl Writer {
         if self.newest().bytes > SEGMENT_HEADER_BYTES as u64 { self.rotate(self.written.next()) } else { Ok(()) }
     }
 
-    /// Removes the segments that hold nothing after `start`, which a durable snapshot covers.
-    pub(crate) fn drop_before(&mut self, start: Lsn) -> io::Result<()> {
-        while self.segments.len() > 1 && self.segments[1].first <= start.next() {
-            // Oldest first and each for good before the next, so that a crash in between leaves no gap.
-            match self.disk.remove(&self.dir.join(segment_name(self.segments[0].id))) {
-                // Removed before, by a call whose sync failed.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                removed => removed?,
-            }
-            self.disk.sync_dir(&self.dir)?;
-            self.segments.pop_front();
-        }
-        Ok(())
+    /// The oldest segment, if it holds nothing after `start`, which a durable snapshot covers.
+    pub(crate) fn covered_by(&self, start: Lsn) -> Option<u64> {
+        let next = self.segments.get(1)?;
+        (next.first <= start.next()).then(|| self.segments[0].id)
+    }
+
+    /// The oldest segment was removed for good.
+    pub(crate) fn forget_oldest(&mut self) {
+        self.segments.pop_front();
     }
 }
 
@@ -310,6 +306,16 @@ impl NewSegment {
         disk.sync_dir(dir).map_err(Step::Write)?;
         Ok((file, FrameKeys::salted(salt), reserved))
     }
+}
+
+/// Removes a segment for good.
+pub(crate) fn remove(disk: &dyn Disk, dir: &Path, id: u64) -> io::Result<()> {
+    match disk.remove(&dir.join(segment_name(id))) {
+        // Removed before, by a call whose sync failed.
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        removed => removed?,
+    }
+    disk.sync_dir(dir)
 }
 
 /// Makes an empty segment, durably, with the next transaction to come as its first; answers how many bytes it has.

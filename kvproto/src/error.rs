@@ -81,7 +81,7 @@ pub enum CommandError {
 }
 
 /// How much of a client's own words an error quotes, in bytes.
-const QUOTED_BYTES_MAX: usize = 128;
+pub const QUOTED_BYTES_MAX: usize = 128;
 
 impl CommandError {
     /// A command of Redis that this server knows of and does not have, named in full.
@@ -131,8 +131,8 @@ impl CommandError {
     }
 }
 
-/// The beginning of a client's word as one line of text.
-fn quoted(word: &[u8], bytes_max: usize) -> String {
+/// The beginning of a client's word, at most `bytes_max` bytes of it, as one line of text.
+pub fn quoted(word: &[u8], bytes_max: usize) -> String {
     one_line_of(beginning(word, bytes_max))
 }
 

@@ -42,7 +42,8 @@ pub type Words = Vec<Vec<u8>>;
 
 /// What commands are made of. Words are separated by blanks; `a|b|` is one of its parts, of which one may be empty; a
 /// `:` within a part separates words; `+` behind a word repeats it; `$x` is a random word (see [`word`]). A command
-/// that stands here several times comes that often.
+/// that stands here several times comes that often. What makes a sketch dense has a key of its own, which nobody
+/// watches: Redis changes the value without a word to those who watch it, and kv tells them.
 const GRAMMAR: &[&str] = &[
     "get $k",
     "get $k",
@@ -99,7 +100,9 @@ const GRAMMAR: &[&str] = &[
     "swapdb $d $d",
     "object encoding|refcount|idletime|freq $k",
     "dump $k",
-    "pfdebug encoding|decode|todense $k",
+    "pfdebug encoding|decode $k",
+    "pfadd sketch $v+",
+    "pfdebug encoding|decode|todense sketch",
     "restore $k 0 $v replace|",
     "expire $k $s nx|xx|gt|lt|",
     "pexpire $k $m nx|xx|gt|lt|",
@@ -137,7 +140,7 @@ const GRAMMAR: &[&str] = &[
 ];
 
 /// Rare, because it leaves little to look at.
-const RARE: &[&str] = &["flushall async|sync|", "reset", "pfdebug getreg $k", "debug digest"];
+const RARE: &[&str] = &["flushall async|sync|", "reset", "pfdebug getreg sketch", "debug digest"];
 
 /// Words that fit nowhere, or just so.
 const ODD: &[&[u8]] = &[

@@ -3,6 +3,7 @@
 //! Invariant: a refused ACL SETUSER has changed nothing. Connections that may not go on after a change are ended before
 //! they can send another request.
 
+use kvproto::error::{QUOTED_BYTES_MAX, quoted};
 use kvproto::spec::{self, COMMANDS, Category};
 use kvproto::{Args, CommandError, OwnedRequest, Reply};
 
@@ -42,7 +43,7 @@ pub(crate) fn acl(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 
 /// Too many words for a subcommand that takes some or none.
 fn too_many(args: Args<'_>) -> CommandError {
-    let given = String::from_utf8_lossy(args.request().get(1).unwrap_or_default());
+    let given = quoted(args.request().get(1).unwrap_or_default(), QUOTED_BYTES_MAX);
     CommandError::custom(format!("ERR unknown subcommand or wrong number of arguments for '{given}'. Try ACL HELP."))
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use kvproto::error::quoted;
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
 use super::connection::{bad_name, label};
@@ -97,7 +98,7 @@ fn show_self(request: Request<'_>, ctx: &Context<'_>) {
 
 fn client_type(word: &[u8]) -> Result<ClientType, CommandError> {
     ClientType::named(word)
-        .ok_or_else(|| CommandError::custom(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(word))))
+        .ok_or_else(|| CommandError::custom(format!("ERR Unknown client type '{}'", quoted(word, word.len()))))
 }
 
 fn list(mut args: Args<'_>, ctx: &Context<'_>) -> Outcome {

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kvcore::{Claim, CrossTxn, Keyspace, Scope, Store, Txn};
+use kvproto::error::{QUOTED_BYTES_MAX, quoted};
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
 use crate::context::{Context, Next};
@@ -106,11 +107,9 @@ pub(crate) fn debug(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 /// Redis answers so too: its DEBUG has no table of subcommands.
 fn wrong_subcommand(request: Request<'_>) -> Failure {
     let word = request.get(1).unwrap_or_default();
-    // As C shows it, which ends at a zero.
-    let word = word.split(|byte| *byte == 0).next().unwrap_or_default();
-    let shown = String::from_utf8_lossy(&word[..word.len().min(128)]);
-    let text = format!("ERR unknown subcommand or wrong number of arguments for '{shown}'. Try DEBUG HELP.");
-    CommandError::custom(text.replace(['\r', '\n'], " ")).into()
+    let shown = quoted(word, QUOTED_BYTES_MAX);
+    CommandError::custom(format!("ERR unknown subcommand or wrong number of arguments for '{shown}'. Try DEBUG HELP."))
+        .into()
 }
 
 fn help() -> Reply {

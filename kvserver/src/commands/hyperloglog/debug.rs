@@ -3,6 +3,7 @@
 //! Invariant: what is shown does not change the estimate, though it may change how it is kept, as in Redis.
 
 use kvcore::Txn;
+use kvproto::error::quoted;
 use kvproto::{Args, CommandError, Reply};
 
 use super::estimate::{self, REGISTERS};
@@ -36,7 +37,7 @@ pub fn pfdebug(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
             Ok(Reply::flag(changed))
         }
         _ => {
-            let word = String::from_utf8_lossy(subcommand).replace(['\r', '\n'], " ");
+            let word = quoted(subcommand, subcommand.len());
             Err(CommandError::custom(format!("ERR Unknown PFDEBUG subcommand '{word}'")).into())
         }
     }
