@@ -154,7 +154,8 @@ fn write_snapshot(engine: &Engine, files: &Files) -> Result<(Lsn, Written)> {
     Ok((start, written))
 }
 
-/// Removes the snapshots and the log that a durable snapshot stands for.
+/// Removes the snapshots and the log that a durable snapshot stands for. Called while a snapshot is being written, of
+/// which there is one at a time: nobody else removes a segment.
 fn remove_before(files: &Files, start: Lsn) -> Result<()> {
     let failed = |error| Error::io(format!("remove old files of {}", files.dir.display()), error);
     for name in files.disk.list(&files.dir).map_err(failed)? {

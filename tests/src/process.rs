@@ -264,11 +264,12 @@ impl ServerProcess {
     ///
     /// # Panics
     ///
-    /// When it does not say so within [`wait::PATIENCE`].
+    /// When it ends instead, or does not say so within [`wait::PATIENCE`].
     #[track_caller]
-    pub fn startup_log(&self) -> String {
+    pub fn startup_log(&mut self) -> String {
         wait::until("the server's word that it is ready", || {
             let log = self.log();
+            assert!(self.is_running(), "the server ended:\n{log}");
             log.lines().any(|line| line.ends_with(" ready")).then_some(log)
         })
     }

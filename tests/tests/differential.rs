@@ -1,9 +1,9 @@
 //! The same random commands to redis-server and to kvserver: the replies are the same, byte for byte.
 //!
-//! Invariant: what may differ is listed in [`Rule`] and [`Story`], each with its reason, and in [`Client::same`], which
-//! takes a client's own bytes in an error as text; everything else fails. Left out of the streams are replies that are chance (RANDOMKEY,
-//! SCAN), tell of the server (INFO, most of COMMAND and CONFIG) or would end the conversation (QUIT, SUBSCRIBE,
-//! MONITOR); and commands that Redis 7.0 does not have (SET IFEQ, MSETEX).
+//! Invariant: what may differ is listed in [`Rule`], [`Story`] and [`next_command`], each with its reason, and in
+//! [`Client::same`], which takes a client's own bytes in an error as text; everything else fails. Left out of the
+//! streams are replies that are chance (RANDOMKEY, SCAN), tell of the server (INFO, most of COMMAND and CONFIG) or would
+//! end the conversation (QUIT, SUBSCRIBE, MONITOR); and commands that Redis 7.0 does not have (SET IFEQ, MSETEX).
 //!
 //! It needs `redis-server` of Redis 7.0 (Debian: `apt-get install redis-server`) and says so, and passes, where there
 //! is none. `KV_DIFFERENTIAL_SEED` chooses another stream, `KV_DIFFERENTIAL_COMMANDS` its length.

@@ -200,7 +200,7 @@ fn idle_clients_are_dropped_after_the_timeout_and_subscribers_are_not() {
 #[test]
 fn with_few_descriptors_few_clients_are_served_and_the_data_are_safe() {
     let dir = TempDir::new().expect("a temporary directory");
-    let server = Launch::bare("sh")
+    let mut server = Launch::bare("sh")
         .arguments(["-c", "ulimit -n 80; exec \"$0\" \"$@\"", server_program!(), "--loops", "2"])
         .arguments(["--dir", &dir.path().display().to_string(), "--durability", "always"])
         .resp()

@@ -6,7 +6,6 @@
 //! Invariant: whatever changes a user changes the generation afterwards, so a session that sees the generation it knows
 //! knows its user as it is. The user `default` always exists.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -173,6 +172,6 @@ impl Acl {
 }
 
 /// The beginning of a word, as an error quotes it.
-fn quoted(word: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(&word[..word.len().min(QUOTED_BYTES_MAX)])
+fn quoted(word: &[u8]) -> String {
+    kvproto::error::quoted(word, QUOTED_BYTES_MAX)
 }

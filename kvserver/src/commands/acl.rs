@@ -56,7 +56,7 @@ fn cat(mut args: Args<'_>) -> Outcome {
         return Err(too_many(args).into());
     }
     let category = acl::category(&name.to_ascii_lowercase()).ok_or_else(|| {
-        let name = String::from_utf8_lossy(&name[..name.len().min(128)]);
+        let name = quoted(name, QUOTED_BYTES_MAX);
         CommandError::custom(format!("ERR Unknown category '{name}'"))
     })?;
     let rows = COMMANDS.iter().flat_map(|top| std::iter::once(top).chain(top.subcommands));
@@ -121,14 +121,14 @@ fn show_user(user: &User) -> Reply {
 
 /// `ACL DRYRUN username command [arg ...]`
 fn dryrun(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
-    let quoted = |word: &[u8]| String::from_utf8_lossy(&word[..word.len().min(128)]).into_owned();
     let name = args.next()?;
     let Some(account) = ctx.server.acl.find(name) else {
-        return Err(CommandError::custom(format!("ERR User '{}' not found", quoted(name))).into());
+        return Err(CommandError::custom(format!("ERR User '{}' not found", quoted(name, QUOTED_BYTES_MAX))).into());
     };
     let asked = OwnedRequest::from_words(std::iter::from_fn(|| args.next_opt()));
     let request = asked.as_request();
-    let unknown = || CommandError::custom(format!("ERR Command '{}' not found", quoted(request.name())));
+    let unknown =
+        || CommandError::custom(format!("ERR Command '{}' not found", quoted(request.name(), QUOTED_BYTES_MAX)));
     let top = spec::lookup(request.name()).ok_or_else(unknown)?;
     let spec = match request.get(1) {
         Some(word) if !top.subcommands.is_empty() => top.subcommand(word).ok_or_else(unknown)?,

@@ -69,7 +69,7 @@ pub(crate) fn client(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 
 fn set_info(mut args: Args<'_>, client: &Client) -> Outcome {
     let (attribute, value) = (args.next()?, args.next()?);
-    let shown = String::from_utf8_lossy(attribute);
+    let shown = quoted(attribute, attribute.len());
     let library = attribute.eq_ignore_ascii_case(b"lib-name");
     if !library && !attribute.eq_ignore_ascii_case(b"lib-ver") {
         return Err(CommandError::custom(format!("ERR Unrecognized option '{shown}'")).into());
@@ -150,7 +150,7 @@ impl<'b> Filter<'b> {
                 b"laddr" => filter.local = Some(value),
                 b"user" => {
                     if !ctx.server.has_user(value) {
-                        let user = String::from_utf8_lossy(value);
+                        let user = quoted(value, value.len());
                         return Err(CommandError::custom(format!("ERR No such user '{user}'")));
                     }
                     filter.user = Some(value);

@@ -2,6 +2,7 @@
 //!
 //! Invariant: CONFIG SET changes all that it names or nothing.
 
+use kvproto::error::quoted;
 use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
@@ -81,7 +82,7 @@ fn set(mut args: Args<'_>, server: &ServerState) -> Outcome {
     }
     let mut changes: Vec<(&Parameter, &[u8])> = Vec::new();
     for pair in words.chunks_exact(2) {
-        let shown = || String::from_utf8_lossy(pair[0]).replace(['\r', '\n'], " ");
+        let shown = || quoted(pair[0], pair[0].len());
         let Some(row) = parameters::lookup(pair[0]) else {
             let text = format!("ERR Unknown option or number of arguments for CONFIG SET - '{}'", shown());
             return Err(CommandError::custom(text).into());

@@ -5,6 +5,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use kvproto::error::quoted;
 use kvproto::resp::Version;
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
@@ -99,7 +100,7 @@ pub(crate) fn hello(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         } else if option.eq_ignore_ascii_case(b"setname") && !args.is_empty() {
             name = Some(label(args.next()?).ok_or_else(bad_name)?);
         } else {
-            let option = String::from_utf8_lossy(option);
+            let option = quoted(option, option.len());
             return Err(CommandError::custom(format!("ERR Syntax error in HELLO option '{option}'")).into());
         }
     }

@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use kvproto::error::quoted;
 use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
@@ -60,7 +61,7 @@ pub(crate) fn latency(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             match slow.events().into_iter().find(|(own, _)| own.as_bytes() == name) {
                 Some((name, event)) => Ok(Reply::text(graph(name, &event))),
                 None => {
-                    let name = String::from_utf8_lossy(name).replace(['\r', '\n'], " ");
+                    let name = quoted(name, name.len());
                     Err(CommandError::custom(format!("ERR No samples available for event '{name}'")).into())
                 }
             }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here touches a key, and nothing waits.
 
+use kvproto::error::quoted;
 use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
@@ -86,7 +87,7 @@ pub(crate) fn function(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
                     continue;
                 }
                 if !word.eq_ignore_ascii_case(b"libraryname") {
-                    let word = String::from_utf8_lossy(word).replace(['\r', '\n'], " ");
+                    let word = quoted(word, word.len());
                     return Err(CommandError::custom(format!("ERR Unknown argument {word}")).into());
                 }
                 if args.next_opt().is_none() {

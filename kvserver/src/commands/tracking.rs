@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Relaxed;
 
+use kvproto::error::quoted;
 use kvproto::{Args, CommandError, Reply};
 
 use crate::context::Context;
@@ -87,7 +88,7 @@ impl<'b> Options<'b> {
     fn check_prefixes(&self, before: Option<&Tracking>) -> Result<(), CommandError> {
         let overlap = |one: &[u8], other: &[u8]| one.starts_with(other) || other.starts_with(one);
         let refuse = |prefix: &[u8], kind: &str, other: &[u8]| {
-            let [prefix, other] = [prefix, other].map(String::from_utf8_lossy);
+            let [prefix, other] = [prefix, other].map(|word| quoted(word, word.len()));
             Err(CommandError::custom(format!(
                 "ERR Prefix '{prefix}' overlaps with {kind} prefix '{other}'. Prefixes for a single client must not \
                  overlap."

@@ -80,6 +80,11 @@ fn what_only_looks_like_one_is_refused() {
             ("PFMERGE none k", CORRUPTED),
         ]);
     }
+    // Damage that is met behind registers that can still be raised: the value stays as it was.
+    let half = with(1, b"\x4c\x0b\x8c\x4a\xab\x80\x41\xa8\x00\x00");
+    shell.reply([&b"SET"[..], b"k", &half]);
+    shell.refuses(&[("PFADD k a b c d e f g h i j k l m n o p", CORRUPTED)]);
+    assert_eq!(stored(&shell, "k"), half);
     // Registers no element can produce.
     shell.reply([&b"SET"[..], b"k", &with(0, &[0xff; DENSE_BYTES - HEADER_BYTES])]);
     shell.converse("PFADD k a -> 0\n PFCOUNT k -> 9223372036854775807\n PFMERGE k k -> OK");
