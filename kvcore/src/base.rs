@@ -14,7 +14,7 @@ use crate::observer::{Change, Observer, Swap};
 use crate::record::Record;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex, thread_local};
-use crate::uses::Moment;
+use crate::uses::{Moment, UseCounter};
 use crate::wal::Wal;
 
 /// A handful: the server's own, and those of the program around it.
@@ -35,15 +35,14 @@ pub(crate) struct Base {
     pub(crate) wal: Option<Arc<Wal>>,
     /// The newest time in the log that a read may rely on, and its Lsn.
     mark: Mutex<(u64, Lsn)>,
-    noting: Mutex<()>,
+    /// How uses are counted, if they are.
+    counter: Mutex<Option<UseCounter>>,
     /// Entries removed because their deadline passed.
     pub(crate) expired: AtomicU64,
     /// A [`Moment`]: the time when somebody last told it. Good enough for who uses what, and free to read.
     noted: AtomicU64,
     /// When the store was opened.
     opened_ms: u64,
-    /// Whether uses are counted.
-    by_frequency: AtomicBool,
     /// Whether entries whose deadline has passed stay until somebody asks for them.
     pub(crate) sweeping_paused: AtomicBool,
     /// Whether they stay even then.
@@ -155,11 +154,10 @@ impl Base {
             promise: Promise::new(durability),
             wal,
             mark: Mutex::new((floor_ms, Lsn::ZERO)),
-            noting: Mutex::new(()),
+            counter: Mutex::new(None),
             expired: AtomicU64::new(0),
             noted: AtomicU64::new(Moment::NONE.bits()),
             opened_ms,
-            by_frequency: AtomicBool::new(false),
             sweeping_paused: AtomicBool::new(false),
             expiry_held: AtomicBool::new(false),
             sweeper: Arc::default(),
@@ -174,15 +172,15 @@ impl Base {
 
     pub(crate) fn note_time(&self) {
         // Computed and stored by one at a time, so that it never runs back.
-        let _one = self.noting.lock();
+        let counter = self.counter.lock();
         let secs = u32::try_from(self.time.now_ms().saturating_sub(self.opened_ms) / 1000).unwrap_or(u32::MAX);
-        let moment = Moment::after_secs(secs, self.by_frequency.load(Ordering::Relaxed));
+        let moment = Moment::after_secs(secs, *counter);
         self.noted.store(moment.bits(), Ordering::Relaxed);
     }
 
     /// Takes note of how often entries are used, or again of when.
-    pub(crate) fn count_uses(&self, by_frequency: bool) {
-        self.by_frequency.store(by_frequency, Ordering::Relaxed);
+    pub(crate) fn count_uses(&self, counter: Option<UseCounter>) {
+        *self.counter.lock() = counter;
         self.note_time();
     }
 

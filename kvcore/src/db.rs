@@ -20,6 +20,7 @@ use crate::space::Space;
 use crate::stats::{SnapshotStatus, Stats};
 use crate::store::Store;
 use crate::txn::CrossTxn;
+use crate::uses::UseCounter;
 use crate::verify;
 use crate::wal::Wal;
 
@@ -397,9 +398,10 @@ impl Db {
         self.engine().base.note_time();
     }
 
-    /// Takes note of how often keys are used, or again of when. What was known by the other measure is forgotten.
-    pub fn count_uses(&self, by_frequency: bool) {
-        self.engine().base.count_uses(by_frequency);
+    /// Takes note of how often keys are used, or with `None` again of when. What was known by the other measure is
+    /// forgotten.
+    pub fn count_uses(&self, counter: Option<UseCounter>) {
+        self.engine().base.count_uses(counter);
     }
 
     /// While paused, entries whose deadline has passed are removed only when somebody asks for them. They are gone for

@@ -92,6 +92,7 @@ pub use stats::{RecoveryReport, SnapshotStatus, Stats};
 pub use store::{Store, StoreExt};
 pub use ticket::Ticket;
 pub use txn::{Condition, CrossTxn, Expiry, SetOptions, SetOutcome, Ttl, Txn, TxnExt, Usage};
+pub use uses::UseCounter;
 pub use walk::{Cursor, Walk};
 
 // The README's program is compiled and run like any other example, so that it cannot grow old unseen.

@@ -61,7 +61,7 @@ pub struct Usage {
     /// and at most 194 days. 0 while uses are [counted](crate::Db::count_uses).
     pub idle_secs: u32,
     /// While uses are counted: how often it is used, from 0 to 255, if it was used at all. A counter that starts at 5,
-    /// grows ever more slowly with each use, and loses one a minute.
+    /// grows ever more slowly with each use, and fades: by [`UseCounter`](crate::UseCounter).
     pub frequency: Option<u8>,
 }
 

@@ -3,7 +3,7 @@
 //!
 //! A place has 16 bits. By recency: seconds for what was used in the last hours, units of 17 minutes for what was not,
 //! both as a clock that goes round; places are looked through before it comes round, and what is older is kept at the
-//! oldest it can tell. By frequency: a counter that grows by chance, ever more slowly, and loses one a minute, as in
+//! oldest it can tell. By frequency: a counter that grows by chance, ever more slowly, and fades with time, as in
 //! Redis. Not durable. Written with plain stores, under the shard's lock.
 
 use std::hash::{BuildHasher, RandomState};
@@ -11,12 +11,34 @@ use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
 
 use crate::txn::Usage;
 
+/// How the counter of a key's uses grows and fades.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UseCounter {
+    /// A counter grows once in this many uses for each step it is above its first value. More than 65,535 is as much.
+    pub factor: u32,
+    /// A counter loses one each time that so many minutes have passed; never if 0. More than 32,767 is as much.
+    pub decay_minutes: u32,
+}
+
+/// As in Redis (`lfu-log-factor`, `lfu-decay-time`).
+impl Default for UseCounter {
+    fn default() -> Self {
+        UseCounter { factor: 10, decay_minutes: 1 }
+    }
+}
+
 /// A time, and what is taken note of; nothing, before somebody has told the time.
+///
+/// The lowest 32 bits are seconds. The others are 0 unless uses are counted: then one is set, and above it are 16 bits
+/// of the counter's factor and 15 of its decay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Moment(u64);
 
-/// Set in a [`Moment`] if uses are counted.
 const BY_FREQUENCY: u64 = 1 << 32;
+const FACTOR_SHIFT: u32 = 33;
+const DECAY_SHIFT: u32 = 49;
+/// The greatest decay that has room.
+const DECAY_MAX: u32 = (1 << 15) - 1;
 /// In a place: its clock counts [`OLD_UNIT_SECS`].
 const OLD: u16 = 1 << 15;
 /// Both clocks of recency come round after so many units.
@@ -33,8 +55,6 @@ const LOOK_EVERY_SECS: u64 = 3600;
 const FIRST_SECS: u32 = OLD_SECS_MAX + RECENT_SECS_MAX;
 /// How often an entry counts as used when it has just been made.
 const FREQUENCY_FIRST: u8 = 5;
-/// A counter above the first grows once in this many uses for each step it is above it.
-const FREQUENCY_FACTOR: u64 = 10;
 /// What is not known about an entry.
 const UNKNOWN: u16 = 0;
 
@@ -43,8 +63,12 @@ impl Moment {
     pub(crate) const NONE: Moment = Moment(0);
 
     /// `secs` after the store was opened.
-    pub(crate) fn after_secs(secs: u32, by_frequency: bool) -> Moment {
-        Moment(u64::from(FIRST_SECS.saturating_add(secs)) | if by_frequency { BY_FREQUENCY } else { 0 })
+    pub(crate) fn after_secs(secs: u32, counter: Option<UseCounter>) -> Moment {
+        let counter = counter.map_or(0, |UseCounter { factor, decay_minutes }| {
+            let (factor, decay) = (factor.min(u16::MAX.into()), decay_minutes.min(DECAY_MAX));
+            BY_FREQUENCY | u64::from(factor) << FACTOR_SHIFT | u64::from(decay) << DECAY_SHIFT
+        });
+        Moment(u64::from(FIRST_SECS.saturating_add(secs)) | counter)
     }
 
     /// For an atomic.
@@ -67,6 +91,21 @@ impl Moment {
 
     fn is_by_frequency(self) -> bool {
         self.0 & BY_FREQUENCY != 0
+    }
+
+    fn factor(self) -> u64 {
+        self.0 >> FACTOR_SHIFT & u64::from(u16::MAX)
+    }
+
+    /// The time, counted in what it takes a counter to lose one.
+    fn decays(self) -> u32 {
+        let minutes = (self.0 >> DECAY_SHIFT) as u32;
+        (self.secs() / 60).checked_div(minutes).unwrap_or(0)
+    }
+
+    /// Another time, with the same taken note of.
+    fn at_secs(self, secs: u32) -> Moment {
+        Moment(self.0 & !u64::from(u32::MAX) | u64::from(secs))
     }
 }
 
@@ -116,7 +155,7 @@ impl Uses {
         }
         let Some(place) = self.places.get(bucket) else { return };
         if now.is_by_frequency() {
-            place.store(count(place.load(Relaxed), now.secs()), Relaxed);
+            place.store(count(place.load(Relaxed), now), Relaxed);
         } else {
             place.store(recent(now.secs()), Relaxed);
         }
@@ -129,7 +168,7 @@ impl Uses {
         }
         match self.get(bucket) {
             UNKNOWN => Usage { idle_secs: now.secs().saturating_sub(FIRST_SECS), frequency: None },
-            place if now.is_by_frequency() => Usage { idle_secs: 0, frequency: Some(counter(place, now.secs())) },
+            place if now.is_by_frequency() => Usage { idle_secs: 0, frequency: Some(counter(place, now)) },
             place => Usage { idle_secs: age(place, now.secs()), frequency: None },
         }
     }
@@ -140,8 +179,8 @@ impl Uses {
         self.put(
             bucket,
             match usage.frequency {
-                Some(frequency) if now.is_by_frequency() => counted(frequency, secs),
-                _ if now.is_by_frequency() => counted(FREQUENCY_FIRST, secs),
+                Some(frequency) if now.is_by_frequency() => counted(frequency, now),
+                _ if now.is_by_frequency() => counted(FREQUENCY_FIRST, now),
                 _ => aged(usage.idle_secs, secs),
             },
         );
@@ -159,7 +198,10 @@ impl Uses {
             let anew = match place.load(Relaxed) {
                 _ if !same => UNKNOWN,
                 old if now.is_by_frequency() => {
-                    counted(counter(old, noted).saturating_sub(u8::try_from(since / 60).unwrap_or(u8::MAX)), now.secs())
+                    // Each in its own terms: how a counter fades may have changed between the two.
+                    let (then, faded) = (looked.at_secs(noted), looked.at_secs(now.secs()));
+                    let lost = u8::try_from(faded.decays() - then.decays()).unwrap_or(u8::MAX);
+                    counted(counter(old, then).saturating_sub(lost), now)
                 }
                 old => aged(age(old, noted).saturating_add(since), now.secs()),
             };
@@ -197,32 +239,31 @@ fn age(place: u16, now: u32) -> u32 {
     }
 }
 
-/// The place of a counter that is `frequency` at `secs`.
-fn counted(frequency: u8, secs: u32) -> u16 {
-    let minute = (secs / 60) as u8;
-    match u16::from_le_bytes([frequency, minute]) {
-        // A counter of 0 loses nothing by looking a minute older.
+/// The place of a counter that is `frequency` now.
+fn counted(frequency: u8, now: Moment) -> u16 {
+    match u16::from_le_bytes([frequency, now.decays() as u8]) {
+        // A counter of 0 loses nothing by looking older.
         UNKNOWN => u16::from_le_bytes([0, u8::MAX]),
         place => place,
     }
 }
 
-/// The counter in a place at `secs`: it loses one a minute.
-fn counter(place: u16, secs: u32) -> u8 {
-    let [frequency, minute] = place.to_le_bytes();
-    frequency.saturating_sub(((secs / 60) as u8).wrapping_sub(minute))
+/// The counter in a place now.
+fn counter(place: u16, now: Moment) -> u8 {
+    let [frequency, then] = place.to_le_bytes();
+    frequency.saturating_sub((now.decays() as u8).wrapping_sub(then))
 }
 
 /// The place after one more use.
 #[cold]
-fn count(place: u16, secs: u32) -> u16 {
+fn count(place: u16, now: Moment) -> u16 {
     if place == UNKNOWN {
-        return counted(FREQUENCY_FIRST, secs);
+        return counted(FREQUENCY_FIRST, now);
     }
-    let frequency = counter(place, secs);
+    let frequency = counter(place, now);
     let above = u64::from(frequency.saturating_sub(FREQUENCY_FIRST));
-    let grows = RandomState::new().hash_one(0).is_multiple_of(above * FREQUENCY_FACTOR + 1);
-    counted(frequency.saturating_add(u8::from(grows)), secs)
+    let grows = RandomState::new().hash_one(0).is_multiple_of(above * now.factor() + 1);
+    counted(frequency.saturating_add(u8::from(grows)), now)
 }
 
 #[cfg(test)]
@@ -230,7 +271,7 @@ mod tests {
     use super::*;
 
     fn at(secs: u32) -> Moment {
-        Moment::after_secs(secs, false)
+        Moment::after_secs(secs, None)
     }
 
     fn idle(uses: &Uses, secs: u32) -> u32 {
@@ -274,7 +315,7 @@ mod tests {
 
     #[test]
     fn frequency_grows_ever_more_slowly_and_fades() {
-        let at = |secs| Moment::after_secs(secs, true);
+        let at = |secs| Moment::after_secs(secs, Some(UseCounter::default()));
         let frequency = |uses: &Uses, secs| uses.usage(0, at(secs)).frequency;
         let uses = Uses::new(1, at(0));
         assert_eq!(frequency(&uses, 0), None);
@@ -291,11 +332,40 @@ mod tests {
     }
 
     #[test]
+    fn a_counter_grows_and_fades_as_it_is_told_to() {
+        let of = |factor, decay_minutes| Some(UseCounter { factor, decay_minutes });
+        let used = |counter, times| {
+            let uses = Uses::new(1, Moment::after_secs(0, counter));
+            (0..times).for_each(|_| uses.note(0, Moment::after_secs(0, counter)));
+            uses
+        };
+        let frequency = |uses: &Uses, secs, counter| uses.usage(0, Moment::after_secs(secs, counter)).frequency;
+        let each = of(0, 1);
+        assert_eq!(frequency(&used(each, 100), 0, each), Some(FREQUENCY_FIRST + 99), "every use counts");
+        let hardly = of(u32::MAX, 1);
+        assert!(frequency(&used(hardly, 100), 0, hardly) <= Some(FREQUENCY_FIRST + 3));
+        for (decay, hours, lost) in [(1, 1, 60), (30, 1, 2), (90, 6, 4), (600, 30, 3), (0, 1_000_000, 0)] {
+            let counter = of(0, decay);
+            let uses = used(counter, 100);
+            // Looked at each hour, as when it is in use.
+            for hour in 0..hours.min(100) {
+                let _ = frequency(&uses, hour * 3600, counter);
+            }
+            assert_eq!(frequency(&uses, hours * 3600, counter), Some(FREQUENCY_FIRST + 99 - lost), "{decay} minutes");
+        }
+        // What was counted goes on when its rule is changed.
+        let uses = used(of(0, 1), 100);
+        assert_eq!(frequency(&uses, 600, of(0, 10)), Some(FREQUENCY_FIRST + 99 - 10));
+        assert_eq!(frequency(&uses, 1_200, of(5, 10)), Some(FREQUENCY_FIRST + 99 - 11));
+    }
+
+    #[test]
     fn what_was_noted_in_one_way_says_nothing_in_the_other() {
         let uses = Uses::new(1, at(0));
         uses.note(0, at(0));
-        assert_eq!(uses.usage(0, Moment::after_secs(9, true)).frequency, None);
-        uses.note(0, Moment::after_secs(9, true));
+        let counting = Moment::after_secs(9, Some(UseCounter::default()));
+        assert_eq!(uses.usage(0, counting).frequency, None);
+        uses.note(0, counting);
         assert_eq!(idle(&uses, 10), 10);
     }
 }

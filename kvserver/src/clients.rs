@@ -20,7 +20,7 @@ use crate::stream::Stream;
 const REPLY_BUFFER_BYTES: (usize, usize) = (1024, 16 * 1024);
 
 /// What a connection takes while it holds no bytes.
-const CLIENT_BYTES: usize = 1024;
+pub(crate) const CLIENT_BYTES: u64 = 1024;
 
 /// One connection as others see it.
 #[derive(Debug)]
@@ -81,6 +81,11 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
+    /// Bytes that came and are not executed yet, or have yet to leave.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.input_bytes.load(Relaxed) + self.output_bytes.load(Relaxed) + self.queued_bytes.load(Relaxed)
+    }
+
     /// What RESET takes back.
     pub(crate) fn reset(&self) {
         self.database.store(0, Relaxed);
@@ -304,14 +309,6 @@ impl Clients {
 
     pub(crate) fn snapshot(&self) -> Vec<Arc<Client>> {
         self.all.lock().values().cloned().collect()
-    }
-
-    /// What all of them take for bytes that came or have to leave.
-    pub(crate) fn buffer_bytes(&self) -> u64 {
-        let held = |shown: &Shown| {
-            shown.input_bytes.load(Relaxed) + shown.output_bytes.load(Relaxed) + shown.queued_bytes.load(Relaxed)
-        };
-        self.snapshot().iter().map(|client| (held(&client.shown) + CLIENT_BYTES) as u64).sum()
     }
 
     pub(crate) fn find(&self, id: u64) -> Option<Arc<Client>> {

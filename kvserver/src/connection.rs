@@ -40,6 +40,8 @@ pub(crate) struct Connection {
     over_soft_since: Option<Instant>,
     /// The most bytes of replies written at once, of late.
     reply_peak: usize,
+    /// As it was last shown.
+    held_bytes: usize,
 }
 
 /// Input that could not be executed at once.
@@ -130,6 +132,7 @@ impl Connection {
             gated: false,
             over_soft_since: None,
             reply_peak: 0,
+            held_bytes: 0,
         }
     }
 
@@ -277,6 +280,11 @@ impl Connection {
             && now.saturating_duration_since(active) > longest
     }
 
+    /// Bytes that came and are not executed yet, or have yet to leave, as last shown.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
     /// Shows others what this connection holds.
     pub(crate) fn show(&mut self, now: Instant) {
         let client = &self.session.client;
@@ -290,5 +298,6 @@ impl Connection {
         client.shown.input_bytes.store(self.input.as_ref().map_or(0, |input| input.bytes.capacity()), Relaxed);
         client.shown.output_bytes.store(self.outbox.capacity(), Relaxed);
         client.shown.parked.store(matches!(self.phase, Phase::Parked | Phase::Paused), Relaxed);
+        self.held_bytes = client.shown.held_bytes();
     }
 }

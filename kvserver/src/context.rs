@@ -11,6 +11,7 @@ use crate::outcome::Outcome;
 use crate::pubsub::Publication;
 use crate::session::Session;
 use crate::state::ServerState;
+use crate::tuning::Tuning;
 
 /// How a command is carried out.
 #[derive(Clone, Copy)]
@@ -18,6 +19,8 @@ pub enum Run {
     /// Under the locks of exactly the keys its row in the command table names. All checks come before the first
     /// effect: a command that answers with an error has changed nothing.
     Store(fn(Args<'_>, &mut dyn Txn) -> Outcome),
+    /// As `Store`, and how it writes what it stores is a parameter's to say.
+    Tuned(fn(Args<'_>, &mut dyn Txn, &Tuning) -> Outcome),
     /// Looks over a whole keyspace without changing it.
     Walk(fn(Args<'_>, &dyn Walk) -> Outcome),
     /// Concerns the session or the server.

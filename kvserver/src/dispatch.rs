@@ -93,6 +93,10 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
     let wanted = server.audience.wanted();
     let answer = match runs.of(top) {
         Some(Run::Store(run)) => store(spec, run, request, session, server, wanted.events()),
+        Some(Run::Tuned(run)) => {
+            let run = |args: Args<'_>, txn: &mut dyn Txn| run(args, txn, &server.tuning);
+            store(spec, run, request, session, server, wanted.events())
+        }
         Some(Run::Walk(run)) => walk(spec, run, request, session, server),
         Some(Run::Session(run)) => {
             let mut context = Context::new(session, server, runs, spec);
@@ -198,7 +202,7 @@ fn reject(
 
 fn store(
     spec: &'static Spec,
-    run: fn(Args<'_>, &mut dyn Txn) -> Outcome,
+    run: impl Fn(Args<'_>, &mut dyn Txn) -> Outcome,
     request: Request<'_>,
     session: &mut Session,
     server: &ServerState,

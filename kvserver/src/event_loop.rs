@@ -70,6 +70,7 @@ pub(crate) struct EventLoop {
     now: Instant,
     next_tick: Instant,
     next_measure: Instant,
+    next_eviction: Instant,
     /// The newest change when memory was last measured.
     measured: Lsn,
     last_sample: [u64; 3],
@@ -117,6 +118,7 @@ impl EventLoop {
             now,
             next_tick: now + TICK,
             next_measure: now,
+            next_eviction: now,
             measured: Lsn::ZERO,
             last_sample: [0; 3],
             peaks_since: now,
@@ -166,6 +168,7 @@ impl EventLoop {
             self.release_gated();
             self.give_turns();
             self.write_round();
+            self.bound_clients();
             self.close_finished();
             self.tick();
         }

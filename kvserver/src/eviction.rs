@@ -136,7 +136,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use kvcore::{ManualClock, Options, SetOptions, StoreExt};
+    use kvcore::{ManualClock, Options, SetOptions, StoreExt, UseCounter};
 
     use super::*;
 
@@ -187,7 +187,7 @@ mod tests {
         for policy in ["allkeys-lru", "volatile-lru", "allkeys-lfu", "volatile-lfu"] {
             let clock = Arc::new(ManualClock::at(1_000_000_000_000));
             let db = Options::new().clock(clock.clone()).in_memory().unwrap();
-            db.count_uses(policy.ends_with("lfu"));
+            db.count_uses(policy.ends_with("lfu").then(UseCounter::default));
             let ttl = SetOptions::new().expires_in(Duration::from_secs(1000));
             (0..1000).for_each(|i| drop(db.set_with(format!("k{i}"), [b'x'; 100], ttl).unwrap()));
             clock.advance(10_000);

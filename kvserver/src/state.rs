@@ -3,6 +3,7 @@
 //! Invariant: nothing here but counters, flags and handles changes once the loops have started; what has more to it
 //! guards itself.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -13,7 +14,7 @@ use std::time::Instant;
 use kvcore::{Db, Durability, Lsn};
 
 use crate::acl::{Account, Acl};
-use crate::clients::Clients;
+use crate::clients::{CLIENT_BYTES, Client, Clients};
 use crate::counters::{self, Counter, Counters, Totals};
 use crate::databases::Databases;
 use crate::events::Audience;
@@ -66,8 +67,8 @@ pub(crate) struct ServerState {
     epoch: AtomicU64,
     /// Why writes are refused now: bits of [`WritesHeld`].
     pub(crate) writes_held: AtomicU8,
-    /// What clients' buffers take, as of the last tick.
-    pub(crate) client_bytes: AtomicU64,
+    /// Clients ended because all of them took too much memory.
+    pub(crate) evicted_clients: AtomicU64,
     /// What the counters showed when they were reset.
     baseline: Counters,
     /// What the process took when it started, beside the data.
@@ -114,7 +115,7 @@ impl ServerState {
             slow: Slow::new(),
             epoch: AtomicU64::new(0),
             writes_held: AtomicU8::new(0),
-            client_bytes: AtomicU64::new(0),
+            evicted_clients: AtomicU64::new(0),
             baseline: Counters::default(),
             startup_bytes: Usage::now().resident_bytes.saturating_sub(db.stats().memory_bytes).max(1 << 20),
             peak_memory_bytes: AtomicU64::new(0),
@@ -258,9 +259,41 @@ impl ServerState {
         counters::errors(self.counters.iter().map(|counters| &counters.commands), self.epoch())
     }
 
-    /// Adds up what clients' buffers take.
-    pub(crate) fn note_client_bytes(&self) {
-        self.client_bytes.store(self.clients.buffer_bytes(), Ordering::Relaxed);
+    /// What clients and their buffers take.
+    pub(crate) fn client_bytes(&self) -> u64 {
+        let held: u64 = self.counters.iter().map(|counters| counters.held_bytes.get()).sum();
+        held + self.clients.count() as u64 * CLIENT_BYTES
+    }
+
+    /// Ends the clients whose buffers hold most until all together take no more than so many bytes, those aside that must
+    /// not be ended for it.
+    pub(crate) fn evict_clients(&self, bytes_max: u64) {
+        // Each is looked at once: while they are sorted they go on.
+        let held = |client: Arc<Client>| (client.shown.held_bytes() as u64 + CLIENT_BYTES, client);
+        let may_end = |client: &Arc<Client>| !client.shown.no_evict.load(Ordering::Relaxed);
+        let mut clients: Vec<_> = self.clients.snapshot().into_iter().filter(may_end).map(held).collect();
+        clients.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));
+        let mut all: u64 = clients.iter().map(|(bytes, _)| bytes).sum();
+        for (bytes, client) in clients {
+            if all <= bytes_max {
+                break;
+            }
+            if self.end_connection(&client) {
+                tracing::warn!(client = client.id, bytes, "a client is disconnected: all of them hold too much memory");
+                self.evicted_clients.fetch_add(1, Ordering::Relaxed);
+            }
+            // Ended by now even if by another loop, which has seen the same.
+            all -= bytes;
+        }
+    }
+
+    /// Ends a connection, soon; to others it is gone at once. False if it was gone.
+    pub(crate) fn end_connection(&self, client: &Client) -> bool {
+        let was_there = self.clients.kill(client);
+        if was_there {
+            self.mailboxes.of(client.address.loop_index).post(Mail::Kill(client.address));
+        }
+        was_there
     }
 
     /// Looks whether more memory is used than `maxmemory` allows, and makes room if keys may be removed for it. Not from
@@ -268,8 +301,8 @@ impl ServerState {
     pub(crate) fn measure_memory(&self) {
         let limit = self.tuning.memory_bytes_max.load(Ordering::Relaxed);
         let over = || {
-            let clients = self.client_bytes.load(Ordering::Relaxed);
-            let used = self.startup_bytes.saturating_add(clients).saturating_add(self.db.stats().memory_bytes);
+            let used =
+                self.startup_bytes.saturating_add(self.client_bytes()).saturating_add(self.db.stats().memory_bytes);
             used.saturating_sub(limit)
         };
         if limit == 0 {
@@ -307,6 +340,7 @@ impl ServerState {
         }
         self.peak_memory_bytes.store(0, Ordering::Relaxed);
         self.evicted.store(0, Ordering::Relaxed);
+        self.evicted_clients.store(0, Ordering::Relaxed);
         for (index, baseline) in self.baseline.cumulative().into_iter().enumerate() {
             baseline.set(self.counters.iter().map(|counters| counters.cumulative()[index].get()).sum());
         }

@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use kvcore::UseCounter;
 use kvproto::Limits;
 use parking_lot::Mutex;
 
+use crate::commands::hyperloglog::SPARSE_BYTES;
 use crate::eviction;
 use crate::settings::{OutputLimit, SavePoint, Settings};
 
@@ -38,6 +40,9 @@ impl OutputLimits {
     }
 }
 
+/// A lower limit on what clients may take could keep everybody out, whoever would raise it too. As in Redis.
+const CLIENT_MEMORY_LEAST: u64 = 128 * 1024;
+
 /// The changeable settings.
 #[derive(Debug)]
 pub(crate) struct Tuning {
@@ -48,14 +53,21 @@ pub(crate) struct Tuning {
     query_bytes_max: AtomicUsize,
     /// 0 for no limit.
     pub(crate) memory_bytes_max: AtomicU64,
+    /// What clients may take together: bytes, or if negative a percentage of `memory_bytes_max`; 0 for no limit.
+    pub(crate) client_memory_max: AtomicI64,
     /// A place in [`crate::eviction::POLICIES`].
     pub(crate) policy: AtomicUsize,
+    /// How a policy that asks how often keys are used counts that.
+    pub(crate) lfu_factor: AtomicU32,
+    pub(crate) lfu_decay_minutes: AtomicU32,
     /// Seconds after which an idle client is disconnected; 0 for never.
     pub(crate) timeout_secs: AtomicU64,
     /// Seconds of silence after which a TCP peer is probed; 0 for never.
     pub(crate) keepalive_secs: AtomicU64,
     /// Replicas without which writes are refused.
     pub(crate) replicas_min: AtomicU64,
+    /// What a sparse HyperLogLog may take, in bytes, before it becomes dense.
+    pub(crate) sparse_bytes_max: AtomicUsize,
     /// Whether INFO latencystats and LATENCY HISTOGRAM show anything.
     pub(crate) latency_tracking: AtomicBool,
     pub(crate) save_points: Mutex<Vec<SavePoint>>,
@@ -74,10 +86,14 @@ impl Tuning {
             query_bytes_max: AtomicUsize::new(settings.limits.request_bytes_max),
             bounds: Mutex::new(Bounds { limits: settings.limits.clone(), output }),
             memory_bytes_max: AtomicU64::new(0),
+            client_memory_max: AtomicI64::new(0),
             policy: AtomicUsize::new(eviction::POLICIES.len() - 1),
+            lfu_factor: AtomicU32::new(UseCounter::default().factor),
+            lfu_decay_minutes: AtomicU32::new(UseCounter::default().decay_minutes),
             timeout_secs: AtomicU64::new(0),
             keepalive_secs: AtomicU64::new(300),
             replicas_min: AtomicU64::new(0),
+            sparse_bytes_max: AtomicUsize::new(SPARSE_BYTES),
             latency_tracking: AtomicBool::new(true),
             save_points: Mutex::new(settings.save_points.clone()),
             last_save_try: Mutex::new(None),
@@ -111,6 +127,28 @@ impl Tuning {
     /// What a client may let the server keep of its requests, in bytes.
     pub(crate) fn query_bytes_max(&self) -> usize {
         self.query_bytes_max.load(Relaxed)
+    }
+
+    /// What clients may take together, in bytes, if that is limited.
+    pub(crate) fn client_bytes_max(&self) -> Option<u64> {
+        let set = self.client_memory_max.load(Relaxed);
+        let bytes = match set {
+            0 => return None,
+            1.. => set.unsigned_abs(),
+            _ => match self.memory_bytes_max.load(Relaxed) {
+                0 => return None,
+                memory => memory / 100 * set.unsigned_abs(),
+            },
+        };
+        Some(bytes.max(CLIENT_MEMORY_LEAST))
+    }
+
+    /// How uses of keys are counted, if the policy asks for that.
+    pub(crate) fn use_counter(&self) -> Option<UseCounter> {
+        self.policy().ends_with("lfu").then(|| UseCounter {
+            factor: self.lfu_factor.load(Relaxed),
+            decay_minutes: self.lfu_decay_minutes.load(Relaxed),
+        })
     }
 
     /// The name of the policy.

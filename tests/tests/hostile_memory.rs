@@ -333,3 +333,84 @@ fn a_normal_client_is_dropped_at_the_limit_it_is_given() {
     wait::until_true("its end", || field(&mut wire, "clients", "connected_clients") == 1);
     wire.ask("STRLEN big", format!(":{}\r\n", 16 * MEBIBYTE));
 }
+
+/// Announces a value of `MEBIBYTE` bytes and sends `bytes` of it: the server holds them until the rest comes. It may end
+/// this client for it before all is sent.
+fn half_sent(server: &ServerProcess, name: &str, bytes: usize) -> Wire {
+    let mut wire = server.connect();
+    wire.ask(&format!("CLIENT SETNAME {name}"), "+OK\r\n");
+    let head = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${MEBIBYTE}\r\n");
+    let _ = wire.try_send(&[head.as_bytes(), &vec![b'v'; bytes]].concat());
+    wire
+}
+
+/// The names of clients that hold at least `bytes` of what they sent.
+fn holding(wire: &mut Wire, bytes: usize) -> Vec<String> {
+    let held = |line: &str| line.split_once(" qbuf=")?.1.split(' ').next()?.parse::<usize>().ok();
+    let name = |line: &str| line.split_once(" name=")?.1.split(' ').next().map(str::to_owned);
+    wire.text("CLIENT LIST").lines().filter(|line| held(line) >= Some(bytes)).filter_map(name).collect()
+}
+
+#[test]
+fn of_clients_that_hold_too_much_together_the_largest_goes() {
+    let server = server();
+    let mut wire = server.connect();
+    // A queue is held until EXEC, byte for byte.
+    let queueing = |bytes: usize| {
+        let mut wire = server.connect();
+        wire.ask("MULTI", "+OK\r\n");
+        wire.send(request(&[b"SET", &b"k"[..], &vec![b'v'; bytes]]));
+        wire.expect("+QUEUED\r\n");
+        wire
+    };
+    let (mut large, mut small) = (queueing(MEBIBYTE / 2), queueing(MEBIBYTE / 8));
+    let held = field(&mut wire, "memory", "mem_clients_normal");
+    assert!((MEBIBYTE * 5 / 8..MEBIBYTE * 3 / 4).contains(&(held as usize)), "{held}");
+    wire.ask(&format!("CONFIG SET maxmemory-clients {}", held + 64 * 1024), "+OK\r\n");
+    wire.ask("PING", "+PONG\r\n");
+    assert_eq!(field(&mut wire, "stats", "evicted_clients"), 0);
+    let mut last = queueing(MEBIBYTE / 8);
+    large.expect_closed();
+    for stays in [&mut small, &mut last] {
+        stays.ask("EXEC", "*1\r\n+OK\r\n");
+    }
+    assert_eq!(field(&mut wire, "stats", "evicted_clients"), 1);
+    assert!(field(&mut wire, "memory", "mem_clients_normal") < 64 * 1024, "what was held is given back");
+}
+
+#[test]
+fn a_crowd_holds_no_more_than_all_clients_may() {
+    let server = server();
+    let mut wire = server.connect();
+    wire.ask("CLIENT NO-EVICT on", "+OK\r\n");
+    wire.ask("CONFIG SET maxmemory-clients 4mb", "+OK\r\n");
+    let growth = Growth::of(&server);
+    // Each alone is within every other limit; together they would hold 150 MiB.
+    let crowd: Vec<Wire> = (0..200).map(|i| half_sent(&server, &format!("c{i}"), MEBIBYTE * 3 / 4)).collect();
+    wait::until_true("most are gone", || field(&mut wire, "stats", "evicted_clients") >= 190);
+    growth.assert_within(4 * MEBIBYTE);
+    drop(crowd);
+}
+
+#[test]
+fn who_must_not_be_ended_stays_and_a_percentage_is_one_of_maxmemory() {
+    let server = server();
+    let mut wire = server.connect();
+    wire.ask("CONFIG SET maxmemory 100mb maxmemory-clients 1%", "+OK\r\n");
+    wire.ask("CONFIG GET maxmemory-clients", "*2\r\n$17\r\nmaxmemory-clients\r\n$2\r\n1%\r\n");
+    let mut staying = server.connect();
+    staying.ask("CLIENT NO-EVICT on", "+OK\r\n");
+    let head = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n", 3 * MEBIBYTE);
+    staying.send([head.as_bytes(), &vec![b'v'; 2 * MEBIBYTE]].concat());
+    let crowd: Vec<Wire> = (0..3).map(|i| half_sent(&server, &format!("c{i}"), MEBIBYTE * 3 / 4)).collect();
+    wait::until_true("others go in its place", || field(&mut wire, "stats", "evicted_clients") >= 2);
+    drop(crowd);
+    staying.send([&vec![b'v'; MEBIBYTE][..], b"\r\n"].concat());
+    staying.expect("+OK\r\n");
+    // Without maxmemory, a percentage of it is no limit.
+    wire.ask("CONFIG SET maxmemory 0", "+OK\r\n");
+    let ended = field(&mut wire, "stats", "evicted_clients");
+    let crowd: Vec<Wire> = (0..3).map(|i| half_sent(&server, &format!("c{i}"), MEBIBYTE * 3 / 4)).collect();
+    wait::until_true("all are held", || holding(&mut wire, MEBIBYTE / 2).len() == crowd.len());
+    assert_eq!(field(&mut wire, "stats", "evicted_clients"), ended);
+}

@@ -2,7 +2,6 @@
 //!
 //! Invariant: a subcommand that answers with an error has changed nothing, of this client or of any other.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,6 @@ use super::help::help;
 use super::tracking;
 use crate::clients::{Client, ClientType};
 use crate::context::{Context, Next};
-use crate::mailbox::Mail;
 use crate::outcome::Outcome;
 use crate::pause::Held;
 use crate::session::Replies;
@@ -207,7 +205,7 @@ fn kill(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             ctx.next = Next::Close;
             killed += 1;
         } else {
-            killed += u64::from(end_connection(&client, ctx));
+            killed += u64::from(ctx.server.end_connection(&client));
         }
     }
     match (old_form, killed) {
@@ -215,14 +213,6 @@ fn kill(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         (true, _) => Ok(Reply::Ok),
         (false, killed) => Ok(Reply::count(killed)),
     }
-}
-
-fn end_connection(client: &Arc<Client>, ctx: &Context<'_>) -> bool {
-    let was_there = ctx.server.clients.kill(client);
-    if was_there {
-        ctx.server.mailboxes.of(client.address.loop_index).post(Mail::Kill(client.address));
-    }
-    was_there
 }
 
 fn reply(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {

@@ -3,12 +3,16 @@
 //! Invariant: a value is checked before it is believed, since any client can store its bytes; what is stored is byte
 //! for byte what Redis stores, so values move between servers.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use kvcore::{Txn, ValueRef};
 use kvproto::{Args, CommandError, Reply};
 
 use crate::outcome::Outcome;
+use crate::tuning::Tuning;
 use header::{CARDINALITY_AT, UNKNOWN, known_cardinality};
 use registers::Registers;
+pub(crate) use sketch::SPARSE_BYTES;
 use sketch::{Form, Sketch};
 
 pub mod debug;
@@ -32,13 +36,14 @@ fn form_of(value: ValueRef<'_>) -> Result<Form, CommandError> {
 }
 
 /// `PFADD key [element ...]`: 1 if the estimate may have changed. The deadline stays.
-pub fn pfadd(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+pub fn pfadd(mut args: Args<'_>, txn: &mut dyn Txn, tuning: &Tuning) -> Outcome {
     let key = args.next()?;
     let (mut sketch, deadline, mut changed) = match txn.get(key)? {
         None => (Sketch::new(), None, true),
         Some(value) if form_of(value)? == Form::Dense => return add_to_dense(key, args, txn),
         Some(value) => (Sketch::read(value.bytes()).ok_or_else(corrupted)?, value.deadline(), false),
     };
+    sketch.keep_sparse_up_to(tuning.sparse_bytes_max.load(Relaxed));
     while let Some(element) = args.next_opt() {
         let (register, rank) = estimate::rank(element);
         changed |= sketch.raise(register, rank).ok_or_else(corrupted)?;
@@ -96,7 +101,7 @@ pub fn pfcount(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 }
 
 /// `PFMERGE destkey [sourcekey ...]`: what was added to any of the keys, the first included, was added to the first.
-pub fn pfmerge(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+pub fn pfmerge(mut args: Args<'_>, txn: &mut dyn Txn, tuning: &Tuning) -> Outcome {
     let target = args.next()?;
     let mut union = Registers::new();
     let mut dense = false;
@@ -115,6 +120,7 @@ pub fn pfmerge(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     if dense {
         sketch.make_dense().ok_or_else(corrupted)?;
     }
+    sketch.keep_sparse_up_to(tuning.sparse_bytes_max.load(Relaxed));
     for (register, rank) in union.raised() {
         sketch.raise(register, rank).ok_or_else(corrupted)?;
     }

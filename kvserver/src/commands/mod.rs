@@ -38,7 +38,7 @@ pub(crate) fn runs() -> Runs {
 
 /// The function behind a row of the command table.
 fn run_of(name: &str) -> Option<Run> {
-    use Run::{Session, Store, Walk};
+    use Run::{Session, Store, Tuned, Walk};
     Some(match name {
         "bitcount" => Store(bitmap::bitcount),
         "bitfield" => Store(bitmap::field::bitfield),
@@ -48,10 +48,10 @@ fn run_of(name: &str) -> Option<Run> {
         "getbit" => Store(bitmap::getbit),
         "setbit" => Store(bitmap::setbit),
 
-        "pfadd" => Store(hyperloglog::pfadd),
+        "pfadd" => Tuned(hyperloglog::pfadd),
         "pfcount" => Store(hyperloglog::pfcount),
         "pfdebug" => Store(hyperloglog::debug::pfdebug),
-        "pfmerge" => Store(hyperloglog::pfmerge),
+        "pfmerge" => Tuned(hyperloglog::pfmerge),
         "pfselftest" => Session(hyperloglog::debug::pfselftest),
 
         "append" => Store(string::append),

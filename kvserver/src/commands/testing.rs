@@ -4,12 +4,14 @@
 
 use std::sync::Arc;
 
-use kvcore::{Db, ManualClock, Options, Store, Walk};
-use kvproto::{Args, CommandError, OwnedRequest, Reply, Request};
+use kvcore::{Db, ManualClock, Options, Store, Txn, Walk};
+use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec};
 
 use super::run_of;
 use crate::context::Run;
 use crate::outcome::{Failure, Outcome};
+use crate::settings::Settings;
+use crate::tuning::Tuning;
 
 /// What the clock shows when a test begins: milliseconds since the Unix epoch.
 pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
@@ -73,23 +75,29 @@ impl Shell {
         }
         let args = Args::new(request);
         match run_of(spec.name).unwrap() {
-            Run::Store(command) => {
-                let keys: Vec<&[u8]> = spec.keys(request).map(|(_, key)| key).collect();
-                let mut outcome = Ok(Reply::Nothing);
-                let committed = self.db.commit(&keys, &mut |txn| {
-                    outcome = command(args, txn);
-                    match &outcome {
-                        // What a refused command has changed must show, as it would inside EXEC.
-                        Ok(_) | Err(Failure::Command(_)) => Ok(()),
-                        Err(Failure::Store(_)) => Err(kvcore::Error::aborted("the command failed")),
-                    }
-                });
-                assert_eq!(committed.is_err(), matches!(outcome, Err(Failure::Store(_))));
-                outcome
+            Run::Store(command) => self.change(spec, request, |txn| command(args, txn)),
+            Run::Tuned(command) => {
+                let tuning = Tuning::new(&Settings::default());
+                self.change(spec, request, |txn| command(args, txn, &tuning))
             }
             Run::Walk(command) => command(args, &*self.db as &dyn Walk),
             Run::Session(_) => panic!("{} needs a session", spec.name),
         }
+    }
+
+    fn change(&self, spec: &Spec, request: Request<'_>, command: impl Fn(&mut dyn Txn) -> Outcome) -> Outcome {
+        let keys: Vec<&[u8]> = spec.keys(request).map(|(_, key)| key).collect();
+        let mut outcome = Ok(Reply::Nothing);
+        let committed = self.db.commit(&keys, &mut |txn| {
+            outcome = command(txn);
+            match &outcome {
+                // What a refused command has changed must show, as it would inside EXEC.
+                Ok(_) | Err(Failure::Command(_)) => Ok(()),
+                Err(Failure::Store(_)) => Err(kvcore::Error::aborted("the command failed")),
+            }
+        });
+        assert_eq!(committed.is_err(), matches!(outcome, Err(Failure::Store(_))));
+        outcome
     }
 }
 

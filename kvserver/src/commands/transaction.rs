@@ -185,7 +185,7 @@ impl<'q> Claims<'q> {
                         *claims.at(&other) = Claimed::Whole;
                     }
                 }
-                (_, Some(Run::Store(_) | Run::Session(_))) => {
+                (_, Some(Run::Store(_) | Run::Tuned(_) | Run::Session(_))) => {
                     for other in databases::others(spec.name, request, server)? {
                         claims.add_keys(&other, spec.keys(request).map(|(_, key)| key));
                     }
@@ -349,6 +349,7 @@ fn execute(spec: &'static Spec, request: &OwnedRequest, ctx: &mut Context<'_>) -
     let args = Args::new(request.as_request());
     let outcome = match (run_of(request.as_request(), ctx.runs), &mut ctx.txn) {
         (Some(Run::Store(run)), Some(txn)) => run(args, &mut **txn),
+        (Some(Run::Tuned(run)), Some(txn)) => run(args, &mut **txn, &ctx.server.tuning),
         (Some(Run::Walk(run)), Some(txn)) => run(args, txn.as_walk()),
         (Some(Run::Session(run)), _) => run(args, ctx),
         _ => Err(CommandError::unknown_command(request.as_request()).into()),

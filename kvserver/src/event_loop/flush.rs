@@ -76,7 +76,7 @@ impl EventLoop {
                 connection.gated = true;
                 self.gated.push(slot);
             }
-            connection.show(self.now);
+            self.show(&mut connection);
         }
         if connection.phase != Phase::Open {
             self.closing.push(slot);
@@ -92,7 +92,7 @@ impl EventLoop {
                 let sent = connection.flush(durable);
                 self.counters().writes.add(1);
                 self.counters().output_bytes.add(sent as u64);
-                connection.show(self.now);
+                self.show(&mut connection);
             }
             self.settle(slot, connection);
             self.schedule(slot);
@@ -156,6 +156,8 @@ impl EventLoop {
     pub(super) fn forget(&mut self, slot: usize) {
         if let Some(mut connection) = self.connections.get_mut(slot).and_then(Option::take) {
             connection.session.end(&self.executor.server);
+            let held = &self.counters().held_bytes;
+            held.set(held.get().saturating_sub(connection.held_bytes() as u64));
             // Not used again before the round is over: an event of the old connection may still be in the list.
             self.free.push(slot);
         }

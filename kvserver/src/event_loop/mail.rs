@@ -104,7 +104,7 @@ impl EventLoop {
             self.executor.after_request(&mut connection);
             connection.phase = Phase::Open;
             self.close_if_stopping(&mut connection);
-            connection.show(self.now);
+            self.show(&mut connection);
             self.connections[done.to.slot] = Some(connection);
             self.schedule(done.to.slot);
             self.closing.push(done.to.slot);

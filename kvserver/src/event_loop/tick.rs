@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::EventLoop;
-use crate::connection::Phase;
+use crate::connection::{Connection, Phase};
 use crate::tracking::ReadKeys;
 use crate::tuning::save_when_due;
 
@@ -30,6 +30,25 @@ impl EventLoop {
                 self.measured = newest;
                 self.next_measure = self.now + MEASURE_EVERY;
             }
+        }
+    }
+
+    /// Shows others what a connection holds.
+    pub(super) fn show(&self, connection: &mut Connection) {
+        let before = connection.held_bytes();
+        connection.show(self.now);
+        let held = &self.counters().held_bytes;
+        held.set((held.get() + connection.held_bytes() as u64).saturating_sub(before as u64));
+    }
+
+    /// With a limit on what clients take, ends those that take most where it is not kept.
+    pub(super) fn bound_clients(&mut self) {
+        if let Some(limit) = self.server().tuning.client_bytes_max()
+            && self.now >= self.next_eviction
+            && self.server().client_bytes() > limit
+        {
+            self.server().evict_clients(limit);
+            self.next_eviction = self.now + MEASURE_EVERY;
         }
     }
 
@@ -78,7 +97,6 @@ impl EventLoop {
         }
         if self.index == 0 && self.stop_at.is_none() {
             let server = self.server();
-            server.note_client_bytes();
             save_when_due(&server.db, &server.tuning, server.started_at_ms, self.now);
         }
     }

@@ -95,7 +95,7 @@ impl EventLoop {
 
     fn end_turn(&mut self, slot: usize, mut connection: Box<Connection>) {
         self.close_if_stopping(&mut connection);
-        connection.show(self.now);
+        self.show(&mut connection);
         match connection.phase {
             Phase::Open => {}
             Phase::Paused => self.paused.push(slot),

@@ -146,7 +146,7 @@ impl Memory {
     /// `locked`: inside EXEC, where the data cannot be looked at.
     pub(crate) fn of(server: &ServerState, locked: bool) -> Memory {
         let dataset = if locked { 0 } else { server.db.stats().memory_bytes };
-        let clients = server.clients.buffer_bytes();
+        let clients = server.client_bytes();
         let startup = server.startup_bytes;
         Memory { startup, dataset, clients, used: startup + dataset + clients }
     }
@@ -259,7 +259,7 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("expired_stale_perc", "0.00");
     fields.add("expired_time_cap_reached_count", 0);
     fields.add("evicted_keys", server.evicted.load(Relaxed));
-    fields.add("evicted_clients", 0);
+    fields.add("evicted_clients", server.evicted_clients.load(Relaxed));
     fields.add("evicted_scripts", 0);
     fields.add("total_eviction_exceeded_time", 0);
     fields.add("current_eviction_exceeded_time", 0);

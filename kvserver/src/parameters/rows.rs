@@ -134,9 +134,35 @@ pub(crate) const ROWS: &[Parameter] = &[
     Parameter::inert("lazyfree-lazy-server-del", Kind::Bool, "no"),
     Parameter::inert("lazyfree-lazy-user-del", Kind::Bool, "no"),
     Parameter::inert("lazyfree-lazy-user-flush", Kind::Bool, "no"),
-    Parameter::inert("hll-sparse-max-bytes", Kind::Memory(0, u64::MAX), "3000"),
-    Parameter::inert("lfu-decay-time", COUNT, "1"),
-    Parameter::inert("lfu-log-factor", COUNT, "10"),
+    Parameter::new(
+        "hll-sparse-max-bytes",
+        Kind::Memory(0, LONG_MAX),
+        |server| server.tuning.sparse_bytes_max.load(Relaxed).to_string(),
+        |server, value| {
+            server.tuning.sparse_bytes_max.store(number(value)?, Relaxed);
+            Ok(())
+        },
+    ),
+    Parameter::new(
+        "lfu-decay-time",
+        COUNT,
+        |server| server.tuning.lfu_decay_minutes.load(Relaxed).to_string(),
+        |server, value| {
+            server.tuning.lfu_decay_minutes.store(number(value)?, Relaxed);
+            server.db.count_uses(server.tuning.use_counter());
+            Ok(())
+        },
+    ),
+    Parameter::new(
+        "lfu-log-factor",
+        COUNT,
+        |server| server.tuning.lfu_factor.load(Relaxed).to_string(),
+        |server, value| {
+            server.tuning.lfu_factor.store(number(value)?, Relaxed);
+            server.db.count_uses(server.tuning.use_counter());
+            Ok(())
+        },
+    ),
     // Of the line protocol, which Redis does not have.
     Parameter::new(
         "line-max-len",
@@ -184,7 +210,22 @@ pub(crate) const ROWS: &[Parameter] = &[
             Ok(())
         },
     ),
-    Parameter::inert("maxmemory-clients", Kind::MemoryOrPercent, "0"),
+    Parameter::new(
+        "maxmemory-clients",
+        Kind::MemoryOrPercent,
+        |server| match server.tuning.client_memory_max.load(Relaxed) {
+            percent @ ..0 => format!("{}%", percent.unsigned_abs()),
+            bytes => bytes.to_string(),
+        },
+        |server, value| {
+            let max = match value.strip_suffix('%') {
+                Some(percent) => -number::<i64>(percent)?,
+                None => number(value)?,
+            };
+            server.tuning.client_memory_max.store(max, Relaxed);
+            Ok(())
+        },
+    ),
     Parameter::inert("maxmemory-eviction-tenacity", Kind::Integer(0, 100), "10"),
     Parameter::new(
         "maxmemory-policy",
@@ -193,7 +234,7 @@ pub(crate) const ROWS: &[Parameter] = &[
         |server, value| {
             if let Some(place) = POLICIES.iter().position(|policy| *policy == value) {
                 server.tuning.policy.store(place, Relaxed);
-                server.db.count_uses(value.ends_with("lfu"));
+                server.db.count_uses(server.tuning.use_counter());
             }
             Ok(())
         },

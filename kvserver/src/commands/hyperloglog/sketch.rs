@@ -10,8 +10,8 @@ use super::sparse;
 const REGISTER_BITS: usize = 6;
 const REGISTER_MASK: u16 = 0x3f;
 const DENSE_BYTES: usize = HEADER_BYTES + REGISTERS * REGISTER_BITS / 8;
-/// A sparse value that would grow beyond this becomes dense: `hll-sparse-max-bytes` as every server has it by default.
-const SPARSE_BYTES_MAX: usize = 3000;
+/// A sparse value that would grow beyond this becomes dense, unless `hll-sparse-max-bytes` says otherwise.
+pub(crate) const SPARSE_BYTES: usize = 3000;
 /// No sparse value is longer: each run takes at most two bytes and is of one register at least.
 const SPARSE_BYTES_EVER: usize = HEADER_BYTES + 2 * REGISTERS;
 
@@ -66,7 +66,10 @@ pub(super) fn raised(value: &[u8], register: usize, rank: u8) -> Option<(usize, 
 }
 
 /// A value being changed.
-pub(super) struct Sketch(Vec<u8>);
+pub(super) struct Sketch {
+    bytes: Vec<u8>,
+    sparse_bytes_max: usize,
+}
 
 impl Sketch {
     /// One that nothing was added to.
@@ -75,49 +78,54 @@ impl Sketch {
         bytes.resize(HEADER_BYTES, 0);
         bytes[FORM_AT] = 1;
         sparse::write_zeros(REGISTERS, &mut bytes);
-        Sketch(bytes)
+        Sketch { bytes, sparse_bytes_max: SPARSE_BYTES }
     }
 
     /// A copy of a stored value; none if it cannot be one.
     pub(super) fn read(value: &[u8]) -> Option<Sketch> {
         let fits = Form::of(value)? == Form::Dense || value.len() <= SPARSE_BYTES_EVER;
-        fits.then(|| Sketch(value.to_vec()))
+        fits.then(|| Sketch { bytes: value.to_vec(), sparse_bytes_max: SPARSE_BYTES })
+    }
+
+    /// From now on it becomes dense when it would take more than so many bytes.
+    pub(super) fn keep_sparse_up_to(&mut self, bytes: usize) {
+        self.sparse_bytes_max = bytes;
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 
     /// Marks the last estimate as out of date.
     pub(super) fn forget_cardinality(&mut self) {
-        self.0[CARDINALITY_AT + 7] |= UNKNOWN;
+        self.bytes[CARDINALITY_AT + 7] |= UNKNOWN;
     }
 
     /// Raises a register to `rank`, and answers whether it was lower; none if the value is corrupted.
     pub(super) fn raise(&mut self, register: usize, rank: u8) -> Option<bool> {
-        if Form::of(&self.0)? == Form::Sparse {
-            match sparse::raise(&mut self.0, register, rank, SPARSE_BYTES_MAX)? {
+        if Form::of(&self.bytes)? == Form::Sparse {
+            match sparse::raise(&mut self.bytes, register, rank, self.sparse_bytes_max)? {
                 sparse::Raised::Done(changed) => return Some(changed),
                 sparse::Raised::NoRoom => self.make_dense()?,
             }
         }
-        let Some((at, bytes)) = raised(&self.0, register, rank) else {
+        let Some((at, bytes)) = raised(&self.bytes, register, rank) else {
             return Some(false);
         };
-        self.0.get_mut(at..at + bytes.len())?.copy_from_slice(&bytes);
+        self.bytes.get_mut(at..at + bytes.len())?.copy_from_slice(&bytes);
         Some(true)
     }
 
     /// Changes to the dense form; none if the sparse one is corrupted.
     pub(super) fn make_dense(&mut self) -> Option<()> {
-        if Form::of(&self.0)? == Form::Dense {
+        if Form::of(&self.bytes)? == Form::Dense {
             return Some(());
         }
-        let mut dense = self.0.get(..HEADER_BYTES)?.to_vec();
+        let mut dense = self.bytes.get(..HEADER_BYTES)?.to_vec();
         dense.resize(DENSE_BYTES, 0);
         dense[FORM_AT] = 0;
         let mut first = 0;
-        for run in sparse::runs(self.0.get(HEADER_BYTES..)?) {
+        for run in sparse::runs(self.bytes.get(HEADER_BYTES..)?) {
             if first + run.length > REGISTERS {
                 return None;
             }
@@ -131,7 +139,7 @@ impl Sketch {
         if first != REGISTERS {
             return None;
         }
-        self.0 = dense;
+        self.bytes = dense;
         Some(())
     }
 }
