@@ -167,6 +167,42 @@ fn room_that_cannot_be_reserved_for_a_while() {
     wire.ask("GET after", "$1\r\nv\r\n");
 }
 
+/// What was durable when the log failed and had not left, because its client did not read, is still sent.
+#[test]
+fn an_answer_that_is_durable_outlives_the_log_in_a_full_socket() {
+    const PART_BYTES: usize = 256 * 1024;
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = match failing(resp(dir.path(), "always"), &["fdatasync:error=EIO:when=30+"]) {
+        Ok(failing) => failing.start(),
+        Err(why) => return skipped(&why),
+    };
+    let (mut slow, mut other) = (server.connect(), server.connect());
+    let part = value(0, PART_BYTES);
+    other.send(request(&[b"SET", &b"part"[..], &part]));
+    other.expect("+OK\r\n");
+    let id = slow.integer("CLIENT ID");
+    let mut asked = 0;
+    wait::until_true("the socket is full", || {
+        slow.send(request(&["GET", "part"]));
+        asked += 1;
+        // It was answered once it is seen to have asked for something else.
+        slow.send(request(&["TTL", "part"]));
+        let list = format!("CLIENT LIST ID {id}");
+        wait::until_true("it is answered", || other.text(&list).contains(" cmd=ttl "));
+        !other.text(&list).contains(" omem=0 ")
+    });
+    slow.send(request(&["SET", "x", "1"]));
+    wait::until_true("it is durable", || other.command("GET x") == b"$1\r\n1\r\n");
+    let (_, refusal) = write_until_refused(&server, 0, 100);
+    assert!(refusal.starts_with("-MISCONF "), "{refusal}");
+    for _ in 0..asked {
+        slow.expect(bulk(&part));
+        slow.expect(":-1\r\n");
+    }
+    slow.expect("+OK\r\n");
+    slow.ask("PING", "+PONG\r\n");
+}
+
 /// Below `always` a write is answered before it is on the disk; the failure is told from then on.
 #[test]
 fn a_disk_whose_writes_fail_below_always() {

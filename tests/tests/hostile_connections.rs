@@ -352,6 +352,35 @@ fn clients_killed_in_the_middle_of_something_leave_nothing_half_done() {
     assert_eq!(server.terminate().code(), Some(0));
 }
 
+/// Its command goes on elsewhere, and when that is done nobody is there to be answered.
+#[test]
+fn who_is_killed_while_its_command_runs_elsewhere_is_not_opened_again() {
+    let server = Launch::bare(server_program!()).arguments(["--memory-only", "--loops", "1"]).resp().start();
+    let mut wire = server.connect();
+    let keys: Vec<String> = (0..100_000).flat_map(|i| [format!("key:{i}"), "v".to_owned()]).collect();
+    for some in keys.chunks(20_000) {
+        let words: Vec<&str> = ["MSET"].into_iter().chain(some.iter().map(String::as_str)).collect();
+        wire.send(request(&words));
+        wire.expect("+OK\r\n");
+    }
+    // One at a time is looked over, so the last waits for all before it.
+    let mut before: Vec<Wire> = (0..30).map(|_| server.connect()).collect();
+    let mut victim = server.connect();
+    let id = victim.integer("CLIENT ID");
+    before.iter_mut().for_each(|wire| wire.send(request(&["KEYS", "*9999"])));
+    victim.send([request(&["KEYS", "*9999"]), request(&["SET", "from", "the dead"])].concat());
+    let list = format!("CLIENT LIST ID {id}");
+    wait::until_true("it waits", || wire.text(&list).contains(" flags=b "));
+    wire.ask(&format!("CLIENT KILL ID {id}"), ":1\r\n");
+    victim.expect_closed();
+    for wire in &mut before {
+        assert!(wire.reply().starts_with(b"*10\r\n"));
+    }
+    drop(before);
+    wait_for_clients(&mut wire, 1);
+    wire.ask("GET from", "$-1\r\n");
+}
+
 /// Connections that are gone before they are accepted are no reason to stop accepting.
 #[test]
 fn connections_gone_before_they_are_accepted_do_no_harm() {

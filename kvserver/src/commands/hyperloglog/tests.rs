@@ -90,6 +90,17 @@ fn what_only_looks_like_one_is_refused() {
     shell.converse("PFADD k a -> 0\n PFCOUNT k -> 9223372036854775807\n PFMERGE k k -> OK");
 }
 
+/// A value of any length can be stored that begins like a sketch; shown run by run it would take six times its size.
+#[test]
+fn a_forged_value_is_not_decoded() {
+    let shell = Shell::new();
+    let forged = [&b"HYLL\x01\0\0\0\0\0\0\0\0\0\0\x80"[..], &[0x80; 2 * estimate::REGISTERS + 1]].concat();
+    shell.reply([&b"SET"[..], b"k", &forged]);
+    shell.refuses(&[("PFDEBUG DECODE k", CORRUPTED), ("PFDEBUG TODENSE k", CORRUPTED), ("PFADD k a", CORRUPTED)]);
+    shell.reply([&b"SET"[..], b"k", &forged[..forged.len() - 1]]);
+    assert!(shell.run("PFDEBUG DECODE k").starts_with("\"v:1,1 v:1,1 "));
+}
+
 /// The standard error of 2^14 registers is 1.04 / 128 = 0.81 %.
 #[test]
 fn estimates_are_within_three_standard_errors() {
