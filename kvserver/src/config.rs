@@ -1,17 +1,13 @@
-//! The program's flags, and what a configuration file says in their place.
+//! The program's flags, and what else it can be told in their place.
 //!
 //! Invariant: with neither flags nor a file the data is kept on disk and only this machine is served.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::parser::ValueSource;
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::Parser;
 use kvcore::Durability;
 
-use crate::configuration::ConfigFile;
-use crate::configuration::startup::{self, Rest};
-use crate::error::Result;
 use crate::listener::ListenUrl;
 use crate::logging::LogLevel;
 use crate::offline::Offline;
@@ -97,10 +93,6 @@ pub(crate) struct Config {
     /// `requirepass` of the file.
     #[arg(skip)]
     pub(crate) password_of_file: Option<String>,
-
-    /// What else the file says.
-    #[arg(skip)]
-    pub(crate) rest: Rest,
 }
 
 /// A place to listen.
@@ -111,41 +103,27 @@ pub(crate) struct Listening {
     pub(crate) optional: bool,
 }
 
-impl Config {
-    /// What the process was told: its flags and, under them, the file that they name. Ends the process for bad flags.
-    pub(crate) fn of_process() -> Result<Config> {
-        let matches = Config::command().get_matches();
-        let mut config = Config::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-        config.listeners = config.listen.iter().map(|url| Listening { url: url.clone(), optional: false }).collect();
-        if let Some(path) = &config.file {
-            let file = ConfigFile::read(path)?;
-            let given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-            config.rest = startup::merge(&mut config, &file, &given)?;
-            config.file = Some(file.path);
-        }
-        Ok(config)
-    }
-}
-
 /// A time between snapshots, or none.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SnapshotEvery(pub(crate) Option<Duration>);
 
-fn durability(text: &str) -> std::result::Result<Durability, String> {
+fn durability(text: &str) -> Result<Durability, String> {
     text.parse().map_err(|_| "durability is always, everysec or os".to_owned())
 }
 
-fn log_level(text: &str) -> std::result::Result<LogLevel, String> {
+fn log_level(text: &str) -> Result<LogLevel, String> {
     text.parse().map(LogLevel).map_err(|_| "a level is error, warn, info, debug or trace".to_owned())
 }
 
-fn snapshot_every(text: &str) -> std::result::Result<SnapshotEvery, String> {
+fn snapshot_every(text: &str) -> Result<SnapshotEvery, String> {
     let seconds: u32 = text.parse().map_err(|_| "a number of seconds".to_owned())?;
     Ok(SnapshotEvery((seconds > 0).then(|| Duration::from_secs(u64::from(seconds)))))
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]

@@ -17,6 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::allocator::Allocator;
 use crate::config::Config;
+use crate::configuration::startup::{self, Rest};
 use crate::error::{Error, Result};
 use crate::listener::ListenUrl;
 use crate::logging::{LogLevel, Logging};
@@ -30,9 +31,9 @@ const PASSWORD_VARIABLE: &str = "KVSERVER_REQUIREPASS";
 /// The whole program, with the arguments of the process.
 #[must_use]
 pub fn run() -> ExitCode {
-    let served = Config::of_process().and_then(|config| match &config.offline {
+    let served = startup::of_process().and_then(|(config, rest)| match &config.offline {
         Some(offline) => Ok(offline.run()),
-        None => serve(config).map(|()| ExitCode::SUCCESS),
+        None => serve(&config, rest).map(|()| ExitCode::SUCCESS),
     });
     match served {
         Ok(code) => code,
@@ -57,10 +58,8 @@ fn log_from(level: LogLevel) -> Logging {
     })
 }
 
-fn serve(mut config: Config) -> Result<()> {
+fn serve(config: &Config, rest: Rest) -> Result<()> {
     let logging = log_from(config.log_level);
-    let rest = std::mem::take(&mut config.rest);
-    let config = &config;
     let mut builder = Server::builder()
         .max_clients(usize::try_from(config.max_clients).unwrap_or(usize::MAX))
         .allow_exposed(config.insecure_listen)

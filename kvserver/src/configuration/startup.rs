@@ -5,6 +5,9 @@
 
 use std::path::PathBuf;
 
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches};
+
 use super::{ConfigFile, Directive, Setting, names};
 use crate::config::{Config, Listening};
 use crate::error::Result;
@@ -33,8 +36,23 @@ struct Ports {
     port: Option<u16>,
 }
 
+/// What the process was told: its flags and, under them, the file that they name. Ends the process for bad flags.
+pub(crate) fn of_process() -> Result<(Config, Rest)> {
+    let matches = Config::command().get_matches();
+    let mut config = Config::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    config.listeners = config.listen.iter().map(|url| Listening { url: url.clone(), optional: false }).collect();
+    let mut rest = Rest::default();
+    if let Some(path) = &config.file {
+        let file = ConfigFile::read(path)?;
+        let given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        rest = merge(&mut config, &file, &given)?;
+        config.file = Some(file.path);
+    }
+    Ok((config, rest))
+}
+
 /// Lays the file under `config`. `given`: whether the flag with this id was given.
-pub(crate) fn merge(config: &mut Config, file: &ConfigFile, given: &dyn Fn(&str) -> bool) -> Result<Rest> {
+fn merge(config: &mut Config, file: &ConfigFile, given: &dyn Fn(&str) -> bool) -> Result<Rest> {
     let mut rest = Rest::default();
     let mut ports = Ports::default();
     let mut listeners = Vec::new();

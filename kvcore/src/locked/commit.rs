@@ -1,0 +1,132 @@
+//! Commit: the changes become one transaction of the log, and whoever observes the store is told. Invariant: all that an
+//! observer is told lies at one Lsn, in the order in which it was done, before the locks are given back.
+
+use super::Locked;
+use super::notes::{Done, Undo};
+use crate::entry::{Deadline, Entry};
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::observer::{Change, ChangeKind, Swap};
+use crate::shard::InPlace;
+
+/// What became of a transaction.
+pub(crate) struct Committed {
+    /// The newest Lsn that the transaction, reads included, reveals.
+    pub(crate) lsn: Lsn,
+    /// It came upon an entry whose deadline had passed.
+    pub(crate) met_expired: bool,
+}
+
+impl Locked<'_> {
+    /// Logs the changes as one group and lets everybody see them.
+    pub(crate) fn commit(mut self) -> Result<Committed> {
+        let mut own = Lsn::ZERO;
+        if !self.notes.changes.is_empty() {
+            if self.held.iter().any(|held| held.space.is_dropped()) {
+                let name = self.space.name.to_string();
+                return Err(Error::KeyspaceDropped { name });
+            }
+            if let Some(wal) = &self.base.wal {
+                own = wal.append(&self.notes.records)?;
+            }
+        }
+        self.committed = true;
+        let mut revealed = own;
+        if self.passed_ms.get() != 0 {
+            revealed = revealed.max(self.base.mark_time(self.passed_ms.get(), self.now()));
+        }
+        for done in &self.notes.changes {
+            self.held[done.held].guard.reveals(own);
+            if let Undo::Swap { with, .. } = done.undo {
+                self.held[with].guard.reveals(own);
+            }
+        }
+        let mut sooner = self.has_swapped() && self.publish_swaps();
+        self.tell(own);
+        for held in &mut self.held {
+            revealed = revealed.max(held.guard.last());
+            if let Some(tick) = held.guard.take_soonest_filed() {
+                sooner |= held.space.note_due(tick);
+            }
+        }
+        if sooner {
+            self.base.sweeper.ring();
+        }
+        Ok(Committed { lsn: revealed, met_expired: self.passed_ms.get() != 0 })
+    }
+
+    fn tell(&self, lsn: Lsn) {
+        if !self.base.is_observed() {
+            return;
+        }
+        self.tell_of_the_dead(lsn);
+        for (at, done) in self.notes.changes.iter().enumerate() {
+            let key = match done.undo {
+                Undo::Flush { first: false, .. } | Undo::Swap { first: false, .. } => continue,
+                Undo::Swap { first: true, with } => {
+                    self.tell_swap(at, [done.held, with], lsn);
+                    continue;
+                }
+                Undo::Flush { first: true, .. } => None,
+                _ => Some(&self.notes.saved[done.key.clone()]),
+            };
+            let space = self.held[done.held].space;
+            self.base.tell(&Change { keyspace_id: space.id, keyspace: &space.name, key, kind: done.kind, lsn });
+        }
+    }
+
+    /// What a value was put over had expired, perhaps, and no sweep will find it now. It is told of first: it was gone
+    /// before the transaction began.
+    fn tell_of_the_dead(&self, lsn: Lsn) {
+        for done in &self.notes.changes {
+            let deadline = match &done.undo {
+                Undo::Put(Some(old)) => old.deadline(),
+                Undo::InPlace(InPlace::Overwritten { old_deadline }, _) => *old_deadline,
+                _ => continue,
+            };
+            if deadline.is_some_and(|deadline| deadline.has_passed(self.now())) {
+                let (space, key) = (self.held[done.held].space, Some(&self.notes.saved[done.key.clone()]));
+                let kind = ChangeKind::Expire;
+                self.base.tell(&Change { keyspace_id: space.id, keyspace: &space.name, key, kind, lsn });
+                self.base.count_expired(1);
+            }
+        }
+    }
+
+    /// `firsts` are the first shards of two keyspaces, exchanged by the change `at` and those of the other shards that
+    /// follow it.
+    fn tell_swap(&self, at: usize, firsts: [usize; 2], lsn: Lsn) {
+        let spaces = firsts.map(|first| self.held[first].space);
+        let later = self.notes.changes.get(at + spaces[0].shard_count()..).unwrap_or_default();
+        let holds = |key: &[u8]| {
+            let hash = self.base.hasher.hash(key);
+            let shard = spaces[0].shard_of(hash);
+            firsts.iter().any(|first| self.held_before(later, first + shard, hash, key))
+        };
+        let keyspaces = spaces.map(|space| (space.id, &*space.name));
+        self.base.tell_swap(&Swap { keyspaces, lsn, holds: &holds });
+    }
+
+    /// Whether a shard held a key that had not expired before the changes `later`, the last of this transaction.
+    fn held_before(&self, later: &[Done], mut shard: usize, hash: u64, key: &[u8]) -> bool {
+        let is_live = |deadline: Option<Deadline>| deadline.is_none_or(|deadline| !deadline.has_passed(self.now()));
+        let is_live_entry = |entry: &Entry| is_live(entry.deadline());
+        for done in later {
+            match &done.undo {
+                Undo::Swap { with, .. } if done.held == shard => shard = *with,
+                Undo::Swap { with, .. } if *with == shard => shard = done.held,
+                Undo::Swap { .. } => {}
+                _ if done.held != shard => {}
+                Undo::Flush { emptied, .. } => return emptied.find(hash, key).is_some_and(is_live_entry),
+                _ if self.notes.saved[done.key.clone()] != *key => {}
+                Undo::Put(old) => return old.as_ref().is_some_and(is_live_entry),
+                Undo::InPlace(InPlace::Overwritten { old_deadline }, _) | Undo::Deadline(old_deadline) => {
+                    return is_live(*old_deadline);
+                }
+                // The deadline stayed as it was.
+                Undo::InPlace(InPlace::Range { .. }, _) => break,
+            }
+        }
+        self.held[shard].guard.find(hash, key).is_some_and(is_live_entry)
+    }
+}

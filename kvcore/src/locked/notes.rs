@@ -1,0 +1,113 @@
+//! Notes: what a transaction has changed, for the log, for those who are told, and for the way back. Invariant: undone in
+//! the opposite order, the changes leave everything as it was.
+
+use std::cell::Cell;
+use std::ops::Range;
+
+use super::Locked;
+use crate::entry::{Deadline, Entry};
+use crate::observer::ChangeKind;
+use crate::shard::{InPlace, Shard};
+use crate::uses::Moment;
+
+/// Working memory larger than this is not kept for the next transaction.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
+/// What was done: its records for the log, and how to undo it.
+#[derive(Default)]
+pub(crate) struct Notes {
+    pub(super) records: Vec<u8>,
+    pub(super) changes: Vec<Done>,
+    /// Keys of changes and bytes that were overwritten.
+    pub(super) saved: Vec<u8>,
+    /// By keyspace id, the number in the log of what it holds now. Only those that differ from what others see.
+    pub(super) moved: Vec<(u32, u32)>,
+}
+
+pub(super) struct Done {
+    /// Index into `held`.
+    pub(super) held: usize,
+    hash: u64,
+    /// In `saved`.
+    pub(super) key: Range<usize>,
+    pub(super) kind: ChangeKind,
+    pub(super) undo: Undo,
+}
+
+pub(super) enum Undo {
+    /// Put back what was there, or take away what was not.
+    Put(Option<Entry>),
+    InPlace(InPlace, Range<usize>),
+    Deadline(Option<Deadline>),
+    /// Put back a shard that was emptied. The first of a keyspace stands for all of them.
+    Flush {
+        emptied: Box<Shard>,
+        first: bool,
+    },
+    /// Exchange the shard with this one in `held`, again. The first of a pair of keyspaces stands for all of them.
+    Swap {
+        with: usize,
+        first: bool,
+    },
+}
+
+thread_local! {
+    /// The last transaction's notes, emptied, for the next one.
+    static NOTES: Cell<Option<Box<Notes>>> = const { Cell::new(None) };
+}
+
+impl Notes {
+    /// Lends `run` an empty set of notes. What they still hold is dropped after it, when no lock is held any more.
+    pub(crate) fn lend<R>(run: impl FnOnce(&mut Notes) -> R) -> R {
+        // While a thread ends there may be none left, nor a place for them.
+        let mut notes = NOTES.try_with(Cell::take).ok().flatten().unwrap_or_default();
+        let outcome = run(&mut notes);
+        let Notes { records, changes, saved, moved } = &mut *notes;
+        moved.clear();
+        changes.clear();
+        records.clear();
+        saved.clear();
+        if records.capacity() + saved.capacity() + changes.capacity() * size_of::<Done>() <= KEPT_BYTES_MAX {
+            let _ = NOTES.try_with(|kept| kept.set(Some(notes)));
+        }
+        outcome
+    }
+}
+
+impl Locked<'_> {
+    #[inline]
+    pub(super) fn note(&mut self, held: usize, hash: u64, key: &[u8], kind: ChangeKind, undo: Undo) {
+        let at = self.notes.saved.len();
+        self.notes.saved.extend_from_slice(key);
+        self.notes.changes.push(Done { held, hash, key: at..at + key.len(), kind, undo });
+    }
+
+    fn roll_back(&mut self) {
+        let hasher = &self.base.hasher;
+        while let Some(Done { held, hash, key, undo, .. }) = self.notes.changes.pop() {
+            if let Undo::Swap { with, .. } = undo {
+                self.swap_shards(held, with);
+                continue;
+            }
+            let (key, shard) = (&self.notes.saved[key], &mut self.held[held].guard);
+            match undo {
+                Undo::Put(Some(entry)) => drop(shard.put(hasher, hash, entry, self.now_ms.get(), Moment::NONE)),
+                Undo::Put(None) => drop(shard.take(hasher, hash, key)),
+                Undo::InPlace(what, saved) => shard.undo_in_place(hash, key, &what, &self.notes.saved[saved]),
+                Undo::Deadline(deadline) => {
+                    shard.set_deadline(hasher, hash, key, deadline, self.now_ms.get());
+                }
+                Undo::Flush { emptied, .. } => shard.restore(*emptied),
+                Undo::Swap { .. } => {}
+            }
+        }
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        if !self.committed {
+            self.roll_back();
+        }
+    }
+}
