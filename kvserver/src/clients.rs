@@ -68,6 +68,8 @@ pub(crate) struct Shown {
     /// Of the words of the request that is being executed, if it is one that shows this client.
     pub(crate) argument_bytes: AtomicUsize,
     pub(crate) output_bytes: AtomicUsize,
+    /// Of what it subscribed to, watches and tracks by prefix.
+    pub(crate) interest_bytes: AtomicUsize,
     pub(crate) parked: AtomicBool,
     pub(crate) no_evict: AtomicBool,
     pub(crate) no_touch: AtomicBool,
@@ -81,9 +83,11 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
-    /// Bytes that came and are not executed yet, or have yet to leave.
+    /// What it holds beside its own record: what came and is not executed yet, what has yet to leave, and what it asked to
+    /// be told of.
     pub(crate) fn held_bytes(&self) -> usize {
-        self.input_bytes.load(Relaxed) + self.output_bytes.load(Relaxed) + self.queued_bytes.load(Relaxed)
+        let parts = [&self.input_bytes, &self.queued_bytes, &self.output_bytes, &self.interest_bytes];
+        parts.iter().map(|part| part.load(Relaxed)).sum()
     }
 
     /// What RESET takes back.
@@ -225,7 +229,7 @@ impl Client {
             i64::try_from(queued).unwrap_or(i64::MAX) - 1,
             shown.argument_bytes.load(Relaxed),
             usize::from(output > 0),
-            size_of::<Client>() + input + output + queued_bytes,
+            CLIENT_BYTES as usize + shown.held_bytes(),
             if output > 0 { "rw" } else { "r" },
             labels.last_command.unwrap_or("NULL"),
             self.user(),

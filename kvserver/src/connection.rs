@@ -280,7 +280,7 @@ impl Connection {
             && now.saturating_duration_since(active) > longest
     }
 
-    /// Bytes that came and are not executed yet, or have yet to leave, as last shown.
+    /// What it holds, as last shown.
     pub(crate) fn held_bytes(&self) -> usize {
         self.held_bytes
     }
@@ -298,6 +298,7 @@ impl Connection {
         client.shown.input_bytes.store(self.input.as_ref().map_or(0, |input| input.bytes.capacity()), Relaxed);
         client.shown.output_bytes.store(self.outbox.capacity(), Relaxed);
         client.shown.parked.store(matches!(self.phase, Phase::Parked | Phase::Paused), Relaxed);
+        client.shown.interest_bytes.store(self.session.interest_bytes(), Relaxed);
         self.held_bytes = client.shown.held_bytes();
     }
 }

@@ -430,6 +430,31 @@ fn users_of_a_file_of_their_own_are_not_in_this_one() {
     assert!(stderr.contains("kv.conf:3: 'user'"), "{stderr}");
 }
 
+/// As in Redis, which goes to its directory before it opens anything.
+#[test]
+fn other_files_are_named_from_the_directory_that_was_told() {
+    let home = Home::new();
+    let data = home.0.path().join("data");
+    fs::create_dir(&data).expect("a directory");
+    fs::write(data.join("users.acl"), "user default on nopass ~* &* +@all\nuser dora on nopass +get\n")
+        .expect("a file");
+    for (lines, flags) in [
+        ("aclfile users.acl\nunixsocket kv.sock\ndir data\n", &[][..]),
+        ("dir elsewhere\naclfile users.acl\nunixsocket kv.sock\n", &["--dir", "data"][..]),
+    ] {
+        home.write(lines);
+        let mut server = home.launch().arguments(flags.iter().copied()).start();
+        let mut wire = server.connect();
+        wire.ask("AUTH dora any", "+OK\r\n");
+        // The flag that says where to listen wins over the socket.
+        assert!(server.terminate().success());
+        let alone = Launch::bare(server_program!()).working_dir(home.0.path()).arguments(["--config", "kv.conf"]);
+        let mut server = alone.arguments(flags.iter().copied()).start();
+        assert!(server.startup_log().contains(&format!("unix://{}", data.join("kv.sock").display())));
+        assert!(server.terminate().success());
+    }
+}
+
 #[test]
 fn the_log_says_as_much_as_it_was_told_to() {
     /// Whether a change is logged at `level`.

@@ -94,10 +94,7 @@ impl<'b> Options<'b> {
                  overlap."
             )))
         };
-        let mut bytes = 0;
-        for prefix in before.iter().flat_map(|before| &before.prefixes) {
-            bytes += SUBSCRIPTION_BYTES + prefix.len();
-        }
+        let mut bytes = before.map_or(0, |before| before.bytes);
         for (index, prefix) in self.prefixes.iter().enumerate() {
             if let Some(other) = before.and_then(|before| before.prefixes.iter().find(|other| overlap(other, prefix))) {
                 return refuse(prefix, "an existing", other);
@@ -105,7 +102,7 @@ impl<'b> Options<'b> {
             if let Some(other) = self.prefixes[index + 1..].iter().find(|other| overlap(other, prefix)) {
                 return refuse(prefix, "another provided", other);
             }
-            bytes += SUBSCRIPTION_BYTES + prefix.len();
+            bytes += cost(prefix);
         }
         if bytes > SUBSCRIPTION_BYTES_MAX {
             return Err(CommandError::custom(format!(
@@ -114,6 +111,11 @@ impl<'b> Options<'b> {
         }
         Ok(())
     }
+}
+
+/// The memory a prefix takes.
+fn cost(prefix: &[u8]) -> usize {
+    SUBSCRIPTION_BYTES + prefix.len()
 }
 
 pub(crate) fn tracking(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
@@ -144,7 +146,8 @@ fn start(options: &Options<'_>, ctx: &mut Context<'_>) {
     };
     let (broadcast, no_loop, redirect) = (options.broadcast, options.no_loop, options.redirect);
     let announced = before.is_some_and(|before| before.announced);
-    let tracking = Tracking { choice, broadcast, no_loop, redirect, prefixes, announced, ..Tracking::default() };
+    let bytes = prefixes.iter().map(|prefix| cost(prefix)).sum();
+    let tracking = Tracking { choice, broadcast, no_loop, redirect, prefixes, bytes, announced, ..Tracking::default() };
     ctx.session.start_tracking(tracking, ctx.server);
 }
 

@@ -57,6 +57,10 @@ fn merge(config: &mut Config, file: &ConfigFile, given: &dyn Fn(&str) -> bool) -
     let mut ports = Ports::default();
     let mut listeners = Vec::new();
     let mut save: Option<(usize, Vec<String>)> = None;
+    let said_dir = file.directives.iter().rfind(|directive| directive.name == "dir").and_then(|dir| dir.one().ok());
+    // Redis goes to its directory before it opens anything.
+    let base = if given("dir") { Some(config.dir.clone()) } else { said_dir.map(PathBuf::from) };
+    let placed = |path: String| base.clone().unwrap_or_default().join(path);
     for directive in &file.directives {
         let fault = |why: String| file.fault(directive.line, format!("{}: {why}", shown_name(&directive.name)));
         let one = || directive.one().map_err(fault);
@@ -73,7 +77,7 @@ fn merge(config: &mut Config, file: &ConfigFile, given: &dyn Fn(&str) -> bool) -
             }
             "bind" => ports.hosts = Some(directive.texts().map_err(fault)?),
             "unixsocket" => {
-                let path = std::path::absolute(one()?).map_err(|error| fault(error.to_string()))?;
+                let path = std::path::absolute(placed(one()?)).map_err(|error| fault(error.to_string()))?;
                 let url = ListenUrl { protocol: Protocol::Resp, place: Place::Unix(path) };
                 listeners.push(Listening { url, optional: false });
             }
@@ -91,7 +95,7 @@ fn merge(config: &mut Config, file: &ConfigFile, given: &dyn Fn(&str) -> bool) -
                 config.enable_debug = yes(&one()?).map_err(fault)? || given("enable_debug");
             }
             "aclfile" if given("acl_file") => {}
-            "aclfile" => config.acl_file = Some(PathBuf::from(one()?)).filter(|path| !path.as_os_str().is_empty()),
+            "aclfile" => config.acl_file = Some(one()?).filter(|path| !path.is_empty()).map(placed),
             "acl-pubsub-default" => {
                 rest.all_channels = normalized(directive).map_err(fault)? == "allchannels";
             }

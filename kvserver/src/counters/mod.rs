@@ -28,7 +28,7 @@ pub(crate) struct Counters {
     pub(crate) requests_per_second: Counter,
     pub(crate) input_per_second: Counter,
     pub(crate) output_per_second: Counter,
-    /// What the loop's clients hold now that came and is not executed yet, or has yet to leave.
+    /// What the loop's clients hold now.
     pub(crate) held_bytes: Counter,
     pub(crate) commands: CommandCounters,
 }

@@ -187,6 +187,13 @@ impl Session {
         }
     }
 
+    /// What it subscribed to, watches and tracks by prefix, in bytes.
+    pub(crate) fn interest_bytes(&self) -> usize {
+        self.subscriptions.as_ref().map_or(0, |subscriptions| subscriptions.bytes)
+            + self.watched.as_ref().map_or(0, |watched| watched.bytes)
+            + self.tracking.as_ref().map_or(0, |tracking| tracking.bytes)
+    }
+
     /// Whether it waits for what others do.
     pub(crate) fn is_listening(&self) -> bool {
         self.is_subscribed() || self.monitors

@@ -36,6 +36,8 @@ pub(crate) struct Tracking {
     /// The client that is told in its place; 0 if it is told itself.
     pub(crate) redirect: u64,
     pub(crate) prefixes: BTreeSet<Box<[u8]>>,
+    /// What they take in memory, by count and length.
+    pub(crate) bytes: usize,
     /// CLIENT CACHING has announced the next request.
     pub(crate) announced: bool,
     /// Keys read by the request that is executed, or by the transaction.
