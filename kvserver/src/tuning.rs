@@ -12,7 +12,6 @@ use kvcore::UseCounter;
 use kvproto::Limits;
 use parking_lot::Mutex;
 
-use crate::commands::hyperloglog::SPARSE_BYTES;
 use crate::eviction;
 use crate::settings::{OutputLimit, SavePoint, Settings};
 
@@ -40,6 +39,8 @@ impl OutputLimits {
     }
 }
 
+/// A sparse HyperLogLog that would grow beyond this becomes dense, unless `hll-sparse-max-bytes` says otherwise.
+pub(crate) const SPARSE_BYTES: usize = 3000;
 /// A lower limit on what clients may take could keep everybody out, whoever would raise it too. As in Redis.
 const CLIENT_MEMORY_LEAST: u64 = 128 * 1024;
 

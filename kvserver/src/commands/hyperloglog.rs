@@ -12,7 +12,6 @@ use crate::outcome::Outcome;
 use crate::tuning::Tuning;
 use header::{CARDINALITY_AT, UNKNOWN, known_cardinality};
 use registers::Registers;
-pub(crate) use sketch::SPARSE_BYTES;
 use sketch::{Form, Sketch};
 
 pub mod debug;

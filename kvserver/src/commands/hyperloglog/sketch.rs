@@ -6,12 +6,11 @@
 use super::estimate::REGISTERS;
 use super::header::{CARDINALITY_AT, FORM_AT, HEADER_BYTES, MAGIC, UNKNOWN};
 use super::sparse;
+use crate::tuning::SPARSE_BYTES;
 
 const REGISTER_BITS: usize = 6;
 const REGISTER_MASK: u16 = 0x3f;
 const DENSE_BYTES: usize = HEADER_BYTES + REGISTERS * REGISTER_BITS / 8;
-/// A sparse value that would grow beyond this becomes dense, unless `hll-sparse-max-bytes` says otherwise.
-pub(crate) const SPARSE_BYTES: usize = 3000;
 /// No sparse value is longer: each run takes at most two bytes and is of one register at least.
 const SPARSE_BYTES_EVER: usize = HEADER_BYTES + 2 * REGISTERS;
 
