@@ -273,17 +273,20 @@ impl ServerState {
         let may_end = |client: &Arc<Client>| !client.shown.no_evict.load(Ordering::Relaxed);
         let mut clients: Vec<_> = self.clients.snapshot().into_iter().filter(may_end).map(held).collect();
         clients.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));
-        let mut all: u64 = clients.iter().map(|(bytes, _)| bytes).sum();
+        let held: u64 = clients.iter().map(|(bytes, _)| bytes).sum();
+        let (mut left, mut ended) = (held, 0);
         for (bytes, client) in clients {
-            if all <= bytes_max {
+            if left <= bytes_max {
                 break;
             }
-            if self.end_connection(&client) {
-                tracing::warn!(client = client.id, bytes, "a client is disconnected: all of them hold too much memory");
-                self.evicted_clients.fetch_add(1, Ordering::Relaxed);
-            }
+            ended += u64::from(self.end_connection(&client));
             // Ended by now even if by another loop, which has seen the same.
-            all -= bytes;
+            left -= bytes;
+        }
+        if ended > 0 {
+            // One line for all: anyone could fill the log with them.
+            tracing::warn!(held, left, "{ended} clients are disconnected: all of them took too much memory");
+            self.evicted_clients.fetch_add(ended, Ordering::Relaxed);
         }
     }
 
