@@ -172,10 +172,8 @@ impl Walk for Keyspace {
 
     fn random_key(&self) -> Result<Option<Vec<u8>>> {
         let look = Look::begin(self.engine())?;
-        Ok(walk::random(self.space.shard_count(), &mut |shard, bucket| {
-            let guard = self.space.read(shard);
-            let bucket = bucket.checked_rem(guard.buckets()).unwrap_or(0);
-            guard.entry_from_bucket(bucket).map(|entry| (entry.key().to_vec(), look.has_passed(entry)))
+        Ok(walk::random(self.space.shard_count(), &self.space.widest, &mut |shard, pick| {
+            self.space.read(shard).pick(pick, |entry| look.has_passed(entry))
         }))
     }
 }

@@ -12,7 +12,7 @@ use crate::hash::KeyHash;
 use crate::lsn::Lsn;
 use crate::txn::Usage;
 use crate::uses::{Moment, Uses};
-use crate::walk::{EPOCH_BITS, Place};
+use crate::walk::{EPOCH_BITS, Pick, Picked, Place};
 
 /// What the table takes for each entry: the slot and its control byte.
 const SLOT_BYTES: usize = size_of::<Entry>() + 1;
@@ -420,7 +420,7 @@ impl Shard {
         let mut emptied = Shard::new();
         emptied.epoch = next_epoch(self.epoch);
         emptied.last = self.last;
-        emptied.uses = self.uses.as_ref().map(|uses| Box::new(Uses::new(emptied.buckets(), uses.looked())));
+        emptied.uses = self.uses.as_ref().map(|uses| Box::new(Uses::new(emptied.table.num_buckets(), uses.looked())));
         std::mem::replace(self, emptied)
     }
 
@@ -435,14 +435,15 @@ impl Shard {
         self.table.iter()
     }
 
-    /// The first entry at or after a bucket, wrapping round: as random as the bucket was.
-    pub(crate) fn entry_from_bucket(&self, bucket: usize) -> Option<&Entry> {
-        let buckets = self.table.num_buckets();
-        (0..buckets).find_map(|i| self.table.get_bucket((bucket + i) % buckets))
-    }
-
-    pub(crate) fn buckets(&self) -> usize {
-        self.table.num_buckets()
+    /// The entry that is picked, and whether it `has_passed`.
+    pub(crate) fn pick(&self, pick: Pick, has_passed: impl FnOnce(&Entry) -> bool) -> Picked {
+        let (len, buckets) = (self.table.len(), self.table.num_buckets());
+        let entry = match pick {
+            Pick::Bucket(bucket) if bucket < buckets => self.table.get_bucket(bucket),
+            Pick::Nth(n) if n < len => self.table.iter().nth(n),
+            _ => None,
+        };
+        Picked { len, buckets, entry: entry.map(|entry| (entry.key().to_vec(), has_passed(entry))) }
     }
 
     /// Reads a byte of each entry in the next `buckets` buckets, so that their memory is on its way all at once instead

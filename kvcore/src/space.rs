@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::padded::Padded;
 use crate::shard::Shard;
-use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub(crate) struct Space {
@@ -19,6 +19,8 @@ pub(crate) struct Space {
     /// The soonest tick at which any shard's wheel fires; `u64::MAX` for none.
     due: AtomicU64,
     dropped: AtomicBool,
+    /// Buckets of the largest shard, as far as random picks have seen.
+    pub(crate) widest: AtomicUsize,
 }
 
 impl Space {
@@ -31,6 +33,7 @@ impl Space {
             shards: (0..shards).map(|_| Padded(RwLock::new(Shard::new()))).collect(),
             due: AtomicU64::new(u64::MAX),
             dropped: AtomicBool::new(false),
+            widest: AtomicUsize::new(0),
         }
     }
 

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use crate::entry::ValueRef;
 use crate::error::Result;
+use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Looks over a whole keyspace; on a keyspace handle shard by shard, inside a transaction at one moment.
 pub trait Walk {
@@ -115,17 +116,61 @@ pub(crate) fn step(cursor: Cursor, at_least: usize, shards: usize, look: &mut Lo
     Cursor::START
 }
 
-/// Picks a random key. `probe` answers the entry at or after a bucket of a shard, and whether it has expired.
-pub(crate) fn random(shards: usize, probe: &mut dyn FnMut(usize, usize) -> Option<(Vec<u8>, bool)>) -> Option<Vec<u8>> {
-    // Expired entries are swept within a tick, so a few tries find a live one if there is any to speak of.
-    for _ in 0..64 {
-        let random = RandomState::new().hash_one(0) as usize;
-        let (first, bucket) = (random % shards, random / shards);
-        let found = (0..shards).find_map(|i| probe((first + i) % shards, bucket));
-        match found {
-            Some((key, false)) => return Some(key),
-            Some((_, true)) => {}
-            None => return None,
+/// Which entry of a shard is looked at.
+#[derive(Clone, Copy)]
+pub(crate) enum Pick {
+    /// The one in this bucket, which may be empty or not there.
+    Bucket(usize),
+    /// The one that so many others come before.
+    Nth(usize),
+}
+
+/// A shard as a random pick finds it.
+pub(crate) struct Picked {
+    pub(crate) len: usize,
+    pub(crate) buckets: usize,
+    /// The key of the entry looked at, and whether it has expired.
+    pub(crate) entry: Option<(Vec<u8>, bool)>,
+}
+
+/// So often a bucket is looked at, blindly, before all entries are counted.
+const BLIND_TRIES: usize = 64;
+/// Expired entries are swept within a tick, so a few tries find a live one if there is any to speak of.
+const TRIES: usize = 8;
+
+/// Picks a random key: a bucket of a shard, each as likely as the others, and another if nothing is there. (To take the next
+/// entry instead would favour those behind empty stretches.) `widest` is kept from call to call: the buckets of the largest
+/// shard, of which each is taken to have as many.
+pub(crate) fn random(
+    shards: usize,
+    widest: &AtomicUsize,
+    look: &mut dyn FnMut(usize, Pick) -> Picked,
+) -> Option<Vec<u8>> {
+    let random = || RandomState::new().hash_one(0) as usize;
+    for _ in 0..BLIND_TRIES {
+        let (place, buckets) = (random(), widest.load(Relaxed));
+        let Some(bucket) = (place / shards).checked_rem(buckets) else { break };
+        let picked = look(place % shards, Pick::Bucket(bucket));
+        if picked.buckets > buckets {
+            widest.fetch_max(picked.buckets, Relaxed);
+        }
+        if let Some((key, false)) = picked.entry {
+            return Some(key);
+        }
+    }
+    // Few keys in many places, or smaller tables than before: they are counted.
+    for _ in 0..TRIES {
+        let counted: Vec<Picked> = (0..shards).map(|shard| look(shard, Pick::Nth(usize::MAX))).collect();
+        widest.store(counted.iter().map(|shard| shard.buckets).max().unwrap_or(0), Relaxed);
+        let mut nth = random().checked_rem(counted.iter().map(|shard| shard.len).sum())?;
+        for (shard, Picked { len, .. }) in counted.iter().enumerate() {
+            if nth < *len {
+                match look(shard, Pick::Nth(nth)).entry {
+                    Some((key, false)) => return Some(key),
+                    _ => break,
+                }
+            }
+            nth -= len;
         }
     }
     None

@@ -343,15 +343,34 @@ fn a_scan_shows_what_stays_while_the_table_grows_and_shrinks() {
     }
 }
 
+/// Two keys among many shards, most of them empty, had been as likely as the stretch of empty ones before them was long.
 #[test]
-fn a_random_key_is_any_key() {
-    let db = Db::in_memory();
-    assert_eq!(db.random_key().unwrap(), None);
-    for i in 0..10 {
-        db.set(format!("{i}"), "").unwrap();
+fn a_random_key_is_any_key_about_as_often_as_any_other() {
+    for (keys, draws) in [(1, 10), (2, 2_000), (10, 10_000), (3_000, 600_000)] {
+        let db = Db::in_memory();
+        assert_eq!(db.random_key().unwrap(), None);
+        for i in 0..keys {
+            db.set(format!("{i}"), "").unwrap();
+        }
+        let mut counts = std::collections::HashMap::new();
+        let mut draw = |key: Option<Vec<u8>>| *counts.entry(key.unwrap()).or_insert(0) += 1;
+        for _ in 0..draws / 2 {
+            draw(db.random_key().unwrap());
+        }
+        // Inside a transaction too.
+        db.commit_across(&[Claim { keyspace: &db, scope: Scope::Whole }], &mut |txn| {
+            for _ in 0..draws / 2 {
+                draw(txn.as_walk().random_key()?);
+            }
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(counts.len(), keys);
+        let mean = draws / keys;
+        for (key, count) in counts {
+            assert!((mean / 2..=mean * 2).contains(&count), "{keys} keys: {key:?} {count} times instead of {mean}");
+        }
     }
-    let seen: std::collections::HashSet<_> = (0..2_000).map(|_| db.random_key().unwrap().unwrap()).collect();
-    assert_eq!(seen.len(), 10);
 }
 
 #[derive(Default)]

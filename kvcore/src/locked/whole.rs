@@ -79,10 +79,8 @@ impl Walk for Locked<'_> {
     fn random_key(&self) -> Result<Option<Vec<u8>>> {
         let whole = self.whole()?;
         let shards = &self.held[whole];
-        Ok(crate::walk::random(shards.len(), &mut |shard, bucket| {
-            let guard = &shards[shard].guard;
-            let bucket = bucket.checked_rem(guard.buckets()).unwrap_or(0);
-            guard.entry_from_bucket(bucket).map(|entry| (entry.key().to_vec(), self.has_passed(entry.deadline())))
+        Ok(crate::walk::random(shards.len(), &self.space.widest, &mut |shard, pick| {
+            shards[shard].guard.pick(pick, |entry| self.has_passed(entry.deadline()))
         }))
     }
 }
