@@ -228,8 +228,8 @@ fn check_resp(input: &[u8], piece: usize, limits: &Limits) {
     let again: Vec<_> =
         read_resp(&written, written.len().max(1), &Limits::default()).into_iter().map(Result::unwrap).collect();
     assert_eq!(again, read);
-    // A guess, which may be wrong but must end.
-    assert!(resp::second_words(input).count() <= input.len());
+    // A guess.
+    let _ = resp::second_word(input);
     for words in &read {
         check_spec(words);
     }

@@ -25,9 +25,6 @@ use crate::state::ServerState;
 use crate::tracking::ReadKeys;
 use crate::tuning::Bounds;
 
-/// This many requests' keys are fetched at once.
-const PREFETCH_REQUESTS: usize = 16;
-
 /// What executing needs of a loop.
 pub(crate) struct Executor {
     pub(crate) server: Arc<ServerState>,
@@ -83,10 +80,6 @@ impl Executor {
             && connection.outbox.len() + (self.round.len() - start) <= OUTPUT_PAUSE_BYTES
         {
             let rest = &input[progress.used..];
-            // A request alone has nothing to wait for but itself.
-            if requests % PREFETCH_REQUESTS == 1 {
-                connection.session.keyspace.prefetch(resp::second_words(rest).take(PREFETCH_REQUESTS));
-            }
             let step = match (&mut *decoder, connection.protocol) {
                 (Decoder::Resp(decoder), _) => self.resp_request(connection, decoder, rest),
                 (Decoder::Line(decoder), Protocol::Line(rules)) => self.line_request(connection, decoder, rules, rest),
@@ -131,11 +124,20 @@ impl Executor {
         match decoder.decode(input, self.limits(connection)) {
             Ok(used) => {
                 let bytes = used?;
+                if decoder.is_ahead() {
+                    // For most commands, the key.
+                    let keys = decoder.ahead(input).filter_map(|request| request.get(1));
+                    connection.session.keyspace.prefetch(keys);
+                }
                 let request = decoder.request(input);
                 let whole = !request.is_empty();
                 if whole {
                     let answer = dispatch::answer(request, &mut connection.session, &self.server, &self.runs);
                     self.finish(connection, request, answer);
+                }
+                if connection.phase != Phase::Open {
+                    // Perhaps the request is read again.
+                    decoder.forget_ahead();
                 }
                 Some(Step::over(bytes, whole, connection))
             }
@@ -230,6 +232,7 @@ impl Executor {
     }
 
     /// What follows the reply of a request.
+    #[inline]
     pub(crate) fn after_request(&mut self, connection: &mut Connection) {
         connection.session.after_request();
         if connection.session.tracking.is_some() {
@@ -250,6 +253,7 @@ impl Executor {
     }
 
     /// Takes note of a command that ran.
+    #[inline]
     pub(crate) fn count(
         &self,
         connection: &Connection,

@@ -10,6 +10,8 @@ use crate::request::{Request, SPANNED_BYTES_MAX};
 use crate::words::{SplitError, Words};
 use memchr::memchr;
 
+use super::ahead::Ahead;
+
 /// Reads one request after the other from the bytes of a connection.
 #[derive(Clone, Debug, Default)]
 pub struct RequestDecoder {
@@ -20,6 +22,8 @@ pub struct RequestDecoder {
     searched: usize,
     words_left: usize,
     words: Words,
+    /// Between two requests: some that are whole already.
+    ahead: Ahead,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,39 +42,7 @@ enum Expecting {
 }
 
 /// The line end after a header and after the bytes of a word.
-const CRLF_BYTES: usize = 2;
-
-/// Requests of more words are read word by word, so that what is looked at twice when the rest is late stays little.
-const PLAIN_WORDS_MAX: usize = 16;
-/// The longest header [`header`] reads, with its line end.
-const PLAIN_HEADER_BYTES: usize = 1 + 7 + CRLF_BYTES;
-
-/// The number in a header line that begins with `kind`, and how long the line is. `None` if it is not whole, or odd, or
-/// has more than seven digits.
-#[inline]
-pub(super) fn header(input: &[u8], kind: u8) -> Option<(usize, usize)> {
-    match *input {
-        // Nearly all there are.
-        [first, digit @ b'0'..=b'9', b'\r', _, ..] if first == kind => Some((usize::from(digit - b'0'), 4)),
-        [first, tens @ b'1'..=b'9', ones @ b'0'..=b'9', b'\r', _, ..] if first == kind => {
-            Some((usize::from(tens - b'0') * 10 + usize::from(ones - b'0'), 5))
-        }
-        [first, hundreds @ b'1'..=b'9', tens @ b'0'..=b'9', ones @ b'0'..=b'9', b'\r', _, ..] if first == kind => {
-            Some((usize::from(hundreds - b'0') * 100 + usize::from(tens - b'0') * 10 + usize::from(ones - b'0'), 6))
-        }
-        _ => longer_header(input, kind),
-    }
-}
-
-fn longer_header(input: &[u8], kind: u8) -> Option<(usize, usize)> {
-    let window = &input[..input.len().min(PLAIN_HEADER_BYTES)];
-    let end = memchr(b'\r', window)?;
-    if window[0] != kind || input.len() < end + CRLF_BYTES {
-        return None;
-    }
-    let number = usize::try_from(parse_integer(&window[1..end])?).ok()?;
-    Some((number, end + CRLF_BYTES))
-}
+pub(super) const CRLF_BYTES: usize = 2;
 
 impl RequestDecoder {
     /// A decoder at the beginning of a stream.
@@ -81,19 +53,25 @@ impl RequestDecoder {
     /// Reads on. `input` begins, on every call, at the first byte of the request that was not complete yet.
     ///
     /// `Some(consumed)`: a whole request lies in `input[..consumed]`; look at it with [`RequestDecoder::request`], drop
-    /// those bytes and call again. It has no words after an empty line or `*0`: skip it. `None`: more bytes are
-    /// needed. An error is final: the connection must be closed.
+    /// those bytes and call again with those that follow. It has no words after an empty line or `*0`: skip it. `None`:
+    /// more bytes are needed. An error is final: the connection must be closed.
+    ///
+    /// A request may be read, and its lengths be checked, in an earlier call than the one that answers it.
     pub fn decode(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, ProtocolError> {
+        if let Some(used) = self.ahead.take() {
+            return Ok(Some(used));
+        }
         loop {
             let complete = match self.expecting {
                 Expecting::Request => match input.first() {
                     None => return Ok(None),
                     Some(&first) => {
-                        self.begin(first);
-                        if let Some(used) = self.plain(input, limits) {
-                            self.expecting = Expecting::Request;
+                        self.words.clear();
+                        self.ahead.read(input, limits);
+                        if let Some(used) = self.ahead.take() {
                             return Ok(Some(used));
                         }
+                        self.begin(first);
                         false
                     }
                 },
@@ -132,9 +110,26 @@ impl RequestDecoder {
     /// while a request is incomplete.
     pub fn request<'b>(&'b self, input: &'b [u8]) -> Request<'b> {
         match self.expecting {
-            Expecting::Request => self.words.request(input),
+            Expecting::Request => self.ahead.current(input).unwrap_or_else(|| self.words.request(input)),
             _ => Request::new(input, &[]),
         }
+    }
+
+    /// Whether the last call of [`decode`](Self::decode) read several requests at once, of which it answered the first.
+    #[inline]
+    pub fn is_ahead(&self) -> bool {
+        self.ahead.is_fresh()
+    }
+
+    /// The requests that were read at once, if the first of them was just completed; `input` begins with it.
+    pub fn ahead<'b>(&'b self, input: &'b [u8]) -> impl Iterator<Item = Request<'b>> {
+        self.ahead.all(input)
+    }
+
+    /// Forgets what was read ahead, so that the next input may begin at any request: at the one that was just completed,
+    /// say, if that is to be read again.
+    pub fn forget_ahead(&mut self) {
+        self.ahead.forget();
     }
 
     /// How long the input should be for the next call to get any further, in bytes. A hint on how much to read at
@@ -150,31 +145,8 @@ impl RequestDecoder {
     }
 
     fn begin(&mut self, first: u8) {
-        self.words.clear();
         self.move_to(0);
         self.expecting = if first == b'*' { Expecting::Count } else { Expecting::Inline };
-    }
-
-    /// Reads the whole request at once if all of it is here and nothing about it is unusual, as with nearly all. Else
-    /// nothing has happened: the way that can stop in the middle, and knows every error, begins anew.
-    fn plain(&mut self, input: &[u8], limits: &Limits) -> Option<usize> {
-        let (count, mut at) = header(input, b'*')?;
-        if count == 0 || count > limits.args_max.min(PLAIN_WORDS_MAX) || limits.inline_bytes_max < PLAIN_HEADER_BYTES {
-            return None;
-        }
-        for _ in 0..count {
-            let word = header(&input[at..], b'$').filter(|(len, _)| *len <= limits.bulk_bytes_max);
-            let end = word.map(|(len, head)| (at + head, at + head + len));
-            let Some((start, end)) =
-                end.filter(|(_, end)| end + CRLF_BYTES <= input.len().min(limits.request_bytes_max))
-            else {
-                self.words.clear();
-                return None;
-            };
-            self.words.push(start, end);
-            at = end + CRLF_BYTES;
-        }
-        Some(at)
     }
 
     fn move_to(&mut self, at: usize) {
@@ -276,5 +248,50 @@ impl RequestDecoder {
         })?;
         self.expecting = Expecting::Request;
         Ok(Some(end + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names of requests, read one after the other, and which of them were read at once with others.
+    fn names(decoder: &mut RequestDecoder, mut input: &[u8]) -> Vec<(Vec<u8>, usize)> {
+        let mut names = Vec::new();
+        while let Ok(Some(used)) = decoder.decode(input, &Limits::default()) {
+            names.push((decoder.request(input).name().to_vec(), decoder.ahead(input).count()));
+            input = &input[used..];
+        }
+        names
+    }
+
+    #[test]
+    fn whole_requests_are_read_at_once_up_to_one_that_is_not() {
+        let mut decoder = RequestDecoder::new();
+        let input = b"*1\r\n$1\r\na\r\n*1\r\n$1\r\nb\r\nc d\r\n*1\r\n$1\r\ne\r\n*1\r\n$1\r\nf";
+        let read = names(&mut decoder, input);
+        assert_eq!(read, [("a", 2), ("b", 0), ("c", 0), ("e", 1)].map(|(name, ahead)| (name.into(), ahead)));
+        assert!(decoder.request(b"*1\r\n$1\r\nf").is_empty());
+    }
+
+    #[test]
+    fn what_was_read_ahead_lies_one_behind_the_other() {
+        let input = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n".repeat(40);
+        let mut decoder = RequestDecoder::new();
+        assert_eq!(decoder.decode(&input, &Limits::default()), Ok(Some(input.len() / 40)));
+        assert!(decoder.is_ahead());
+        let words: Vec<Vec<_>> = decoder.ahead(&input).map(|request| request.iter().collect()).collect();
+        assert!(words.len() > 1 && words.iter().all(|words| *words == [&b"GET"[..], b"a"]), "{words:?}");
+        assert_eq!(names(&mut RequestDecoder::new(), &input).len(), 40);
+    }
+
+    #[test]
+    fn forgotten_requests_are_read_again() {
+        let input = b"*1\r\n$1\r\na\r\n*1\r\n$1\r\nb\r\n";
+        let mut decoder = RequestDecoder::new();
+        assert!(decoder.decode(input, &Limits::default()).is_ok());
+        decoder.forget_ahead();
+        let read: Vec<_> = names(&mut decoder, input).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(read, [b"a", b"b"]);
     }
 }

@@ -8,7 +8,7 @@ mod decode;
 mod encode;
 mod reply_decode;
 
-pub use ahead::second_words;
+pub use ahead::second_word;
 pub use decode::RequestDecoder;
 pub use encode::{encode, encode_request};
 pub use reply_decode::ReplyDecoder;

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use kvproto::resp::second_words;
+use kvproto::resp::second_word;
 use smallvec::SmallVec;
 
 use super::EventLoop;
@@ -117,7 +117,7 @@ impl EventLoop {
 fn prefetch(group: &[Turn], buffer: &[u8]) {
     if let [first, _, ..] = group {
         let same = group.iter().filter(|turn| turn.connection.session.database == first.connection.session.database);
-        let keys = same.filter_map(|turn| second_words(&buffer[turn.read.clone()]).next());
+        let keys = same.filter_map(|turn| second_word(&buffer[turn.read.clone()]));
         first.connection.session.keyspace.prefetch(keys);
     }
 }
