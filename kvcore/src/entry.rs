@@ -287,14 +287,13 @@ impl Entry {
         self.key() == key
     }
 
-    /// Something made of its first and its last byte, so that both are in the cache.
+    /// The bytes that whoever uses the entry reads first.
     #[inline]
-    pub(crate) fn touch(&self) -> u8 {
-        let bytes = match self {
+    pub(crate) fn near(&self) -> &[u8] {
+        match self {
             Entry::Packed(packed) => packed,
             Entry::Large(large) => &large.key,
-        };
-        bytes.first().copied().unwrap_or(0) ^ bytes.last().copied().unwrap_or(0)
+        }
     }
 
     /// Bytes this entry takes outside the table.

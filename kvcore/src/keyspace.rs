@@ -13,6 +13,7 @@ use crate::engine::{Claimed, Engine};
 use crate::entry::{Entry, ValueRef};
 use crate::error::Result;
 use crate::lsn::Lsn;
+use crate::shard::touch;
 use crate::space::Space;
 use crate::store::{Store, commit_once};
 use crate::ticket::Ticket;
@@ -93,8 +94,10 @@ impl Keyspace {
                 Some((hash, self.space.try_read(self.space.shard_of(hash))?))
             })
             .collect();
-        // All locks are taken: nothing orders these reads, so the processor has many of them under way at once.
-        std::hint::black_box(shards.iter().fold(0, |sum, (hash, shard)| sum ^ shard.touch(*hash)));
+        // All locks are taken: nothing orders these reads, so the processor has many of them under way at once. First the
+        // tables of all keys, then what they point to: each of the second reads waits for one of the first.
+        let entries: SmallVec<[&[u8]; PREFETCH_KEYS]> = shards.iter().map(|(hash, shard)| shard.near(*hash)).collect();
+        std::hint::black_box(entries.iter().fold(0, |sum, entry| sum ^ touch(entry)));
     }
 
     /// What a plain write through this handle has survived when it returns.

@@ -17,6 +17,16 @@ use crate::walk::{EPOCH_BITS, Pick, Picked, Place};
 /// What the table takes for each entry: the slot and its control byte.
 const SLOT_BYTES: usize = size_of::<Entry>() + 1;
 
+/// As many cache lines of an entry are worth fetching; the processor sees for itself where a longer one goes on.
+const LINES: usize = 4;
+
+/// Reads a byte of each of the first cache lines, and the last byte, so that their memory is on its way.
+#[inline]
+pub(crate) fn touch(bytes: &[u8]) -> u8 {
+    let last = bytes.last().copied().unwrap_or(0);
+    bytes.iter().step_by(64).take(LINES).fold(last, |sum, byte| sum ^ byte)
+}
+
 fn next_epoch(epoch: u16) -> u16 {
     (epoch + 1) % (1 << EPOCH_BITS)
 }
@@ -97,8 +107,13 @@ impl Shard {
     #[inline]
     pub(crate) fn note_uses(&mut self, now: Moment) {
         if self.uses.is_none() && !now.is_none() {
-            self.uses = Some(Box::new(Uses::new(self.table.num_buckets(), now)));
+            self.begin_to_note_uses(now);
         }
+    }
+
+    #[cold]
+    fn begin_to_note_uses(&mut self, now: Moment) {
+        self.uses = Some(Box::new(Uses::new(self.table.num_buckets(), now)));
     }
 
     /// How an entry was used, as far as is known.
@@ -450,16 +465,17 @@ impl Shard {
     /// of one after the other when the entries are looked at.
     pub(crate) fn warm(&self, from: usize, buckets: usize) {
         let until = from.saturating_add(buckets).min(self.table.num_buckets());
-        let sum =
-            (from..until).filter_map(|bucket| self.table.get_bucket(bucket)).fold(0, |sum, entry| sum ^ entry.touch());
+        let sum = (from..until)
+            .filter_map(|bucket| self.table.get_bucket(bucket))
+            .fold(0, |sum, entry| sum ^ touch(entry.near()));
         std::hint::black_box(sum);
     }
 
-    /// Reads a byte of each entry that the hash may stand for, so that its memory is on its way. Compares no keys: that
-    /// would wait for it.
+    /// The bytes of the entry that the hash probably stands for. Compares no keys: that would wait for their memory.
     #[inline]
-    pub(crate) fn touch(&self, hash: u64) -> u8 {
-        self.table.iter_hash(hash).fold(0, |sum, entry| sum ^ entry.touch())
+    pub(crate) fn near(&self, hash: u64) -> &[u8] {
+        self.reach(hash);
+        self.table.iter_hash(hash).next().map_or(&[], Entry::near)
     }
 
     /// One step of a walk: shows entries from `place` on, stops after about `budget` buckets or when `each` answers
