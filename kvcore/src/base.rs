@@ -105,12 +105,19 @@ pub(crate) struct Entered {
 }
 
 impl Entered {
+    #[inline]
     fn new(store_id: u64) -> Result<Entered> {
         let held = HELD.with(Cell::get);
         if held == 0 {
             HELD.with(|held| held.set(store_id));
             return Ok(Entered { nested: false });
         }
+        Entered::within(held, store_id)
+    }
+
+    /// Entered from a closure that another store, or this one, runs.
+    #[cold]
+    fn within(held: u64, store_id: u64) -> Result<Entered> {
         HELD_BEFORE.with(|before| {
             let mut before = before.borrow_mut();
             if held == store_id || before.contains(&store_id) {

@@ -324,6 +324,7 @@ impl Engine {
         }
     }
 
+    #[inline]
     fn wait_for_room(&self) -> Result<()> {
         self.base.wal.as_ref().map_or(Ok(()), |wal| wal.wait_for_room())
     }

@@ -143,6 +143,7 @@ impl<'a> Locked<'a> {
     }
 
     /// Whether a key was named. That its shard is locked is not enough: which keys share a shard is chance.
+    #[inline]
     fn is_named(&self, hash: u64) -> bool {
         match self.claims {
             Claims::Key(named) => named == hash,
@@ -154,6 +155,7 @@ impl<'a> Locked<'a> {
     }
 
     /// Where in `held` the shard of a hash is.
+    #[inline]
     fn place(&self, hash: u64) -> Result<usize> {
         if !self.is_named(hash) {
             return Err(Error::KeyNotNamed);
@@ -208,6 +210,7 @@ impl<'a> Locked<'a> {
         Ok(true)
     }
 
+    #[inline]
     fn log(&mut self, record: &Record<'_>) {
         if self.base.wal.is_some() {
             record.encode(&mut self.notes.records);

@@ -187,10 +187,13 @@ impl Wal {
     }
 
     /// Waits while a lane is over its bound. Called before any shard is locked.
+    #[inline]
     pub(crate) fn wait_for_room(&self) -> Result<()> {
-        if !self.is_backlogged() {
-            return Ok(());
-        }
+        if self.is_backlogged() { self.wait_for_relief() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn wait_for_relief(&self) -> Result<()> {
         let mut state = self.state.lock();
         while self.is_backlogged() {
             if let Some(failure) = &state.failure {

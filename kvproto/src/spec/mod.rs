@@ -157,8 +157,9 @@ const fn with_name(mut slots: [u16; SLOTS_LEN], name: &str, index: usize) -> [u1
 /// Where the search for `name` begins. FNV-1a over at most the bytes the longest name has, letters folded to one case.
 const fn slot_of(name: &[u8]) -> usize {
     let mut hash: u32 = 0x811c_9dc5;
+    let len = if name.len() < NAME_BYTES_MAX { name.len() } else { NAME_BYTES_MAX };
     let mut at = 0;
-    while at < name.len() && at < NAME_BYTES_MAX {
+    while at < len {
         hash = (hash ^ (name[at] | 0x20) as u32).wrapping_mul(0x0100_0193);
         at += 1;
     }

@@ -45,6 +45,12 @@ pub struct Spec {
     index: usize,
 }
 
+/// Whether `typed` is this name of the table, all of which are in lower case.
+#[inline]
+fn is_typed(name: &str, typed: &[u8]) -> bool {
+    name.len() == typed.len() && name.bytes().zip(typed).all(|(byte, typed)| byte == typed.to_ascii_lowercase())
+}
+
 impl Spec {
     /// The position in [`COMMANDS`](super::COMMANDS); of a subcommand, the position in its container's `subcommands`.
     pub fn index(&self) -> usize {
@@ -52,9 +58,9 @@ impl Spec {
     }
 
     /// Whether `name` is the command's name or one of its aliases, in any case.
+    #[inline]
     pub fn is_named(&self, name: &[u8]) -> bool {
-        self.name.as_bytes().eq_ignore_ascii_case(name)
-            || self.aliases.iter().any(|alias| alias.as_bytes().eq_ignore_ascii_case(name))
+        is_typed(self.name, name) || self.aliases.iter().any(|alias| is_typed(alias, name))
     }
 
     /// The subcommand of that name (its own, without the container's), in any case.
