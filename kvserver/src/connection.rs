@@ -49,7 +49,7 @@ pub(crate) struct Input {
     pub(crate) bytes: Vec<u8>,
     /// Up to here it has been executed.
     pub(crate) at: usize,
-    pub(crate) decoder: Decoder,
+    pub(crate) decoder: Box<Decoder>,
     /// It holds, or may hold, a whole request; otherwise it waits for more bytes.
     pub(crate) runnable: bool,
 }
@@ -66,7 +66,7 @@ pub(crate) struct Progress {
 
 impl Input {
     /// What executing left of `input`.
-    pub(crate) fn rest(input: &[u8], progress: &Progress, decoder: Decoder) -> Input {
+    pub(crate) fn rest(input: &[u8], progress: &Progress, decoder: Box<Decoder>) -> Input {
         let bytes = input[progress.used..].to_vec();
         Input { runnable: progress.runnable && !bytes.is_empty(), bytes, at: 0, decoder }
     }

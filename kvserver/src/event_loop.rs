@@ -52,9 +52,9 @@ pub(crate) struct EventLoop {
     free: Vec<usize>,
     executor: Executor,
     read_buffer: Vec<u8>,
-    /// Decoders for input that is whole at once, as nearly all is.
-    resp_decoder: Option<Decoder>,
-    line_decoder: Option<Decoder>,
+    /// Decoders for input that is whole at once, as nearly all is. Boxed: they change hands with every turn.
+    resp_decoder: Option<Box<Decoder>>,
+    line_decoder: Option<Box<Decoder>>,
     /// Connections that have something to do.
     turns: VecDeque<usize>,
     /// Connections whose output waits for the log.

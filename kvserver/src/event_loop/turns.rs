@@ -82,11 +82,11 @@ impl EventLoop {
             let progress = self.executor.execute(slot, connection, decoder, &bytes[*at..]);
             connection.input = input.advanced(&progress);
         } else if !read.is_empty() {
-            let mut decoder =
-                self.spare_decoder(connection.protocol).take().unwrap_or_else(|| Decoder::new(connection.protocol));
+            let protocol = connection.protocol;
+            let mut decoder = self.spare_decoder(protocol).take().unwrap_or_else(|| Box::new(Decoder::new(protocol)));
             let progress = self.executor.execute(slot, connection, &mut decoder, read);
             if progress.used == read.len() && progress.decoder_is_clean {
-                *self.spare_decoder(connection.protocol) = Some(decoder);
+                *self.spare_decoder(protocol) = Some(decoder);
             } else {
                 connection.input = Some(Box::new(Input::rest(read, &progress, decoder)));
             }
@@ -105,7 +105,7 @@ impl EventLoop {
         self.schedule(slot);
     }
 
-    fn spare_decoder(&mut self, protocol: Protocol) -> &mut Option<Decoder> {
+    fn spare_decoder(&mut self, protocol: Protocol) -> &mut Option<Box<Decoder>> {
         match protocol {
             Protocol::Resp => &mut self.resp_decoder,
             Protocol::Line(_) => &mut self.line_decoder,
