@@ -14,18 +14,12 @@ use crate::txn::Usage;
 use crate::uses::{Moment, Uses};
 use crate::walk::{EPOCH_BITS, Pick, Picked, Place};
 
+mod fetch;
+
+pub(crate) use fetch::touch;
+
 /// What the table takes for each entry: the slot and its control byte.
 const SLOT_BYTES: usize = size_of::<Entry>() + 1;
-
-/// As many cache lines of an entry are worth fetching; the processor sees for itself where a longer one goes on.
-const LINES: usize = 4;
-
-/// Reads a byte of each of the first cache lines, and the last byte, so that their memory is on its way.
-#[inline]
-pub(crate) fn touch(bytes: &[u8]) -> u8 {
-    let last = bytes.last().copied().unwrap_or(0);
-    bytes.iter().step_by(64).take(LINES).fold(last, |sum, byte| sum ^ byte)
-}
 
 fn next_epoch(epoch: u16) -> u16 {
     (epoch + 1) % (1 << EPOCH_BITS)
@@ -133,14 +127,6 @@ impl Shard {
     pub(crate) fn take_soonest_filed(&mut self) -> Option<u64> {
         let tick = std::mem::replace(&mut self.soonest_filed, u64::MAX);
         (tick != u64::MAX).then_some(tick)
-    }
-
-    /// Reads the slot in which the table looks first, before the control bytes that tell which one it is have arrived:
-    /// in a large table one miss then hides behind the other.
-    #[inline]
-    fn reach(&self, hash: u64) {
-        let first = hash as usize & self.table.num_buckets().wrapping_sub(1);
-        std::hint::black_box(matches!(self.table.get_bucket(first), Some(Entry::Packed(_))));
     }
 
     #[inline]
@@ -459,23 +445,6 @@ impl Shard {
             _ => None,
         };
         Picked { len, buckets, entry: entry.map(|entry| (entry.key().to_vec(), has_passed(entry))) }
-    }
-
-    /// Reads a byte of each entry in the next `buckets` buckets, so that their memory is on its way all at once instead
-    /// of one after the other when the entries are looked at.
-    pub(crate) fn warm(&self, from: usize, buckets: usize) {
-        let until = from.saturating_add(buckets).min(self.table.num_buckets());
-        let sum = (from..until)
-            .filter_map(|bucket| self.table.get_bucket(bucket))
-            .fold(0, |sum, entry| sum ^ touch(entry.near()));
-        std::hint::black_box(sum);
-    }
-
-    /// The bytes of the entry that the hash probably stands for. Compares no keys: that would wait for their memory.
-    #[inline]
-    pub(crate) fn near(&self, hash: u64) -> &[u8] {
-        self.reach(hash);
-        self.table.iter_hash(hash).next().map_or(&[], Entry::near)
     }
 
     /// One step of a walk: shows entries from `place` on, stops after about `budget` buckets or when `each` answers
