@@ -188,10 +188,10 @@ impl EventLoop {
         } else if backlogged {
             BACKLOG_PAUSE
         } else {
-            let now = Instant::now();
             let accepts = self.accept.as_ref().and_then(Accept::resumes_at);
             let wanted = [Some(self.next_tick), self.stop_at, accepts, self.paused_until()];
-            wanted.into_iter().flatten().min().map_or(TICK, |at| at.saturating_duration_since(now))
+            // From when this round began, so later by as long as it took: nothing here is due to the millisecond.
+            wanted.into_iter().flatten().min().map_or(TICK, |at| at.saturating_duration_since(self.now))
         };
         let result = self.poll.poll(events, Some(timeout));
         self.mailbox().set_awake();
