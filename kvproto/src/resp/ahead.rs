@@ -52,10 +52,10 @@ impl Ahead {
         self.taken = 0;
     }
 
-    /// Goes on to the next request; answers how many bytes it has.
+    /// Goes on to the next request, if `input` is long enough to begin with it; answers how many bytes it has.
     #[inline]
-    pub(super) fn take(&mut self) -> Option<usize> {
-        let bytes = self.requests.get(self.taken)?.bytes;
+    pub(super) fn take(&mut self, input: &[u8]) -> Option<usize> {
+        let bytes = self.requests.get(self.taken).map(|place| place.bytes).filter(|bytes| *bytes <= input.len())?;
         self.taken += 1;
         Some(bytes)
     }
@@ -121,15 +121,15 @@ pub fn second_word(input: &[u8]) -> Option<&[u8]> {
 #[inline(always)]
 fn header(input: &[u8], kind: u8) -> Option<(usize, usize)> {
     // Nearly all there are have up to three digits, and something behind them: then one look at the input is enough.
-    if let Some(&[first, hundreds, tens, ones, end, ..]) = input.first_chunk::<8>() {
+    if let Some(&[first, x, y, z, end, ..]) = input.first_chunk::<8>() {
         let digit = |byte: u8| usize::from(byte.wrapping_sub(b'0'));
-        let (a, b, c) = (digit(hundreds), digit(tens), digit(ones));
+        let (a, b, c) = (digit(x), digit(y), digit(z));
         if first == kind && a <= 9 {
-            if tens == b'\r' {
+            if y == b'\r' {
                 return Some((a, 4));
             }
             if a != 0 && b <= 9 {
-                if ones == b'\r' {
+                if z == b'\r' {
                     return Some((a * 10 + b, 5));
                 }
                 if c <= 9 && end == b'\r' {

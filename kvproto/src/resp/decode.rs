@@ -58,7 +58,7 @@ impl RequestDecoder {
     ///
     /// A request may be read, and its lengths be checked, in an earlier call than the one that answers it.
     pub fn decode(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, ProtocolError> {
-        if let Some(used) = self.ahead.take() {
+        if let Some(used) = self.ahead.take(input) {
             return Ok(Some(used));
         }
         loop {
@@ -68,7 +68,7 @@ impl RequestDecoder {
                     Some(&first) => {
                         self.words.clear();
                         self.ahead.read(input, limits);
-                        if let Some(used) = self.ahead.take() {
+                        if let Some(used) = self.ahead.take(input) {
                             return Ok(Some(used));
                         }
                         self.begin(first);
