@@ -38,7 +38,7 @@ impl Ahead {
     pub(super) fn read(&mut self, input: &[u8], limits: &Limits) {
         self.forget();
         let mut rest = input;
-        for _ in 0..REQUESTS_MAX {
+        while !rest.is_empty() && self.requests.len() < REQUESTS_MAX {
             let spans_begin = self.spans.len();
             let Some(bytes) = self.read_one(rest, limits) else { break };
             self.requests.push(Place { spans_begin, spans_end: self.spans.len(), bytes });

@@ -54,7 +54,7 @@ impl EventLoop {
                 }
             }
             prefetch(&group, &buffer);
-            for Turn { slot, mut connection, read } in group {
+            for Turn { slot, mut connection, read } in group.drain(..) {
                 self.execute(slot, &mut connection, &buffer[read]);
                 self.end_turn(slot, connection);
                 self.bound_round();
