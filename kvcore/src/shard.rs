@@ -437,11 +437,12 @@ impl Shard {
     }
 
     /// The entry that is picked, and whether it `has_passed`.
-    pub(crate) fn pick(&self, pick: Pick, has_passed: impl FnOnce(&Entry) -> bool) -> Picked {
+    pub(crate) fn pick(&self, pick: Pick, has_passed: impl Fn(&Entry) -> bool) -> Picked {
         let (len, buckets) = (self.table.len(), self.table.num_buckets());
         let entry = match pick {
             Pick::Bucket(bucket) if bucket < buckets => self.table.get_bucket(bucket),
             Pick::Nth(n) if n < len => self.table.iter().nth(n),
+            Pick::Live => self.table.iter().find(|entry| !has_passed(entry)),
             _ => None,
         };
         Picked { len, buckets, entry: entry.map(|entry| (entry.key().to_vec(), has_passed(entry))) }

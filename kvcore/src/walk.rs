@@ -123,6 +123,8 @@ pub(crate) enum Pick {
     Bucket(usize),
     /// The one that so many others come before.
     Nth(usize),
+    /// The first that has not expired.
+    Live,
 }
 
 /// A shard as a random pick finds it.
@@ -135,7 +137,7 @@ pub(crate) struct Picked {
 
 /// So often a bucket is looked at, blindly, before all entries are counted.
 const BLIND_TRIES: usize = 64;
-/// Expired entries are swept within a tick, so a few tries find a live one if there is any to speak of.
+/// Expired entries are swept within a tick, as a rule, so a few tries find a live one if there is any to speak of.
 const TRIES: usize = 8;
 
 /// Picks a random key: a bucket of a shard, each as likely as the others, and another if nothing is there. (To take the next
@@ -173,7 +175,9 @@ pub(crate) fn random(
             nth -= len;
         }
     }
-    None
+    // Next to none of them is live: the first is as good as any.
+    let start = random() % shards;
+    (0..shards).find_map(|shard| look((start + shard) % shards, Pick::Live).entry.map(|(key, _)| key))
 }
 
 #[cfg(test)]

@@ -344,6 +344,23 @@ fn a_scan_shows_what_stays_while_the_table_grows_and_shrinks() {
 }
 
 /// Two keys among many shards, most of them empty, had been as likely as the stretch of empty ones before them was long.
+/// While the sweeper is held up, next to all keys may have expired.
+#[test]
+fn a_random_key_is_found_among_any_number_that_have_expired() {
+    let db = Db::in_memory();
+    db.pause_sweeping(true);
+    db.set("live", "").unwrap();
+    for i in 0..3_000 {
+        db.set_with(format!("{i}"), "", SetOptions::new().expires_in(Duration::from_millis(1))).unwrap();
+    }
+    while db.exists("2999").unwrap() {
+        std::thread::yield_now();
+    }
+    for _ in 0..50 {
+        assert_eq!(db.random_key().unwrap().as_deref(), Some(&b"live"[..]));
+    }
+}
+
 #[test]
 fn a_random_key_is_any_key_about_as_often_as_any_other() {
     for (keys, draws) in [(1, 10), (2, 2_000), (10, 10_000), (3_000, 600_000)] {

@@ -35,6 +35,11 @@ impl Words {
         self.unquoted = false;
     }
 
+    /// Bytes of memory it takes.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.spans.capacity() * size_of::<Span>() + self.text.capacity()
+    }
+
     /// Makes room for that many words, within reason.
     pub(crate) fn reserve(&mut self, words: usize) {
         self.spans.reserve(words.min(KEPT_SPANS_MAX));

@@ -29,6 +29,8 @@ pub(crate) struct Client {
     pub(crate) address: Address,
     /// CLIENT KILL: nothing more of it is executed, and it is no longer counted.
     killed: AtomicBool,
+    /// What it held then.
+    leaving_bytes: AtomicU64,
     peer: Box<str>,
     local: Box<str>,
     descriptor: i32,
@@ -250,6 +252,8 @@ impl Client {
 pub(crate) struct Clients {
     next_id: AtomicU64,
     connected: AtomicUsize,
+    /// Held by those that were killed and are not closed yet. Changed under the lock of `all`.
+    leaving_bytes: AtomicU64,
     all: Mutex<BTreeMap<u64, Arc<Client>>>,
 }
 
@@ -267,6 +271,7 @@ impl Clients {
             id,
             address: Address { loop_index, slot, client_id: id },
             killed: AtomicBool::new(false),
+            leaving_bytes: AtomicU64::new(0),
             peer,
             local,
             descriptor: stream.as_fd().as_raw_fd(),
@@ -282,19 +287,32 @@ impl Clients {
 
     /// The counterpart of [`Clients::connect`] and [`Clients::admit`].
     pub(crate) fn disconnect(&self, client: &Client) {
-        if self.all.lock().remove(&client.id).is_some() {
+        let mut all = self.all.lock();
+        if all.remove(&client.id).is_some() {
             self.leave();
+        } else {
+            self.leaving_bytes.fetch_sub(client.leaving_bytes.swap(0, Relaxed), Relaxed);
         }
     }
 
-    /// Strikes a client off, as if it were gone already; its loop has yet to close it. False if it is gone.
+    /// Strikes a client off, as if it were gone already, and what it holds with it; its loop has yet to close it. False if
+    /// it is gone.
     pub(crate) fn kill(&self, client: &Client) -> bool {
         client.killed.store(true, Relaxed);
-        let was_there = self.all.lock().remove(&client.id).is_some();
+        let mut all = self.all.lock();
+        let was_there = all.remove(&client.id).is_some();
         if was_there {
             self.leave();
+            let bytes = client.shown.held_bytes() as u64;
+            client.leaving_bytes.store(bytes, Relaxed);
+            self.leaving_bytes.fetch_add(bytes, Relaxed);
         }
         was_there
+    }
+
+    /// What is held by clients that are not counted any more.
+    pub(crate) fn leaving_bytes(&self) -> u64 {
+        self.leaving_bytes.load(Relaxed)
     }
 
     /// Counts one more accepted connection, unless there are `max` already.

@@ -37,6 +37,8 @@ pub(crate) struct Connection {
     pub(crate) scheduled: bool,
     /// In the loop's list of connections whose output waits for the log.
     pub(crate) gated: bool,
+    /// Of the request that runs elsewhere.
+    pub(crate) parked_bytes: usize,
     over_soft_since: Option<Instant>,
     /// The most bytes of replies written at once, of late.
     reply_peak: usize,
@@ -100,6 +102,13 @@ impl Decoder {
             Protocol::Line(_) => Decoder::Line(LineDecoder::new()),
         }
     }
+
+    fn held_bytes(&self) -> usize {
+        match self {
+            Decoder::Resp(decoder) => decoder.held_bytes(),
+            Decoder::Line(decoder) => decoder.held_bytes(),
+        }
+    }
 }
 
 /// How far a connection is.
@@ -130,6 +139,7 @@ impl Connection {
             writable: true,
             scheduled: false,
             gated: false,
+            parked_bytes: 0,
             over_soft_since: None,
             reply_peak: 0,
             held_bytes: 0,
@@ -295,7 +305,8 @@ impl Connection {
         }
         let active = now.saturating_duration_since(client.connected());
         client.shown.active_ms.store(u64::try_from(active.as_millis()).unwrap_or(u64::MAX), Relaxed);
-        client.shown.input_bytes.store(self.input.as_ref().map_or(0, |input| input.bytes.capacity()), Relaxed);
+        let input = self.input.as_ref().map_or(0, |input| input.bytes.capacity() + input.decoder.held_bytes());
+        client.shown.input_bytes.store(input + self.parked_bytes, Relaxed);
         client.shown.output_bytes.store(self.outbox.capacity(), Relaxed);
         client.shown.parked.store(matches!(self.phase, Phase::Parked | Phase::Paused), Relaxed);
         client.shown.interest_bytes.store(self.session.interest_bytes(), Relaxed);

@@ -220,6 +220,7 @@ impl Executor {
             }
             Next::Park(work) => {
                 connection.phase = Phase::Parked;
+                connection.parked_bytes = request.iter().map(<[u8]>::len).sum();
                 let from = connection.session.address;
                 return self.server.offload.start(Job { from, request: request.to_owned(), work });
             }

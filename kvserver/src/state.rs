@@ -21,7 +21,7 @@ use crate::events::Audience;
 use crate::eviction;
 use crate::listener::BoundAddress;
 use crate::logging::Logging;
-use crate::mailbox::{Changed, Mail, Mailboxes};
+use crate::mailbox::{Address, Changed, Mail, Mailboxes};
 use crate::offload::Offload;
 use crate::pause::{Held, Pause};
 use crate::process::Usage;
@@ -262,32 +262,37 @@ impl ServerState {
     /// What clients and their buffers take.
     pub(crate) fn client_bytes(&self) -> u64 {
         let held: u64 = self.counters.iter().map(|counters| counters.held_bytes.get()).sum();
-        held + self.clients.count() as u64 * CLIENT_BYTES
+        held.saturating_sub(self.clients.leaving_bytes()) + self.clients.count() as u64 * CLIENT_BYTES
     }
 
-    /// Ends the clients whose buffers hold most until all together take no more than so many bytes, those aside that must
-    /// not be ended for it.
-    pub(crate) fn evict_clients(&self, bytes_max: u64) {
+    /// Ends the clients whose buffers hold most until all together take no more than so many bytes. Those that must not be
+    /// ended for it are not counted either: others would all have to go for one of them. Answers where those that it ended
+    /// are.
+    pub(crate) fn evict_clients(&self, bytes_max: u64) -> Vec<Address> {
         // Each is looked at once: while they are sorted they go on.
-        let held = |client: Arc<Client>| (client.shown.held_bytes() as u64 + CLIENT_BYTES, client);
+        let holds = |client: Arc<Client>| (client.shown.held_bytes() as u64 + CLIENT_BYTES, client);
         let may_end = |client: &Arc<Client>| !client.shown.no_evict.load(Ordering::Relaxed);
-        let mut clients: Vec<_> = self.clients.snapshot().into_iter().filter(may_end).map(held).collect();
+        let mut clients: Vec<_> = self.clients.snapshot().into_iter().filter(may_end).map(holds).collect();
         clients.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));
         let held: u64 = clients.iter().map(|(bytes, _)| bytes).sum();
-        let (mut left, mut ended) = (held, 0);
+        let (mut left, mut ended) = (held, Vec::new());
         for (bytes, client) in clients {
             if left <= bytes_max {
                 break;
             }
-            ended += u64::from(self.end_connection(&client));
+            if self.end_connection(&client) {
+                ended.push(client.address);
+            }
             // Ended by now even if by another loop, which has seen the same.
             left -= bytes;
         }
-        if ended > 0 {
-            // One line for all: anyone could fill the log with them.
-            tracing::warn!(held, left, "{ended} clients are disconnected: all of them took too much memory");
-            self.evicted_clients.fetch_add(ended, Ordering::Relaxed);
+        if !ended.is_empty() {
+            // One line for all of them: they may be many.
+            let count = ended.len();
+            tracing::warn!(held, left, "{count} clients are disconnected: all of them took too much memory");
+            self.evicted_clients.fetch_add(count as u64, Ordering::Relaxed);
         }
+        ended
     }
 
     /// Ends a connection, soon; to others it is gone at once. False if it was gone.

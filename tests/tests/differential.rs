@@ -130,20 +130,28 @@ struct Client {
     kv: Wire,
     /// What is queued in its transaction.
     queued: Vec<Words>,
+    /// It may watch keys.
+    watches: bool,
     history: Vec<String>,
 }
 
 impl Client {
     fn new(redis: SocketAddr, kv: SocketAddr, version: &str) -> Client {
-        let mut client =
-            Client { redis: Wire::connect(redis), kv: Wire::connect(kv), queued: Vec::new(), history: Vec::new() };
+        let mut client = Client {
+            redis: Wire::connect(redis),
+            kv: Wire::connect(kv),
+            queued: Vec::new(),
+            watches: false,
+            history: Vec::new(),
+        };
         client.redis.command(&format!("HELLO {version}"));
         client.kv.command(&format!("HELLO {version}"));
         client
     }
 
-    /// Sends the commands to both and compares the replies, up to the first difference.
-    fn compare(&mut self, commands: &[Words]) -> Story {
+    /// Sends the commands to both and compares the replies, up to the first difference. `others_watch`: another client may
+    /// be told of what is changed.
+    fn compare(&mut self, commands: &[Words], others_watch: bool) -> Story {
         let mut bytes = Vec::new();
         for words in commands {
             push_request(words, &mut bytes);
@@ -161,8 +169,17 @@ impl Client {
                 return Story::DamagedSketch;
             }
             let queued = if words[0].eq_ignore_ascii_case(b"exec") { self.queued.as_slice() } else { &[] };
-            if holds_nil(&redis) && queued.iter().chain([words]).any(may_fail_to_overflow) {
+            if (self.watches || others_watch)
+                && holds_nil(&redis)
+                && queued.iter().chain([words]).any(may_fail_to_overflow)
+            {
                 return Story::GrownUnseen;
+            }
+            match words[0].to_ascii_lowercase().as_slice() {
+                b"watch" => self.watches = true,
+                b"unwatch" if redis == b"+OK\r\n" => self.watches = false,
+                b"exec" | b"discard" | b"reset" if redis[0] != b'-' => self.watches = false,
+                _ => {}
             }
             match words[0].to_ascii_lowercase().as_slice() {
                 b"exec" | b"discard" | b"multi" if redis[0] != b'-' => self.queued.clear(),
@@ -309,7 +326,8 @@ fn random_commands_are_answered_as_redis_answers_them() {
         sent += BATCH;
         // Not after every batch: to look, a client has to let go of what it watches.
         let looks = sent % (LOOK_EVERY * BATCH) == 0;
-        let story = match clients[turn].compare(&batch) {
+        let others_watch = clients.iter().enumerate().any(|(at, client)| at != turn && client.watches);
+        let story = match clients[turn].compare(&batch, others_watch) {
             Story::Same if looks => clients[turn].compare_keys(),
             story => story,
         };
@@ -355,7 +373,7 @@ impl Client {
         let looks = (0..14).flat_map(|key| [format!("get k{key}"), format!("pexpiretime k{key}")]);
         let looks: Vec<Words> =
             looks.chain(["keys *".to_owned(), "dbsize".to_owned(), "debug digest".to_owned()]).map(words).collect();
-        self.compare(&looks)
+        self.compare(&looks, false)
     }
 
     fn start_anew(&mut self) {
@@ -366,6 +384,7 @@ impl Client {
             wire.command("SELECT 0");
         }
         self.queued.clear();
+        self.watches = false;
         self.history.clear();
     }
 }

@@ -392,6 +392,58 @@ fn a_crowd_holds_no_more_than_all_clients_may() {
     drop(crowd);
 }
 
+/// All of them ask in the same moment, so one round of a loop answers half of them: a limit that is looked at after the
+/// round would come a gigabyte late.
+#[test]
+fn a_crowd_that_asks_for_much_at_once_is_ended_before_it_is_answered() {
+    const BIG: usize = 8 * MEBIBYTE;
+    const CROWD: usize = 250;
+    let server = server();
+    let mut wire = server.connect();
+    wire.ask("CLIENT NO-EVICT on", "+OK\r\n");
+    wire.send(request(&[b"SET", &b"big"[..], &vec![b'v'; BIG]]));
+    wire.expect("+OK\r\n");
+    wire.ask("CONFIG SET maxmemory-clients 16mb", "+OK\r\n");
+    let growth = Growth::of(&server);
+    wire.ask("CLIENT PAUSE 100000 WRITE", "+OK\r\n");
+    let crowd: Vec<Wire> = (0..CROWD)
+        .map(|_| {
+            let mut one = server.connect();
+            one.send(request(&["GETEX", "big"]));
+            one
+        })
+        .collect();
+    wait::until_true("all wait", || wire.text("CLIENT LIST").matches(" cmd=getex").count() == CROWD);
+    wire.ask("CLIENT UNPAUSE", "+OK\r\n");
+    wait::until_true("most are gone", || field(&mut wire, "stats", "evicted_clients") > CROWD as u64 / 2);
+    // Each loop may answer a group of 16 before it looks, and an answer is copied on its way.
+    growth.assert_within(16 * MEBIBYTE + 4 * 16 * BIG);
+    drop(crowd);
+}
+
+/// What a client asked for is its own while another thread carries it out.
+#[test]
+fn a_request_that_runs_elsewhere_is_counted() {
+    let server = server();
+    let mut wire = server.connect();
+    wire.ask("CLIENT NO-EVICT on", "+OK\r\n");
+    let many: Vec<_> = (0..20_000).map(|n| request(&["SET", &format!("k:{n}"), "v"])).collect();
+    wire.send(many.concat());
+    wire.expect("+OK\r\n".repeat(many.len()));
+    wire.ask("CONFIG SET maxmemory-clients 4mb", "+OK\r\n");
+    // The pattern is looked at with every key, so those behind the first wait.
+    let pattern = "a*".repeat(MEBIBYTE / 2 - 20) + "b";
+    let crowd: Vec<Wire> = (0..20)
+        .map(|_| {
+            let mut one = server.connect();
+            let _ = one.try_send(&request(&["KEYS", &pattern]));
+            one
+        })
+        .collect();
+    wait::until_true("those that are too many are gone", || field(&mut wire, "stats", "evicted_clients") >= 10);
+    drop(crowd);
+}
+
 #[test]
 fn who_must_not_be_ended_stays_and_a_percentage_is_one_of_maxmemory() {
     let server = server();

@@ -124,6 +124,11 @@ impl LineDecoder {
         LineDecoder::default()
     }
 
+    /// Bytes of memory it takes, beside its own size.
+    pub fn held_bytes(&self) -> usize {
+        self.words.held_bytes()
+    }
+
     /// Reads on. `input` begins, on every call, at the first byte not consumed or skipped yet.
     ///
     /// `Some(consumed)`: look at [`LineDecoder::request`], drop those bytes and call again. A request without words is

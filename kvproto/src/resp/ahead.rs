@@ -46,6 +46,11 @@ impl Ahead {
         }
     }
 
+    /// Bytes of memory it takes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.spans.capacity() * size_of::<Span>() + self.requests.capacity() * size_of::<Place>()
+    }
+
     pub(super) fn forget(&mut self) {
         self.spans.clear();
         self.requests.clear();

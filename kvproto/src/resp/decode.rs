@@ -144,6 +144,11 @@ impl RequestDecoder {
         }
     }
 
+    /// Bytes of memory it takes, beside its own size.
+    pub fn held_bytes(&self) -> usize {
+        self.words.held_bytes() + self.ahead.held_bytes()
+    }
+
     fn begin(&mut self, first: u8) {
         self.move_to(0);
         self.expecting = if first == b'*' { Expecting::Count } else { Expecting::Inline };

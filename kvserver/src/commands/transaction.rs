@@ -45,6 +45,7 @@ pub(crate) fn enqueue(
             queue.spoiled = true;
             queue.commands = Vec::new();
             queue.bytes = 0;
+            session.client.shown.queued_bytes.store(0, Relaxed);
             return Err(CommandError::custom("ERR the transaction is too large to be queued").into());
         }
         queue.commands.push((spec, request.to_owned()));

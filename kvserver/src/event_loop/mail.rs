@@ -103,6 +103,7 @@ impl EventLoop {
             self.executor.reply(&mut connection, about, &done.reply, done.lsn);
             self.executor.after_request(&mut connection);
             connection.phase = Phase::Open;
+            connection.parked_bytes = 0;
             self.close_if_stopping(&mut connection);
             self.show(&mut connection);
             self.connections[done.to.slot] = Some(connection);
@@ -111,7 +112,7 @@ impl EventLoop {
         }
     }
 
-    fn kill(&mut self, address: Address) {
+    pub(super) fn kill(&mut self, address: Address) {
         if let Some(mut connection) = self.take_addressed(address) {
             connection.phase = Phase::Broken;
             self.connections[address.slot] = Some(connection);

@@ -41,15 +41,27 @@ impl EventLoop {
         held.set((held.get() + connection.held_bytes() as u64).saturating_sub(before as u64));
     }
 
-    /// With a limit on what clients take, ends those that take most where it is not kept.
+    /// With a limit on what clients take, ends those that take most where it is not kept. All connections are in their
+    /// places.
     pub(super) fn bound_clients(&mut self) {
-        if let Some(limit) = self.server().tuning.client_bytes_max()
-            && self.now >= self.next_eviction
-            && self.server().client_bytes() > limit
-        {
-            self.server().evict_clients(limit);
+        let Some(limit) = self.server().tuning.client_bytes_max() else { return };
+        if self.now < self.next_eviction || self.server().client_bytes() <= limit {
+            return;
+        }
+        // Who is closed below has been sent all that was said to it.
+        self.write_round();
+        let ended = self.server().evict_clients(limit);
+        if ended.is_empty() {
+            // Those that may not be ended take that much: not worth a look in every round.
             self.next_eviction = self.now + MEASURE_EVERY;
         }
+        // Its own without waiting for the mail: their memory is wanted now.
+        for address in ended {
+            if address.loop_index == self.index {
+                self.kill(address);
+            }
+        }
+        self.close_finished();
     }
 
     /// Once a second: rates for INFO, and subscribers that have not read for long.

@@ -59,6 +59,7 @@ impl EventLoop {
                 self.end_turn(slot, connection);
                 self.bound_round();
             }
+            self.bound_clients();
         }
         self.read_buffer = buffer;
     }
