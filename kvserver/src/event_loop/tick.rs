@@ -3,7 +3,7 @@
 //! Invariant: it costs the requests of a round nothing but the look at the clock that the round needs anyway.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::EventLoop;
 use crate::connection::{Connection, Phase};
@@ -45,7 +45,8 @@ impl EventLoop {
     /// places.
     pub(super) fn bound_clients(&mut self) {
         let Some(limit) = self.server().tuning.client_bytes_max() else { return };
-        if self.now < self.next_eviction || self.server().client_bytes() <= limit {
+        // The clock itself: a round in which much is answered takes long.
+        if self.server().client_bytes() <= limit || Instant::now() < self.next_eviction {
             return;
         }
         // Who is closed below has been sent all that was said to it.
@@ -53,7 +54,7 @@ impl EventLoop {
         let ended = self.server().evict_clients(limit);
         if ended.is_empty() {
             // Those that may not be ended take that much: not worth a look in every round.
-            self.next_eviction = self.now + MEASURE_EVERY;
+            self.next_eviction = Instant::now() + MEASURE_EVERY;
         }
         // Its own without waiting for the mail: their memory is wanted now.
         for address in ended {
