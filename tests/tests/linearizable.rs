@@ -13,7 +13,7 @@ use std::thread;
 
 use fastrand::Rng;
 use kvcore::{Db, Durability, Error, Options, StoreExt};
-use kvtests::linearizability::{Event, Model, Operation, Outcome, Register, Watch, check};
+use kvtests::linearizability::{Event, Model, Operation, Outcome, Register, Unproven, Watch, check};
 use kvtests::process::Launch;
 use kvtests::server_program;
 use kvtests::wait;
@@ -52,15 +52,19 @@ fn operation(dice: &mut Rng, client: usize, number: usize) -> Operation {
 /// Checks the history of each key.
 #[track_caller]
 fn expect_linearizable<M: Model>(histories: Vec<Vec<Event<M>>>, what: &str, seed: u64) {
-    let (mut known, mut unknown) = (0, 0);
+    let (mut known, mut unknown, mut given_up) = (0, 0, 0);
     for (key, history) in histories.iter().enumerate() {
         known += history.iter().filter(|event| event.outcome.is_some()).count();
         unknown += history.iter().filter(|event| event.outcome.is_none()).count();
-        if let Err(told) = check(history) {
-            panic!("{what}, KV_SEED={seed}, key {key}: {told}");
+        match check(history) {
+            Ok(()) => {}
+            Err(Unproven::Impossible(told)) => panic!("{what}, KV_SEED={seed}, key {key}: {told}"),
+            // On a machine that is busy with other things all clients may be under way at once.
+            Err(Unproven::GivenUp) => given_up += 1,
         }
     }
-    println!("{what}: {known} operations with a known outcome, {unknown} without");
+    println!("{what}: {known} operations with a known outcome, {unknown} without; {given_up} histories given up");
+    assert!(given_up <= KEYS / 2, "{what}, KV_SEED={seed}: the histories are too large to be checked");
 }
 
 /// Lets 50 clients do their operations at once; `client` answers the events of one, each with its key.
@@ -421,6 +425,6 @@ fn a_stale_read_or_a_lost_update_in_a_real_history_is_caught() {
         after(Operation::Set("8".to_owned()), Outcome::Done, 1),
         after(Operation::Get, Outcome::Value(Some("7".to_owned())), 2),
     ];
-    let told = check(&with(&stale)).expect_err("a stale read");
+    let Err(Unproven::Impossible(told)) = check(&with(&stale)) else { panic!("a stale read") };
     assert!(told.contains("Get -> Value(Some(\"7\"))"), "{told}");
 }
