@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use kvcore::{Db, Disk, DiskFile, Error, ManualClock, Options, Result, Verdict, Walk};
+use kvcore::{Db, Directory, Disk, DiskFile, Error, ManualClock, Options, Result, Verdict, Walk};
 
 use super::model::Shown;
 
@@ -111,35 +111,58 @@ impl Disk for MemoryDisk {
     fn create_dir(&self, _: &Path) -> io::Result<()> {
         Ok(())
     }
-    fn lock(&self, _: &Path) -> io::Result<Box<dyn Send + Sync>> {
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Directory>> {
+        Ok(Arc::new(MemoryDirectory(self.clone(), path.to_owned())))
+    }
+    fn rename_dir(&self, _: &Path, _: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// A directory of the disk, with its path.
+struct MemoryDirectory(MemoryDisk, PathBuf);
+
+impl Directory for MemoryDirectory {
+    fn path(&self) -> &Path {
+        &self.1
+    }
+    fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
         Ok(Box::new(()))
     }
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let name = |path: &PathBuf| Some(path.strip_prefix(dir).ok()?.iter().next()?.to_str()?.to_owned());
-        let names: BTreeSet<String> = self.0.lock().unwrap().keys().filter_map(name).collect();
+    fn list(&self) -> io::Result<Vec<String>> {
+        let name = |path: &PathBuf| Some(path.strip_prefix(&self.1).ok()?.iter().next()?.to_str()?.to_owned());
+        let names: BTreeSet<String> = self.0.0.lock().unwrap().keys().filter_map(name).collect();
         Ok(names.into_iter().collect())
     }
-    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(MemoryFile(self.find(path)?)))
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(MemoryFile(self.0.find(&self.1.join(name))?)))
     }
-    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let file = Bytes::default();
-        self.0.lock().unwrap().insert(path.to_owned(), file.clone());
+        self.0.0.lock().unwrap().insert(self.1.join(name), file.clone());
         Ok(Box::new(MemoryFile(file)))
     }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let file = self.find(from)?;
-        let mut files = self.0.lock().unwrap();
-        files.remove(from);
-        files.insert(to.to_owned(), file);
+    fn create_folder(&self, _: &str) -> io::Result<()> {
         Ok(())
     }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.find(path)?;
-        self.0.lock().unwrap().remove(path);
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let from = self.1.join(from);
+        let file = self.0.find(&from)?;
+        let mut files = self.0.0.lock().unwrap();
+        files.remove(&from);
+        files.insert(self.1.join(to), file);
         Ok(())
     }
-    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let path = self.1.join(name);
+        self.0.find(&path)?;
+        self.0.0.lock().unwrap().remove(&path);
+        Ok(())
+    }
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn sync_folder(&self, _: &str) -> io::Result<()> {
         Ok(())
     }
 }

@@ -84,8 +84,9 @@ impl Options {
     /// is taken than the largest write that is in the files. The store must not be open elsewhere
     /// ([`Error::Locked`] says by whom it is); while this runs, it cannot be opened.
     pub fn inspect(self, dir: impl AsRef<Path>) -> Result<Inspection> {
-        let _lock = Files::lock_to_read(&*self.disk, dir.as_ref())?;
-        inspection::inspect(&*self.disk, dir.as_ref())
+        let dir = Files::open_dir(&*self.disk, dir.as_ref())?;
+        let _lock = Files::lock_to_read(&*dir)?;
+        inspection::inspect(&*dir)
     }
 
     /// Makes the store in `dir` one that opens, with everything that is provably good. A store that is

@@ -1,37 +1,86 @@
-//! Disk: the only door to files. Invariant: nothing else in the crate opens, reads, writes or syncs one.
+//! Disk: the only door to files. Invariant: nothing else in the crate opens, reads, writes or syncs one, and a store works
+//! through one open [`Directory`] for as long as it is open: a path is resolved once.
 //!
 //! What a crash keeps is the contract that recovery builds on: bytes written and then [synced](DiskFile::sync), and names
-//! created, renamed or removed and then [synced](Disk::sync_dir). Everything else may be there, partly there or not.
+//! created, renamed or removed and then [synced](Directory::sync). Everything else may be there, partly there or not.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, IoSlice, Read, Seek, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A file system, as far as the store needs one.
 pub trait Disk: Send + Sync + 'static {
-    /// Makes a directory and those above it, durably, if they are not there.
-    fn create_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Takes the directory for this process alone, until the answer is dropped. An error of kind `WouldBlock` means
-    /// that it is taken, and its text says by whom.
-    fn lock(&self, dir: &Path) -> io::Result<Box<dyn Send + Sync>>;
-    /// Keeps the directory from being taken by [`lock`](Self::lock) until the answer is dropped, for somebody who only
-    /// reads. Others may do the same; the same error tells that it is taken. By default as `lock`.
-    fn lock_to_read(&self, dir: &Path) -> io::Result<Box<dyn Send + Sync>> {
-        self.lock(dir)
+    /// Creates a directory and its missing ancestors, durably. Does nothing if the directory exists.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// Opens a directory that exists.
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Directory>>;
+    /// Renames a directory, durably; an empty directory of the new name is replaced.
+    ///
+    /// # Errors
+    ///
+    /// If the new name belongs to anything but an empty directory, or lies on another file system.
+    fn rename_dir(&self, from: &Path, to: &Path) -> io::Result<()>;
+}
+
+/// An open directory. Every method concerns the directory that was opened, wherever it has been moved since, and never
+/// another one that has taken its path.
+///
+/// A name is that of a file in it, or `folder/file` for a file in one of its folders.
+pub trait Directory: Send + Sync {
+    /// Returns the path that the directory was opened by, for messages.
+    fn path(&self) -> &Path;
+    /// Locks the directory for this process alone, until the returned value is dropped.
+    ///
+    /// # Errors
+    ///
+    /// An error of kind `WouldBlock` if another process has locked it; its text names the holder.
+    fn lock(&self) -> io::Result<Box<dyn Send + Sync>>;
+    /// Locks the directory against [`lock`](Self::lock) for a process that only reads, until the returned value is
+    /// dropped. Several may hold it. Fails as `lock` does. Defaults to `lock`.
+    fn lock_to_read(&self) -> io::Result<Box<dyn Send + Sync>> {
+        self.lock()
     }
-    /// The names in a directory, in no order.
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
-    /// Opens a file to read it.
-    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
-    /// Opens a file to write it, made empty.
-    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
-    /// Gives a file, or whatever else has that name, another one; a file replaces the file that had it.
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Returns the names in the directory, in no order.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// Opens a file for reading, and for writing where that is permitted.
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+    /// Creates an empty file and opens it for writing. A file of this name is emptied.
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+    /// Creates a folder, durably. Does nothing if it exists.
+    fn create_folder(&self, name: &str) -> io::Result<()>;
+    /// Renames a file, or whatever else has the name. A file that has the new name is replaced.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file.
-    fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Makes the names in a directory durable.
-    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes the names in the directory durable.
+    fn sync(&self) -> io::Result<()>;
+    /// Makes the names in one of its folders durable.
+    fn sync_folder(&self, name: &str) -> io::Result<()>;
+    /// Returns whether the directory is still where it was opened. Defaults to [`Location::Unchanged`].
+    fn location(&self) -> Location {
+        Location::Unchanged
+    }
+    /// Returns what lets other users of the machine read the directory or its files, if anything does. Defaults to
+    /// `None`.
+    fn exposure(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Where an open [`Directory`] is now.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Location {
+    /// Its path leads to it.
+    #[default]
+    Unchanged,
+    /// Its path leads to nothing, or to another directory: it was moved, replaced, or mounted over.
+    Moved {
+        /// Where it is now, as far as known.
+        to: Option<PathBuf>,
+    },
+    /// It was deleted: nothing that is written there lasts.
+    Deleted,
 }
 
 /// An open file.
@@ -61,176 +110,33 @@ pub trait DiskFile: Send + Sync {
     fn sync(&self) -> io::Result<()>;
     /// Cuts the file to `len` bytes.
     fn truncate(&self, len: u64) -> io::Result<()>;
-}
-
-/// The file that is locked.
-pub(crate) const LOCK: &str = "lock";
-
-/// Opens a file, unless something else has its name.
-#[allow(clippy::disallowed_methods, reason = "this is the door to files")]
-fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    // Without waiting: a pipe might never be opened at its other end.
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let file = options.truncate(false).custom_flags(flags.bits() as i32).open(path)?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file")),
+    /// Returns whether the file has lost its last name, so that it is gone once it is closed. Defaults to false.
+    fn is_deleted(&self) -> io::Result<bool> {
+        Ok(false)
+    }
+    /// Makes this file, which is empty, a copy of the first `len` bytes of `source`. Fails if `source` is shorter.
+    fn copy_from(&self, source: &dyn DiskFile, len: u64) -> io::Result<()> {
+        copy_bytes(source, self, len)
+    }
+    /// Returns the file's descriptor, where it has one, so that the operating system can clone it.
+    fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        None
     }
 }
 
-/// What says who has the directory.
-fn holder(file: File, refused: TryLockError) -> io::Error {
-    match refused {
-        TryLockError::WouldBlock => {
-            let mut holder = String::new();
-            // The holder's name is a courtesy; without it the lock is as good.
-            let _ = file.take(100).read_to_string(&mut holder);
-            let holder = if holder.is_empty() { "another process".to_owned() } else { holder };
-            io::Error::new(ErrorKind::WouldBlock, holder)
+const COPY_BYTES: u64 = 1024 * 1024;
+
+/// Copies the first `len` bytes of a file to the start of another.
+pub(crate) fn copy_bytes(source: &dyn DiskFile, target: &(impl DiskFile + ?Sized), len: u64) -> io::Result<()> {
+    let (mut at, mut buffer) = (0, vec![0; len.clamp(1, COPY_BYTES) as usize]);
+    while at < len {
+        let step = buffer.len().min((len - at) as usize);
+        let read = source.read_at(&mut buffer[..step], at)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        TryLockError::Error(error) => error,
+        target.write_at(&buffer[..read], at)?;
+        at += read as u64;
     }
-}
-
-/// The operating system's file system. A store's files are regular files: under one of their names a symbolic link, which
-/// could lead out of the directory, is an error, and so is anything else.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct FileDisk;
-
-#[allow(clippy::disallowed_methods, reason = "this is the door to files")]
-impl Disk for FileDisk {
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        let missing: Vec<_> = dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();
-        std::fs::create_dir_all(dir)?;
-        // A directory is only as durable as its name in the one above.
-        for dir in missing {
-            let above = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            self.sync_dir(above)?;
-        }
-        Ok(())
-    }
-
-    fn lock(&self, dir: &Path) -> io::Result<Box<dyn Send + Sync>> {
-        let mut file = open_regular(OpenOptions::new().create(true).read(true).write(true), &dir.join(LOCK))?;
-        match file.try_lock() {
-            Ok(()) => {
-                file.set_len(0)?;
-                file.rewind()?;
-                write!(file, "process {}", std::process::id())?;
-                Ok(Box::new(file))
-            }
-            Err(refused) => Err(holder(file, refused)),
-        }
-    }
-
-    fn lock_to_read(&self, dir: &Path) -> io::Result<Box<dyn Send + Sync>> {
-        let file = match open_regular(OpenOptions::new().read(true), &dir.join(LOCK)) {
-            Ok(file) => file,
-            // Nobody has ever opened it, as with a copy of the other files alone.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Box::new(())),
-            Err(error) => return Err(error),
-        };
-        match file.try_lock_shared() {
-            Ok(()) => Ok(Box::new(file)),
-            Err(refused) => Err(holder(file, refused)),
-        }
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(dir)? {
-            // The store's own names are plain ASCII; any other file is not ours.
-            names.extend(entry?.file_name().into_string());
-        }
-        Ok(names)
-    }
-
-    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let file = open_regular(OpenOptions::new().read(true).write(true), path).or_else(|error| match error.kind() {
-            // What is only read need not be writable.
-            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-                open_regular(OpenOptions::new().read(true), path)
-            }
-            _ => Err(error),
-        });
-        Ok(Box::new(file?))
-    }
-
-    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let file = open_regular(OpenOptions::new().read(true).write(true).create(true), path)?;
-        file.set_len(0)?;
-        Ok(Box::new(file))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        std::fs::rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        std::fs::remove_file(path)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        File::open(dir)?.sync_all()
-    }
-}
-
-impl DiskFile for File {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
-    }
-
-    fn read_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<usize> {
-        let mut read = 0;
-        while !buffer.is_empty() {
-            match FileExt::read_at(self, buffer, offset) {
-                Ok(0) => break,
-                Ok(n) => {
-                    buffer = &mut buffer[n..];
-                    offset += n as u64;
-                    read += n;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(read)
-    }
-
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.write_all_at(bytes, offset)
-    }
-
-    fn write_parts_at(&self, mut parts: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
-        // So that empty parts are none.
-        IoSlice::advance_slices(&mut parts, 0);
-        while !parts.is_empty() {
-            match rustix::io::pwritev(self, parts, offset) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    offset += written as u64;
-                    IoSlice::advance_slices(&mut parts, written);
-                }
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
-    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(self, rustix::fs::FallocateFlags::empty(), offset, len) {
-            // Some file systems cannot reserve room; there, a full disk shows itself in the write.
-            Err(rustix::io::Errno::OPNOTSUPP) => self.set_len(self.metadata()?.len().max(offset + len)),
-            done => Ok(done?),
-        }
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.sync_data()
-    }
-
-    fn truncate(&self, len: u64) -> io::Result<()> {
-        self.set_len(len)
-    }
+    Ok(())
 }

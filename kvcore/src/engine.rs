@@ -93,10 +93,11 @@ impl Engine {
     pub(crate) fn load(options: Options, dir: &Path) -> Result<Arc<Self>> {
         options.check()?;
         let time = Arc::new(Timeline::new(options.clock.clone()));
-        let _lock = Files::lock_to_read(&*options.disk, dir)?;
-        inspection::check_is_a_store(&*options.disk, dir)?;
+        let dir = Files::open_dir(&*options.disk, dir)?;
+        let _lock = Files::lock_to_read(&*dir)?;
+        inspection::check_is_a_store(&*dir)?;
         let Tables { spaces, next_keyspace, hasher, floor_ms, .. } =
-            recovery::load(&*options.disk, dir, options.shards, Keep::Entries)?.tables;
+            recovery::load(&*dir, options.shards, Keep::Entries)?.tables;
         time.at_least(floor_ms);
         let engine = Arc::new(Engine::new(&options, hasher, time, None, floor_ms, spaces, next_keyspace, None));
         engine.space(DEFAULT_KEYSPACE)?;
@@ -107,14 +108,18 @@ impl Engine {
 
     fn open_dir(options: &Options, dir: &Path, time: Arc<Timeline>) -> Result<Self> {
         let started_ms = time.monotonic_ms();
-        let lock = Files::lock(&*options.disk, dir)?;
-        let mut found = recovery::load(&*options.disk, dir, options.shards, Keep::Entries)?;
-        let manifest = recovery::settle(&*options.disk, dir, &mut found)?;
+        let dir = Files::create_dir(&*options.disk, dir)?;
+        let lock = Files::lock(&*dir)?;
+        if let Some(exposure) = dir.exposure() {
+            tracing::warn!("{exposure}");
+        }
+        let mut found = recovery::load(&*dir, options.shards, Keep::Entries)?;
+        let manifest = recovery::settle(&*dir, &mut found)?;
         time.at_least(found.tables.floor_ms);
         found.report.took = std::time::Duration::from_millis(time.monotonic_ms().saturating_sub(started_ms));
         tracing::info!(
             "opened {}: {} keys from the snapshot, {} transactions replayed, {} bytes cut, in {:?}",
-            dir.display(),
+            dir.path().display(),
             found.report.snapshot_entries,
             found.report.replayed,
             found.report.cut_bytes,

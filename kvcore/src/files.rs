@@ -2,13 +2,13 @@
 //! the directory is free for the next opener.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::Base;
 use crate::clock::Timeline;
-use crate::disk::Disk;
+use crate::disk::{Directory, Disk};
 use crate::durability::Durability;
 use crate::error::{Error, Result};
 use crate::manifest::ManifestFile;
@@ -28,10 +28,9 @@ const SEGMENTS_MAX: usize = 128;
 type DirLock = Box<dyn Send + Sync>;
 
 pub(crate) struct Files {
-    pub(crate) dir: PathBuf,
+    pub(crate) dir: Arc<dyn Directory>,
     /// The store's id, the same in all its files.
     pub(crate) store: u64,
-    pub(crate) disk: Arc<dyn Disk>,
     pub(crate) wal: Arc<Wal>,
     lock: Mutex<Option<DirLock>>,
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
@@ -42,27 +41,38 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    pub(crate) fn lock(disk: &dyn Disk, dir: &Path) -> Result<DirLock> {
-        disk.create_dir(dir).map_err(|error| Error::io(format!("create the directory {}", dir.display()), error))?;
-        disk.lock(dir).map_err(|error| Self::not_locked(dir, error))
+    /// Opens a store's directory, which must exist.
+    pub(crate) fn open_dir(disk: &dyn Disk, path: &Path) -> Result<Arc<dyn Directory>> {
+        disk.open_dir(path).map_err(|error| Error::io(format!("open the directory {}", path.display()), error))
     }
 
-    /// As `lock`, for somebody who changes nothing.
-    pub(crate) fn lock_to_read(disk: &dyn Disk, dir: &Path) -> Result<DirLock> {
-        disk.lock_to_read(dir).map_err(|error| Self::not_locked(dir, error))
+    /// Opens a store's directory, which is created if it does not exist.
+    pub(crate) fn create_dir(disk: &dyn Disk, path: &Path) -> Result<Arc<dyn Directory>> {
+        disk.create_dir(path).map_err(|error| Error::io(format!("create the directory {}", path.display()), error))?;
+        Self::open_dir(disk, path)
     }
 
-    fn not_locked(dir: &Path, error: std::io::Error) -> Error {
+    /// Locks a directory for this process alone.
+    pub(crate) fn lock(dir: &dyn Directory) -> Result<DirLock> {
+        dir.lock().map_err(|error| Self::not_locked(dir, error))
+    }
+
+    /// Locks a directory for a caller that changes nothing.
+    pub(crate) fn lock_to_read(dir: &dyn Directory) -> Result<DirLock> {
+        dir.lock_to_read().map_err(|error| Self::not_locked(dir, error))
+    }
+
+    fn not_locked(dir: &dyn Directory, error: std::io::Error) -> Error {
         match error.kind() {
-            ErrorKind::WouldBlock => Error::Locked { dir: dir.to_owned(), holder: error.to_string() },
-            _ => Error::io(format!("lock the directory {}", dir.display()), error),
+            ErrorKind::WouldBlock => Error::Locked { dir: dir.path().to_owned(), holder: error.to_string() },
+            _ => Error::io(format!("lock the directory {}", dir.path().display()), error),
         }
     }
 
     /// Begins a new segment of the log after what was recovered.
     pub(crate) fn new(
         options: &Options,
-        dir: &Path,
+        dir: Arc<dyn Directory>,
         lock: DirLock,
         found: &mut Recovered,
         manifest: ManifestFile,
@@ -71,17 +81,17 @@ impl Files {
         let store = manifest.store();
         let fill = options.durability == Durability::Always;
         let writer = Writer::begin(
-            Arc::clone(&options.disk),
-            dir.to_owned(),
+            Arc::clone(&dir),
             options.segment_bytes,
             fill,
             std::mem::take(&mut found.segments),
             found.last,
             manifest,
         )
-        .map_err(|error| Error::io(format!("begin a log segment in {}", dir.display()), error))?;
-        if let Some(path) = &found.superseded {
-            options.disk.remove(path).map_err(|error| Error::io(format!("remove {}", path.display()), error))?;
+        .map_err(|error| Error::io(format!("begin a log segment in {}", dir.path().display()), error))?;
+        if let Some(name) = &found.superseded {
+            let removing = |error| Error::io(format!("remove {}", dir.path().join(name).display()), error);
+            dir.remove(name).map_err(removing)?;
         }
         let snapshots = Snapshots::default();
         let due_after = options.snapshot_log_bytes.max(found.snapshot_bytes);
@@ -92,9 +102,8 @@ impl Files {
             snapshots.state.lock().wanted = true;
         }
         Ok(Files {
-            dir: dir.to_owned(),
+            dir,
             store,
-            disk: Arc::clone(&options.disk),
             wal: Arc::new(Wal::new(options.durability, time, writer, found.last)),
             lock: Mutex::new(Some(lock)),
             threads: Mutex::new(Vec::new()),
@@ -135,6 +144,7 @@ impl Files {
         stats.durable_lsn = self.wal.durable();
         stats.recovery = self.recovery.clone();
         stats.snapshot = self.snapshot_status();
+        stats.location = self.dir.location();
     }
 
     pub(crate) fn snapshot_status(&self) -> SnapshotStatus {

@@ -2,10 +2,11 @@
 //! the verdict is recovery's own.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::disk::{Disk, LOCK};
+use crate::disk::Directory;
 use crate::error::{Error, Result};
+use crate::file_disk::LOCK;
 use crate::lsn::Lsn;
 use crate::manifest::{MANIFEST, Manifest};
 use crate::recovery::{self, Listing, UNNAMED, read_snapshot};
@@ -154,12 +155,12 @@ impl Inspection {
 }
 
 /// Looks at every file of a directory. The caller keeps others from changing it.
-pub(crate) fn inspect(disk: &dyn Disk, dir: &Path) -> Result<Inspection> {
-    check_is_a_store(disk, dir)?;
-    let identified = identify(disk, dir)?;
+pub(crate) fn inspect(dir: &dyn Directory) -> Result<Inspection> {
+    check_is_a_store(dir)?;
+    let identified = identify(dir)?;
     let listing = &identified.listing;
     let mut files: Vec<FileReport> = listing.names.iter().map(|name| file(listing, name)).collect();
-    let verdict = match recovery::load(disk, dir, 1, Keep::Nothing) {
+    let verdict = match recovery::load(dir, 1, Keep::Nothing) {
         Ok(state) => match state.end {
             Some(end) if state.report.cut_bytes > 0 => {
                 Verdict::Cuts { file: name_of(&end.path), offset: end.at, bytes: state.report.cut_bytes }
@@ -169,11 +170,11 @@ pub(crate) fn inspect(disk: &dyn Disk, dir: &Path) -> Result<Inspection> {
         Err(error) => Verdict::Refuses(error),
     };
     let verdict = match files.iter().find(|file| file.contents == Contents::Leftover && file.flaw.is_some()) {
-        Some(file) if !matches!(verdict, Verdict::Refuses(_)) => Verdict::Refuses(not_a_file(&dir.join(&file.name))),
+        Some(file) if !matches!(verdict, Verdict::Refuses(_)) => Verdict::Refuses(not_a_file(dir, &file.name)),
         _ => verdict,
     };
     if let Verdict::Refuses(Error::Corrupt { file, offset, why }) = &verdict
-        && file != dir
+        && file != dir.path()
     {
         blame(&mut files, name_of(file), Flaw { offset: *offset, why: why.clone() });
     }
@@ -181,11 +182,11 @@ pub(crate) fn inspect(disk: &dyn Disk, dir: &Path) -> Result<Inspection> {
 }
 
 /// An error if nothing in the directory has a name that a store gives.
-pub(crate) fn check_is_a_store(disk: &dyn Disk, dir: &Path) -> Result<()> {
+pub(crate) fn check_is_a_store(dir: &dyn Directory) -> Result<()> {
     let is_ours = |name: &String| !matches!(nature(name), Nature::SetAside | Nature::Foreign);
-    match Listing::names(disk, dir)?.names.iter().any(is_ours) {
+    match Listing::names(dir)?.names.iter().any(is_ours) {
         true => Ok(()),
-        false => Err(Error::NoStore { dir: dir.to_owned() }),
+        false => Err(Error::NoStore { dir: dir.path().to_owned() }),
     }
 }
 
@@ -231,10 +232,9 @@ fn name_of(path: &Path) -> String {
 }
 
 fn file(listing: &Listing<'_>, name: &str) -> FileReport {
-    let path = listing.dir.join(name);
     // What is not the store's is not even opened.
     let is_read = !matches!(nature(name), Nature::Lock | Nature::SetAside | Nature::Foreign);
-    let bytes = if is_read { listing.disk.open(&path).and_then(|file| file.len()).ok() } else { None };
+    let bytes = if is_read { listing.dir.open(name).and_then(|file| file.len()).ok() } else { None };
     let (contents, checked) = match nature(name) {
         Nature::Segment(id) => {
             let mut report = SegmentReport::default();
@@ -243,7 +243,7 @@ fn file(listing: &Listing<'_>, name: &str) -> FileReport {
         }
         Nature::Snapshot => {
             let mut report = SnapshotReport::default();
-            let checked = snapshot(listing, path.clone(), &mut report);
+            let checked = snapshot(listing, name, &mut report);
             (Contents::Snapshot(report), checked)
         }
         Nature::Manifest => {
@@ -252,7 +252,7 @@ fn file(listing: &Listing<'_>, name: &str) -> FileReport {
             (Contents::Manifest(report), checked)
         }
         Nature::Lock => (Contents::Lock, Ok(())),
-        Nature::Leftover => (Contents::Leftover, leftover(listing.disk, &path)),
+        Nature::Leftover => (Contents::Leftover, leftover(listing.dir, name)),
         Nature::SetAside => (Contents::SetAside, Ok(())),
         Nature::Foreign => (Contents::Foreign, Ok(())),
     };
@@ -300,8 +300,8 @@ fn goes_on(listing: &Listing<'_>, segment: &SegmentReader) -> bool {
     next.and_then(|id| listing.segment(*id).ok()).is_some_and(|next| next.header.first == segment.expected)
 }
 
-fn snapshot(listing: &Listing<'_>, path: PathBuf, report: &mut SnapshotReport) -> Result<()> {
-    let state = read_snapshot(listing, path, 1, Keep::Nothing)?;
+fn snapshot(listing: &Listing<'_>, name: &str, report: &mut SnapshotReport) -> Result<()> {
+    let state = read_snapshot(listing, name, 1, Keep::Nothing)?;
     *report = SnapshotReport {
         start: state.snapshot_start,
         end: state.snapshot_end,
@@ -312,20 +312,20 @@ fn snapshot(listing: &Listing<'_>, path: PathBuf, report: &mut SnapshotReport) -
 }
 
 fn manifest(listing: &Listing<'_>, report: &mut ManifestReport) -> Result<()> {
-    if let Some(Manifest { known, damaged_at, .. }) = Manifest::read(listing.disk, listing.dir, &listing.names)? {
+    if let Some(Manifest { known, damaged_at, .. }) = Manifest::read(listing.dir, &listing.names)? {
         *report = ManifestReport { newest_segment: known.newest, durable: known.durable, torn_at: damaged_at };
     }
     Ok(())
 }
 
 /// What is no file cannot be removed as one.
-fn leftover(disk: &dyn Disk, path: &Path) -> Result<()> {
-    match disk.open(path) {
-        Err(error) if error.kind() == ErrorKind::IsADirectory => Err(not_a_file(path)),
+fn leftover(dir: &dyn Directory, name: &str) -> Result<()> {
+    match dir.open(name) {
+        Err(error) if error.kind() == ErrorKind::IsADirectory => Err(not_a_file(dir, name)),
         _ => Ok(()),
     }
 }
 
-fn not_a_file(path: &Path) -> Error {
-    Error::io(format!("remove {}", path.display()), ErrorKind::IsADirectory.into())
+fn not_a_file(dir: &dyn Directory, name: &str) -> Error {
+    Error::io(format!("remove {}", dir.path().join(name).display()), ErrorKind::IsADirectory.into())
 }

@@ -141,7 +141,7 @@ fn write_snapshot(engine: &Engine, files: &Files) -> Result<(Lsn, Written)> {
         next_keyspace,
         store: files.store,
     };
-    let mut writer = SnapshotWriter::begin(Arc::clone(&files.disk), &files.dir, &head)?;
+    let mut writer = SnapshotWriter::begin(Arc::clone(&files.dir), &head)?;
     for log_id in keyspaces {
         let holding = || engine.registry.read().holding(log_id).cloned();
         writer.write_keyspace(log_id, &holding, &|| files.snapshots.state.lock().closing)?;
@@ -157,17 +157,17 @@ fn write_snapshot(engine: &Engine, files: &Files) -> Result<(Lsn, Written)> {
 /// Removes the snapshots and the log that a durable snapshot stands for. Called while a snapshot is being written, of
 /// which there is one at a time: nobody else removes a segment.
 fn remove_before(files: &Files, start: Lsn) -> Result<()> {
-    let failed = |error| Error::io(format!("remove old files of {}", files.dir.display()), error);
-    for name in files.disk.list(&files.dir).map_err(failed)? {
+    let failed = |error| Error::io(format!("remove old files of {}", files.dir.path().display()), error);
+    for name in files.dir.list().map_err(failed)? {
         if snapshot_start(&name).is_some_and(|older| older < start) {
-            files.disk.remove(&files.dir.join(name)).map_err(failed)?;
+            files.dir.remove(&name).map_err(failed)?;
         }
     }
     // Oldest first and each for good before the next, so that a crash in between leaves no gap. The log is written
     // meanwhile: to remove a large file takes longer than writers can be kept waiting.
     loop {
         let Some(oldest) = files.wal.writer.lock().covered_by(start) else { return Ok(()) };
-        segment::remove(&*files.disk, &files.dir, oldest).map_err(failed)?;
+        segment::remove(&*files.dir, oldest).map_err(failed)?;
         let mut writer = files.wal.writer.lock();
         writer.forget_oldest();
         files.wal.note_sizes(&writer);

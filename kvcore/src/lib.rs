@@ -22,7 +22,7 @@
 //! Inside, a module knows only those in its own line of this list and in the lines above:
 //!
 //! - `sync clock lsn error durability entry hash padded`: the words
-//! - `record frame disk`: bytes
+//! - `record frame disk file_disk`: bytes
 //! - `manifest lanes segment segment_reader unsettled wal syncer ticket`: the log
 //! - `expiry observer uses shard space base walk txn locked`: the tables, and the view a transaction has of them
 //! - `stats options snapshot tables recovery schedule files salvage inspection repair engine keeper verify`: a whole store
@@ -38,6 +38,7 @@ mod engine;
 mod entry;
 mod error;
 mod expiry;
+mod file_disk;
 mod files;
 mod frame;
 mod hash;
@@ -76,10 +77,11 @@ mod walk;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use db::{Claim, Db, Scope};
-pub use disk::{Disk, DiskFile, FileDisk};
+pub use disk::{Directory, Disk, DiskFile, Location};
 pub use durability::Durability;
 pub use entry::{Deadline, Value, ValueRef};
 pub use error::{Error, Result};
+pub use file_disk::FileDisk;
 pub use inspection::{
     Contents, FileReport, Flaw, Inspection, ManifestReport, SegmentEnd, SegmentReport, SnapshotReport, Verdict,
 };

@@ -17,9 +17,8 @@
 //! | 48 | 4 | CRC-32 of bytes 0..48 |
 
 use std::io;
-use std::path::Path;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Directory, DiskFile};
 use crate::error::{Error, Result};
 use crate::lsn::{Lsn, NUMBER_MAX};
 
@@ -96,14 +95,14 @@ impl Manifest {
     }
 
     /// Reads the manifest of a directory that holds `names`; `None` if it has none.
-    pub(crate) fn read(disk: &dyn Disk, dir: &Path, names: &[String]) -> Result<Option<Self>> {
+    pub(crate) fn read(dir: &dyn Directory, names: &[String]) -> Result<Option<Self>> {
         if !names.iter().any(|name| name == MANIFEST) {
             return Ok(None);
         }
-        let path = dir.join(MANIFEST);
+        let path = dir.path().join(MANIFEST);
         let mut bytes = [0; FILE_BYTES];
-        let read = disk
-            .open(&path)
+        let read = dir
+            .open(MANIFEST)
             .and_then(|file| file.read_at(&mut bytes, 0))
             .map_err(|error| Error::io(format!("read {}", path.display()), error))?;
         let bytes = &bytes[..read];
@@ -125,23 +124,22 @@ impl Manifest {
     }
 
     /// Opens the file of this manifest to write on.
-    pub(crate) fn reopen(&self, disk: &dyn Disk, dir: &Path) -> io::Result<ManifestFile> {
-        let file = disk.open(&dir.join(MANIFEST))?;
+    pub(crate) fn reopen(&self, dir: &dyn Directory) -> io::Result<ManifestFile> {
+        let file = dir.open(MANIFEST)?;
         Ok(ManifestFile { file, known: self.known, written: self.written, is_synced: false })
     }
 }
 
 impl ManifestFile {
     /// Writes the first manifest of a store, or one in the place of another.
-    pub(crate) fn create(disk: &dyn Disk, dir: &Path, known: Known) -> io::Result<Self> {
-        let unnamed = dir.join(UNNAMED_MANIFEST);
-        let file = disk.create(&unnamed)?;
+    pub(crate) fn create(dir: &dyn Directory, known: Known) -> io::Result<Self> {
+        let file = dir.create(UNNAMED_MANIFEST)?;
         let mut bytes = [0; FILE_BYTES];
         bytes[..SLOT_BYTES].copy_from_slice(&encode(&known, 0));
         file.write_at(&bytes, 0)?;
         file.sync()?;
-        disk.rename(&unnamed, &dir.join(MANIFEST))?;
-        disk.sync_dir(dir)?;
+        dir.rename(UNNAMED_MANIFEST, MANIFEST)?;
+        dir.sync()?;
         Ok(ManifestFile { file, known, written: 0, is_synced: true })
     }
 
@@ -163,6 +161,9 @@ impl ManifestFile {
         let slot = SLOTS_AT[(written % 2) as usize];
         self.file.write_at(&encode(&known, written), slot as u64)?;
         self.file.sync()?;
+        if self.file.is_deleted()? {
+            return Err(io::Error::other("it was deleted while the store was open"));
+        }
         (self.known, self.written, self.is_synced) = (known, written, true);
         Ok(())
     }

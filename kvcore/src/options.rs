@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
-use crate::disk::{Disk, FileDisk};
+use crate::disk::Disk;
 use crate::durability::Durability;
 use crate::error::{Error, Result};
+use crate::file_disk::FileDisk;
 use crate::observer::Observer;
 
 const MIB: usize = 1024 * 1024;

@@ -24,7 +24,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Directory, DiskFile};
 use crate::error::{Error, Result};
 use crate::frame;
 use crate::hash::KeyHash;
@@ -59,7 +59,7 @@ pub(crate) struct Recovered {
     /// Where the newest segment's frames end.
     pub(crate) end: Option<End>,
     /// A segment without frames, to be removed when another is there.
-    pub(crate) superseded: Option<PathBuf>,
+    pub(crate) superseded: Option<String>,
 }
 
 /// The end of the log.
@@ -75,8 +75,7 @@ pub(crate) struct End {
 
 /// The files of a directory that have a store's names.
 pub(crate) struct Listing<'a> {
-    pub(crate) disk: &'a dyn Disk,
-    pub(crate) dir: &'a Path,
+    pub(crate) dir: &'a dyn Directory,
     pub(crate) names: Vec<String>,
     /// Of segments, oldest first.
     pub(crate) ids: Vec<u64>,
@@ -87,26 +86,29 @@ pub(crate) struct Listing<'a> {
 pub(crate) const UNNAMED: [&str; 3] = [UNNAMED_SEGMENT, UNNAMED_SNAPSHOT, UNNAMED_MANIFEST];
 
 impl<'a> Listing<'a> {
-    fn read(disk: &'a dyn Disk, dir: &'a Path) -> Result<Self> {
-        let mut listing = Self::names(disk, dir)?;
-        listing.manifest = Manifest::read(disk, dir, &listing.names)?;
+    fn read(dir: &'a dyn Directory) -> Result<Self> {
+        let mut listing = Self::names(dir)?;
+        listing.manifest = Manifest::read(dir, &listing.names)?;
         if let Some(at) = listing.manifest.and_then(|manifest| manifest.damaged_at) {
-            tracing::warn!("{}: the part at byte {at} is damaged, the other is used", dir.join(MANIFEST).display());
+            tracing::warn!(
+                "{}: the part at byte {at} is damaged, the other is used",
+                dir.path().join(MANIFEST).display()
+            );
         }
         Ok(listing)
     }
 
     /// The names alone, in order, as if there were no manifest.
-    pub(crate) fn names(disk: &'a dyn Disk, dir: &'a Path) -> Result<Self> {
-        let mut names = disk.list(dir).map_err(|error| Error::io(format!("list {}", dir.display()), error))?;
+    pub(crate) fn names(dir: &'a dyn Directory) -> Result<Self> {
+        let mut names = dir.list().map_err(|error| Error::io(format!("list {}", dir.path().display()), error))?;
         names.sort_unstable();
         let mut ids: Vec<u64> = names.iter().filter_map(|name| segment_id(name)).collect();
         ids.sort_unstable();
-        Ok(Listing { disk, dir, names, ids, manifest: None })
+        Ok(Listing { dir, names, ids, manifest: None })
     }
 
-    pub(crate) fn path(&self, id: u64) -> PathBuf {
-        self.dir.join(segment_name(id))
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     /// The snapshots, oldest first.
@@ -118,7 +120,7 @@ impl<'a> Listing<'a> {
     }
 
     pub(crate) fn segment(&self, id: u64) -> Result<SegmentReader> {
-        let segment = SegmentReader::open(self.disk, self.path(id))?;
+        let segment = SegmentReader::open(self.dir, &segment_name(id))?;
         if segment.header.id != id {
             return Err(segment.corrupt(0, "its header names another segment: files were swapped or renamed"));
         }
@@ -133,14 +135,14 @@ impl<'a> Listing<'a> {
         match &self.manifest {
             Some(manifest) if manifest.known.store == store => Ok(()),
             Some(_) => Err(corrupt(path, 0, "it belongs to another store")),
-            None => Err(corrupt(&self.dir.join(MANIFEST), 0, "it is missing")),
+            None => Err(corrupt(&self.path(MANIFEST), 0, "it is missing")),
         }
     }
 }
 
 /// Loads the newest good snapshot and replays the log over it. Changes nothing on disk.
-pub(crate) fn load(disk: &dyn Disk, dir: &Path, shards: usize, keep: Keep) -> Result<Recovered> {
-    let listing = Listing::read(disk, dir)?;
+pub(crate) fn load(dir: &dyn Directory, shards: usize, keep: Keep) -> Result<Recovered> {
+    let listing = Listing::read(dir)?;
     let mut state = load_snapshot(&listing, shards, keep)?;
     replay(&listing, &mut state)?;
     state.manifest = listing.manifest;
@@ -149,18 +151,18 @@ pub(crate) fn load(disk: &dyn Disk, dir: &Path, shards: usize, keep: Keep) -> Re
 
 /// Makes what was loaded the state of the files: an unfinished end of the log is cut, leftovers are removed. What was
 /// loaded is durable from then on.
-pub(crate) fn settle(disk: &dyn Disk, dir: &Path, found: &mut Recovered) -> Result<ManifestFile> {
+pub(crate) fn settle(dir: &dyn Directory, found: &mut Recovered) -> Result<ManifestFile> {
     let manifest = match &found.manifest {
-        Some(manifest) => manifest.reopen(disk, dir),
+        Some(manifest) => manifest.reopen(dir),
         None => {
             let known = Known { store: KeyHash::random_seed(), newest: 0, durable: Lsn::ZERO, newest_bytes: 0 };
-            ManifestFile::create(disk, dir, known)
+            ManifestFile::create(dir, known)
         }
     };
-    let writing = |error| Error::io(format!("write {}", dir.join(MANIFEST).display()), error);
+    let writing = |error| Error::io(format!("write {}", dir.path().join(MANIFEST).display()), error);
     let mut manifest = manifest.map_err(writing)?;
     // The names that were read, too, may never have reached the disk; what is written from here on relies on them.
-    disk.sync_dir(dir).map_err(|error| Error::io(format!("sync {}", dir.display()), error))?;
+    dir.sync().map_err(|error| Error::io(format!("sync {}", dir.path().display()), error))?;
     if let Some(End { segment, path, file, proven, at, len }) = found.end.take() {
         let cutting = |error| Error::io(format!("cut {}", path.display()), error);
         // After the end of a process alone, what was read may never have reached the disk.
@@ -171,10 +173,10 @@ pub(crate) fn settle(disk: &dyn Disk, dir: &Path, found: &mut Recovered) -> Resu
         }
     }
     // Files that a crash left unfinished; they never had a name that counts.
-    let names = disk.list(dir).map_err(|error| Error::io(format!("list {}", dir.display()), error))?;
+    let names = dir.list().map_err(|error| Error::io(format!("list {}", dir.path().display()), error))?;
     for leftover in names.iter().filter(|name| UNNAMED.contains(&name.as_str())) {
-        let path = dir.join(leftover);
-        disk.remove(&path).map_err(|error| Error::io(format!("remove {}", path.display()), error))?;
+        let removing = |error| Error::io(format!("remove {}", dir.path().join(leftover).display()), error);
+        dir.remove(leftover).map_err(removing)?;
     }
     Ok(manifest)
 }
@@ -224,7 +226,7 @@ fn load_snapshot(listing: &Listing<'_>, shards: usize, keep: Keep) -> Result<Rec
         if first_error.is_some() && !reaches(start)? {
             break;
         }
-        match read_snapshot(listing, listing.dir.join(name), shards, keep) {
+        match read_snapshot(listing, name, shards, keep) {
             Ok(state) => return Ok(state),
             Err(error @ Error::Corrupt { .. }) => {
                 tracing::warn!("{error}");
@@ -240,17 +242,17 @@ fn load_snapshot(listing: &Listing<'_>, shards: usize, keep: Keep) -> Result<Rec
 }
 
 /// Opens a snapshot that is one of this store's.
-pub(crate) fn open_snapshot(listing: &Listing<'_>, path: PathBuf) -> Result<SnapshotReader> {
-    let reader = SnapshotReader::open(listing.disk, path)?;
+pub(crate) fn open_snapshot(listing: &Listing<'_>, name: &str) -> Result<SnapshotReader> {
+    let reader = SnapshotReader::open(listing.dir, name)?;
     if reader.head.store != 0 {
         listing.check_store(&reader.path, reader.head.store)?;
     }
     Ok(reader)
 }
 
-pub(crate) fn read_snapshot(listing: &Listing<'_>, path: PathBuf, shards: usize, keep: Keep) -> Result<Recovered> {
-    tracing::info!("loading {}", path.display());
-    let reader = open_snapshot(listing, path)?;
+pub(crate) fn read_snapshot(listing: &Listing<'_>, name: &str, shards: usize, keep: Keep) -> Result<Recovered> {
+    tracing::info!("loading {}", listing.path(name).display());
+    let reader = open_snapshot(listing, name)?;
     let bytes = reader.len;
     let tables = Tables::of(&reader.head, shards, keep);
     let start = Lsn::new(reader.head.start);
@@ -305,7 +307,11 @@ pub(crate) fn read_snapshot(listing: &Listing<'_>, path: PathBuf, shards: usize,
 fn replay(listing: &Listing<'_>, state: &mut Recovered) -> Result<()> {
     let (start, known) = (state.last, listing.manifest.map(|manifest| manifest.known));
     if let Some(known) = known.filter(|known| listing.ids.last().copied().unwrap_or(0) < known.newest) {
-        return Err(corrupt(&listing.path(known.newest), 0, "it is missing, and it was the newest of the log"));
+        return Err(corrupt(
+            &listing.path(&segment_name(known.newest)),
+            0,
+            "it is missing, and it was the newest of the log",
+        ));
     }
     // What the snapshot stands for is not looked at again.
     let mut from = listing.ids.len();
@@ -365,7 +371,7 @@ fn replay(listing: &Listing<'_>, state: &mut Recovered) -> Result<()> {
     match before {
         Some(newest) => end(newest, known, state),
         None if state.snapshot_end > start => {
-            Err(corrupt(listing.dir, 0, "the log that goes with the snapshot is missing"))
+            Err(corrupt(listing.dir.path(), 0, "the log that goes with the snapshot is missing"))
         }
         None => Ok(()),
     }
@@ -410,7 +416,7 @@ pub(crate) fn end(mut newest: SegmentReader, known: Option<Known>, state: &mut R
     state.last = Lsn::new(lost.get() - 1);
     if at == newest.header.len as u64 {
         state.segments.pop_back();
-        state.superseded = Some(newest.path.clone());
+        state.superseded = Some(segment_name(id));
     }
     // Not what the manifest knows: it does not speak of a seal, and the time in that counts, too.
     let proven = newest.proven;

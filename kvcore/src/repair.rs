@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::Disk;
+use crate::disk::Directory;
 use crate::error::{Error, Result};
 use crate::files::Files;
 use crate::hash::KeyHash;
@@ -80,18 +80,18 @@ pub struct Dropped {
 
 pub(crate) fn repair(options: &Options, dir: &Path) -> Result<Repair> {
     options.check()?;
-    let disk = &*options.disk;
-    check_is_a_store(disk, dir)?;
+    let dir = &Files::open_dir(&*options.disk, dir)?;
+    check_is_a_store(&**dir)?;
     {
         // Taking the directory for itself would write into it.
-        let _lock = Files::lock_to_read(disk, dir)?;
-        let found = inspect(disk, dir)?;
+        let _lock = Files::lock_to_read(&**dir)?;
+        let found = inspect(&**dir)?;
         if found.is_sound() {
             return Ok(Repair { found, set_aside: None, files: Vec::new(), kept: None, dropped: Vec::new() });
         }
     }
-    let _lock = Files::lock(disk, dir)?;
-    let found = inspect(disk, dir)?;
+    let _lock = Files::lock(&**dir)?;
+    let found = inspect(&**dir)?;
     let is_in_the_way = |file: &FileReport| file.flaw.is_none() || file.contents == Contents::Leftover;
     match found.verdict {
         Verdict::Refuses(Error::Corrupt { .. }) => rewrite(options, dir, found),
@@ -101,19 +101,18 @@ pub(crate) fn repair(options: &Options, dir: &Path) -> Result<Repair> {
     }
 }
 
-fn remove_spares(options: &Options, dir: &Path, found: Inspection) -> Result<Repair> {
+fn remove_spares(options: &Options, dir: &Arc<dyn Directory>, found: Inspection) -> Result<Repair> {
     let flawed: Vec<&FileReport> = found.files.iter().filter(|file| file.flaw.is_some()).collect();
-    let aside = Aside::make(options, dir, flawed.iter().map(|file| file.name.clone()).collect())?;
+    let aside = Aside::make(options, &**dir, flawed.iter().map(|file| file.name.clone()).collect())?;
     aside.remove_originals()?;
     let dropped = flawed.iter().map(|file| drop_of(file, 0, None, "it was damaged, and the store did not need it"));
     let dropped = dropped.collect();
-    Ok(Repair { set_aside: Some(aside.folder), files: aside.names, kept: None, dropped, found })
+    Ok(Repair { set_aside: Some(aside.path()), files: aside.names, kept: None, dropped, found })
 }
 
-fn rewrite(options: &Options, dir: &Path, found: Inspection) -> Result<Repair> {
-    let disk = &*options.disk;
-    let salvaged = salvage(disk, dir, options.shards)?;
-    let listing = Listing::names(disk, dir)?;
+fn rewrite(options: &Options, dir: &Arc<dyn Directory>, found: Inspection) -> Result<Repair> {
+    let salvaged = salvage(&**dir, options.shards)?;
+    let listing = Listing::names(&**dir)?;
     let is_taken = |name: &str| listing.names.iter().any(|taken| taken == name);
     // Newer than everything there, and a name of its own.
     let mut last = salvaged.newest;
@@ -126,30 +125,30 @@ fn rewrite(options: &Options, dir: &Path, found: Inspection) -> Result<Repair> {
     }
     if last.get() >= NUMBER_MAX || segment > NUMBER_MAX {
         let why = "its numbers are larger than those of any store: restore it from a backup".to_owned();
-        return Err(Error::NotRepairable { dir: dir.to_owned(), why });
+        return Err(Error::NotRepairable { dir: dir.path().to_owned(), why });
     }
     let is_replaced = |name: &&String| matches!(nature(name), Nature::Segment(_) | Nature::Snapshot | Nature::Manifest);
-    let aside = Aside::make(options, dir, listing.names.iter().filter(is_replaced).cloned().collect())?;
+    let aside = Aside::make(options, &**dir, listing.names.iter().filter(is_replaced).cloned().collect())?;
     for name in listing.names.iter().filter(|name| UNNAMED.contains(&name.as_str())) {
-        if disk.remove(&dir.join(name)).is_err() {
+        if dir.remove(name).is_err() {
             aside.move_away(name)?;
         }
     }
     let store = salvaged.store.unwrap_or_else(KeyHash::random_seed);
-    write_snapshot(options, dir, &salvaged, store, last)?;
+    write_snapshot(dir, &salvaged, store, last)?;
     let failed = |what: &str| {
-        let what = format!("{what} in {}", dir.display());
+        let what = format!("{what} in {}", dir.path().display());
         move |error: io::Error| Error::io(what, error)
     };
-    let newest_bytes = create_empty(disk, dir, segment, last.next(), store).map_err(failed("begin a log segment"))?;
+    let newest_bytes = create_empty(&**dir, segment, last.next(), store).map_err(failed("begin a log segment"))?;
     if aside.is_to_be_moved(MANIFEST) {
         aside.move_away(MANIFEST)?;
     }
     let known = Known { store, newest: segment, durable: last, newest_bytes };
-    ManifestFile::create(disk, dir, known).map_err(failed("write the manifest"))?;
+    ManifestFile::create(&**dir, known).map_err(failed("write the manifest"))?;
     aside.remove_originals()?;
     Ok(Repair {
-        set_aside: Some(aside.folder),
+        set_aside: Some(aside.path()),
         files: aside.names,
         dropped: dropped(&found, &salvaged),
         kept: Some(Kept {
@@ -165,7 +164,7 @@ fn rewrite(options: &Options, dir: &Path, found: Inspection) -> Result<Repair> {
     })
 }
 
-fn write_snapshot(options: &Options, dir: &Path, salvaged: &Salvaged, store: u64, last: Lsn) -> Result<()> {
+fn write_snapshot(dir: &Arc<dyn Directory>, salvaged: &Salvaged, store: u64, last: Lsn) -> Result<()> {
     let tables = &salvaged.tables;
     let head = Head {
         version: snapshot::VERSION,
@@ -176,7 +175,7 @@ fn write_snapshot(options: &Options, dir: &Path, salvaged: &Salvaged, store: u64
         next_keyspace: tables.next_keyspace,
         store,
     };
-    let mut writer = SnapshotWriter::begin(Arc::clone(&options.disk), dir, &head)?;
+    let mut writer = SnapshotWriter::begin(Arc::clone(dir), &head)?;
     for (id, space) in &tables.spaces {
         writer.write_keyspace(*id, &|| Some(Arc::clone(space)), &|| false)?;
     }
@@ -186,9 +185,9 @@ fn write_snapshot(options: &Options, dir: &Path, salvaged: &Salvaged, store: u64
 
 /// The folder where files are put before they are changed or removed.
 struct Aside<'a> {
-    disk: &'a dyn Disk,
-    dir: &'a Path,
-    folder: PathBuf,
+    dir: &'a dyn Directory,
+    /// The folder's name.
+    folder: String,
     names: Vec<String>,
     /// Those that cannot be copied, because they are no files or cannot be read. They are moved when they have to go.
     to_be_moved: Vec<String>,
@@ -196,24 +195,33 @@ struct Aside<'a> {
 
 impl<'a> Aside<'a> {
     /// Copies these files, durably.
-    fn make(options: &'a Options, dir: &'a Path, names: Vec<String>) -> Result<Self> {
-        let disk = &*options.disk;
-        let taken = Listing::names(disk, dir)?.names;
+    fn make(options: &Options, dir: &'a dyn Directory, names: Vec<String>) -> Result<Self> {
+        let taken = Listing::names(dir)?.names;
         let dated = format!("{SET_ASIDE}{}", date(options.clock.wall_ms()));
         let name = (1..).map(|n| if n == 1 { dated.clone() } else { format!("{dated}-{n}") });
-        let name = name.into_iter().find(|name| !taken.contains(name)).unwrap_or(dated);
-        let mut aside = Aside { disk, dir, folder: dir.join(name), names, to_be_moved: Vec::new() };
-        let failed = |error| Error::io(format!("copy the damaged files to {}", aside.folder.display()), error);
-        disk.create_dir(&aside.folder).map_err(failed)?;
+        let folder = name.into_iter().find(|name| !taken.contains(name)).unwrap_or(dated);
+        let mut aside = Aside { dir, folder, names, to_be_moved: Vec::new() };
+        let failed = |error| Error::io(format!("copy the damaged files to {}", aside.path().display()), error);
+        dir.create_folder(&aside.folder).map_err(failed)?;
         let mut to_be_moved = Vec::new();
         for name in &aside.names {
-            if !copy(disk, &dir.join(name), &aside.folder.join(name)).map_err(failed)? {
+            if !copy(dir, name, &aside.copy_of(name)).map_err(failed)? {
                 to_be_moved.push(name.clone());
             }
         }
-        disk.sync_dir(&aside.folder).map_err(failed)?;
+        dir.sync_folder(&aside.folder).map_err(failed)?;
         aside.to_be_moved = to_be_moved;
         Ok(aside)
+    }
+
+    /// Returns the folder's path.
+    fn path(&self) -> PathBuf {
+        self.dir.path().join(&self.folder)
+    }
+
+    /// Returns the name in the directory of a file's copy.
+    fn copy_of(&self, name: &str) -> String {
+        format!("{}/{name}", self.folder)
     }
 
     fn is_to_be_moved(&self, name: &str) -> bool {
@@ -221,32 +229,32 @@ impl<'a> Aside<'a> {
     }
 
     fn move_away(&self, name: &str) -> Result<()> {
-        let (from, to) = (self.dir.join(name), self.folder.join(name));
+        let (from, to) = (self.dir.path().join(name), self.path().join(name));
         let failed = |error| Error::io(format!("move {} to {}", from.display(), to.display()), error);
-        self.disk.rename(&from, &to).map_err(failed)?;
+        self.dir.rename(name, &self.copy_of(name)).map_err(failed)?;
         // It is in one place or in both, never in none.
-        self.disk.sync_dir(&self.folder).and_then(|()| self.disk.sync_dir(self.dir)).map_err(failed)
+        self.dir.sync_folder(&self.folder).and_then(|()| self.dir.sync()).map_err(failed)
     }
 
     /// Removes all files of which there are copies, but for the manifest, which was replaced.
     fn remove_originals(&self) -> Result<()> {
         for name in self.names.iter().filter(|name| *name != MANIFEST) {
-            let path = self.dir.join(name);
+            let removing = |error| Error::io(format!("remove {}", self.dir.path().join(name).display()), error);
             match self.is_to_be_moved(name) {
                 true => self.move_away(name)?,
-                false => self.disk.remove(&path).map_err(|e| Error::io(format!("remove {}", path.display()), e))?,
+                false => self.dir.remove(name).map_err(removing)?,
             }
         }
-        let syncing = |error| Error::io(format!("remove damaged files in {}", self.dir.display()), error);
-        self.disk.sync_dir(self.dir).map_err(syncing)
+        let syncing = |error| Error::io(format!("remove damaged files in {}", self.dir.path().display()), error);
+        self.dir.sync().map_err(syncing)
     }
 }
 
-/// Copies a file durably; false if it is no file, or cannot be read to its end.
-fn copy(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<bool> {
-    let Ok(source) = disk.open(from) else { return Ok(false) };
+/// Copies a file durably. Returns false if it is not a file or cannot be read to its end.
+fn copy(dir: &dyn Directory, from: &str, to: &str) -> io::Result<bool> {
+    let Ok(source) = dir.open(from) else { return Ok(false) };
     let Ok(len) = source.len() else { return Ok(false) };
-    let target = disk.create(to)?;
+    let target = dir.create(to)?;
     let (mut at, mut buffer) = (0, vec![0; len.clamp(1, COPY_BYTES) as usize]);
     loop {
         match source.read_at(&mut buffer, at) {

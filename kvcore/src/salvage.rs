@@ -11,15 +11,15 @@
 //! - Time goes on from the latest that anything was written at.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::path::Path;
 
-use crate::disk::Disk;
+use crate::disk::Directory;
 use crate::error::{Error, Result};
 use crate::frame::FrameHeader;
 use crate::lsn::{Lsn, NUMBER_MAX};
 use crate::manifest::{Known, Manifest};
 use crate::record::Record;
 use crate::recovery::{self, Listing, Recovered, open_snapshot, read_snapshot};
+use crate::segment::segment_name;
 use crate::segment_reader::SegmentReader;
 use crate::snapshot::SnapshotReader;
 use crate::tables::{self, Keep, Tables, transactions_of};
@@ -69,19 +69,19 @@ pub(crate) struct Identified<'a> {
 }
 
 /// Looks whose files these are: as the manifest says; if it cannot be read, as most of the others say.
-pub(crate) fn identify<'a>(disk: &'a dyn Disk, dir: &'a Path) -> Result<Identified<'a>> {
-    let mut listing = Listing::names(disk, dir)?;
-    let manifest = Manifest::read(disk, dir, &listing.names).unwrap_or_default();
+pub(crate) fn identify(dir: &dyn Directory) -> Result<Identified<'_>> {
+    let mut listing = Listing::names(dir)?;
+    let manifest = Manifest::read(dir, &listing.names).unwrap_or_default();
     let mut votes: BTreeMap<u64, (usize, u64)> = BTreeMap::new();
     for &id in &listing.ids {
-        let segment = SegmentReader::open(disk, listing.path(id)).ok();
+        let segment = SegmentReader::open(dir, &segment_name(id)).ok();
         if let Some(store) = segment.and_then(|segment| segment.header.store) {
             let vote = votes.entry(store).or_default();
             *vote = (vote.0 + 1, id);
         }
     }
     for (_, name) in listing.snapshots() {
-        if let Ok(SnapshotReader { head, .. }) = SnapshotReader::open(disk, dir.join(name))
+        if let Ok(SnapshotReader { head, .. }) = SnapshotReader::open(dir, name)
             && head.store != 0
         {
             votes.entry(head.store).or_default().0 += 1;
@@ -93,15 +93,15 @@ pub(crate) fn identify<'a>(disk: &'a dyn Disk, dir: &'a Path) -> Result<Identifi
 }
 
 /// Reads what is good.
-pub(crate) fn salvage(disk: &dyn Disk, dir: &Path, shards: usize) -> Result<Salvaged> {
-    let Identified { listing, known, others } = identify(disk, dir)?;
+pub(crate) fn salvage(dir: &dyn Directory, shards: usize) -> Result<Salvaged> {
+    let Identified { listing, known, others } = identify(dir)?;
     let store = listing.manifest.map(|manifest| manifest.known.store);
     if let (Some(known), false) = (known, others.is_empty())
         && !others.contains(&known.store)
     {
         let why = "its manifest is of one store and all its other files are of another: take away what does not belong \
                    here, the manifest or the others, and repair again";
-        return Err(Error::NotRepairable { dir: dir.to_owned(), why: why.to_owned() });
+        return Err(Error::NotRepairable { dir: dir.path().to_owned(), why: why.to_owned() });
     }
     let (mut tables, base) = base(&listing, shards);
     let log = Log::trace(&listing, base.start);
@@ -141,7 +141,7 @@ pub(crate) fn salvage(disk: &dyn Disk, dir: &Path, shards: usize) -> Result<Salv
 fn base(listing: &Listing<'_>, shards: usize) -> (Tables, Base) {
     let snapshots = listing.snapshots();
     for (start, name) in snapshots.iter().rev() {
-        if let Ok(state) = read_snapshot(listing, listing.dir.join(name), shards, Keep::Entries) {
+        if let Ok(state) = read_snapshot(listing, name, shards, Keep::Entries) {
             let Recovered { tables, snapshot_end, report, .. } = state;
             let (snapshot, end) = (Some((*name).to_owned()), Some(snapshot_end));
             return (
@@ -163,7 +163,7 @@ fn base(listing: &Listing<'_>, shards: usize) -> (Tables, Base) {
 
 /// The good blocks of a damaged snapshot.
 fn part_of(listing: &Listing<'_>, name: &str, shards: usize) -> Option<(Tables, Base)> {
-    let reader = open_snapshot(listing, listing.dir.join(name)).ok()?;
+    let reader = open_snapshot(listing, name).ok()?;
     let tables = Tables::of(&reader.head, shards, Keep::Entries);
     let (start, end_of_head, len) = (Lsn::new(reader.head.start), reader.at(), reader.len);
     let mut good_bytes = end_of_head;

@@ -3,12 +3,12 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Directory, DiskFile, Location};
 use crate::error::Error;
 use crate::frame::{
     FRAME_HEADER_BYTES, FrameHeader, FrameKeys, SEGMENT_HEADER_BYTES, frame_header, padding, segment_header,
@@ -17,6 +17,9 @@ use crate::hash::KeyHash;
 use crate::lanes::Body;
 use crate::lsn::{Lsn, NUMBER_MAX};
 use crate::manifest::ManifestFile;
+
+/// How often the directory's location is checked while the log is written.
+const LOCATION_EVERY_MS: u64 = 1_000;
 
 /// Room is reserved in steps of this many bytes.
 const RESERVE_BYTES: u64 = 1024 * 1024;
@@ -70,8 +73,7 @@ pub(crate) struct Segment {
 
 /// Writes frames to the newest segment.
 pub(crate) struct Writer {
-    disk: Arc<dyn Disk>,
-    dir: PathBuf,
+    dir: Arc<dyn Directory>,
     segment_bytes: u64,
     /// Whether each `fdatasync` counts: then room is filled with zeros when it is reserved, because syncing over
     /// written blocks need not wait for the file system's journal (measured: 105 instead of 150 us).
@@ -93,6 +95,9 @@ pub(crate) struct Writer {
     sealed: bool,
     /// Bytes of frames ever written, for deciding when a snapshot is due.
     pub(crate) bytes_written: u64,
+    /// When the location was checked last, in monotonic milliseconds, and what was found.
+    location_checked_ms: Option<u64>,
+    location: Location,
 }
 
 /// A failed step, before it is decided what it means.
@@ -120,8 +125,7 @@ fn may_pass(error: &io::Error) -> bool {
 impl Writer {
     /// Goes on after `last` in a new segment, after those in `segments`.
     pub(crate) fn begin(
-        disk: Arc<dyn Disk>,
-        dir: PathBuf,
+        dir: Arc<dyn Directory>,
         segment_bytes: u64,
         fill: bool,
         mut segments: VecDeque<Segment>,
@@ -131,14 +135,13 @@ impl Writer {
         // No segment has had this id.
         let id = manifest.newest() + 1;
         let new = NewSegment { id, first: last.next(), store: manifest.store(), segment_bytes, fill };
-        let (file, keys, reserved) = match new.create(&*disk, &dir) {
+        let (file, keys, reserved) = match new.create(&*dir) {
             Ok(begun) => begun,
             Err(Step::Reserve(error) | Step::Write(error)) => return Err(error),
         };
         manifest.note_segment(id, reserved, last)?;
         segments.push_back(Segment { id, first: last.next(), bytes: SEGMENT_HEADER_BYTES as u64 });
         Ok(Writer {
-            disk,
             dir,
             segment_bytes,
             fill,
@@ -153,6 +156,8 @@ impl Writer {
             synced: last,
             sealed: false,
             bytes_written: 0,
+            location_checked_ms: None,
+            location: Location::Unchanged,
         })
     }
 
@@ -216,10 +221,57 @@ impl Writer {
     /// Makes everything written durable.
     pub(crate) fn sync(&mut self) -> Result<(), Failure> {
         if self.synced < self.written {
-            self.file.sync().map_err(|error| Step::Write(error).failure("syncing the log"))?;
+            self.sync_file()?;
             self.synced = self.written;
         }
         Ok(())
+    }
+
+    /// Syncs the newest segment, and fails if somebody has deleted it: what is in it is gone once it is closed.
+    fn sync_file(&mut self) -> Result<(), Failure> {
+        self.file.sync().map_err(|error| Step::Write(error).failure("syncing the log"))?;
+        match self.file.is_deleted() {
+            Ok(true) => {
+                Err(self.deleted(&self.dir.path().join(segment_name(self.segments[self.segments.len() - 1].id))))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn deleted(&self, what: &Path) -> Failure {
+        Failure::Poisoned(format!("{} was deleted while the store was open", what.display()).into())
+    }
+
+    /// Checks, at most once a second, that the directory still exists. Warns when it is no longer where it was opened:
+    /// it stays in use.
+    pub(crate) fn check_location(&mut self, monotonic_ms: u64) -> Result<(), Failure> {
+        let is_due = |last: u64| monotonic_ms.saturating_sub(last) >= LOCATION_EVERY_MS;
+        if !self.location_checked_ms.is_none_or(is_due) {
+            return Ok(());
+        }
+        self.location_checked_ms = Some(monotonic_ms);
+        let location = self.dir.location();
+        if location != self.location {
+            let path = self.dir.path().display();
+            match &location {
+                Location::Moved { to: Some(to) } => tracing::warn!(
+                    "the store's directory {path} was moved to {}, and stays in use there: close the store before \
+                     its directory is opened by that path",
+                    to.display()
+                ),
+                Location::Moved { to: None } => tracing::warn!(
+                    "the store's directory was moved, or something was mounted over it: {path} no longer leads to it, \
+                     and it stays in use where it is now"
+                ),
+                Location::Unchanged => tracing::info!("the store's directory is at {path} again"),
+                Location::Deleted => {}
+            }
+            self.location = location;
+        }
+        match self.location {
+            Location::Deleted => Err(self.deleted(self.dir.path())),
+            _ => Ok(()),
+        }
     }
 
     /// Writes that everything before is durable, which lets recovery tell damage from a torn end.
@@ -230,7 +282,7 @@ impl Writer {
         }
         let header = FrameHeader { first: self.written.next(), count: 0, time_ms, durable: self.synced };
         self.write_frame(&header, &Body::default())?;
-        self.file.sync().map_err(|error| Step::Write(error).failure("syncing the log"))?;
+        self.sync_file()?;
         self.manifest.note_durable(self.synced).map_err(noting)
     }
 
@@ -248,12 +300,12 @@ impl Writer {
 
     /// Ends this segment and begins the next, whose first transaction is `first`.
     pub(crate) fn rotate(&mut self, first: Lsn) -> Result<(), Failure> {
-        self.file.sync().map_err(|error| Step::Write(error).failure("syncing the log"))?;
+        self.sync_file()?;
         self.synced = self.written;
         let id = self.newest().id + 1;
         let (store, segment_bytes, fill) = (self.manifest.store(), self.segment_bytes, self.fill);
         let (file, keys, reserved) = NewSegment { id, first, store, segment_bytes, fill }
-            .create(&*self.disk, &self.dir)
+            .create(&*self.dir)
             .map_err(|step| step.failure("beginning a log segment"))?;
         self.manifest.note_segment(id, reserved, self.synced).map_err(noting)?;
         (self.file, self.keys, self.reserved) = (file, keys, reserved);
@@ -293,35 +345,33 @@ struct NewSegment {
 
 impl NewSegment {
     /// Answers its file, what its frames are marked with, and how many bytes it has.
-    fn create(&self, disk: &dyn Disk, dir: &Path) -> Result<(Box<dyn DiskFile>, FrameKeys, u64), Step> {
-        let path = dir.join(segment_name(self.id));
+    fn create(&self, dir: &dyn Directory) -> Result<(Box<dyn DiskFile>, FrameKeys, u64), Step> {
         let salt = KeyHash::random_seed();
         // A segment's name appears with its header already durable in it: recovery never meets a headless one.
-        let unnamed = dir.join(UNNAMED_SEGMENT);
-        let file = disk.create(&unnamed).map_err(Step::Reserve)?;
+        let file = dir.create(UNNAMED_SEGMENT).map_err(Step::Reserve)?;
         let reserved = reserve(&*file, 0, SEGMENT_HEADER_BYTES as u64, self.segment_bytes, self.fill)?;
         file.write_at(&segment_header(self.id, self.first, self.store, salt), 0).map_err(Step::Write)?;
         file.sync().map_err(Step::Write)?;
-        disk.rename(&unnamed, &path).map_err(Step::Write)?;
-        disk.sync_dir(dir).map_err(Step::Write)?;
+        dir.rename(UNNAMED_SEGMENT, &segment_name(self.id)).map_err(Step::Write)?;
+        dir.sync().map_err(Step::Write)?;
         Ok((file, FrameKeys::salted(salt), reserved))
     }
 }
 
 /// Removes a segment for good.
-pub(crate) fn remove(disk: &dyn Disk, dir: &Path, id: u64) -> io::Result<()> {
-    match disk.remove(&dir.join(segment_name(id))) {
+pub(crate) fn remove(dir: &dyn Directory, id: u64) -> io::Result<()> {
+    match dir.remove(&segment_name(id)) {
         // Removed before, by a call whose sync failed.
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         removed => removed?,
     }
-    disk.sync_dir(dir)
+    dir.sync()
 }
 
 /// Makes an empty segment, durably, with the next transaction to come as its first; answers how many bytes it has.
-pub(crate) fn create_empty(disk: &dyn Disk, dir: &Path, id: u64, first: Lsn, store: u64) -> io::Result<u64> {
+pub(crate) fn create_empty(dir: &dyn Directory, id: u64, first: Lsn, store: u64) -> io::Result<u64> {
     let new = NewSegment { id, first, store, segment_bytes: SEGMENT_HEADER_BYTES as u64, fill: false };
-    match new.create(disk, dir) {
+    match new.create(dir) {
         Ok((_, _, reserved)) => Ok(reserved),
         Err(Step::Reserve(error) | Step::Write(error)) => Err(error),
     }

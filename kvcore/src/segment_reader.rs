@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Directory, DiskFile};
 use crate::error::{Error, Result};
 use crate::frame::{self, ALIGNMENT, FRAME_HEADER_BYTES, FrameHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::lsn::Lsn;
@@ -71,9 +71,10 @@ impl Window {
 
 impl SegmentReader {
     /// Opens a segment's file, whose header must be good.
-    pub(crate) fn open(disk: &dyn Disk, path: PathBuf) -> Result<Self> {
+    pub(crate) fn open(dir: &dyn Directory, name: &str) -> Result<Self> {
+        let path = dir.path().join(name);
         let reading = |error| Error::io(format!("read {}", path.display()), error);
-        let file = disk.open(&path).map_err(reading)?;
+        let file = dir.open(name).map_err(reading)?;
         let len = file.len().map_err(reading)?;
         let mut head = [0; SEGMENT_HEADER_BYTES];
         let read = file.read_at(&mut head, 0).map_err(reading)?;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bincode::{Decode, Encode};
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Directory, DiskFile};
 use crate::error::{Error, Result};
 use crate::lsn::{Lsn, NUMBER_MAX};
 use crate::record::Record;
@@ -89,9 +89,7 @@ pub(crate) fn snapshot_start(name: &str) -> Option<Lsn> {
 
 /// Writes one snapshot, from [`begin`](Self::begin) to [`finish`](Self::finish).
 pub(crate) struct SnapshotWriter {
-    disk: Arc<dyn Disk>,
-    dir: PathBuf,
-    unnamed: PathBuf,
+    dir: Arc<dyn Directory>,
     file: Box<dyn DiskFile>,
     start: Lsn,
     at: u64,
@@ -106,7 +104,7 @@ impl Drop for SnapshotWriter {
     fn drop(&mut self) {
         if !self.named {
             // The error that it was given up for is the one to tell; what is left goes when the store is opened.
-            let _ = self.disk.remove(&self.unnamed);
+            let _ = self.dir.remove(UNNAMED_SNAPSHOT);
         }
     }
 }
@@ -119,13 +117,11 @@ pub(crate) struct Written {
 
 impl SnapshotWriter {
     /// Begins a snapshot of everything up to the head's start and perhaps later.
-    pub(crate) fn begin(disk: Arc<dyn Disk>, dir: &Path, head: &Head) -> Result<Self> {
-        let unnamed = dir.join(UNNAMED_SNAPSHOT);
-        let file = disk.create(&unnamed).map_err(|error| Error::io(format!("create {}", unnamed.display()), error))?;
+    pub(crate) fn begin(dir: Arc<dyn Directory>, head: &Head) -> Result<Self> {
+        let creating = |error| Error::io(format!("create {}", dir.path().join(UNNAMED_SNAPSHOT).display()), error);
+        let file = dir.create(UNNAMED_SNAPSHOT).map_err(creating)?;
         let mut writer = SnapshotWriter {
-            disk,
-            dir: dir.to_owned(),
-            unnamed,
+            dir,
             file,
             start: Lsn::new(head.start),
             at: 0,
@@ -220,12 +216,12 @@ impl SnapshotWriter {
         self.write_block()?;
         let foot = Foot { end: end.get(), entries: self.entries };
         self.write_coded(FOOT, &foot)?;
-        let named = self.dir.join(snapshot_name(self.start));
-        let failed = |error| Error::io(format!("finish the snapshot {}", named.display()), error);
+        let (dir, name) = (Arc::clone(&self.dir), snapshot_name(self.start));
+        let failed = |error| Error::io(format!("finish the snapshot {}", dir.path().join(&name).display()), error);
         self.file.sync().map_err(failed)?;
-        self.disk.rename(&self.unnamed, &named).map_err(failed)?;
+        dir.rename(UNNAMED_SNAPSHOT, &name).map_err(failed)?;
         self.named = true;
-        self.disk.sync_dir(&self.dir).map_err(failed)?;
+        dir.sync().map_err(failed)?;
         Ok(Written { entries: self.entries, bytes: self.at })
     }
 
@@ -250,7 +246,7 @@ impl SnapshotWriter {
         self.block[4..8].copy_from_slice(&crc.to_le_bytes());
         self.file
             .write_at(&self.block, self.at)
-            .map_err(|error| Error::io(format!("write {}", self.unnamed.display()), error))?;
+            .map_err(|error| Error::io(format!("write {}", self.dir.path().join(UNNAMED_SNAPSHOT).display()), error))?;
         self.at += self.block.len() as u64;
         self.block_number += 1;
         self.start_block(ENTRIES);
@@ -313,9 +309,10 @@ impl Block {
 }
 
 impl SnapshotReader {
-    pub(crate) fn open(disk: &dyn Disk, path: PathBuf) -> Result<Self> {
+    pub(crate) fn open(dir: &dyn Directory, name: &str) -> Result<Self> {
+        let path = dir.path().join(name);
         let reading = |error| Error::io(format!("read {}", path.display()), error);
-        let file = disk.open(&path).map_err(reading)?;
+        let file = dir.open(name).map_err(reading)?;
         let len = file.len().map_err(reading)?;
         let mut reader = SnapshotReader { path, file, len, at: 0, block_number: 0, head: Head::default() };
         let shared: Arc<Path> = reader.path.clone().into();

@@ -33,16 +33,16 @@ pub(crate) fn verify(engine: &Engine, files: &Files) -> Result<u64> {
         let mut writer = files.wal.writer.lock();
         files.wal.flush(&mut writer, true);
         files.wal.health()?;
-        let found = recovery::load(&*files.disk, &files.dir, engine.shards, Keep::Entries)?.tables;
+        let found = recovery::load(&*files.dir, engine.shards, Keep::Entries)?.tables;
         let now_ms = engine.base.time.now_ms();
         let is_live = |entry: &Entry| !entry.has_passed(now_ms);
         let mut keys = 0;
         if let Some((_, more)) = found.spaces.iter().find(|(id, _)| !spaces.iter().any(|space| space.log_id() == **id))
         {
-            return Err(Error::NotAsWritten { dir: files.dir.clone(), keyspace: more.name.to_string() });
+            return Err(Error::NotAsWritten { dir: files.dir.path().to_owned(), keyspace: more.name.to_string() });
         }
         for (space, shards) in spaces.iter().zip(&shards) {
-            let differs = || Error::NotAsWritten { dir: files.dir.clone(), keyspace: space.name.to_string() };
+            let differs = || Error::NotAsWritten { dir: files.dir.path().to_owned(), keyspace: space.name.to_string() };
             let read = found.spaces.get(&space.log_id()).filter(|read| read.name == space.name).ok_or_else(differs)?;
             let mut count = 0;
             read.each_shard(false, |shard| count += shard.iter().filter(|entry| is_live(entry)).count() as u64);

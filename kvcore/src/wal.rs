@@ -317,7 +317,8 @@ impl Wal {
         }
         writer.fill = self.durability() == Durability::Always;
         self.collect(writer);
-        let written = writer.write(self.time.now_ms());
+        let located = writer.check_location(self.time.monotonic_ms());
+        let written = located.and_then(|()| writer.write(self.time.now_ms()));
         let outcome = written.and_then(|()| if sync { writer.sync() } else { Ok(()) });
         self.note_sizes(writer);
         match outcome {

@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use kvcore::{
-    Db, Disk, DiskFile, Durability, Error, FileDisk, ManualClock, Options, SetOptions, Store, StoreExt, Txn, Walk,
+    Db, Directory, Disk, DiskFile, Durability, Error, FileDisk, ManualClock, Options, SetOptions, Store, StoreExt, Txn,
+    Walk,
 };
 
 /// What fails from now on.
@@ -31,30 +32,51 @@ struct FaultyDisk(Arc<Faults>);
 
 struct FaultyFile(Box<dyn DiskFile>, Arc<Faults>);
 
+/// A directory of the real disk whose files are [`FaultyFile`]s.
+struct FaultyDirectory(Arc<dyn Directory>, Arc<Faults>);
+
 impl Disk for FaultyDisk {
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        FileDisk.create_dir(dir)
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        FileDisk.create_dir(path)
     }
-    fn lock(&self, dir: &Path) -> io::Result<Box<dyn Send + Sync>> {
-        FileDisk.lock(dir)
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Directory>> {
+        Ok(Arc::new(FaultyDirectory(FileDisk.open_dir(path)?, self.0.clone())))
     }
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        FileDisk.list(dir)
+    fn rename_dir(&self, from: &Path, to: &Path) -> io::Result<()> {
+        FileDisk.rename_dir(from, to)
     }
-    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(FaultyFile(FileDisk.open(path)?, self.0.clone())))
+}
+
+impl Directory for FaultyDirectory {
+    fn path(&self) -> &Path {
+        self.0.path()
     }
-    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(FaultyFile(FileDisk.create(path)?, self.0.clone())))
+    fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
+        self.0.lock()
     }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        FileDisk.rename(from, to)
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.0.list()
     }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        FileDisk.remove(path)
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(FaultyFile(self.0.open(name)?, self.1.clone())))
     }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        FileDisk.sync_dir(dir)
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(FaultyFile(self.0.create(name)?, self.1.clone())))
+    }
+    fn create_folder(&self, name: &str) -> io::Result<()> {
+        self.0.create_folder(name)
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.remove(name)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+    fn sync_folder(&self, name: &str) -> io::Result<()> {
+        self.0.sync_folder(name)
     }
 }
 

@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 
-use kvcore::{Db, Disk, DiskFile, Durability, FileDisk, Options, StoreExt};
+use kvcore::{Db, Directory, Disk, DiskFile, Durability, FileDisk, Options, StoreExt};
 use support::{Client, serve};
 
 #[derive(Clone, Copy, PartialEq)]
@@ -36,30 +36,51 @@ impl SlowDisk {
     }
 }
 
+/// A directory of the real disk whose files are [`SlowFile`]s.
+struct SlowDirectory(Arc<dyn Directory>, SlowDisk);
+
 impl Disk for SlowDisk {
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        FileDisk.create_dir(dir)
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        FileDisk.create_dir(path)
     }
-    fn lock(&self, dir: &Path) -> io::Result<Box<dyn Send + std::marker::Sync>> {
-        FileDisk.lock(dir)
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Directory>> {
+        Ok(Arc::new(SlowDirectory(FileDisk.open_dir(path)?, self.clone())))
     }
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        FileDisk.list(dir)
+    fn rename_dir(&self, from: &Path, to: &Path) -> io::Result<()> {
+        FileDisk.rename_dir(from, to)
     }
-    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(SlowFile(FileDisk.open(path)?, self.clone())))
+}
+
+impl Directory for SlowDirectory {
+    fn path(&self) -> &Path {
+        self.0.path()
     }
-    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(SlowFile(FileDisk.create(path)?, self.clone())))
+    fn lock(&self) -> io::Result<Box<dyn Send + std::marker::Sync>> {
+        self.0.lock()
     }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        FileDisk.rename(from, to)
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.0.list()
     }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        FileDisk.remove(path)
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(SlowFile(self.0.open(name)?, self.1.clone())))
     }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        FileDisk.sync_dir(dir)
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(SlowFile(self.0.create(name)?, self.1.clone())))
+    }
+    fn create_folder(&self, name: &str) -> io::Result<()> {
+        self.0.create_folder(name)
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.remove(name)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+    fn sync_folder(&self, name: &str) -> io::Result<()> {
+        self.0.sync_folder(name)
     }
 }
 

@@ -17,7 +17,7 @@ const LAYERS: &[&[&str]] = &[
     // What everything is said in.
     &["sync", "clock", "lsn", "error", "entry", "durability", "hash", "padded"],
     // Bytes and files.
-    &["record", "frame", "disk"],
+    &["record", "frame", "disk", "file_disk"],
     // The log.
     &["manifest", "lanes", "wal", "segment", "segment_reader", "unsettled", "syncer", "ticket"],
     // The elements and what happens to them.

@@ -1,10 +1,11 @@
 //! What is kept where a snapshot holds more than the log that is left.
 #![allow(clippy::disallowed_methods, reason = "tests write and damage the files themselves")]
 
-use std::sync::Arc;
+use std::path::Path;
 
 use super::*;
-use crate::disk::FileDisk;
+use crate::disk::Disk;
+use crate::file_disk::FileDisk;
 use crate::frame::{FrameKeys, frame_header, padding, push_transaction, segment_header};
 use crate::segment::segment_name;
 use crate::snapshot::{Head, SnapshotWriter, VERSION};
@@ -19,7 +20,7 @@ fn write_snapshot(dir: &Path, entries: &[(&[u8], &[u8])]) {
     for (key, value) in entries {
         tables.apply(&Record::Set { keyspace: 0, key, value, deadline: 0 }).unwrap();
     }
-    let mut writer = SnapshotWriter::begin(Arc::new(FileDisk), dir, &head).unwrap();
+    let mut writer = SnapshotWriter::begin(FileDisk.open_dir(dir).unwrap(), &head).unwrap();
     writer.write_keyspace(0, &|| tables.spaces.get(&0).cloned(), &|| false).unwrap();
     writer.finish(Lsn::new(4)).unwrap();
 }
@@ -72,7 +73,7 @@ fn a_change_is_never_made_to_a_later_value_than_its_own() {
             &[set(b"part", b"after 4"), set(b"deadline", b"after 4"), set(b"gone", b"4")],
         ],
     );
-    let whole = salvage(&FileDisk, dir, 1).unwrap();
+    let whole = salvage(&*FileDisk.open_dir(dir).unwrap(), 1).unwrap();
     assert!(whole.is_one_moment && whole.reached == Lsn::new(4));
     let entry = |text: &str, deadline| (text.to_owned(), deadline);
     let in_time = Some(9_000_000_000_000);
@@ -89,7 +90,7 @@ fn a_change_is_never_made_to_a_later_value_than_its_own() {
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[starts[2]] ^= 1;
     std::fs::write(&path, bytes).unwrap();
-    let found = salvage(&FileDisk, dir, 1).unwrap();
+    let found = salvage(&*FileDisk.open_dir(dir).unwrap(), 1).unwrap();
     assert!(!found.is_one_moment && found.reached == Lsn::new(3) && found.newest == Lsn::new(4));
     // Deleted before the log ends; all else is as it was at some moment.
     expected.remove("gone");

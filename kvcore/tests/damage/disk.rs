@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use kvcore::{Disk, DiskFile};
+use kvcore::{Directory, Disk, DiskFile};
 
 /// The files of a disk, by name; those in folders by folder and name.
 pub type Image = BTreeMap<String, Vec<u8>>;
@@ -64,32 +64,59 @@ impl Disk for MemoryDisk {
     fn create_dir(&self, _: &Path) -> io::Result<()> {
         Ok(())
     }
-    fn lock(&self, _: &Path) -> io::Result<Box<dyn Send + Sync>> {
-        Ok(Box::new(()))
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Directory>> {
+        Ok(Arc::new(MemoryDirectory(self.clone(), path.to_owned())))
     }
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let name = |path: &PathBuf| Some(path.strip_prefix(dir).ok()?.iter().next()?.to_str()?.to_owned());
-        let names: BTreeSet<String> = self.files().keys().filter_map(name).collect();
-        Ok(names.into_iter().collect())
-    }
-    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let bytes = self.files().get(path).cloned().ok_or(io::ErrorKind::NotFound)?;
-        Ok(Box::new(MemoryFile(bytes)))
-    }
-    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        self.files().insert(path.to_owned(), Bytes::default());
-        self.open(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+    fn rename_dir(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut files = self.files();
-        let bytes = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
-        files.insert(to.to_owned(), bytes);
+        let moved: Vec<_> = files.keys().filter(|path| path.starts_with(from)).cloned().collect();
+        for path in moved {
+            let (name, bytes) = (path.strip_prefix(from).unwrap().to_owned(), files.remove(&path).unwrap());
+            files.insert(to.join(name), bytes);
+        }
         Ok(())
     }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.files().remove(path).map(drop).ok_or(io::ErrorKind::NotFound.into())
+}
+
+/// A directory of the disk, with its path.
+struct MemoryDirectory(MemoryDisk, PathBuf);
+
+impl Directory for MemoryDirectory {
+    fn path(&self) -> &Path {
+        &self.1
     }
-    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+    fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
+        Ok(Box::new(()))
+    }
+    fn list(&self) -> io::Result<Vec<String>> {
+        let name = |path: &PathBuf| Some(path.strip_prefix(&self.1).ok()?.iter().next()?.to_str()?.to_owned());
+        let names: BTreeSet<String> = self.0.files().keys().filter_map(name).collect();
+        Ok(names.into_iter().collect())
+    }
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let bytes = self.0.files().get(&self.1.join(name)).cloned().ok_or(io::ErrorKind::NotFound)?;
+        Ok(Box::new(MemoryFile(bytes)))
+    }
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.0.files().insert(self.1.join(name), Bytes::default());
+        self.open(name)
+    }
+    fn create_folder(&self, _: &str) -> io::Result<()> {
+        Ok(())
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut files = self.0.files();
+        let bytes = files.remove(&self.1.join(from)).ok_or(io::ErrorKind::NotFound)?;
+        files.insert(self.1.join(to), bytes);
+        Ok(())
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.files().remove(&self.1.join(name)).map(drop).ok_or(io::ErrorKind::NotFound.into())
+    }
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn sync_folder(&self, _: &str) -> io::Result<()> {
         Ok(())
     }
 }

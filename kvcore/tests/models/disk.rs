@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kvcore::{Disk, DiskFile};
+use kvcore::{Directory, Disk, DiskFile};
 use shuttle::sync::atomic::{AtomicU64, Ordering};
 
 #[derive(Default)]
@@ -18,7 +18,7 @@ struct File {
 
 #[derive(Default)]
 struct State {
-    names: BTreeMap<PathBuf, usize>,
+    names: BTreeMap<String, usize>,
     files: Vec<File>,
     locked: bool,
     syncs: u64,
@@ -86,47 +86,67 @@ impl Drop for Lock {
     }
 }
 
-fn no_file(path: &Path) -> io::Error {
-    io::Error::new(ErrorKind::NotFound, path.display().to_string())
+fn no_file(name: &str) -> io::Error {
+    io::Error::new(ErrorKind::NotFound, name.to_owned())
 }
+
+/// The one directory of a disk.
+struct ModelDirectory(ModelDisk, PathBuf);
 
 impl Disk for ModelDisk {
     fn create_dir(&self, _: &Path) -> io::Result<()> {
         Ok(())
     }
-    fn lock(&self, _: &Path) -> io::Result<Box<dyn Send + Sync>> {
-        if std::mem::replace(&mut self.step().locked, true) {
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Directory>> {
+        Ok(Arc::new(ModelDirectory(self.clone(), path.to_owned())))
+    }
+    fn rename_dir(&self, _: &Path, _: &Path) -> io::Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+}
+
+impl Directory for ModelDirectory {
+    fn path(&self) -> &Path {
+        &self.1
+    }
+    fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
+        if std::mem::replace(&mut self.0.step().locked, true) {
             return Err(io::Error::new(ErrorKind::WouldBlock, "another store"));
         }
-        Ok(Box::new(Lock(self.clone())))
+        Ok(Box::new(Lock(self.0.clone())))
     }
-    fn list(&self, _: &Path) -> io::Result<Vec<String>> {
-        let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
-        Ok(self.step().names.keys().filter_map(name).collect())
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.0.step().names.keys().cloned().collect())
     }
-    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let file = *self.step().names.get(path).ok_or_else(|| no_file(path))?;
-        Ok(Box::new(ModelFile(self.clone(), file)))
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let file = *self.0.step().names.get(name).ok_or_else(|| no_file(name))?;
+        Ok(Box::new(ModelFile(self.0.clone(), file)))
     }
-    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let mut state = self.step();
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let mut state = self.0.step();
         state.files.push(File::default());
         let file = state.files.len() - 1;
-        state.names.insert(path.to_owned(), file);
-        Ok(Box::new(ModelFile(self.clone(), file)))
+        state.names.insert(name.to_owned(), file);
+        Ok(Box::new(ModelFile(self.0.clone(), file)))
     }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.step();
+    fn create_folder(&self, _: &str) -> io::Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.0.step();
         let file = state.names.remove(from).ok_or_else(|| no_file(from))?;
         state.names.insert(to.to_owned(), file);
         Ok(())
     }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.step().names.remove(path).map(drop).ok_or_else(|| no_file(path))
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.step().names.remove(name).map(drop).ok_or_else(|| no_file(name))
     }
-    fn sync_dir(&self, _: &Path) -> io::Result<()> {
-        drop(self.step());
+    fn sync(&self) -> io::Result<()> {
+        drop(self.0.step());
         Ok(())
+    }
+    fn sync_folder(&self, _: &str) -> io::Result<()> {
+        Err(ErrorKind::Unsupported.into())
     }
 }
 

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 
 use fields::Fields;
+use kvcore::Location;
 
 use crate::acl::log::Reason;
 use crate::databases;
@@ -228,6 +229,13 @@ fn persistence(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     let stats = server.db.stats();
     fields.add("aof_current_size", stats.log_bytes);
     fields.add("aof_base_size", stats.snapshot.last_bytes);
+    let (directory, moved_to) = match &stats.location {
+        Location::Unchanged => ("unchanged", String::new()),
+        Location::Moved { to } => ("moved", one_line(to.as_ref().map(|to| to.display()))),
+        _ => ("deleted", String::new()),
+    };
+    fields.add("data_directory", directory);
+    fields.add("data_directory_moved_to", moved_to);
     fields.add("log_segments", stats.log_segments);
     fields.add("log_last_lsn", stats.last_lsn);
     fields.add("log_durable_lsn", stats.durable_lsn);

@@ -21,6 +21,8 @@ pub enum Op {
     Rename(PathBuf, PathBuf),
     Remove(PathBuf),
     SyncDir(PathBuf),
+    /// A directory gets another name, with all that is in it, durably.
+    RenameDir(PathBuf, PathBuf),
     Write {
         file: usize,
         offset: usize,
@@ -52,6 +54,7 @@ impl fmt::Debug for Op {
             Op::Rename(from, to) => write!(f, "rename {} to {}", from.display(), to.display()),
             Op::Remove(path) => write!(f, "remove {}", path.display()),
             Op::SyncDir(dir) => write!(f, "sync the names in {}", dir.display()),
+            Op::RenameDir(from, to) => write!(f, "rename the directory {} to {}", from.display(), to.display()),
             Op::Write { file, offset, bytes } => write!(f, "write {} bytes at {offset} of file {file}", bytes.len()),
             Op::Resize { file, len } => write!(f, "make file {file} {len} bytes long"),
             Op::Sync { file } => write!(f, "sync file {file}"),
@@ -127,6 +130,11 @@ fn apply_name(names: &mut BTreeMap<PathBuf, usize>, change: &NameChange) {
     }
 }
 
+/// Returns where a path leads once the directory `from` is called `to`.
+fn moved(path: PathBuf, from: &Path, to: &Path) -> PathBuf {
+    path.strip_prefix(from).map(|inside| to.join(inside)).unwrap_or(path.clone())
+}
+
 impl World {
     pub fn apply(&mut self, op: &Op) {
         match op {
@@ -146,6 +154,22 @@ impl World {
                         self.pending_names.push(change);
                     }
                 }
+            }
+            Op::RenameDir(from, to) => {
+                for names in [&mut self.names, &mut self.durable_names] {
+                    *names =
+                        std::mem::take(names).into_iter().map(|(path, file)| (moved(path, from, to), file)).collect();
+                }
+                self.pending_names = std::mem::take(&mut self.pending_names)
+                    .into_iter()
+                    .map(|change| match change {
+                        NameChange::Link(path, file) => NameChange::Link(moved(path, from, to), file),
+                        NameChange::Unlink(path, file) => NameChange::Unlink(moved(path, from, to), file),
+                        NameChange::Rename(one, other, file) => {
+                            NameChange::Rename(moved(one, from, to), moved(other, from, to), file)
+                        }
+                    })
+                    .collect();
             }
             Op::Write { file, offset, bytes } => {
                 let file = &mut self.files[*file];

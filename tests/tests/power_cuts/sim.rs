@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use fastrand::Rng;
-use kvcore::{Disk, DiskFile};
+use kvcore::{Directory, Disk, DiskFile};
 
 use crate::disk::{Op, World};
 use crate::ledger::Note;
@@ -208,41 +208,69 @@ impl Disk for SimDisk {
     fn create_dir(&self, _: &Path) -> io::Result<()> {
         Ok(())
     }
-    fn lock(&self, _: &Path) -> io::Result<Box<dyn Send + Sync>> {
-        if self.taken.swap(true, Ordering::SeqCst) {
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Directory>> {
+        Ok(Arc::new(SimDirectory { disk: self.clone(), path: path.to_owned() }))
+    }
+    fn rename_dir(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.perform(Doing::Changing, Op::RenameDir(from.to_owned(), to.to_owned()))
+    }
+}
+
+/// A directory of the disk. Its files are found by path: no history moves a directory that is open.
+struct SimDirectory {
+    disk: SimDisk,
+    path: PathBuf,
+}
+
+impl Directory for SimDirectory {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+    fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
+        if self.disk.taken.swap(true, Ordering::SeqCst) {
             return Err(io::Error::new(io::ErrorKind::WouldBlock, "this test"));
         }
-        Ok(Box::new(Taken(self.taken.clone())))
+        Ok(Box::new(Taken(self.disk.taken.clone())))
     }
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let mut state = self.state();
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut state = self.disk.state();
         match state.fails(Doing::Reading) {
             Some(error) => Err(error),
             None => {
-                let name = |path: &PathBuf| Some(path.strip_prefix(dir).ok()?.iter().next()?.to_str()?.to_owned());
+                let name =
+                    |path: &PathBuf| Some(path.strip_prefix(&self.path).ok()?.iter().next()?.to_str()?.to_owned());
                 let names: BTreeSet<String> = state.world.names().filter_map(name).collect();
                 Ok(names.into_iter().collect())
             }
         }
     }
-    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(SimFile { disk: self.clone(), file: self.find(path)? }))
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(SimFile { disk: self.disk.clone(), file: self.disk.find(&self.path.join(name))? }))
     }
-    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        self.perform(Doing::Growing, Op::Create(path.to_owned()))?;
-        let file = self.state().world.find(path).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Box::new(SimFile { disk: self.clone(), file }))
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let path = self.path.join(name);
+        self.disk.perform(Doing::Growing, Op::Create(path.clone()))?;
+        let file = self.disk.state().world.find(&path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Box::new(SimFile { disk: self.disk.clone(), file }))
     }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.find(from)?;
-        self.perform(Doing::Changing, Op::Rename(from.to_owned(), to.to_owned()))
+    fn create_folder(&self, _: &str) -> io::Result<()> {
+        Ok(())
     }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.find(path)?;
-        self.perform(Doing::Changing, Op::Remove(path.to_owned()))
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let (from, to) = (self.path.join(from), self.path.join(to));
+        self.disk.find(&from)?;
+        self.disk.perform(Doing::Changing, Op::Rename(from, to))
     }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.perform(Doing::Naming, Op::SyncDir(dir.to_owned()))
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let path = self.path.join(name);
+        self.disk.find(&path)?;
+        self.disk.perform(Doing::Changing, Op::Remove(path))
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.disk.perform(Doing::Naming, Op::SyncDir(self.path.clone()))
+    }
+    fn sync_folder(&self, name: &str) -> io::Result<()> {
+        self.disk.perform(Doing::Naming, Op::SyncDir(self.path.join(name)))
     }
 }
 

@@ -1,0 +1,250 @@
+//! A store's directory: moved, replaced or deleted while it is open, links in it, and who may read it. No store is
+//! ever harmed by another one that takes its path.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and looks at files itself"
+)]
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use kvcore::{Db, Durability, Error, Location, Options, StoreExt};
+
+/// Small segments, so that a few writes begin new ones.
+fn open(dir: &Path) -> Db {
+    Options::new().segment_bytes(4096).open(dir).unwrap()
+}
+
+fn write(db: &Db, who: &str, keys: std::ops::Range<u32>) {
+    for key in keys {
+        db.set(format!("{who}:{key}"), vec![b'v'; 200]).unwrap();
+    }
+}
+
+/// Checks that the store in `dir` is sound and holds exactly the keys that `who` has written.
+#[track_caller]
+fn check(dir: &Path, who: &str, keys: u64) {
+    let found = Options::new().inspect(dir).unwrap();
+    assert!(found.is_sound(), "{found:?}");
+    let db = open(dir);
+    assert_eq!(db.stats().entries, keys, "{who}");
+    (0..keys).for_each(|key| assert!(db.get(format!("{who}:{key}")).unwrap().is_some(), "{who}:{key}"));
+    db.close().unwrap();
+}
+
+/// Copies a directory's files, as `cp` does.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+/// The first store worked by path: it renamed its segments over the second's and deleted its snapshot.
+#[test]
+fn a_moved_directory_stays_in_use_and_another_store_in_its_place_is_not_touched() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, moved) = (root.path().join("data"), root.path().join("moved"));
+    let one = open(&dir);
+    write(&one, "one", 0..100);
+    assert_eq!(one.stats().location, Location::Unchanged);
+    fs::rename(&dir, &moved).unwrap();
+    assert_eq!(one.stats().location, Location::Moved { to: Some(moved.canonicalize().unwrap()) });
+    let other = open(&dir);
+    for round in 1..4 {
+        write(&one, "one", round * 100..(round + 1) * 100);
+        write(&other, "other", (round - 1) * 100..round * 100);
+        one.snapshot().unwrap();
+        other.snapshot().unwrap();
+        one.verify().unwrap();
+        other.verify().unwrap();
+    }
+    // Each is locked against a second process where it is now.
+    for dir in [&dir, &moved] {
+        assert!(matches!(Db::open(dir), Err(Error::Locked { .. })));
+    }
+    one.close().unwrap();
+    other.close().unwrap();
+    check(&moved, "one", 400);
+    check(&dir, "other", 300);
+}
+
+#[test]
+fn a_copy_in_the_place_of_a_moved_directory_is_a_store_of_its_own() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, moved) = (root.path().join("data"), root.path().join("moved"));
+    let one = open(&dir);
+    write(&one, "one", 0..100);
+    fs::rename(&dir, &moved).unwrap();
+    copy(&moved, &dir);
+    let copied = open(&dir);
+    write(&one, "one", 100..200);
+    write(&copied, "one", 100..150);
+    one.snapshot().unwrap();
+    copied.snapshot().unwrap();
+    write(&one, "one", 200..300);
+    drop((one, copied));
+    check(&moved, "one", 300);
+    check(&dir, "one", 150);
+}
+
+#[test]
+fn moved_back_it_is_unchanged() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, moved) = (root.path().join("data"), root.path().join("moved"));
+    let db = open(&dir);
+    fs::rename(&dir, &moved).unwrap();
+    write(&db, "one", 0..50);
+    fs::rename(&moved, &dir).unwrap();
+    assert_eq!(db.stats().location, Location::Unchanged);
+    write(&db, "one", 50..100);
+    drop(db);
+    check(&dir, "one", 100);
+}
+
+fn check_refused(db: &Db, what: &str) {
+    let error = db.set("k", "v").unwrap_err();
+    let told = error.to_string();
+    assert!(matches!(error, Error::LogFailed { .. }) && told.contains("was deleted"), "{what}: {told}");
+    assert!(matches!(db.health(), Err(Error::LogFailed { .. })), "{what}");
+    assert!(db.get("one:0").unwrap().is_some(), "{what}: what is durable is still read");
+}
+
+/// A write into a file that has no name any more would be acknowledged and lost.
+#[test]
+fn a_deleted_directory_or_file_fails_the_log_before_anything_is_acknowledged() {
+    let deletions: [(&str, fn(&Path)); 4] = [
+        ("the directory", |dir| fs::remove_dir_all(dir).unwrap()),
+        ("its files", |dir| files(dir).iter().for_each(|file| fs::remove_file(file).unwrap())),
+        ("the newest segment", |dir| {
+            fs::remove_file(files(dir).iter().rfind(|file| is_segment(file)).unwrap()).unwrap()
+        }),
+        ("the directory, and another store took its place", |dir| {
+            fs::remove_dir_all(dir).unwrap();
+            let other = open(dir);
+            write(&other, "other", 0..10);
+            other.close().unwrap();
+        }),
+    ];
+    for (what, delete) in deletions {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("data");
+        let db = open(&dir);
+        write(&db, "one", 0..1);
+        delete(&dir);
+        check_refused(&db, what);
+        assert!(db.close().is_err(), "{what}");
+        drop(db);
+        if what.contains("another store") {
+            check(&dir, "other", 10);
+        }
+    }
+}
+
+#[test]
+fn a_deleted_directory_is_noticed_at_any_durability() {
+    for durability in [Durability::EverySecond, Durability::Os] {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("data");
+        let db = Options::new().open(&dir).unwrap();
+        db.set("one:0", "v").unwrap();
+        db.set_durability(durability);
+        fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(db.stats().location, Location::Deleted);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while db.health().is_ok() {
+            assert!(std::time::Instant::now() < deadline, "{durability:?}: writes go on into deleted files");
+            let _ = db.set("k", "v");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        check_refused(&db, "the directory");
+    }
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+fn is_segment(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "log")
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+#[test]
+fn only_the_owner_can_read_what_a_store_writes() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("above/data");
+    let db = open(&dir);
+    write(&db, "one", 0..50);
+    db.snapshot().unwrap();
+    write(&db, "one", 50..60);
+    db.close().unwrap();
+    drop(db);
+    // A damaged file, so that a repair leaves copies of all of them.
+    let segment = files(&dir).into_iter().rfind(|file| is_segment(file)).unwrap();
+    let bytes = fs::read(&segment).unwrap();
+    fs::write(&segment, &bytes[..bytes.len() / 2]).unwrap();
+    let set_aside = Options::new().repair(&dir).unwrap().set_aside.expect("a damaged store");
+    assert_eq!(mode(&dir), 0o700);
+    assert_eq!(mode(&set_aside), 0o700);
+    for file in files(&dir).into_iter().chain(files(&set_aside)).filter(|file| file.is_file()) {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+}
+
+/// A directory with wider modes, as a container's volume may have, is used as it is.
+#[test]
+fn a_directory_that_others_can_read_still_opens() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("data");
+    fs::create_dir(&dir).unwrap();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+    let db = open(&dir);
+    write(&db, "one", 0..10);
+    db.close().unwrap();
+    assert_eq!(mode(&dir), 0o777);
+    assert!(files(&dir).iter().all(|file| mode(file) == 0o600));
+}
+
+/// A hard link to a file outside was cut at start.
+#[test]
+fn a_file_with_several_names_is_refused_and_not_touched() {
+    let root = tempfile::tempdir().unwrap();
+    let sound = root.path().join("sound");
+    let db = open(&sound);
+    write(&db, "one", 0..50);
+    db.snapshot().unwrap();
+    write(&db, "one", 50..60);
+    db.close().unwrap();
+    drop(db);
+    let mut names: Vec<_> = files(&sound).iter().map(|file| file.file_name().unwrap().to_owned()).collect();
+    names.extend(["wal.tmp", "manifest.tmp"].map(Into::into));
+    for name in names {
+        let dir = root.path().join(format!("linked-{}", name.display()));
+        copy(&sound, &dir);
+        let outside = root.path().join(format!("outside-{}", name.display()));
+        // Something that a store could take for its own.
+        let content = fs::read(sound.join(&name)).unwrap_or_else(|_| b"precious".to_vec());
+        fs::write(&outside, &content).unwrap();
+        let _ = fs::remove_file(dir.join(&name));
+        fs::hard_link(&outside, dir.join(&name)).unwrap();
+        let opened = Db::open(&dir);
+        // What a crash leaves is only removed, which takes a name away and nothing else.
+        match name.to_str().unwrap() {
+            "manifest.tmp" | "wal.tmp" => drop(opened.unwrap()),
+            _ => {
+                let told = opened.unwrap_err().to_string();
+                assert!(told.contains("hard links"), "{}: {told}", name.display());
+            }
+        }
+        assert_eq!(fs::read(&outside).unwrap(), content, "{}", name.display());
+    }
+}
