@@ -23,7 +23,7 @@
 //!
 //! - `sync clock lsn error durability entry hash padded`: the words
 //! - `record frame disk file_disk`: bytes
-//! - `manifest lanes segment segment_reader unsettled wal syncer ticket`: the log
+//! - `manifest lanes location segment segment_reader unsettled wal syncer ticket`: the log
 //! - `expiry observer uses shard space base walk txn locked`: the tables, and the view a transaction has of them
 //! - `stats options snapshot tables recovery schedule files salvage inspection repair engine keeper verify`: a whole store
 //! - `store keyspace db`: what users hold
@@ -46,6 +46,7 @@ mod inspection;
 mod keeper;
 mod keyspace;
 mod lanes;
+mod location;
 mod locked;
 mod lsn;
 mod manifest;

@@ -3,23 +3,20 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
-use std::path::Path;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::disk::{Directory, DiskFile, Location};
+use crate::disk::{Directory, DiskFile};
 use crate::error::Error;
 use crate::frame::{
     FRAME_HEADER_BYTES, FrameHeader, FrameKeys, SEGMENT_HEADER_BYTES, frame_header, padding, segment_header,
 };
 use crate::hash::KeyHash;
 use crate::lanes::Body;
+use crate::location::LocationCheck;
 use crate::lsn::{Lsn, NUMBER_MAX};
 use crate::manifest::ManifestFile;
-
-/// How often the directory's location is checked while the log is written.
-const LOCATION_EVERY_MS: u64 = 1_000;
 
 /// Room is reserved in steps of this many bytes.
 const RESERVE_BYTES: u64 = 1024 * 1024;
@@ -95,9 +92,7 @@ pub(crate) struct Writer {
     sealed: bool,
     /// Bytes of frames ever written, for deciding when a snapshot is due.
     pub(crate) bytes_written: u64,
-    /// When the location was checked last, in monotonic milliseconds, and what was found.
-    location_checked_ms: Option<u64>,
-    location: Location,
+    location: LocationCheck,
 }
 
 /// A failed step, before it is decided what it means.
@@ -142,6 +137,7 @@ impl Writer {
         manifest.note_segment(id, reserved, last)?;
         segments.push_back(Segment { id, first: last.next(), bytes: SEGMENT_HEADER_BYTES as u64 });
         Ok(Writer {
+            location: LocationCheck::new(Arc::clone(&dir)),
             dir,
             segment_bytes,
             fill,
@@ -156,8 +152,6 @@ impl Writer {
             synced: last,
             sealed: false,
             bytes_written: 0,
-            location_checked_ms: None,
-            location: Location::Unchanged,
         })
     }
 
@@ -230,48 +224,17 @@ impl Writer {
     /// Syncs the newest segment, and fails if somebody has deleted it: what is in it is gone once it is closed.
     fn sync_file(&mut self) -> Result<(), Failure> {
         self.file.sync().map_err(|error| Step::Write(error).failure("syncing the log"))?;
-        match self.file.is_deleted() {
-            Ok(true) => {
-                Err(self.deleted(&self.dir.path().join(segment_name(self.segments[self.segments.len() - 1].id))))
-            }
-            _ => Ok(()),
+        if self.file.is_deleted().unwrap_or(false) {
+            let name = segment_name(self.newest().id);
+            let why = format!("{} was deleted while the store was open", self.dir.path().join(name).display());
+            return Err(Failure::Poisoned(why.into()));
         }
+        Ok(())
     }
 
-    fn deleted(&self, what: &Path) -> Failure {
-        Failure::Poisoned(format!("{} was deleted while the store was open", what.display()).into())
-    }
-
-    /// Checks, at most once a second, that the directory still exists. Warns when it is no longer where it was opened:
-    /// it stays in use.
+    /// Fails if somebody has deleted the directory.
     pub(crate) fn check_location(&mut self, monotonic_ms: u64) -> Result<(), Failure> {
-        let is_due = |last: u64| monotonic_ms.saturating_sub(last) >= LOCATION_EVERY_MS;
-        if !self.location_checked_ms.is_none_or(is_due) {
-            return Ok(());
-        }
-        self.location_checked_ms = Some(monotonic_ms);
-        let location = self.dir.location();
-        if location != self.location {
-            let path = self.dir.path().display();
-            match &location {
-                Location::Moved { to: Some(to) } => tracing::warn!(
-                    "the store's directory {path} was moved to {}, and stays in use there: close the store before \
-                     its directory is opened by that path",
-                    to.display()
-                ),
-                Location::Moved { to: None } => tracing::warn!(
-                    "the store's directory was moved, or something was mounted over it: {path} no longer leads to it, \
-                     and it stays in use where it is now"
-                ),
-                Location::Unchanged => tracing::info!("the store's directory is at {path} again"),
-                Location::Deleted => {}
-            }
-            self.location = location;
-        }
-        match self.location {
-            Location::Deleted => Err(self.deleted(self.dir.path())),
-            _ => Ok(()),
-        }
+        self.location.check(monotonic_ms).map_err(|why| Failure::Poisoned(why.into()))
     }
 
     /// Writes that everything before is durable, which lets recovery tell damage from a torn end.
