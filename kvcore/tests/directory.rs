@@ -113,10 +113,12 @@ fn check_refused(db: &Db, what: &str) {
     assert!(db.get("one:0").unwrap().is_some(), "{what}: what is durable is still read");
 }
 
+type Deletion = fn(&Path);
+
 /// A write into a file that has no name any more would be acknowledged and lost.
 #[test]
 fn a_deleted_directory_or_file_fails_the_log_before_anything_is_acknowledged() {
-    let deletions: [(&str, fn(&Path)); 4] = [
+    let deletions: [(&str, Deletion); 4] = [
         ("the directory", |dir| fs::remove_dir_all(dir).unwrap()),
         ("its files", |dir| files(dir).iter().for_each(|file| fs::remove_file(file).unwrap())),
         ("the newest segment", |dir| {
