@@ -7,7 +7,7 @@ use std::fmt;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -210,6 +210,15 @@ pub(crate) struct Listener {
     pub(crate) socket: ListenSocket,
     pub(crate) protocol: Protocol,
     pub(crate) address: BoundAddress,
+    /// Which file the unix socket is: another server may have taken its path by the time this one ends.
+    file: Option<FileId>,
+}
+
+/// Device and inode.
+type FileId = (u64, u64);
+
+fn file_id(path: &Path) -> Option<FileId> {
+    fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 #[derive(Debug)]
@@ -239,13 +248,18 @@ impl Listener {
                     socket: ListenSocket::Tcp(listener),
                     protocol: url.protocol,
                     address: BoundAddress::Tcp(address),
+                    file: None,
                 })
             }
-            Place::Unix(path) => Ok(Listener {
-                socket: ListenSocket::Unix(bind_unix(path).map_err(cannot)?),
-                protocol: url.protocol,
-                address: BoundAddress::Unix(path.clone()),
-            }),
+            Place::Unix(path) => {
+                let (socket, file) = bind_unix(path).map_err(cannot)?;
+                Ok(Listener {
+                    socket: ListenSocket::Unix(socket),
+                    protocol: url.protocol,
+                    address: BoundAddress::Unix(path.clone()),
+                    file,
+                })
+            }
         }
     }
 }
@@ -263,7 +277,10 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let BoundAddress::Unix(path) = &self.address {
+        if let BoundAddress::Unix(path) = &self.address
+            && self.file.is_some()
+            && file_id(path) == self.file
+        {
             // A leftover is harmless: the next start replaces a socket nobody answers on.
             let _ = fs::remove_file(path);
         }
@@ -293,7 +310,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<mio::net::TcpListener> {
 
 /// Binds in a private directory beside `path` and moves the socket into place once its mode is right: neither a
 /// process-wide umask nor a moment in which others can connect. The move also replaces a dead server's leftover.
-fn bind_unix(path: &Path) -> io::Result<mio::net::UnixListener> {
+fn bind_unix(path: &Path) -> io::Result<(mio::net::UnixListener, Option<FileId>)> {
     match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is not a socket is in the way"));
@@ -306,12 +323,16 @@ fn bind_unix(path: &Path) -> io::Result<mio::net::UnixListener> {
     let mut private = path.as_os_str().to_owned();
     private.push(format!(".{}", std::process::id()));
     let private = PathBuf::from(private);
-    DirBuilder::new().mode(0o700).create(&private)?;
     let unplaced = private.join("s");
+    // What a killed server with the same process id has left, as happens in containers.
+    let _ = fs::remove_file(&unplaced);
+    let _ = fs::remove_dir(&private);
+    DirBuilder::new().mode(0o700).create(&private)?;
     let bound = mio::net::UnixListener::bind(&unplaced).and_then(|listener| {
         fs::set_permissions(&unplaced, Permissions::from_mode(0o600))?;
+        let file = file_id(&unplaced);
         fs::rename(&unplaced, path)?;
-        Ok(listener)
+        Ok((listener, file))
     });
     let _ = fs::remove_file(&unplaced);
     let _ = fs::remove_dir(&private);
@@ -387,5 +408,29 @@ mod tests {
         assert!(Listener::bind(&url, false).is_err(), "a living socket is not replaced");
         drop(listener);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    /// A server that ended removed the socket of the one that had taken its path.
+    #[test]
+    fn a_unix_socket_of_another_server_in_its_place_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kv.sock");
+        let url = url(&format!("unix://{}", path.display()));
+        let first = Listener::bind(&url, false).unwrap();
+        fs::rename(&path, dir.path().join("moved")).unwrap();
+        let _second = Listener::bind(&url, false).unwrap();
+        drop(first);
+        assert!(UnixStream::connect(&path).is_ok());
+    }
+
+    /// In a container every server has the process id 1.
+    #[test]
+    fn what_a_killed_server_of_the_same_process_id_left_is_no_obstacle() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kv.sock");
+        let private = dir.path().join(format!("kv.sock.{}", std::process::id()));
+        fs::create_dir(&private).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(private.join("s")).unwrap());
+        assert!(Listener::bind(&url(&format!("unix://{}", path.display())), false).is_ok());
     }
 }
