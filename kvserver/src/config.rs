@@ -17,7 +17,13 @@ use crate::offline::Offline;
 /// With no flags it keeps its data in ./kvdata and serves this machine alone: Redis clients on port 6379, lines
 /// (try `nc 127.0.0.1 7171`) on port 7171.
 #[derive(Debug, Parser)]
-#[command(name = "kvserver", version, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "kvserver",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "Signals: SIGTERM and SIGINT stop the server in order, a second one at once. SIGHUP reloads the file of \
+                  users and the log level of the configuration file."
+)]
 pub(crate) struct Config {
     /// What to do with a store instead of serving it.
     #[command(subcommand)]

@@ -45,6 +45,7 @@ pub mod program;
 mod pubsub;
 mod ran;
 mod rdb;
+mod reload;
 mod round;
 mod secrets;
 mod server;

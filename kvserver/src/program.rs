@@ -6,7 +6,7 @@
 //! nothing to do with serving is in `offline`.
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
@@ -17,13 +17,15 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::allocator::Allocator;
 use crate::config::Config;
-use crate::configuration::startup::{self, Rest};
+use crate::configuration::startup::{Flags, Rest};
 use crate::error::{Error, Result};
 use crate::listener::ListenUrl;
 use crate::logging::{LogLevel, Logging};
 use crate::process;
+use crate::reload::Reload;
 use crate::server::Server;
 use crate::settings::SavePoint;
+use crate::signals::Registered;
 
 /// The environment variable a password may come in, so that it is in no list of processes.
 const PASSWORD_VARIABLE: &str = "KVSERVER_REQUIREPASS";
@@ -31,14 +33,16 @@ const PASSWORD_VARIABLE: &str = "KVSERVER_REQUIREPASS";
 /// The whole program, with the arguments of the process.
 #[must_use]
 pub fn run() -> ExitCode {
-    let served = startup::of_process().and_then(|(config, rest)| match &config.offline {
+    let flags = Flags::of_process();
+    let served = flags.read().and_then(|(config, rest)| match &config.offline {
         Some(offline) => Ok(offline.run()),
-        None => serve(&config, rest).map(|()| ExitCode::SUCCESS),
+        None => serve(flags, &config, rest).map(|()| ExitCode::SUCCESS),
     });
     match served {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("kvserver: {error}");
+            // Standard error may be closed or full: the exit code is right even so.
+            let _ = writeln!(std::io::stderr(), "kvserver: {error}");
             ExitCode::FAILURE
         }
     }
@@ -58,7 +62,8 @@ fn log_from(level: LogLevel) -> Logging {
     })
 }
 
-fn serve(config: &Config, rest: Rest) -> Result<()> {
+fn serve(flags: Flags, config: &Config, mut rest: Rest) -> Result<()> {
+    let signals = Registered::while_starting()?.reloading(Reload::new(flags, std::mem::take(&mut rest.lines)));
     let logging = log_from(config.log_level);
     let mut builder = Server::builder()
         .max_clients(usize::try_from(config.max_clients).unwrap_or(usize::MAX))
@@ -94,7 +99,7 @@ fn serve(config: &Config, rest: Rest) -> Result<()> {
     let builder = builder.bind()?;
     let urls = builder.bound_urls();
     let db = open(config)?;
-    let outcome = builder.store(db.clone()).stop_on_signals().start().and_then(|server| {
+    let outcome = builder.store(db.clone()).obey_signals(signals).start().and_then(|server| {
         announce(config, &urls);
         server.wait()
     });

@@ -29,7 +29,7 @@ use crate::offload::Offload;
 use crate::process;
 use crate::pubsub::PubSub;
 use crate::settings::{SavePoint, Settings};
-use crate::signals::{self, SignalThread};
+use crate::signals::{Registered, SignalThread};
 use crate::state::{Parts, ServerState};
 use crate::sync::Waker;
 use crate::tracking::TrackingTable;
@@ -69,6 +69,8 @@ pub struct Builder {
     /// What the configuration file says of parameters.
     said: Vec<Setting>,
     stops_on_signals: bool,
+    /// Signals that the program has taken over.
+    signals: Option<Registered>,
 }
 
 impl Builder {
@@ -153,6 +155,12 @@ impl Builder {
         self
     }
 
+    /// As [`stop_on_signals`](Builder::stop_on_signals), and acts on `signals`, too.
+    pub(crate) fn obey_signals(mut self, signals: Registered) -> Builder {
+        self.signals = Some(signals);
+        self.stop_on_signals()
+    }
+
     /// When snapshots are due by time, in seconds and changes; and the directory that CONFIG GET shows.
     pub(crate) fn kept_in(mut self, dir: String, save_points: Vec<SavePoint>) -> Builder {
         self.settings.dir = dir;
@@ -212,9 +220,14 @@ impl Builder {
 
     /// Binds every listener, then starts the threads. Fails, with nothing left running, if a listener cannot be bound.
     pub fn start(self) -> Result<Server> {
-        let Builder { db, bound: listeners, settings, acl, logging, said, stops_on_signals, .. } = self.bind()?;
+        let Builder { db, bound: listeners, settings, acl, logging, said, stops_on_signals, signals, .. } =
+            self.bind()?;
         let db = db.ok_or(Error::NoStore)?;
-        let signals = if stops_on_signals { Some(signals::register()?) } else { None };
+        let signals = match signals {
+            Some(signals) => Some(signals.and_to_stop()?),
+            None if stops_on_signals => Some(Registered::to_stop()?),
+            None => None,
+        };
         let cannot = |what| move |source| Error::System { what, source };
         let mut polls = Vec::new();
         let mut mailboxes = Vec::new();

@@ -149,7 +149,9 @@ fn version_and_help_are_told() {
     let help = run(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
     let help = String::from_utf8_lossy(&help.stdout).into_owned();
-    for flag in ["--dir", "--listen", "--durability", "--loops", "--max-clients", "--log-level", "--snapshot-every"] {
+    for flag in
+        ["--dir", "--listen", "--durability", "--loops", "--max-clients", "--log-level", "--snapshot-every", "SIGHUP"]
+    {
         assert!(help.contains(flag), "{flag} is not in --help");
     }
 }
@@ -241,6 +243,158 @@ fn a_second_signal_ends_it_at_once() {
     }
     server.signal(Signal::INT);
     assert_eq!(server.wait().code(), Some(128 + 2), "{}", server.log());
+}
+
+/// A hangup once ended the process with code 129 and without a word.
+#[test]
+fn a_hangup_reloads_the_users_and_the_log_level() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let (file, users) = (dir.path().join("kv.conf"), dir.path().join("users.acl"));
+    let configure = |level: &str, more: &str| {
+        let text = format!("aclfile {}\nmemory-only yes\nloglevel {level}\n{more}", users.display());
+        fs::write(&file, text).expect("the configuration");
+    };
+    configure("notice", "");
+    fs::write(&users, "user default on nopass ~* +@all\nuser old on >old ~* +@all\n").expect("the users");
+    let server = Launch::bare(server_program!()).arguments(["--config", &file.display().to_string()]).resp();
+    let mut server = server.start();
+    let mut wire = server.connect();
+    let mut of_old = server.connect();
+    of_old.ask("AUTH old old", "+OK\r\n");
+
+    configure("verbose", "maxmemory 100mb\nport 1\n");
+    fs::write(&users, "user default on nopass ~* +@all\nuser new on >new ~* +@all\n").expect("the users");
+    server.signal(Signal::HUP);
+    let level = bulk("loglevel");
+    let verbose = [&b"*2\r\n"[..], level.as_slice(), bulk("verbose").as_slice()].concat();
+    wait::until_true("the new log level", || {
+        wire.try_command(&["CONFIG", "GET", "loglevel"]).is_ok_and(|reply| reply == verbose)
+    });
+    of_old.expect_closed();
+    wire.ask("AUTH old old", "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
+    wire.ask("AUTH new new", "+OK\r\n");
+    let log =
+        wait::until("the last word about the reload", || Some(server.log()).filter(|log| log.contains("maxmemory")));
+    for word in ["users were reloaded", "log level", "port", "CONFIG SET"] {
+        assert!(log.contains(word), "{word:?} is not in the log:\n{log}");
+    }
+
+    // A fault in either file leaves everything as it is, and is named.
+    fs::write(&users, "user default off\nuser new nonsense\n").expect("the users");
+    fs::write(&file, "loglevel warning\nnonsense\n").expect("the configuration");
+    server.signal(Signal::HUP);
+    wait::until_true("word of both faults", || {
+        let log = server.log();
+        log.contains("users.acl:2") && log.contains("kv.conf:2")
+    });
+    wire.ask("AUTH new new", "+OK\r\n");
+    wire.send(request(&["CONFIG", "GET", "loglevel"]));
+    wire.expect(&verbose);
+    server.connect().ask("PING", "+PONG\r\n");
+    assert_eq!(server.terminate().code(), Some(0), "{}", server.log());
+}
+
+/// A flag wins over the file, at a reload as at the start.
+#[test]
+fn a_hangup_does_not_overrule_a_flag() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let file = dir.path().join("kv.conf");
+    fs::write(&file, "loglevel notice\n").expect("the configuration");
+    let mut server = Launch::new(server_program!(), &dir.path().join("data"))
+        .arguments(["--config", &file.display().to_string(), "--log-level", "info"])
+        .resp()
+        .start();
+    fs::write(&file, "loglevel debug\n").expect("the configuration");
+    server.signal(Signal::HUP);
+    wait::until_true("word of the flag", || server.log().contains("--log-level"));
+    let mut wire = server.connect();
+    wire.send(request(&["CONFIG", "GET", "loglevel"]));
+    wire.expect([&b"*2\r\n"[..], bulk("loglevel").as_slice(), bulk("notice").as_slice()].concat());
+}
+
+#[test]
+fn a_signal_that_asks_for_nothing_is_survived_and_named() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let mut server = launch(dir.path()).start();
+    for (signal, name) in
+        [(Signal::HUP, "SIGHUP"), (Signal::USR1, "SIGUSR1"), (Signal::USR2, "SIGUSR2"), (Signal::HUP, "SIGHUP")]
+    {
+        let said = |log: &str| log.matches(name).count();
+        let before = said(&server.log());
+        server.signal(signal);
+        wait::until_true(name, || {
+            assert!(server.is_running(), "{name} ended the server");
+            said(&server.log()) > before
+        });
+    }
+    server.signal(Signal::PIPE);
+    server.connect().ask("PING", "+PONG\r\n");
+    assert_eq!(server.terminate().code(), Some(0), "{}", server.log());
+}
+
+/// The password comes through a pipe, so that the start stands still until the test goes on.
+#[test]
+fn a_hangup_while_it_starts_is_survived() {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let dir = TempDir::new().expect("a temporary directory");
+    let pipe = dir.path().join("password");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+    assert!(made.success());
+    let launch = launch(&dir.path().join("data")).arguments(["--requirepass-file", &pipe.display().to_string()]);
+    let mut server = launch.start_without_waiting();
+    // Fails until somebody reads.
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let mut password = wait::until("the server at its password", || {
+        assert!(server.is_running(), "the server ended:\n{}", server.log());
+        fs::OpenOptions::new().write(true).custom_flags(nonblocking).open(&pipe).ok()
+    });
+    for signal in [Signal::HUP, Signal::USR1, Signal::USR2] {
+        server.signal(signal);
+    }
+    password.write_all(b"secret\n").expect("a reader");
+    drop(password);
+    // What came before it was up is acted on then.
+    let log = server.startup_log();
+    wait::until_true("word of the signals", || {
+        assert!(server.is_running(), "the server ended:\n{}", server.log());
+        ["SIGHUP", "SIGUSR1", "SIGUSR2"].iter().all(|name| server.log().contains(name))
+    });
+    assert!(log.contains("listening"), "{log}");
+    assert_eq!(server.terminate().code(), Some(0), "{}", server.log());
+}
+
+/// Standard error may be a file on a full disk, or a pipe that nobody reads any more: a thread that panics because it
+/// cannot write its line would end the server.
+#[test]
+fn a_log_that_cannot_be_written_ends_nothing() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let socket = dir.path().join("kv.sock");
+    let mut server = Launch::new(server_program!(), &dir.path().join("data"))
+        .arguments(["--listen", &format!("unix://{}", socket.display())])
+        .within(["sh", "-c", "exec \"$0\" \"$@\" 2>/dev/full"])
+        .start_without_waiting();
+    let mut ask = |words: &[&str], expected: &str| {
+        use std::io::{Read, Write};
+        let mut stream = wait::until("a connection", || {
+            assert!(server.is_running(), "the server ended:\n{}", server.log());
+            UnixStream::connect(&socket).ok()
+        });
+        stream.set_read_timeout(Some(wait::PATIENCE)).expect("a time limit");
+        stream.write_all(&request(words)).expect("a request");
+        let mut reply = vec![0; expected.len()];
+        stream.read_exact(&mut reply).expect("a reply");
+        assert_eq!(String::from_utf8_lossy(&reply), expected);
+    };
+    // Both are told in the log.
+    ask(&["CONFIG", "SET", "timeout", "7"], "+OK\r\n");
+    ask(&["BGSAVE"], "+Background saving started\r\n");
+    ask(&["PING"], "+PONG\r\n");
+    assert_eq!(server.terminate().code(), Some(0));
+    let file = dir.path().join("file");
+    fs::write(&file, "no store").expect("a file");
+    let refused = launch(&file).within(["sh", "-c", "exec \"$0\" \"$@\" 2>/dev/full"]).run_to_end();
+    assert_eq!(refused.status.code(), Some(1), "the reason cannot be said, the exit code can");
 }
 
 #[test]

@@ -66,6 +66,11 @@ impl ConfigFile {
         Ok(file)
     }
 
+    /// Whether it has a line of this name.
+    pub(crate) fn names(&self, name: &str) -> bool {
+        self.directives.iter().any(|directive| directive.name == name)
+    }
+
     /// `FILE:LINE`
     fn place(&self, line: usize) -> String {
         format!("{}:{line}", self.path.display())

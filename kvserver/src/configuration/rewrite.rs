@@ -15,7 +15,7 @@ use kvproto::quote::{HighBytes, write_quoted};
 use super::{Directive, directive, lines, read_bounded};
 use crate::acl;
 use crate::durable_file;
-use crate::parameters::{Parameter, ROWS, lists};
+use crate::parameters::{self, Parameter, ROWS, lists};
 use crate::state::ServerState;
 use crate::tuning::OutputLimits;
 
@@ -139,6 +139,15 @@ fn accords(row: &Parameter, own: &[Directive], value: &str, server: &ServerState
         }
         _ => own.last().and_then(|last| row.kind.normalize(&last.one().ok()?).ok()).as_deref() == Some(value),
     }
+}
+
+/// Whether these lines, all that a file has of this name, say what holds already.
+pub(crate) fn holds(name: &str, own: &[Directive], path: &Path, server: &ServerState) -> bool {
+    if name == "user" {
+        return users_accord(own, path, server);
+    }
+    let row = parameters::lookup(name.as_bytes());
+    row.is_some_and(|row| accords(row, own, &row.value(server), server))
 }
 
 /// A parameter's lines.

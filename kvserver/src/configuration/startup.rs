@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use clap::parser::ValueSource;
-use clap::{CommandFactory, FromArgMatches};
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use super::{ConfigFile, Directive, Setting, names};
 use crate::config::{Config, Listening};
@@ -27,6 +27,8 @@ pub(crate) struct Rest {
     /// `acl-pubsub-default allchannels`
     pub(crate) all_channels: bool,
     pub(crate) passed_over: Vec<String>,
+    /// All its lines.
+    pub(crate) lines: Vec<Directive>,
 }
 
 /// Redis' two words for where to listen.
@@ -36,19 +38,44 @@ struct Ports {
     port: Option<u16>,
 }
 
-/// What the process was told: its flags and, under them, the file that they name. Ends the process for bad flags.
-pub(crate) fn of_process() -> Result<(Config, Rest)> {
-    let matches = Config::command().get_matches();
-    let mut config = Config::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    config.listeners = config.listen.iter().map(|url| Listening { url: url.clone(), optional: false }).collect();
-    let mut rest = Rest::default();
-    if let Some(path) = &config.file {
-        let file = ConfigFile::read(path)?;
-        let given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-        rest = merge(&mut config, &file, &given)?;
-        config.file = Some(file.path);
+/// The flags of the process, to lay a file under them more than once.
+pub(crate) struct Flags(ArgMatches);
+
+impl Flags {
+    /// Reads the flags of the process. Ends it if they are bad.
+    pub(crate) fn of_process() -> Flags {
+        Flags(Config::command().get_matches())
     }
-    Ok((config, rest))
+
+    /// Whether the flag with this id was given.
+    pub(crate) fn given(&self, id: &str) -> bool {
+        self.0.value_source(id) == Some(ValueSource::CommandLine)
+    }
+
+    fn alone(&self) -> Config {
+        let mut config = Config::from_arg_matches(&self.0).unwrap_or_else(|error| error.exit());
+        config.listeners = config.listen.iter().map(|url| Listening { url: url.clone(), optional: false }).collect();
+        config
+    }
+
+    /// Returns what a start with these flags and this file would go by.
+    pub(crate) fn config(&self, file: &ConfigFile) -> Result<Config> {
+        let mut config = self.alone();
+        merge(&mut config, file, &|id| self.given(id)).map(|_| config)
+    }
+
+    /// Returns what the process was told: the flags and, under them, the file that they name.
+    pub(crate) fn read(&self) -> Result<(Config, Rest)> {
+        let mut config = self.alone();
+        let mut rest = Rest::default();
+        if let Some(path) = &config.file {
+            let file = ConfigFile::read(path)?;
+            rest = merge(&mut config, &file, &|id| self.given(id))?;
+            rest.lines = file.directives;
+            config.file = Some(file.path);
+        }
+        Ok((config, rest))
+    }
 }
 
 /// Lays the file under `config`. `given`: whether the flag with this id was given.
