@@ -113,7 +113,7 @@ impl Manifest {
         };
         let is_empty =
             |at: usize| bytes.get(at..at + SLOT_BYTES).is_some_and(|slot| slot.iter().all(|byte| *byte == 0));
-        // Only the first one stands alone.
+        // Earlier versions began with one that stood alone.
         let is_damaged = |at: usize| written > 0 || !is_empty(at);
         let damaged = SLOTS_AT.into_iter().zip(slots).find(|(at, slot)| slot.is_none() && is_damaged(*at));
         if damaged.is_some() {
@@ -135,12 +135,15 @@ impl ManifestFile {
     pub(crate) fn create(dir: &dyn Directory, known: Known) -> io::Result<Self> {
         let file = dir.create(UNNAMED_MANIFEST)?;
         let mut bytes = [0; FILE_BYTES];
-        bytes[..SLOT_BYTES].copy_from_slice(&encode(&known, 0));
+        // Both, so that damage to one of them alone never takes the manifest away.
+        for (at, written) in SLOTS_AT.into_iter().zip(0..) {
+            bytes[at..at + SLOT_BYTES].copy_from_slice(&encode(&known, written));
+        }
         file.write_at(&bytes, 0)?;
         file.sync()?;
         dir.rename(UNNAMED_MANIFEST, MANIFEST)?;
         dir.sync()?;
-        Ok(ManifestFile { file, known, written: 0, is_synced: true })
+        Ok(ManifestFile { file, known, written: SLOTS_AT.len() as u64 - 1, is_synced: true })
     }
 
     pub(crate) fn store(&self) -> u64 {

@@ -7,6 +7,7 @@
 
 mod disk;
 mod history;
+mod manifest;
 mod repair;
 
 use std::collections::BTreeMap;
