@@ -113,6 +113,12 @@ impl Timeline {
         monotonic.saturating_add(ahead).max(0) as u64
     }
 
+    /// Returns how many milliseconds this time is ahead of the wall clock; 0 if it is not.
+    pub(crate) fn ahead_of_wall_ms(&self) -> u64 {
+        // In this order: a wall clock that goes on between the two looks can only make it less.
+        self.now_ms().saturating_sub(self.clock.wall_ms())
+    }
+
     /// Monotonic milliseconds, for intervals.
     pub(crate) fn monotonic_ms(&self) -> u64 {
         self.clock.monotonic_ms()

@@ -322,6 +322,14 @@ impl Db {
         self.engine().base.time.now_ms()
     }
 
+    /// Returns how many milliseconds the store's time is ahead of the wall clock; 0 if it is not.
+    ///
+    /// The store's time never runs backwards: where it was open while the clock was set too far ahead, it stays there
+    /// until the clock has caught up. Until then absolute deadlines that lie between the two have passed.
+    pub fn time_ahead_ms(&self) -> u64 {
+        self.engine().base.time.ahead_of_wall_ms()
+    }
+
     /// The newest change, durable or not.
     pub fn last_lsn(&self) -> Lsn {
         self.wal().map_or(Lsn::ZERO, |wal| wal.last())

@@ -33,6 +33,23 @@ const SWEEP_STEP: usize = 128;
 /// How soon the sweeper looks again while the log cannot be told the time.
 const REFUSED_PAUSE_MS: u64 = 500;
 
+/// A store whose time is ahead of the wall clock by more than this is worth a warning: clocks are corrected by less all
+/// the time.
+const AHEAD_MS_MAX: u64 = 5_000;
+
+fn warn_if_ahead(dir: &Path, ahead_ms: u64) {
+    if ahead_ms > AHEAD_MS_MAX {
+        tracing::warn!(
+            "{}: the store's time is {} s ahead of this machine's clock: the store was open while the clock was ahead, or \
+             the clock is behind now. Keys that are given a deadline by the date (EXPIREAT) expire so much too early. If the \
+             clock is right, stop the server and run `kvserver repair --reset-time {}`",
+            dir.display(),
+            ahead_ms / 1000,
+            dir.display()
+        );
+    }
+}
+
 /// The name of the keyspace that a [`Db`](crate::Db) itself speaks of.
 pub(crate) const DEFAULT_KEYSPACE: &str = "0";
 
@@ -116,6 +133,7 @@ impl Engine {
         let mut found = recovery::load(&*dir, options.shards, Keep::Entries)?;
         let manifest = recovery::settle(&*dir, &mut found)?;
         time.at_least(found.tables.floor_ms);
+        warn_if_ahead(dir, time.ahead_of_wall_ms());
         found.report.took = std::time::Duration::from_millis(time.monotonic_ms().saturating_sub(started_ms));
         tracing::info!(
             "opened {}: {} keys from the snapshot, {} transactions replayed, {} bytes cut, in {:?}",
@@ -445,7 +463,11 @@ impl Engine {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let mut stats = Stats { expired: self.base.expired.load(Ordering::Relaxed), ..Stats::default() };
+        let mut stats = Stats {
+            expired: self.base.expired.load(Ordering::Relaxed),
+            time_ahead_ms: self.base.time.ahead_of_wall_ms(),
+            ..Stats::default()
+        };
         let inside = self.base.is_entered();
         for space in self.spaces() {
             space.each_shard(inside, |shard| {

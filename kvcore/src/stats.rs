@@ -21,6 +21,10 @@ pub struct Stats {
     pub log_bytes: u64,
     /// The log's segments.
     pub log_segments: usize,
+    /// How many milliseconds the store's time is ahead of the wall clock, because that was ahead once and time never runs
+    /// backwards; 0 if it is not. So much sooner do deadlines pass that were computed from the wall clock. See
+    /// [`Db::time_ahead_ms`](crate::Db::time_ahead_ms).
+    pub time_ahead_ms: u64,
     /// The newest change.
     pub last_lsn: Lsn,
     /// The newest change on stable storage.

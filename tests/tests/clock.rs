@@ -67,6 +67,60 @@ fn expect_ttl(wire: &mut Wire, key: &str, ms: std::ops::RangeInclusive<i64>) {
     assert!(ms.contains(&ttl), "PTTL {key}: {ttl}, not within {ms:?}");
 }
 
+/// A start in the year 2100 leaves the store's time there. That is what is promised, and has to be said: by INFO, and in
+/// the log of the next start.
+#[test]
+fn a_store_whose_time_is_ahead_of_the_clock_says_so() {
+    const YEAR_2100_MS: u64 = 4_102_444_800_000;
+    let dir = TempDir::new().expect("a temporary directory");
+    let ahead = |wire: &mut Wire| -> u64 {
+        let text = wire.text("INFO server");
+        let found = text.lines().find_map(|line| line.strip_prefix("server_time_ahead_ms:"));
+        found.unwrap_or_else(|| panic!("not in {text}")).parse().expect("a number")
+    };
+    let clock = Arc::new(ManualClock::at(START_MS));
+    let served = Served::open(dir.path(), &clock);
+    let mut wire = served.connect();
+    wire.ask("SET k v", "+OK\r\n");
+    assert_eq!((ahead(&mut wire), served.db.stats().time_ahead_ms), (0, 0));
+    // While it is open: forward, and back again.
+    clock.set_wall(YEAR_2100_MS);
+    wire.ask("SET k v EX 100", "+OK\r\n");
+    assert_eq!(ahead(&mut wire), 0);
+    clock.set_wall(START_MS + 5);
+    let expected = YEAR_2100_MS - START_MS - 5;
+    assert_eq!((ahead(&mut wire), served.db.stats().time_ahead_ms), (expected, expected));
+    clock.advance(1_000);
+    assert_eq!(ahead(&mut wire), expected, "both go on");
+    served.close();
+
+    // Started by the right time.
+    let mut server = Launch::new(server_program!(), dir.path()).resp().start();
+    let log = server.startup_log();
+    let warning = log.lines().find(|line| line.contains("WARN") && line.contains("ahead of this machine's clock"));
+    let warning = warning.unwrap_or_else(|| panic!("no warning in\n{log}"));
+    for word in [&dir.path().display().to_string(), "EXPIREAT", "kvserver repair --reset-time"] {
+        assert!(warning.contains(word), "{word:?} is not in: {warning}");
+    }
+    let mut wire = server.connect();
+    assert!(ahead(&mut wire) > 1_000_000_000_000, "decades");
+    wire.ask("SET dated v", "+OK\r\n");
+    // A day of 2033.
+    wire.ask("EXPIREAT dated 2000000000", ":1\r\n");
+    wire.ask("GET dated", "$-1\r\n");
+    wire.ask("SET k v EX 100", "+OK\r\n");
+    expect_ttl(&mut wire, "k", 90_000..=100_000);
+
+    // One that was never ahead says nothing of the kind.
+    let sound = TempDir::new().expect("a temporary directory");
+    for _ in 0..2 {
+        let mut server = Launch::new(server_program!(), sound.path()).resp().start();
+        assert!(!server.startup_log().contains("ahead of"), "{}", server.log());
+        assert!(ahead(&mut server.connect()) < 1_000);
+        server.terminate();
+    }
+}
+
 #[test]
 fn a_served_store_whose_clock_is_stepped_by_an_hour() {
     let dir = TempDir::new().expect("a temporary directory");

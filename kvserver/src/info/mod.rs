@@ -103,6 +103,7 @@ fn about_server(server: &ServerState, fields: &mut Fields<'_>) {
     fields.add("run_id", &server.run_id);
     fields.add("tcp_port", port);
     fields.add("server_time_usec", server.db.now_ms() * 1000);
+    fields.add("server_time_ahead_ms", server.db.time_ahead_ms());
     fields.add("uptime_in_seconds", uptime);
     fields.add("uptime_in_days", uptime / 86_400);
     fields.add("hz", 10);
