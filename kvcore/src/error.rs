@@ -1,7 +1,7 @@
 //! What can go wrong in the store. Invariant: each message says what happened and what to do next.
 
-use std::io;
-use std::path::PathBuf;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The result of a call into the store.
@@ -9,8 +9,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a call into the store failed.
 ///
-/// A write that failed with [`Error::LogFailed`], [`Error::NoSpace`] or [`Error::Closed`] *while waiting* for its
-/// durability has an unknown outcome: it may or may not be there after the next open.
+/// A write that failed with [`Error::LogFailed`], [`Error::NoSpace`], [`Error::TooManyOpenFiles`] or [`Error::Closed`] *while
+/// waiting* for its durability has an unknown outcome: it may or may not be there after the next open.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -74,24 +74,22 @@ pub enum Error {
         holder: String,
     },
     /// The operating system refused a file operation outside the log's own writes.
-    #[error("cannot {what}: {source}")]
+    #[error("cannot {what}: {source}{}", remedy(source))]
     Io {
         /// What was being done, with the path.
         what: String,
         /// The operating system's word.
         source: io::Error,
     },
-    /// A file of the store is damaged where it is proven to have been whole.
-    #[error(
-        "{file} is damaged at byte {offset}: {why}. Nothing was changed: restore the directory from a backup, or keep \
-         what is provably good with `kvserver repair` or `Options::repair`"
-    )]
+    /// A file of the store is damaged where it is proven to have been whole, or missing, or another.
+    #[error("{}. Nothing was changed: {}", flaw(file, *offset, why), after_damage(why))]
     Corrupt {
         /// The damaged file.
         file: PathBuf,
         /// Where, in bytes from its start.
         offset: u64,
-        /// What is wrong with it.
+        /// What is wrong with it. Where it begins with "it", as in "it is missing", it speaks of the file as a whole, and
+        /// the offset is 0 and means nothing.
         why: String,
     },
     /// There is nothing in the directory that a store has written.
@@ -137,9 +135,59 @@ pub enum Error {
         /// The operating system's word.
         why: Arc<str>,
     },
+    /// The log needs a new file, and the process, or the system, has too many open. Writes resume by themselves when it can
+    /// be opened.
+    #[error(
+        "too many files are open to go on with the log ({why}); writes are refused until there are fewer, and one that \
+         waited may or may not be there: raise the limit of open files (ulimit -n), or close connections"
+    )]
+    TooManyOpenFiles {
+        /// The operating system's word.
+        why: Arc<str>,
+    },
     /// An option is out of its range.
     #[error("invalid option: {0}")]
     InvalidOption(String),
+}
+
+/// Why a file by a newer version is refused.
+pub(crate) const NEWER_VERSION: &str = "it was written by a newer version of the store";
+
+/// What is wrong with a file, as the beginning of a sentence.
+fn flaw(file: &Path, offset: u64, why: &str) -> String {
+    match why.strip_prefix("it ") {
+        Some(why) if offset == 0 => format!("{} {why}", file.display()),
+        _ => format!("{} is damaged at byte {offset}: {why}", file.display()),
+    }
+}
+
+/// What to do about it.
+fn after_damage(why: &str) -> &'static str {
+    match why == NEWER_VERSION {
+        // A repair would drop what this version cannot read.
+        true => "open it with the version that wrote it, or a newer one",
+        false => {
+            "restore the directory from a backup, or keep what is provably good with `kvserver repair` or \
+             `Options::repair`"
+        }
+    }
+}
+
+/// What to do about an error of the operating system, where that is known.
+fn remedy(source: &io::Error) -> &'static str {
+    match source.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; free some disk space and try again",
+        ErrorKind::ReadOnlyFilesystem => "; the disk can only be read: mount it for writing",
+        ErrorKind::PermissionDenied => "; give this user the right to the directory and its files",
+        _ if is_out_of_files(source) => "; raise the limit of open files (ulimit -n)",
+        _ => "",
+    }
+}
+
+/// Whether the process, or the system, has too many files open.
+pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 impl Error {

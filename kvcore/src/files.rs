@@ -15,7 +15,7 @@ use crate::manifest::ManifestFile;
 use crate::options::Options;
 use crate::recovery::Recovered;
 use crate::schedule::Snapshots;
-use crate::segment::Writer;
+use crate::segment::{Writer, room_to_begin};
 use crate::stats::{RecoveryReport, SnapshotStatus, Stats};
 use crate::sync::Mutex;
 use crate::sync::atomic::Ordering;
@@ -88,7 +88,10 @@ impl Files {
             found.last,
             manifest,
         )
-        .map_err(|error| Error::io(format!("begin a log segment in {}", dir.path().display()), error))?;
+        .map_err(|error| {
+            let room = room_to_begin(options.segment_bytes);
+            Error::io(format!("begin a log segment in {}, which takes {room} bytes", dir.path().display()), error)
+        })?;
         if let Some(name) = &found.superseded {
             let removing = |error| Error::io(format!("remove {}", dir.path().join(name).display()), error);
             dir.remove(name).map_err(removing)?;

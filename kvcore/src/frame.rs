@@ -117,7 +117,7 @@ impl SegmentHeader {
             return Err("the segment header's checksum does not match, or a newer version of the store wrote it");
         }
         if u32_at(head, 4) != VERSION {
-            return Err("it was written by a newer version of the store");
+            return Err(crate::error::NEWER_VERSION);
         }
         if out_of_range {
             return Err("the segment header's numbers are out of range");

@@ -278,7 +278,7 @@ fn segment(listing: &Listing<'_>, id: u64, report: &mut SegmentReport) -> Result
     read?;
     match segment.rest()? {
         Rest::Empty => Ok(()),
-        Rest::Unproven => {
+        Rest::Unproven(_) => {
             report.end = SegmentEnd::Torn;
             Ok(())
         }

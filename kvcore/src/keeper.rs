@@ -110,7 +110,11 @@ pub(crate) fn snapshot(engine: &Engine, files: &Files) -> Result<()> {
         }
         Err(error) => {
             if !matches!(error, Error::Closed) {
-                tracing::error!("the snapshot failed, the log goes on: {error}");
+                match files.wal.health() {
+                    Ok(()) => tracing::error!("the snapshot failed; the log goes on, nothing is lost: {error}"),
+                    // Its failure was told when it failed.
+                    Err(_) => tracing::error!("no snapshot could be written: {error}"),
+                }
             }
             state.status.last_error = Some(error.to_string());
             Err(error)

@@ -135,7 +135,7 @@ impl<'a> Listing<'a> {
         match &self.manifest {
             Some(manifest) if manifest.known.store == store => Ok(()),
             Some(_) => Err(corrupt(path, 0, "it belongs to another store")),
-            None => Err(corrupt(&self.path(MANIFEST), 0, "it is missing")),
+            None => Err(corrupt(&self.path(MANIFEST), 0, "it is missing, although the store had one")),
         }
     }
 }
@@ -335,7 +335,8 @@ fn replay(listing: &Listing<'_>, state: &mut Recovered) -> Result<()> {
         let mut segment = listing.segment(id)?;
         match &mut before {
             None if segment.header.first > start.next() => {
-                return Err(segment.corrupt(0, "the log before it is missing, and no snapshot covers it"));
+                return Err(segment
+                    .corrupt(0, "it follows on nothing: the log before it is missing, and no snapshot covers it"));
             }
             Some(before) if before.expected != segment.header.first => {
                 return Err(gap(before, &segment)?);
@@ -371,7 +372,7 @@ fn replay(listing: &Listing<'_>, state: &mut Recovered) -> Result<()> {
     match before {
         Some(newest) => end(newest, known, state),
         None if state.snapshot_end > start => {
-            Err(corrupt(listing.dir.path(), 0, "the log that goes with the snapshot is missing"))
+            Err(corrupt(listing.dir.path(), 0, "it lacks the log that goes with the snapshot"))
         }
         None => Ok(()),
     }
@@ -408,9 +409,9 @@ pub(crate) fn end(mut newest: SegmentReader, known: Option<Known>, state: &mut R
             return Err(newest.corrupt(len, &why));
         }
     }
-    if rest == Rest::Unproven {
-        let cut = len - at;
-        tracing::warn!("{}: an unfinished write of at most {cut} bytes at byte {at} is cut", newest.path.display());
+    if let Rest::Unproven(end) = rest {
+        let cut = end - at;
+        tracing::warn!("{}: an unfinished write, {cut} bytes at byte {at}, is cut", newest.path.display());
         state.report.cut_bytes += cut;
     }
     state.last = Lsn::new(lost.get() - 1);

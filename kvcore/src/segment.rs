@@ -8,7 +8,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::disk::{Directory, DiskFile};
-use crate::error::Error;
+use crate::error::{Error, is_out_of_files};
 use crate::frame::{
     FRAME_HEADER_BYTES, FrameHeader, FrameKeys, SEGMENT_HEADER_BYTES, frame_header, padding, segment_header,
 };
@@ -44,6 +44,8 @@ pub(crate) enum Failure {
     Poisoned(Arc<str>),
     /// There is no room to reserve: heals by itself.
     NoSpace(Arc<str>),
+    /// Too many files are open to begin a segment: heals by itself.
+    NoFiles(Arc<str>),
     /// It was closed.
     Closed,
 }
@@ -53,8 +55,14 @@ impl Failure {
         match self {
             Failure::Poisoned(why) => Error::LogFailed { why: Arc::clone(why) },
             Failure::NoSpace(why) => Error::NoSpace { why: Arc::clone(why) },
+            Failure::NoFiles(why) => Error::TooManyOpenFiles { why: Arc::clone(why) },
             Failure::Closed => Error::Closed,
         }
+    }
+
+    /// Whether it heals by itself.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Failure::NoSpace(_) | Failure::NoFiles(_))
     }
 }
 
@@ -104,17 +112,20 @@ enum Step {
 impl Step {
     fn failure(self, doing: &str) -> Failure {
         match self {
-            Step::Reserve(error) if may_pass(&error) => Failure::NoSpace(format!("{doing}: {error}").into()),
+            Step::Reserve(error) if is_out_of_files(&error) => Failure::NoFiles(format!("{doing}: {error}").into()),
+            Step::Reserve(error) if is_out_of_space(&error) => Failure::NoSpace(format!("{doing}: {error}").into()),
             Step::Reserve(error) | Step::Write(error) => Failure::Poisoned(format!("{doing}: {error}").into()),
         }
     }
 }
 
-/// Whether a failure to reserve room may pass by itself: a full disk, or too many open files.
-fn may_pass(error: &io::Error) -> bool {
-    use rustix::io::Errno;
+fn is_out_of_space(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
-        || [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// Returns how many bytes of disk a log takes that is begun.
+pub(crate) fn room_to_begin(segment_bytes: u64) -> u64 {
+    RESERVE_BYTES.min(segment_bytes)
 }
 
 impl Writer {

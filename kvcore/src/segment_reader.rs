@@ -40,8 +40,9 @@ pub(crate) struct Frame<'a> {
 pub(crate) enum Rest {
     /// Nothing was written there.
     Empty,
-    /// Something, of which nothing proves that it was ever durable.
-    Unproven,
+    /// Something up to this byte, of which nothing proves that it was ever durable. Zeros behind it are room that was
+    /// reserved.
+    Unproven(u64),
     /// Something, and what stands at this byte proves that it was durable.
     Proven(u64),
 }
@@ -113,14 +114,14 @@ impl SegmentReader {
     /// Looks at what lies behind the last good frame.
     pub(crate) fn rest(&mut self) -> Result<Rest> {
         let (lost, mut proof) = (self.expected, None);
-        let is_empty = self.later_headers(&|frame| frame.durable >= lost, &mut |at, _| {
+        let written = self.later_headers(&|frame| frame.durable >= lost, &mut |at, _| {
             proof = Some(at);
             false
         })?;
         Ok(match proof {
             Some(at) => Rest::Proven(at),
-            None if is_empty => Rest::Empty,
-            None => Rest::Unproven,
+            None if written == self.at => Rest::Empty,
+            None => Rest::Unproven(written),
         })
     }
 
@@ -137,20 +138,21 @@ impl SegmentReader {
     }
 
     /// Shows the headers of frames behind the last good frame that prove what they say and are `wanted`, wherever they
-    /// stand, until `each` answers that it has seen enough. Answers whether there is nothing but zeros.
+    /// stand, until `each` answers that it has seen enough. Returns where the last byte ends that is not zero, as far as it
+    /// looked; where the good frames end if there is none.
     fn later_headers(
         &mut self,
         wanted: &dyn Fn(&FrameHeader) -> bool,
         each: &mut dyn FnMut(u64, &FrameHeader) -> bool,
-    ) -> Result<bool> {
-        let (keys, mut is_empty, mut from) = (self.header.keys, true, self.at);
+    ) -> Result<u64> {
+        let (keys, mut written, mut from) = (self.header.keys, self.at, self.at);
         while from < self.len {
             let step = self.read(from, STEP_BYTES + FRAME_HEADER_BYTES)?;
             if step.is_empty() {
                 break;
             }
-            if step.iter().any(|byte| *byte != 0) {
-                is_empty = false;
+            if let Some(last) = step.iter().rposition(|byte| *byte != 0) {
+                written = from + last as u64 + 1;
                 let starts = (0..step.len().min(STEP_BYTES)).step_by(ALIGNMENT);
                 let found: Vec<_> = starts
                     .filter_map(|at| Some((from + at as u64, frame::decode_header(keys, &step[at..])?.0)))
@@ -158,13 +160,13 @@ impl SegmentReader {
                     .collect();
                 for (at, frame) in found {
                     if (frame::header_is_proof(keys) || self.is_whole_at(at)?) && !each(at, &frame) {
-                        return Ok(false);
+                        return Ok(written);
                     }
                 }
             }
             from += STEP_BYTES as u64;
         }
-        Ok(is_empty)
+        Ok(written)
     }
 
     fn read(&mut self, at: u64, len: usize) -> Result<&[u8]> {

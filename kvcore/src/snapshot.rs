@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bincode::{Decode, Encode};
 
 use crate::disk::{Directory, DiskFile};
-use crate::error::{Error, Result};
+use crate::error::{Error, NEWER_VERSION, Result};
 use crate::lsn::{Lsn, NUMBER_MAX};
 use crate::record::Record;
 use crate::space::Space;
@@ -320,7 +320,7 @@ impl SnapshotReader {
         reader.head = match reader.coded::<u32>(&block, HEAD)? {
             1 => reader.coded::<HeadV1>(&block, HEAD)?.into(),
             VERSION => reader.coded(&block, HEAD)?,
-            _ => return Err(block.corrupt("it was written by a newer version of the store")),
+            _ => return Err(block.corrupt(NEWER_VERSION)),
         };
         let named = reader.path.file_name().and_then(|name| snapshot_start(name.to_str()?));
         if named.is_some_and(|start| start.get() != reader.head.start) {

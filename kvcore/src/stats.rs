@@ -45,7 +45,7 @@ pub struct RecoveryReport {
     pub snapshot_entries: u64,
     /// Transactions replayed from the log.
     pub replayed: u64,
-    /// Bytes of an unfinished write cut from the log's end.
+    /// Bytes of an unfinished write cut from the log's end, without the room that was only reserved for it.
     pub cut_bytes: u64,
     /// How long it took.
     pub took: Duration,

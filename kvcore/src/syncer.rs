@@ -66,8 +66,8 @@ fn next_task(wal: &Wal, last_sync_ms: u64) -> Task {
         if state.closing {
             return Task::Close;
         }
-        match state.failure {
-            Some(Failure::NoSpace(_)) => {
+        match &state.failure {
+            Some(failure) if failure.may_pass() => {
                 // Try again now and then: whoever frees space need tell nobody.
                 wal.work.wait_for(&mut state, RETRY);
                 return if state.closing { Task::Close } else { Task::Sync };

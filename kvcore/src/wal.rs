@@ -364,6 +364,9 @@ impl Wal {
         match &failure {
             Failure::Poisoned(why) => tracing::error!("the log failed, writes are refused from now on: {why}"),
             Failure::NoSpace(why) => tracing::warn!("no space for the log, writes are refused until there is: {why}"),
+            Failure::NoFiles(why) => {
+                tracing::warn!("too many files are open, writes are refused until there are fewer: {why}");
+            }
             Failure::Closed => {}
         }
         self.publish(Err((failure, pending)));
@@ -402,8 +405,8 @@ impl Wal {
                     self.durable.store(durable.get(), Ordering::SeqCst);
                     changed = true;
                 }
-                if matches!(state.failure, Some(Failure::NoSpace(_))) {
-                    tracing::info!("there is space for the log again; writes resume");
+                if state.failure.as_ref().is_some_and(Failure::may_pass) {
+                    tracing::info!("the log can be written again; writes resume");
                     // Before anything new is appended.
                     (state.failure, state.unsettled) = (None, None);
                     self.signs.refusing.store(false, Ordering::Relaxed);
@@ -417,7 +420,8 @@ impl Wal {
             }
             Err((failure, mut pending)) => {
                 // The first failure is the one to tell, unless it might have passed and now cannot any more.
-                let worse = matches!((&state.failure, &failure), (Some(Failure::NoSpace(_)), Failure::Poisoned(_)));
+                let may_pass = state.failure.as_ref().is_some_and(Failure::may_pass);
+                let worse = may_pass && matches!(failure, Failure::Poisoned(_));
                 if state.failure.is_none() || worse {
                     state.failure = Some(failure);
                     // Writers are refused from now on; none must wait for room.

@@ -238,6 +238,19 @@ fn a_full_disk_refuses_writes_until_there_is_space() {
 }
 
 #[test]
+fn starting_on_a_full_disk_says_what_is_needed() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
+    disk.0.no_space.store(true, Ordering::SeqCst);
+    let options = Options::new().segment_bytes(8 * 1024).disk(Arc::new(disk.clone()));
+    let error = options.clone().open(dir.path()).unwrap_err().to_string();
+    for word in ["begin a log segment", "8192 bytes", "the disk is full", "free some disk space"] {
+        assert!(error.contains(word), "{word:?} is not in: {error}");
+    }
+    disk.0.no_space.store(false, Ordering::SeqCst);
+    options.open(dir.path()).unwrap();
+}
+
+#[test]
 fn a_failed_snapshot_leaves_the_one_before_and_the_log() {
     let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
     let db = open(dir.path(), &disk);

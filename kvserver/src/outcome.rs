@@ -41,7 +41,7 @@ impl From<Failure> for Reply {
 pub(crate) fn store_error(error: &kvcore::Error) -> Reply {
     use kvcore::Error;
     let text = match error {
-        Error::LogFailed { .. } | Error::NoSpace { .. } => format!("MISCONF {error}"),
+        Error::LogFailed { .. } | Error::NoSpace { .. } | Error::TooManyOpenFiles { .. } => format!("MISCONF {error}"),
         Error::KeyTooLong { .. } | Error::ValueTooLong { .. } => {
             return Reply::error("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
         }

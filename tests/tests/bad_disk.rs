@@ -106,11 +106,14 @@ fn on_a_failing_disk(rules: &[&str], bytes: usize, why: &str) {
     expect_refusing(&server, acknowledged, bytes, why);
     // What failed is never tried again, whether or not it would be good now.
     expect_refusing(&server, acknowledged, bytes, why);
+    let reply = server.connect().command("SAVE");
+    assert!(reply.starts_with(b"-MISCONF "), "{}", show(&reply));
     // It ends in order, and says that something may be lost.
     let mut server = server;
     let status = server.terminate();
     assert_eq!(status.code(), Some(1), "{}", server.log());
     assert!(server.log().lines().any(|line| line.starts_with("kvserver: the log failed")), "{}", server.log());
+    assert!(!server.log().contains("the log goes on"), "{}", server.log());
     expect_healed(&launch, acknowledged, bytes);
 }
 
@@ -165,6 +168,32 @@ fn room_that_cannot_be_reserved_for_a_while() {
     let mut wire = server.connect();
     expect_all(&mut wire, acknowledged, BYTES);
     wire.ask("GET after", "$1\r\nv\r\n");
+}
+
+/// The log wants a new file, and the process may open no more.
+#[test]
+fn too_many_open_files_are_called_that() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = resp(dir.path(), "always").start();
+    let mut wire = server.connect();
+    wire.ask("SET k v", "+OK\r\n");
+    let pid = Pid::from_raw(i32::try_from(server.id()).expect("a process id"));
+    let open = Path::new("/proc").join(server.id().to_string()).join("fd");
+    let lowest_free = (0..).find(|fd| !open.join(fd.to_string()).exists());
+    let before = prlimit(pid, Resource::Nofile, Rlimit { current: lowest_free, maximum: Some(4096) }).expect("a limit");
+    // A snapshot begins with a new segment.
+    let reply = String::from_utf8_lossy(&wire.command("SAVE")).into_owned();
+    assert!(reply.starts_with('-'), "{reply}");
+    let refused = "too many files are open, writes are refused";
+    let log = wait::until("word of it", || Some(server.log()).filter(|log| log.contains(refused)));
+    for told in [reply, log] {
+        assert!(told.contains("Too many open files"), "{told}");
+        assert!(!told.contains("no space") && !told.contains("disk space"), "{told}");
+    }
+    prlimit(pid, Resource::Nofile, Rlimit { current: Some(4096), ..before }).expect("a limit");
+    wait::until_true("writes that are taken again", || wire.command("SET k 3") == b"+OK\r\n");
+    wire.ask("SAVE", "+OK\r\n");
 }
 
 /// What was durable when the log failed and had not left, because its client did not read, is still sent.
@@ -294,6 +323,7 @@ fn a_full_disk_and_one_with_room_again() {
         told.lines().last().is_some_and(|line| line.starts_with("kvserver: ") && line.contains("No space")),
         "{told}"
     );
+    assert!(told.contains("free some disk space"), "{told}");
     disk.run(&["rm", &filler_inside(&disk)]).expect("the filler");
     let server = launch.start();
     let mut wire = server.connect();

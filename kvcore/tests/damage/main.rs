@@ -8,6 +8,7 @@
 mod disk;
 mod history;
 mod manifest;
+mod messages;
 mod repair;
 
 use std::collections::BTreeMap;

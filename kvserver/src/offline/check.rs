@@ -27,9 +27,9 @@ pub(super) fn in_words(dir: &Path, found: &Inspection) -> String {
     }
     let verdict = match &found.verdict {
         Verdict::Opens => "it opens, with everything that was written".to_owned(),
-        Verdict::Cuts { file, offset, bytes } => format!(
-            "it opens; at most {bytes} bytes of a write that a crash interrupted are cut from {file} at byte {offset}"
-        ),
+        Verdict::Cuts { file, offset, bytes } => {
+            format!("it opens; {bytes} bytes of a write that a crash interrupted are cut from {file} at byte {offset}")
+        }
         Verdict::Refuses(error) => format!("it does not open: {error}"),
         verdict => format!("{verdict:?}"),
     };
@@ -73,6 +73,7 @@ fn state(file: &FileReport) -> String {
     match &file.flaw {
         None => contents,
         Some(flaw) if file.bytes.is_none() => format!("{contents}: {}", flaw.why),
+        Some(flaw) if flaw.offset == 0 && flaw.why.starts_with("it ") => format!("{contents}: DAMAGED: {}", flaw.why),
         Some(flaw) => format!("{contents}: DAMAGED at byte {}: {}", flaw.offset, flaw.why),
     }
 }
