@@ -133,7 +133,7 @@ impl Engine {
         let mut found = recovery::load(&*dir, options.shards, Keep::Entries)?;
         let manifest = recovery::settle(&*dir, &mut found)?;
         time.at_least(found.tables.floor_ms);
-        warn_if_ahead(dir, time.ahead_of_wall_ms());
+        warn_if_ahead(dir.path(), time.ahead_of_wall_ms());
         found.report.took = std::time::Duration::from_millis(time.monotonic_ms().saturating_sub(started_ms));
         tracing::info!(
             "opened {}: {} keys from the snapshot, {} transactions replayed, {} bytes cut, in {:?}",

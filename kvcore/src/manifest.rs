@@ -155,6 +155,11 @@ impl ManifestFile {
         self.known.newest
     }
 
+    /// What it says to be durable.
+    pub(crate) fn durable(&self) -> Lsn {
+        self.known.durable
+    }
+
     /// Writes what is known now, durably.
     pub(crate) fn write(&mut self, known: Known) -> io::Result<()> {
         if known == self.known && self.is_synced {

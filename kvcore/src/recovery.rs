@@ -8,16 +8,21 @@
 //!   was written. That is so for a frame whose writer waited for the one before, and for the seal that an idle or a
 //!   closed log ends with;
 //! - a snapshot that was begun later;
-//! - the [manifest](crate::manifest), which knows what was durable when the segment was begun, when the log was last
-//!   idle, and when it was closed; which segment was the newest; and how long that was at least.
+//! - the [manifest](crate::manifest), which knows what was durable when the segment was begun, at about every second
+//!   under load, when the log was last idle, and when it was closed; which segment was the newest; and how long that was
+//!   at least. One of its two parts is enough: all that it says was true when it was written, and only how long the newest
+//!   segment is can have become less.
 //!
 //! If nothing does, the end is taken for what a crash left of writes that were never finished: it is cut, with a warning,
 //! and [counted](crate::RecoveryReport::cut_bytes).
 //!
-//! **What cannot be told apart:** the last frame that was acknowledged before a crash, if nothing was written after it.
-//! Damage to it looks like a torn write, and it is cut. The same is true of all frames since the log was last idle if
-//! all of them were destroyed together, as when the end of a crashed log is overwritten with zeros: what would have been
-//! their witness is gone with them. After a clean close, or two seconds without a write, there is no such case.
+//! **What cannot be told apart:** frames at the end of a crashed log that were synced, if every witness of theirs is
+//! destroyed with them, as when the end is overwritten with zeros: that looks like a torn write, and is cut. Of a single
+//! damaged frame this is true only if no frame was begun after its sync: any later one is its witness. Of many it is true
+//! as far back as the last sync that the manifest notes: the first one after 0.9 s since it noted the one before, so
+//! about one second under `Always`, and between one and two under `EverySecond`, which syncs once a second. Under `Os`
+//! syncs come with new segments, snapshots, writes that ask for one, and idle times only; what was not synced was not
+//! promised either. After a clean close, or two seconds without a write, there is no such case.
 
 use std::collections::VecDeque;
 use std::io;

@@ -18,6 +18,10 @@ use crate::location::LocationCheck;
 use crate::lsn::{Lsn, NUMBER_MAX};
 use crate::manifest::ManifestFile;
 
+/// The manifest is brought up to date after a sync if it was not for so long: a little less than the window of
+/// `EverySecond`, so that each sync of that is noted.
+const NOTE_EVERY_MS: u64 = 900;
+
 /// Room is reserved in steps of this many bytes.
 const RESERVE_BYTES: u64 = 1024 * 1024;
 
@@ -89,6 +93,8 @@ pub(crate) struct Writer {
     keys: FrameKeys,
     reserved: u64,
     manifest: ManifestFile,
+    /// When the manifest was last brought up to date under load, in milliseconds of the monotonic clock.
+    pub(crate) noted_ms: u64,
     /// What is to be written next: the transactions after `written`, up to `collected`. After that they stay until the
     /// caller has no more use for them.
     pub(crate) body: Body,
@@ -157,6 +163,7 @@ impl Writer {
             keys,
             reserved,
             manifest,
+            noted_ms: 0,
             body: Body::default(),
             collected: last,
             written: last,
@@ -246,6 +253,16 @@ impl Writer {
     /// Fails if somebody has deleted the directory.
     pub(crate) fn check_location(&mut self, monotonic_ms: u64) -> Result<(), Failure> {
         self.location.check(monotonic_ms).map_err(|why| Failure::Poisoned(why.into()))
+    }
+
+    /// Notes in the manifest what is durable, about once a second: without it, the frames of a log that is never idle
+    /// have no witness but each other.
+    pub(crate) fn note_durable(&mut self, now_ms: u64) -> Result<(), Failure> {
+        if self.manifest.durable() < self.synced && now_ms.saturating_sub(self.noted_ms) >= NOTE_EVERY_MS {
+            self.manifest.note_durable(self.synced).map_err(noting)?;
+            self.noted_ms = now_ms;
+        }
+        Ok(())
     }
 
     /// Writes that everything before is durable, which lets recovery tell damage from a torn end.

@@ -77,7 +77,8 @@ pub(crate) struct State {
 
 impl Wal {
     /// A log that goes on after `last`, everything up to which is durable.
-    pub(crate) fn new(durability: Durability, time: Arc<Timeline>, writer: Writer, last: Lsn) -> Self {
+    pub(crate) fn new(durability: Durability, time: Arc<Timeline>, mut writer: Writer, last: Lsn) -> Self {
+        writer.noted_ms = time.monotonic_ms();
         Wal {
             promise: Promise::new(durability),
             time,
@@ -317,7 +318,8 @@ impl Wal {
         }
         writer.fill = self.durability() == Durability::Always;
         self.collect(writer);
-        let located = writer.check_location(self.time.monotonic_ms());
+        let begun_ms = self.time.monotonic_ms();
+        let located = writer.check_location(begun_ms);
         let written = located.and_then(|()| writer.write(self.time.now_ms()));
         let outcome = written.and_then(|()| if sync { writer.sync() } else { Ok(()) });
         self.note_sizes(writer);
@@ -325,6 +327,10 @@ impl Wal {
             Ok(()) => {
                 writer.body.clear();
                 self.publish(Ok(writer.synced));
+                // Behind those who wait: it is for the next start, not for them.
+                if sync && let Err(failure) = writer.note_durable(begun_ms) {
+                    self.fail(failure);
+                }
             }
             // What is in doubt is found out once: trying again for space adds nothing to it.
             Err(failure) if self.is_refusing() => self.fail(failure),

@@ -10,6 +10,7 @@ mod history;
 mod manifest;
 mod messages;
 mod repair;
+mod window;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
