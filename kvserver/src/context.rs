@@ -80,6 +80,16 @@ pub(crate) enum Next {
 }
 
 impl<'c> Context<'c> {
+    /// Notes that the reply shows something of all that was written. Once writes are refused the newest change may never
+    /// become durable, and such a reply is how an operator learns why: it is then sent at once.
+    ///
+    /// Called after the store was looked at, so that no change comes in between.
+    pub(crate) fn reveal_everything(&mut self) {
+        if self.server.db.health().is_ok() {
+            self.lsn = self.lsn.max(self.server.newest());
+        }
+    }
+
     pub(crate) fn new(
         session: &'c mut Session,
         server: &'c ServerState,

@@ -246,7 +246,12 @@ fn store(
     }
     match outcome {
         Ok(lsn) => Answer::new(Some(spec), reply, if server.is_gated() { lsn } else { Lsn::ZERO }),
-        Err(error) => Answer::new(Some(spec), store_error(&error), Lsn::ZERO),
+        Err(error) => {
+            // Refused because of what the key holds: the only such error that the store itself finds.
+            let shows_value = matches!(error, kvcore::Error::ValueTooLong { .. });
+            let lsn = if shows_value { server.newest() } else { Lsn::ZERO };
+            Answer::new(Some(spec), store_error(&error), lsn)
+        }
     }
 }
 

@@ -296,6 +296,8 @@ impl Executor {
             self.counters.errors.add(1);
             self.counters.commands.error(text);
         }
+        // Even if nothing is sent: the client has written, and what it publishes may rest on that.
+        connection.session.seen = connection.session.seen.max(lsn);
         if connection.session.replies != Replies::On
             && connection.session.replies.are_silent()
             && !matches!(reply, Reply::Push(_))
@@ -316,7 +318,6 @@ impl Executor {
             Protocol::Line(rules) => line::speak(rules.style, about, reply, &mut self.round.bytes),
         }
         if lsn > Lsn::ZERO {
-            connection.session.seen = connection.session.seen.max(lsn);
             self.round.gate(start, lsn);
         }
     }

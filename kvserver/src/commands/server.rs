@@ -153,9 +153,7 @@ pub(crate) fn time(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 pub(crate) fn info(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let wanted: Vec<String> =
         std::iter::from_fn(|| args.next_opt()).map(|word| String::from_utf8_lossy(word).to_ascii_lowercase()).collect();
-    // Once writes are refused the newest change may never become durable, and this is how an operator learns why.
-    if ctx.txn.is_none() && ctx.server.db.health().is_ok() {
-        ctx.lsn = ctx.server.newest();
-    }
-    Ok(Reply::text(info::text(ctx.server, &wanted, ctx.txn.is_some())))
+    let text = info::text(ctx.server, &wanted, ctx.txn.is_some());
+    ctx.reveal_everything();
+    Ok(Reply::text(text))
 }

@@ -28,7 +28,10 @@ pub(crate) fn slowlog(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             if count < -1 {
                 return Err(CommandError::custom("ERR count should be greater than or equal to -1").into());
             }
-            Ok(Reply::Array(slow.newest(usize::try_from(count).unwrap_or(usize::MAX)).into_iter().map(show).collect()))
+            let entries = slow.newest(usize::try_from(count).unwrap_or(usize::MAX));
+            // As with MONITOR: it shows who wrote what.
+            ctx.reveal_everything();
+            Ok(Reply::Array(entries.into_iter().map(show).collect()))
         }
         "len" => Ok(Reply::count(slow.len())),
         "reset" => {

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use kvcore::{Claim, CrossTxn, Keyspace, Scope, Store};
+use kvcore::{Claim, CrossTxn, Keyspace, Lsn, Scope, Store};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, spec};
 
 use super::{databases, monitor};
@@ -242,6 +242,8 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
     let wanted = server.audience.wanted();
     let mut replies = None;
     let mut closes = false;
+    // What its commands show besides what is locked.
+    let mut revealed = Lsn::ZERO;
     // What to show monitors: the database after each command, as Redis does.
     let mut databases = Vec::new();
     let committed = server.db.commit_across(&claims, &mut |txn| {
@@ -265,7 +267,8 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
             let reply = execute(spec, request, &mut one);
             let ticks = server.slow.clock().raw().saturating_sub(begun);
             count(&one, words, &reply, ticks);
-            let Context { mut before, publications: mut said, next, .. } = one;
+            let Context { mut before, publications: mut said, lsn, next, .. } = one;
+            revealed = revealed.max(lsn);
             // CLIENT KILL of itself.
             closes |= matches!(next, Next::Close);
             answered_bytes += before.iter().chain([&reply]).map(Reply::payload_bytes).sum::<usize>();
@@ -296,9 +299,7 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
     server.audience.settle(committed.as_ref().ok().map(|lsn| seen.max(*lsn)));
     match committed {
         Ok(lsn) => {
-            if server.is_gated() {
-                ctx.lsn = lsn;
-            }
+            ctx.lsn = if server.is_gated() { revealed.max(lsn) } else { revealed };
             if closes {
                 ctx.next = Next::Close;
             }

@@ -120,6 +120,9 @@ impl EventLoop {
             }
         }
         if let Some(error) = failure {
+            // Replies and messages of this round go behind what waits for the log already, and are lost with it. Sent later,
+            // the reply of a job would be taken for that of the write before it.
+            self.write_round();
             for slot in std::mem::take(&mut self.gated) {
                 self.fail_gated(slot, &error);
             }
