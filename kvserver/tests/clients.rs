@@ -27,6 +27,14 @@ fn wait_for_waiting(client: &mut Client, count: usize) {
     }
 }
 
+fn wait_until(mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited in vain");
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn a_killed_client_is_gone_when_the_killer_has_its_answer() {
     let db = Db::in_memory();
@@ -150,8 +158,10 @@ fn nothing_expires_during_a_pause() {
     };
     admin.send("MULTI\r\nSET a 1 PX 10\r\nSET b 1 PX 10\r\nCLIENT PAUSE 100000 WRITE\r\nEXEC\r\n");
     admin.expect("+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n+OK\r\n+OK\r\n+OK\r\n");
-    // Longer than the sweep takes to come by.
-    std::thread::sleep(Duration::from_millis(300));
+    // Long after the deadlines, by the clock that they are compared with.
+    let passed = db.now_ms() + 300;
+    wait_until(|| db.now_ms() > passed);
+    assert_eq!(db.sweep(), 0, "a sweep removes nothing");
     admin.ask("MGET a b", "*2\r\n$-1\r\n$-1\r\n");
     assert_eq!(expired(&mut admin), "expired_keys:0");
     admin.ask("CLIENT UNPAUSE", "+OK\r\n");
@@ -161,7 +171,8 @@ fn nothing_expires_during_a_pause() {
     drop(admin);
     server.shutdown().unwrap();
     db.set_with("c", "1", kvcore::SetOptions::new().expires_in(Duration::from_millis(1))).unwrap();
-    std::thread::sleep(Duration::from_millis(100));
+    let passed = db.now_ms() + 300;
+    wait_until(|| db.now_ms() > passed);
     assert_eq!(db.sweep(), 1, "the store outlives the pause");
 }
 

@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kvcore::{Db, SetOptions, StoreExt};
 use support::{Client, serve};
@@ -61,11 +61,6 @@ fn errors_are_those_of_redis() {
         ("discard", "-ERR DISCARD without MULTI\r\n"),
         ("command getkeys nope", "-ERR Invalid command specified\r\n"),
     ] {
-        if request.starts_with("command getkeys")
-            && kvproto::spec::lookup(b"command").unwrap().subcommand(b"getkeys").is_none()
-        {
-            continue;
-        }
         client.ask(request, reply);
     }
     client.ask("*1\r\n$3\r\nGET", "-ERR wrong number of arguments for 'get' command\r\n");
@@ -129,7 +124,7 @@ fn a_spoiled_transaction_is_refused() {
     for mistake in ["nope", "GET", "SAVE"] {
         client.ask("MULTI", "+OK\r\n");
         client.send(format!("{mistake}\r\n"));
-        assert!(client.drain().starts_with("-ERR "));
+        assert!(client.line().starts_with("-ERR "));
         client.ask("SET k 2", "+QUEUED\r\n");
         client.ask("EXEC", "-EXECABORT Transaction discarded because of previous errors.\r\n");
     }
@@ -222,13 +217,16 @@ fn a_message_reaches_subscribers_on_every_loop() {
         client.expect("*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$5\r\nagain\r\n");
     }
     drop(subscribers);
-    for _ in 0..100 {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
         publisher.send("PUBSUB CHANNELS\r\n");
-        if publisher.drain() == "*0\r\n" {
+        let count: usize = publisher.line().trim_start_matches('*').parse().unwrap();
+        if count == 0 {
             return;
         }
+        publisher.reply_lines(2 * count);
+        assert!(Instant::now() < deadline, "a closed connection is still subscribed");
     }
-    panic!("a closed connection is still subscribed");
 }
 
 #[test]
@@ -256,7 +254,7 @@ fn a_subscriber_in_resp2_can_do_little_and_in_resp3_all() {
     client.ask("PUNSUBSCRIBE n?ws", "*3\r\n$12\r\npunsubscribe\r\n$4\r\nn?ws\r\n:0\r\n");
     client.ask("GET k", "$-1\r\n");
     client.send("HELLO 3\r\n");
-    client.drain();
+    client.reply_lines(26);
     client.ask("SUBSCRIBE a", ">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n");
     client.ask("GET k", "_\r\n");
     other.ask("PUBLISH a x", ":1\r\n");
@@ -273,7 +271,9 @@ fn a_broken_request_of_one_client_does_not_reach_the_next() {
         for _ in 0..4 {
             let mut client = Client::of(&server);
             client.send(broken);
-            assert!(client.drain().starts_with("-ERR Protocol error"), "{broken}");
+            let error = client.line();
+            assert!(error.starts_with("-ERR Protocol error"), "{broken}: {error}");
+            client.expect_end();
             Client::of(&server).ask("PING", "+PONG\r\n");
         }
     }
@@ -319,7 +319,7 @@ fn what_a_queue_takes_in_memory_is_counted_and_not_its_words_alone() {
     }
     let mut other = Client::of(&server);
     other.send("CLIENT LIST ID 1\r\n");
-    let line = other.drain();
+    let line = other.bulk();
     let bytes: usize = line.split("multi-mem=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     assert!(bytes >= 100 * 100, "{line}");
 }

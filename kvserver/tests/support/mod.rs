@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -55,17 +55,51 @@ impl Client {
         assert_eq!(String::from_utf8_lossy(&got[..filled]), String::from_utf8_lossy(wanted));
     }
 
-    /// The next line, without its end.
+    /// Reads the next line and returns it without its end, which is `\r\n` or, in the line protocol, `\n`.
     #[track_caller]
     pub fn line(&mut self) -> String {
         let mut line = Vec::new();
         let mut byte = [0];
-        while !line.ends_with(b"\r\n") {
-            self.stream.read_exact(&mut byte).unwrap();
+        while !line.ends_with(b"\n") {
+            if let Err(error) = self.stream.read_exact(&mut byte) {
+                panic!("no line: {error}; so far: {:?}", String::from_utf8_lossy(&line));
+            }
             line.push(byte[0]);
         }
-        line.truncate(line.len() - 2);
-        String::from_utf8(line).unwrap()
+        line.truncate(line.len() - if line.ends_with(b"\r\n") { 2 } else { 1 });
+        String::from_utf8_lossy(&line).into_owned()
+    }
+
+    /// Reads up to and including `end`, and returns that.
+    #[track_caller]
+    pub fn until(&mut self, end: &str) -> String {
+        let mut text = Vec::new();
+        let mut byte = [0];
+        while !text.ends_with(end.as_bytes()) {
+            if let Err(error) = self.stream.read_exact(&mut byte) {
+                panic!("no {end:?}: {error}; so far: {:?}", String::from_utf8_lossy(&text));
+            }
+            text.push(byte[0]);
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// Returns what has arrived, without waiting for more.
+    #[track_caller]
+    pub fn arrived(&mut self) -> String {
+        self.stream.set_nonblocking(true).unwrap();
+        let mut bytes = Vec::new();
+        let mut piece = [0; 4096];
+        loop {
+            match self.stream.read(&mut piece) {
+                Ok(0) => panic!("the server has closed; before that it sent {:?}", String::from_utf8_lossy(&bytes)),
+                Ok(count) => bytes.extend_from_slice(&piece[..count]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        self.stream.set_nonblocking(false).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// So many lines, whatever they are.
@@ -74,15 +108,21 @@ impl Client {
         (0..count).map(|_| self.line()).collect()
     }
 
-    /// The next reply, which must be a string.
+    /// Reads the next reply, which must be a string.
     #[track_caller]
     pub fn bulk(&mut self) -> String {
+        String::from_utf8(self.bulk_bytes()).unwrap()
+    }
+
+    /// Reads the next reply, which must be a string of any bytes.
+    #[track_caller]
+    pub fn bulk_bytes(&mut self) -> Vec<u8> {
         let header = self.line();
         let length = header.strip_prefix('$').unwrap_or_else(|| panic!("no string: {header}")).parse().unwrap();
         let mut bytes: Vec<u8> = vec![0; length];
         self.stream.read_exact(&mut bytes).unwrap();
         assert_eq!(self.line(), "");
-        String::from_utf8(bytes).unwrap()
+        bytes
     }
 
     /// Sends one line and expects these bytes.
@@ -92,22 +132,17 @@ impl Client {
         self.expect(wanted);
     }
 
-    /// The server has closed, and sent nothing more.
+    /// The server must close, and send nothing more. That it falls silent is no end.
     #[track_caller]
     pub fn expect_end(&mut self) {
         let mut rest = Vec::new();
-        // A reset is an end, too.
-        let _ = self.stream.read_to_end(&mut rest);
+        match self.stream.read_to_end(&mut rest) {
+            Ok(_) => {}
+            // A server that closes while bytes to it are unread resets the connection.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            Err(error) => panic!("not closed: {error}; received {:?}", String::from_utf8_lossy(&rest)),
+        }
         assert_eq!(String::from_utf8_lossy(&rest), "");
-    }
-
-    /// Everything until the server closes or falls silent for a moment.
-    pub fn drain(&mut self) -> String {
-        self.stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-        let mut rest = Vec::new();
-        let _ = self.stream.read_to_end(&mut rest);
-        self.stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        String::from_utf8_lossy(&rest).into_owned()
     }
 
     pub fn stream(&mut self) -> &mut TcpStream {
