@@ -62,9 +62,10 @@ async function start() {
 }
 
 async function stop() {
-  const ended = new Promise((end) => server.once("exit", end));
+  const ended = new Promise((end) => server.once("exit", (code, signal) => end(signal ?? code)));
   server.kill("SIGTERM");
-  await ended;
+  const late = new Promise((end) => setTimeout(end, PATIENCE_MS, "nothing yet").unref());
+  assert.equal(await Promise.race([ended, late]), 0, "how the server ended");
 }
 
 // What both clients are asked for, in the words of each.

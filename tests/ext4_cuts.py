@@ -162,6 +162,9 @@ class Cuts:
         if done.returncode != 0:
             raise AssertionError(f"{done.stderr.strip()} ({' '.join(words[1:])})")
         there = list(map(int, done.stdout.split()))
+        # Were there fewer, nothing would be compared for the rest.
+        if len(there) != THREADS or len(acknowledged) != THREADS:
+            raise AssertionError(f"the check told of {len(there)} threads, not of {THREADS}: {done.stdout!r}")
         lost = sum(max(0, told - found) for told, found in zip(acknowledged, there))
         self.lost += lost
         self.cuts_with_losses += lost > 0
@@ -196,6 +199,9 @@ def inside(arguments, scratch):
         f"{cuts.acknowledged} acknowledged steps, {cuts.lost} lost in {cuts.cuts_with_losses} cuts, "
         "none invented, none half done"
     )
+    if cuts.acknowledged == 0:
+        print("FAILED: nothing was ever acknowledged, so nothing was looked for")
+        return 1
     if arguments.expect_loss and cuts.lost == 0:
         print("FAILED: losses were expected: the cuts find nothing")
         return 1

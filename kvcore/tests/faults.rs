@@ -16,6 +16,19 @@ use kvcore::{
     Walk,
 };
 
+/// How long a test waits for what must happen.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until writes are taken again.
+#[track_caller]
+fn until_healthy(db: &Db) {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while let Err(error) = db.health() {
+        assert!(std::time::Instant::now() < deadline, "writes are not taken again: {error}");
+        std::thread::yield_now();
+    }
+}
+
 /// What fails from now on.
 #[derive(Default)]
 struct Faults {
@@ -224,9 +237,7 @@ fn a_full_disk_refuses_writes_until_there_is_space() {
     assert_eq!(db.get("more").unwrap(), None);
     assert_eq!(db.get("k0").unwrap().unwrap(), [1; 500]);
     disk.0.no_space.store(false, Ordering::SeqCst);
-    while db.health().is_err() {
-        std::thread::yield_now();
-    }
+    until_healthy(&db);
     db.set("after", "v").unwrap();
     db.close().unwrap();
     let db = open(dir.path(), &disk);
@@ -345,9 +356,7 @@ fn keys_that_are_not_in_doubt_are_read_although_they_share_a_shard_with_one_that
         assert!(is_refusal(&with_it.unwrap_err()), "{fault}: and so may this");
         if fault == "no space" {
             flag.store(false, Ordering::SeqCst);
-            while db.health().is_err() {
-                std::thread::yield_now();
-            }
+            until_healthy(&db);
             assert_eq!(db.get_settled("changed").unwrap().unwrap(), vec![1; 10_000][..]);
             db.set("changed", "new").unwrap();
             assert_eq!(db.get_settled("changed").unwrap().unwrap(), "new");
@@ -362,7 +371,9 @@ fn the_weaker_levels_report_a_failed_log_too() {
         let db = Options::new().durability(durability).disk(Arc::new(disk.clone())).open(dir.path()).unwrap();
         disk.0.write.store(true, Ordering::SeqCst);
         // The write that meets the fault was acknowledged within its window; the next ones are refused.
+        let deadline = std::time::Instant::now() + PATIENCE;
         while db.set("k", "v").is_ok() {
+            assert!(std::time::Instant::now() < deadline, "{durability}: writes go on although the log has failed");
             std::thread::yield_now();
         }
         assert!(matches!(db.set("k", "v"), Err(Error::LogFailed { .. })));
@@ -394,9 +405,7 @@ fn reads_of_what_expired_on_a_full_disk_go_on_when_there_is_room_though_nobody_w
     assert!(db.get_settled("short").is_err(), "that it is gone is not in the log");
     assert_eq!(db.get_settled("settled").unwrap().unwrap(), "v", "another key of its shard");
     disk.0.no_space.store(false, Ordering::SeqCst);
-    while db.health().is_err() {
-        std::thread::yield_now();
-    }
+    until_healthy(&db);
     assert_eq!(db.get_settled("short").unwrap(), None);
     assert_eq!(db.get_settled("settled").unwrap().unwrap(), "v");
 }

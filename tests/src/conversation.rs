@@ -90,6 +90,7 @@ impl Conversation {
     /// When the client hears anything else.
     #[track_caller]
     pub fn play(&self, wire: &mut Wire, delivery: Delivery) {
+        assert!(!self.turns.is_empty(), "a conversation without a word shows nothing");
         match delivery {
             Delivery::EachRequest => {
                 for turn in &self.turns {

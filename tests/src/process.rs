@@ -178,9 +178,12 @@ impl Launch {
         for pipe in pipes {
             let log = Arc::clone(&log);
             readers.push(thread::spawn(move || {
-                for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                // Bytes that are no text must not end the reading: what came behind would be missed in the log, and a server
+                // whose output nobody takes stands still.
+                for line in BufReader::new(pipe).split(b'\n') {
+                    let line = line.expect("a child's output");
                     let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-                    log.push_str(&line);
+                    log.push_str(&String::from_utf8_lossy(&line));
                     log.push('\n');
                 }
             }));
@@ -312,7 +315,7 @@ impl ServerProcess {
             child.try_wait().expect("the state of a child")
         });
         for reader in self.readers.drain(..) {
-            let _ = reader.join();
+            reader.join().expect("what reads the server's log");
         }
         status
     }

@@ -107,7 +107,7 @@ impl Program {
         let child = &mut self.child;
         let status = wait::until("the client's end", || child.try_wait().expect("the state of a child"));
         for reader in self.readers.drain(..) {
-            let _ = reader.join();
+            reader.join().expect("what reads the client's output");
         }
         status
     }
@@ -146,7 +146,12 @@ fn collect(mut pipe: impl Read + Send + 'static, into: &Arc<Mutex<Vec<u8>>>) -> 
     let into = Arc::clone(into);
     thread::spawn(move || {
         let mut bytes = [0; 4096];
-        while let Ok(count @ 1..) = pipe.read(&mut bytes) {
+        loop {
+            let count = match pipe.read(&mut bytes) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) => panic!("the client's output cannot be read: {error}"),
+            };
             into.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&bytes[..count]);
         }
     })

@@ -301,7 +301,7 @@ fn shown(words: &[Vec<u8>]) -> String {
 }
 
 fn number_from(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    std::env::var(variable).ok().map_or(default, |text| text.parse().expect("a number"))
 }
 
 #[test]

@@ -27,7 +27,7 @@ const OPERATIONS: usize = 60;
 
 /// Runs a test with a new seed so many times.
 fn rounds(run: impl Fn(u64)) {
-    let number = |variable| std::env::var(variable).ok().and_then(|text: String| text.parse().ok());
+    let number = |variable| std::env::var(variable).ok().map(|text: String| text.parse().expect("a number"));
     for round in 0..number("KV_LINEARIZABLE_ROUNDS").unwrap_or(1) {
         let seed = number("KV_SEED").unwrap_or_else(|| fastrand::u64(..)).wrapping_add(round);
         println!("KV_SEED={seed}");

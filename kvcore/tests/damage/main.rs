@@ -356,12 +356,15 @@ fn the_first_version_is_still_read() {
         }
     }
     assert!(disk.image().contains_key("manifest"));
+    let mut opened = 0;
     for at in 0..image["wal-0000000000000002.log"].len() * 8 {
         let mut damaged = image.clone();
         damaged.get_mut("wal-0000000000000002.log").unwrap()[at / 8] ^= 1 << (at % 8);
         if let Ok(db) = options(&MemoryDisk::of(&damaged)).load(dir()) {
             // A seal, or the few bytes of a header that mean nothing in that version.
             assert_eq!(db.get("after").unwrap().unwrap(), "the snapshot!", "bit {at}");
+            opened += 1;
         }
     }
+    assert!(opened > 0, "every flipped bit was refused, so nothing was looked at");
 }
