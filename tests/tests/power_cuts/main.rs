@@ -5,7 +5,7 @@
 //! stays so. A failure prints the command that shows it again.
 //!
 //! A million: `KV_CUT_POINTS=1000000 cargo test -p kvtests --test power_cuts nothing_promised`. That the test itself
-//! finds what it should is tested by `tests/mutants.sh`.
+//! finds what it should is tested by `tests/mutants.py power_cuts`.
 //!
 //! `KV_CUT_POINTS` is how many cuts to try (default: 200,000). `KV_CUT_SEED` is the first seed; by default the day
 //! chooses it, so that every day tries others. `KV_CUT_SEEDS` is how many seeds there are to try, over and over: a
