@@ -229,6 +229,10 @@ impl Connection {
             sent += count;
         }
         self.outbox = outbox;
+        if self.outbox.is_empty() {
+            // Limits are only enforced on clients that have something to read.
+            self.over_soft_since = None;
+        }
         sent
     }
 

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::time::{Duration, Instant};
+
 use kvtests::process::{Launch, ServerProcess};
 use kvtests::server_program;
 use kvtests::wait;
@@ -61,6 +63,73 @@ fn a_subscriber_that_does_not_read_is_cut_off() {
     });
     println!("cut off after {published} MiB were published");
     publisher.ask("PUBSUB NUMSUB flood", "*2\r\n$5\r\nflood\r\n:0\r\n");
+}
+
+/// A limit may be exceeded for so many seconds at a time: who has caught up has them all again.
+fn the_time_above_the_soft_limit_begins_anew(limit_bytes: usize, is_caught_up: impl Fn(usize) -> bool) {
+    const LIMIT: Duration = Duration::from_secs(4);
+    /// More than the limit and all that the sockets may hold.
+    const MESSAGES: usize = 24;
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let mut publisher = server.connect();
+    let limits = format!("pubsub 0 {limit_bytes} {}", LIMIT.as_secs());
+    publisher.send(request(&["CONFIG", "SET", "client-output-buffer-limit", &limits]));
+    publisher.expect("+OK\r\n");
+    let payload = vec![b'm'; MEBIBYTE];
+    let message = [b"*3\r\n$7\r\nmessage\r\n$5\r\nflood\r\n".as_slice(), &bulk(&payload)].concat();
+    let mut reader = server.connect();
+    reader.ask("CLIENT SETNAME reader", "+OK\r\n");
+    reader.ask("SUBSCRIBE flood", "*3\r\n$9\r\nsubscribe\r\n$5\r\nflood\r\n:1\r\n");
+    let unread = |observer: &mut Wire| -> usize {
+        let list = observer.text("CLIENT LIST");
+        let line = list.lines().find(|line| line.contains(" name=reader "));
+        let bytes = line.and_then(|line| line.split_once(" omem=")).and_then(|(_, rest)| rest.split(' ').next());
+        bytes.and_then(|bytes| bytes.parse().ok()).unwrap_or_else(|| panic!("the reader is gone:\n{list}"))
+    };
+    let publish = |publisher: &mut Wire| {
+        for _ in 0..MESSAGES {
+            publisher.send(request(&[b"PUBLISH".as_slice(), b"flood", &payload]));
+            publisher.expect(":1\r\n");
+        }
+    };
+
+    let first = Instant::now();
+    publish(&mut publisher);
+    wait::until_true("more unread than the limit", || unread(&mut publisher) > limit_bytes);
+    let mut left = MESSAGES;
+    while left > 0 && !is_caught_up(unread(&mut publisher)) {
+        reader.expect(&message);
+        left -= 1;
+    }
+    if first.elapsed() > LIMIT / 2 {
+        return println!("not checked: too slow to catch up within the limit");
+    }
+    // Until the time above the limit would be over if it had gone on.
+    while first.elapsed() < LIMIT + Duration::from_millis(200) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let second = Instant::now();
+    publish(&mut publisher);
+    for _ in 0..left + MESSAGES {
+        let read = reader.compare(&message);
+        if second.elapsed() > LIMIT / 2 {
+            return println!("not checked: too slow to read within the limit");
+        }
+        read.unwrap_or_else(|why| panic!("cut off, or worse: {why}"));
+    }
+}
+
+#[test]
+fn who_has_fallen_below_the_soft_limit_has_the_whole_time_again() {
+    const LIMIT_BYTES: usize = 4 * MEBIBYTE;
+    the_time_above_the_soft_limit_begins_anew(LIMIT_BYTES, |unread| unread < LIMIT_BYTES / 2);
+}
+
+/// One who takes all at once is never seen between the limit and nothing.
+#[test]
+fn who_has_read_everything_has_the_whole_time_again() {
+    the_time_above_the_soft_limit_begins_anew(1, |_| false);
 }
 
 #[test]
