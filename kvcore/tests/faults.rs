@@ -328,6 +328,32 @@ fn a_keyspace_made_anew_reveals_that_the_old_one_is_gone() {
     dropper.join().unwrap().unwrap();
 }
 
+/// Whichever of two swapped keyspaces is read, the read has seen the swap.
+#[test]
+fn a_swap_is_revealed_by_both_keyspaces() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
+    let db = open(dir.path(), &disk);
+    let other = db.keyspace("other").unwrap();
+    db.set("k", "mine").unwrap();
+    other.set("k", "theirs").unwrap();
+    disk.0.sync_held.store(true, Ordering::SeqCst);
+    let swapper = std::thread::spawn({
+        let db = db.clone();
+        move || db.swap("0", "other")
+    });
+    while db.get("k").unwrap().unwrap() != "theirs" && !swapper.is_finished() {
+        std::thread::yield_now();
+    }
+    let revealed = [&*db, &other].map(|keyspace| keyspace.commit(&[b"k"], &mut |txn| txn.get(b"k").map(drop)).unwrap());
+    let durable = db.durable_lsn();
+    disk.0.sync_held.store(false, Ordering::SeqCst);
+    swapper.join().unwrap().unwrap();
+    assert_eq!(db.get("k").unwrap().unwrap(), "theirs");
+    for (revealed, name) in revealed.into_iter().zip(["0", "other"]) {
+        assert!(revealed > durable, "{name}: {revealed:?} may be told, although only {durable:?} is durable");
+    }
+}
+
 /// A shard knows one Lsn for all its keys; that one of them is in doubt must not keep the others from being read.
 #[test]
 fn keys_that_are_not_in_doubt_are_read_although_they_share_a_shard_with_one_that_is() {

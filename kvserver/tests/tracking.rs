@@ -4,9 +4,10 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use kvcore::{Db, SetOptions, StoreExt};
+use kvcore::{Db, ManualClock, Options, SetOptions, StoreExt};
 use support::{Client, serve};
 
 const LINES_OF_HELLO: usize = 26;
@@ -281,6 +282,23 @@ fn the_table_is_bounded_and_its_figures_are_shown() {
         figures(&mut admin),
         "tracking_clients:0 tracking_total_items:0 tracking_total_keys:0 tracking_total_prefixes:0"
     );
+}
+
+/// That a key expires is nobody's doing, not even of the client whose command finds it so.
+#[test]
+fn a_client_without_loops_hears_of_keys_that_expire_in_its_own_commands() {
+    let clock = Arc::new(ManualClock::at(1_700_000_000_000));
+    let db = Options::new().clock(clock.clone()).in_memory().unwrap();
+    let server = serve(&db);
+    let mut client = tracking(&server, "NOLOOP");
+    for (read, missing) in [("GET k", "_\r\n"), ("EXISTS k", ":0\r\n"), ("GETDEL k", "_\r\n")] {
+        client.ask("SET k v PX 1000", "+OK\r\n");
+        client.ask("GET k", "$1\r\nv\r\n");
+        clock.advance(2_000);
+        client.ask(read, missing);
+        client.expect(stale(&["k"]));
+        client.ask("PING", "+PONG\r\n");
+    }
 }
 
 #[test]

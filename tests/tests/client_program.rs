@@ -185,14 +185,20 @@ fn the_prompt_connects_again_after_the_server_was_restarted() {
     let mut first = server(&dir);
     let address = first.address(0);
     let mut program = prompt(CLIENT, address, &dir.path().join("history"));
-    program.types(address, "SET kept value", "\nOK\r\n");
+    program.say("SELECT 3\r");
+    program.hear("\nOK\r\n");
+    program.hear(&format!("{address}[3]> "));
+    program.say("SET kept value\r");
+    program.hear("\nOK\r\n");
+    program.hear(&format!("{address}[3]> "));
     assert!(first.terminate().success());
     let second = Launch::new(server_program!(), dir.path()).listener(&format!("resp://{address}")).start();
     assert_eq!(second.address(0), address);
     program.say("GET kept\r");
     program.hear(&format!("Reconnected to {address}."));
+    // In the database that was selected before.
     program.hear("\n\"value\"\r\n");
-    program.hear(&format!("{address}> "));
+    program.hear(&format!("{address}[3]> "));
     program.say("\u{4}");
     assert_eq!(program.end().code(), Some(0));
 }

@@ -95,6 +95,24 @@ fn a_file_says_what_flags_and_clients_can() {
     wire.ask("GET b", "-NOPERM this user has no permissions to access one of the keys used as arguments\r\n");
 }
 
+/// As in Redis: an empty one takes back those before it, and each that follows adds one.
+#[test]
+fn save_points_add_up_until_an_empty_line_takes_them_back() {
+    for (lines, points) in [
+        ("save 900 1\nsave 300 10\n", "900 1 300 10"),
+        ("save 900 1\nsave \"\"\n", ""),
+        ("save 900 1\nsave \"\"\nsave 300 10\n", "300 10"),
+    ] {
+        let home = Home::new();
+        home.write(&format!("memory-only yes\n{lines}"));
+        let server = home.start();
+        let mut wire = server.connect();
+        assert_eq!(get(&mut wire, "save"), points, "{lines}");
+        wire.ask("CONFIG REWRITE", "+OK\r\n");
+        assert_eq!(home.text(), format!("memory-only yes\n{lines}"), "nothing had changed");
+    }
+}
+
 #[test]
 fn flags_win_over_the_file() {
     let home = Home::new();

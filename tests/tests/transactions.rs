@@ -156,6 +156,31 @@ fn what_does_not_concern_a_watched_key_lets_the_transaction_pass() {
     watcher.ask("EXEC", "*0\r\n");
 }
 
+/// Watched keys are compared first, in their own databases; what was queued runs in the one that was selected last.
+#[test]
+fn a_transaction_runs_in_the_selected_database_wherever_keys_are_watched() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let mut wire = server.connect();
+    for (watched, selected) in [(&[0, 1][..], 0), (&[0, 1], 1), (&[5, 2], 3), (&[2], 7)] {
+        for database in watched {
+            wire.ask(&format!("SELECT {database}"), "+OK\r\n");
+            wire.ask("WATCH k", "+OK\r\n");
+        }
+        wire.ask(&format!("SELECT {selected}"), "+OK\r\n");
+        wire.ask("MULTI", "+OK\r\n");
+        wire.ask(&format!("SET k {selected}"), "+QUEUED\r\n");
+        wire.ask("DBSIZE", "+QUEUED\r\n");
+        wire.ask("EXEC", "*2\r\n+OK\r\n:1\r\n");
+        wire.ask("GET k", format!("$1\r\n{selected}\r\n"));
+        wire.ask("FLUSHDB", "+OK\r\n");
+        for database in watched {
+            wire.ask(&format!("SELECT {database}"), "+OK\r\n");
+            wire.ask("DBSIZE", ":0\r\n");
+        }
+    }
+}
+
 #[test]
 fn a_client_s_own_change_counts_and_resp3_says_null() {
     let dir = TempDir::new().expect("a temporary directory");

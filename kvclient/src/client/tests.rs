@@ -155,3 +155,52 @@ fn the_line_protocol_sends_words_and_reads_lines() {
     assert_eq!(client.receive().unwrap(), Reply::error("ERR key 'nope' not found"));
     server.join().unwrap();
 }
+
+/// A wait that found nothing must not shorten those that follow.
+#[test]
+fn a_short_wait_leaves_the_time_for_replies_as_it_was() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("redis://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let (ask, asked) = std::sync::mpsc::channel();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 14];
+        stream.read_exact(&mut request).unwrap();
+        // Longer than the short wait, and far from the limit for replies.
+        asked.recv().unwrap();
+        thread::sleep(Duration::from_millis(200));
+        stream.write_all(b"+PONG\r\n").unwrap();
+    });
+    let mut client = Client::connect_with(&address, Options::default()).unwrap();
+    assert!(matches!(client.receive_within(Duration::from_millis(5)), Ok(None)));
+    ask.send(()).unwrap();
+    assert_eq!(client.command(["PING"]).unwrap(), Reply::simple("PONG"));
+    server.join().unwrap();
+}
+
+/// Where the end of one line was looked for says nothing about the next.
+#[test]
+fn a_short_line_behind_one_that_came_in_pieces_is_read() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("line://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let (go_on, going_on) = std::sync::mpsc::channel();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"OK the first piece of a line").unwrap();
+        going_on.recv().unwrap();
+        stream.write_all(b" and its end\nOK\nERROR no\n").unwrap();
+        // Open until the client has read it all.
+        let _ = going_on.recv();
+    });
+    let options = Options { reply_timeout: Some(Duration::from_secs(10)), ..Options::default() };
+    let mut client = Client::connect_with(&address, options).unwrap();
+    while client.input.is_empty() {
+        assert!(matches!(client.receive_within(Duration::from_millis(50)), Ok(None)));
+    }
+    go_on.send(()).unwrap();
+    assert_eq!(client.receive().unwrap(), Reply::simple("OK the first piece of a line and its end"));
+    assert_eq!(client.receive().unwrap(), Reply::simple("OK"));
+    assert_eq!(client.receive().unwrap(), Reply::error("ERROR no"));
+    drop(go_on);
+    server.join().unwrap();
+}

@@ -95,6 +95,13 @@ fn a_selector_permits_what_its_rules_say() {
         ("~* +@read -get", &["MGET a b"], &[("GET k", Denial::Command)]),
         ("~* +@all -@write", &["GET k", "PING"], &[("SET k v", Denial::Command)]),
         ("+client|id", &["CLIENT ID"], &[("CLIENT LIST", Denial::Command)]),
+        // Subcommands whose container is in no such category.
+        (
+            "+@all -@dangerous",
+            &["CLIENT ID", "PING"],
+            &[("CLIENT KILL x", Denial::Command), ("CLIENT LIST", Denial::Command)],
+        ),
+        ("+@admin", &["CLIENT KILL x", "CONFIG GET x"], &[("CLIENT ID", Denial::Command)]),
         ("+@all -client +client|id", &["CLIENT ID", "PING"], &[("CLIENT INFO", Denial::Command)]),
         ("+select|0", &["SELECT 0"], &[("SELECT 1", Denial::Command)]),
         (
@@ -112,9 +119,11 @@ fn a_selector_permits_what_its_rules_say() {
         ("+@all ~a %W~b", &["RENAME a b"], &[("RENAME b a", Denial::Key(1))]),
         (
             "+@all &a* &lit[1]",
-            &["PUBLISH ab x", "SUBSCRIBE a", "PSUBSCRIBE a*", "UNSUBSCRIBE z", "SUBSCRIBE lit1"],
+            &["PUBLISH ab x", "SPUBLISH ab x", "SUBSCRIBE a", "PSUBSCRIBE a*", "UNSUBSCRIBE z", "SUBSCRIBE lit1"],
             &[
                 ("PUBLISH b x", Denial::Channel(1)),
+                ("SPUBLISH b x", Denial::Channel(1)),
+                ("SSUBSCRIBE a b", Denial::Channel(2)),
                 ("SUBSCRIBE a b", Denial::Channel(2)),
                 ("PSUBSCRIBE ab", Denial::Channel(1)),
             ],
@@ -148,6 +157,9 @@ fn passwords_come_and_go() {
     assert!(!admits("one") && admits("two"));
     set("nopass").unwrap();
     assert!(admits("whatever") && admits(&"x".repeat(2 * USER_BYTES_MAX)));
+    set("off").unwrap();
+    assert!(!admits("whatever") && !admits("") && !admits(&"x".repeat(2 * USER_BYTES_MAX)), "it is disabled again");
+    set("on").unwrap();
     set("resetpass").unwrap();
     assert!(!admits("two") && !admits("whatever"));
     acl.set_password(b"secret");
