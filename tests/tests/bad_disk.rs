@@ -181,7 +181,8 @@ fn too_many_open_files_are_called_that() {
     let pid = Pid::from_raw(i32::try_from(server.id()).expect("a process id"));
     let open = Path::new("/proc").join(server.id().to_string()).join("fd");
     let lowest_free = (0..).find(|fd| !open.join(fd.to_string()).exists());
-    let before = prlimit(pid, Resource::Nofile, Rlimit { current: lowest_free, maximum: Some(4096) }).expect("a limit");
+    let limited = |files| Rlimit { current: files, maximum: Some(1024) };
+    prlimit(pid, Resource::Nofile, limited(lowest_free)).expect("a limit");
     // A snapshot begins with a new segment.
     let reply = String::from_utf8_lossy(&wire.command("SAVE")).into_owned();
     assert!(reply.starts_with('-'), "{reply}");
@@ -191,7 +192,7 @@ fn too_many_open_files_are_called_that() {
         assert!(told.contains("Too many open files"), "{told}");
         assert!(!told.contains("no space") && !told.contains("disk space"), "{told}");
     }
-    prlimit(pid, Resource::Nofile, Rlimit { current: Some(4096), ..before }).expect("a limit");
+    prlimit(pid, Resource::Nofile, limited(Some(1024))).expect("a limit");
     wait::until_true("writes that are taken again", || wire.command("SET k 3") == b"+OK\r\n");
     wire.ask("SAVE", "+OK\r\n");
 }
