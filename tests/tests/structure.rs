@@ -59,9 +59,14 @@ fn read(path: &Path) -> String {
 fn code(path: &Path) -> String {
     let text = read(path);
     let mut code = String::new();
-    for line in text.lines() {
-        // By convention the unit tests are the last thing in a file.
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
         if line.starts_with("#[cfg(test)]") {
+            // Of a module in a file of its own only the name stands here, among others.
+            if lines.next_if(|next| next.ends_with(';')).is_some() {
+                continue;
+            }
+            // By convention the unit tests are the last thing in a file.
             break;
         }
         // Comments of whole lines only: the rest cannot look like a path that is not there.
