@@ -353,7 +353,8 @@ impl Db {
     /// A write that begins after this has returned keeps the new promise; one that is under way keeps either. To
     /// [`Always`](Durability::Always): what was written before is made durable as soon as the disk can, and since the
     /// log is durable from its beginning on, the first write that returns proves all those before it. To a weaker level:
-    /// who waits for its sync goes on waiting until it is done.
+    /// who waits for its sync goes on waiting until it is done, and what was written before keeps at least the window of
+    /// [`EverySecond`](Durability::EverySecond).
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

@@ -39,7 +39,9 @@ impl Promise {
 
     #[inline]
     pub(crate) fn get(&self) -> Durability {
-        match self.0.load(Ordering::Relaxed) {
+        // Sequentially consistent, as `set` and the counter of Lsns are: a writer that finds the old level here has its Lsn
+        // seen by whoever sets the new one. See `Wal::keep_window`.
+        match self.0.load(Ordering::SeqCst) {
             level if level == Durability::EverySecond as u8 => Durability::EverySecond,
             level if level == Durability::Os as u8 => Durability::Os,
             _ => Durability::Always,

@@ -128,9 +128,14 @@ impl Store for Keyspace {
     }
 
     fn wait(&self, lsn: Lsn) -> Result<()> {
-        match &self.engine().base.wal {
-            Some(wal) if self.durability() == Durability::Always => wal.wait(lsn),
-            _ => Ok(()),
+        let Some(wal) = &self.engine().base.wal else { return Ok(()) };
+        match self.durability() {
+            Durability::Always => wal.wait(lsn),
+            Durability::EverySecond => {
+                wal.keep_window(lsn);
+                Ok(())
+            }
+            Durability::Os => Ok(()),
         }
     }
 
@@ -238,8 +243,14 @@ impl Deferred {
     ) -> Result<Ticket<R>> {
         let mut answer = None;
         let lsn = commit_once(&self.0, keys, body, &mut answer)?;
-        // At the weaker levels the promise holds at once.
-        let wal = self.0.engine().base.wal.clone().filter(|_| self.0.durability() == Durability::Always);
+        let durability = self.0.durability();
+        let wal = self.0.engine().base.wal.as_ref();
+        if durability != Durability::Os {
+            // Perhaps the ticket is never waited for.
+            wal.into_iter().for_each(|wal| wal.keep_window(lsn));
+        }
+        // At the weaker levels nobody waits.
+        let wal = wal.filter(|_| durability == Durability::Always).cloned();
         answer.map(|answer| Ticket::new(answer, lsn, wal)).ok_or(crate::Error::Closed)
     }
 

@@ -84,8 +84,10 @@ fn next_task(wal: &Wal, last_sync_ms: u64) -> Task {
         let behind = wal.last() > wal.durable();
         let sync_in = match wal.durability() {
             Durability::Always => Some(0),
-            Durability::EverySecond => Some((last_sync_ms + SYNC_EVERY_MS).saturating_sub(wal.time.monotonic_ms())),
-            Durability::Os => None,
+            Durability::Os if state.windowed <= wal.durable() => None,
+            Durability::EverySecond | Durability::Os => {
+                Some((last_sync_ms + SYNC_EVERY_MS).saturating_sub(wal.time.monotonic_ms()))
+            }
         };
         if wal.is_dirty(&state) {
             if state.is_worth_writing || lingered == Some(wal.taken(&state)) {

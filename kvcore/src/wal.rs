@@ -66,6 +66,8 @@ pub(crate) struct State {
     pub(crate) failure: Option<Failure>,
     /// Somebody waits until this is durable.
     pub(crate) wanted: Lsn,
+    /// Everything up to here was promised the window of [`Durability::EverySecond`], whatever the store promises now.
+    pub(crate) windowed: Lsn,
     /// Threads blocked on `settled`.
     waiting: usize,
     wakers: Vec<(Lsn, Waker)>,
@@ -88,6 +90,7 @@ impl Wal {
                 taken: last,
                 is_worth_writing: false,
                 wanted: Lsn::ZERO,
+                windowed: Lsn::ZERO,
                 waiting: 0,
                 wakers: Vec::new(),
                 unsettled: None,
@@ -115,8 +118,29 @@ impl Wal {
     /// Changes it from its next look on, which is now.
     pub(crate) fn set_durability(&self, durability: Durability) {
         let mut state = self.state.lock();
+        let is_weaker = durability == Durability::Os && self.durability() != Durability::Os;
         self.promise.set(durability);
+        if is_weaker {
+            // What was written until now was promised more. Read after the promise is set: see `keep_window`.
+            state.windowed = self.last();
+        }
         self.wake_syncer(&mut state, false);
+    }
+
+    /// Makes everything up to `lsn` durable within the window of [`Durability::EverySecond`], although the store may
+    /// promise less. Returns at once.
+    #[inline]
+    pub(crate) fn keep_window(&self, lsn: Lsn) {
+        // If the store promises less only after this look, `set_durability` includes `lsn`.
+        if self.durability() == Durability::Os && lsn > self.durable() {
+            let mut state = self.state.lock();
+            // Once for each window: the syncer then knows when it ends.
+            let is_first = state.windowed <= self.durable();
+            state.windowed = state.windowed.max(lsn);
+            if is_first {
+                self.wake_syncer(&mut state, false);
+            }
+        }
     }
 
     /// Appends one transaction's records; they wait in a lane, not yet written.

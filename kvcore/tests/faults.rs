@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use kvcore::{
-    Db, Directory, Disk, DiskFile, Durability, Error, FileDisk, ManualClock, Options, SetOptions, Store, StoreExt, Txn,
-    Walk,
+    Claim, CrossTxn, Db, Directory, Disk, DiskFile, Durability, Error, FileDisk, ManualClock, Options, Scope,
+    SetOptions, Store, StoreExt, Txn, TxnExt, Walk,
 };
 
 /// How long a test waits for what must happen.
@@ -36,6 +36,7 @@ struct Faults {
     sync: AtomicBool,
     no_space: AtomicBool,
     syncs: AtomicU64,
+    writes: AtomicU64,
     /// Syncs wait while this is set.
     sync_held: AtomicBool,
 }
@@ -104,7 +105,9 @@ impl DiskFile for FaultyFile {
         if self.1.write.load(Ordering::SeqCst) {
             return Err(io::Error::other("the write failed"));
         }
-        self.0.write_at(bytes, offset)
+        self.0.write_at(bytes, offset)?;
+        self.1.writes.fetch_add(1, Ordering::SeqCst);
+        Ok(())
     }
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
         if self.1.no_space.load(Ordering::SeqCst) {
@@ -434,4 +437,260 @@ fn reads_of_what_expired_on_a_full_disk_go_on_when_there_is_room_though_nobody_w
     until_healthy(&db);
     assert_eq!(db.get_settled("short").unwrap(), None);
     assert_eq!(db.get_settled("settled").unwrap().unwrap(), "v");
+}
+
+/// Writes steadily, while the store's clock stands still, until `holds`.
+///
+/// The writes are so many that the syncer has had its turn many times over; and they are too few to fill a lane of the
+/// log or a segment, either of which would have them written or synced for another reason.
+fn under_steady_writes(db: &Db, what: &str, holds: impl Fn() -> bool) {
+    let busy = db.with_durability(Durability::Os);
+    for _ in 0..8_000 {
+        if holds() {
+            return;
+        }
+        busy.set("busy", "").unwrap();
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    panic!("never under steady writes: {what}");
+}
+
+/// A store at `durability` whose clock stands still, with its disk and the clock.
+fn at_a_standstill(dir: &Path, durability: Durability) -> (Db, FaultyDisk, Arc<ManualClock>) {
+    let (disk, clock) = (FaultyDisk::default(), Arc::new(ManualClock::at(1_000_000)));
+    let options = Options::new().durability(durability).disk(Arc::new(disk.clone())).clock(clock.clone());
+    (options.open(dir).unwrap(), disk, clock)
+}
+
+/// However steadily it is written to, and whatever was written meanwhile.
+#[test]
+fn everysecond_makes_durable_what_is_older_than_a_second() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, disk, clock) = at_a_standstill(dir.path(), Durability::EverySecond);
+    let mut written = std::collections::VecDeque::new();
+    for step in 0..60 {
+        let writes = disk.0.writes.load(Ordering::SeqCst);
+        db.set(format!("k{}", step % 7), "v").unwrap();
+        written.push_back(db.last_lsn());
+        // The syncer comes to the log at each of these moments, and time goes on only then.
+        under_steady_writes(&db, "it is handed to the operating system", || {
+            disk.0.writes.load(Ordering::SeqCst) > writes
+        });
+        clock.advance(100);
+        if written.len() >= 10 {
+            // Written a second ago.
+            let lsn = written.pop_front().unwrap();
+            under_steady_writes(&db, "what is older than a second is durable", || db.durable_lsn() >= lsn);
+        }
+    }
+}
+
+#[test]
+fn os_hands_over_what_is_written_and_does_not_sync_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, disk, clock) = at_a_standstill(dir.path(), Durability::Os);
+    let (durable, syncs) = (db.durable_lsn(), disk.0.syncs.load(Ordering::SeqCst));
+    for _ in 0..20 {
+        let writes = disk.0.writes.load(Ordering::SeqCst);
+        db.set("k", "v").unwrap();
+        under_steady_writes(&db, "it is handed to the operating system", || {
+            disk.0.writes.load(Ordering::SeqCst) > writes
+        });
+        clock.advance(1_000);
+    }
+    assert_eq!((db.durable_lsn(), disk.0.syncs.load(Ordering::SeqCst)), (durable, syncs));
+}
+
+/// What was written before the store was set to a weaker level keeps the window that it was promised.
+#[test]
+fn what_was_promised_within_a_second_is_durable_then_although_the_store_is_set_to_os() {
+    for before in [Durability::EverySecond, Durability::Always] {
+        let dir = tempfile::tempdir().unwrap();
+        let (db, _disk, clock) = at_a_standstill(dir.path(), before);
+        // Nobody waits for it.
+        drop(db.deferred().set("k", "v").unwrap());
+        let lsn = db.last_lsn();
+        db.set_durability(Durability::Os);
+        clock.advance(1_000);
+        under_steady_writes(&db, "what was written before is durable", || db.durable_lsn() >= lsn);
+    }
+}
+
+/// A handle with a promise of its own keeps it in a store that promises less.
+#[test]
+fn a_handle_at_everysecond_keeps_its_window_in_a_store_at_os() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, _disk, clock) = at_a_standstill(dir.path(), Durability::Os);
+    let strong = db.with_durability(Durability::EverySecond);
+    let deferred = db.with_durability(Durability::Always).deferred();
+    for round in 0..6 {
+        match round % 3 {
+            0 => strong.set("k", "v").unwrap(),
+            1 => drop(strong.deferred().set("k", "v").unwrap()),
+            // A ticket that is dropped is good soon after.
+            _ => drop(deferred.set("k", "v").unwrap()),
+        }
+        let lsn = db.last_lsn();
+        clock.advance(1_000);
+        under_steady_writes(&db, "it is durable after a second", || db.durable_lsn() >= lsn);
+    }
+}
+
+fn is_refusal<T: std::fmt::Debug>(outcome: &Result<T, Error>) -> bool {
+    matches!(outcome, Err(Error::LogFailed { .. } | Error::NoSpace { .. }))
+}
+
+/// A change whose outcome is in doubt, and which keyspaces and keys are so with it.
+type Doubtful =
+    (&'static str, fn(&mut dyn CrossTxn, [u32; 2]) -> kvcore::Result<()>, &'static [(&'static str, &'static str)]);
+
+const EACH_IN_DOUBT: [Doubtful; 7] = [
+    ("a new deadline", |txn, _| txn.expire(b"k", Duration::from_secs(5)).map(drop), &[("0", "k")]),
+    ("no deadline", |txn, _| txn.persist(b"mortal").map(drop), &[("0", "mortal")]),
+    ("a deletion", |txn, _| txn.delete(b"k").map(drop), &[("0", "k")]),
+    ("an eviction", |txn, _| txn.evict(b"k").map(drop), &[("0", "k")]),
+    ("a part of a value", |txn, _| txn.write_range(b"large", 5_000, b"x").map(drop), &[("0", "large")]),
+    (
+        "a clear",
+        |txn, _| txn.flush().map(drop),
+        &[("0", "k"), ("0", "mortal"), ("0", "large"), ("0", "settled"), ("0", "no")],
+    ),
+    (
+        "an exchange",
+        |txn, [_, other]| txn.swap(other),
+        &[("0", "k"), ("0", "mortal"), ("0", "settled"), ("0", "no"), ("1", "k"), ("1", "settled"), ("1", "no")],
+    ),
+];
+
+/// What a settled read shows of a key: its value and its deadline.
+fn settled(db: &Db, (name, key): (&str, &str)) -> kvcore::Result<Option<(Vec<u8>, Option<u64>)>> {
+    let shown = |value: kvcore::ValueRef<'_>| (value.bytes().to_vec(), value.deadline().map(kvcore::Deadline::as_ms));
+    db.keyspace(name)?.update(&[key], |txn| Ok(txn.get(key.as_bytes())?.map(shown)))
+}
+
+/// The outcome of a change is unknown from the moment the log fails until the store is opened again: no settled read shows
+/// it. All others go on, and show what the next opener finds.
+#[test]
+fn a_change_in_doubt_is_not_shown_whatever_its_kind() {
+    let keys = ["k", "mortal", "large", "settled", "no"];
+    for fault in ["sync", "write", "no space"] {
+        for (what, change, doubtful) in EACH_IN_DOUBT {
+            let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
+            let clock = Arc::new(ManualClock::at(1_000_000));
+            let open = || {
+                let options = Options::new().shards(1).segment_bytes(64 * 1024).disk(Arc::new(disk.clone()));
+                options.clock(clock.clone()).open(dir.path()).unwrap()
+            };
+            let db = open();
+            let spaces = ["0", "1", "2", "filler"].map(|name| db.keyspace(name).unwrap());
+            for space in &spaces[..3] {
+                space.set("k", space.name()).unwrap();
+                space.set_with("mortal", "v", SetOptions::new().expires_in(Duration::from_secs(1_000))).unwrap();
+                space.set("large", vec![1; 10_000]).unwrap();
+                space.set("settled", space.name()).unwrap();
+            }
+            let flag = match fault {
+                "sync" => &disk.0.sync,
+                "write" => &disk.0.write,
+                _ => &disk.0.no_space,
+            };
+            flag.store(true, Ordering::SeqCst);
+            // With more than the segment has room for, so that all of it waits for space.
+            let filler: &[&[u8]] = &[b"filler"];
+            let claims = [
+                Claim { keyspace: &spaces[0], scope: Scope::Whole },
+                Claim { keyspace: &spaces[1], scope: Scope::Whole },
+                Claim { keyspace: &spaces[3], scope: Scope::Keys(filler) },
+            ];
+            let refused = db.update_across(&claims, |txn| {
+                change(txn, [spaces[0].id(), spaces[1].id()])?;
+                txn.select(spaces[3].id())?;
+                txn.set(b"filler", &vec![2; 70_000], None)
+            });
+            assert!(is_refusal(&refused), "{what}, {fault}: {refused:?}");
+            let mut shown = Vec::new();
+            for (name, key) in ["0", "1", "2"].into_iter().flat_map(|name| keys.map(|key| (name, key))) {
+                let outcome = settled(&db, (name, key));
+                assert!(
+                    is_refusal(&outcome) || !doubtful.contains(&(name, key)),
+                    "{what}, {fault}: it may be lost, and {name}/{key} shows it: {outcome:?}"
+                );
+                match outcome {
+                    Ok(outcome) => shown.push(((name, key), outcome)),
+                    Err(_) => assert!(is_refusal(&outcome), "{what}, {fault}: {outcome:?}"),
+                }
+            }
+            // One keyspace has nothing to do with it.
+            assert!(shown.len() >= keys.len(), "{what}, {fault}: only {shown:?} is shown");
+            flag.store(false, Ordering::SeqCst);
+            if fault == "no space" {
+                while db.health().is_err() {
+                    std::thread::yield_now();
+                }
+                for place in doubtful {
+                    settled(&db, *place).unwrap();
+                }
+            }
+            drop((spaces, db));
+            let db = open();
+            for (place, before) in shown {
+                assert_eq!(settled(&db, place).unwrap(), before, "{what}, {fault}: {place:?} was shown");
+            }
+        }
+    }
+}
+
+/// That a key has expired is told when the time mark is durable, whoever found it: a read, a write that came to it, the
+/// sweeper. Until then the time may run back for the next opener.
+#[test]
+fn an_expiry_in_doubt_is_not_shown() {
+    for found_by in ["a read", "a write", "the sweeper"] {
+        for fail_sync in [false, true] {
+            let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
+            let clock = Arc::new(ManualClock::at(1_000_000));
+            let options = Options::new().shards(1).disk(Arc::new(disk.clone())).clock(clock.clone());
+            let db = options.open(dir.path()).unwrap();
+            // Until it is looked for.
+            db.pause_sweeping(true);
+            let other = db.keyspace("other").unwrap();
+            other.set("settled", "v").unwrap();
+            for key in ["short", "as short"] {
+                db.set_with(key, "v", SetOptions::new().expires_in(Duration::from_millis(50))).unwrap();
+            }
+            let fault = if fail_sync { &disk.0.sync } else { &disk.0.write };
+            fault.store(true, Ordering::SeqCst);
+            clock.advance(1_000);
+            match found_by {
+                "a read" => assert_eq!(db.get("short").unwrap(), None),
+                "a write" => drop(db.deferred().delete("short")),
+                _ => {
+                    db.pause_sweeping(false);
+                    db.sweep();
+                }
+            }
+            for key in ["short", "as short"] {
+                let outcome = settled(&db, ("0", key));
+                assert!(is_refusal(&outcome), "{found_by} found {key:?} expired, and it is told: {outcome:?}");
+            }
+            assert_eq!(other.get_settled("settled").unwrap().unwrap(), "v");
+        }
+    }
+}
+
+/// A keyspace that was dropped in doubt is neither shown to be empty nor made anew.
+#[test]
+fn a_drop_in_doubt_is_not_shown() {
+    for fail_sync in [false, true] {
+        let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
+        let db = open(dir.path(), &disk);
+        let (gone, other) = (db.keyspace("gone").unwrap(), db.keyspace("other").unwrap());
+        gone.set("k", "v").unwrap();
+        other.set("k", "v").unwrap();
+        let fault = if fail_sync { &disk.0.sync } else { &disk.0.write };
+        fault.store(true, Ordering::SeqCst);
+        assert!(is_refusal(&db.drop_keyspace("gone")));
+        assert!(is_refusal(&gone.get_settled("k")));
+        assert!(is_refusal(&db.keyspace("gone").map(|anew| anew.len())));
+        assert_eq!(other.get_settled("k").unwrap().unwrap(), "v");
+    }
 }
