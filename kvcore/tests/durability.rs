@@ -73,6 +73,8 @@ fn every_kind_of_change_is_replayed() {
     db.append("small", "23").unwrap();
     db.set("gone", "x").unwrap();
     db.delete("gone").unwrap();
+    db.set("evicted", "x").unwrap();
+    db.update(&["evicted"], |txn| txn.evict(b"evicted")).unwrap();
     db.set_with("ttl", "x", SetOptions::new().expires_in(Duration::from_secs(100))).unwrap();
     db.set("later", "x").unwrap();
     db.expire("later", Duration::from_secs(50)).unwrap();
@@ -94,6 +96,7 @@ fn every_kind_of_change_is_replayed() {
         assert_eq!(db.get("big").unwrap().unwrap(), big[..]);
         assert_eq!(db.get("small").unwrap().unwrap(), "123");
         assert_eq!(db.get("gone").unwrap(), None);
+        assert_eq!(db.get("evicted").unwrap(), None);
         assert!(matches!(db.ttl("ttl").unwrap(), Some(Ttl::In(_))));
         assert!(matches!(db.ttl("later").unwrap(), Some(Ttl::In(_))));
         assert_eq!(db.ttl("kept").unwrap(), Some(Ttl::Never));

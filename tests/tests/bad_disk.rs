@@ -337,3 +337,66 @@ fn a_full_disk_and_one_with_room_again() {
 fn filler_inside(disk: &SmallDisk) -> String {
     disk.data().with_file_name("filler").display().to_string()
 }
+
+/// Carries out commands in turn, again and again, until one is refused, and returns which that was. Its outcome is unknown
+/// from then on.
+fn until_refused<'a>(wire: &mut Wire, commands: &[&'a str]) -> &'a str {
+    for command in commands.iter().cycle().take(1_000) {
+        let reply = wire.command(command);
+        if reply.starts_with(b"-MISCONF ") {
+            return command;
+        }
+        assert!(!reply.starts_with(b"-"), "{command}: {}", show(&reply));
+    }
+    panic!("none of {commands:?} was refused");
+}
+
+/// A change of a deadline, a cleared or exchanged database, an expiry: when its outcome is unknown, no reply of whichever
+/// command shows it; and what it does not concern is read as before.
+#[test]
+fn what_is_in_doubt_is_shown_by_no_reply() {
+    let of_key =
+        "GET k, TTL k, PEXPIRETIME k, EXISTS k, TYPE k, STRLEN k, MGET x k, GETRANGE k 0 1, OBJECT ENCODING k, DUMP k";
+    let of_database = format!("{of_key}, DBSIZE, KEYS *, SCAN 0, RANDOMKEY, EXISTS x, GET x");
+    for (commands, doubtful) in [
+        (&["EXPIRE k 1000", "PERSIST k"][..], of_key),
+        (&["DEL k", "SET k v"], of_key),
+        (&["FLUSHDB", "SET k v"], of_key),
+        (&["FLUSHDB"], &*of_database),
+        (&["FLUSHALL"], &*of_database),
+        (&["SWAPDB 0 1"], &*of_database),
+        (&["MOVE k 1", "COPY k0 k REPLACE"], of_key),
+        (&["SET k v PX 1", "GET k"], of_key),
+    ] {
+        let dir = TempDir::new().expect("a temporary directory");
+        let launch = resp(dir.path(), "always");
+        let failing = match failing(launch.clone(), &["fdatasync:error=EIO:when=20+"]) {
+            Ok(failing) => failing,
+            Err(why) => return skipped(&why),
+        };
+        let server = failing.start();
+        let mut wire = server.connect();
+        wire.ask("MSET k v k0 v", "+OK\r\n");
+        wire.ask("SELECT 2", "+OK\r\n");
+        wire.ask("SET sure v", "+OK\r\n");
+        wire.ask("SELECT 0", "+OK\r\n");
+        let refused = until_refused(&mut wire, commands);
+        for command in doubtful.split(", ") {
+            // Whoever is refused so is disconnected, too: which replies were lost with it is not known.
+            let reply = server.connect().command(command);
+            assert!(reply.starts_with(b"-MISCONF "), "{refused} is in doubt, and {command} shows {}", show(&reply));
+        }
+        let sure = if commands == ["FLUSHALL"] { None } else { Some("$1\r\nv\r\n") };
+        let mut wire = server.connect();
+        wire.ask("SELECT 2", "+OK\r\n");
+        if let Some(sure) = sure {
+            wire.ask("GET sure", sure);
+        }
+        server.kill();
+        let server = launch.start();
+        let mut wire = server.connect();
+        wire.ask("SELECT 2", "+OK\r\n");
+        wire.ask("GET sure", sure.unwrap_or("$-1\r\n"));
+        wire.ask("SET k v", "+OK\r\n");
+    }
+}
