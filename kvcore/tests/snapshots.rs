@@ -8,9 +8,11 @@
 mod support;
 
 use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kvcore::{Db, Durability, Error, Options, StoreExt, Walk};
+use kvcore::{Contents, Db, Durability, Error, Lsn, Options, StoreExt, Walk};
 
 use support::{after_a_kill, copy, files};
 
@@ -128,39 +130,103 @@ fn a_background_snapshot_tells_how_it_went() {
     assert_eq!(db.snapshot_status().last_error, None);
 }
 
+/// The bytes of a segment's header.
+const SEGMENT_HEADER_BYTES: usize = 48;
+
+/// Where the newest snapshot of a closed store begins and ends in the log.
+fn range_of_snapshot(dir: &Path) -> (Lsn, Lsn) {
+    let inspection = Options::new().inspect(dir).unwrap();
+    let snapshots = inspection.files.into_iter().filter_map(|file| match file.contents {
+        Contents::Snapshot(snapshot) => Some((snapshot.start, snapshot.end)),
+        _ => None,
+    });
+    snapshots.max().unwrap()
+}
+
+/// Why a store does not open.
+fn refusal(dir: &Path) -> String {
+    match Db::open(dir) {
+        Err(Error::Corrupt { why, .. }) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn a_log_that_ends_before_its_snapshot_does_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let db = Options::new().durability(Durability::Os).shards(1).open(dir.path()).unwrap();
-    for i in 0..20_000 {
-        db.set(format!("k{i}"), [1; 100]).unwrap();
-    }
-    // Writes go on while the snapshot is written, so that it ends later in the log than it began.
-    let done = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut i = 0;
-            while !done.load(std::sync::atomic::Ordering::Relaxed) || i < 100 {
-                db.set(format!("new{i}"), [2; 100]).unwrap();
-                i += 1;
-            }
+    let options = Options::new().durability(Durability::Os).shards(1);
+    // Writes go on while the snapshot is written, so that it ends later in the log than it began; on a machine that is
+    // busy with something else perhaps not the first time.
+    let mut tries = 0;
+    let end = loop {
+        let db = options.clone().open(dir.path()).unwrap();
+        for i in 0..20_000 {
+            db.set(format!("k{i}"), [1; 100]).unwrap();
+        }
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut i = 0;
+                while !done.load(Ordering::Relaxed) || i < 100 {
+                    db.set(format!("new{i}"), [2; 100]).unwrap();
+                    i += 1;
+                }
+            });
+            let written = db.snapshot();
+            done.store(true, Ordering::Relaxed);
+            written.unwrap();
         });
-        let written = db.snapshot();
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
-        written.unwrap();
-    });
-    db.close().unwrap();
-    let log = files(dir.path(), "wal-").into_iter().next().unwrap();
-    let copied = copy(dir.path());
-    let whole = fs::read(&log).unwrap();
-    fs::write(copied.path().join(log.file_name().unwrap()), &whole[..32]).unwrap();
-    for later in files(copied.path(), "wal-").into_iter().skip(1) {
-        fs::remove_file(later).unwrap();
+        db.close().unwrap();
+        let (start, end) = range_of_snapshot(dir.path());
+        if start < end {
+            break end;
+        }
+        tries += 1;
+        assert!(tries < 100, "nothing is written while a snapshot is");
+    };
+    // One segment is left, which the snapshot began.
+    let logs = files(dir.path(), "wal-");
+    let [log] = &logs[..] else { panic!("{logs:?}") };
+    let whole = fs::read(log).unwrap();
+    let cut_at = |bytes: usize| {
+        let copied = copy(dir.path());
+        fs::write(copied.path().join(log.file_name().unwrap()), &whole[..bytes]).unwrap();
+        copied
+    };
+    let last_in = |dir: &Path| {
+        let inspection = Options::new().inspect(dir).unwrap();
+        let last = inspection.files.into_iter().find_map(|file| match file.contents {
+            Contents::Segment(segment) => Some(segment.first.get() + segment.transactions - 1),
+            _ => None,
+        });
+        Lsn::new(last.unwrap())
+    };
+    // Behind its header, in its first frame, and further on wherever a frame is torn: as long as what is left ends before
+    // the snapshot does.
+    let mut inside = 0;
+    for bytes in (SEGMENT_HEADER_BYTES..whole.len()).step_by(whole.len() / 40).chain([SEGMENT_HEADER_BYTES + 1]) {
+        let copied = cut_at(bytes);
+        let last = last_in(copied.path());
+        if last < end {
+            let why = refusal(copied.path());
+            assert!(why.contains("a snapshot proves that it went on"), "cut at byte {bytes}: {why}");
+            assert_eq!(fs::read(copied.path().join(log.file_name().unwrap())).unwrap().len(), bytes, "it was changed");
+            inside += 1;
+        } else {
+            // The snapshot has nothing to say of it. Something else has: the store was closed.
+            let why = refusal(copied.path());
+            assert!(!why.contains("snapshot"), "cut at byte {bytes}: {why}");
+        }
     }
-    assert!(matches!(Db::open(copied.path()), Err(Error::Corrupt { .. })), "the segment is there, its frames are not");
-    assert_eq!(fs::read(copied.path().join(log.file_name().unwrap())).unwrap().len(), 32, "nothing was changed");
+    assert!(inside >= 2);
+    // Nor may the segment be missing.
+    let copied = cut_at(SEGMENT_HEADER_BYTES);
     fs::remove_file(copied.path().join(log.file_name().unwrap())).unwrap();
-    assert!(matches!(Db::open(copied.path()), Err(Error::Corrupt { .. })), "nor is the segment");
+    let why = refusal(copied.path());
+    assert!(why.contains("it is missing"), "{why}");
+    // A header that is cut is no header, whatever a snapshot says.
+    let why = refusal(cut_at(SEGMENT_HEADER_BYTES - 16).path());
+    assert!(!why.contains("snapshot"), "{why}");
 }
 
 #[test]
