@@ -13,6 +13,7 @@ use kvcore::{Clock, Db, Durability, Error, ManualClock, Options, StoreExt};
 use crate::disk::World;
 use crate::ledger::{Course, Ledger, Note, show};
 use crate::sim::{Event, Fault, Plan, SimDisk};
+use crate::theme::Theme;
 use crate::workload::{Lane, any_durability};
 
 pub const START_MS: u64 = 1_800_000_000_000;
@@ -54,8 +55,8 @@ pub fn dir() -> &'static Path {
 /// A clock that is right, behind or ahead.
 pub fn any_wall(rng: &mut Rng, wall_ms: u64) -> u64 {
     match rng.u8(..8) {
-        0 => START_MS,
-        1 => wall_ms + 3_600_000,
+        0 | 1 => START_MS,
+        2 => wall_ms + 3_600_000,
         _ => wall_ms,
     }
 }
@@ -163,19 +164,28 @@ enum End {
 pub fn run(seed: u64) -> History {
     let disk = SimDisk::default();
     let mut rng = Rng::with_seed(seed);
-    let lanes = if rng.u8(..3) == 0 { 3 } else { 1 };
-    let (deadlines, large) = (rng.u8(..4) > 0, rng.u8(..4) == 0);
-    let mut all: Vec<Lane> = (0..lanes).map(|lane| Lane::new(lane, rng.u64(..), deadlines, large)).collect();
+    let theme = Arc::new(Theme::of(seed, &mut rng));
+    let lanes = theme.lanes;
+    let mut all: Vec<Lane> = (0..lanes).map(|lane| Lane::new(lane, rng.u64(..), Arc::clone(&theme))).collect();
     let mut ledger = Ledger::new(lanes, START_MS);
     let (mut taken, mut has_failed) = (0, false);
-    let mut kind = format!("{lanes} lanes");
+    let mut kind = format!("{}, {lanes} lanes", theme.name);
+    // Who writes is likely to be met between any two operations of a snapshot.
+    disk.dawdle(lanes > 1);
     for life in 0..rng.usize(2..=4) {
         let wall_ms = if life == 0 { START_MS } else { any_wall(&mut rng, ledger.wall_ms) };
         disk.note(Note::Time(wall_ms));
         let (options, clock) = options(&disk, wall_ms);
-        let options = options.durability(any_durability(&mut rng));
-        if rng.u8(..3) > 0 {
-            let plan = any_plan(&mut rng, 70);
+        let waits = theme.disk_fails && rng.u8(..4) > 0;
+        let options = options.durability(if waits { Durability::Always } else { any_durability(&mut rng) });
+        if theme.disk_fails || rng.u8(..3) > 0 {
+            let mut plan = any_plan(&mut rng, 70);
+            if theme.disk_fails {
+                // Early, and in the log.
+                let (fault, at) =
+                    if rng.bool() { (Fault::Sync, rng.u64(5..18)) } else { (Fault::Error, rng.u64(12..40)) };
+                plan = Plan { fault, at, ..plan };
+            }
             kind += &format!(", {plan:?}");
             disk.plan(plan, rng.u64(..));
         }

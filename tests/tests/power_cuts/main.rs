@@ -19,6 +19,7 @@ mod known;
 mod ledger;
 mod repair;
 mod sim;
+mod theme;
 mod workload;
 
 use std::io::Write;
@@ -68,15 +69,19 @@ fn nothing_promised_is_lost_wherever_the_power_goes() {
                 while points.load(SeqCst) < wanted && !done.load(SeqCst) {
                     let seed = first.wrapping_add(tried.fetch_add(1, SeqCst) % seeds);
                     *slot.lock().unwrap() = Some((seed, Instant::now()));
+                    let begun = points.load(SeqCst);
                     let outcome = catch_unwind(AssertUnwindSafe(|| cuts::everywhere(seed, points)));
                     *slot.lock().unwrap() = None;
                     match outcome {
                         Ok(has_failed) => drop(failing.fetch_add(u64::from(has_failed), SeqCst)),
                         Err(panic) if !done.swap(true, SeqCst) => {
+                            // Some bugs take long to show, and the others go on meanwhile.
                             let found = points.load(SeqCst);
                             let text = text(&*panic);
-                            *wrong.lock().unwrap() =
-                                Some(format!("at point {found}, seed {seed}: {text}\nagain: {}", again(seed)));
+                            *wrong.lock().unwrap() = Some(format!(
+                                "at point {found} (the history began at {begun}), seed {seed}: {text}\nagain: {}",
+                                again(seed)
+                            ));
                         }
                         Err(_) => tell(&format!("found as well: seed {seed}")),
                     }

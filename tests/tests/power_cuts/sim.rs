@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use fastrand::Rng;
 use kvcore::{Directory, Disk, DiskFile};
@@ -62,6 +63,8 @@ struct State {
     failures: u64,
     /// Nothing works, and nothing is changed: the process is dead, although its threads do not know.
     frozen: bool,
+    /// Some operations take a moment, in which others go on.
+    dawdles: bool,
     rng: Option<Rng>,
 }
 
@@ -143,6 +146,22 @@ impl SimDisk {
         (state.plan, state.met, state.rng) = (Some(plan), 0, Some(Rng::with_seed(seed)));
     }
 
+    /// From now on some operations take a moment.
+    pub fn dawdle(&self, dawdles: bool) {
+        self.state().dawdles = dawdles;
+    }
+
+    /// Waits now and then, without the state: whoever uses the disk beside this one goes on meanwhile.
+    fn pause(&self) {
+        let pauses = {
+            let mut state = self.state();
+            state.dawdles && state.chance().u8(..4) == 0
+        };
+        if pauses {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+
     /// How many operations of this process have failed.
     pub fn failures(&self) -> u64 {
         self.state().failures
@@ -176,6 +195,7 @@ impl SimDisk {
     }
 
     fn perform(&self, doing: Doing, op: Op) -> io::Result<()> {
+        self.pause();
         let mut state = self.state();
         match state.fails(doing) {
             Some(error) => Err(error),
@@ -296,6 +316,7 @@ impl DiskFile for SimFile {
     }
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let (file, offset) = (self.file, usize::try_from(offset).unwrap());
+        self.disk.pause();
         let mut state = self.disk.state();
         let failed = state.fails(Doing::Growing);
         // A short write, and then the error.
@@ -315,6 +336,7 @@ impl DiskFile for SimFile {
         self.disk.perform(Doing::Growing, Op::Resize { file: self.file, len })
     }
     fn sync(&self) -> io::Result<()> {
+        self.disk.pause();
         let mut state = self.disk.state();
         let failed = state.fails(Doing::Syncing);
         if failed.is_none() {

@@ -16,8 +16,8 @@ use kvcore::{Claim, Db, Deadline, Durability, Error, Keyspace, Lsn, Scope, Store
 use crate::history::Life;
 use crate::ledger::{Course, Entry, Note, Place, State, alive, show};
 use crate::sim::SimDisk;
+use crate::theme::{Step, Theme, What};
 
-const KEYS: u64 = 8;
 /// The key whose value is large enough to be changed range by range.
 const LARGE: &[u8] = b"large";
 
@@ -34,41 +34,29 @@ pub struct Lane {
     open: Vec<(usize, Lsn)>,
     /// The log takes no more writes in this life.
     poisoned: bool,
-    /// Whether keys get deadlines, and whether there are large values.
-    deadlines: bool,
-    large: bool,
-}
-
-/// What a lane does in one call.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
-    Flush,
-    FlushAll,
-    Drop,
-    Swap,
-    Across,
-    Deferred,
-    Plain,
+    /// What this life began with.
+    adopted: usize,
+    theme: Arc<Theme>,
 }
 
 impl Lane {
-    pub fn new(index: usize, seed: u64, deadlines: bool, large: bool) -> Lane {
+    pub fn new(index: usize, seed: u64, theme: Arc<Theme>) -> Lane {
         let course = Course { states: vec![State::new()], logged: vec![(0, 0)], ..Course::default() };
         let rng = Rng::with_seed(seed);
-        Lane { index, rng, course, current: 0, tickets: vec![], open: vec![], poisoned: false, deadlines, large }
+        Lane { index, rng, course, current: 0, tickets: vec![], open: vec![], poisoned: false, adopted: 0, theme }
     }
 
     fn key(&mut self) -> Vec<u8> {
-        match self.large && self.rng.u8(..4) == 0 {
+        match self.theme.large && self.rng.u8(..4) == 0 {
             true => LARGE.to_vec(),
-            false => format!("key{}", self.rng.u64(..KEYS)).into_bytes(),
+            false => format!("key{}", self.rng.u64(..self.theme.keys)).into_bytes(),
         }
     }
 
     /// A new life begins with the state of transaction `number`, which from then on is durable.
     pub fn adopt(&mut self, number: usize, life: &Life<'_>) {
         let number = self.add(self.course.states[number].clone(), (0, 0), life);
-        self.current = number;
+        (self.current, self.adopted) = (number, number);
         life.disk.note(Note::Promised { lane: self.index, number });
         self.open.clear();
         self.tickets.clear();
@@ -85,24 +73,25 @@ impl Lane {
 
     /// One step. What a failing disk may refuse is let pass; whatever else goes wrong panics.
     pub fn step(&mut self, life: &Life<'_>) {
-        match self.rng.u8(..48) {
-            0 | 1 => life.snapshot(),
-            // While others write.
-            2 | 3 if !life.alone => life.snapshot(),
-            2..=4 if life.alone => {
+        match self.theme.step(&mut self.rng, life.alone) {
+            Step::Snapshot => life.snapshot(),
+            Step::Pass => {
                 life.pass(self.rng.u64(1..400));
-                // Before anything else tells the log what time it is.
-                self.look_for_the_dead(life);
+                // Before anything else tells the log what time it is; or it is swept first.
+                if self.rng.bool() {
+                    self.look_for_the_dead(life);
+                }
             }
-            5 if life.alone => drop(life.db.sweep()),
-            6 if life.alone => life.db.set_durability(any_durability(&mut self.rng)),
-            7 if life.alone && life.db.durability() == Durability::EverySecond => self.let_a_second_pass(life),
-            8..=9 => self.look_for_the_dead(life),
-            10 => self.settle(life),
-            11..=13 => self.redeem(life),
+            Step::Sweep => drop(life.db.sweep()),
+            Step::Level => life.db.set_durability(any_durability(&mut self.rng)),
+            Step::Window if life.db.durability() == Durability::EverySecond => self.let_a_second_pass(life),
+            Step::LookForTheDead => self.look_for_the_dead(life),
+            Step::Settle => self.settle(life),
+            Step::Read => self.read(life),
+            Step::Redeem => self.redeem(life),
             // So that it has more than one frame to lose.
-            14..=22 if life.db.durability() != Durability::Always => life.breathe(),
-            _ => self.change(life),
+            Step::Breathe if life.db.durability() != Durability::Always => life.breathe(),
+            Step::Window | Step::Breathe | Step::Change => self.change(life),
         }
         self.look(life);
     }
@@ -134,15 +123,7 @@ impl Lane {
             [Ok(one), Ok(other)] => [one, other],
             [Err(error), _] | [_, Err(error)] => return self.failed(&error, life),
         };
-        let what = match self.rng.u8(..40) {
-            0 => What::Flush,
-            1 if life.alone => What::FlushAll,
-            2 => What::Drop,
-            3 | 4 => What::Swap,
-            5..=10 => What::Across,
-            11..=18 => What::Deferred,
-            _ => What::Plain,
-        };
+        let what = self.theme.call(&mut self.rng, life.alone);
         let which = self.rng.usize(..2);
         let strong = self.rng.u8(..4) == 0;
         let keyspace =
@@ -200,11 +181,11 @@ impl Lane {
         keyspace: &Keyspace,
         state: &mut State,
     ) -> Result<Option<Ticket<()>>, Error> {
-        let keys: Vec<Vec<u8>> = (0..self.rng.usize(1..=3)).map(|_| self.key()).collect();
+        let keys: Vec<Vec<u8>> = (0..self.rng.usize(1..=self.theme.call_keys)).map(|_| self.key()).collect();
         let gives_up = self.rng.u8(..20) == 0;
-        let (before, deadlines, rng) = (gives_up.then(|| state.clone()), self.deadlines, &mut self.rng);
+        let (before, theme, rng) = (gives_up.then(|| state.clone()), &*self.theme, &mut self.rng);
         let mut body = |txn: &mut dyn Txn| {
-            keys.iter().for_each(|key| change(rng, txn, state, &names[which], key, deadlines));
+            keys.iter().for_each(|key| change(rng, txn, state, &names[which], key, theme));
             if gives_up { Err(Error::aborted("of its own will")) } else { Ok(()) }
         };
         let outcome = match what {
@@ -216,7 +197,7 @@ impl Lane {
                 db.update_across(&claims, |txn| {
                     for (keyspace, name) in keyspaces.iter().zip(names) {
                         txn.select(keyspace.id())?;
-                        keys.iter().for_each(|key| change(rng, txn, state, name, key, deadlines));
+                        keys.iter().for_each(|key| change(rng, txn, state, name, key, theme));
                     }
                     if gives_up { Err(Error::aborted("of its own will")) } else { Ok(()) }
                 })
@@ -267,7 +248,8 @@ impl Lane {
         let keyspace = life.db.keyspace(&place.0).unwrap();
         assert_eq!(keyspace.get(&place.1).unwrap().unwrap(), *value, "a read shows what was written");
         // What is durable needs no log to be shown. Where there are deadlines the passing of one may need it.
-        let settled = self.open.is_empty() && life.db.durability() == Durability::Always && !self.deadlines;
+        let no_deadlines = self.theme.deadline_every == 0;
+        let settled = self.open.is_empty() && life.db.durability() == Durability::Always && no_deadlines;
         if settled && life.db.durable_lsn() == life.db.last_lsn() {
             assert_eq!(keyspace.get_settled(&place.1).unwrap().unwrap(), *value, "settled data is read");
         }
@@ -284,6 +266,12 @@ impl Lane {
         }
         let (place, deadline_ms) = dead[self.rng.usize(..dead.len())];
         let keyspace = life.db.keyspace(&place.0).unwrap().with_durability(Durability::Always);
+        // Perhaps somebody has found it before, who waits for nothing, or the sweeper has.
+        match self.rng.u8(..4) {
+            0 if life.alone => drop(life.db.sweep()),
+            1 | 2 => drop(keyspace.commit(&[&place.1], &mut |txn| txn.get(&place.1).map(drop))),
+            _ => {}
+        }
         match keyspace.get_settled(&place.1) {
             Ok(value) => {
                 assert!(value.is_none(), "lane {}: served past its deadline", self.index);
@@ -291,6 +279,48 @@ impl Lane {
             }
             Err(error) => self.failed(&error, life),
         }
+    }
+
+    /// Whoever sees a key, settled, has been promised the last transaction that changed it.
+    fn read(&mut self, life: &Life<'_>) {
+        let name = format!("{}{}", self.index, if self.rng.bool() { "a" } else { "b" });
+        let keyspace = match life.db.keyspace(&name) {
+            Ok(keyspace) => keyspace.with_durability(Durability::Always),
+            Err(error) => return self.failed(&error, life),
+        };
+        let keys: Vec<Vec<u8>> = (0..self.rng.usize(1..=2)).map(|_| self.key()).collect();
+        let (mut now_ms, mut found) = (0, Vec::new());
+        let outcome = keyspace.update(&keys, |txn| {
+            now_ms = txn.now_ms();
+            for key in &keys {
+                let value = txn.get(key)?;
+                found.push(value.map(|value| (value.bytes().to_vec(), value.deadline().map(Deadline::as_ms))));
+            }
+            Ok(())
+        });
+        if let Err(error) = outcome {
+            return self.failed(&error, life);
+        }
+        let shows = |number: usize, place: &Place| {
+            let entry = self.course.states[number].get(place);
+            entry.filter(|(_, deadline)| deadline.is_none_or(|at| at > now_ms))
+        };
+        let mut promised = self.adopted;
+        for (key, found) in keys.into_iter().zip(&found) {
+            let place = (name.clone(), key);
+            let shown = shows(self.current, &place);
+            assert_eq!(found.as_ref(), shown, "lane {}: a settled read shows what was written", self.index);
+            let is_there = |number: &usize| !self.course.void.contains(number);
+            let mut changed = self.current;
+            for number in (self.adopted..=self.current).rev().filter(is_there) {
+                if shows(number, &place) != shown {
+                    promised = promised.max(changed);
+                    break;
+                }
+                changed = number;
+            }
+        }
+        self.promise(promised, life);
     }
 
     /// Whoever sees everything, settled, has been promised everything.
@@ -325,14 +355,23 @@ impl Lane {
         }
     }
 
-    /// `EverySecond` keeps its window: what is older than a second is durable as soon as the log is written to.
+    /// `EverySecond` keeps its window: what is older than a second is durable as soon as the log is written to, and
+    /// however often it is written to meanwhile.
     fn let_a_second_pass(&mut self, life: &Life<'_>) {
         let (number, lsn) = (self.current, life.db.last_lsn());
-        life.pass(1_001);
-        self.change(life);
+        let busy = life.db.keyspace("busy").map(|keyspace| keyspace.with_durability(Durability::Os));
+        if self.rng.bool() {
+            life.pass(1_001);
+            self.change(life);
+        } else {
+            for _ in 0..10 {
+                let _ = busy.as_ref().map(|busy| busy.set("busy", "yes"));
+                life.breathe();
+                life.pass(101);
+            }
+        }
         // Nobody asks for it, nor is the log left alone for so long that it is sealed, nor is so much written that a new
         // segment is begun: either would make it durable, too.
-        let busy = life.db.keyspace("busy").map(|keyspace| keyspace.with_durability(Durability::Os));
         let mut since = Instant::now();
         life.wait_until("what is older than a second is durable", || {
             if since.elapsed() > Duration::from_millis(900) {
@@ -356,19 +395,30 @@ pub fn any_durability(rng: &mut Rng) -> Durability {
 }
 
 /// One effect of a transaction, on the store and on its model.
-fn change(rng: &mut Rng, txn: &mut (impl Txn + ?Sized), state: &mut State, name: &str, key: &[u8], deadlines: bool) {
+fn change(rng: &mut Rng, txn: &mut (impl Txn + ?Sized), state: &mut State, name: &str, key: &[u8], theme: &Theme) {
     let place = (name.to_owned(), key.to_vec());
     let now_ms = txn.now_ms();
     if state.get(&place).is_some_and(|(_, deadline)| deadline.is_some_and(|at| at <= now_ms)) {
         state.remove(&place);
     }
     let old_len = state.get(&place).map_or(0, |(value, _)| value.len());
-    let len = if key == LARGE && old_len < 8 * 1024 { rng.usize(8 * 1024..9 * 1024) } else { rng.usize(..200) };
+    let len =
+        if key == LARGE && old_len < 8 * 1024 { rng.usize(8 * 1024..9 * 1024) } else { rng.usize(..theme.value_bytes) };
     let value: Vec<u8> = std::iter::repeat_n(rng.alphanumeric() as u8, len).collect();
     // Now and then one that has passed already, which removes the key.
-    let deadline = (deadlines && rng.u8(..3) == 0).then(|| now_ms + rng.u64(..1000));
+    let has_deadline = theme.deadline_every > 0 && rng.u8(..theme.deadline_every) == 0;
+    let deadline = has_deadline.then(|| now_ms + rng.u64(..theme.deadline_ms));
     let what = if key == LARGE && old_len > 0 && rng.u8(..8) > 0 { 1 } else { rng.u8(..8) };
     match what {
+        _ if (2..2 + theme.deadline_changes).contains(&what) => {
+            let there = txn.set_deadline(key, deadline.map(Deadline::at_ms)).unwrap();
+            assert_eq!(there, state.contains_key(&place) && there, "the model has what the store has");
+            match state.get_mut(&place) {
+                Some(_) if deadline.is_some_and(|at| at <= now_ms) => drop(state.remove(&place)),
+                Some((_, old)) => *old = deadline,
+                None => {}
+            }
+        }
         0 => {
             txn.delete(key).unwrap();
             state.remove(&place);
@@ -381,15 +431,6 @@ fn change(rng: &mut Rng, txn: &mut (impl Txn + ?Sized), state: &mut State, name:
             old.resize(old.len().max(offset + value.len()), 0);
             old[offset..offset + value.len()].copy_from_slice(&value);
             assert_eq!(new_len, old.len());
-        }
-        2 => {
-            let there = txn.set_deadline(key, deadline.map(Deadline::at_ms)).unwrap();
-            assert_eq!(there, state.contains_key(&place) && there, "the model has what the store has");
-            match state.get_mut(&place) {
-                Some(_) if deadline.is_some_and(|at| at <= now_ms) => drop(state.remove(&place)),
-                Some((_, old)) => *old = deadline,
-                None => {}
-            }
         }
         _ => {
             txn.set(key, &value, deadline.map(Deadline::at_ms)).unwrap();
