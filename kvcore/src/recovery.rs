@@ -27,7 +27,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
 use crate::disk::{Directory, DiskFile};
 use crate::error::{Error, Result};
@@ -39,6 +39,7 @@ use crate::segment::{Segment, UNNAMED_SEGMENT, segment_id, segment_name};
 use crate::segment_reader::{Rest, SegmentReader, corrupt};
 use crate::snapshot::{Block, SnapshotReader, UNNAMED_SNAPSHOT, snapshot_start};
 use crate::stats::RecoveryReport;
+use crate::sync::{Mutex, mpsc, thread};
 use crate::tables::{self, Keep, Tables};
 
 /// Progress is told each time this many bytes of a file have been read.
@@ -264,9 +265,9 @@ pub(crate) fn read_snapshot(listing: &Listing<'_>, name: &str, shards: usize, ke
     // One thread reads; the others check, decode and insert, as many as there are processors.
     let workers =
         std::thread::available_parallelism().map_or(1, usize::from).min(8).min(1 + bytes as usize / WORKER_BYTES);
-    let foot = std::thread::scope(|scope| {
+    let foot = thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel::<Block>(workers * 4);
-        let receiver = Arc::new(parking_lot::Mutex::new(receiver));
+        let receiver = Arc::new(Mutex::new(receiver));
         let mut loaders = Vec::with_capacity(workers);
         for _ in 0..workers {
             let (receiver, tables) = (Arc::clone(&receiver), &tables);

@@ -7,7 +7,7 @@
 #[cfg(not(shuttle))]
 pub(crate) use {
     parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    std::sync::atomic,
+    std::sync::{atomic, mpsc},
     std::thread,
     std::thread_local,
 };
@@ -15,7 +15,7 @@ pub(crate) use {
 #[cfg(shuttle)]
 pub(crate) use {
     modelled::Condvar,
-    shuttle::sync::atomic,
+    shuttle::sync::{atomic, mpsc},
     shuttle::thread,
     shuttle::thread_local,
     shuttle_parking_lot_impl::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},

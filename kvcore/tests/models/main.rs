@@ -11,6 +11,7 @@
 
 mod disk;
 mod explore;
+mod names;
 
 use std::future::Future;
 use std::pin::pin;

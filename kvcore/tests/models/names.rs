@@ -1,0 +1,87 @@
+//! Models of snapshots against the names of keyspaces: what is exchanged, dropped and made anew while a snapshot begins, is
+//! written and ends. Invariant: a snapshot and the log from its start are the store as it was, whichever came first.
+
+use std::collections::BTreeMap;
+
+use kvcore::{Db, Durability, Error, StoreExt, Walk};
+use shuttle::rand::Rng;
+use shuttle::thread;
+
+use crate::disk::ModelDisk;
+use crate::explore::explore;
+use crate::{join, on_threads, open};
+
+type Contents = BTreeMap<(String, Vec<u8>), Vec<u8>>;
+
+/// Everything in the store. Keyspaces that hold nothing do not count.
+fn contents(db: &Db) -> Contents {
+    let mut all = Contents::new();
+    for keyspace in db.keyspaces() {
+        let name = keyspace.name().to_owned();
+        keyspace.for_each(&mut |key, value| drop(all.insert((name.clone(), key.to_vec()), value.to_vec()))).unwrap();
+    }
+    all
+}
+
+/// Fills two keyspaces, runs `change` while a snapshot is written, and opens the store again.
+fn model(change: impl Fn(&Db) + Clone + Send + Sync + 'static) {
+    explore(move || {
+        let disk = ModelDisk::default();
+        let db = open(&disk, Durability::Os);
+        for name in ["a", "b"] {
+            let keyspace = db.keyspace(name).unwrap();
+            (0..4).for_each(|key| keyspace.set(format!("{key}"), name).unwrap());
+        }
+        let change = change.clone();
+        let threads = on_threads(2, &db, move |number, db| match number {
+            0 => db.snapshot().unwrap(),
+            _ => change(&db),
+        });
+        join(threads);
+        let before = contents(&db);
+        db.close().unwrap();
+        drop(db);
+        let again = open(&disk, Durability::Os);
+        assert_eq!(contents(&again), before, "opened again");
+        again.close().unwrap();
+    });
+}
+
+fn set(db: &Db, name: &str, key: &str) {
+    match db.keyspace(name).unwrap().set(key, "new") {
+        // Another thread has dropped it in between.
+        Ok(()) | Err(Error::KeyspaceDropped { .. }) => {}
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_snapshot_that_meets_an_exchange_holds_both_keyspaces_whole() {
+    model(|db| {
+        for _ in 0..shuttle::rand::thread_rng().gen_range(1..3) {
+            db.swap("a", "b").unwrap();
+            set(db, "a", "0");
+        }
+    });
+}
+
+#[test]
+fn a_snapshot_that_meets_a_drop_does_not_bring_anything_back() {
+    model(|db| {
+        db.drop_keyspace("a").unwrap();
+        if shuttle::rand::thread_rng().gen_bool(0.5) {
+            set(db, "a", "1");
+        }
+    });
+}
+
+#[test]
+fn a_snapshot_that_meets_new_names_knows_them() {
+    model(|db| {
+        set(db, "c", "0");
+        db.swap("c", "b").unwrap();
+        thread::yield_now();
+        db.drop_keyspace("c").unwrap();
+        set(db, "d", "0");
+    });
+}
