@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use kvcore::RepairOptions;
+
 use super::disk::{MemoryDisk, NOW_MS, check_goes_on, check_repair, shown};
 use super::model::{Model, Shown};
 use super::seal::{Head, block, frame, segment_header, segment_name, snapshot_head, snapshot_name};
@@ -101,9 +103,12 @@ pub fn damage(input: &[u8]) {
     let once = |key: &Vec<u8>, entry: &(Vec<u8>, u64)| {
         store.all.iter().any(|then| then.values().any(|keys| keys.get(key) == Some(entry)))
     };
-    for (keyspace, keys) in check_repair(&files).unwrap_or_default() {
-        let wrong = keys.iter().find(|(key, entry)| !once(key, entry));
-        assert!(wrong.is_none(), "repaired to what never was: {keyspace}, {wrong:?}");
+    let plain = RepairOptions::new();
+    for how in [plain, plain.accept_loss(true), plain.salvage(true)] {
+        for (keyspace, keys) in check_repair(&files, how).unwrap_or_default() {
+            let wrong = keys.iter().find(|(key, entry)| !once(key, entry));
+            assert!(wrong.is_none(), "repaired to what never was: {how:?}, {keyspace}, {wrong:?}");
+        }
     }
     let disk = MemoryDisk::of(&files);
     let Some(db) = disk.open() else {

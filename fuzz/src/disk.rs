@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use kvcore::{Db, Directory, Disk, DiskFile, Error, ManualClock, Options, Result, Verdict, Walk};
+use kvcore::{Db, Directory, Disk, DiskFile, Error, ManualClock, Options, RepairOptions, Result, Verdict, Walk};
 
 use super::model::Shown;
 
@@ -67,9 +67,9 @@ pub fn shown(db: &Db) -> Shown {
         .collect()
 }
 
-/// These files are inspected as they are opened. Repaired, they open, or nobody could tell what they were; sound ones stay
-/// as they are. Answers what a repaired store shows.
-pub fn check_repair(files: &BTreeMap<String, Vec<u8>>) -> Option<Shown> {
+/// These files are inspected as they are opened. Repaired in this way, they open, or nobody could tell what they were;
+/// sound ones stay as they are. Returns what a repaired store shows.
+pub fn check_repair(files: &BTreeMap<String, Vec<u8>>, how: RepairOptions) -> Option<Shown> {
     let disk = MemoryDisk::of(files);
     let found = match disk.options().inspect(DIR) {
         Ok(found) => found,
@@ -78,9 +78,10 @@ pub fn check_repair(files: &BTreeMap<String, Vec<u8>>) -> Option<Shown> {
     };
     let refuses = matches!(found.verdict, Verdict::Refuses(_));
     assert_eq!(refuses, MemoryDisk::of(files).open().is_none(), "{found:?}");
-    match disk.options().repair(DIR) {
+    match disk.options().repair_with(DIR, how) {
         Ok(_) => {}
         Err(Error::NotRepairable { .. }) => return None,
+        Err(Error::RepairDropsMost { .. }) if how == RepairOptions::new() => return None,
         Err(error) => panic!("cannot be repaired: {error}"),
     }
     if found.is_sound() {

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use kvcore::RepairOptions;
+
 use super::disk::{MemoryDisk, check_goes_on, check_repair, shown};
 use super::model::{Fault, Model};
 use super::seal::{Head, frame, segment_header, segment_name};
@@ -144,7 +146,9 @@ pub fn log(input: &[u8]) {
     }
     // Of what nobody can tell only that it does no harm.
     if !log.unsure {
-        check_repair(&log.files);
+        for how in [RepairOptions::new(), RepairOptions::new().salvage(true)] {
+            check_repair(&log.files, how);
+        }
     }
     let disk = MemoryDisk::of(&log.files);
     let opened = disk.open();

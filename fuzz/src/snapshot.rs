@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kvcore::RepairOptions;
+
 use super::disk::{MemoryDisk, check_goes_on, check_repair, shown};
 use super::model::{Fault, Model, Record, decode};
 use super::seal::{block, segment_header, segment_name, snapshot_head, snapshot_name};
@@ -69,7 +71,9 @@ pub fn snapshot(input: &[u8]) {
     let disk = MemoryDisk::of(&files);
     let opened = disk.open();
     if !unsure {
-        check_repair(&files);
+        for how in [RepairOptions::new(), RepairOptions::new().salvage(true)] {
+            check_repair(&files, how);
+        }
         assert_eq!(opened.is_some(), sound);
     }
     let Some(db) = opened else { return };

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::durability::Durability;
-use crate::engine::{Claimed, DEFAULT_KEYSPACE, Engine};
+use crate::engine::{Claimed, Engine};
 use crate::error::{Error, Result};
 use crate::files::Files;
 use crate::inspection::{self, Inspection};
@@ -15,8 +15,8 @@ use crate::keyspace::{Keyspace, Lease};
 use crate::lsn::Lsn;
 use crate::observer::Observer;
 use crate::options::Options;
-use crate::repair::{self, Repair};
-use crate::space::Space;
+use crate::repair::{self, Repair, RepairOptions, RepairPlan};
+use crate::space::{DEFAULT_KEYSPACE, Space};
 use crate::stats::{SnapshotStatus, Stats};
 use crate::store::Store;
 use crate::txn::CrossTxn;
@@ -102,9 +102,36 @@ impl Options {
     /// it did not have.
     ///
     /// After a crash in the middle of it the store is as damaged as before, or repaired: repair it again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RepairDropsMost`], with nothing changed, if good parts of the log behind the first damage hold more than
+    /// would be kept: [`repair_with`](Self::repair_with) can keep them, or drop them all the same.
     /// [`Error::NotRepairable`], with nothing changed, if the manifest is of one store and all other files are of another.
     pub fn repair(self, dir: impl AsRef<Path>) -> Result<Repair> {
-        repair::repair(&self, dir.as_ref())
+        self.repair_with(dir, RepairOptions::new())
+    }
+
+    /// Repairs the store in `dir` as [`repair`](Self::repair) does, in the way that `how` describes.
+    ///
+    /// ```no_run
+    /// use kvcore::{Options, RepairOptions};
+    /// let how = RepairOptions::new().salvage(true);
+    /// let plan = Options::new().plan_repair("data", how)?;
+    /// for way in [&plan.plain, &plan.salvage].into_iter().flatten() {
+    ///     println!("would keep {} keys", way.kept.keys);
+    /// }
+    /// Options::new().repair_with("data", how)?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn repair_with(self, dir: impl AsRef<Path>, how: RepairOptions) -> Result<Repair> {
+        repair::repair(&self, dir.as_ref(), how)
+    }
+
+    /// Returns what [`repair_with`](Self::repair_with) would keep in each way, without changing a byte. Takes the memory
+    /// of a store. The store must not be open elsewhere.
+    pub fn plan_repair(self, dir: impl AsRef<Path>, how: RepairOptions) -> Result<RepairPlan> {
+        repair::plan(&self, dir.as_ref(), how)
     }
 
     /// A store that keeps nothing on disk and starts no threads. Memory of expired keys is returned as writes come, on

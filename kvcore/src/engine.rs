@@ -21,7 +21,7 @@ use crate::observer::{Change, ChangeKind};
 use crate::options::Options;
 use crate::record::Record;
 use crate::recovery;
-use crate::space::Space;
+use crate::space::{DEFAULT_KEYSPACE, Space};
 use crate::stats::Stats;
 use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -49,9 +49,6 @@ fn warn_if_ahead(dir: &Path, ahead_ms: u64) {
         );
     }
 }
-
-/// The name of the keyspace that a [`Db`](crate::Db) itself speaks of.
-pub(crate) const DEFAULT_KEYSPACE: &str = "0";
 
 pub(crate) struct Engine {
     pub(crate) base: Base,

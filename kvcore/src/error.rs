@@ -106,6 +106,24 @@ pub enum Error {
         /// Why, and what to do.
         why: String,
     },
+    /// A plain repair would have dropped more than it keeps, so nothing was changed; see
+    /// [`Options::repair`](crate::Options::repair).
+    #[error(
+        "{dir} was not repaired: what comes before the first damage is {kept_keys} keys, and {dropped} transactions behind \
+         it that are good would be dropped. Nothing was changed. `kvserver repair --salvage` \
+         (`RepairOptions::salvage`) would keep {salvaged_keys} keys; `--accept-loss` (`RepairOptions::accept_loss`) drops \
+         what comes after the damage; `--dry-run` (`Options::plan_repair`) says what each keeps"
+    )]
+    RepairDropsMost {
+        /// The store's directory.
+        dir: PathBuf,
+        /// The keys that it would have kept.
+        kept_keys: u64,
+        /// The good transactions that it would have dropped.
+        dropped: u64,
+        /// The keys that would be kept if these were used, too.
+        salvaged_keys: u64,
+    },
     /// The files do not give back what memory holds; see [`Db::verify`](crate::Db::verify).
     #[error(
         "the files in {dir} do not give back what the keyspace {keyspace:?} holds: keep this process running, copy its \

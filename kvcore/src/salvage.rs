@@ -1,40 +1,66 @@
 //! Salvage: what is provably good in files that recovery refuses. Invariant: nothing is changed on disk; no key gets a
-//! value that it never had; what is kept is everything before the first damage, over a good snapshot if there is one.
+//! value that it never had.
 //!
 //! - The base is the newest snapshot that is good. If none is, and the log does not begin with the store's first
 //!   transaction, it is what blocks are good of the newest that has a good head. If there is not even that, the log is
-//!   all there is: then names of keyspaces may be missing, and such a keyspace is called `lost-` and its number.
-//! - The log is replayed over it up to the first frame that is not whole or does not follow.
-//! - If that is before the end of the snapshot, the snapshot holds changes that are later than the last one of the log. A
-//!   change of a part of a value, or of a deadline, would then perhaps be made to a later value than its own. It is left
-//!   out, unless what is left of the log has the whole value from before.
+//!   all there is.
+//! - The log is replayed over it: [up to the first frame](Way::Prefix) that is not whole or does not follow; or
+//!   [all whole frames](Way::Salvage), wherever they stand in the segment that they were written for, as long as their
+//!   transactions come later than those before them. What is missing between them is a gap.
+//! - If the log has a gap before the end of the snapshot, or ends there, the snapshot holds changes that are later than
+//!   what is replayed. A change of a part of a value, or of a deadline, would then perhaps be made to a later value than
+//!   its own. It is left out, unless what is left of the log has the whole value from before.
+//! - After a gap nobody knows which keys it has changed. One that is set or deleted after it, or whose keyspace is
+//!   cleared, is right again. Where only a part of its value or its deadline is changed, it is removed: what it had
+//!   before is not what it had then. One that is not spoken of again keeps what it had, and counts as possibly stale.
+//! - A keyspace is what has a number in the log. If its name is lost, it is called `lost-` and its number; but what has
+//!   number 0 is the default keyspace, as long as no other has that name. A name that was given again after a gap means
+//!   what it was given to. All others mean what they did before: if an exchange of keyspaces is lost in the gap, each
+//!   has the other's name, so such names are told.
 //! - Time goes on from the latest that anything was written at.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::disk::Directory;
 use crate::error::{Error, Result};
 use crate::frame::FrameHeader;
 use crate::lsn::{Lsn, NUMBER_MAX};
 use crate::manifest::{Known, Manifest};
-use crate::record::Record;
-use crate::recovery::{self, Listing, Recovered, open_snapshot, read_snapshot};
+use crate::recovery::{Listing, Recovered, open_snapshot, read_snapshot};
 use crate::segment::segment_name;
 use crate::segment_reader::SegmentReader;
 use crate::snapshot::SnapshotReader;
-use crate::tables::{self, Keep, Tables, transactions_of};
+use crate::tables::{Keep, Tables, transactions_of};
+use log::Log;
+use replay::{Others, Replay, Replayed};
+
+mod log;
+mod replay;
+
+pub(crate) use log::Used;
+pub use replay::SomeKeys;
+
+/// How much of the log is used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Way {
+    /// What comes before the first damage.
+    Prefix,
+    /// Everything that is whole.
+    Salvage,
+}
 
 /// What was found, and where.
 pub(crate) struct Salvaged {
+    pub(crate) way: Way,
     pub(crate) tables: Tables,
     /// The store's id, if any file knows one.
     pub(crate) store: Option<u64>,
     pub(crate) base: Base,
     /// The log was replayed up to here.
     pub(crate) reached: Lsn,
-    pub(crate) replayed: u64,
-    /// Of each segment that was replayed, up to which byte.
-    pub(crate) used: BTreeMap<u64, u64>,
+    pub(crate) replayed: Replayed,
+    /// What was replayed of each segment.
+    pub(crate) used: BTreeMap<u64, Used>,
     /// Whether all is as it was after `reached`. Otherwise some keys are as they were later.
     pub(crate) is_one_moment: bool,
     /// The newest transaction that any file speaks of.
@@ -93,7 +119,7 @@ pub(crate) fn identify(dir: &dyn Directory) -> Result<Identified<'_>> {
 }
 
 /// Reads what is good.
-pub(crate) fn salvage(dir: &dyn Directory, shards: usize) -> Result<Salvaged> {
+pub(crate) fn salvage(dir: &dyn Directory, shards: usize, way: Way) -> Result<Salvaged> {
     let Identified { listing, known, others } = identify(dir)?;
     let store = listing.manifest.map(|manifest| manifest.known.store);
     if let (Some(known), false) = (known, others.is_empty())
@@ -103,29 +129,27 @@ pub(crate) fn salvage(dir: &dyn Directory, shards: usize) -> Result<Salvaged> {
                    here, the manifest or the others, and repair again";
         return Err(Error::NotRepairable { dir: dir.path().to_owned(), why: why.to_owned() });
     }
-    let (mut tables, base) = base(&listing, shards);
-    let log = Log::trace(&listing, base.start);
+    let (mut tables, mut base) = base(&listing, shards);
+    if way == Way::Salvage && base.snapshot.is_none() {
+        // What came before the log is a gap like any other.
+        base.start = Lsn::ZERO;
+    }
+    let log = Log::trace(&listing, base.start, way);
     let is_one_moment = match base.end {
-        Some(end) => log.reached >= end,
+        Some(end) => log.whole_to >= end || base.snapshot.is_none(),
         // What was durable when the snapshot was finished is there, if the log ends where it should.
         None => log.is_whole(&listing, known)?,
     };
-    let mut replay = Replay {
-        tables: &mut tables,
-        start: base.start,
-        settled: (!is_one_moment).then(HashSet::new),
-        unnamed: BTreeSet::new(),
-        replayed: 0,
-    };
-    for (&id, &end) in &log.used {
-        let mut segment = listing.segment(id)?;
-        segment.len = segment.len.min(end);
-        replay.segment(&mut segment)?;
+    let others = if is_one_moment { Others::AreRight } else { Others::MayBeLater };
+    let mut replay = Replay::over(&mut tables, base.start, others);
+    for (&id, used) in &log.used {
+        for piece in &used.pieces {
+            replay.piece(&mut listing.segment(id)?, piece)?;
+        }
     }
-    let replayed = replay.replayed;
-    replay.name_the_unnamed();
     // What was seen to have expired stays so, though the log of that time is lost.
-    tables.floor_ms = tables.floor_ms.max(log.latest_ms);
+    replay.time_is_at_least(log.latest_ms);
+    let replayed = replay.finish();
     let newest = [Some(base.start), base.end, Some(log.newest), known.map(|known| known.durable)]
         .into_iter()
         .flatten()
@@ -134,7 +158,7 @@ pub(crate) fn salvage(dir: &dyn Directory, shards: usize) -> Result<Salvaged> {
         .unwrap_or_default();
     let newest_segment = known.map_or(0, |known| known.newest).min(NUMBER_MAX).max(log.newest_segment);
     let Log { reached, used, .. } = log;
-    Ok(Salvaged { tables, store, base, reached, replayed, used, is_one_moment, newest, newest_segment })
+    Ok(Salvaged { way, tables, store, base, reached, replayed, used, is_one_moment, newest, newest_segment })
 }
 
 /// What the log is to be replayed over.
@@ -200,131 +224,6 @@ pub(crate) fn each_frame(segment: &mut SegmentReader, each: EachFrame<'_>) -> Re
         if let Err(why) = transactions_of(&frame).and_then(|transactions| each(&frame.header, &transactions)) {
             (segment.at, segment.expected) = before;
             return Err(segment.corrupt(segment.at, &why));
-        }
-    }
-}
-
-/// How far the log goes on from the base without a gap.
-struct Log {
-    used: BTreeMap<u64, u64>,
-    reached: Lsn,
-    newest: Lsn,
-    newest_segment: u64,
-    /// The latest time in any segment, used or not.
-    latest_ms: u64,
-}
-
-impl Log {
-    fn trace(listing: &Listing<'_>, start: Lsn) -> Log {
-        // One file is open at a time: there may be more of them than a process may open.
-        let open = |id: u64| listing.segment(id).ok();
-        let segments: Vec<(u64, Lsn)> =
-            listing.ids.iter().filter_map(|&id| Some((id, open(id)?.header.first))).collect();
-        let from = segments.iter().rposition(|(_, first)| *first <= start.next());
-        let mut log = Log { used: BTreeMap::new(), reached: start, newest: start, newest_segment: 0, latest_ms: 0 };
-        // Where the next segment must begin; `None` after a gap, on which nothing follows.
-        let mut expected = from.map(|from| segments[from].1);
-        for (i, (id, _)) in segments.into_iter().enumerate() {
-            let Some(mut segment) = open(id) else { continue };
-            log.newest_segment = log.newest_segment.max(id);
-            // Whatever is wrong with a frame, it ends here.
-            let _ = each_frame(&mut segment, &mut |header, _| {
-                log.latest_ms = log.latest_ms.max(header.time_ms);
-                Ok(())
-            });
-            if from.is_some_and(|from| i >= from) {
-                expected = expected.filter(|expected| *expected == segment.header.first).map(|_| segment.expected);
-                if let Some(expected) = expected.filter(|expected| expected.get() <= NUMBER_MAX) {
-                    log.used.insert(id, segment.at);
-                    log.reached = log.reached.max(Lsn::new(expected.get() - 1));
-                }
-            }
-            let (newest, latest_ms) = segment.newest_named().unwrap_or_default();
-            if newest.get() <= NUMBER_MAX {
-                log.newest = log.newest.max(newest);
-            }
-            log.latest_ms = log.latest_ms.max(latest_ms);
-        }
-        log
-    }
-
-    /// Whether recovery would find nothing wrong with its end.
-    fn is_whole(&self, listing: &Listing<'_>, known: Option<Known>) -> Result<bool> {
-        let Some((&id, &at)) = self.used.last_key_value() else { return Ok(false) };
-        if listing.ids.last() != Some(&id) || known.is_some_and(|known| known.newest > id) {
-            return Ok(false);
-        }
-        let mut segment = listing.segment(id)?;
-        while segment.at < at && segment.next_frame()?.is_some() {}
-        Ok(recovery::end(segment, known, &mut Recovered::of(Tables::empty(1, Keep::Nothing))).is_ok())
-    }
-}
-
-/// Replays what is left of the log.
-struct Replay<'a> {
-    tables: &'a mut Tables,
-    start: Lsn,
-    /// Where the base may hold later changes than the log: what the log has said all about.
-    settled: Option<HashSet<(u32, Vec<u8>)>>,
-    /// Keyspaces whose names are lost.
-    unnamed: BTreeSet<u32>,
-    replayed: u64,
-}
-
-impl Replay<'_> {
-    fn segment(&mut self, segment: &mut SegmentReader) -> Result<()> {
-        let mut lsn = segment.header.first;
-        each_frame(segment, &mut |header, transactions| {
-            self.tables.floor_ms = self.tables.floor_ms.max(header.time_ms);
-            for mut records in transactions.iter().copied() {
-                if lsn > self.start {
-                    while !records.is_empty() {
-                        self.apply(&tables::decode(&mut records)?)?;
-                    }
-                    self.replayed += 1;
-                }
-                lsn = lsn.next();
-            }
-            Ok(())
-        })
-    }
-
-    fn apply(&mut self, record: &Record<'_>) -> Result<(), &'static str> {
-        let (keyspace, key) = match *record {
-            Record::Set { keyspace, key, .. }
-            | Record::Delete { keyspace, key }
-            | Record::Deadline { keyspace, key, .. }
-            | Record::Range { keyspace, key, .. } => (keyspace, Some(key)),
-            Record::Flush { keyspace } | Record::Bind { keyspace, .. } | Record::Drop { keyspace } => (keyspace, None),
-            Record::Time { .. } => return self.tables.apply(record),
-        };
-        match record {
-            Record::Bind { .. } | Record::Drop { .. } => drop(self.unnamed.remove(&keyspace)),
-            _ if !self.tables.spaces.contains_key(&keyspace) => {
-                self.tables.bind(keyspace, "")?;
-                self.unnamed.insert(keyspace);
-            }
-            _ => {}
-        }
-        if let (Some(settled), Some(key)) = (&mut self.settled, key) {
-            let place = (keyspace, key.to_vec());
-            match record {
-                Record::Set { .. } | Record::Delete { .. } => drop(settled.insert(place)),
-                _ if !settled.contains(&place) => return Ok(()),
-                _ => {}
-            }
-        }
-        self.tables.apply(record)
-    }
-
-    fn name_the_unnamed(self) {
-        for id in self.unnamed {
-            let mut name = format!("lost-{id}");
-            while self.tables.spaces.values().any(|space| *space.name == *name) {
-                name.push('+');
-            }
-            // Made here, and nobody else has it.
-            let _ = self.tables.bind(id, &name);
         }
     }
 }

@@ -114,7 +114,7 @@ impl SegmentReader {
     /// Looks at what lies behind the last good frame.
     pub(crate) fn rest(&mut self) -> Result<Rest> {
         let (lost, mut proof) = (self.expected, None);
-        let written = self.later_headers(&|frame| frame.durable >= lost, &mut |at, _| {
+        let written = self.later_headers(self.at, false, &|frame| frame.durable >= lost, &mut |at, _| {
             proof = Some(at);
             false
         })?;
@@ -128,7 +128,7 @@ impl SegmentReader {
     /// The newest Lsn that anything behind the last good frame speaks of, and the latest time there.
     pub(crate) fn newest_named(&mut self) -> Result<(Lsn, u64)> {
         let (mut newest, mut time_ms) = (self.expected.get().saturating_sub(1), 0);
-        self.later_headers(&|_| true, &mut |_, frame| {
+        self.later_headers(self.at, false, &|_| true, &mut |_, frame| {
             let last = frame.first.get().saturating_add(frame.count.into()).saturating_sub(1);
             newest = newest.max(last).max(frame.durable.get());
             time_ms = time_ms.max(frame.time_ms);
@@ -137,15 +137,47 @@ impl SegmentReader {
         Ok((Lsn::new(newest), time_ms))
     }
 
-    /// Shows the headers of frames behind the last good frame that prove what they say and are `wanted`, wherever they
-    /// stand, until `each` answers that it has seen enough. Returns where the last byte ends that is not zero, as far as it
-    /// looked; where the good frames end if there is none.
+    /// Goes on at the next whole frame at or behind byte `from` with no transaction that was read before, nor one from
+    /// `end` on. Returns false, and stays where it is, if there is none.
+    ///
+    /// A client may have written bytes that look like a frame of the first version, which had no secret salt: of a segment
+    /// of that version nothing counts behind the first damage.
+    pub(crate) fn skip_damage(&mut self, from: u64, end: Lsn) -> Result<bool> {
+        if !frame::header_is_proof(self.header.keys) {
+            return Ok(false);
+        }
+        let (next, mut found) = (self.expected, None);
+        let is_later = |frame: &FrameHeader| {
+            let behind = frame.first.get().checked_add(frame.count.into());
+            frame.first >= next && behind.is_some_and(|behind| behind <= end.get())
+        };
+        self.later_headers(from, true, &is_later, &mut |at, frame| {
+            found = Some((at, frame.first));
+            false
+        })?;
+        if let Some((at, first)) = found {
+            (self.at, self.expected) = (at, first);
+        }
+        Ok(found.is_some())
+    }
+
+    /// Reads again from byte `at` on, where a frame begins with this transaction.
+    pub(crate) fn seek(&mut self, at: u64, first: Lsn) {
+        (self.at, self.expected) = (at, first);
+    }
+
+    /// Shows the headers of frames from byte `from` on that prove what they say and are `wanted`, wherever they stand,
+    /// until `each` returns that it has seen enough; only those of `whole` frames if so wished. Returns where
+    /// the last byte ends that is not zero, as far as it looked; `from` if there is none.
     fn later_headers(
         &mut self,
+        from: u64,
+        whole: bool,
         wanted: &dyn Fn(&FrameHeader) -> bool,
         each: &mut dyn FnMut(u64, &FrameHeader) -> bool,
     ) -> Result<u64> {
-        let (keys, mut written, mut from) = (self.header.keys, self.at, self.at);
+        let (keys, mut written, mut from) = (self.header.keys, from, from);
+        let is_proof = !whole && frame::header_is_proof(keys);
         while from < self.len {
             let step = self.read(from, STEP_BYTES + FRAME_HEADER_BYTES)?;
             if step.is_empty() {
@@ -159,7 +191,7 @@ impl SegmentReader {
                     .filter(|(_, frame)| wanted(frame))
                     .collect();
                 for (at, frame) in found {
-                    if (frame::header_is_proof(keys) || self.is_whole_at(at)?) && !each(at, &frame) {
+                    if (is_proof || self.is_whole_at(at)?) && !each(at, &frame) {
                         return Ok(written);
                     }
                 }

@@ -8,6 +8,9 @@ use crate::shard::Shard;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+/// The name of the keyspace that a [`Db`](crate::Db) itself speaks of.
+pub(crate) const DEFAULT_KEYSPACE: &str = "0";
+
 pub(crate) struct Space {
     pub(crate) id: u32,
     pub(crate) name: Arc<str>,

@@ -7,6 +7,7 @@ use super::*;
 use crate::disk::Disk;
 use crate::file_disk::FileDisk;
 use crate::frame::{FrameKeys, frame_header, padding, push_transaction, segment_header};
+use crate::record::Record;
 use crate::segment::segment_name;
 use crate::snapshot::{Head, SnapshotWriter, VERSION};
 
@@ -73,7 +74,7 @@ fn a_change_is_never_made_to_a_later_value_than_its_own() {
             &[set(b"part", b"after 4"), set(b"deadline", b"after 4"), set(b"gone", b"4")],
         ],
     );
-    let whole = salvage(&*FileDisk.open_dir(dir).unwrap(), 1).unwrap();
+    let whole = salvage(&*FileDisk.open_dir(dir).unwrap(), 1, Way::Prefix).unwrap();
     assert!(whole.is_one_moment && whole.reached == Lsn::new(4));
     let entry = |text: &str, deadline| (text.to_owned(), deadline);
     let in_time = Some(9_000_000_000_000);
@@ -90,7 +91,7 @@ fn a_change_is_never_made_to_a_later_value_than_its_own() {
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[starts[2]] ^= 1;
     std::fs::write(&path, bytes).unwrap();
-    let found = salvage(&*FileDisk.open_dir(dir).unwrap(), 1).unwrap();
+    let found = salvage(&*FileDisk.open_dir(dir).unwrap(), 1, Way::Prefix).unwrap();
     assert!(!found.is_one_moment && found.reached == Lsn::new(3) && found.newest == Lsn::new(4));
     // Deleted before the log ends; all else is as it was at some moment.
     expected.remove("gone");

@@ -7,7 +7,7 @@ use kvcore::{Db, Deadline, Durability, ManualClock, Options, SetOptions, StoreEx
 
 use crate::disk::{Image, MemoryDisk, dir};
 
-const NOW_MS: u64 = 1_800_000_000_000;
+pub const NOW_MS: u64 = 1_800_000_000_000;
 
 /// A keyspace's name and a key; its value and deadline.
 pub type State = BTreeMap<(String, Vec<u8>), (Vec<u8>, Option<u64>)>;

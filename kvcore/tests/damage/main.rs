@@ -10,6 +10,7 @@ mod history;
 mod manifest;
 mod messages;
 mod repair;
+mod salvage;
 mod window;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! What `inspect` says of a damaged image is what `open` does; what `repair` leaves opens, and shows what it promises.
 
-use kvcore::{Error, Inspection, StoreExt, Verdict};
+use kvcore::{Error, Inspection, Kept, RepairOptions, StoreExt, Verdict};
 
 use crate::disk::{Image, MemoryDisk, dir};
 use crate::history::{Case, State, options, shown};
@@ -15,8 +15,15 @@ pub fn check(case: &Case, image: &Image, loaded: &Result<State, Error>, what: &s
         (verdict, loaded) => panic!("{what}: inspected {verdict:?}, but {:?}", loaded.as_ref().err()),
     }
     assert!(disk.image() == *image, "{what}: inspecting changed a file");
+    let plan = options(&disk).plan_repair(dir(), RepairOptions::new());
+    assert!(disk.image() == *image, "{what}: planning a repair changed a file");
     let repaired = match options(&disk).repair(dir()) {
         Ok(repaired) => repaired,
+        Err(Error::RepairDropsMost { .. }) => {
+            assert!(plan.as_ref().unwrap().plain_stops, "{what}: stops unforeseen");
+            assert!(disk.image() == *image, "{what}: a repair that stopped changed a file");
+            options(&disk).repair_with(dir(), RepairOptions::new().accept_loss(true)).unwrap()
+        }
         Err(Error::NotRepairable { .. }) => {
             // Nobody can tell which of them does not belong here.
             let is_foreign = image.iter().any(|(name, bytes)| case.foreign.get(name) == Some(bytes));
@@ -26,7 +33,13 @@ pub fn check(case: &Case, image: &Image, loaded: &Result<State, Error>, what: &s
         }
         Err(error) => panic!("{what}: cannot be repaired: {error}"),
     };
+    let plan = plan.unwrap_or_else(|error| panic!("{what}: repaired, but not planned: {error}"));
+    let planned = plan.plain.map(|way| way.kept);
+    assert_eq!(format!("{planned:?}"), format!("{:?}", repaired.kept), "{what}: planned and done");
     let after = disk.image();
+    if planned.is_some() {
+        salvages(case, image, &plan.salvage.unwrap().kept, what);
+    }
     assert_eq!(repaired.set_aside.is_none(), found.is_sound(), "{what}");
     if found.is_sound() {
         assert!(after == *image, "{what}: repair changed a sound store");
@@ -49,10 +62,24 @@ pub fn check(case: &Case, image: &Image, loaded: &Result<State, Error>, what: &s
     }
 }
 
+/// What is salvaged opens, is what was planned, and no key has a value that it never had.
+fn salvages(case: &Case, image: &Image, planned: &Kept, what: &str) {
+    let disk = MemoryDisk::of(image);
+    let repaired = options(&disk).repair_with(dir(), RepairOptions::new().salvage(true));
+    let kept = repaired.unwrap_or_else(|error| panic!("{what}: cannot be salvaged: {error}")).kept.unwrap();
+    assert_eq!(format!("{planned:?}"), format!("{kept:?}"), "{what}: planned and salvaged");
+    let again = options(&disk).inspect(dir()).unwrap();
+    assert!(again.is_sound() && matches!(again.verdict, Verdict::Opens), "{what}: after salvaging {again:?}");
+    let state = options(&disk).load(dir()).unwrap_or_else(|error| panic!("{what}: salvaged, does not open: {error}"));
+    let state = shown(&state);
+    assert_eq!(kept.keys, state.len() as u64, "{what}");
+    is_part(case, &state, true, what);
+}
+
 /// Takes writes and keeps them, beside what it has.
 pub fn goes_on(image: &Image, what: &str) {
     let disk = MemoryDisk::of(image);
-    let Ok(_) = options(&disk).repair(dir()) else { return };
+    let Ok(_) = options(&disk).repair_with(dir(), RepairOptions::new().accept_loss(true)) else { return };
     let db = options(&disk).open(dir()).unwrap_or_else(|error| panic!("{what}: does not open: {error}"));
     let mut before = shown(&db);
     db.set("after", "repair").unwrap();

@@ -78,7 +78,7 @@ fn state(file: &FileReport) -> String {
     }
 }
 
-fn in_json(dir: &Path, found: &Inspection) -> Value {
+pub(super) fn in_json(dir: &Path, found: &Inspection) -> Value {
     let open = match &found.verdict {
         Verdict::Opens => json!({"outcome": "opens"}),
         Verdict::Cuts { file, offset, bytes } => {

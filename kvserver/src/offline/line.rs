@@ -37,7 +37,7 @@ struct Spelled<'a> {
 }
 
 /// As text if it is text that is safe on a terminal, else in base64: one of the two.
-fn spell(bytes: &[u8]) -> (Option<Cow<'_, str>>, Option<Cow<'_, str>>) {
+pub(super) fn spell(bytes: &[u8]) -> (Option<Cow<'_, str>>, Option<Cow<'_, str>>) {
     let is_plain =
         |text: &&str| !text.chars().any(|letter| letter.is_control() && !matches!(letter, '\t' | '\n' | '\r'));
     match std::str::from_utf8(bytes).ok().filter(is_plain) {

@@ -1,7 +1,7 @@
 //! What the program does with a store that no server runs on: look at its files, repair them, write it out and read it in.
 //!
 //! Invariant: a store that some process holds is left alone, and the error says by whom. The exit code is 0 if all is
-//! well, 1 if the store is damaged or the command failed, 2 for bad flags.
+//! well, 1 if the store is damaged or the command failed or was stopped, 2 for bad flags.
 
 mod check;
 mod dump;
@@ -31,10 +31,16 @@ pub(crate) enum Offline {
     /// Make a damaged store one that opens, with everything that is provably good
     ///
     /// Copies every file that it changes or removes into a folder of the store's directory first, named damaged- and the
-    /// date. A sound store is left as it is.
+    /// date. A sound store is left as it is. Keeps what was written before the first damage; if good parts of the log behind
+    /// it hold more than that, it stops, changes nothing, and says what each way would keep.
+    ///
+    /// Exit code 0: the store is sound, now or before; or the plan is written, and this repair would be done. 1: it was
+    /// stopped, or would be; or it failed. 2: bad flags.
     Repair {
         /// The store's directory
         dir: PathBuf,
+        #[command(flatten)]
+        flags: RepairFlags,
     },
     /// Write a store as JSON lines, one a key, in the order of keyspaces and keys
     ///
@@ -58,6 +64,32 @@ pub(crate) enum Offline {
         #[arg(long, value_name = "FILE")]
         from: Option<PathBuf>,
     },
+}
+
+/// How to repair a store.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct RepairFlags {
+    /// Only say what each way would keep and drop; changes nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Write one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+    /// Also keep what is good behind the first damage of the log
+    ///
+    /// No key gets a value that it never had. Keys of which only a part is known after a gap are left out. Keys that what is
+    /// lost may have changed or removed keep what they had, and are counted as possibly stale.
+    #[arg(long, conflicts_with = "accept_loss")]
+    salvage: bool,
+    /// Set the store's time back to that of this machine's clock, if it is ahead of it
+    ///
+    /// For a store that was opened while the clock was wrong. What had expired by the old time is removed first. Also
+    /// done to a sound store, which is written anew.
+    #[arg(long)]
+    reset_time: bool,
+    /// Drop what comes after the first damage even if that is more than what is kept
+    #[arg(long)]
+    accept_loss: bool,
 }
 
 /// Why a command failed.
@@ -89,7 +121,7 @@ impl Offline {
     pub(crate) fn run(&self) -> ExitCode {
         let done = match self {
             Offline::Check { dir, json } => check::check(dir, *json),
-            Offline::Repair { dir } => repair::repair(dir).map(|()| true),
+            Offline::Repair { dir, flags } => repair::repair(dir, *flags),
             Offline::Dump { dir, to } => dump::dump(dir, to.as_deref()).map(|()| true),
             Offline::Load { dir, from } => load::load(dir, from.as_deref()).map(|()| true),
         };

@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 
 use fastrand::Rng;
-use kvcore::{StoreExt, Verdict};
+use kvcore::{RepairOptions, StoreExt, Verdict};
 
 use crate::disk::World;
 use crate::history::{self, START_MS};
@@ -33,7 +33,11 @@ fn some_store(seed: u64, rng: &mut Rng) -> World {
 }
 
 fn shown(disk: &SimDisk, what: &str) -> Vec<State> {
-    let (options, _) = history::options(disk, START_MS);
+    shown_at(disk, START_MS, what)
+}
+
+fn shown_at(disk: &SimDisk, wall_ms: u64, what: &str) -> Vec<State> {
+    let (options, _) = history::options(disk, wall_ms);
     let db = options.load(history::dir()).unwrap_or_else(|error| panic!("{what}: does not open: {error}"));
     show(&db, LANES).lanes
 }
@@ -72,7 +76,11 @@ fn repair_is_done_or_can_be_done_again_wherever_the_power_goes() {
             .filter(|file| file.flaw.is_some())
             .filter_map(|file| world.seen().remove(&history::dir().join(&file.name)))
             .collect();
-        options.repair(history::dir()).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let how = match seed % 2 {
+            0 => RepairOptions::new().accept_loss(true),
+            _ => RepairOptions::new().salvage(true),
+        };
+        options.repair_with(history::dir(), how).unwrap_or_else(|error| panic!("{what}: {error}"));
         let expected = shown(&disk, &what);
         repaired += 1;
         let mut now = world;
@@ -91,7 +99,7 @@ fn repair_is_done_or_can_be_done_again_wherever_the_power_goes() {
             if !matches!(found.verdict, Verdict::Refuses(_)) {
                 assert!(shown(&disk, &what) == expected, "{what}: opens with another state");
             }
-            options.clone().repair(history::dir()).unwrap_or_else(|error| panic!("{what}: {error}"));
+            options.clone().repair_with(history::dir(), how).unwrap_or_else(|error| panic!("{what}: {error}"));
             assert!(shown(&disk, &what) == expected, "{what}: repaired again to another state");
             let db = options.open(history::dir()).unwrap_or_else(|error| panic!("{what}: does not open: {error}"));
             db.set("after", "repair").unwrap();
@@ -100,4 +108,52 @@ fn repair_is_done_or_can_be_done_again_wherever_the_power_goes() {
     }
     println!("{repaired} damaged stores repaired, {cuts} power cuts on the way: the same state each time");
     assert!(repaired > 0 && cuts > 0);
+}
+
+/// A sound store's time is set back: at each moment it opens, and shows the same.
+#[test]
+fn a_sound_store_stays_sound_wherever_the_power_goes_while_its_time_is_set() {
+    let stores = crate::number("KV_REPAIR_STORES", 100) / 2;
+    let first = crate::number("KV_CUT_SEED", 1);
+    let (mut set, mut cuts) = (0, 0);
+    // Far behind the time of every history.
+    let wall_ms = START_MS / 2;
+    for seed in first..first + stores {
+        let mut rng = Rng::with_seed(seed ^ 0x7153);
+        let world = some_store(seed, &mut rng);
+        let disk = SimDisk::of(world.clone());
+        let what = format!("seed {seed}");
+        let (options, _) = history::options(&disk, wall_ms);
+        let Ok(found) = options.clone().inspect(history::dir()) else { continue };
+        if !found.is_sound() {
+            continue;
+        }
+        let before = shown_at(&disk, wall_ms, &what);
+        let reset = RepairOptions::new().reset_time(true);
+        let repaired = options.repair_with(history::dir(), reset).unwrap_or_else(|error| panic!("{what}: {error}"));
+        if repaired.time.is_none() {
+            // Nothing was ever written.
+            continue;
+        }
+        set += 1;
+        assert!(shown_at(&disk, wall_ms, &what) == before, "{what}: shows something else");
+        let mut now = world;
+        for (index, event) in disk.journal(0).iter().enumerate() {
+            let Event::Op(op) = event else { continue };
+            now.apply(op);
+            let what = format!("{what}, cut after event {index} of its repair");
+            let disk = SimDisk::of(now.cut(&mut rng));
+            let (options, _) = history::options(&disk, wall_ms);
+            let found = options.clone().inspect(history::dir()).unwrap();
+            assert!(!matches!(found.verdict, Verdict::Refuses(_)), "{what}: {:?}", found.verdict);
+            assert!(shown_at(&disk, wall_ms, &what) == before, "{what}: opens with another state");
+            options.clone().repair_with(history::dir(), reset).unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert!(shown_at(&disk, wall_ms, &what) == before, "{what}: repaired again to another state");
+            let db = options.open(history::dir()).unwrap_or_else(|error| panic!("{what}: does not open: {error}"));
+            assert_eq!(db.now_ms(), wall_ms, "{what}");
+            cuts += 1;
+        }
+    }
+    println!("the time of {set} sound stores set, {cuts} power cuts on the way: each opens with the same state");
+    assert!(set > 0 && cuts > 0);
 }

@@ -1,0 +1,569 @@
+//! What a salvaging repair keeps of a log with holes, against a model that knows which transactions are lost.
+//!
+//! Invariant: the model reads nothing of the files but where each transaction stands in them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kvcore::{
+    Claim, Db, Deadline, Durability, Error, Kept, Options, RepairOptions, Scope, SetOptions, Store, StoreExt,
+};
+use proptest::prelude::*;
+
+use crate::disk::{Image, MemoryDisk, dir};
+use crate::history::{NOW_MS, State, options, shown};
+
+/// Values of this length are logged in parts.
+const LARGE: usize = 8 * 1024;
+
+#[derive(Clone, Debug)]
+enum Change {
+    Set { keyspace: usize, key: u8, large: bool, deadline: bool },
+    SetTwo { keyspace: usize, other: usize, key: u8 },
+    Delete { keyspace: usize, key: u8 },
+    Append { keyspace: usize, key: u8 },
+    Deadline { keyspace: usize, key: u8, set: bool },
+    Flush { keyspace: usize },
+    Swap { one: usize, other: usize },
+    Drop { keyspace: usize },
+    Snapshot,
+    Reopen,
+}
+
+const NAMES: [&str; 3] = ["0", "one", "two"];
+
+/// What a transaction says of what has a number in the log.
+#[derive(Clone, Debug)]
+enum Effect {
+    Whole {
+        id: u32,
+        key: u8,
+    },
+    /// Of a part of the value, or of the deadline.
+    Part {
+        id: u32,
+        key: u8,
+    },
+    Clear {
+        id: u32,
+    },
+    Name {
+        id: u32,
+        name: &'static str,
+    },
+    Drop {
+        id: u32,
+    },
+}
+
+type Entries = BTreeMap<u8, (Vec<u8>, Option<u64>)>;
+
+/// What holds after a transaction.
+#[derive(Clone, Default, Debug)]
+struct Moment {
+    names: BTreeMap<&'static str, u32>,
+    entries: BTreeMap<u32, Entries>,
+}
+
+/// Where a transaction stands in the log.
+#[derive(Clone, Debug)]
+struct Place {
+    file: String,
+    from: usize,
+}
+
+#[derive(Default)]
+struct Recorder {
+    disk: MemoryDisk,
+    now: Moment,
+    next_id: u32,
+    /// Of each transaction, from 1 on: its effects, what held after it, and its place.
+    log: Vec<(Vec<Effect>, Moment, Place)>,
+    /// What a snapshot stands for.
+    start: usize,
+    tokens: u32,
+}
+
+fn opened(disk: &MemoryDisk) -> Options {
+    options(disk).durability(Durability::Always).segment_bytes(24 * 1024)
+}
+
+impl Recorder {
+    fn token(&mut self) -> String {
+        self.tokens += 1;
+        format!("<{}>", self.tokens)
+    }
+
+    /// Runs what is one transaction, or none if it has nothing to change.
+    fn step<R>(&mut self, db: &Db, effects: Vec<Effect>, run: impl FnOnce() -> R) {
+        let (before, last) = (self.disk.image(), db.last_lsn().get());
+        run();
+        // A frame of its own.
+        db.wait(db.last_lsn()).unwrap();
+        let logged = db.last_lsn().get() - last;
+        assert_eq!(logged, u64::from(!effects.is_empty()), "{effects:?}");
+        if effects.is_empty() {
+            return;
+        }
+        let (file, from) = self
+            .disk
+            .image()
+            .into_iter()
+            .find_map(|(name, after)| {
+                let was = before.get(&name).map_or(&[][..], |was| was);
+                // A new segment begins with a header.
+                let from =
+                    if was.is_empty() { 48 } else { (0..after.len()).find(|at| was.get(*at) != Some(&after[*at]))? };
+                name.starts_with("wal-").then_some((name, from / 8 * 8))
+            })
+            .unwrap();
+        self.log.push((effects, self.now.clone(), Place { file, from }));
+    }
+
+    fn keyspace(&mut self, db: &Db, index: usize) -> (kvcore::Keyspace, u32) {
+        let name = NAMES[index];
+        let id = match self.now.names.get(name) {
+            Some(id) => {
+                return (db.keyspace(name).unwrap(), *id);
+            }
+            None => self.next_id,
+        };
+        self.next_id += 1;
+        self.now.names.insert(name, id);
+        self.now.entries.insert(id, Entries::new());
+        self.step(db, vec![Effect::Name { id, name }], || db.keyspace(name).unwrap());
+        (db.keyspace(name).unwrap(), id)
+    }
+
+    fn open(&mut self) -> Db {
+        let disk = self.disk.clone();
+        if self.next_id > 0 {
+            return opened(&disk).open(dir()).unwrap();
+        }
+        // The first transaction of all names the default keyspace.
+        let db = opened(&disk).open(dir()).unwrap();
+        db.wait(db.last_lsn()).unwrap();
+        self.next_id = 1;
+        self.now.names.insert("0", 0);
+        self.now.entries.insert(0, Entries::new());
+        let file = disk.image().into_keys().find(|name| name.starts_with("wal-")).unwrap();
+        self.log.push((vec![Effect::Name { id: 0, name: "0" }], self.now.clone(), Place { file, from: 48 }));
+        assert_eq!(db.last_lsn().get(), 1);
+        db
+    }
+
+    fn change(&mut self, db: &mut Db, change: &Change) {
+        match *change {
+            Change::Set { keyspace, key, large, deadline } => {
+                let (space, id) = self.keyspace(db, keyspace);
+                let value = format!("{}{}", self.token(), if large { "x".repeat(LARGE) } else { String::new() });
+                let deadline = deadline.then_some(NOW_MS + 1_000_000 + u64::from(self.tokens));
+                let options =
+                    deadline.map_or(SetOptions::new(), |ms| SetOptions::new().expires_at(Deadline::at_ms(ms)));
+                self.now.entries.get_mut(&id).unwrap().insert(key, (value.clone().into_bytes(), deadline));
+                self.step(db, vec![Effect::Whole { id, key }], || {
+                    drop(space.set_with([key], &value, options).unwrap())
+                });
+            }
+            Change::SetTwo { keyspace, other, key } => {
+                let ((one, one_id), (two, two_id)) = (self.keyspace(db, keyspace), self.keyspace(db, other));
+                let value = self.token();
+                let effects = vec![Effect::Whole { id: one_id, key }, Effect::Whole { id: two_id, key }];
+                for id in [one_id, two_id] {
+                    self.now.entries.get_mut(&id).unwrap().insert(key, (value.clone().into_bytes(), None));
+                }
+                let keys: [&[u8]; 1] = [&[key]];
+                let claims = [&one, &two].map(|keyspace| Claim { keyspace, scope: Scope::Keys(&keys) });
+                self.step(db, effects, || {
+                    db.update_across(&claims, |txn| {
+                        txn.set(&[key], value.as_bytes(), None)?;
+                        txn.select(two.id())?;
+                        txn.set(&[key], value.as_bytes(), None)
+                    })
+                    .unwrap();
+                });
+            }
+            Change::Delete { keyspace, key } => {
+                let (space, id) = self.keyspace(db, keyspace);
+                let was = self.now.entries.get_mut(&id).unwrap().remove(&key);
+                let effects = was.iter().map(|_| Effect::Whole { id, key }).collect();
+                self.step(db, effects, || space.delete([key]).unwrap());
+            }
+            Change::Append { keyspace, key } => {
+                let (space, id) = self.keyspace(db, keyspace);
+                let token = self.token();
+                let entry = self.now.entries.get_mut(&id).unwrap().entry(key).or_default();
+                let is_part = entry.0.len() >= LARGE;
+                entry.0.extend_from_slice(token.as_bytes());
+                let effect = if is_part { Effect::Part { id, key } } else { Effect::Whole { id, key } };
+                self.step(db, vec![effect], || space.append([key], &token).unwrap());
+            }
+            Change::Deadline { keyspace, key, set } => {
+                let (space, id) = self.keyspace(db, keyspace);
+                self.tokens += 1;
+                let deadline = NOW_MS + 1_000_000 + u64::from(self.tokens);
+                let mut effects = Vec::new();
+                if let Some((_, was)) = self.now.entries.get_mut(&id).unwrap().get_mut(&key)
+                    && (set || was.is_some())
+                {
+                    *was = set.then_some(deadline);
+                    effects.push(Effect::Part { id, key });
+                }
+                self.step(db, effects, || match set {
+                    true => space.expire_at([key], Deadline::at_ms(deadline)).unwrap(),
+                    false => space.persist([key]).unwrap(),
+                });
+            }
+            Change::Flush { keyspace } => {
+                let (space, id) = self.keyspace(db, keyspace);
+                self.now.entries.insert(id, Entries::new());
+                self.step(db, vec![Effect::Clear { id }], || space.flush().unwrap());
+            }
+            Change::Swap { one, other } => {
+                if one == other {
+                    return;
+                }
+                let ((_, one_id), (_, other_id)) = (self.keyspace(db, one), self.keyspace(db, other));
+                let names = [(NAMES[one], other_id), (NAMES[other], one_id)];
+                self.now.names.extend(names);
+                let effects = names.map(|(name, id)| Effect::Name { id, name }).to_vec();
+                self.step(db, effects, || db.swap(NAMES[one], NAMES[other]).unwrap());
+            }
+            Change::Drop { keyspace } => {
+                if keyspace == 0 {
+                    return;
+                }
+                let id = self.now.names.remove(NAMES[keyspace]);
+                id.map(|id| self.now.entries.remove(&id));
+                let effects = id.map(|id| Effect::Drop { id }).into_iter().collect();
+                self.step(db, effects, || db.drop_keyspace(NAMES[keyspace]).unwrap());
+            }
+            Change::Snapshot => {
+                db.snapshot().unwrap();
+                self.start = self.log.len();
+            }
+            Change::Reopen => {
+                db.close().unwrap();
+                *db = self.open();
+            }
+        }
+    }
+}
+
+/// What must be kept if these transactions are lost.
+#[derive(Default, Debug)]
+struct Expected {
+    state: State,
+    left_out: u64,
+    stale: BTreeSet<(u32, u8)>,
+    gaps: Vec<(u64, u64)>,
+    up_to: u64,
+}
+
+fn expected(recorder: &Recorder, lost: &BTreeSet<u64>) -> Expected {
+    let before = |at: usize| at.checked_sub(1).map(|at| recorder.log[at].1.clone()).unwrap_or_default();
+    let Moment { names, mut entries } = before(recorder.start);
+    let mut names: BTreeMap<u32, (&str, u64)> = names.into_iter().map(|(name, id)| (id, (name, 0))).collect();
+    let (mut settled, mut cleared): (BTreeSet<(u32, u8)>, BTreeSet<u32>) = Default::default();
+    let mut left_out = BTreeSet::new();
+    let mut found = Expected { up_to: recorder.start as u64, ..Expected::default() };
+    for (lsn, (effects, after, _)) in (1..).zip(&recorder.log).skip(recorder.start) {
+        if lost.contains(&lsn) {
+            continue;
+        }
+        if lsn > found.up_to + 1 {
+            found.gaps.push((found.up_to + 1, lsn - 1));
+            settled.clear();
+            cleared.clear();
+        }
+        found.up_to = lsn;
+        for effect in effects {
+            match *effect {
+                Effect::Whole { id, key } => {
+                    settled.insert((id, key));
+                    left_out.remove(&(id, key));
+                    let now = after.entries.get(&id).and_then(|entries| entries.get(&key)).cloned();
+                    let entries = entries.entry(id).or_default();
+                    match now {
+                        Some(now) => drop(entries.insert(key, now)),
+                        None => drop(entries.remove(&key)),
+                    }
+                }
+                Effect::Part { id, key } => {
+                    let entries = entries.entry(id).or_default();
+                    if found.gaps.is_empty() || settled.contains(&(id, key)) || cleared.contains(&id) {
+                        entries.insert(key, after.entries[&id][&key].clone());
+                    } else {
+                        entries.remove(&key);
+                        left_out.insert((id, key));
+                    }
+                }
+                Effect::Clear { id } | Effect::Drop { id } => {
+                    entries.entry(id).or_default().clear();
+                    cleared.insert(id);
+                    left_out.retain(|(other, _)| *other != id);
+                    if matches!(effect, Effect::Drop { .. }) {
+                        entries.remove(&id);
+                        names.remove(&id);
+                    }
+                }
+                Effect::Name { id, name } => {
+                    names.insert(id, (name, lsn));
+                    entries.entry(id).or_default();
+                }
+            }
+        }
+    }
+    found.left_out = left_out.len() as u64;
+    for (id, entries) in &entries {
+        let newest = |name: &str| {
+            let same = names.iter().filter(|(_, (other, _))| *other == name);
+            same.map(|(id, (_, at))| (*at, *id)).max()
+        };
+        let name = match names.get(id) {
+            Some((name, at)) if newest(name) == Some((*at, *id)) => (*name).to_owned(),
+            _ if *id == 0 && newest("0").is_none() => "0".to_owned(),
+            _ => format!("lost-{id}"),
+        };
+        for (key, entry) in entries {
+            found.state.insert((name.clone(), vec![*key]), entry.clone());
+            if !found.gaps.is_empty() && !settled.contains(&(*id, *key)) && !cleared.contains(id) {
+                found.stale.insert((*id, *key));
+            }
+        }
+    }
+    found
+}
+
+/// Every value was that of this key, with this deadline, in something that had a number in the log.
+fn was_once(recorder: &Recorder, state: &State) {
+    for ((name, key), entry) in state {
+        let had = |moment: &Moment| moment.entries.values().any(|entries| entries.get(&key[0]) == Some(entry));
+        assert!(recorder.log.iter().any(|(_, moment, _)| had(moment)), "{name} {key:?} never was {entry:?}");
+    }
+}
+
+/// The beginning and the length of each value, for people.
+fn brief(state: &State) -> String {
+    let entry = |(place, entry)| {
+        let (value, deadline): &(Vec<u8>, Option<u64>) = entry;
+        let (name, key): &(String, Vec<u8>) = place;
+        let begins = String::from_utf8_lossy(&value[..value.len().min(12)]).into_owned();
+        format!("{name}/{key:?}={begins}x{}@{deadline:?}", value.len())
+    };
+    state.iter().map(entry).collect::<Vec<_>>().join(" ")
+}
+
+fn lsns(kept: &Kept) -> Vec<(u64, u64)> {
+    kept.gaps.iter().map(|(first, last)| (first.get(), last.get())).collect()
+}
+
+fn any_change() -> impl Strategy<Value = Change> {
+    let (keyspace, key) = (0..NAMES.len(), 0..4_u8);
+    prop_oneof![
+        8 => (keyspace.clone(), key.clone(), prop::bool::weighted(0.3), any::<bool>())
+            .prop_map(|(keyspace, key, large, deadline)| Change::Set { keyspace, key, large, deadline }),
+        2 => (keyspace.clone(), keyspace.clone(), key.clone())
+            .prop_filter_map("two", |(keyspace, other, key)| (keyspace != other)
+                .then_some(Change::SetTwo { keyspace, other, key })),
+        3 => (keyspace.clone(), key.clone()).prop_map(|(keyspace, key)| Change::Delete { keyspace, key }),
+        5 => (keyspace.clone(), key.clone()).prop_map(|(keyspace, key)| Change::Append { keyspace, key }),
+        4 => (keyspace.clone(), key, any::<bool>())
+            .prop_map(|(keyspace, key, set)| Change::Deadline { keyspace, key, set }),
+        1 => keyspace.clone().prop_map(|keyspace| Change::Flush { keyspace }),
+        1 => (keyspace.clone(), keyspace.clone()).prop_map(|(one, other)| Change::Swap { one, other }),
+        1 => keyspace.prop_map(|keyspace| Change::Drop { keyspace }),
+        1 => Just(Change::Snapshot),
+        1 => Just(Change::Reopen),
+    ]
+}
+
+#[derive(Clone, Debug)]
+enum Damage {
+    /// A byte of a transaction's frame, header or body.
+    Flip(prop::sample::Index, usize),
+    /// The header of the segment that holds the transaction.
+    Header(prop::sample::Index),
+    /// That segment.
+    Remove(prop::sample::Index),
+}
+
+fn any_damage() -> impl Strategy<Value = Damage> {
+    prop_oneof![
+        6 => (any::<prop::sample::Index>(), 0..56_usize).prop_map(|(which, byte)| Damage::Flip(which, byte)),
+        1 => any::<prop::sample::Index>().prop_map(Damage::Header),
+        1 => any::<prop::sample::Index>().prop_map(Damage::Remove),
+    ]
+}
+
+/// Damages the image, and returns which transactions are lost by that.
+fn damage(recorder: &Recorder, image: &mut Image, all: &[Damage]) -> BTreeSet<u64> {
+    let mut lost = BTreeSet::new();
+    for damage in all {
+        let (Damage::Flip(index, _) | Damage::Header(index) | Damage::Remove(index)) = damage;
+        let at = index.index(recorder.log.len());
+        let Place { file, from } = &recorder.log[at].2;
+        // Its segment may be gone after a snapshot.
+        let Some(bytes) = image.get_mut(file) else { continue };
+        if let Damage::Flip(_, byte) = damage {
+            // Twice the same byte would be none at all.
+            if lost.insert(at as u64 + 1) {
+                bytes[from + byte] ^= 0x41;
+            }
+            continue;
+        }
+        match damage {
+            Damage::Header(_) => bytes[20] = !bytes[20],
+            _ => drop(image.remove(file)),
+        }
+        lost.extend((1..).zip(&recorder.log).filter(|(_, (_, _, place))| place.file == *file).map(|(lsn, _)| lsn));
+        if matches!(damage, Damage::Header(_)) {
+            // Once is enough.
+            break;
+        }
+    }
+    lost
+}
+
+fn salvage(image: &Image, how: RepairOptions) -> (MemoryDisk, Result<kvcore::Repair, Error>) {
+    let disk = MemoryDisk::of(image);
+    let repaired = options(&disk).repair_with(dir(), how);
+    (disk, repaired)
+}
+
+fn check(changes: &[Change], damages: &[Damage]) {
+    let mut recorder = Recorder::default();
+    let mut db = recorder.open();
+    changes.iter().for_each(|change| recorder.change(&mut db, change));
+    let mut image = recorder.disk.image();
+    drop(db);
+    let lost = damage(&recorder, &mut image, damages);
+    let (disk, repaired) = salvage(&image, RepairOptions::new().salvage(true));
+    let repaired = match repaired {
+        Ok(repaired) => repaired,
+        // Nothing is left but a manifest or less.
+        Err(Error::NoStore { .. }) if image.is_empty() => return,
+        Err(error) => panic!("{error}"),
+    };
+    let state = shown(&options(&disk).load(dir()).unwrap());
+    was_once(&recorder, &state);
+    let Some(kept) = repaired.kept else { return };
+    let expected = expected(&recorder, &lost);
+    assert_eq!(brief(&state), brief(&expected.state), "{lost:?} of {:?}: {kept:?}", recorder.log.len());
+    assert!(state == expected.state, "{lost:?} of {:?}: {kept:?}", recorder.log.len());
+    assert_eq!(lsns(&kept), expected.gaps);
+    assert_eq!(kept.up_to.get(), expected.up_to);
+    assert_eq!((kept.left_out.count, kept.possibly_stale.count), (expected.left_out, expected.stale.len() as u64));
+    assert_eq!((kept.keys, kept.possibly_stale.examples.len()), (state.len() as u64, expected.stale.len().min(10)));
+}
+
+proptest! {
+    #[test]
+    fn a_salvaged_store_is_what_the_frames_that_are_left_prove(
+        changes in prop::collection::vec(any_change(), 1..40),
+        damages in prop::collection::vec(any_damage(), 1..4),
+    ) {
+        check(&changes, &damages);
+    }
+}
+
+/// 20,000 keys in one segment, and two bad bytes in its first frame.
+fn large_store() -> (Image, Image) {
+    let disk = MemoryDisk::default();
+    let db = options(&disk).segment_bytes(1 << 24).open(dir()).unwrap();
+    // The first frame holds the first transaction alone.
+    db.wait(db.last_lsn()).unwrap();
+    for from in (0..20_000).step_by(20) {
+        let pairs: Vec<_> = (from..from + 20).map(|i| (format!("key{i}"), format!("value{i}"))).collect();
+        db.set_many(&pairs).unwrap();
+    }
+    db.close().unwrap();
+    let whole = disk.image();
+    let mut image = whole.clone();
+    let (_, log) = image.iter_mut().find(|(name, _)| name.starts_with("wal-")).unwrap();
+    log[48 + 50] ^= 1;
+    log[48 + 51] ^= 1;
+    (whole, image)
+}
+
+/// A plain repair dropped all of these keys, and said that all was well.
+#[test]
+fn a_plain_repair_that_would_drop_most_stops() {
+    let (whole, image) = large_store();
+    let disk = MemoryDisk::of(&image);
+    let plan = options(&disk).plan_repair(dir(), RepairOptions::new()).unwrap();
+    assert!(plan.plain_stops && disk.image() == image, "a plan changes nothing");
+    assert_eq!(plan.plain.as_ref().unwrap().kept.keys, 0);
+    let salvage_kept = &plan.salvage.as_ref().unwrap().kept;
+    assert_eq!((salvage_kept.keys, salvage_kept.left_out.count, salvage_kept.possibly_stale.count), (20_000, 0, 0));
+    // The first transaction names the default keyspace, and nothing else.
+    assert_eq!(lsns(salvage_kept), [(1, 1)]);
+
+    let error = options(&disk).repair(dir()).unwrap_err();
+    let Error::RepairDropsMost { kept_keys: 0, dropped: 1000, salvaged_keys: 20_000, .. } = error else {
+        panic!("{error:?}")
+    };
+    let text = error.to_string();
+    assert!(text.contains("--salvage") && text.contains("20000 keys") && text.contains("--accept-loss"), "{text}");
+    assert!(disk.image() == image, "it changed something");
+
+    let repaired = options(&disk).repair_with(dir(), RepairOptions::new().salvage(true)).unwrap();
+    assert_eq!(repaired.kept.unwrap().keys, 20_000);
+    let (mine, was) = (options(&disk).load(dir()).unwrap(), options(&MemoryDisk::of(&whole)).load(dir()).unwrap());
+    assert_eq!(shown(&mine), shown(&was));
+
+    let disk = MemoryDisk::of(&image);
+    let repaired = options(&disk).repair_with(dir(), RepairOptions::new().accept_loss(true)).unwrap();
+    assert_eq!(repaired.kept.unwrap().keys, 0);
+    assert!(shown(&options(&disk).load(dir()).unwrap()).is_empty());
+}
+
+/// Less behind the damage than before it: the plain way goes on as ever.
+#[test]
+fn a_plain_repair_that_keeps_most_does_not_stop() {
+    let (_, mut image) = large_store();
+    let (_, log) = image.iter_mut().find(|(name, _)| name.starts_with("wal-")).unwrap();
+    log[48 + 50] ^= 1;
+    log[48 + 51] ^= 1;
+    let at = log.windows(8).position(|bytes| bytes == b"key12000").unwrap();
+    log[at] ^= 1;
+    let disk = MemoryDisk::of(&image);
+    let plan = options(&disk).plan_repair(dir(), RepairOptions::new()).unwrap();
+    let keys = |way: &Option<kvcore::RepairWay>| way.as_ref().unwrap().kept.keys;
+    assert_eq!((plan.plain_stops, keys(&plan.plain), keys(&plan.salvage)), (false, 12_000, 19_980));
+    assert_eq!(plan.salvage.unwrap().kept.possibly_stale.count, 12_000, "each may have been deleted");
+    assert_eq!(options(&disk).repair(dir()).unwrap().kept.unwrap().keys, 12_000);
+}
+
+/// A range, or a deadline, is not put on a value that the gap may have changed.
+#[test]
+fn what_is_known_in_part_is_left_out() {
+    let mut recorder = Recorder::default();
+    let mut db = recorder.open();
+    let set = |key, large| Change::Set { keyspace: 0, key, large, deadline: false };
+    for change in [
+        set(1, true),
+        set(2, false),
+        set(3, false),
+        // Lost:
+        set(1, true),
+        Change::Append { keyspace: 0, key: 1 },
+        Change::Deadline { keyspace: 0, key: 2, set: true },
+        set(4, false),
+        Change::Deadline { keyspace: 0, key: 4, set: true },
+    ] {
+        recorder.change(&mut db, &change);
+    }
+    let mut image = recorder.disk.image();
+    drop(db);
+    let Place { file, from } = &recorder.log[4].2;
+    image.get_mut(file).unwrap()[from + 50] ^= 1;
+    let (disk, repaired) = salvage(&image, RepairOptions::new().salvage(true));
+    let kept = repaired.unwrap().kept.unwrap();
+    assert_eq!((kept.left_out.count, kept.possibly_stale.count), (2, 1));
+    assert_eq!(kept.left_out.examples, [("0".to_owned(), vec![1]), ("0".to_owned(), vec![2])]);
+    assert_eq!(kept.possibly_stale.examples, [("0".to_owned(), vec![3])]);
+    let state = shown(&options(&disk).load(dir()).unwrap());
+    let keys: Vec<u8> = state.keys().map(|(_, key)| key[0]).collect();
+    assert_eq!(keys, [3, 4]);
+    assert!(state[&("0".to_owned(), vec![4])].1.is_some());
+}
