@@ -97,3 +97,36 @@ fn a_change_is_never_made_to_a_later_value_than_its_own() {
     expected.remove("gone");
     assert_eq!(shown(&found), expected);
 }
+
+/// A gap inside of what a fuzzy snapshot spans: what it says of a part is on no value that may be another.
+#[test]
+fn after_a_gap_only_what_was_logged_whole_is_changed_in_part() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let set = |key, value| Record::Set { keyspace: 0, key, value, deadline: 0 };
+    let range = |key| Record::Range { keyspace: 0, key, offset: 0, bytes: b"x", len: 4 };
+    let entries = [(&b"set"[..], &b"4"[..]), (b"early", b"1"), (b"gone", b"4"), (b"cut", b"1111")];
+    write_snapshot(dir, &entries);
+    let starts = write_log(
+        dir,
+        &[
+            &[set(b"early", b"2"), set(b"whole", b"2222"), Record::Delete { keyspace: 0, key: b"gone" }],
+            &[set(b"set", b"3")],
+            &[set(b"set", b"4444"), set(b"cut", b"4444")],
+            &[range(b"set"), range(b"whole"), Record::Deadline { keyspace: 0, key: b"new", deadline: 9 }],
+            &[set(b"later", b"6")],
+        ],
+    );
+    let path = dir.join(segment_name(1));
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[starts[1]] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let found = salvage(&*FileDisk.open_dir(dir).unwrap(), 1, Way::Salvage).unwrap();
+    assert!(!found.is_one_moment && found.reached == Lsn::new(6));
+    let entry = |key: &str, value: &str| (key.to_owned(), (value.to_owned(), None));
+    let expected = [entry("set", "x444"), entry("early", "2"), entry("cut", "4444"), entry("later", "6")];
+    assert_eq!(shown(&found), BTreeMap::from(expected));
+    let replayed = &found.replayed;
+    assert_eq!((replayed.count, &replayed.gaps[..]), (4, &[(Lsn::new(3), Lsn::new(3))][..]));
+    assert_eq!((replayed.left_out.count, replayed.possibly_stale.count), (2, 1), "whole and new; early");
+}

@@ -7,6 +7,7 @@
 
 mod disk;
 mod history;
+mod holes;
 mod manifest;
 mod messages;
 mod repair;
