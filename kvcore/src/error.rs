@@ -109,10 +109,10 @@ pub enum Error {
     /// A plain repair would have dropped more than it keeps, so nothing was changed; see
     /// [`Options::repair`](crate::Options::repair).
     #[error(
-        "{dir} was not repaired: what comes before the first damage is {kept_keys} keys, and {dropped} transactions behind \
-         it that are good would be dropped. Nothing was changed. `kvserver repair --salvage` \
-         (`RepairOptions::salvage`) would keep {salvaged_keys} keys; `--accept-loss` (`RepairOptions::accept_loss`) drops \
-         what comes after the damage; `--dry-run` (`Options::plan_repair`) says what each keeps"
+        "{dir} was not repaired: it would keep {kept_keys} keys, and drop more than that, {dropped} good transactions \
+         behind the first damage among it. Nothing was changed. `kvserver repair --salvage` (`RepairOptions::salvage`) \
+         would keep {salvaged_keys} keys; `--accept-loss` (`RepairOptions::accept_loss`) drops what comes after the \
+         damage; `--dry-run` (`Options::plan_repair`) says what each keeps"
     )]
     RepairDropsMost {
         /// The store's directory.

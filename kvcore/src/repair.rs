@@ -53,7 +53,10 @@ impl RepairOptions {
     /// Each frame that is used has its checksums, and later transactions than those before it. No key gets a value that
     /// it never had: where only a part of a value, or a deadline, is known to have changed after a gap, the key is
     /// [left out](Kept::left_out). What is missing may have changed or removed keys that are not spoken of after it:
-    /// these are counted as [possibly stale](Kept::possibly_stale).
+    /// these are counted as [possibly stale](Kept::possibly_stale). Of an exchange of keyspaces that is missing nothing
+    /// tells: [these names](Kept::unsure_names) rest on there having been none.
+    ///
+    /// Of a damaged snapshot also those blocks are kept whose keyspaces' names are lost with its head.
     pub fn salvage(mut self, salvage: bool) -> Self {
         self.salvage = salvage;
         self
@@ -151,12 +154,12 @@ fn keys(tables: &Tables, now_ms: u64) -> u64 {
     keys
 }
 
-/// Whether what the plain way would drop is more than what it keeps: transactions in frames that are good against keys of
-/// the snapshot and transactions of the log, or keys against keys.
+/// Returns whether the plain way would drop more than it keeps: more good transactions than keys of the snapshot and
+/// transactions of the log together, or more keys than keys.
 fn drops_most(plain: &RepairWay, salvaged: &RepairWay) -> bool {
     let kept = plain.kept.snapshot_entries.saturating_add(plain.kept.replayed);
     let dropped = good_behind(plain, salvaged);
-    dropped > kept || (dropped > 0 && salvaged.kept.keys / 2 > plain.kept.keys)
+    dropped > kept || salvaged.kept.keys / 2 > plain.kept.keys
 }
 
 /// Transactions in good frames that the plain way would drop.

@@ -2,8 +2,8 @@
 //! value that it never had.
 //!
 //! - The base is the newest snapshot that is good. If none is, and the log does not begin with the store's first
-//!   transaction, it is what blocks are good of the newest that has a good head. If there is not even that, the log is
-//!   all there is.
+//!   transaction, it is what blocks are good of the newest that has a good head; to salvage, also of one that has none. If
+//!   there is not even that, the log is all there is.
 //! - The log is replayed over it: [up to the first frame](Way::Prefix) that is not whole or does not follow; or
 //!   [all whole frames](Way::Salvage), wherever they stand in the segment that they were written for, as long as their
 //!   transactions come later than those before them. What is missing between them is a gap.
@@ -26,10 +26,11 @@ use crate::error::{Error, Result};
 use crate::frame::FrameHeader;
 use crate::lsn::{Lsn, NUMBER_MAX};
 use crate::manifest::{Known, Manifest};
+use crate::record::Record;
 use crate::recovery::{Listing, Recovered, open_snapshot, read_snapshot};
 use crate::segment::segment_name;
 use crate::segment_reader::SegmentReader;
-use crate::snapshot::SnapshotReader;
+use crate::snapshot::{Block, SnapshotReader};
 use crate::tables::{Keep, Tables, transactions_of};
 use log::Log;
 use replay::{Others, Replay, Replayed};
@@ -82,6 +83,8 @@ pub(crate) struct Base {
     pub(crate) lost_bytes: u64,
     /// What came before the log is not all there.
     pub(crate) is_partial: bool,
+    /// Keyspaces whose names are lost.
+    unnamed: BTreeSet<u32>,
 }
 
 /// A directory's files, and whose they are.
@@ -129,7 +132,7 @@ pub(crate) fn salvage(dir: &dyn Directory, shards: usize, way: Way) -> Result<Sa
                    here, the manifest or the others, and repair again";
         return Err(Error::NotRepairable { dir: dir.path().to_owned(), why: why.to_owned() });
     }
-    let (mut tables, mut base) = base(&listing, shards);
+    let (mut tables, mut base) = base(&listing, shards, way);
     if way == Way::Salvage && base.snapshot.is_none() {
         // What came before the log is a gap like any other.
         base.start = Lsn::ZERO;
@@ -141,7 +144,7 @@ pub(crate) fn salvage(dir: &dyn Directory, shards: usize, way: Way) -> Result<Sa
         None => log.is_whole(&listing, known)?,
     };
     let others = if is_one_moment { Others::AreRight } else { Others::MayBeLater };
-    let mut replay = Replay::over(&mut tables, base.start, others);
+    let mut replay = Replay::over(&mut tables, base.start, others, std::mem::take(&mut base.unnamed));
     for (&id, used) in &log.used {
         for piece in &used.pieces {
             replay.piece(&mut listing.segment(id)?, piece)?;
@@ -162,7 +165,7 @@ pub(crate) fn salvage(dir: &dyn Directory, shards: usize, way: Way) -> Result<Sa
 }
 
 /// What the log is to be replayed over.
-fn base(listing: &Listing<'_>, shards: usize) -> (Tables, Base) {
+fn base(listing: &Listing<'_>, shards: usize, way: Way) -> (Tables, Base) {
     let snapshots = listing.snapshots();
     for (start, name) in snapshots.iter().rev() {
         if let Ok(state) = read_snapshot(listing, name, shards, Keep::Entries) {
@@ -176,7 +179,7 @@ fn base(listing: &Listing<'_>, shards: usize) -> (Tables, Base) {
     }
     let oldest = listing.ids.iter().find_map(|id| listing.segment(*id).ok()).map(|oldest| oldest.header.first);
     if oldest != Some(Lsn::ZERO.next())
-        && let Some(part) = snapshots.iter().rev().find_map(|(_, name)| part_of(listing, name, shards))
+        && let Some(part) = snapshots.iter().rev().find_map(|(_, name)| part_of(listing, name, shards, way))
     {
         return part;
     }
@@ -185,13 +188,32 @@ fn base(listing: &Listing<'_>, shards: usize) -> (Tables, Base) {
     (Tables::empty(shards, Keep::Entries), Base { start, end: Some(start), is_partial, ..Base::default() })
 }
 
-/// The good blocks of a damaged snapshot.
-fn part_of(listing: &Listing<'_>, name: &str, shards: usize) -> Option<(Tables, Base)> {
-    let reader = open_snapshot(listing, name).ok()?;
-    let tables = Tables::of(&reader.head, shards, Keep::Entries);
+/// The good blocks of a damaged snapshot. If its head is not good, nothing proves whose it is, or what its keyspaces were
+/// called: it is used only to salvage.
+fn part_of(listing: &Listing<'_>, name: &str, shards: usize, way: Way) -> Option<(Tables, Base)> {
+    let (reader, has_head) = match open_snapshot(listing, name) {
+        Ok(reader) => (reader, true),
+        Err(_) => SnapshotReader::open_damaged(listing.dir, name)?,
+    };
+    let is_ours = reader.head.store == 0 || listing.check_store(&reader.path, reader.head.store).is_ok();
+    if !is_ours || (way == Way::Prefix && !has_head) {
+        return None;
+    }
+    let mut tables = match has_head {
+        true => Tables::of(&reader.head, shards, Keep::Entries),
+        false => Tables::empty(shards, Keep::Entries),
+    };
+    let mut unnamed = BTreeSet::new();
     let (start, end_of_head, len) = (Lsn::new(reader.head.start), reader.at(), reader.len);
-    let mut good_bytes = end_of_head;
+    let (mut given_bytes, mut good_bytes) = (0, 0);
     let foot = reader.read_what_is_there(&mut |block| {
+        given_bytes += block.len();
+        let keyspaces = if has_head { BTreeSet::new() } else { keyspaces_of(&block) };
+        for id in keyspaces {
+            if !tables.spaces.contains_key(&id) && tables.bind(id, "").is_ok() {
+                unnamed.insert(id);
+            }
+        }
         if tables.load_block(&block).is_ok() {
             good_bytes += block.len();
         }
@@ -201,15 +223,28 @@ fn part_of(listing: &Listing<'_>, name: &str, shards: usize) -> Option<(Tables, 
         space.each_shard(false, |shard| entries += shard.len() as u64);
         entries
     });
+    let behind = if foot.is_some() { 0 } else { len.saturating_sub(end_of_head + given_bytes) };
+    let lost_bytes = given_bytes - good_bytes + behind + if has_head { 0 } else { end_of_head };
     let base = Base {
         snapshot: Some(name.to_owned()),
         start,
         end: foot.map(|foot| Lsn::new(foot.end)),
         entries: entries.sum(),
-        lost_bytes: len - good_bytes,
-        is_partial: true,
+        lost_bytes,
+        is_partial: lost_bytes > 0,
+        unnamed,
     };
     Some((tables, base))
+}
+
+/// The keyspaces of the entries in a block; none if it is not good.
+fn keyspaces_of(block: &Block) -> BTreeSet<u32> {
+    let mut keyspaces = BTreeSet::new();
+    let mut records = block.records().unwrap_or_default();
+    while let Ok(Record::Set { keyspace, .. }) = Record::decode(&mut records) {
+        keyspaces.insert(keyspace);
+    }
+    keyspaces
 }
 
 /// Takes a frame's header and the records of its transactions.

@@ -30,6 +30,11 @@ const BLOCK_BYTES_MAX: usize = 2 * 512 * 1024 * 1024 + BLOCK_BYTES + 4096;
 const STEP_ENTRIES: usize = 32;
 const STEP_BYTES: usize = 32 * 1024;
 
+/// The end of a block whose length is damaged is looked for in steps of this many bytes, and so far: longer than that
+/// is only a block with a large value.
+const SEARCH_STEP_BYTES: usize = 64 * 1024;
+const SEARCH_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
 const HEAD: u8 = 0;
 const ENTRIES: u8 = 1;
 const FOOT: u8 = 2;
@@ -293,6 +298,10 @@ impl Block {
         }
     }
 
+    fn is_whole(&self) -> bool {
+        checksum(self.number, &self.body) == self.crc
+    }
+
     /// Its length in the file.
     pub(crate) fn len(&self) -> u64 {
         (BLOCK_HEADER_BYTES + self.body.len()) as u64
@@ -332,6 +341,30 @@ impl SnapshotReader {
         Ok(reader)
     }
 
+    /// Opens a snapshot whose head is damaged, or only its length. Returns whether the head is good: if it is not, all that
+    /// is known of it is the start, from the file's name.
+    pub(crate) fn open_damaged(dir: &dyn Directory, name: &str) -> Option<(Self, bool)> {
+        let path = dir.path().join(name);
+        let file = dir.open(name).ok()?;
+        let len = file.len().ok()?;
+        let start = snapshot_start(name)?.get();
+        let mut reader = SnapshotReader { path, file, len, at: 0, block_number: 0, head: Head::default() };
+        let shared: Arc<Path> = reader.path.clone().into();
+        let block = reader.next_block_if_possible(&shared)?;
+        match reader.coded::<Head>(&block, HEAD) {
+            Ok(head) if head.version == VERSION && head.start == start => {
+                reader.head = head;
+                Some((reader, true))
+            }
+            // That it is a snapshot, and where the blocks begin, the next block proves.
+            Err(_) if reader.at < len && reader.next_is_whole(&shared) => {
+                reader.head = Head { version: VERSION, start, ..Head::default() };
+                Some((reader, false))
+            }
+            _ => None,
+        }
+    }
+
     /// Behind the last block that was read.
     pub(crate) fn at(&self) -> u64 {
         self.at
@@ -357,12 +390,12 @@ impl SnapshotReader {
         }
     }
 
-    /// As [`read`](Self::read), of a snapshot that is damaged: gives all blocks, good or not, up to the first whose length
-    /// cannot be right. `None` if the foot is not there.
+    /// As [`read`](Self::read), of a snapshot that is damaged: gives all blocks, good or not, up to the first of which both
+    /// the length and something else are damaged. `None` if the foot is not there.
     pub(crate) fn read_what_is_there(mut self, give: &mut dyn FnMut(Block)) -> Option<Foot> {
         let shared: Arc<Path> = self.path.clone().into();
         let mut previous: Option<Block> = None;
-        while let Ok(Some(block)) = self.next_block(&shared) {
+        while let Some(block) = self.next_block_if_possible(&shared) {
             if let Some(entries) = previous.replace(block) {
                 give(entries);
             }
@@ -395,6 +428,65 @@ impl SnapshotReader {
         self.at += (BLOCK_HEADER_BYTES + len) as u64;
         self.block_number += 1;
         Ok(Some(block))
+    }
+
+    /// The next block, whole or not, of a snapshot that is damaged. If its length cannot be right, or nothing whole
+    /// follows on it, it is as long as its checksum says.
+    fn next_block_if_possible(&mut self, path: &Arc<Path>) -> Option<Block> {
+        let before = (self.at, self.block_number);
+        let block = self.next_block(path).ok();
+        match block {
+            Some(None) => return None,
+            Some(Some(block)) if block.is_whole() || self.next_is_whole(path) => return Some(block),
+            _ => {}
+        }
+        let after = (self.at, self.block_number);
+        (self.at, self.block_number) = before;
+        self.block_by_checksum(path).or_else(|| {
+            (self.at, self.block_number) = after;
+            block.flatten()
+        })
+    }
+
+    /// Whether a whole block stands here, or the file ends.
+    fn next_is_whole(&mut self, path: &Arc<Path>) -> bool {
+        let before = (self.at, self.block_number);
+        let next = self.next_block(path);
+        (self.at, self.block_number) = before;
+        next.is_ok_and(|block| block.is_none_or(|block| block.is_whole()))
+    }
+
+    /// The next block, if its length is all that is damaged: the first bytes that have its checksum, and on which a whole
+    /// block follows. Nobody can have written these bytes as a value: they begin where the block does.
+    fn block_by_checksum(&mut self, path: &Arc<Path>) -> Option<Block> {
+        let (at, number) = (self.at, self.block_number);
+        let mut head = [0; BLOCK_HEADER_BYTES];
+        let read = self.read_at(&mut head, at).ok()?;
+        if read < head.len() {
+            return None;
+        }
+        let crc = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
+        let begins = at + BLOCK_HEADER_BYTES as u64;
+        let mut hasher = crc32fast::Hasher::new_with_initial(number);
+        let (mut len, mut step) = (0, vec![0; SEARCH_STEP_BYTES]);
+        while len < SEARCH_BYTES_MAX {
+            let read = self.read_at(&mut step, begins + len).ok().filter(|read| *read > 0)?;
+            for byte in &step[..read] {
+                hasher.update(std::slice::from_ref(byte));
+                len += 1;
+                if hasher.clone().finalize() != crc {
+                    continue;
+                }
+                (self.at, self.block_number) = (begins + len, number + 1);
+                if self.next_is_whole(path) {
+                    let mut body = vec![0; len as usize];
+                    let whole = self.read_at(&mut body, begins).ok()? == body.len();
+                    return whole.then(|| Block { path: Arc::clone(path), at, number, crc, body });
+                }
+                (self.at, self.block_number) = (at, number);
+            }
+        }
+        None
     }
 
     fn coded<T: Decode<()>>(&self, block: &Block, kind: u8) -> Result<T> {

@@ -89,7 +89,7 @@ pub(super) struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    pub(super) fn over(tables: &'a mut Tables, start: Lsn, others: Others) -> Self {
+    pub(super) fn over(tables: &'a mut Tables, start: Lsn, others: Others, unnamed: BTreeSet<u32>) -> Self {
         Replay {
             tables,
             start,
@@ -98,7 +98,7 @@ impl<'a> Replay<'a> {
             settled: Keys::default(),
             cleared: BTreeSet::new(),
             left_out: Keys::default(),
-            unnamed: BTreeSet::new(),
+            unnamed,
             named: BTreeMap::new(),
             replayed: Replayed::default(),
         }

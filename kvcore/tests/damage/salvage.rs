@@ -198,7 +198,10 @@ fn a_plain_repair_that_would_drop_most_stops() {
         panic!("{error:?}")
     };
     let text = error.to_string();
-    assert!(text.contains("--salvage") && text.contains("20000 keys") && text.contains("--accept-loss"), "{text}");
+    assert!(
+        text.contains("--salvage") && text.contains("would keep 20000 keys") && text.contains("--accept-loss"),
+        "{text}"
+    );
     assert!(disk.image() == image, "it changed something");
 
     let repaired = options(&disk).repair_with(dir(), RepairOptions::new().salvage(true)).unwrap();
@@ -261,4 +264,60 @@ fn what_is_known_in_part_is_left_out() {
     let keys: Vec<u8> = state.keys().map(|(_, key)| key[0]).collect();
     assert_eq!(keys, [3, 4]);
     assert!(state[&("0".to_owned(), vec![4])].1.is_some());
+}
+
+/// 20,000 keys in a snapshot of several blocks, and where its blocks begin.
+fn snapshot_store() -> (State, Image, String, Vec<usize>) {
+    let disk = MemoryDisk::default();
+    let db = options(&disk).open(dir()).unwrap();
+    for from in (0..20_000).step_by(100) {
+        let pairs: Vec<_> = (from..from + 100).map(|i| (format!("key{i}"), format!("a value {i:>20}"))).collect();
+        db.set_many(&pairs).unwrap();
+    }
+    db.snapshot().unwrap();
+    db.set("after", "the snapshot").unwrap();
+    db.close().unwrap();
+    let image = disk.image();
+    let (name, bytes) = image.iter().find(|(name, _)| name.starts_with("snapshot-")).unwrap();
+    let (mut blocks, mut at) = (Vec::new(), 0);
+    while at < bytes.len() {
+        blocks.push(at);
+        at += 8 + u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+    }
+    assert!(blocks.len() >= 5, "a head, blocks, a foot: {blocks:?}");
+    let state = shown(&options(&MemoryDisk::of(&image)).load(dir()).unwrap());
+    (state, image.clone(), name.clone(), blocks)
+}
+
+/// Without its length a block was lost, and all after it.
+#[test]
+fn a_block_of_a_snapshot_whose_length_is_damaged_is_found_by_its_checksum() {
+    let (state, image, name, blocks) = snapshot_store();
+    for block in &blocks {
+        for byte in 0..4 {
+            let mut image = image.clone();
+            image.get_mut(&name).unwrap()[block + byte] ^= 0x10;
+            let disk = MemoryDisk::of(&image);
+            assert!(!options(&disk).inspect(dir()).unwrap().is_sound(), "{block}, {byte}");
+            let repaired = options(&disk).repair(dir()).unwrap();
+            assert!(!repaired.kept.unwrap().is_partial, "{block}, {byte}");
+            assert!(shown(&options(&disk).load(dir()).unwrap()) == state, "{block}, {byte}: something is lost");
+        }
+    }
+}
+
+/// Two bad bytes in the head of the only snapshot.
+#[test]
+fn a_snapshot_without_a_good_head_is_salvaged() {
+    let (state, mut image, name, _) = snapshot_store();
+    let bytes = image.get_mut(&name).unwrap();
+    bytes[10] ^= 1;
+    bytes[11] ^= 1;
+    let disk = MemoryDisk::of(&image);
+    let error = options(&disk).repair(dir()).unwrap_err();
+    assert!(matches!(error, Error::RepairDropsMost { salvaged_keys: 20_001, .. }), "{error:?}");
+    assert!(disk.image() == image, "it changed something");
+    let repaired = options(&disk).repair_with(dir(), RepairOptions::new().salvage(true)).unwrap();
+    assert_eq!(repaired.kept.unwrap().keys, 20_001);
+    assert!(shown(&options(&disk).load(dir()).unwrap()) == state);
 }
