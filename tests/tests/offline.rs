@@ -114,7 +114,7 @@ fn a_sound_store_is_said_to_be_sound_and_left_alone() {
     bytes[last] ^= 1;
     fs::write(&path, bytes).expect("the log");
     let (code, said, _) = run(&["check", text(dir.path())]);
-    assert!(code == 0 && said.contains("is sound: it opens; at most ") && said.contains("are cut from wal-"), "{said}");
+    assert!(code == 0 && said.contains("is sound: it opens; ") && said.contains("are cut from wal-"), "{said}");
 }
 
 #[test]
