@@ -95,25 +95,22 @@ fn deadlines_brought_forward_do_not_fill_the_wheel_of_a_shard_with_many_other_ke
 #[test]
 fn a_range_written_into_a_large_value_counts_as_a_use() {
     let (db, clock) = with_clock(1);
+    let idle_secs = || {
+        let mut idle_secs = None;
+        let look = &mut |txn: &mut dyn kvcore::Txn| {
+            idle_secs = txn.usage(b"large")?.map(|usage| usage.idle_secs);
+            Ok(())
+        };
+        db.commit(&[b"large"], look).unwrap();
+        idle_secs
+    };
     db.note_time();
     db.set("large", vec![1; 20_000]).unwrap();
     clock.advance(60_000);
     db.note_time();
-    let mut idle_secs = None;
-    let look = &mut |txn: &mut dyn kvcore::Txn| {
-        idle_secs = txn.usage(b"large")?.map(|usage| usage.idle_secs);
-        Ok(())
-    };
-    db.commit(&[b"large"], look).unwrap();
-    assert_eq!(idle_secs, Some(60));
+    assert_eq!(idle_secs(), Some(60));
     db.update(&["large"], |txn| txn.write_range(b"large", 5, b"x")).unwrap();
-    let mut idle_secs = None;
-    let look = &mut |txn: &mut dyn kvcore::Txn| {
-        idle_secs = txn.usage(b"large")?.map(|usage| usage.idle_secs);
-        Ok(())
-    };
-    db.commit(&[b"large"], look).unwrap();
-    assert_eq!(idle_secs, Some(0));
+    assert_eq!(idle_secs(), Some(0));
 }
 
 /// A walk inside a transaction over several keyspaces shows the selected one, whichever came first.
