@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::backup::{self, Backup, BackupReport};
 use crate::durability::Durability;
 use crate::engine::{Claimed, Engine};
 use crate::error::{Error, Result};
@@ -16,6 +17,7 @@ use crate::lsn::Lsn;
 use crate::observer::Observer;
 use crate::options::Options;
 use crate::repair::{self, Repair, RepairOptions, RepairPlan};
+use crate::restore::Restore;
 use crate::space::{DEFAULT_KEYSPACE, Space};
 use crate::stats::{SnapshotStatus, Stats};
 use crate::store::Store;
@@ -132,6 +134,21 @@ impl Options {
     /// of a store. The store must not be open elsewhere.
     pub fn plan_repair(self, dir: impl AsRef<Path>, how: RepairOptions) -> Result<RepairPlan> {
         repair::plan(&self, dir.as_ref(), how)
+    }
+
+    /// Copies the store in `dir`, which no process may have open, to the directory `dest`. Nothing in `dir` is changed; a
+    /// write that a crash interrupted is not copied. A damaged store is refused. For a store that is open there is
+    /// [`Db::backup`], which says what holds for `dest`.
+    pub fn backup(self, dir: impl AsRef<Path>, dest: impl AsRef<Path>) -> Result<BackupReport> {
+        let backup = backup::of_closed(&self, dir.as_ref())?;
+        backup.write_to(self.disk, dest.as_ref())
+    }
+
+    /// Begins to make the store of a backup whose files come one by one, as those of a [`Backup`] do. `dest` must not
+    /// exist or be an empty directory; it appears when [`Restore::finish`] has found the store sound. To restore a
+    /// directory that [`Db::backup`] has written, copy it, or [open](Self::open) it.
+    pub fn begin_restore(self, dest: impl AsRef<Path>) -> Result<Restore> {
+        Restore::begin(&self, dest.as_ref())
     }
 
     /// A store that keeps nothing on disk and starts no threads. Memory of expired keys is returned as writes come, on
@@ -326,6 +343,50 @@ impl Db {
             Some(_) if self.engine().is_closed() => Err(Error::Closed),
             Some(files) => verify::verify(self.engine(), files),
             None => Err(Error::InvalidOption("a store in memory has no files to read back".to_owned())),
+        }
+    }
+
+    /// Copies the store to the directory `dest`, and returns when the copy is durable. It opens as a store of its own,
+    /// with every change that was acknowledged before this was called, and is a moment of the history: no change in it
+    /// is later than one that is not. Reads, writes and snapshots go on meanwhile.
+    ///
+    /// `dest` must not exist or be an empty directory, and appears only when all of it is there. Until then the copy is
+    /// in a directory beside it named `DEST.partial-` and 16 hexadecimal digits; a crash may leave that, and it can be
+    /// deleted. Where the file system can, the copy shares its blocks with the store (reflink) until one of the two changes
+    /// them. Snapshots and log that the store no longer needs stay until the copy is done.
+    ///
+    /// ```
+    /// # let root = tempfile::tempdir()?;
+    /// # let (data, copy) = (root.path().join("data"), root.path().join("copy"));
+    /// use kvcore::{Db, StoreExt};
+    /// let db = Db::open(data)?;
+    /// db.set("k", "v")?;
+    /// db.backup(&copy)?;
+    /// assert_eq!(Db::open(copy)?.get("k")?.unwrap(), "v");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DestinationTaken`]; [`Error::InvalidOption`] for a store in memory; the error of the log if it takes no
+    /// writes; [`Error::Io`] if the copy cannot be written: nothing is left of it, and the store goes on.
+    pub fn backup(&self, dest: impl AsRef<Path>) -> Result<BackupReport> {
+        let backup = self.begin_backup()?;
+        match &self.engine().files {
+            Some(files) => backup.write_to(Arc::clone(&files.disk), dest.as_ref()),
+            None => Err(Error::Closed),
+        }
+    }
+
+    /// Begins a backup whose files the caller reads, to send them somewhere; see [`backup`](Self::backup) for what it
+    /// holds. [`Options::begin_restore`] makes a store of them. Until the returned value is dropped, the store removes
+    /// no file: a backup that is read slowly costs room on the disk.
+    pub fn begin_backup(&self) -> Result<Backup> {
+        match &self.engine().files {
+            Some(files) => backup::begin(self.engine(), files),
+            None => Err(Error::InvalidOption(
+                "a store in memory has no files to back up: read its keys, or open a store on disk".to_owned(),
+            )),
         }
     }
 

@@ -20,6 +20,11 @@ pub trait Disk: Send + Sync + 'static {
     ///
     /// If the new name belongs to anything but an empty directory, or lies on another file system.
     fn rename_dir(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes an empty directory. Defaults to an error of kind `Unsupported`.
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        let _ = path;
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// An open directory. Every method concerns the directory that was opened, wherever it has been moved since, and never

@@ -163,6 +163,18 @@ pub enum Error {
         /// The operating system's word.
         why: Arc<str>,
     },
+    /// A backup or a restore would not write over what is there.
+    #[error("{dest} exists and is not an empty directory: name one that does not exist")]
+    DestinationTaken {
+        /// What was to be written.
+        dest: PathBuf,
+    },
+    /// What was to be restored is not a whole backup. Nothing was left behind.
+    #[error("this is not a whole backup: {why}; restore another one")]
+    NotABackup {
+        /// What is wrong with it.
+        why: String,
+    },
     /// An option is out of its range.
     #[error("invalid option: {0}")]
     InvalidOption(String),

@@ -52,6 +52,11 @@ impl Disk for FileDisk {
         sync_dir(above(to))?;
         sync_dir(above(from))
     }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_dir(path)?;
+        sync_dir(above(path))
+    }
 }
 
 /// Returns the directory that holds the name `path`.

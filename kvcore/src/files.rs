@@ -25,9 +25,10 @@ use crate::wal::Wal;
 /// More segments than this call for a snapshot, however short they are: each open begins a new one.
 const SEGMENTS_MAX: usize = 128;
 
-type DirLock = Box<dyn Send + Sync>;
+pub(crate) type DirLock = Box<dyn Send + Sync>;
 
 pub(crate) struct Files {
+    pub(crate) disk: Arc<dyn Disk>,
     pub(crate) dir: Arc<dyn Directory>,
     /// The store's id, the same in all its files.
     pub(crate) store: u64,
@@ -105,6 +106,7 @@ impl Files {
             snapshots.state.lock().wanted = true;
         }
         Ok(Files {
+            disk: Arc::clone(&options.disk),
             dir,
             store,
             wal: Arc::new(Wal::new(options.durability, time, writer, found.last)),

@@ -1,6 +1,7 @@
 //! Keeper: the threads that keep a store on disk: syncer, sweeper, snapshots. Invariant: between two steps they hold the
 //! engine weakly, so a store that nobody uses any more closes itself.
 
+use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -54,10 +55,10 @@ fn sweep(engine: &Weak<Engine>, alarm: &Alarm) {
 /// The snapshot thread: one when asked, when the log has grown, and every so often if something changed.
 fn take_snapshots(engine: &Weak<Engine>, snapshots: &Snapshots, every: Option<Duration>) {
     loop {
-        let asked = {
+        let (asked, waited_out, is_removal_due) = {
             let mut state = snapshots.state.lock();
             let mut waited_out = false;
-            while !state.closing && !state.wanted && !waited_out {
+            while !state.closing && !state.wanted && !state.is_removal_due && !waited_out {
                 match every {
                     Some(every) => waited_out = snapshots.bell.wait_for(&mut state, every).timed_out(),
                     None => snapshots.bell.wait(&mut state),
@@ -67,12 +68,14 @@ fn take_snapshots(engine: &Weak<Engine>, snapshots: &Snapshots, every: Option<Du
                 return;
             }
             // Left standing until `snapshot` says that it runs, so that at no moment the status says neither.
-            state.wanted
+            (state.wanted, waited_out, std::mem::take(&mut state.is_removal_due))
         };
         let Some(engine) = engine.upgrade().filter(|engine| !engine.is_closed()) else { return };
-        if let Some(files) = &engine.files
-            && (asked || files.snapshot_status().changes_since > 0)
-        {
+        let Some(files) = &engine.files else { return };
+        if is_removal_due && let Err(error) = remove_deferred(&engine, files) {
+            tracing::warn!("{error}; the next snapshot tries again");
+        }
+        if asked || (waited_out && files.snapshot_status().changes_since > 0) {
             // The outcome is in the status and in the log of the program.
             let _ = snapshot(&engine, files);
         }
@@ -98,8 +101,7 @@ pub(crate) fn snapshot(engine: &Engine, files: &Files) -> Result<()> {
     state.status.running = false;
     state.status.last_took = Duration::from_millis(time.monotonic_ms().saturating_sub(started_ms));
     match outcome {
-        Ok((start, written)) => {
-            state.start = start;
+        Ok(written) => {
             state.status.last_good_ms = time.now_ms();
             state.status.last_error = None;
             state.status.last_entries = written.entries;
@@ -122,7 +124,7 @@ pub(crate) fn snapshot(engine: &Engine, files: &Files) -> Result<()> {
     }
 }
 
-fn write_snapshot(engine: &Engine, files: &Files) -> Result<(Lsn, Written)> {
+fn write_snapshot(engine: &Engine, files: &Files) -> Result<Written> {
     let (wal, base) = (&files.wal, &engine.base);
     {
         let mut writer = wal.writer.lock();
@@ -154,26 +156,51 @@ fn write_snapshot(engine: &Engine, files: &Files) -> Result<(Lsn, Written)> {
     let end = wal.last();
     wal.wait(end)?;
     let written = writer.finish(end)?;
+    // Before anything is removed: a backup that begins now is of this snapshot.
+    files.snapshots.state.lock().start = start;
     remove_before(files, start)?;
-    Ok((start, written))
+    Ok(written)
 }
 
-/// Removes the snapshots and the log that a durable snapshot stands for. Called while a snapshot is being written, of
-/// which there is one at a time: nobody else removes a segment.
+/// Removes what a backup has kept from being removed.
+fn remove_deferred(engine: &Engine, files: &Files) -> Result<()> {
+    let _writing = files.snapshots.writing.lock();
+    // Another store may have the directory by now.
+    if engine.is_closed() {
+        return Ok(());
+    }
+    let start = files.snapshots.state.lock().start;
+    remove_before(files, start)
+}
+
+/// Removes the snapshots and the log that a durable snapshot stands for, as far as no backup needs them. Called with
+/// `writing` locked: nobody else removes a segment.
 fn remove_before(files: &Files, start: Lsn) -> Result<()> {
     let failed = |error| Error::io(format!("remove old files of {}", files.dir.path().display()), error);
     for name in files.dir.list().map_err(failed)? {
         if snapshot_start(&name).is_some_and(|older| older < start) {
-            files.dir.remove(&name).map_err(failed)?;
+            match files.snapshots.unless_held(|| files.dir.remove(&name)) {
+                Some(removed) => removed.map_err(failed)?,
+                None => return Ok(()),
+            }
         }
     }
-    // Oldest first and each for good before the next, so that a crash in between leaves no gap. The log is written
-    // meanwhile: to remove a large file takes longer than writers can be kept waiting.
-    loop {
-        let Some(oldest) = files.wal.writer.lock().covered_by(start) else { return Ok(()) };
-        segment::remove(&*files.dir, oldest).map_err(failed)?;
-        let mut writer = files.wal.writer.lock();
-        writer.forget_oldest();
-        files.wal.note_sizes(&writer);
+    // Oldest first and each for good before the next, so that a crash in between leaves no gap.
+    while let Some(removed) = files.snapshots.unless_held(|| remove_oldest_segment(files, start)) {
+        if !removed.map_err(failed)? {
+            break;
+        }
     }
+    Ok(())
+}
+
+/// Removes the oldest segment if a snapshot that begins at `start` stands for it; returns whether it did.
+fn remove_oldest_segment(files: &Files, start: Lsn) -> io::Result<bool> {
+    let Some(oldest) = files.wal.writer.lock().covered_by(start) else { return Ok(false) };
+    // Without the lock: to remove a large file takes longer than writers can be kept waiting.
+    segment::remove(&*files.dir, oldest)?;
+    let mut writer = files.wal.writer.lock();
+    writer.forget_oldest();
+    files.wal.note_sizes(&writer);
+    Ok(true)
 }

@@ -16,8 +16,8 @@
 //!
 //! Where to look: [`Db`] opens a store and holds [`Keyspace`]s; [`StoreExt`] has what everyone calls; [`Txn`] is the
 //! view inside a transaction; [`Options`] and [`Durability`] say what is promised, and
-//! [`Options::inspect`] and [`Options::repair`] what to do with damaged files; [`Disk`] and [`Clock`] are the doors
-//! to files and time.
+//! [`Options::inspect`] and [`Options::repair`] what to do with damaged files; [`Db::backup`] and
+//! [`Options::begin_restore`] copy a store; [`Disk`] and [`Clock`] are the doors to files and time.
 //!
 //! Inside, a module knows only those in its own line of this list and in the lines above:
 //!
@@ -25,10 +25,12 @@
 //! - `record frame disk file_disk`: bytes
 //! - `manifest lanes location segment segment_reader unsettled wal syncer ticket`: the log
 //! - `expiry observer uses shard space base walk txn locked`: the tables, and the view a transaction has of them
-//! - `stats options snapshot tables recovery schedule files salvage inspection repair engine keeper verify`: a whole store
+//! - `stats options snapshot tables recovery schedule files salvage inspection repair engine keeper verify partial
+//!   backup restore`: a whole store
 //! - `store keyspace db`: what users hold
 #![forbid(unsafe_code)]
 
+mod backup;
 mod base;
 mod clock;
 mod db;
@@ -53,9 +55,11 @@ mod manifest;
 mod observer;
 mod options;
 mod padded;
+mod partial;
 mod record;
 mod recovery;
 mod repair;
+mod restore;
 mod salvage;
 mod schedule;
 mod segment;
@@ -76,6 +80,7 @@ mod verify;
 mod wal;
 mod walk;
 
+pub use backup::{Backup, BackupFile, BackupReport};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use db::{Claim, Db, Scope};
 pub use disk::{Directory, Disk, DiskFile, Location};
@@ -91,6 +96,7 @@ pub use lsn::Lsn;
 pub use observer::{Change, ChangeKind, Observer, Swap};
 pub use options::Options;
 pub use repair::{Dropped, Kept, Repair, RepairOptions, RepairPlan, RepairWay, TimeReset};
+pub use restore::Restore;
 pub use salvage::SomeKeys;
 pub use stats::{RecoveryReport, SnapshotStatus, Stats};
 pub use store::{Store, StoreExt};

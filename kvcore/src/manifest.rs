@@ -87,6 +87,16 @@ fn decode(slot: &[u8]) -> Option<(Known, u64)> {
     are_possible.then(|| (known, u64_at(8)))
 }
 
+/// Returns the bytes of a manifest file that holds this in both of its parts.
+pub(crate) fn manifest_bytes(known: &Known) -> [u8; FILE_BYTES] {
+    let mut bytes = [0; FILE_BYTES];
+    // Both, so that damage to one of them alone never takes the manifest away.
+    for (at, written) in SLOTS_AT.into_iter().zip(0..) {
+        bytes[at..at + SLOT_BYTES].copy_from_slice(&encode(known, written));
+    }
+    bytes
+}
+
 impl Manifest {
     /// One that says no more than whose files these are.
     pub(crate) fn of_store(store: u64) -> Self {
@@ -134,12 +144,7 @@ impl ManifestFile {
     /// Writes the first manifest of a store, or one in the place of another.
     pub(crate) fn create(dir: &dyn Directory, known: Known) -> io::Result<Self> {
         let file = dir.create(UNNAMED_MANIFEST)?;
-        let mut bytes = [0; FILE_BYTES];
-        // Both, so that damage to one of them alone never takes the manifest away.
-        for (at, written) in SLOTS_AT.into_iter().zip(0..) {
-            bytes[at..at + SLOT_BYTES].copy_from_slice(&encode(&known, written));
-        }
-        file.write_at(&bytes, 0)?;
+        file.write_at(&manifest_bytes(&known), 0)?;
         file.sync()?;
         dir.rename(UNNAMED_MANIFEST, MANIFEST)?;
         dir.sync()?;

@@ -204,6 +204,11 @@ fn write_again(file: &dyn DiskFile, mut from: u64, to: u64) -> io::Result<()> {
 }
 
 impl Recovered {
+    /// Returns what the manifest says, if there is one.
+    pub(crate) fn known(&self) -> Option<Known> {
+        self.manifest.map(|manifest| manifest.known)
+    }
+
     /// What these hold and nothing else.
     pub(crate) fn of(tables: Tables) -> Self {
         Recovered {

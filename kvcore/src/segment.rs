@@ -309,6 +309,15 @@ impl Writer {
         if self.newest().bytes > SEGMENT_HEADER_BYTES as u64 { self.rotate(self.written.next()) } else { Ok(()) }
     }
 
+    /// Returns the segments that are replayed over a snapshot that begins at `start`, oldest first.
+    pub(crate) fn replayed_after(&self, start: Lsn) -> Vec<Segment> {
+        replayed_after(&self.segments, start)
+    }
+
+    pub(crate) fn store(&self) -> u64 {
+        self.manifest.store()
+    }
+
     /// The oldest segment, if it holds nothing after `start`, which a durable snapshot covers.
     pub(crate) fn covered_by(&self, start: Lsn) -> Option<u64> {
         let next = self.segments.get(1)?;
@@ -319,6 +328,17 @@ impl Writer {
     pub(crate) fn forget_oldest(&mut self) {
         self.segments.pop_front();
     }
+}
+
+/// Returns those of `segments` that recovery replays over a snapshot that begins at `start`, oldest first: from the last
+/// that begins there or before. Of several that begin exactly there, all count: the time in a seal of theirs does.
+pub(crate) fn replayed_after(segments: &VecDeque<Segment>, start: Lsn) -> Vec<Segment> {
+    let begins_there = |segment: &Segment| segment.first == start.next();
+    let mut from = segments.iter().rposition(|segment| segment.first <= start.next()).unwrap_or(0);
+    while from > 0 && begins_there(&segments[from]) && begins_there(&segments[from - 1]) {
+        from -= 1;
+    }
+    segments.range(from..).copied().collect()
 }
 
 fn noting(error: io::Error) -> Failure {
@@ -357,6 +377,14 @@ pub(crate) fn remove(dir: &dyn Directory, id: u64) -> io::Result<()> {
         removed => removed?,
     }
     dir.sync()
+}
+
+/// Returns the bytes of a segment without transactions, with a seal: everything before `first` is durable.
+pub(crate) fn sealed_bytes(id: u64, first: Lsn, store: u64, time_ms: u64) -> Vec<u8> {
+    let salt = KeyHash::random_seed();
+    let header = FrameHeader { first, count: 0, time_ms, durable: Lsn::new(first.get().saturating_sub(1)) };
+    let seal = frame_header(FrameKeys::salted(salt), &header, std::iter::empty());
+    [&segment_header(id, first, store, salt)[..], &seal].concat()
 }
 
 /// Makes an empty segment, durably, with the next transaction to come as its first; answers how many bytes it has.

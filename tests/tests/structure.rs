@@ -25,7 +25,10 @@ const LAYERS: &[&[&str]] = &[
     // A store as files, and back.
     &["stats", "schedule", "snapshot", "tables", "recovery", "salvage", "inspection"],
     // The whole.
-    &["files", "repair", "keeper", "verify", "engine", "store", "keyspace", "db", "options"],
+    &[
+        "files", "repair", "keeper", "verify", "partial", "backup", "restore", "engine", "store", "keyspace", "db",
+        "options",
+    ],
 ];
 
 fn workspace() -> PathBuf {

@@ -12,6 +12,7 @@
 //! store's threads take turns as they like, so one seed stands for several histories, alike but for that.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
+mod backup;
 mod cuts;
 mod disk;
 mod history;
