@@ -1,29 +1,35 @@
-//! The program: flags, and which of its three faces it shows: one command, commands from a pipe, or the prompt.
+//! The program: flags, and which of its faces it shows: one command, commands from a pipe, the prompt, or a backup.
 //!
 //! Invariant: exit code 0 means every reply was good; 1 an error reply or no connection; 2 flags that make no sense.
 
+use crate::backup;
 use crate::output::{Output, Style};
 use crate::repl;
 use crate::session::{Answered, Session};
 use crate::signals::Signals;
 use crate::words::split;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use kvclient::address::Scheme;
-use kvclient::{Address, Options};
+use kvclient::{Address, Client, Options};
 use kvproto::OwnedRequest;
 use kvproto::line;
 use kvproto::resp::Version;
 use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Talks to a kv or Redis server. Without a command it opens a prompt, or reads commands from standard input, one a
 /// line.
 #[derive(Debug, Parser)]
-#[command(name = "kvclient", version)]
+#[command(name = "kvclient", version, disable_help_subcommand = true)]
 struct Flags {
+    /// What to do instead of sending a command.
+    #[command(subcommand)]
+    task: Option<Task>,
     /// The server: redis://[user:password@]host[:port][/db] or line://host[:port]
-    #[arg(short, long, value_name = "URL", default_value = "redis://127.0.0.1:6379")]
+    #[arg(short, long, global = true, value_name = "URL", default_value = "redis://127.0.0.1:6379")]
     url: String,
     /// Speak RESP3 instead of RESP2
     #[arg(short = '3')]
@@ -38,6 +44,24 @@ struct Flags {
     #[arg(value_name = "COMMAND", trailing_var_arg = true)]
     command: Vec<OsString>,
 }
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Copy the server's whole store to a file, while it is used; `kvserver restore` makes a store of it
+    ///
+    /// The file is a tar archive that only its owner can read. It holds every keyspace, whatever the user of this
+    /// connection may see of them. (BACKUP in capitals sends that command as it is.)
+    Backup {
+        /// The file to write; - for standard output
+        file: PathBuf,
+        /// Replace the file if it exists
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// A server that sends nothing for so long is given up by a backup: at its beginning the log is synced.
+const BACKUP_PATIENCE: Duration = Duration::from_secs(120);
 
 /// An error reply, or no connection.
 const FAILED: u8 = 1;
@@ -74,6 +98,9 @@ pub fn run() -> ExitCode {
             return FAILED.into();
         }
     };
+    if let Some(Task::Backup { file, force }) = &flags.task {
+        return back_up(&address, file, *force, &signals);
+    }
     let session = Session::new(address, options, output, signals);
     let succeeded = if !flags.command.is_empty() {
         run_command(session, flags.command)
@@ -89,6 +116,29 @@ pub fn run() -> ExitCode {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("kvclient: {error}");
+            FAILED.into()
+        }
+    }
+}
+
+fn back_up(address: &Address, file: &Path, force: bool, signals: &Signals) -> ExitCode {
+    if address.scheme == Scheme::Line {
+        eprintln!("kvclient: a backup needs the server's redis:// port: name it with -u");
+        return BAD_FLAGS.into();
+    }
+    let options = Options { reply_timeout: Some(BACKUP_PATIENCE), ..Options::default() };
+    let taken = Client::connect_with(address, options)
+        .map_err(backup::Failure::from)
+        .and_then(|mut client| backup::run(&mut client, file, force, signals));
+    match taken {
+        Ok(taken) => {
+            let (bytes, lsn) = (taken.bytes, taken.lsn);
+            // Standard output may be the backup itself.
+            eprintln!("{} is a backup of everything up to Lsn {lsn}: {bytes} bytes", file.display());
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            eprintln!("kvclient: {failure}");
             FAILED.into()
         }
     }
@@ -146,6 +196,17 @@ mod tests {
         let flags = Flags::try_parse_from(["kvclient", "-3", "SET", "k", "-1", "--raw"]).unwrap();
         assert!(flags.resp3 && !flags.raw);
         assert_eq!(flags.command, ["SET", "k", "-1", "--raw"]);
+        let flags = Flags::try_parse_from(["kvclient", "BACKUP", "START"]).unwrap();
+        assert!(flags.task.is_none() && flags.command == ["BACKUP", "START"]);
+        let flags = Flags::try_parse_from(["kvclient", "backup", "f", "--force", "-u", "redis://h:1"]).unwrap();
+        assert!(matches!(flags.task, Some(Task::Backup { force: true, .. })) && flags.url == "redis://h:1");
+        let flags = Flags::try_parse_from(["kvclient", "-u", "redis://h:1", "backup", "-"]).unwrap();
+        assert!(flags.task.is_some() && flags.url == "redis://h:1");
+        // What follows a command is not looked at.
+        let flags = Flags::try_parse_from(["kvclient", "ECHO", "backup"]).unwrap();
+        assert!(flags.task.is_none() && flags.command == ["ECHO", "backup"]);
+        let flags = Flags::try_parse_from(["kvclient", "SET", "-u", "x"]).unwrap();
+        assert!(flags.command == ["SET", "-u", "x"]);
         assert!(Flags::try_parse_from(["kvclient", "--nope"]).is_err());
         assert!(Flags::try_parse_from(["kvclient", "--raw", "--no-raw"]).is_err());
     }

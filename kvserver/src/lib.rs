@@ -13,6 +13,8 @@
 mod accept;
 mod acl;
 mod allocator;
+mod archive;
+mod backups;
 mod clients;
 mod commands;
 mod config;

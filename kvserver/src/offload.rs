@@ -1,14 +1,16 @@
-//! Work that takes long or waits for a file, on its way to the thread that does it: SAVE, and KEYS over a large
+//! Work that takes long or waits for a file, on its way to the thread that does it: SAVE, BACKUP, and KEYS over a large
 //! keyspace.
 //!
 //! Invariant: an event loop never runs them. The connection that asked is parked until its answer comes by mail, so
 //! its own later requests wait and nobody else's do.
 
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use kvcore::{Keyspace, Walk};
 use kvproto::{Args, OwnedRequest};
 
+use crate::backups::{Running, Step};
 use crate::mailbox::Address;
 use crate::outcome::Outcome;
 
@@ -18,6 +20,8 @@ pub(crate) enum Work {
     Walk(fn(Args<'_>, &dyn Walk) -> Outcome, Keyspace),
     /// A snapshot.
     Save,
+    /// BACKUP START and BACKUP READ
+    Backup(Arc<Running>, Step),
     /// DEBUG RELOAD, with a snapshot first, or LOADAOF: what the files give back is compared with what is held.
     Verify { snapshot: bool },
     /// A snapshot and, if it succeeds, the end of the server.

@@ -14,6 +14,7 @@ use std::time::Instant;
 use kvcore::{Db, Durability, Lsn};
 
 use crate::acl::{Account, Acl};
+use crate::backups::Backups;
 use crate::clients::{CLIENT_BYTES, Client, Clients};
 use crate::counters::{self, Counter, Counters, Totals};
 use crate::databases::Databases;
@@ -48,6 +49,7 @@ pub(crate) struct ServerState {
     pub(crate) acl: Acl,
     pub(crate) logging: Logging,
     pub(crate) pause: Pause,
+    pub(crate) backups: Backups,
     pub(crate) pubsub: Arc<PubSub>,
     pub(crate) audience: Arc<Audience>,
     pub(crate) watch: Arc<WatchTable>,
@@ -125,6 +127,7 @@ impl ServerState {
             started: Instant::now(),
             started_at_ms: db.now_ms(),
             pause: Pause::new(db.clone()),
+            backups: Backups::default(),
             databases: Databases::new(db.clone()),
             db,
             settings,

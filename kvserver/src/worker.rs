@@ -32,6 +32,8 @@ pub(crate) fn run(server: &Arc<ServerState>, jobs: &Receiver<Option<Job>>) {
                 Err(failure) => failure.into(),
             },
             Work::Save => save(server),
+            // Whatever is in a backup is durable.
+            Work::Backup(one, step) => server.backups.step(&server.db, &one, step),
             Work::Verify { snapshot } => match if snapshot { save(server) } else { Reply::Ok } {
                 Reply::Ok => verify(server),
                 failed => failed,

@@ -524,8 +524,8 @@ fn what_shows_no_data_is_replied_to_at_once() {
     gated.expect_held(&mut writer, "SET");
     let mut waited = Vec::new();
     for spec in cases::others() {
-        // One ends the server; the other's reply says that something is on the disk.
-        if matches!(spec.name, "shutdown" | "save") {
+        // One ends the server; the replies of the others say that something is on the disk.
+        if matches!(spec.name, "shutdown" | "save" | "backup|start") {
             continue;
         }
         let case = Case::new(spec, "k", b"");

@@ -5,6 +5,10 @@
 use super::{Arg, Category, Flag, Group, Spec, indexed};
 
 pub(super) const ROWS: &[Spec] = &[
+    Spec::new("backup", -2, Group::Server, "0.1.0")
+        .summary("Groups the commands that copy the whole store while it is used.")
+        .complexity("That of the subcommand")
+        .subcommands(&BACKUP_SUBCOMMANDS),
     Spec::new("bgsave", -1, Group::Server, "1.0.0")
         .summary("Starts writing a snapshot while commands go on being served.")
         .complexity("O(1)")
@@ -103,6 +107,22 @@ pub(super) const ROWS: &[Spec] = &[
         .flags(&[Flag::Loading, Flag::Stale, Flag::Fast])
         .tips(&["nondeterministic_output"]),
 ];
+
+const BACKUP_SUBCOMMANDS: [Spec; 4] = indexed([
+    Spec::new("backup|start", 2, Group::Server, "0.1.0")
+        .summary("Begins a backup of every keyspace as it is now, for this connection to read; tells how long it is.")
+        .complexity("O(N) in the files of the store")
+        .flags(&[Flag::Admin, Flag::NoScript, Flag::NoMulti]),
+    Spec::new("backup|read", 2, Group::Server, "0.1.0")
+        .summary("Sends the next bytes of this connection's backup, a tar archive; none at its end.")
+        .complexity("O(1), at most 1 MiB")
+        .flags(&[Flag::Admin, Flag::NoScript, Flag::NoMulti]),
+    Spec::new("backup|stop", 2, Group::Server, "0.1.0")
+        .summary("Ends this connection's backup before it is read to its end.")
+        .complexity("O(1)")
+        .flags(&[Flag::Admin, Flag::NoScript, Flag::NoMulti]),
+    Spec::help("backup|help", Group::Server, "0.1.0"),
+]);
 
 const COMMAND_SUBCOMMANDS: [Spec; 7] = indexed([
     Spec::new("command|count", 2, Group::Server, "2.8.13")

@@ -6,6 +6,7 @@
 use crate::context::{Run, Runs};
 
 pub mod acl;
+pub mod backup;
 pub mod bitmap;
 pub mod client;
 pub mod config;
@@ -135,6 +136,7 @@ fn run_of(name: &str) -> Option<Run> {
         "unwatch" => Session(transaction::unwatch),
         "watch" => Session(transaction::watch),
 
+        "backup" => Session(backup::backup),
         "bgrewriteaof" => Session(server::bgrewriteaof),
         "bgsave" => Session(server::bgsave),
         "command" => Session(table::command),

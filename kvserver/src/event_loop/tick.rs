@@ -110,6 +110,7 @@ impl EventLoop {
         }
         if self.index == 0 && self.stop_at.is_none() {
             let server = self.server();
+            server.backups.end_stalled(self.now);
             save_when_due(&server.db, &server.tuning, server.started_at_ms, self.now);
         }
     }

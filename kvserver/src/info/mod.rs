@@ -224,6 +224,8 @@ fn persistence(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("aof_last_write_status", if failure.is_none() { "ok" } else { "err" });
     fields.add("aof_last_write_error", one_line(failure));
     fields.add("durability", server.db.durability());
+    fields.add("backups_running", server.backups.count());
+    fields.add("backups_completed", server.backups.completed.load(Relaxed));
     if locked {
         return;
     }

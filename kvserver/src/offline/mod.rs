@@ -1,13 +1,16 @@
-//! What the program does with a store that no server runs on: look at its files, repair them, write it out and read it in.
+//! What the program does with a store that no server runs on: look at its files, repair them, copy them, write it out and
+//! read it in.
 //!
 //! Invariant: a store that some process holds is left alone, and the error says by whom. The exit code is 0 if all is
 //! well, 1 if the store is damaged or the command failed or was stopped, 2 for bad flags.
 
+mod backup;
 mod check;
 mod dump;
 mod line;
 mod load;
 mod repair;
+mod restore;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,6 +44,24 @@ pub(crate) enum Offline {
         dir: PathBuf,
         #[command(flatten)]
         flags: RepairFlags,
+    },
+    /// Copy a store that no server runs on
+    ///
+    /// A server's own store is copied while it runs: kvclient backup FILE. A damaged store is refused.
+    Backup {
+        /// The store's directory
+        dir: PathBuf,
+        /// The directory to make; it must not exist, or be empty
+        dest: PathBuf,
+    },
+    /// Make a store from a backup
+    ///
+    /// The store appears when all of it is on disk and was found to be sound.
+    Restore {
+        /// What kvclient backup has written, or - for standard input; or a directory that is a backup
+        file: PathBuf,
+        /// The directory to make; it must not exist, or be empty
+        dir: PathBuf,
     },
     /// Write a store as JSON lines, one a key, in the order of keyspaces and keys
     ///
@@ -99,6 +120,8 @@ enum Failure {
     Store(#[from] kvcore::Error),
     #[error("cannot {what}: {source}")]
     File { what: String, source: io::Error },
+    #[error("{what} is not a whole backup: {why}. Nothing was restored")]
+    Archive { what: String, why: String },
     #[error("line {number}: {why}; the {loaded} keys before it are in the store")]
     Line { number: u64, why: String, loaded: u64 },
 }
@@ -122,6 +145,8 @@ impl Offline {
         let done = match self {
             Offline::Check { dir, json } => check::check(dir, *json),
             Offline::Repair { dir, flags } => repair::repair(dir, *flags),
+            Offline::Backup { dir, dest } => backup::backup(dir, dest).map(|()| true),
+            Offline::Restore { file, dir } => restore::restore(file, dir).map(|()| true),
             Offline::Dump { dir, to } => dump::dump(dir, to.as_deref()).map(|()| true),
             Offline::Load { dir, from } => load::load(dir, from.as_deref()).map(|()| true),
         };

@@ -65,6 +65,13 @@ pub(crate) const ROWS: &[Parameter] = &[
             Ok(())
         },
     ),
+    // Seconds after which a backup that its client does not read is ended; Redis has no such thing.
+    Parameter::new(
+        "backup-timeout",
+        COUNT,
+        |server| server.backups.timeout_secs.load(Relaxed).to_string(),
+        |server, value| store(&server.backups.timeout_secs, value),
+    ),
     // A client that needs no log is content with one; so `no` is taken, and the truth is shown.
     Parameter::new(
         "appendonly",

@@ -280,6 +280,7 @@ impl Session {
         self.stop_tracking(server);
         self.end_transaction(server);
         self.stop_listening(server);
+        server.backups.end(self.client.id);
     }
 
     /// RESET: as it was when the connection was opened. The client library stays named.

@@ -1,0 +1,221 @@
+//! `kvclient backup`: a backup of the server's whole store, as a file.
+//!
+//! Invariant: the file appears only when all of it is on disk; nobody else on this machine can read it; what was there
+//! before is replaced only if the user has said so.
+
+use crate::signals::Signals;
+use kvclient::{Client, Reply};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// So many pieces are asked for ahead, so that the server need not wait for this side.
+const AHEAD: u64 = 4;
+/// How often progress is shown.
+const SHOW_EVERY: Duration = Duration::from_millis(200);
+
+/// Why there is no backup.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The server or the connection.
+    #[error("{0}")]
+    Client(#[from] kvclient::Error),
+    /// The file.
+    #[error("cannot {what}: {source}")]
+    File { what: String, source: io::Error },
+    /// Something has the file's name.
+    #[error("{0} exists: name another file, or add --force to replace it")]
+    Exists(String),
+    /// Another backup writes there, or one was killed.
+    #[error("{0} exists: another backup is being written, or one was killed; remove it, or add --force")]
+    Partial(String),
+    /// The server's replies make no sense.
+    #[error("the server's reply is not one to BACKUP {0}: is it a kv server of this version?")]
+    Reply(&'static str),
+    /// It is not whole.
+    #[error("the backup has {got} bytes, not the {wanted} that the server spoke of: nothing was kept, try again")]
+    Length { got: u64, wanted: u64 },
+    /// Ctrl-C.
+    #[error("interrupted: nothing was kept")]
+    Interrupted,
+}
+
+type Result<T> = std::result::Result<T, Failure>;
+
+/// What was taken.
+#[derive(Debug)]
+pub struct Taken {
+    /// Bytes of the archive.
+    pub bytes: u64,
+    /// The newest change in it.
+    pub lsn: u64,
+}
+
+/// Takes a backup and writes it to `to`; `-` is standard output.
+pub fn run(client: &mut Client, to: &Path, force: bool, signals: &Signals) -> Result<Taken> {
+    if to == Path::new("-") {
+        let mut out = io::stdout().lock();
+        let taken = receive(client, &mut out, signals)?;
+        out.flush().map_err(|source| Failure::File { what: "write standard output".to_owned(), source })?;
+        return Ok(taken);
+    }
+    let mut partial = Partial::create(to, force)?;
+    let taken = receive(client, &mut partial.file, signals)?;
+    partial.finish(to)?;
+    Ok(taken)
+}
+
+/// A file that is not whole yet. It is removed unless it is finished.
+struct Partial {
+    file: File,
+    path: PathBuf,
+    is_finished: bool,
+}
+
+impl Partial {
+    fn create(to: &Path, force: bool) -> Result<Partial> {
+        if !force && fs::symlink_metadata(to).is_ok() {
+            return Err(Failure::Exists(to.display().to_string()));
+        }
+        let mut name = to.to_owned().into_os_string();
+        name.push(".partial");
+        let path = PathBuf::from(name);
+        if force {
+            // What is left of one that was killed. If it cannot be removed, it cannot be made.
+            let _ = fs::remove_file(&path);
+        }
+        // A new one, so that nobody else has it open and it is no link.
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Ok(file) => Ok(Partial { file, path, is_finished: false }),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(Failure::Partial(path.display().to_string()))
+            }
+            Err(source) => Err(Failure::File { what: format!("create {}", path.display()), source }),
+        }
+    }
+
+    fn finish(mut self, to: &Path) -> Result<()> {
+        let failed = |source| Failure::File { what: format!("write {}", to.display()), source };
+        self.file.sync_all().map_err(failed)?;
+        fs::rename(&self.path, to).map_err(failed)?;
+        self.is_finished = true;
+        let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            // The error that it was given up for is the one to tell.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Reads a backup from the server, to its end.
+fn receive(client: &mut Client, out: &mut dyn Write, signals: &Signals) -> Result<Taken> {
+    let taken = begun(&client.command(["BACKUP", "START"])?).ok_or(Failure::Reply("START"))?;
+    let mut progress = Progress::new(taken.bytes);
+    signals.begin_stream();
+    let received = pieces(client, out, signals, &taken, &mut progress);
+    signals.end_stream();
+    progress.end();
+    received.map(|()| taken)
+}
+
+fn pieces(
+    client: &mut Client,
+    out: &mut dyn Write,
+    signals: &Signals,
+    taken: &Taken,
+    progress: &mut Progress,
+) -> Result<()> {
+    let (mut got, mut asked, mut piece_max) = (0, 0, 0);
+    loop {
+        if signals.pressed() {
+            return Err(Failure::Interrupted);
+        }
+        // As many as there are pieces, and the empty one that ends it: to ask for one behind that would be an error.
+        // How long a piece is the first one tells.
+        let pieces = if piece_max == 0 { 0 } else { (taken.bytes - got).div_ceil(piece_max) };
+        while asked < AHEAD.min(pieces + 1) {
+            client.send(["BACKUP", "READ"])?;
+            asked += 1;
+        }
+        let piece = match next(client)? {
+            Reply::Bulk(piece) => piece,
+            Reply::Error(text) => return Err(kvclient::Error::Reply(text.into_owned()).into()),
+            _ => return Err(Failure::Reply("READ")),
+        };
+        asked -= 1;
+        if piece.is_empty() {
+            let wanted = taken.bytes;
+            return if got == wanted { Ok(()) } else { Err(Failure::Length { got, wanted }) };
+        }
+        got += piece.len() as u64;
+        piece_max = piece_max.max(piece.len() as u64);
+        if got > taken.bytes {
+            return Err(Failure::Length { got, wanted: taken.bytes });
+        }
+        out.write_all(&piece).map_err(|source| Failure::File { what: "write the backup".to_owned(), source })?;
+        progress.show(got);
+    }
+}
+
+/// The next reply that is no push.
+fn next(client: &mut Client) -> Result<Reply> {
+    loop {
+        match client.receive()? {
+            Reply::Push(_) => {}
+            reply => return Ok(reply),
+        }
+    }
+}
+
+/// What the server says of a backup that has begun.
+fn begun(reply: &Reply) -> Option<Taken> {
+    let pairs: Vec<(&Reply, &Reply)> = match reply {
+        Reply::Map(pairs) => pairs.iter().map(|(name, value)| (name, value)).collect(),
+        Reply::Array(items) => items.chunks_exact(2).map(|pair| (&pair[0], &pair[1])).collect(),
+        _ => return None,
+    };
+    let number = |wanted: &str| {
+        let is_wanted = |name: &Reply| *name == Reply::bulk(wanted);
+        match pairs.iter().find(|(name, _)| is_wanted(name))?.1 {
+            Reply::Integer(number) => u64::try_from(*number).ok(),
+            _ => None,
+        }
+    };
+    Some(Taken { bytes: number("bytes")?, lsn: number("lsn")? })
+}
+
+/// A line on the terminal that says how far it is; nothing elsewhere.
+struct Progress {
+    wanted: u64,
+    is_shown: bool,
+    shown_at: Option<Instant>,
+}
+
+impl Progress {
+    fn new(wanted: u64) -> Progress {
+        Progress { wanted, is_shown: io::stderr().is_terminal(), shown_at: None }
+    }
+
+    fn show(&mut self, got: u64) {
+        let is_due = self.shown_at.is_none_or(|at| at.elapsed() >= SHOW_EVERY) || got == self.wanted;
+        if self.is_shown && is_due {
+            self.shown_at = Some(Instant::now());
+            let percent = got.saturating_mul(100) / self.wanted.max(1);
+            eprint!("\r{} of {} MiB, {percent} %", got >> 20, self.wanted.div_ceil(1 << 20));
+        }
+    }
+
+    fn end(&self) {
+        if self.shown_at.is_some() {
+            eprintln!();
+        }
+    }
+}
