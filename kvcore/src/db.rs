@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::backup::{self, Backup, BackupReport};
+use crate::disk::Location;
 use crate::durability::Durability;
 use crate::engine::{Claimed, Engine};
 use crate::error::{Error, Result};
@@ -398,6 +399,12 @@ impl Db {
     /// Figures about the store. Looks at every shard; called from inside a transaction it leaves out what that holds.
     pub fn stats(&self) -> Stats {
         self.engine().stats()
+    }
+
+    /// Returns where the store's directory is now: it stays in use when it is moved. A store in memory is
+    /// [unchanged](Location::Unchanged).
+    pub fn location(&self) -> Location {
+        self.engine().files.as_ref().map(|files| files.dir.location()).unwrap_or_default()
     }
 
     /// Whether the store keeps nothing on disk.

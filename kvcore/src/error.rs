@@ -230,3 +230,7 @@ impl Error {
         Error::Aborted(reason.into())
     }
 }
+
+pub(crate) fn is_out_of_space(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}

@@ -34,7 +34,7 @@ impl Disk for FileDisk {
             std::fs::create_dir_all(above)?;
         }
         match DirBuilder::new().mode(0o700).create(path) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => {}
+            Err(_) if path.is_dir() => {}
             created => created?,
         }
         // A directory is only as durable as its name in the one above.
@@ -76,20 +76,34 @@ struct FileDirectory {
 }
 
 impl FileDirectory {
-    /// Opens a file of this directory, unless something else has its name.
-    fn open_regular(&self, name: &str, flags: OFlags) -> io::Result<File> {
+    /// Opens a file of this directory. Fails if the name is not that of a regular file, or not the file's only one.
+    fn open_regular(&self, name: &str, flags: OFlags) -> io::Result<OpenFile> {
         // Without waiting: a pipe might never be opened at its other end.
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = File::from(rustix::fs::openat(&self.handle, name, flags, Mode::RUSR | Mode::WUSR)?);
         let metadata = file.metadata()?;
         if !metadata.is_file() {
-            return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
+            return Err(io::Error::new(ErrorKind::InvalidInput, format!("{name} is not a regular file")));
         }
         if metadata.nlink() > 1 {
-            let why = "it has several names (hard links), so it may belong to something else: replace it by a copy";
-            return Err(io::Error::new(ErrorKind::InvalidInput, why));
+            let why =
+                "has several names (hard links), so it may belong to something else: replace it by a copy of itself";
+            return Err(io::Error::new(ErrorKind::InvalidInput, format!("{name} {why}")));
         }
-        Ok(file)
+        Ok(OpenFile { file, counts_names: metadata.nlink() > 0 })
+    }
+
+    /// Takes the lock of the directory itself, which nobody can delete as they can the lock file.
+    fn lock_itself(&self, exclusively: bool) -> io::Result<File> {
+        let itself = File::from(self.open_folder(".")?);
+        match if exclusively { itself.try_lock() } else { itself.try_lock_shared() } {
+            Err(TryLockError::WouldBlock) => {
+                let file = self.open_regular(LOCK, OFlags::RDONLY).map(|lock| lock.file);
+                Err(file.map_or_else(|_| taken_by(String::new()), holder))
+            }
+            // Not every file system can lock a directory; the lock file is left then.
+            _ => Ok(itself),
+        }
     }
 
     fn open_folder(&self, name: &str) -> io::Result<OwnedFd> {
@@ -98,16 +112,22 @@ impl FileDirectory {
     }
 }
 
-/// Returns an error that names the process that holds the lock.
-fn holder(file: File, refused: TryLockError) -> io::Error {
+/// Returns an error that names the process that holds the lock, which has written its name into the lock file.
+fn holder(lock: File) -> io::Error {
+    let mut holder = String::new();
+    // The holder's name is a courtesy; without it the lock is as good.
+    let _ = lock.take(100).read_to_string(&mut holder);
+    taken_by(holder)
+}
+
+fn taken_by(holder: String) -> io::Error {
+    let holder = if holder.is_empty() { "another process".to_owned() } else { holder };
+    io::Error::new(ErrorKind::WouldBlock, holder)
+}
+
+fn not_locked(lock: File, refused: TryLockError) -> io::Error {
     match refused {
-        TryLockError::WouldBlock => {
-            let mut holder = String::new();
-            // The holder's name is a courtesy; without it the lock is as good.
-            let _ = file.take(100).read_to_string(&mut holder);
-            let holder = if holder.is_empty() { "another process".to_owned() } else { holder };
-            io::Error::new(ErrorKind::WouldBlock, holder)
-        }
+        TryLockError::WouldBlock => holder(lock),
         TryLockError::Error(error) => error,
     }
 }
@@ -118,28 +138,30 @@ impl Directory for FileDirectory {
     }
 
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
-        let mut file = self.open_regular(LOCK, OFlags::CREATE | OFlags::RDWR)?;
+        let itself = self.lock_itself(true)?;
+        let mut file = self.open_regular(LOCK, OFlags::CREATE | OFlags::RDWR)?.file;
         match file.try_lock() {
             Ok(()) => {
                 file.set_len(0)?;
                 file.rewind()?;
                 write!(file, "process {}", std::process::id())?;
-                Ok(Box::new(file))
+                Ok(Box::new((file, itself)))
             }
-            Err(refused) => Err(holder(file, refused)),
+            Err(refused) => Err(not_locked(file, refused)),
         }
     }
 
     fn lock_to_read(&self) -> io::Result<Box<dyn Send + Sync>> {
+        let itself = self.lock_itself(false)?;
         let file = match self.open_regular(LOCK, OFlags::RDONLY) {
-            Ok(file) => file,
+            Ok(file) => file.file,
             // No process has ever opened it, as with a copy of the other files alone.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Box::new(())),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Box::new(itself)),
             Err(error) => return Err(error),
         };
         match file.try_lock_shared() {
-            Ok(()) => Ok(Box::new(file)),
-            Err(refused) => Err(holder(file, refused)),
+            Ok(()) => Ok(Box::new((file, itself))),
+            Err(refused) => Err(not_locked(file, refused)),
         }
     }
 
@@ -167,10 +189,12 @@ impl Directory for FileDirectory {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        // Emptied only once it is known to be the store's own.
-        let file = self.open_regular(name, OFlags::CREATE | OFlags::RDWR)?;
-        file.set_len(0)?;
-        Ok(Box::new(file))
+        // A new file is the store's own, with the modes and the one name that it must have, whatever was there.
+        match rustix::fs::unlinkat(&self.handle, name, AtFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Box::new(self.open_regular(name, OFlags::CREATE | OFlags::EXCL | OFlags::RDWR)?))
     }
 
     fn create_folder(&self, name: &str) -> io::Result<()> {
@@ -199,32 +223,39 @@ impl Directory for FileDirectory {
 
     #[allow(clippy::disallowed_methods, reason = "this is the door to files")]
     fn location(&self) -> Location {
-        let Ok(own) = self.handle.metadata() else { return Location::Unchanged };
-        let at_path = std::fs::metadata(&self.path).ok().map(|found| (found.dev(), found.ino()));
-        if at_path == Some((own.dev(), own.ino())) {
-            return Location::Unchanged;
+        let Ok(own) = self.handle.metadata().map(|own| (own.dev(), own.ino())) else { return Location::Unchanged };
+        let leads_here = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino()) == own);
+        match leads_here(&self.path) {
+            Ok(true) => return Location::Unchanged,
+            Ok(false) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            // That it cannot be looked at says nothing about where it is.
+            Err(_) => return Location::Unchanged,
         }
+        // Network file systems say of a directory that somebody else has moved that it is deleted: only an empty one is.
+        let lock = rustix::fs::statat(&self.handle, LOCK, AtFlags::SYMLINK_NOFOLLOW);
         let link = std::fs::read_link(format!("/proc/self/fd/{}", self.handle.as_raw_fd())).ok();
-        // Not every file system counts the names of a directory.
-        let is_deleted = |link: &PathBuf| link.to_string_lossy().ends_with(" (deleted)") && !link.exists();
-        if own.nlink() == 0 || link.as_ref().is_some_and(is_deleted) {
+        let has_no_name = self.handle.metadata().is_ok_and(|own| own.nlink() == 0)
+            || link.as_ref().is_some_and(|link| link.to_string_lossy().ends_with(" (deleted)"));
+        if has_no_name && lock.is_err_and(|error| error == rustix::io::Errno::NOENT) {
             return Location::Deleted;
         }
-        Location::Moved { to: link.filter(|link| *link != self.path) }
+        Location::Moved { to: link.filter(|link| leads_here(link).unwrap_or(false)) }
     }
 
     fn exposure(&self) -> Option<String> {
         let mode = self.handle.metadata().ok()?.mode();
-        // Without the right to search the directory nobody reaches its files, whatever their modes.
-        let can_enter = mode & 0o011 != 0;
+        if mode & OTHERS == 0 {
+            return None;
+        }
         let is_open = |name: &String| {
             let found = rustix::fs::statat(&self.handle, name.as_str(), AtFlags::SYMLINK_NOFOLLOW);
             found.is_ok_and(|found| found.st_mode & OTHERS != 0)
         };
-        let open = if can_enter { self.list().ok()?.iter().filter(|name| is_open(name)).count() } else { 0 };
-        if mode & OTHERS == 0 {
-            return None;
-        }
+        // Without the right to search the directory nobody reaches its files, whatever their modes.
+        let can_enter = mode & 0o011 != 0;
+        let names = if can_enter { self.list().unwrap_or_default() } else { Vec::new() };
+        let open = names.iter().filter(|name| is_open(name)).count();
         let path = self.path.display();
         Some(format!(
             "other users of this machine have access to {path} (mode {:04o}) and {open} files in it: chmod -R go= {path}",
@@ -233,15 +264,22 @@ impl Directory for FileDirectory {
     }
 }
 
-impl DiskFile for File {
+/// A regular file that is open.
+struct OpenFile {
+    file: File,
+    /// Whether the file system counts a file's names, so that no name left means deleted.
+    counts_names: bool,
+}
+
+impl DiskFile for OpenFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<usize> {
         let mut read = 0;
         while !buffer.is_empty() {
-            match FileExt::read_at(self, buffer, offset) {
+            match FileExt::read_at(&self.file, buffer, offset) {
                 Ok(0) => break,
                 Ok(n) => {
                     buffer = &mut buffer[n..];
@@ -256,14 +294,14 @@ impl DiskFile for File {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)
     }
 
     fn write_parts_at(&self, mut parts: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
         // So that empty parts are none.
         IoSlice::advance_slices(&mut parts, 0);
         while !parts.is_empty() {
-            match rustix::io::pwritev(self, parts, offset) {
+            match rustix::io::pwritev(&self.file, parts, offset) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     offset += written as u64;
@@ -277,40 +315,40 @@ impl DiskFile for File {
     }
 
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(self, rustix::fs::FallocateFlags::empty(), offset, len) {
+        match rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), offset, len) {
             // Some file systems cannot reserve room; there, a full disk shows itself in the write.
-            Err(rustix::io::Errno::OPNOTSUPP) => self.set_len(self.metadata()?.len().max(offset + len)),
+            Err(rustix::io::Errno::OPNOTSUPP) => self.file.set_len(self.file.metadata()?.len().max(offset + len)),
             done => Ok(done?),
         }
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.sync_data()
+        self.file.sync_data()
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
-        self.set_len(len)
+        self.file.set_len(len)
     }
 
     fn is_deleted(&self) -> io::Result<bool> {
-        Ok(self.metadata()?.nlink() == 0)
+        Ok(self.counts_names && self.file.metadata()?.nlink() == 0)
     }
 
     fn copy_from(&self, source: &dyn DiskFile, len: u64) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         if let Some(source) = source.descriptor()
-            && rustix::fs::ioctl_ficlone(self, source).is_ok()
+            && rustix::fs::ioctl_ficlone(&self.file, source).is_ok()
         {
             // The blocks are shared until one of the two is written to.
-            return match self.metadata()?.len() < len {
+            return match self.file.metadata()?.len() < len {
                 true => Err(ErrorKind::UnexpectedEof.into()),
-                false => self.set_len(len),
+                false => self.file.set_len(len),
             };
         }
         copy_bytes(source, self, len)
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.as_fd())
+        Some(self.file.as_fd())
     }
 }

@@ -149,7 +149,6 @@ impl Files {
         stats.durable_lsn = self.wal.durable();
         stats.recovery = self.recovery.clone();
         stats.snapshot = self.snapshot_status();
-        stats.location = self.dir.location();
     }
 
     pub(crate) fn snapshot_status(&self) -> SnapshotStatus {

@@ -19,7 +19,7 @@
 use std::io;
 
 use crate::disk::{Directory, DiskFile};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, is_out_of_space};
 use crate::lsn::{Lsn, NUMBER_MAX};
 
 /// What the file is called.
@@ -170,14 +170,24 @@ impl ManifestFile {
         if known == self.known && self.is_synced {
             return Ok(());
         }
+        self.put(&known)?;
+        self.make_durable(known)
+    }
+
+    /// Writes the older slot. Fails without harm: the other one stays as it is.
+    fn put(&self, known: &Known) -> io::Result<()> {
         let written = self.written + 1;
         let slot = SLOTS_AT[(written % 2) as usize];
-        self.file.write_at(&encode(&known, written), slot as u64)?;
+        self.file.write_at(&encode(known, written), slot as u64)
+    }
+
+    /// Makes what was [put](Self::put) durable.
+    fn make_durable(&mut self, known: Known) -> io::Result<()> {
         self.file.sync()?;
         if self.file.is_deleted()? {
             return Err(io::Error::other("it was deleted while the store was open"));
         }
-        (self.known, self.written, self.is_synced) = (known, written, true);
+        (self.known, self.written, self.is_synced) = (known, self.written + 1, true);
         Ok(())
     }
 
@@ -189,6 +199,16 @@ impl ManifestFile {
     /// The log is durable up to here.
     pub(crate) fn note_durable(&mut self, durable: Lsn) -> io::Result<()> {
         self.write(Known { durable, ..self.known })
+    }
+
+    /// As [`note_durable`](Self::note_durable), where nothing depends on it. Returns false if there is no room for it, as on
+    /// a full disk that never writes in place.
+    pub(crate) fn try_note_durable(&mut self, durable: Lsn) -> io::Result<bool> {
+        let known = Known { durable, ..self.known };
+        match self.put(&known) {
+            Err(error) if is_out_of_space(&error) => Ok(false),
+            put => put.and_then(|()| self.make_durable(known)).map(|()| true),
+        }
     }
 
     /// The newest segment is about to become shorter; it is durable up to here.

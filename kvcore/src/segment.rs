@@ -8,7 +8,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::disk::{Directory, DiskFile};
-use crate::error::{Error, is_out_of_files};
+use crate::error::{Error, is_out_of_files, is_out_of_space};
 use crate::frame::{
     FRAME_HEADER_BYTES, FrameHeader, FrameKeys, SEGMENT_HEADER_BYTES, frame_header, padding, segment_header,
 };
@@ -123,10 +123,6 @@ impl Step {
             Step::Reserve(error) | Step::Write(error) => Failure::Poisoned(format!("{doing}: {error}").into()),
         }
     }
-}
-
-fn is_out_of_space(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 /// Returns how many bytes of disk a log takes that is begun.
@@ -259,7 +255,10 @@ impl Writer {
     /// have no witness but each other.
     pub(crate) fn note_durable(&mut self, now_ms: u64) -> Result<(), Failure> {
         if self.manifest.durable() < self.synced && now_ms.saturating_sub(self.noted_ms) >= NOTE_EVERY_MS {
-            self.manifest.note_durable(self.synced).map_err(noting)?;
+            // Without room the log goes on: it loses a witness, and no promise.
+            if !self.manifest.try_note_durable(self.synced).map_err(noting)? {
+                tracing::warn!("there is no room to note in the manifest how far the log is durable");
+            }
             self.noted_ms = now_ms;
         }
         Ok(())

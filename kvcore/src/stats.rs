@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::disk::Location;
 use crate::lsn::Lsn;
 
 /// Figures about a store at one moment.
@@ -33,8 +32,6 @@ pub struct Stats {
     pub recovery: RecoveryReport,
     /// The last snapshot, and whether one is being written.
     pub snapshot: SnapshotStatus,
-    /// Where the store's directory is now.
-    pub location: Location,
 }
 
 /// What opening a store found and did.

@@ -123,6 +123,10 @@ fn wait(wal: &Wal, state: &mut MutexGuard<'_, State>, at_most: Option<Duration>)
 }
 
 fn seal(wal: &Wal, writer: &mut Writer) {
+    // A caller that was alone may have written and failed since this was decided: no sync is tried a second time.
+    if wal.health().is_err() {
+        return;
+    }
     match writer.seal(wal.time.now_ms()) {
         Ok(()) => {
             wal.state.lock().sealed = true;

@@ -351,7 +351,7 @@ impl Wal {
             Ok(()) => {
                 writer.body.clear();
                 self.publish(Ok(writer.synced));
-                // Behind those who wait: it is for the next start, not for them.
+                // After others were notified: it is for the next start, not for them.
                 if sync && let Err(failure) = writer.note_durable(begun_ms) {
                     self.fail(failure);
                 }

@@ -50,9 +50,9 @@ fn a_moved_directory_stays_in_use_and_another_store_in_its_place_is_not_touched(
     let (dir, moved) = (root.path().join("data"), root.path().join("moved"));
     let one = open(&dir);
     write(&one, "one", 0..100);
-    assert_eq!(one.stats().location, Location::Unchanged);
+    assert_eq!(one.location(), Location::Unchanged);
     fs::rename(&dir, &moved).unwrap();
-    assert_eq!(one.stats().location, Location::Moved { to: Some(moved.canonicalize().unwrap()) });
+    assert_eq!(one.location(), Location::Moved { to: Some(moved.canonicalize().unwrap()) });
     let other = open(&dir);
     for round in 1..4 {
         write(&one, "one", round * 100..(round + 1) * 100);
@@ -99,7 +99,7 @@ fn moved_back_it_is_unchanged() {
     fs::rename(&dir, &moved).unwrap();
     write(&db, "one", 0..50);
     fs::rename(&moved, &dir).unwrap();
-    assert_eq!(db.stats().location, Location::Unchanged);
+    assert_eq!(db.location(), Location::Unchanged);
     write(&db, "one", 50..100);
     drop(db);
     check(&dir, "one", 100);
@@ -155,7 +155,7 @@ fn a_deleted_directory_is_noticed_at_any_durability() {
         db.set("one:0", "v").unwrap();
         db.set_durability(durability);
         fs::remove_dir_all(&dir).unwrap();
-        assert_eq!(db.stats().location, Location::Deleted);
+        assert_eq!(db.location(), Location::Deleted);
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
         while db.health().is_ok() {
             assert!(std::time::Instant::now() < deadline, "{durability:?}: writes go on into deleted files");
@@ -200,6 +200,35 @@ fn only_the_owner_can_read_what_a_store_writes() {
     for file in files(&dir).into_iter().chain(files(&set_aside)).filter(|file| file.is_file()) {
         assert_eq!(mode(&file), 0o600, "{}", file.display());
     }
+}
+
+/// An operator who takes the lock file for a leftover and deletes it would let a second store in, which cuts the log.
+#[test]
+fn a_deleted_lock_file_lets_nobody_in() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("data");
+    let db = open(&dir);
+    write(&db, "one", 0..10);
+    fs::remove_file(dir.join("lock")).unwrap();
+    assert!(matches!(Db::open(&dir), Err(Error::Locked { .. })));
+    assert!(matches!(Options::new().inspect(&dir), Err(Error::Locked { .. })));
+    write(&db, "one", 10..20);
+    drop(db);
+    check(&dir, "one", 20);
+}
+
+/// The path that is named as its new place must lead to it.
+#[test]
+fn a_directory_behind_a_link_that_now_leads_elsewhere_is_not_said_to_be_there() {
+    let root = tempfile::tempdir().unwrap();
+    let (real, moved, link) = (root.path().join("real"), root.path().join("moved"), root.path().join("link"));
+    fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let db = open(&link);
+    assert_eq!(db.location(), Location::Unchanged);
+    fs::rename(&real, &moved).unwrap();
+    fs::create_dir(&real).unwrap();
+    assert_eq!(db.location(), Location::Moved { to: Some(moved.canonicalize().unwrap()) });
 }
 
 /// A directory with wider modes, as a container's volume may have, is used as it is.

@@ -274,6 +274,25 @@ fn when_a_sync_fails_everybody_is_told_and_none_is_tried_again() {
     });
 }
 
+/// The syncer decides to seal an idle log, and before it does a caller that is alone writes, and fails.
+#[test]
+fn an_idle_log_is_not_sealed_over_a_failed_sync() {
+    explore(|| {
+        let disk = ModelDisk::default();
+        let db = open(&disk, Durability::Always);
+        db.set("before", "v").unwrap();
+        disk.fail_sync_after(0);
+        // Alone, so it writes by itself; a seal may come first, and fail.
+        let outcome = db.set("during", value(0, 0));
+        assert!(matches!(outcome, Err(Error::LogFailed { .. })), "told that it is durable: {outcome:?}");
+        let syncs = disk.syncs();
+        shuttle::thread::yield_now();
+        assert!(db.durable_lsn() < db.last_lsn());
+        assert!(db.close().is_err());
+        assert_eq!(disk.syncs(), syncs, "a sync after one that failed");
+    });
+}
+
 #[test]
 fn closing_while_others_write_and_wait_tells_each_of_them() {
     explore(|| {

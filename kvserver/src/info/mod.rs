@@ -232,7 +232,7 @@ fn persistence(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     let stats = server.db.stats();
     fields.add("aof_current_size", stats.log_bytes);
     fields.add("aof_base_size", stats.snapshot.last_bytes);
-    let (directory, moved_to) = match &stats.location {
+    let (directory, moved_to) = match server.db.location() {
         Location::Unchanged => ("unchanged", String::new()),
         Location::Moved { to } => ("moved", one_line(to.as_ref().map(|to| to.display()))),
         _ => ("deleted", String::new()),
