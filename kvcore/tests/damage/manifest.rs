@@ -10,6 +10,9 @@ use crate::history::{State, cases, options, shown};
 const SLOTS_AT: [usize; 2] = [0, 512];
 const SLOT_BYTES: usize = 52;
 
+/// What is done to a slot.
+type Damage = Box<dyn Fn(&mut [u8])>;
+
 /// Sound stores by name, each with what it shows.
 fn sound() -> Vec<(String, Image, State)> {
     let mut stores = Vec::new();
@@ -62,7 +65,7 @@ fn a_sound_store_with_one_damaged_slot_opens_complete() {
     let mut images = 0;
     for (name, image, state) in sound() {
         for at in SLOTS_AT {
-            let mut damages: Vec<(String, Box<dyn Fn(&mut [u8])>)> = Vec::new();
+            let mut damages: Vec<(String, Damage)> = Vec::new();
             for bit in 0..SLOT_BYTES * 8 {
                 damages.push((format!("bit {bit}"), Box::new(move |slot| slot[bit / 8] ^= 1 << (bit % 8))));
             }

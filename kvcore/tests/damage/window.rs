@@ -1,5 +1,6 @@
 //! Under steady load the manifest is brought up to date about once a second: what is older has a witness even if the
 //! whole end of a crashed log is destroyed, and what the manifest says is always durable.
+#![allow(clippy::disallowed_methods, reason = "a test that waits must end some time")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
