@@ -151,10 +151,10 @@ impl BackupFile {
 }
 
 /// Where a backup is taken.
-struct Moment {
+struct BackupPoint {
     store: u64,
-    /// Where the newest good snapshot begins; 0 if there may be none.
-    start: Lsn,
+    /// `None` if the log begins with the store.
+    snapshot: Option<BackupFile>,
     /// What is replayed over it.
     segments: Vec<Segment>,
     /// No segment has had a greater id.
@@ -172,17 +172,20 @@ pub(crate) fn begin(engine: &Engine, files: &Files) -> Result<Backup> {
     }
     // Before it is decided which files these are: from here on none is removed.
     let hold = files.snapshots.hold();
-    let start = files.snapshots.state.lock().start;
-    let moment = {
+    let start = hold.start();
+    // Before the log's end is: another snapshot with the same start may take its name, and end later. What has the name now
+    // ends where the log is durable already.
+    let snapshot = open_snapshot(&*files.dir, start)?;
+    let point = {
         let mut writer = files.wal.writer.lock();
         files.wal.flush(&mut writer, true);
         files.wal.health()?;
         let segments = writer.replayed_after(start);
         let newest = segments.last().map_or(0, |segment| segment.id);
         let (store, end, time_ms) = (writer.store(), writer.synced, engine.base.time.now_ms());
-        Moment { store, start, segments, newest, end, time_ms }
+        BackupPoint { store, snapshot, segments, newest, end, time_ms }
     };
-    open(&*files.dir, moment, Keeps::Hold(hold))
+    open(&*files.dir, point, Keeps::Hold(hold))
 }
 
 /// Begins a backup of a store that no process has open, which must be sound. What a crash left of unfinished writes is
@@ -194,40 +197,40 @@ pub(crate) fn of_closed(options: &Options, path: &Path) -> Result<Backup> {
     let found = recovery::load(&*dir, 1, Keep::Nothing)?;
     let known = found.known();
     let newest_file = recovery::Listing::names(&*dir)?.ids.last().copied();
-    let moment = Moment {
+    let point = BackupPoint {
         store: known.map_or_else(KeyHash::random_seed, |known| known.store),
-        start: found.snapshot_start,
+        snapshot: open_snapshot(&*dir, found.snapshot_start)?,
         segments: replayed_after(&found.segments, found.snapshot_start),
         newest: newest_file.max(known.map(|known| known.newest)).unwrap_or(0),
         end: found.last,
         // Not the clock of this machine: nothing of a later time has happened.
         time_ms: found.tables.floor_ms,
     };
-    open(&*dir, moment, Keeps::Lock(lock))
+    open(&*dir, point, Keeps::Lock(lock))
 }
 
-/// Opens the files of a moment, all at once: whatever becomes of their names, their bytes can be read.
-fn open(dir: &dyn Directory, moment: Moment, keeps: Keeps) -> Result<Backup> {
-    let Moment { store, start, segments, newest, end, time_ms } = moment;
-    let mut files = Vec::with_capacity(segments.len() + 3);
-    let reading = |name: &str| {
-        let what = format!("open {} for a backup", dir.path().join(name).display());
-        move |error| Error::io(what, error)
-    };
-    let name = snapshot_name(start);
-    match dir.open(&name) {
-        Ok(file) => {
-            let bytes = file.len().map_err(reading(&name))?;
-            files.push(BackupFile { name, bytes, source: Source::Disk(file) });
-        }
-        // The log begins with the store.
-        Err(error) if error.kind() == ErrorKind::NotFound && start == Lsn::ZERO => {}
-        Err(error) => return Err(reading(&name)(error)),
+/// Opens the newest good snapshot, which begins at `start`; `None` if there is none and the log begins with the store.
+fn open_snapshot(dir: &dyn Directory, start: Lsn) -> Result<Option<BackupFile>> {
+    match open_file(dir, snapshot_name(start)) {
+        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound && start == Lsn::ZERO => Ok(None),
+        opened => opened.map(Some),
     }
+}
+
+fn open_file(dir: &dyn Directory, name: String) -> Result<BackupFile> {
+    let opening = |error| Error::io(format!("open {} for a backup", dir.path().join(&name).display()), error);
+    let file = dir.open(&name).map_err(opening)?;
+    let bytes = file.len().map_err(opening)?;
+    Ok(BackupFile { name, bytes, source: Source::Disk(file) })
+}
+
+/// Opens the segments, all at once: whatever becomes of their names, their bytes can be read.
+fn open(dir: &dyn Directory, point: BackupPoint, keeps: Keeps) -> Result<Backup> {
+    let BackupPoint { store, snapshot, segments, newest, end, time_ms } = point;
+    let mut files = Vec::with_capacity(segments.len() + 3);
+    files.extend(snapshot);
     for Segment { id, bytes, .. } in segments {
-        let name = segment_name(id);
-        let file = dir.open(&name).map_err(reading(&name))?;
-        files.push(BackupFile { name, bytes, source: Source::Disk(file) });
+        files.push(BackupFile { bytes, ..open_file(dir, segment_name(id))? });
     }
     let mut push = |name: String, bytes: Vec<u8>| {
         files.push(BackupFile { name, bytes: bytes.len() as u64, source: Source::Memory(bytes) });

@@ -178,19 +178,13 @@ fn remove_deferred(engine: &Engine, files: &Files) -> Result<()> {
 fn remove_before(files: &Files, start: Lsn) -> Result<()> {
     let failed = |error| Error::io(format!("remove old files of {}", files.dir.path().display()), error);
     for name in files.dir.list().map_err(failed)? {
-        if snapshot_start(&name).is_some_and(|older| older < start) {
-            match files.snapshots.unless_held(|| files.dir.remove(&name)) {
-                Some(removed) => removed.map_err(failed)?,
-                None => return Ok(()),
-            }
-        }
+        let Some(older) = snapshot_start(&name).filter(|older| *older < start) else { continue };
+        let remove = |held: &[Lsn]| if held.contains(&older) { Ok(()) } else { files.dir.remove(&name) };
+        files.snapshots.removing(remove).map_err(failed)?;
     }
     // Oldest first and each for good before the next, so that a crash in between leaves no gap.
-    while let Some(removed) = files.snapshots.unless_held(|| remove_oldest_segment(files, start)) {
-        if !removed.map_err(failed)? {
-            break;
-        }
-    }
+    let remove = |held: &[Lsn]| remove_oldest_segment(files, held.iter().copied().fold(start, Lsn::min));
+    while files.snapshots.removing(remove).map_err(failed)? {}
     Ok(())
 }
 

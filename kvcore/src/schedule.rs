@@ -1,5 +1,5 @@
 //! Schedule: when a snapshot is due, and how the last one went; and when files that it stands for may be removed.
-//! Invariant: a snapshot is wanted at most once at a time, and no file is removed while anyone holds them.
+//! Invariant: a snapshot is wanted at most once at a time, and no file is removed that anyone holds.
 
 use std::sync::Arc;
 
@@ -19,12 +19,16 @@ pub(crate) struct Snapshots {
     pub(crate) log_mark: AtomicU64,
     /// From this many bytes of log since then the next is due.
     pub(crate) due_after: AtomicU64,
-    /// How many [holds](Hold) there are. Locked around each single removal; before `state` and the log's writer.
-    holds: Mutex<usize>,
+    /// Of each [hold](Hold), where its snapshot begins. Locked around each single removal; before `state` and the log's
+    /// writer.
+    holds: Mutex<Vec<Lsn>>,
 }
 
-/// Keeps the store from removing snapshots and segments, until it is dropped.
-pub(crate) struct Hold(Arc<Snapshots>);
+/// Keeps a snapshot, and the log from its start on, from being removed until it is dropped.
+pub(crate) struct Hold {
+    snapshots: Arc<Snapshots>,
+    start: Lsn,
+}
 
 #[derive(Default)]
 pub(crate) struct SnapshotState {
@@ -59,21 +63,23 @@ impl Snapshots {
         true
     }
 
-    /// Keeps all files that are there now. Waits for a removal that is under way.
+    /// Keeps the newest snapshot, and the log from its start on, until the returned value is dropped. Waits for a removal
+    /// that is under way.
     pub(crate) fn hold(self: &Arc<Self>) -> Hold {
-        *self.holds.lock() += 1;
-        Hold(Arc::clone(self))
+        let mut holds = self.holds.lock();
+        let start = self.state.lock().start;
+        holds.push(start);
+        Hold { snapshots: Arc::clone(self), start }
     }
 
-    /// Runs `remove`, which removes one file, unless somebody holds the files: then returns `None`, and the snapshot
-    /// thread is woken when nobody does.
-    pub(crate) fn unless_held<R>(&self, remove: impl FnOnce() -> R) -> Option<R> {
+    /// Runs `remove`, which removes at most one file. It is given the starts of the snapshots that are held: these, and
+    /// the log from the first of them on, must stay. The snapshot thread is woken when the last hold ends.
+    pub(crate) fn removing<R>(&self, remove: impl FnOnce(&[Lsn]) -> R) -> R {
         let holds = self.holds.lock();
-        if *holds > 0 {
+        if !holds.is_empty() {
             self.state.lock().is_removal_deferred = true;
-            return None;
         }
-        Some(remove())
+        remove(&holds)
     }
 
     /// Ends the thread, and the snapshot it may be writing.
@@ -83,16 +89,23 @@ impl Snapshots {
     }
 }
 
+impl Hold {
+    /// Returns where the snapshot begins that is held; zero if there was none.
+    pub(crate) fn start(&self) -> Lsn {
+        self.start
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
-        let mut holds = self.0.holds.lock();
-        *holds -= 1;
-        if *holds == 0 {
-            let mut state = self.0.state.lock();
-            if std::mem::take(&mut state.is_removal_deferred) {
-                state.is_removal_due = true;
-                self.0.bell.notify_all();
-            }
+        let mut holds = self.snapshots.holds.lock();
+        if let Some(at) = holds.iter().position(|start| *start == self.start) {
+            holds.swap_remove(at);
+        }
+        let mut state = self.snapshots.state.lock();
+        if std::mem::take(&mut state.is_removal_deferred) {
+            state.is_removal_due = true;
+            self.snapshots.bell.notify_all();
         }
     }
 }
