@@ -208,6 +208,7 @@ const DOUBT: Theme = Theme {
         (20, Change),
     ],
     calls: &[(6, Flush), (1, FlushAll), (3, Drop), (9, Swap), (2, Across), (4, Deferred), (14, Plain)],
+    deadline_changes: 4,
     disk_fails: true,
     ..READS
 };
