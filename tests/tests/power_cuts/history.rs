@@ -183,7 +183,7 @@ pub fn run(seed: u64) -> History {
             if theme.disk_fails {
                 // Early, and in the log.
                 let (fault, at) =
-                    if rng.bool() { (Fault::Sync, rng.u64(5..18)) } else { (Fault::Error, rng.u64(12..40)) };
+                    if rng.bool() { (Fault::Sync, rng.u64(5..13)) } else { (Fault::Error, rng.u64(12..28)) };
                 plan = Plan { fault, at, ..plan };
             }
             kind += &format!(", {plan:?}");

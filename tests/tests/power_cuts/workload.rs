@@ -91,6 +91,8 @@ impl Lane {
             Step::Redeem => self.redeem(life),
             // So that it has more than one frame to lose.
             Step::Breathe if life.db.durability() != Durability::Always => life.breathe(),
+            // It would be refused, most often; what may be read meanwhile says more.
+            Step::Change if self.poisoned && self.rng.u8(..4) > 0 => self.read(life),
             Step::Window | Step::Breathe | Step::Change => self.change(life),
         }
         self.look(life);
