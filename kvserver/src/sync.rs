@@ -1,7 +1,8 @@
-//! Sync: the door to what a loop sleeps by. Invariant: the [mailbox](crate::mailbox) is made of what is named here alone, so
-//! that a model checker can decide who goes on when.
+//! Sync: the door to what a loop sleeps by, and to what marks those who watch. Invariant: the [mailbox](crate::mailbox) and
+//! the [table of watchers](crate::watch) are made of what is named here alone, so that a model checker can decide who goes
+//! on when.
 //!
-//! Compiled with `--cfg shuttle` it is made of `shuttle`'s; see `outbox/models.rs`.
+//! Compiled with `--cfg shuttle` it is made of `shuttle`'s; see `outbox/models.rs` and `watch/models.rs`.
 
 #[cfg(not(shuttle))]
 pub(crate) use {mio::Waker, parking_lot::Mutex, std::sync::atomic};

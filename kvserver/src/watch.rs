@@ -6,10 +6,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use kvcore::{Change, ChangeKind, Observer, Swap};
-use parking_lot::Mutex;
+use kvcore::{Change, ChangeKind, Keyspace, Observer, Store, Swap};
+
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+#[cfg(all(test, shuttle))]
+mod models;
 
 /// Which keys are watched, and by whom.
 #[derive(Debug, Default)]
@@ -37,7 +41,14 @@ impl Mark {
 }
 
 impl WatchTable {
-    pub(crate) fn add(&self, keyspace_id: u32, key: &[u8], mark: &Mark) {
+    /// Begins to watch a key, and returns whether it is there.
+    pub(crate) fn watch(&self, keyspace: &Keyspace, key: &[u8], mark: &Mark) -> bool {
+        // Watched first, looked at second: a change in between is noticed twice rather than not at all.
+        self.add(keyspace.id(), key, mark);
+        keyspace.read(key, &mut |_| {}).unwrap_or(true)
+    }
+
+    fn add(&self, keyspace_id: u32, key: &[u8], mark: &Mark) {
         let mut watchers = self.watchers.lock();
         let marks = watchers.entry(keyspace_id).or_default().entry(key.into()).or_default();
         if marks.is_empty() {

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use kvcore::{Claim, CrossTxn, Keyspace, Lsn, Scope, Store};
+use kvcore::{Claim, CrossTxn, Keyspace, Lsn, Scope};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, spec};
 
 use super::{databases, monitor};
@@ -101,9 +101,7 @@ pub(crate) fn watch(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             .into());
         }
         *bytes += more;
-        // Watched first, looked at second: a change in between is noticed twice rather than not at all.
-        ctx.server.watch.add(keyspace.id(), key, mark);
-        let existed = keyspace.read(key, &mut |_| {}).unwrap_or(true);
+        let existed = ctx.server.watch.watch(keyspace, key, mark);
         keys.insert(key.into(), existed);
     }
     Ok(Reply::Ok)
@@ -328,7 +326,8 @@ fn count(ctx: &Context<'_>, request: Request<'_>, reply: &Reply, ticks: u64) {
     }
 }
 
-fn has_changed(watched: &Watched, txn: &mut dyn CrossTxn) -> kvcore::Result<bool> {
+/// Whether anything watched has changed. The keys are locked.
+pub(crate) fn has_changed(watched: &Watched, txn: &mut dyn CrossTxn) -> kvcore::Result<bool> {
     for (keyspace, keys) in watched.keys.values() {
         txn.select(keyspace.id())?;
         for (key, _) in keys.iter().filter(|(_, existed)| **existed) {
