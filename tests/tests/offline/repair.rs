@@ -6,12 +6,24 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use kvcore::{Clock, Deadline, ManualClock, Options, SetOptions, StoreExt, SystemClock};
+use kvcore::{Clock, Deadline, ManualClock, Options, SetOptions, Store, StoreExt, SystemClock};
 use kvtests::process::Launch;
 use kvtests::server_program;
 use tempfile::TempDir;
 
-use crate::{contents, keys, run, segment, store, text};
+use crate::{contents, keys, run, segment, text};
+
+/// A store of 20 keys, each in a frame of its own behind the first, which names the default keyspace.
+fn twenty_keys() -> TempDir {
+    let dir = TempDir::new().expect("a directory");
+    let db = Options::new().open(dir.path()).expect("a store");
+    db.wait(db.last_lsn()).expect("the name is on disk");
+    for i in 0..20 {
+        db.set(format!("key{i:02}"), format!("value{i:02}")).expect("written");
+    }
+    db.close().expect("closed");
+    dir
+}
 
 /// Damages the first write of the log, which names the default keyspace.
 fn damage_the_first(dir: &Path) {
@@ -26,7 +38,7 @@ fn damage_the_first(dir: &Path) {
 /// A repair kept none of these keys, said that all was well, and could not be tried before.
 #[test]
 fn a_repair_that_would_drop_most_stops_and_names_both_ways() {
-    let dir = store();
+    let dir = twenty_keys();
     damage_the_first(dir.path());
     let before = contents(dir.path());
     let (code, said, errors) = run(&["repair", "--dry-run", text(dir.path())]);
@@ -72,7 +84,7 @@ fn a_repair_that_would_drop_most_stops_and_names_both_ways() {
     wire.ask("GET key00", "$7\r\nvalue00\r\n");
     wire.ask("DBSIZE", ":20\r\n");
 
-    let dir = store();
+    let dir = twenty_keys();
     damage_the_first(dir.path());
     let (code, said, _) = run(&["repair", "--accept-loss", text(dir.path())]);
     assert!(code == 0 && said.contains("; 0 keys in all"), "{said}");
