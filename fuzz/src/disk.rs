@@ -81,7 +81,7 @@ pub fn check_repair(files: &BTreeMap<String, Vec<u8>>, how: RepairOptions) -> Op
     match disk.options().repair_with(DIR, how) {
         Ok(_) => {}
         Err(Error::NotRepairable { .. }) => return None,
-        Err(Error::RepairDropsMost { .. }) if how == RepairOptions::new() => return None,
+        Err(Error::RepairDropsMost { .. }) if how != RepairOptions::new().accept_loss(true) => return None,
         Err(error) => panic!("cannot be repaired: {error}"),
     }
     if found.is_sound() {

@@ -108,8 +108,9 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// [`Error::RepairDropsMost`], with nothing changed, if good parts of the log behind the first damage hold more than
-    /// would be kept: [`repair_with`](Self::repair_with) can keep them, or drop them all the same.
+    /// [`Error::RepairDropsMost`], with nothing changed, if what is good or lost behind the first damage of the log is more
+    /// than would be kept, or if nothing would be: [`repair_with`](Self::repair_with) can keep what is good, or drop all the
+    /// same. [`Error::Io`], with nothing changed, if a file cannot be read at the moment.
     /// [`Error::NotRepairable`], with nothing changed, if the manifest is of one store and all other files are of another.
     pub fn repair(self, dir: impl AsRef<Path>) -> Result<Repair> {
         self.repair_with(dir, RepairOptions::new())

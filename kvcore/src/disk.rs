@@ -47,6 +47,11 @@ pub trait Directory: Send + Sync {
     }
     /// Returns the names in the directory, in no order.
     fn list(&self) -> io::Result<Vec<String>>;
+    /// Returns whether a name is that of a file, and not of a folder, a link, a pipe or the like. Defaults to true.
+    fn is_file(&self, name: &str) -> io::Result<bool> {
+        let _ = name;
+        Ok(true)
+    }
     /// Opens a file for reading, and for writing where that is permitted.
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
     /// Creates an empty file and opens it for writing. A file of this name is emptied.

@@ -109,10 +109,13 @@ pub enum Error {
     /// A plain repair would have dropped more than it keeps, so nothing was changed; see
     /// [`Options::repair`](crate::Options::repair).
     #[error(
-        "{dir} was not repaired: it would keep {kept_keys} keys, and drop more than that, {dropped} good transactions \
-         behind the first damage among it. Nothing was changed. `kvserver repair --salvage` (`RepairOptions::salvage`) \
-         would keep {salvaged_keys} keys; `--accept-loss` (`RepairOptions::accept_loss`) drops what comes after the \
-         damage; `--dry-run` (`Options::plan_repair`) says what each keeps"
+        "{dir} was not repaired, and nothing was changed. A plain repair would keep {} and drop {}{}; `--salvage` \
+         (`RepairOptions::salvage`) would keep {}. Choose `--salvage`, or `--accept-loss` (`RepairOptions::accept_loss`) \
+         to drop the rest; `--dry-run` (`Options::plan_repair`) shows both",
+        counted(*kept_keys, "key"),
+        counted(*dropped, "good transaction"),
+        also_lost(*lost, *dropped),
+        counted(*salvaged_keys, "key")
     )]
     RepairDropsMost {
         /// The store's directory.
@@ -121,6 +124,8 @@ pub enum Error {
         kept_keys: u64,
         /// The good transactions that it would have dropped.
         dropped: u64,
+        /// All transactions behind what it would have kept, good or not, as far as the files speak of them.
+        lost: u64,
         /// The keys that would be kept if these were used, too.
         salvaged_keys: u64,
     },
@@ -182,6 +187,19 @@ pub enum Error {
 
 /// Why a file by a newer version is refused.
 pub(crate) const NEWER_VERSION: &str = "it was written by a newer version of the store";
+
+/// Returns a number of things in words.
+fn counted(count: u64, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Returns what is said of transactions that no repair can keep.
+fn also_lost(lost: u64, dropped: u64) -> String {
+    match lost.saturating_sub(dropped) {
+        0 => String::new(),
+        more => format!(" ({more} more cannot be kept in any way)"),
+    }
+}
 
 /// What is wrong with a file, as the beginning of a sentence.
 fn flaw(file: &Path, offset: u64, why: &str) -> String {

@@ -12,7 +12,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use crate::disk::{Directory, Disk, DiskFile, Location, copy_bytes};
 
@@ -177,6 +177,11 @@ impl Directory for FileDirectory {
             }
         }
         Ok(names)
+    }
+
+    fn is_file(&self, name: &str) -> io::Result<bool> {
+        let found = rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(FileType::from_raw_mode(found.st_mode).is_file())
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {

@@ -125,6 +125,30 @@ impl SegmentHeader {
         let (store, keys) = (Some(u64_at(head, 24)), FrameKeys::salted(u64_at(head, 32)));
         Ok(SegmentHeader { id, first, store, keys, len: SEGMENT_HEADER_BYTES })
     }
+
+    /// Returns the keys of the frames behind a damaged header, if they are as they were; a whole frame proves that.
+    pub(crate) fn keys_of_damaged(bytes: &[u8]) -> Option<FrameKeys> {
+        let head = bytes.first_chunk::<SEGMENT_HEADER_BYTES>()?;
+        let is_damaged = crc32fast::hash(&head[..40]) != u32_at(head, 40) && Self::decode(bytes).is_err();
+        is_damaged.then(|| FrameKeys::salted(u64_at(head, 32)))
+    }
+
+    /// Returns the header that was damaged to `bytes`, if its segment is one of this store's.
+    ///
+    /// `first` is the first transaction that was found in it. It is this store's if its checksum is right for what is known
+    /// of the header, or if it names the store.
+    pub(crate) fn of_damaged(bytes: &[u8], id: u64, first: Lsn, store: Option<u64>) -> Option<Self> {
+        let (head, keys) = (bytes.first_chunk::<SEGMENT_HEADER_BYTES>()?, Self::keys_of_damaged(bytes)?);
+        let named = u64_at(head, 24);
+        let (store, salt) = (store.unwrap_or(named), u64_at(head, 32));
+        let matches = |first: Lsn| u32_at(&segment_header(id, first, store, salt), 40) == u32_at(head, 40);
+        // Frames may be lost before the one that was found.
+        let named_first = Lsn::new(u64_at(head, 16));
+        let is_first = named_first > Lsn::ZERO && named_first <= first && matches(named_first);
+        let first = if is_first { named_first } else { first };
+        let is_ours = named == store || matches(first);
+        is_ours.then_some(SegmentHeader { id, first, store: Some(store), keys, len: SEGMENT_HEADER_BYTES })
+    }
 }
 
 /// A frame's header, without its checksums.

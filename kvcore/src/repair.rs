@@ -28,9 +28,11 @@ use crate::snapshot::{self, Head, SnapshotWriter, snapshot_name};
 use crate::tables::{Keep, Tables};
 use aside::Aside;
 use report::drop_of;
+use watched::Watched;
 
 mod aside;
 mod report;
+mod watched;
 
 pub use report::{Dropped, Kept, Repair, RepairPlan, RepairWay, TimeReset};
 
@@ -62,7 +64,8 @@ impl RepairOptions {
         self
     }
 
-    /// Drops what comes after the first damage of the log even if that is more than what is kept. Default: no.
+    /// Drops what comes after the first damage of the log even if that is more than what is kept, or if nothing is kept
+    /// at all. Default: no.
     pub fn accept_loss(mut self, accept: bool) -> Self {
         self.accept_loss = accept;
         self
@@ -90,6 +93,14 @@ enum Work {
     Rewrite,
 }
 
+/// Looks at every file. An error if one of the store's cannot be read.
+fn look_through(dir: &dyn Directory) -> Result<Inspection> {
+    let dir = Watched::new(dir);
+    let found = inspect(&dir);
+    dir.check()?;
+    found
+}
+
 fn work(found: &Inspection) -> Work {
     let is_in_the_way = |file: &FileReport| file.flaw.is_none() || file.contents == Contents::Leftover;
     match found.verdict {
@@ -98,6 +109,11 @@ fn work(found: &Inspection) -> Work {
         Verdict::Refuses(_) if !found.files.iter().all(is_in_the_way) => Work::Rewrite,
         _ => Work::RemoveSpares,
     }
+}
+
+/// Returns the way that is taken: of a store that opens everything is kept in the plain way.
+fn way_for(work: Work, how: RepairOptions) -> Way {
+    if work == Work::Rewrite { how.way() } else { Way::Prefix }
 }
 
 /// A store as it would be after a repair.
@@ -109,6 +125,13 @@ struct Future {
 
 impl Future {
     fn look(options: &Options, dir: &dyn Directory, how: RepairOptions, work: Work, way: Way) -> Result<Future> {
+        let dir = Watched::new(dir);
+        let looked = Self::look_at(options, &dir, how, work, way);
+        dir.check()?;
+        looked
+    }
+
+    fn look_at(options: &Options, dir: &dyn Directory, how: RepairOptions, work: Work, way: Way) -> Result<Future> {
         let mut salvaged = salvage(dir, options.shards, way)?;
         if how.reset_time && work != Work::Rewrite {
             // What an opener would be shown: an end that is cut has proven no time to anybody.
@@ -154,12 +177,25 @@ fn keys(tables: &Tables, now_ms: u64) -> u64 {
     keys
 }
 
-/// Returns whether the plain way would drop more than it keeps: more good transactions than keys of the snapshot and
-/// transactions of the log together, or more keys than keys.
-fn drops_most(plain: &RepairWay, salvaged: &RepairWay) -> bool {
+/// Returns whether the plain way would drop more than it keeps: more good or lost transactions than keys of the snapshot
+/// and transactions of the log together, or more keys than keys; or everything.
+fn drops_most(found: &Inspection, plain: &RepairWay, salvaged: &RepairWay) -> bool {
     let kept = plain.kept.snapshot_entries.saturating_add(plain.kept.replayed);
-    let dropped = good_behind(plain, salvaged);
-    dropped > kept || salvaged.kept.keys / 2 > plain.kept.keys
+    let dropped = good_behind(plain, salvaged).max(lost_behind(plain));
+    dropped > kept || salvaged.kept.keys / 2 > plain.kept.keys || drops_all(found, plain)
+}
+
+/// Returns whether nothing would be kept of files in which there is something, or was.
+fn drops_all(found: &Inspection, way: &RepairWay) -> bool {
+    let keeps_nothing = way.kept.snapshot_entries == 0 && way.kept.replayed == 0;
+    let holds = |file: &FileReport| matches!(file.contents, Contents::Segment(_) | Contents::Snapshot(_));
+    let has_bytes = |file: &FileReport| file.flaw.is_some() && file.bytes.is_some_and(|bytes| bytes > 0);
+    keeps_nothing && (lost_behind(way) > 0 || found.files.iter().any(|file| holds(file) && has_bytes(file)))
+}
+
+/// Transactions that the files speak of, behind all that is kept.
+fn lost_behind(way: &RepairWay) -> u64 {
+    way.kept.newest.get().saturating_sub(way.kept.up_to.get())
 }
 
 /// Transactions in good frames that the plain way would drop.
@@ -172,9 +208,17 @@ pub(crate) fn plan(options: &Options, dir: &Path, how: RepairOptions) -> Result<
     let dir = &*Files::open_dir(&*options.disk, dir)?;
     check_is_a_store(dir)?;
     let _lock = Files::lock_to_read(dir)?;
-    let found = inspect(dir)?;
+    let found = look_through(dir)?;
     let work = work(&found);
-    let mut plan = RepairPlan { found, plain: None, salvage: None, plain_stops: false, files: Vec::new(), time: None };
+    let mut plan = RepairPlan {
+        found,
+        plain: None,
+        salvage: None,
+        plain_stops: false,
+        salvage_stops: false,
+        files: Vec::new(),
+        time: None,
+    };
     if work == Work::RemoveSpares {
         plan.files = spares(&plan.found).map(|file| file.name.clone()).collect();
     }
@@ -184,6 +228,9 @@ pub(crate) fn plan(options: &Options, dir: &Path, how: RepairOptions) -> Result<
     let look = |way| -> Result<_> {
         // One at a time: each takes the memory of the store.
         let future = Future::look(options, dir, how, work, way)?;
+        if way == way_for(work, how) && (work == Work::Rewrite || future.time.is_some()) {
+            Numbers::choose(dir, &Listing::names(dir)?, &future.salvaged, work != Work::Rewrite)?;
+        }
         Ok((future.way(&plan.found), future.time))
     };
     let (plain, time) = look(Way::Prefix)?;
@@ -192,8 +239,12 @@ pub(crate) fn plan(options: &Options, dir: &Path, how: RepairOptions) -> Result<
     }
     let (salvaged, salvaged_time) = look(Way::Salvage)?;
     plan.files = Listing::names(dir)?.names.into_iter().filter(|name| is_replaced(name)).collect();
-    plan.plain_stops = work == Work::Rewrite && drops_most(&plain, &salvaged);
-    plan.time = if how.salvage { salvaged_time } else { time };
+    // What is in the way of a file, and is none, is moved.
+    let in_the_way = spares(&plan.found).filter(|file| file.contents == Contents::Leftover);
+    plan.files.extend(in_the_way.map(|file| file.name.clone()));
+    plan.plain_stops = work == Work::Rewrite && drops_most(&plan.found, &plain, &salvaged);
+    plan.salvage_stops = work == Work::Rewrite && drops_all(&plan.found, &salvaged);
+    plan.time = if way_for(work, how) == Way::Salvage { salvaged_time } else { time };
     (plan.plain, plan.salvage) = (Some(plain), Some(salvaged));
     Ok(plan)
 }
@@ -205,7 +256,7 @@ pub(crate) fn repair(options: &Options, dir: &Path, how: RepairOptions) -> Resul
     {
         // Taking the directory for itself would write into it.
         let _lock = Files::lock_to_read(&**dir)?;
-        let found = inspect(&**dir)?;
+        let found = look_through(&**dir)?;
         let is_late = || -> Result<bool> {
             let future = || Future::look(options, &**dir, how, Work::Nothing, Way::Prefix);
             Ok(how.reset_time && future()?.time.is_some())
@@ -215,11 +266,10 @@ pub(crate) fn repair(options: &Options, dir: &Path, how: RepairOptions) -> Resul
         }
     }
     let _lock = Files::lock(&**dir)?;
-    let found = inspect(&**dir)?;
+    let found = look_through(&**dir)?;
     let work = work(&found);
-    // Of a store that opens everything is kept in the plain way.
-    let way = if work == Work::Rewrite { how.way() } else { Way::Prefix };
-    if work == Work::Rewrite && way == Way::Prefix && !how.accept_loss {
+    let way = way_for(work, how);
+    if work == Work::Rewrite && !how.accept_loss {
         stop_if_most_is_dropped(options, &**dir, how, &found)?;
     }
     if work == Work::Rewrite || how.reset_time {
@@ -248,12 +298,16 @@ fn stop_if_most_is_dropped(
 ) -> Result<()> {
     let salvaged = Future::look(options, dir, how, Work::Rewrite, Way::Salvage)?.way(found);
     let plain = Future::look(options, dir, how, Work::Rewrite, Way::Prefix)?.way(found);
-    if !drops_most(&plain, &salvaged) {
+    let stops = match how.way() {
+        Way::Prefix => drops_most(found, &plain, &salvaged),
+        Way::Salvage => drops_all(found, &salvaged),
+    };
+    if !stops {
         return Ok(());
     }
     let (kept_keys, salvaged_keys) = (plain.kept.keys, salvaged.kept.keys);
-    let dropped = good_behind(&plain, &salvaged);
-    Err(Error::RepairDropsMost { dir: dir.path().to_owned(), kept_keys, dropped, salvaged_keys })
+    let (dropped, lost) = (good_behind(&plain, &salvaged), lost_behind(&plain));
+    Err(Error::RepairDropsMost { dir: dir.path().to_owned(), kept_keys, dropped, lost, salvaged_keys })
 }
 
 fn spares(found: &Inspection) -> impl Iterator<Item = &FileReport> {
@@ -311,9 +365,11 @@ fn rewrite(
     let listing = Listing::names(&**dir)?;
     let Numbers { last, segment } = Numbers::choose(&**dir, &listing, salvaged, opens)?;
     let aside = Aside::make(options, &**dir, listing.names.iter().filter(|name| is_replaced(name)).cloned().collect())?;
+    let mut moved = Vec::new();
     for name in listing.names.iter().filter(|name| UNNAMED.contains(&name.as_str())) {
         if dir.remove(name).is_err() {
             aside.move_away(name)?;
+            moved.push(name.clone());
         }
     }
     let failed = |what: &str| {
@@ -339,7 +395,8 @@ fn rewrite(
     ManifestFile::create(&**dir, known).map_err(failed("write the manifest"))?;
     aside.remove_originals(Some(&snapshot))?;
     let RepairWay { kept, dropped } = future.way(&found);
-    let (set_aside, files) = (Some(aside.path()), aside.names);
+    let set_aside = Some(aside.path());
+    let files = [aside.names, moved].concat();
     Ok(Repair { set_aside, files, dropped, kept: Some(kept), time: future.time, found })
 }
 

@@ -4,6 +4,8 @@
 //! - The base is the newest snapshot that is good. If none is, and the log does not begin with the store's first
 //!   transaction, it is what blocks are good of the newest that has a good head; to salvage, also of one that has none. If
 //!   there is not even that, the log is all there is.
+//! - A segment whose header is damaged is used to salvage, if a whole frame proves the salt that the header names, and
+//!   the rest of it the store. Its id is that of its name.
 //! - The log is replayed over it: [up to the first frame](Way::Prefix) that is not whole or does not follow; or
 //!   [all whole frames](Way::Salvage), wherever they stand in the segment that they were written for, as long as their
 //!   transactions come later than those before them. What is missing between them is a gap.
@@ -14,9 +16,9 @@
 //!   cleared, is right again. Where only a part of its value or its deadline is changed, it is removed: what it had
 //!   before is not what it had then. One that is not spoken of again keeps what it had, and counts as possibly stale.
 //! - A keyspace is what has a number in the log. If its name is lost, it is called `lost-` and its number; but what has
-//!   number 0 is the default keyspace, as long as no other has that name. A name that was given again after a gap means
-//!   what it was given to. All others mean what they did before: if an exchange of keyspaces is lost in the gap, each
-//!   has the other's name, so such names are told.
+//!   number 0, and never had a name that is known, is taken for the default keyspace, as long as no other has that name. A
+//!   name that was given again after a gap means what it was given to. All others mean what they did before: if an exchange
+//!   of keyspaces is lost, in the gap or with the names of the base, each has the other's name, so such names are told.
 //! - Time goes on from the latest that anything was written at.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,6 +87,8 @@ pub(crate) struct Base {
     pub(crate) is_partial: bool,
     /// Keyspaces whose names are lost.
     unnamed: BTreeSet<u32>,
+    /// What keyspaces were called at `start` is not known.
+    names_are_lost: bool,
 }
 
 /// A directory's files, and whose they are.
@@ -121,6 +125,15 @@ pub(crate) fn identify(dir: &dyn Directory) -> Result<Identified<'_>> {
     Ok(Identified { listing, known: manifest.map(|manifest| manifest.known), others: votes.into_keys().collect() })
 }
 
+/// Opens a segment; to salvage, also one whose header is damaged.
+fn segment(listing: &Listing<'_>, id: u64, way: Way) -> Result<SegmentReader> {
+    listing.segment(id).or_else(|error| {
+        let store = listing.manifest.map(|manifest| manifest.known.store);
+        let damaged = (way == Way::Salvage).then(|| SegmentReader::open_damaged(listing.dir, id, store));
+        damaged.flatten().ok_or(error)
+    })
+}
+
 /// Reads what is good.
 pub(crate) fn salvage(dir: &dyn Directory, shards: usize, way: Way) -> Result<Salvaged> {
     let Identified { listing, known, others } = identify(dir)?;
@@ -144,10 +157,11 @@ pub(crate) fn salvage(dir: &dyn Directory, shards: usize, way: Way) -> Result<Sa
         None => log.is_whole(&listing, known)?,
     };
     let others = if is_one_moment { Others::AreRight } else { Others::MayBeLater };
-    let mut replay = Replay::over(&mut tables, base.start, others, std::mem::take(&mut base.unnamed));
+    let mut replay = Replay::over(&mut tables, base.start, others);
+    replay.names(std::mem::take(&mut base.unnamed), !base.names_are_lost);
     for (&id, used) in &log.used {
         for piece in &used.pieces {
-            replay.piece(&mut listing.segment(id)?, piece)?;
+            replay.piece(&mut segment(&listing, id, way)?, piece)?;
         }
     }
     // What was seen to have expired stays so, though the log of that time is lost.
@@ -177,7 +191,7 @@ fn base(listing: &Listing<'_>, shards: usize, way: Way) -> (Tables, Base) {
             );
         }
     }
-    let oldest = listing.ids.iter().find_map(|id| listing.segment(*id).ok()).map(|oldest| oldest.header.first);
+    let oldest = listing.ids.iter().find_map(|id| segment(listing, *id, way).ok()).map(|oldest| oldest.header.first);
     if oldest != Some(Lsn::ZERO.next())
         && let Some(part) = snapshots.iter().rev().find_map(|(_, name)| part_of(listing, name, shards, way))
     {
@@ -185,7 +199,9 @@ fn base(listing: &Listing<'_>, shards: usize, way: Way) -> (Tables, Base) {
     }
     let start = oldest.map_or(Lsn::ZERO, |first| Lsn::new(first.get() - 1));
     let is_partial = start > Lsn::ZERO || (oldest.is_none() && !snapshots.is_empty());
-    (Tables::empty(shards, Keep::Entries), Base { start, end: Some(start), is_partial, ..Base::default() })
+    let names_are_lost = start > Lsn::ZERO;
+    let base = Base { start, end: Some(start), is_partial, names_are_lost, ..Base::default() };
+    (Tables::empty(shards, Keep::Entries), base)
 }
 
 /// The good blocks of a damaged snapshot. If its head is not good, nothing proves whose it is, or what its keyspaces were
@@ -233,6 +249,7 @@ fn part_of(listing: &Listing<'_>, name: &str, shards: usize, way: Way) -> Option
         lost_bytes,
         is_partial: lost_bytes > 0,
         unnamed,
+        names_are_lost: !has_head,
     };
     Some((tables, base))
 }

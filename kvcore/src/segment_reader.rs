@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::disk::{Directory, DiskFile};
 use crate::error::{Error, Result};
 use crate::frame::{self, ALIGNMENT, FRAME_HEADER_BYTES, FrameHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::lsn::Lsn;
+use crate::lsn::{Lsn, NUMBER_MAX};
+use crate::segment::segment_name;
 
 /// So much is read at a time, unless a frame is longer.
 const WINDOW_BYTES: usize = 1024 * 1024;
@@ -83,6 +84,26 @@ impl SegmentReader {
         let window = Window::default();
         let at = header.len as u64;
         Ok(SegmentReader { header, file, len, at, expected: header.first, proven: at, window, path })
+    }
+
+    /// Opens a segment's file whose header is damaged. The file's name tells its id, and a whole frame proves the salt.
+    pub(crate) fn open_damaged(dir: &dyn Directory, id: u64, store: Option<u64>) -> Option<Self> {
+        let name = segment_name(id);
+        let (path, file) = (dir.path().join(&name), dir.open(&name).ok()?);
+        let len = file.len().ok()?;
+        let mut head = [0; SEGMENT_HEADER_BYTES];
+        let read = file.read_at(&mut head, 0).ok()?;
+        let keys = SegmentHeader::keys_of_damaged(&head[..read])?;
+        let at = SEGMENT_HEADER_BYTES as u64;
+        let header = SegmentHeader { id, first: Lsn::ZERO, store, keys, len: SEGMENT_HEADER_BYTES };
+        let window = Window::default();
+        let mut segment = SegmentReader { header, file, len, at, expected: Lsn::ZERO, proven: at, window, path };
+        if !segment.skip_damage(at, Lsn::new(NUMBER_MAX)).ok()? {
+            return None;
+        }
+        segment.header = SegmentHeader::of_damaged(&head, id, segment.expected, store)?;
+        segment.seek(at, segment.header.first);
+        Some(segment)
     }
 
     /// The next frame, if it is whole and in order.

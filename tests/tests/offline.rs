@@ -393,13 +393,15 @@ fn cve_2025_27151_crafted_paths_and_files_are_survived() {
             let (code, said, errors) = run(&["check", text(dir.path())]);
             assert!(matches!(code, 0 | 1) && errors.is_empty(), "{what}: {said}{errors}");
             assert!(contents(dir.path()) == before, "{what}: check changed something");
-            let (repaired, said, errors) = run(&["repair", text(dir.path())]);
+            let is_lost = name == "wal-0000000000000001.log";
+            // Whether the manifest already knows that something was in it is a matter of time.
+            let accept: &[&str] = if is_lost { &["--accept-loss"] } else { &[] };
+            let (repaired, said, errors) = run(&[&["repair", text(dir.path())][..], accept].concat());
             assert_eq!((repaired, errors.as_str()), (0, ""), "{what}: {said}");
             assert!(code == 1 || contents(dir.path()) == before, "{what}: a sound store was changed");
             let (code, said, _) = run(&["check", text(dir.path())]);
             assert_eq!(code, 0, "{what}: {said}");
             let kept = keys(dir.path());
-            let is_lost = name == "wal-0000000000000001.log";
             assert_eq!(kept.len(), if is_lost { 0 } else { 20 }, "{what}: {kept:?}");
             let (code, _, errors) =
                 run_with(&["load", text(dir.path())], "{\"keyspace\":\"0\",\"key\":\"z\",\"value\":\"\"}\n");

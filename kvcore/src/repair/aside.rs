@@ -101,7 +101,7 @@ fn copy(dir: &dyn Directory, from: &str, to: &str) -> io::Result<bool> {
 }
 
 /// A time in Unix milliseconds as the date and the time of day in UTC, `20261125T224713Z`.
-fn date(ms: u64) -> String {
+pub(super) fn date(ms: u64) -> String {
     let (days, second) = (ms / 86_400_000, ms / 1000 % 86_400);
     // Years begin in March, so that a leap day is the last of its year; 400 of them have 146,097 days. After H. Hinnant,
     // "chrono-compatible low-level date algorithms".

@@ -1,7 +1,9 @@
 //! What a repair did, or would do. Invariant: everything that is no longer in the store is named.
 
+use std::fmt;
 use std::path::PathBuf;
 
+use super::aside::date;
 use crate::inspection::{Contents, FileReport, Inspection};
 use crate::lsn::Lsn;
 use crate::salvage::{Salvaged, SomeKeys, Used, Way};
@@ -38,6 +40,8 @@ pub struct RepairPlan {
     pub salvage: Option<RepairWay>,
     /// Whether a plain repair would stop with [`Error::RepairDropsMost`](crate::Error::RepairDropsMost).
     pub plain_stops: bool,
+    /// Whether [`RepairOptions::salvage`](crate::RepairOptions::salvage) would stop with that error: it keeps nothing.
+    pub salvage_stops: bool,
     /// The files that would be set aside.
     pub files: Vec<String>,
     /// How the store's time would be set, if it would.
@@ -82,7 +86,11 @@ pub struct Kept {
     pub left_out: SomeKeys,
     /// Keys that are as they were before a gap: what is missing there may have changed or removed them.
     pub possibly_stale: SomeKeys,
-    /// Keyspaces called as they were before a gap: if they were exchanged in the gap, each has the other's name.
+    /// Keys that are as they were at some moment between the snapshot's start and its end: it was taken while others
+    /// wrote, and a change of a part of the value, or of the deadline, may be in what it holds or not.
+    pub mixed_keys: SomeKeys,
+    /// Keyspaces called as they were before a gap, or by their numbers, where the snapshot's list of names is lost: if
+    /// they were exchanged in what is missing, each has the other's name.
     pub unsure_names: Vec<String>,
 }
 
@@ -96,6 +104,24 @@ pub struct TimeReset {
     pub to_ms: u64,
     /// Keys that were removed because they had expired by the old time.
     pub expired: u64,
+}
+
+impl fmt::Display for TimeReset {
+    /// Writes both times in UTC: `from 2100-01-01T00:00:00Z to 2026-11-25T22:47:13Z`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "from {} to {}", utc(self.from_ms), utc(self.to_ms))
+    }
+}
+
+/// Returns a time as people write it.
+fn utc(ms: u64) -> String {
+    let date = date(ms);
+    // The year may have more than four digits.
+    let (year, rest) = date.split_at(date.len() - "0115T080000Z".len());
+    let parts = [(0, "-"), (2, "-"), (4, ""), (5, ""), (7, ":"), (9, ":")].map(|(at, before)| (before, &rest[at..]));
+    let lens = [2, 2, 1, 2, 2, 3];
+    let parts = parts.iter().zip(lens).map(|((before, rest), len)| format!("{before}{}", &rest[..len]));
+    format!("{year}{}", parts.collect::<String>())
 }
 
 /// What a store lost of one file.
@@ -125,6 +151,7 @@ pub(super) fn kept(salvaged: &Salvaged, keys: u64) -> Kept {
         gaps: salvaged.replayed.gaps.clone(),
         left_out: salvaged.replayed.left_out.clone(),
         possibly_stale: salvaged.replayed.possibly_stale.clone(),
+        mixed_keys: salvaged.replayed.mixed_keys.clone(),
         unsure_names: salvaged.replayed.unsure_names.clone(),
     }
 }
@@ -204,4 +231,17 @@ fn drop_holes(
 pub(super) fn drop_of(file: &FileReport, used: u64, lsns: Option<(Lsn, Lsn)>, why: &str) -> Dropped {
     let why = file.flaw.as_ref().map_or_else(|| why.to_owned(), |flaw| format!("{why}: {}", flaw.why));
     Dropped { file: file.name.clone(), bytes: file.bytes.map_or(0, |bytes| bytes - used.min(bytes)), lsns, why }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TimeReset;
+
+    #[test]
+    fn times_are_shown_in_utc() {
+        let time = TimeReset { from_ms: 4_102_444_800_999, to_ms: 1_800_000_000_000, expired: 0 };
+        assert_eq!(time.to_string(), "from 2100-01-01T00:00:00Z to 2027-01-15T08:00:00Z");
+        let last = TimeReset { from_ms: u64::MAX, ..time };
+        assert_eq!(last.to_string(), "from 584556019-04-03T14:25:51Z to 2027-01-15T08:00:00Z");
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Way, each_frame};
+use super::{Way, each_frame, segment};
 use crate::error::Result;
 use crate::lsn::{Lsn, NUMBER_MAX};
 use crate::manifest::Known;
@@ -58,7 +58,7 @@ impl Log {
     /// Looks what can be used over a base that stands for everything up to `start`.
     pub(crate) fn trace(listing: &Listing<'_>, start: Lsn, way: Way) -> Log {
         // One file is open at a time: there may be more of them than a process may open.
-        let open = |id: u64| listing.segment(id).ok();
+        let open = |id: u64| segment(listing, id, way).ok();
         let segments: Vec<(u64, Lsn)> =
             listing.ids.iter().filter_map(|&id| Some((id, open(id)?.header.first))).collect();
         let from = segments.iter().rposition(|(_, first)| *first <= start.next());
@@ -146,7 +146,7 @@ impl Log {
         if !is_newest || self.whole_to < self.reached || used.pieces.len() != 1 {
             return Ok(false);
         }
-        let mut segment = listing.segment(id)?;
+        let mut segment = segment(listing, id, Way::Salvage)?;
         while segment.at < used.end() && segment.next_frame()?.is_some() {}
         Ok(recovery::end(segment, known, &mut Recovered::of(Tables::empty(1, Keep::Nothing))).is_ok())
     }

@@ -68,6 +68,8 @@ pub(crate) struct Replayed {
     pub(crate) left_out: SomeKeys,
     pub(crate) possibly_stale: SomeKeys,
     pub(crate) unsure_names: Vec<String>,
+    /// Keys that a later change of a part was not made to, because the base may hold a later value.
+    pub(crate) mixed_keys: SomeKeys,
 }
 
 pub(super) struct Replay<'a> {
@@ -81,16 +83,23 @@ pub(super) struct Replay<'a> {
     cleared: BTreeSet<u32>,
     /// Keys of which only a part is known.
     left_out: Keys,
+    /// Keys of which a change was skipped because they may be as they were later.
+    skipped: Keys,
     /// Keyspaces whose names are lost.
     unnamed: BTreeSet<u32>,
+    /// Whether the base knows what keyspaces were called.
+    names_are_known: bool,
+    /// So many keyspaces there were at once.
+    spaces_max: usize,
     /// Which transaction has last named a keyspace.
     named: BTreeMap<u32, Lsn>,
     replayed: Replayed,
 }
 
 impl<'a> Replay<'a> {
-    pub(super) fn over(tables: &'a mut Tables, start: Lsn, others: Others, unnamed: BTreeSet<u32>) -> Self {
+    pub(super) fn over(tables: &'a mut Tables, start: Lsn, others: Others) -> Self {
         Replay {
+            spaces_max: tables.spaces.len(),
             tables,
             start,
             next: start.next(),
@@ -98,10 +107,17 @@ impl<'a> Replay<'a> {
             settled: Keys::default(),
             cleared: BTreeSet::new(),
             left_out: Keys::default(),
-            unnamed,
+            skipped: Keys::default(),
+            unnamed: BTreeSet::new(),
+            names_are_known: true,
             named: BTreeMap::new(),
             replayed: Replayed::default(),
         }
+    }
+
+    /// Sets which keyspaces of the base have lost their names, and whether the others' are known.
+    pub(super) fn names(&mut self, unnamed: BTreeSet<u32>, are_known: bool) {
+        (self.unnamed, self.names_are_known) = (unnamed, are_known);
     }
 
     /// Replays a piece of a segment.
@@ -138,6 +154,8 @@ impl<'a> Replay<'a> {
         self.others = Others::MayBeEarlier;
         self.settled = Keys::default();
         self.cleared.clear();
+        // From here on they may be stale, as all others.
+        self.skipped = Keys::default();
     }
 
     fn apply(&mut self, lsn: Lsn, record: &Record<'_>) -> Result<(), &'static str> {
@@ -166,10 +184,10 @@ impl<'a> Replay<'a> {
             }
             _ => {}
         }
-        if self.others != Others::AreRight && !self.settles(record) {
-            return Ok(());
-        }
-        self.tables.apply(record)
+        let applies = self.others == Others::AreRight || self.settles(record);
+        let applied = if applies { self.tables.apply(record) } else { Ok(()) };
+        self.spaces_max = self.spaces_max.max(self.tables.spaces.len());
+        applied
     }
 
     /// Notes what this record says all about. Returns whether it may be applied.
@@ -178,10 +196,12 @@ impl<'a> Replay<'a> {
             Record::Set { keyspace, key, .. } | Record::Delete { keyspace, key } => {
                 self.settled.insert(keyspace, key);
                 self.left_out.remove(keyspace, key);
+                self.skipped.remove(keyspace, key);
             }
             Record::Flush { keyspace } | Record::Drop { keyspace } => {
                 self.cleared.insert(keyspace);
                 self.left_out.0.remove(&keyspace);
+                self.skipped.0.remove(&keyspace);
             }
             Record::Range { keyspace, key, .. } | Record::Deadline { keyspace, key, .. } => {
                 if self.cleared.contains(&keyspace) || self.settled.contains(keyspace, key) {
@@ -192,6 +212,8 @@ impl<'a> Replay<'a> {
                     self.left_out.insert(keyspace, key);
                     // A deletion always makes sense.
                     let _ = self.tables.apply(&Record::Delete { keyspace, key });
+                } else {
+                    self.skipped.insert(keyspace, key);
                 }
                 return false;
             }
@@ -202,34 +224,47 @@ impl<'a> Replay<'a> {
 
     /// Names what has no name, and counts.
     pub(super) fn finish(mut self) -> Replayed {
+        self.name_the_default();
         self.forget_lost_names();
         self.name_the_unnamed();
-        if let Some((_, last)) = self.replayed.gaps.last() {
-            let is_sure = |id: &u32| self.named.get(id).is_some_and(|named| named > last);
-            let spaces = self.tables.spaces.iter();
-            let unsure = spaces.filter(|(id, _)| !is_sure(id) && !self.unnamed.contains(id));
-            self.replayed.unsure_names = unsure.map(|(_, space)| space.name.to_string()).collect();
-            // Nothing can have been exchanged with the only one.
-            if self.tables.spaces.len() < 2 {
-                self.replayed.unsure_names.clear();
-            }
-        }
+        self.replayed.unsure_names = self.unsure_names();
         let mut replayed = std::mem::take(&mut self.replayed);
         for (id, keys) in &self.left_out.0 {
             keys.iter().for_each(|key| self.count(&mut replayed.left_out, *id, key));
         }
-        if !replayed.gaps.is_empty() {
-            for (id, space) in &self.tables.spaces {
-                space.each_shard(false, |shard| {
-                    for entry in shard.iter().filter(|entry| !entry.has_passed(self.tables.floor_ms)) {
-                        if !self.cleared.contains(id) && !self.settled.contains(*id, entry.key()) {
-                            self.count(&mut replayed.possibly_stale, *id, entry.key());
-                        }
+        let is_settled = |id: u32, key: &[u8]| self.cleared.contains(&id) || self.settled.contains(id, key);
+        let has_doubts = !replayed.gaps.is_empty() || !self.skipped.0.is_empty();
+        for (id, space) in self.tables.spaces.iter().filter(|_| has_doubts) {
+            space.each_shard(false, |shard| {
+                for entry in shard.iter().filter(|entry| !entry.has_passed(self.tables.floor_ms)) {
+                    if !replayed.gaps.is_empty() && !is_settled(*id, entry.key()) {
+                        self.count(&mut replayed.possibly_stale, *id, entry.key());
                     }
-                });
-            }
+                    if self.skipped.contains(*id, entry.key()) {
+                        self.count(&mut replayed.mixed_keys, *id, entry.key());
+                    }
+                }
+            });
         }
         replayed
+    }
+
+    /// The names that are right only if no exchange of keyspaces is lost.
+    fn unsure_names(&self) -> Vec<String> {
+        let gaps = &self.replayed.gaps;
+        let last_gap = gaps.last().map(|(_, last)| *last);
+        if last_gap.is_none() && self.names_are_known {
+            return Vec::new();
+        }
+        // The only one there is can have been exchanged with one that is made and exchanged in what is missing.
+        let missing = gaps.iter().map(|(first, last)| last.get() - first.get() + 1).sum::<u64>();
+        if self.names_are_known && missing < 2 && self.spaces_max < 2 {
+            return Vec::new();
+        }
+        let is_sure = |id: &u32| self.named.get(id).is_some_and(|named| last_gap.is_none_or(|last| *named > last));
+        let spaces = self.tables.spaces.iter();
+        let unsure = spaces.filter(|(id, _)| !is_sure(id) && !self.unnamed.contains(id));
+        unsure.map(|(_, space)| space.name.to_string()).collect()
     }
 
     /// The examples are the first in order, so that the same store has the same ones each time.
@@ -257,20 +292,25 @@ impl<'a> Replay<'a> {
         self.unnamed.extend(lost);
     }
 
-    fn name_the_unnamed(&mut self) {
-        let is_taken = |replay: &Self, name: &str| {
-            let mut named = replay.tables.spaces.iter().filter(|(id, _)| !replay.unnamed.contains(id));
-            named.any(|(_, space)| *space.name == *name)
-        };
-        // A store makes its default keyspace first of all. It can be exchanged with another, but then both are named.
-        if self.unnamed.contains(&0) && !is_taken(self, DEFAULT_KEYSPACE) {
+    fn is_taken(&self, name: &str) -> bool {
+        let mut named = self.tables.spaces.iter().filter(|(id, _)| !self.unnamed.contains(id));
+        named.any(|(_, space)| *space.name == *name)
+    }
+
+    /// A store makes its default keyspace first of all. It can be exchanged with another, but then both are named: if one
+    /// of these names is known, it is not called this.
+    fn name_the_default(&mut self) {
+        if self.unnamed.contains(&0) && !self.is_taken(DEFAULT_KEYSPACE) {
             self.unnamed.remove(&0);
             // Made here, and nobody else has it; so are those below.
             let _ = self.tables.bind(0, DEFAULT_KEYSPACE);
         }
+    }
+
+    fn name_the_unnamed(&mut self) {
         for id in self.unnamed.clone() {
             let mut name = format!("lost-{id}");
-            while is_taken(self, &name) {
+            while self.is_taken(&name) {
                 name.push('+');
             }
             let _ = self.tables.bind(id, &name);

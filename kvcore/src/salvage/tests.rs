@@ -75,7 +75,7 @@ fn a_change_is_never_made_to_a_later_value_than_its_own() {
         ],
     );
     let whole = salvage(&*FileDisk.open_dir(dir).unwrap(), 1, Way::Prefix).unwrap();
-    assert!(whole.is_one_moment && whole.reached == Lsn::new(4));
+    assert!(whole.is_one_moment && whole.reached == Lsn::new(4) && whole.replayed.mixed_keys.count == 0);
     let entry = |text: &str, deadline| (text.to_owned(), deadline);
     let in_time = Some(9_000_000_000_000);
     let mut expected = BTreeMap::from([
@@ -93,6 +93,8 @@ fn a_change_is_never_made_to_a_later_value_than_its_own() {
     std::fs::write(&path, bytes).unwrap();
     let found = salvage(&*FileDisk.open_dir(dir).unwrap(), 1, Way::Prefix).unwrap();
     assert!(!found.is_one_moment && found.reached == Lsn::new(3) && found.newest == Lsn::new(4));
+    let mixed = [("0".to_owned(), b"deadline".to_vec()), ("0".to_owned(), b"part".to_vec())];
+    assert_eq!((found.replayed.mixed_keys.count, &found.replayed.mixed_keys.examples[..]), (2, &mixed[..]));
     // Deleted before the log ends; all else is as it was at some moment.
     expected.remove("gone");
     assert_eq!(shown(&found), expected);

@@ -12,6 +12,7 @@ mod manifest;
 mod messages;
 mod repair;
 mod salvage;
+mod unreadable;
 mod window;
 
 use std::collections::BTreeMap;

@@ -38,7 +38,7 @@ pub fn check(case: &Case, image: &Image, loaded: &Result<State, Error>, what: &s
     assert_eq!(format!("{planned:?}"), format!("{:?}", repaired.kept), "{what}: planned and done");
     let after = disk.image();
     if planned.is_some() {
-        salvages(case, image, &plan.salvage.unwrap().kept, what);
+        salvages(case, image, &plan.salvage.unwrap().kept, plan.salvage_stops, what);
     }
     assert_eq!(repaired.set_aside.is_none(), found.is_sound(), "{what}");
     if found.is_sound() {
@@ -63,9 +63,15 @@ pub fn check(case: &Case, image: &Image, loaded: &Result<State, Error>, what: &s
 }
 
 /// What is salvaged opens, is what was planned, and no key has a value that it never had.
-fn salvages(case: &Case, image: &Image, planned: &Kept, what: &str) {
+fn salvages(case: &Case, image: &Image, planned: &Kept, stops: bool, what: &str) {
     let disk = MemoryDisk::of(image);
-    let repaired = options(&disk).repair_with(dir(), RepairOptions::new().salvage(true));
+    let how = RepairOptions::new().salvage(true);
+    let mut repaired = options(&disk).repair_with(dir(), how);
+    assert_eq!(matches!(repaired, Err(Error::RepairDropsMost { .. })), stops, "{what}: {repaired:?}");
+    if stops {
+        assert!(planned.keys == 0 && disk.image() == *image, "{what}: a repair that stopped changed a file");
+        repaired = options(&disk).repair_with(dir(), how.accept_loss(true));
+    }
     let kept = repaired.unwrap_or_else(|error| panic!("{what}: cannot be salvaged: {error}")).kept.unwrap();
     assert_eq!(format!("{planned:?}"), format!("{kept:?}"), "{what}: planned and salvaged");
     let again = options(&disk).inspect(dir()).unwrap();

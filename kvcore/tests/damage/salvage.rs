@@ -19,6 +19,8 @@ struct Expected {
     stale: BTreeSet<(u32, u8)>,
     gaps: Vec<(u64, u64)>,
     up_to: u64,
+    /// What each number is called.
+    names: BTreeMap<u32, String>,
 }
 
 fn expected(recorder: &Recorder, lost: &BTreeSet<u64>) -> Expected {
@@ -83,9 +85,10 @@ fn expected(recorder: &Recorder, lost: &BTreeSet<u64>) -> Expected {
         };
         let name = match names.get(id) {
             Some((name, at)) if newest(name) == Some((*at, *id)) => (*name).to_owned(),
-            _ if *id == 0 && newest("0").is_none() => "0".to_owned(),
+            None if *id == 0 && newest("0").is_none() => "0".to_owned(),
             _ => format!("lost-{id}"),
         };
+        found.names.insert(*id, name.clone());
         for (key, entry) in entries {
             found.state.insert((name.clone(), vec![*key]), entry.clone());
             if !found.gaps.is_empty() && !settled.contains(&(*id, *key)) && !cleared.contains(id) {
@@ -132,9 +135,15 @@ fn check(changes: &[Change], damages: &[Damage]) {
     let mut image = recorder.disk.image();
     drop(db);
     let lost = damage(&recorder, &mut image, damages);
-    let (disk, repaired) = salvage(&image, RepairOptions::new().salvage(true));
+    let how = RepairOptions::new().salvage(true);
+    let (mut disk, repaired) = salvage(&image, how);
     let repaired = match repaired {
         Ok(repaired) => repaired,
+        Err(Error::RepairDropsMost { salvaged_keys: 0, .. }) if expected(&recorder, &lost).state.is_empty() => {
+            let repaired;
+            (disk, repaired) = salvage(&image, how.accept_loss(true));
+            repaired.unwrap()
+        }
         // Nothing is left but a manifest or less.
         Err(Error::NoStore { .. }) if image.is_empty() => return,
         Err(error) => panic!("{error}"),
@@ -149,6 +158,15 @@ fn check(changes: &[Change], damages: &[Damage]) {
     assert_eq!(kept.up_to.get(), expected.up_to);
     assert_eq!((kept.left_out.count, kept.possibly_stale.count), (expected.left_out, expected.stale.len() as u64));
     assert_eq!((kept.keys, kept.possibly_stale.examples.len()), (state.len() as u64, expected.stale.len().min(10)));
+    // A name that is another's is told.
+    let then = expected.up_to.checked_sub(1).map(|at| recorder.log[at as usize].1.clone()).unwrap_or_default();
+    for (name, id) in then.names {
+        let called = expected.names.get(&id).filter(|called| *called != name && !called.starts_with("lost-"));
+        assert!(
+            called.is_none_or(|called| kept.unsure_names.contains(called)),
+            "{name} is called {called:?}: {kept:?}"
+        );
+    }
 }
 
 proptest! {
@@ -320,4 +338,143 @@ fn a_snapshot_without_a_good_head_is_salvaged() {
     let repaired = options(&disk).repair_with(dir(), RepairOptions::new().salvage(true)).unwrap();
     assert_eq!(repaired.kept.unwrap().keys, 20_001);
     assert!(shown(&options(&disk).load(dir()).unwrap()) == state);
+}
+
+/// One bad bit there, and all of the segment was lost.
+#[test]
+fn a_segment_without_a_good_header_is_salvaged() {
+    let disk = MemoryDisk::default();
+    let db = options(&disk).segment_bytes(1 << 20).open(dir()).unwrap();
+    for i in 0..20 {
+        db.set(format!("key{i:02}"), "value").unwrap();
+    }
+    let state = shown(&db);
+    db.close().unwrap();
+    let whole = disk.image();
+    let name = whole.keys().find(|name| name.starts_with("wal-")).unwrap();
+    for (bit, with_manifest) in (0..48 * 8).flat_map(|bit| [(bit, true), (bit, false)]) {
+        let what = format!("bit {bit}, manifest {with_manifest}");
+        let mut image = whole.clone();
+        image.get_mut(name).unwrap()[bit / 8] ^= 1 << (bit % 8);
+        if !with_manifest {
+            image.remove("manifest");
+        }
+        let (disk, repaired) = salvage(&image, RepairOptions::new().salvage(true));
+        if (32..40).contains(&(bit / 8)) {
+            assert!(matches!(repaired, Err(Error::RepairDropsMost { salvaged_keys: 0, .. })), "{what}: {repaired:?}");
+            assert!(disk.image() == image, "{what}: a file was changed");
+            continue;
+        }
+        // The last four bytes mean nothing.
+        let is_sound = with_manifest && bit / 8 >= 44;
+        let repaired = repaired.unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(repaired.kept.map(|kept| (kept.keys, kept.gaps.len())), (!is_sound).then_some((20, 0)), "{what}");
+        assert!(shown(&options(&disk).load(dir()).unwrap()) == state, "{what}: something is lost");
+    }
+}
+
+/// A damaged header does not make a segment of another store one of this.
+#[test]
+fn a_segment_of_another_store_is_not_salvaged_for_its_damaged_header() {
+    let store = |key: &str| {
+        let disk = MemoryDisk::default();
+        let db = options(&disk).open(dir()).unwrap();
+        db.set(key, "value").unwrap();
+        db.close().unwrap();
+        disk.image()
+    };
+    let (mut image, other) = (store("ours"), store("theirs"));
+    let (name, bytes) = other.iter().find(|(name, _)| name.starts_with("wal-")).unwrap();
+    let mut bytes = bytes.clone();
+    bytes[4] ^= 1;
+    image.insert(name.replace('1', "2"), bytes);
+    let (disk, repaired) = salvage(&image, RepairOptions::new().salvage(true));
+    assert!(repaired.unwrap().set_aside.is_some());
+    let state = shown(&options(&disk).load(dir()).unwrap());
+    assert_eq!(state.keys().map(|(_, key)| key.clone()).collect::<Vec<_>>(), [b"ours".to_vec()]);
+}
+
+/// The names were lost with the snapshot's head, and nothing was said of it.
+#[test]
+fn names_that_are_lost_with_the_snapshot_are_told() {
+    let disk = MemoryDisk::default();
+    let db = options(&disk).open(dir()).unwrap();
+    db.keyspace("1").unwrap();
+    db.swap("0", "1").unwrap();
+    db.set("zero", "0").unwrap();
+    db.keyspace("1").unwrap().set("one", "1").unwrap();
+    db.snapshot().unwrap();
+    for i in 0..5 {
+        db.keyspace("1").unwrap().set(format!("one{i}"), "1").unwrap();
+    }
+    db.close().unwrap();
+    let mut image = disk.image();
+    let (_, bytes) = image.iter_mut().find(|(name, _)| name.starts_with("snapshot-")).unwrap();
+    bytes[10] ^= 1;
+    bytes[11] ^= 1;
+    for how in [RepairOptions::new().salvage(true), RepairOptions::new().accept_loss(true)] {
+        let (disk, repaired) = salvage(&image, how);
+        let kept = repaired.unwrap().kept.unwrap();
+        let state = shown(&options(&disk).load(dir()).unwrap());
+        assert!(
+            state.contains_key(&("0".to_owned(), b"one0".to_vec())),
+            "nothing tells that it was called 1: {state:?}"
+        );
+        assert_eq!(kept.unsure_names, ["0"], "{how:?}: {kept:?}");
+    }
+}
+
+/// Only one keyspace can be seen, and it was exchanged with one that nobody sees.
+#[test]
+fn a_keyspace_that_was_made_and_exchanged_in_a_gap_is_thought_of() {
+    let mut recorder = Recorder::default();
+    let mut db = recorder.open();
+    recorder.change(&mut db, &Change::Swap { one: 0, other: 1 });
+    recorder.change(&mut db, &Change::Set { keyspace: 1, key: 1, large: false, deadline: false });
+    let mut image = recorder.disk.image();
+    drop(db);
+    assert_eq!(recorder.log.len(), 4);
+    for lost in &recorder.log[1..3] {
+        image.get_mut(&lost.2.file).unwrap()[lost.2.from + 50] ^= 1;
+    }
+    let (disk, repaired) = salvage(&image, RepairOptions::new().salvage(true));
+    let kept = repaired.unwrap().kept.unwrap();
+    let state = shown(&options(&disk).load(dir()).unwrap());
+    assert!(state.contains_key(&("0".to_owned(), vec![1])), "{state:?}");
+    assert_eq!((lsns(&kept), kept.unsure_names), (vec![(2, 3)], vec!["0".to_owned()]));
+}
+
+/// The default keyspace was called 1, and 1 was given to another: it is not called 0 for that.
+#[test]
+fn a_keyspace_that_lost_its_name_is_not_taken_for_the_default() {
+    let mut recorder = Recorder::default();
+    let mut db = recorder.open();
+    for change in [
+        Change::Set { keyspace: 1, key: 1, large: false, deadline: false },
+        Change::Swap { one: 0, other: 1 },
+        Change::Set { keyspace: 1, key: 2, large: false, deadline: false },
+        Change::Set { keyspace: 2, key: 1, large: false, deadline: false },
+        // Lost:
+        Change::Swap { one: 0, other: 2 },
+        Change::Drop { keyspace: 2 },
+        // Lost, too; so nothing is left that is called 0.
+        Change::Drop { keyspace: 1 },
+        Change::Set { keyspace: 1, key: 3, large: false, deadline: false },
+    ] {
+        recorder.change(&mut db, &change);
+    }
+    let mut image = recorder.disk.image();
+    drop(db);
+    assert_eq!(recorder.log.len(), 12);
+    let lost = BTreeSet::from([8, 10]);
+    for lsn in &lost {
+        let Place { file, from } = &recorder.log[*lsn as usize - 1].2;
+        image.get_mut(file).unwrap()[from + 50] ^= 1;
+    }
+    let (disk, repaired) = salvage(&image, RepairOptions::new().salvage(true));
+    repaired.unwrap();
+    let state = shown(&options(&disk).load(dir()).unwrap());
+    assert_eq!(brief(&state), brief(&expected(&recorder, &lost).state));
+    // What had number 0 was called 1, and is now called by its number.
+    assert!(state.contains_key(&("lost-0".to_owned(), vec![2])), "{state:?}");
 }

@@ -35,10 +35,13 @@ pub(crate) enum Offline {
     ///
     /// Copies every file that it changes or removes into a folder of the store's directory first, named damaged- and the
     /// date. A sound store is left as it is. Keeps what was written before the first damage; if good parts of the log behind
-    /// it hold more than that, it stops, changes nothing, and says what each way would keep.
+    /// it hold more than that, if more is lost than that, or if nothing would be kept, it stops, changes nothing, and says
+    /// what each way would keep. A file that cannot be read at the moment (too many open files, no right to it, a second
+    /// name) is an error, and nothing is changed.
     ///
     /// Exit code 0: the store is sound, now or before; or the plan is written, and this repair would be done. 1: it was
-    /// stopped, or would be; or it failed. 2: bad flags.
+    /// stopped, or would be; or it failed. 2: bad flags. --json writes an object where the store was repaired, was sound, or
+    /// the repair stopped; other errors are text on standard error.
     Repair {
         /// The store's directory
         dir: PathBuf,
@@ -99,7 +102,8 @@ pub(crate) struct RepairFlags {
     /// Also keep what is good behind the first damage of the log
     ///
     /// No key gets a value that it never had. Keys of which only a part is known after a gap are left out. Keys that what is
-    /// lost may have changed or removed keep what they had, and are counted as possibly stale.
+    /// lost may have changed or removed keep what they had, and are counted as possibly stale. After a lost SWAPDB the names
+    /// of databases may be exchanged: those are listed.
     #[arg(long, conflicts_with = "accept_loss")]
     salvage: bool,
     /// Set the store's time back to that of this machine's clock, if it is ahead of it
@@ -108,7 +112,7 @@ pub(crate) struct RepairFlags {
     /// done to a sound store, which is written anew.
     #[arg(long)]
     reset_time: bool,
-    /// Drop what comes after the first damage even if that is more than what is kept
+    /// Drop what comes after the first damage even if that is more than what is kept, or if nothing is kept
     #[arg(long)]
     accept_loss: bool,
 }

@@ -11,12 +11,15 @@ use super::check::{in_json, in_words};
 use super::line::spell;
 use super::{RepairFlags, Result, path, print, shown};
 
+/// How the report of a dry run ends.
+const UNCHANGED: &str = "nothing was changed";
+
 /// Returns whether the store is sound now, or would be.
 pub(super) fn repair(dir: &Path, flags: RepairFlags) -> Result<bool> {
     let how = RepairOptions::new().salvage(flags.salvage).accept_loss(flags.accept_loss).reset_time(flags.reset_time);
     if flags.dry_run {
         let plan = Options::new().plan_repair(dir, how)?;
-        let stops = plan.plain_stops && !flags.salvage && !flags.accept_loss;
+        let stops = !flags.accept_loss && if flags.salvage { plan.salvage_stops } else { plan.plain_stops };
         print(&if flags.json { plan_in_json(dir, &plan, stops) } else { plan_in_words(dir, &plan, flags, stops) })?;
         return Ok(!stops);
     }
@@ -38,11 +41,13 @@ fn plan_in_words(dir: &Path, plan: &RepairPlan, flags: RepairFlags, stops: bool)
     let mut line = |text: &str| report.extend([text, "\n"]);
     if plan.files.is_empty() {
         line("nothing would be done");
+        line(UNCHANGED);
         return report;
     }
     let (Some(plain), Some(salvage)) = (&plan.plain, &plan.salvage) else {
         line("nothing that the store holds is damaged");
         line(&format!("would be set aside: {}", plan.files.join(", ")));
+        line(UNCHANGED);
         return report;
     };
     if plan.found.is_sound() {
@@ -59,12 +64,14 @@ fn plan_in_words(dir: &Path, plan: &RepairPlan, flags: RepairFlags, stops: bool)
         line(&time_in_words(time, "would be "));
     }
     line(&format!("would be set aside: {}", plan.files.join(", ")));
-    if stops {
+    if stops && flags.salvage {
+        line("it would stop, because nothing would be kept: restore a backup, or use --accept-loss");
+    } else if stops {
         line("a plain repair would stop, because it drops more than it keeps: use --salvage, or --accept-loss");
     } else if plan.plain_stops {
         line(if flags.salvage { "with --salvage it would be done" } else { "with --accept-loss it would be done" });
     }
-    line("nothing was changed");
+    line(UNCHANGED);
     report
 }
 
@@ -98,17 +105,11 @@ fn way_in_words(kept: &Kept, dropped: &[Dropped], tense: &str, line: &mut impl F
         None => "no snapshot".to_owned(),
     };
     line(&format!("{tense}kept: {snapshot}, and {} transactions of the log; {} keys in all", kept.replayed, kept.keys));
-    let what_it_is = match (kept.is_partial, kept.is_mixed) {
-        _ if !kept.gaps.is_empty() => "transactions before it are missing",
-        (false, false) => "exactly as it was then",
-        (true, false) => "keys are missing, what is there is as it was then",
-        (false, true) => "some keys as they were at later moments, of which the log is lost",
-        (true, true) => "keys are missing, and some are as they were at later moments, of which the log is lost",
-    };
     line(&format!(
-        "the store {} that of Lsn {}: {what_it_is}",
+        "the store {} that of Lsn {}: {}",
         if tense.is_empty() { "is" } else { "would be" },
-        kept.up_to
+        kept.up_to,
+        what_it_is(kept)
     ));
     for (first, last) in &kept.gaps {
         line(&format!("{tense}missing: Lsn {first} to {last}"));
@@ -124,9 +125,31 @@ fn way_in_words(kept: &Kept, dropped: &[Dropped], tense: &str, line: &mut impl F
         let why = "what is missing may have changed or removed them";
         line(&format!("possibly stale: {}; {why}", keys_in_words(&kept.possibly_stale)));
     }
+    if kept.mixed_keys.count > 0 {
+        let when = "at moments between the snapshot's start and its end";
+        line(&format!("as they were {when}: {}", keys_in_words(&kept.mixed_keys)));
+    }
     if !kept.unsure_names.is_empty() {
         let names: Vec<String> = kept.unsure_names.iter().map(|name| shown(name)).collect();
         line(&format!("if keyspaces were exchanged in what is missing, these have wrong names: {}", names.join(", ")));
+    }
+}
+
+/// Says what a repaired store is, compared with what it was at its Lsn.
+fn what_it_is(kept: &Kept) -> String {
+    let parts: Vec<&str> = [
+        (!kept.gaps.is_empty(), "transactions before it are missing"),
+        (kept.is_partial, "keys are missing"),
+        (kept.is_mixed, "some keys are as they were at later moments, of which the log is lost"),
+        (!kept.unsure_names.is_empty(), "names of keyspaces may be exchanged"),
+    ]
+    .into_iter()
+    .filter_map(|(holds, part)| holds.then_some(part))
+    .collect();
+    match parts[..] {
+        [] => "exactly as it was then".to_owned(),
+        [part] if kept.is_partial => format!("{part}; what is there is as it was then"),
+        _ => parts.join("; "),
     }
 }
 
@@ -143,12 +166,9 @@ fn keys_in_words(keys: &SomeKeys) -> String {
 }
 
 fn time_in_words(time: &TimeReset, tense: &str) -> String {
-    format!(
-        "the store's time {tense}set back by {} seconds to {} (Unix milliseconds); {tense}removed: {} keys that had expired",
-        (time.from_ms - time.to_ms) / 1000,
-        time.to_ms,
-        time.expired
-    )
+    let was = if tense.is_empty() { "was " } else { tense };
+    let keys = if time.expired == 1 { "key" } else { "keys" };
+    format!("the store's time {was}set back {time}; {tense}removed: {} {keys} that had expired", time.expired)
 }
 
 fn plan_in_json(dir: &Path, plan: &RepairPlan, stops: bool) -> String {
@@ -165,6 +185,7 @@ fn plan_in_json(dir: &Path, plan: &RepairPlan, stops: bool) -> String {
         "found": in_json(dir, &plan.found),
         "plain": way(&plan.plain),
         "plain_stops": plan.plain_stops,
+        "salvage_stops": plan.salvage_stops,
         "salvage": way(&plan.salvage),
         "time": plan.time.as_ref().map(time_in_json),
         "files": plan.files,
@@ -202,6 +223,7 @@ fn way_in_json(kept: &Kept, dropped: &[Dropped]) -> Value {
         "gaps": kept.gaps.iter().map(lsns).collect::<Vec<_>>(),
         "left_out": keys_in_json(&kept.left_out),
         "possibly_stale": keys_in_json(&kept.possibly_stale),
+        "mixed_keys": keys_in_json(&kept.mixed_keys),
         "unsure_names": kept.unsure_names,
         "dropped": dropped.iter().map(dropped_in_json).collect::<Vec<_>>(),
     })

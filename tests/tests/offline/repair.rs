@@ -112,6 +112,7 @@ fn what_a_salvaging_repair_cannot_be_sure_of_is_counted() {
         "\nleft out: 1 keys (0/changed), because only a part",
         "\npossibly stale: 1 keys (0/early); what is missing may have",
         "\nmissing: Lsn 4 to 4\n",
+        "\nthe store is that of Lsn 6: transactions before it are missing\n",
         ", Lsn 4 to 4: it is damaged from byte ",
     ] {
         assert!(said.contains(part), "{part}: {said}");
@@ -145,17 +146,64 @@ fn a_stores_time_is_set_back() {
     assert_eq!(run(&["repair", text(dir.path())]).0, 0);
     let (code, said, errors) = run(&["repair", "--reset-time", "--dry-run", text(dir.path())]);
     assert_eq!((code, errors.as_str()), (0, ""), "{said}");
-    assert!(said.contains("the store's time would be set back by ") && said.contains("; 2 keys in all"), "{said}");
+    assert!(
+        said.contains("the store's time would be set back from 2100-01-01T00:00:0") && said.contains("; 2 keys in all"),
+        "{said}"
+    );
     assert!(contents(dir.path()) == before, "a file was changed");
     let (code, said, errors) = run(&["repair", "--reset-time", text(dir.path())]);
     assert_eq!((code, errors.as_str()), (0, ""), "{said}");
-    assert!(said.contains("the store's time set back by ") && said.contains("\ncopied to "), "{said}");
+    assert!(
+        said.contains("the store's time was set back from 2100-01-01T00:00:0") && said.contains("\ncopied to "),
+        "{said}"
+    );
     assert_eq!(keys(dir.path()), ["forever", "written then"]);
     let (code, said, _) = run(&["repair", "--reset-time", text(dir.path())]);
     assert!(code == 0 && said.ends_with("nothing was done\n"), "{said}");
+    let (code, said, _) = run(&["repair", "--dry-run", text(dir.path())]);
+    assert!(code == 0 && said.ends_with("nothing would be done\nnothing was changed\n"), "{said}");
     let server = Launch::new(server_program!(), dir.path()).resp().start();
     let mut wire = server.connect();
     wire.ask("SET session 1", "+OK\r\n");
     wire.ask(&format!("PEXPIREAT session {}", now_ms + hour_ms), ":1\r\n");
     wire.ask("EXISTS session", ":1\r\n");
+}
+
+/// As `cp -al` leaves it: it was repaired to an empty store.
+#[test]
+fn a_store_of_hard_links_is_left_alone() {
+    let (dir, home) = (twenty_keys(), TempDir::new().expect("a directory"));
+    for path in contents(dir.path()).into_keys().filter(|path| !path.ends_with("lock")) {
+        fs::hard_link(&path, home.path().join(path.file_name().expect("a name"))).expect("a link");
+    }
+    let before = contents(home.path());
+    for words in [&["repair"][..], &["repair", "--salvage"], &["repair", "--accept-loss"], &["repair", "--dry-run"]] {
+        let (code, said, errors) = run(&[words, &[text(home.path())]].concat());
+        assert!(code == 1 && said.is_empty() && errors.contains("(hard links)"), "{words:?}: {said}{errors}");
+        let mut after = contents(home.path());
+        after.retain(|path, _| !path.ends_with("lock"));
+        assert!(after == before, "{words:?}: a file was changed");
+    }
+}
+
+/// A folder with the name of a file that is not finished is moved, and that was not said before.
+#[test]
+fn a_dry_run_names_every_file_that_is_set_aside() {
+    let dir = twenty_keys();
+    let path = segment(dir.path());
+    let mut bytes = fs::read(&path).expect("the log");
+    let at = bytes.windows(5).position(|bytes| bytes == b"key15").expect("a key");
+    bytes[at] ^= 1;
+    fs::write(&path, bytes).expect("the log");
+    fs::create_dir(dir.path().join("wal.tmp")).expect("a folder");
+    let files = |words: &[&str]| {
+        let (code, said, errors) = run(&[words, &[text(dir.path())][..]].concat());
+        assert_eq!((code, errors.as_str()), (0, ""), "{said}");
+        let from = said.find(r#""files":["#).expect("a list of files in the last object");
+        let list = &said[from + 9..];
+        list[..list.find(']').expect("its end")].to_owned()
+    };
+    let planned = files(&["repair", "--dry-run", "--json"]);
+    assert!(planned.contains(r#""wal.tmp""#), "{planned}");
+    assert_eq!(files(&["repair", "--json"]), planned);
 }

@@ -78,7 +78,7 @@ fn repair_is_done_or_can_be_done_again_wherever_the_power_goes() {
             .collect();
         let how = match seed % 2 {
             0 => RepairOptions::new().accept_loss(true),
-            _ => RepairOptions::new().salvage(true),
+            _ => RepairOptions::new().salvage(true).accept_loss(true),
         };
         options.repair_with(history::dir(), how).unwrap_or_else(|error| panic!("{what}: {error}"));
         let expected = shown(&disk, &what);
