@@ -241,13 +241,15 @@ fn part_of(listing: &Listing<'_>, name: &str, shards: usize, way: Way) -> Option
     });
     let behind = if foot.is_some() { 0 } else { len.saturating_sub(end_of_head + given_bytes) };
     let lost_bytes = given_bytes - good_bytes + behind + if has_head { 0 } else { end_of_head };
+    // Cut between two blocks it has no bytes that are damaged, and no foot.
+    let is_partial = lost_bytes > 0 || foot.is_none();
     let base = Base {
         snapshot: Some(name.to_owned()),
         start,
         end: foot.map(|foot| Lsn::new(foot.end)),
         entries: entries.sum(),
         lost_bytes,
-        is_partial: lost_bytes > 0,
+        is_partial,
         unnamed,
         names_are_lost: !has_head,
     };

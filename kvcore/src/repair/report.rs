@@ -179,7 +179,7 @@ pub(super) fn dropped(found: &Inspection, salvaged: &Salvaged) -> Vec<Dropped> {
             }
             Contents::Snapshot(_) => {
                 let is_base = salvaged.base.snapshot.as_ref() == Some(&file.name);
-                if is_base && salvaged.base.lost_bytes > 0 {
+                if is_base && salvaged.base.is_partial {
                     let why = "keys are missing that stood here in the snapshot";
                     let bytes = salvaged.base.lost_bytes;
                     dropped.push(Dropped { bytes, ..drop_of(file, 0, None, why) });

@@ -324,6 +324,20 @@ fn a_block_of_a_snapshot_whose_length_is_damaged_is_found_by_its_checksum() {
     }
 }
 
+/// All that was left of it was whole, and was said to be all that there had been.
+#[test]
+fn a_snapshot_that_is_cut_between_two_blocks_is_known_to_be_a_part() {
+    let (_, image, name, blocks) = snapshot_store();
+    for cut_at in &blocks[1..] {
+        let mut image = image.clone();
+        image.get_mut(&name).unwrap().truncate(*cut_at);
+        let (_, repaired) = salvage(&image, RepairOptions::new().accept_loss(true));
+        let repaired = repaired.unwrap();
+        assert!(repaired.kept.unwrap().is_partial, "{cut_at}");
+        assert!(repaired.dropped.iter().any(|dropped| dropped.file == name), "{cut_at}: {:?}", repaired.dropped);
+    }
+}
+
 /// Two bad bytes in the head of the only snapshot.
 #[test]
 fn a_snapshot_without_a_good_head_is_salvaged() {
