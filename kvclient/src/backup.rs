@@ -1,11 +1,13 @@
 //! `kvclient backup`: a backup of the server's whole store, as a file.
 //!
-//! Invariant: the file appears only when all of it is on disk; nobody else on this machine can read it; what was there
-//! before is replaced only if the user has said so.
+//! Invariant: the file appears only when all of it is on disk; nobody else on this machine can read it; what has its name,
+//! at whatever moment, is replaced only if the user has said so. Until then it is called `FILE.partial-` and 16 hexadecimal
+//! digits, which no other run uses, and it is removed when the backup is given up, be it by Ctrl-C or SIGTERM.
 
 use crate::signals::Signals;
 use kvclient::{Client, Reply};
 use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,8 @@ use std::time::{Duration, Instant};
 const AHEAD: u64 = 4;
 /// How often progress is shown.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
+/// How often a wait for the server looks whether the backup was interrupted.
+const TICK: Duration = Duration::from_millis(100);
 
 /// Why there is no backup.
 #[derive(Debug, thiserror::Error)]
@@ -28,16 +32,16 @@ pub enum Failure {
     /// Something has the file's name.
     #[error("{0} exists: name another file, or add --force to replace it")]
     Exists(String),
-    /// Another backup writes there, or one was killed.
-    #[error("{0} exists: another backup is being written, or one was killed; remove it, or add --force")]
-    Partial(String),
+    /// What has the file's name is a directory, a device or a pipe.
+    #[error("{0} exists and is not a file: name a new file, or - for standard output")]
+    NotAFile(String),
     /// The server's replies make no sense.
     #[error("the server's reply is not one to BACKUP {0}: is it a kv server of this version?")]
     Reply(&'static str),
     /// It is not whole.
-    #[error("the backup has {got} bytes, not the {wanted} that the server spoke of: nothing was kept, try again")]
+    #[error("the backup has {got} bytes, but the server announced {wanted}: nothing was kept, try again")]
     Length { got: u64, wanted: u64 },
-    /// Ctrl-C.
+    /// Ctrl-C or SIGTERM.
     #[error("interrupted: nothing was kept")]
     Interrupted,
 }
@@ -61,9 +65,17 @@ pub fn run(client: &mut Client, to: &Path, force: bool, signals: &Signals) -> Re
         out.flush().map_err(|source| Failure::File { what: "write standard output".to_owned(), source })?;
         return Ok(taken);
     }
+    // Before the file is created: from here on a signal does not end the program with the file left behind.
+    signals.begin_file().map_err(|source| Failure::File { what: "watch for signals".to_owned(), source })?;
+    let backed_up = to_file(client, to, force, signals);
+    signals.end_stream();
+    backed_up
+}
+
+fn to_file(client: &mut Client, to: &Path, force: bool, signals: &Signals) -> Result<Taken> {
     let mut partial = Partial::create(to, force)?;
     let taken = receive(client, &mut partial.file, signals)?;
-    partial.finish(to)?;
+    partial.finish(to, force, signals)?;
     Ok(taken)
 }
 
@@ -76,34 +88,66 @@ struct Partial {
 
 impl Partial {
     fn create(to: &Path, force: bool) -> Result<Partial> {
-        if !force && fs::symlink_metadata(to).is_ok() {
-            return Err(Failure::Exists(to.display().to_string()));
+        if fs::metadata(to).is_ok_and(|found| !found.is_file()) {
+            return Err(Failure::NotAFile(to.display().to_string()));
+        }
+        if !force {
+            check_is_free(to)?;
         }
         let mut name = to.to_owned().into_os_string();
-        name.push(".partial");
+        name.push(format!(".partial-{:016x}", RandomState::new().hash_one(std::process::id())));
         let path = PathBuf::from(name);
-        if force {
-            // What is left of one that was killed. If it cannot be removed, it cannot be made.
-            let _ = fs::remove_file(&path);
-        }
         // A new one, so that nobody else has it open and it is no link.
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
             Ok(file) => Ok(Partial { file, path, is_finished: false }),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Err(Failure::Partial(path.display().to_string()))
-            }
             Err(source) => Err(Failure::File { what: format!("create {}", path.display()), source }),
         }
     }
 
-    fn finish(mut self, to: &Path) -> Result<()> {
+    fn finish(mut self, to: &Path, force: bool, signals: &Signals) -> Result<()> {
         let failed = |source| Failure::File { what: format!("write {}", to.display()), source };
         self.file.sync_all().map_err(failed)?;
-        fs::rename(&self.path, to).map_err(failed)?;
-        self.is_finished = true;
+        check_goes_on(signals)?;
+        if force {
+            self.rename(to)?;
+        } else {
+            // Unlike a rename, a second name never replaces what has appeared meanwhile.
+            match fs::hard_link(&self.path, to) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    return Err(Failure::Exists(to.display().to_string()));
+                }
+                // Some file systems give a file only one name.
+                Err(_) => {
+                    check_is_free(to)?;
+                    self.rename(to)?;
+                }
+            }
+        }
+        // Removes the first name if there are two.
+        drop(self);
         let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)
     }
+
+    fn rename(&mut self, to: &Path) -> Result<()> {
+        let failed = |source| Failure::File { what: format!("write {}", to.display()), source };
+        fs::rename(&self.path, to).map_err(failed)?;
+        self.is_finished = true;
+        Ok(())
+    }
+}
+
+fn check_is_free(to: &Path) -> Result<()> {
+    match fs::symlink_metadata(to) {
+        Ok(_) => Err(Failure::Exists(to.display().to_string())),
+        // If it cannot be looked at, it cannot be created.
+        Err(_) => Ok(()),
+    }
+}
+
+fn check_goes_on(signals: &Signals) -> Result<()> {
+    if signals.pressed() { Err(Failure::Interrupted) } else { Ok(()) }
 }
 
 impl Drop for Partial {
@@ -117,11 +161,10 @@ impl Drop for Partial {
 
 /// Reads a backup from the server, to its end.
 fn receive(client: &mut Client, out: &mut dyn Write, signals: &Signals) -> Result<Taken> {
-    let taken = begun(&client.command(["BACKUP", "START"])?).ok_or(Failure::Reply("START"))?;
+    client.send(["BACKUP", "START"])?;
+    let taken = begun(&next(client, signals)?).ok_or(Failure::Reply("START"))?;
     let mut progress = Progress::new(taken.bytes);
-    signals.begin_stream();
     let received = pieces(client, out, signals, &taken, &mut progress);
-    signals.end_stream();
     progress.end();
     received.map(|()| taken)
 }
@@ -135,9 +178,6 @@ fn pieces(
 ) -> Result<()> {
     let (mut got, mut asked, mut piece_max) = (0, 0, 0);
     loop {
-        if signals.pressed() {
-            return Err(Failure::Interrupted);
-        }
         // As many as there are pieces, and the empty one that ends it: to ask for one behind that would be an error.
         // How long a piece is the first one tells.
         let pieces = if piece_max == 0 { 0 } else { (taken.bytes - got).div_ceil(piece_max) };
@@ -145,9 +185,8 @@ fn pieces(
             client.send(["BACKUP", "READ"])?;
             asked += 1;
         }
-        let piece = match next(client)? {
+        let piece = match next(client, signals)? {
             Reply::Bulk(piece) => piece,
-            Reply::Error(text) => return Err(kvclient::Error::Reply(text.into_owned()).into()),
             _ => return Err(Failure::Reply("READ")),
         };
         asked -= 1;
@@ -165,12 +204,14 @@ fn pieces(
     }
 }
 
-/// The next reply that is no push.
-fn next(client: &mut Client) -> Result<Reply> {
+/// Returns the next reply that is no push, however long it takes: another client's SAVE may keep the server for minutes.
+fn next(client: &mut Client, signals: &Signals) -> Result<Reply> {
     loop {
-        match client.receive()? {
-            Reply::Push(_) => {}
-            reply => return Ok(reply),
+        check_goes_on(signals)?;
+        match client.receive_within(TICK)? {
+            None | Some(Reply::Push(_)) => {}
+            Some(Reply::Error(text)) => return Err(kvclient::Error::Reply(text.into_owned()).into()),
+            Some(reply) => return Ok(reply),
         }
     }
 }

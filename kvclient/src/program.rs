@@ -18,7 +18,6 @@ use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 /// Talks to a kv or Redis server. Without a command it opens a prompt, or reads commands from standard input, one a
 /// line.
@@ -59,9 +58,6 @@ enum Task {
         force: bool,
     },
 }
-
-/// A server that sends nothing for so long is given up by a backup: at its beginning the log is synced.
-const BACKUP_PATIENCE: Duration = Duration::from_secs(120);
 
 /// An error reply, or no connection.
 const FAILED: u8 = 1;
@@ -126,8 +122,8 @@ fn back_up(address: &Address, file: &Path, force: bool, signals: &Signals) -> Ex
         eprintln!("kvclient: a backup needs the server's redis:// port: name it with -u");
         return BAD_FLAGS.into();
     }
-    let options = Options { reply_timeout: Some(BACKUP_PATIENCE), ..Options::default() };
-    let taken = Client::connect_with(address, options)
+    // Its time limit is for logging in; the backup itself may take any time.
+    let taken = Client::connect_with(address, Options::default())
         .map_err(backup::Failure::from)
         .and_then(|mut client| backup::run(&mut client, file, force, signals));
     match taken {

@@ -1,9 +1,9 @@
-//! Ctrl-C: it ends a stream of messages, and otherwise the program.
+//! Ctrl-C: it ends a stream of messages, and otherwise the program. While a file is written, so does SIGTERM.
 //!
 //! Invariant: outside of a stream Ctrl-C does what it does to every program. (At the prompt it never gets here: there
 //! it is a key like any other.)
 
-use signal_hook::consts::SIGINT;
+use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +30,14 @@ impl Signals {
     pub fn begin_stream(&self) {
         self.pressed.store(false, Ordering::Relaxed);
         self.fatal.store(false, Ordering::Relaxed);
+    }
+
+    /// From now on Ctrl-C is noted, and so is SIGTERM, for as long as the program runs. For a program that does nothing
+    /// afterwards. (SIGHUP is left alone: `nohup` has it ignored.)
+    pub fn begin_file(&self) -> io::Result<()> {
+        self.begin_stream();
+        signal_hook::flag::register(SIGTERM, Arc::clone(&self.pressed))?;
+        Ok(())
     }
 
     /// Whether Ctrl-C was pressed since the stream began.

@@ -136,7 +136,17 @@ impl Program {
     /// When it is gone.
     #[track_caller]
     pub fn interrupt(&self) {
-        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), Signal::INT)
+        self.signal(Signal::INT);
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    ///
+    /// When it is gone.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal)
             .expect("a signal to a child");
     }
 }

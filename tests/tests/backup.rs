@@ -6,12 +6,14 @@
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use kvtests::process::{Launch, ServerProcess};
+use kvtests::process::{Launch, ServerProcess, Signal};
 use kvtests::program::Program;
 use kvtests::wire::{Wire, request, show};
 use kvtests::{server_program, wait};
@@ -271,6 +273,11 @@ fn a_backup_needs_the_right_to_what_is_dangerous_and_a_store_on_disk() {
     let (code, _, errors) = client(&server, &["backup", text(&file)]);
     assert!(code == 1 && errors.contains("a store in memory"), "{errors}");
     assert_eq!(names(root.path()), ["data"]);
+    // What a client can repeat at will does not fill the log.
+    drop(wire);
+    let mut server = server;
+    assert!(server.terminate().success());
+    assert!(!server.log().contains("ERROR"), "{}", server.log());
 }
 
 #[test]
@@ -302,14 +309,19 @@ fn the_client_writes_a_backup_that_restores() {
     let (code, _, errors) = client(&server, &["backup", "--force", text(&file)]);
     assert_eq!(code, 0, "{errors}");
     assert!(fs::read(&file).expect("a file") != first);
-    // One that was killed leaves this.
-    fs::write(root.path().join("other.partial"), "").expect("a file");
+    // One that was killed leaves such a file, which is in nobody's way.
+    fs::write(root.path().join("other.partial-0123456789abcdef"), "").expect("a file");
     let other = root.path().join("other");
     let (code, _, errors) = client(&server, &["backup", text(&other)]);
-    assert!(code == 1 && errors.contains("other.partial exists"), "{errors}");
-    let (code, _, errors) = client(&server, &["backup", text(&other), "--force"]);
     assert_eq!(code, 0, "{errors}");
-    assert!(names(root.path()).iter().all(|name| !name.ends_with(".partial")));
+    assert_eq!(names(root.path()), ["backup.tar", "data", "other", "other.partial-0123456789abcdef"]);
+    // What is not a file is never replaced.
+    let directory = root.path().join("directory");
+    fs::create_dir(&directory).expect("a directory");
+    for words in [&["backup", text(&directory)][..], &["backup", "--force", text(&directory)]] {
+        let (code, _, errors) = client(&server, words);
+        assert!(code == 1 && errors.contains("is not a file: name a new file"), "{errors}");
+    }
     // In a pipe.
     let piped = root.path().join("piped");
     let status = Command::new(CLIENT)
@@ -358,7 +370,7 @@ fn the_client_writes_a_backup_that_restores() {
 #[test]
 fn a_backup_that_breaks_off_leaves_no_file() {
     let root = TempDir::new().expect("a directory");
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("redis://{}", listener.local_addr().expect("an address"));
     for rest in [
         "",
@@ -371,7 +383,6 @@ fn a_backup_that_breaks_off_leaves_no_file() {
         let file = root.path().join("file");
         let mut program = Program::start(Command::new(CLIENT).args(["-u", &url, "backup", text(&file)]));
         let (mut stream, _) = listener.accept().expect("the client");
-        use std::io::{Read, Write};
         let wanted = request(&["BACKUP", "START"]);
         let mut asked = vec![0; wanted.len()];
         stream.read_exact(&mut asked).expect("a request");
@@ -384,6 +395,107 @@ fn a_backup_that_breaks_off_leaves_no_file() {
         drop(stream);
         assert_eq!(program.end().code(), Some(1), "{rest:?}");
         assert!(names(root.path()).is_empty(), "{rest:?}: {:?}", names(root.path()));
+    }
+}
+
+/// A server whose replies to BACKUP a test writes itself.
+struct Scripted(TcpListener);
+
+/// The client's program in the middle of a backup, and its server's side of the connection.
+struct Midway {
+    program: Program,
+    stream: TcpStream,
+}
+
+impl Scripted {
+    const BYTES: usize = 50;
+
+    fn new() -> Scripted {
+        Scripted(TcpListener::bind("127.0.0.1:0").expect("a port"))
+    }
+
+    /// Starts a backup, which waits for the reply to START.
+    fn start(&self, words: &[&str]) -> Midway {
+        let url = format!("redis://{}", self.0.local_addr().expect("an address"));
+        let program = Program::start(Command::new(CLIENT).args(["-u", &url, "backup"]).args(words));
+        let (stream, _) = self.0.accept().expect("the client");
+        stream.set_read_timeout(Some(wait::PATIENCE)).expect("a timeout");
+        let mut midway = Midway { program, stream };
+        midway.asked("START");
+        midway
+    }
+
+    /// Starts a backup, which waits for the reply to its first READ.
+    fn begin(&self, words: &[&str]) -> Midway {
+        let mut midway = self.start(words);
+        midway.reply(&format!("*4\r\n$5\r\nbytes\r\n:{}\r\n$3\r\nlsn\r\n:7\r\n", Self::BYTES));
+        midway.asked("READ");
+        midway
+    }
+}
+
+impl Midway {
+    fn asked(&mut self, step: &str) {
+        let wanted = request(&["BACKUP", step]);
+        let mut asked = vec![0; wanted.len()];
+        self.stream.read_exact(&mut asked).expect("a request");
+        assert_eq!(asked, wanted);
+    }
+
+    fn reply(&mut self, bytes: &str) {
+        self.stream.write_all(bytes.as_bytes()).expect("written");
+    }
+
+    /// Sends all of it, and returns how the program ended.
+    fn complete(mut self, byte: &str) -> Ended {
+        self.reply(&format!("${}\r\n{}\r\n$0\r\n\r\n", Scripted::BYTES, byte.repeat(Scripted::BYTES)));
+        let (code, output, errors) = self.program.finish();
+        (code.expect("an exit code"), output, errors)
+    }
+}
+
+#[test]
+fn backups_that_overlap_each_publish_their_own() {
+    let (root, server) = (TempDir::new().expect("a directory"), Scripted::new());
+    let file = root.path().join("file");
+    let first = server.begin(&[text(&file), "--force"]);
+    let second = server.begin(&[text(&file), "--force"]);
+    for (midway, byte) in [(first, "1"), (second, "2")] {
+        let (code, _, errors) = midway.complete(byte);
+        assert_eq!(code, 0, "{errors}");
+        assert_eq!(fs::read_to_string(&file).expect("a file"), byte.repeat(Scripted::BYTES));
+    }
+    assert_eq!(names(root.path()), ["file"]);
+}
+
+#[test]
+fn a_file_that_appears_during_a_backup_is_not_replaced() {
+    let (root, server) = (TempDir::new().expect("a directory"), Scripted::new());
+    let file = root.path().join("file");
+    let midway = server.begin(&[text(&file)]);
+    fs::write(&file, "of somebody else").expect("a file");
+    let (code, _, errors) = midway.complete("1");
+    assert!(code == 1 && errors.contains("--force"), "{errors}");
+    assert_eq!(fs::read_to_string(&file).expect("a file"), "of somebody else");
+    assert_eq!(names(root.path()), ["file"]);
+}
+
+/// Whatever the server is asked for and does not send.
+#[test]
+fn a_backup_that_is_interrupted_leaves_no_file() {
+    let (root, server) = (TempDir::new().expect("a directory"), Scripted::new());
+    let file = root.path().join("file");
+    for signal in [Signal::INT, Signal::TERM] {
+        for is_begun in [false, true] {
+            let mut midway = match is_begun {
+                false => server.start(&[text(&file)]),
+                true => server.begin(&[text(&file)]),
+            };
+            assert_eq!(names(root.path()).len(), 1, "{:?}", names(root.path()));
+            midway.program.signal(signal);
+            assert_eq!(midway.program.end().code(), Some(1), "{signal:?} {is_begun}");
+            assert!(names(root.path()).is_empty(), "{signal:?} {is_begun}: {:?}", names(root.path()));
+        }
     }
 }
 
@@ -515,6 +627,23 @@ fn a_closed_store_is_copied_by_the_program() {
     assert!(code == 1 && errors.contains("is not an empty directory"), "{errors}");
     restores(&copy, &root.path().join("restored"));
     assert!(dump(&root.path().join("restored")) == dump(&data));
+    // What cannot be replaced is refused before anything is written.
+    let link = root.path().join("link");
+    for leads_to in ["nothing", "empty"] {
+        fs::create_dir_all(root.path().join("empty")).expect("a directory");
+        symlink(leads_to, &link).expect("a link");
+        let (code, _, errors) = server_tool(&["backup", text(&data), text(&link)]);
+        assert!(code == 1 && errors.contains("is a symbolic link, which cannot be replaced: name a new"), "{errors}");
+        fs::remove_file(&link).expect("a link");
+    }
+    fs::remove_dir(root.path().join("empty")).expect("a directory");
+    if cfg!(target_os = "linux") {
+        let (code, _, errors) = server_tool(&["backup", text(&data), "/proc/."]);
+        assert!(
+            code == 1 && errors.contains("/proc is a mount point, which cannot be replaced: name a new"),
+            "{errors}"
+        );
+    }
     let (code, _, errors) = server_tool(&["backup", text(root.path()), text(&root.path().join("none"))]);
     assert!(code == 1 && errors.contains("holds no store"), "{errors}");
     assert_eq!(names(root.path()), ["copy", "data", "restored"]);
