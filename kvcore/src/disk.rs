@@ -20,6 +20,12 @@ pub trait Disk: Send + Sync + 'static {
     ///
     /// If the new name belongs to anything but an empty directory, or lies on another file system.
     fn rename_dir(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Returns what `path` names if that is a symbolic link or a mount point: [`rename_dir`](Self::rename_dir) can replace
+    /// neither, even where it leads to an empty directory. Defaults to `None`.
+    fn obstacle(&self, path: &Path) -> Option<&'static str> {
+        let _ = path;
+        None
+    }
     /// Removes an empty directory. Defaults to an error of kind `Unsupported`.
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         let _ = path;

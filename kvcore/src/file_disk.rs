@@ -53,6 +53,16 @@ impl Disk for FileDisk {
         sync_dir(above(from))
     }
 
+    fn obstacle(&self, path: &Path) -> Option<&'static str> {
+        // A name that cannot be looked at is no obstacle: what opens or creates it tells why.
+        let found = std::fs::symlink_metadata(path).ok()?;
+        if found.is_symlink() {
+            return Some("a symbolic link");
+        }
+        let holder = std::fs::metadata(above(path)).ok()?;
+        (found.is_dir() && found.dev() != holder.dev()).then_some("a mount point")
+    }
+
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_dir(path)?;
         sync_dir(above(path))

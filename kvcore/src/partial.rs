@@ -25,8 +25,24 @@ pub(crate) struct Partial {
 }
 
 impl Partial {
-    /// Makes an empty directory beside `dest`, which must not exist or be an empty directory. Missing ancestors are made.
+    /// Makes an empty directory beside `dest`, which must not exist or be an empty directory that can be replaced. Missing
+    /// ancestors are made.
     pub(crate) fn create(disk: Arc<dyn Disk>, dest: &Path) -> Result<Self> {
+        let Some(name) = dest.file_name() else {
+            return Err(Error::InvalidOption(format!(
+                "{} names no directory to be made: name a new one",
+                dest.display()
+            )));
+        };
+        // Without a slash or a dot at its end, which would lead through a link.
+        let dest = &dest.with_file_name(name);
+        if let Some(obstacle) = disk.obstacle(dest) {
+            // Found now, and not when everything has been written to the directory beside it.
+            return Err(Error::InvalidOption(format!(
+                "{} is {obstacle}, which cannot be replaced: name a new directory in it or elsewhere",
+                dest.display()
+            )));
+        }
         let looking = |error| Error::io(format!("look at {}", dest.display()), error);
         match disk.open_dir(dest).and_then(|dir| dir.list()) {
             Ok(names) if names.is_empty() => {}
@@ -37,12 +53,6 @@ impl Partial {
             }
             Err(error) => return Err(looking(error)),
         }
-        let Some(name) = dest.file_name() else {
-            return Err(Error::InvalidOption(format!(
-                "{} names no directory to be made: name a new one",
-                dest.display()
-            )));
-        };
         let mut name = OsString::from(name);
         name.push(format!(".partial-{:016x}", KeyHash::random_seed()));
         let path = dest.with_file_name(name);
