@@ -15,24 +15,24 @@ use parking_lot::Mutex;
 use crate::archive::{self, BLOCK_BYTES, Entry};
 use crate::outcome::{Outcome, store_error};
 
-/// So many at a time in a server.
+/// Limits how many run in a server at a time.
 const RUNNING_MAX: usize = 4;
-/// A reply to BACKUP READ has at most so many bytes.
+/// Limits the bytes in a reply to BACKUP READ.
 const CHUNK_BYTES: usize = 1024 * 1024;
-/// One that is not read for so long is ended, unless `backup-timeout` says otherwise.
+/// Limits how long a backup may go unread, unless `backup-timeout` says otherwise.
 const TIMEOUT_SECS: u64 = 60;
 
-/// All of them, by the ids of their clients.
+/// Holds the backups that are running, by the ids of their clients.
 #[derive(Debug)]
 pub(crate) struct Backups {
     running: Mutex<BTreeMap<u64, Arc<Running>>>,
-    /// After so many seconds without a READ one is ended; 0 for never.
+    /// Limits the seconds that a backup may go without a READ before it is ended; 0 for no limit.
     pub(crate) timeout_secs: AtomicU64,
-    /// Those that were read to their end.
+    /// Counts the backups that were read to their end.
     pub(crate) completed: AtomicU64,
 }
 
-/// One of them. Whoever has work to do for it holds it besides the list: it is not idle then.
+/// Holds one running backup. Whoever has work to do for it holds a reference besides the list's, so it is not idle then.
 #[derive(Debug)]
 pub(crate) struct Running {
     client: u64,
@@ -41,12 +41,12 @@ pub(crate) struct Running {
 
 #[derive(Debug)]
 struct State {
-    /// `None` until it has begun.
+    /// Is `None` until the backup has begun.
     stream: Option<Stream>,
     used_at: Instant,
 }
 
-/// What is to be done for one, where it may wait for a file.
+/// Names the work to be done for a backup, on a thread that may wait for a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Step {
     Start,
@@ -64,7 +64,7 @@ impl Backups {
         self.running.lock().len()
     }
 
-    /// Makes room for a client's.
+    /// Registers a backup for a client, before it begins.
     pub(crate) fn reserve(&self, client: u64) -> Result<Arc<Running>, CommandError> {
         let mut running = self.running.lock();
         if running.contains_key(&client) {
@@ -81,7 +81,7 @@ impl Backups {
         Ok(one)
     }
 
-    /// A client's.
+    /// Returns the backup of a client.
     pub(crate) fn of(&self, client: u64) -> Result<Arc<Running>, CommandError> {
         let found = self.running.lock().get(&client).cloned();
         found.ok_or_else(|| {
@@ -93,14 +93,14 @@ impl Backups {
         })
     }
 
-    /// Ends a client's, if there is one; returns whether there was.
+    /// Ends the backup of a client, if there is one; returns whether there was.
     pub(crate) fn end(&self, client: u64) -> bool {
         // Its files are closed when the list is free again.
         let ended = self.running.lock().remove(&client);
         ended.is_some()
     }
 
-    /// Ends this one, and not another that its client may have begun since.
+    /// Ends this backup, and not another that its client may have begun since.
     fn finish(&self, one: &Arc<Running>) {
         let mut running = self.running.lock();
         if running.get(&one.client).is_some_and(|other| Arc::ptr_eq(other, one)) {
@@ -108,7 +108,7 @@ impl Backups {
         }
     }
 
-    /// Ends those that nobody has read for too long. Called about once a second.
+    /// Ends the backups that nobody has read for too long. It is called about once a second.
     pub(crate) fn end_stalled(&self, now: Instant) {
         let timeout = Duration::from_secs(self.timeout_secs.load(Relaxed));
         if timeout.is_zero() {
@@ -128,7 +128,7 @@ impl Backups {
         }
     }
 
-    /// Does one step; returns what the client is to be sent.
+    /// Does one step of a backup; returns the reply to its client.
     pub(crate) fn step(&self, db: &Db, one: &Arc<Running>, step: Step) -> Reply {
         let mut state = one.state.lock();
         let done = match step {
@@ -157,7 +157,11 @@ fn start(db: &Db, stream: &mut Option<Stream>) -> Outcome {
     let backup = match db.begin_backup() {
         Ok(backup) => backup,
         Err(error) => {
-            tracing::error!(%error, "a backup could not be begun");
+            // Only what the server's owner has to look at. Other failures depend on the server's options or on room that is
+            // reported elsewhere, and a client can repeat them at will.
+            if matches!(error, kvcore::Error::Io { .. } | kvcore::Error::Corrupt { .. }) {
+                tracing::error!(%error, "a backup could not be begun");
+            }
             return Err(error.into());
         }
     };
@@ -180,14 +184,14 @@ fn read(stream: &mut Option<Stream>) -> Outcome {
     }
 }
 
-/// The bytes of the archive, made as they are asked for.
+/// Makes the bytes of the archive as they are asked for.
 #[derive(Debug)]
 struct Stream {
     backup: Backup,
     entries: Vec<Entry>,
-    /// Of the whole archive.
+    /// Counts the bytes of the whole archive.
     bytes: u64,
-    /// The file that is being read, and how far: its header, its bytes and its padding are one piece.
+    /// Says which file is being read, and how far: its header, its bytes and its padding are one piece.
     file: usize,
     at: u64,
 }
@@ -201,7 +205,7 @@ impl Stream {
         Stream { backup, entries, bytes, file: 0, at: 0 }
     }
 
-    /// The next bytes; none at the end.
+    /// Returns the next bytes; none at the end.
     fn next_chunk(&mut self) -> kvcore::Result<Vec<u8>> {
         let mut chunk = Vec::with_capacity(CHUNK_BYTES.min(self.bytes as usize));
         while chunk.len() < CHUNK_BYTES {
@@ -240,7 +244,7 @@ impl Stream {
     }
 }
 
-/// A file's bytes in the archive.
+/// Returns how many bytes a file takes in the archive.
 fn piece_bytes(entry: &Entry) -> u64 {
     BLOCK_BYTES as u64 + entry.bytes + archive::padding(entry.bytes)
 }
