@@ -30,6 +30,10 @@ pub(super) fn restore(from: &Path, dir: &Path) -> Result<()> {
 
 fn read(input: &mut dyn Read, what: &str, dir: &Path) -> Result<Inspection> {
     let wrong = |why: String| Failure::Archive { what: what.to_owned(), why };
+    let named = |error| match error {
+        kvcore::Error::NotABackup { why } => wrong(why),
+        error => Failure::Store(error),
+    };
     let mut restore = Options::new().begin_restore(dir)?;
     loop {
         let header = next_block(input, what)?;
@@ -40,10 +44,7 @@ fn read(input: &mut dyn Read, what: &str, dir: &Path) -> Result<Inspection> {
             break;
         }
         let entry = Entry::of_header(&header).map_err(wrong)?;
-        restore.add(&entry.name, entry.bytes, input).map_err(|error| match error {
-            kvcore::Error::NotABackup { why } => wrong(why),
-            error => error.into(),
-        })?;
+        restore.add(&entry.name, entry.bytes, input).map_err(named)?;
         let mut zeros = [0; BLOCK_BYTES];
         let zeros = &mut zeros[..padding(entry.bytes) as usize];
         fill(input, zeros, what)?;
@@ -62,10 +63,7 @@ fn read(input: &mut dyn Read, what: &str, dir: &Path) -> Result<Inspection> {
             Err(error) => return Err(Failure::reading(what)(error)),
         }
     }
-    restore.finish().map_err(|error| match error {
-        kvcore::Error::NotABackup { why } => wrong(why),
-        error => error.into(),
-    })
+    restore.finish().map_err(named)
 }
 
 fn next_block(input: &mut dyn Read, what: &str) -> Result<[u8; BLOCK_BYTES]> {
