@@ -257,21 +257,22 @@ pub(crate) fn repair(options: &Options, dir: &Path, how: RepairOptions) -> Resul
         // Taking the directory for itself would write into it.
         let _lock = Files::lock_to_read(&**dir)?;
         let found = look_through(&**dir)?;
-        let is_late = || -> Result<bool> {
-            let future = || Future::look(options, &**dir, how, Work::Nothing, Way::Prefix);
-            Ok(how.reset_time && future()?.time.is_some())
-        };
-        if work(&found) == Work::Nothing && !is_late()? {
-            return Ok(Repair::nothing(found));
+        match work(&found) {
+            // It opens for nobody, so nothing is written to it until it is repaired.
+            Work::Rewrite if !how.accept_loss => stop_if_most_is_dropped(options, &**dir, how, &found)?,
+            Work::Nothing => {
+                let future = || Future::look(options, &**dir, how, Work::Nothing, Way::Prefix);
+                if !how.reset_time || future()?.time.is_none() {
+                    return Ok(Repair::nothing(found));
+                }
+            }
+            _ => {}
         }
     }
     let _lock = Files::lock(&**dir)?;
     let found = look_through(&**dir)?;
     let work = work(&found);
     let way = way_for(work, how);
-    if work == Work::Rewrite && !how.accept_loss {
-        stop_if_most_is_dropped(options, &**dir, how, &found)?;
-    }
     if work == Work::Rewrite || how.reset_time {
         let future = Future::look(options, &**dir, how, work, way)?;
         if work == Work::Rewrite || future.time.is_some() {
