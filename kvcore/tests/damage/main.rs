@@ -10,6 +10,7 @@ mod history;
 mod holes;
 mod manifest;
 mod messages;
+mod order;
 mod repair;
 mod salvage;
 mod unreadable;
