@@ -317,3 +317,71 @@ impl Connection {
         self.held_bytes = client.shown.held_bytes();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kvcore::{Db, Keyspace};
+    use mio::net::UnixStream;
+
+    use super::*;
+    use crate::server::Server;
+    use crate::settings::OutputLimit;
+
+    const LIMIT: OutputLimit = OutputLimit { hard_bytes: 1000, soft_bytes: 50, soft_for: Duration::from_secs(10) };
+
+    /// Calls `test` with a connection, and with what enforces its limits at a second and tells whether it stands.
+    fn with_limits(test: impl FnOnce(&mut Connection, &dyn Fn(&mut Connection, u64) -> bool)) {
+        let server = Server::builder().store(Db::in_memory()).loops(1).start().unwrap();
+        let state = server.state();
+        let (own, _peer) = UnixStream::pair().unwrap();
+        let stream = Stream::Unix(own);
+        let access = state.acl.newcomer();
+        let client = state.clients.connect(&stream, 0, 0, access.account().clone());
+        let address = client.address;
+        let session = Session::new(client, address, Keyspace::clone(&state.db), access);
+        let mut connection = Connection::new(stream, Protocol::Resp, session);
+        let limits = OutputLimits { normal: LIMIT, replica: LIMIT, subscriber: LIMIT };
+        let begun = Instant::now();
+        test(&mut connection, &|connection, second| {
+            connection.enforce(&limits, true, begun + Duration::from_secs(second));
+            !connection.ends()
+        });
+        connection.session.end(state);
+    }
+
+    #[test]
+    fn a_client_may_be_above_the_soft_limit_for_so_long_and_above_the_hard_one_never() {
+        with_limits(|connection, stands_at| {
+            connection.outbox.push(&[b'x'; 51], Lsn::ZERO);
+            assert!(stands_at(connection, 0) && stands_at(connection, 9));
+            assert!(!stands_at(connection, 10) && connection.outbox.is_empty());
+        });
+        with_limits(|connection, stands_at| {
+            connection.outbox.push(&[b'x'; 1001], Lsn::ZERO);
+            assert!(!stands_at(connection, 0));
+        });
+    }
+
+    #[test]
+    fn the_time_above_the_soft_limit_begins_anew_for_who_has_caught_up() {
+        // Below the limit, with something left to read.
+        with_limits(|connection, stands_at| {
+            connection.outbox.push(&[b'x'; 100], Lsn::ZERO);
+            assert!(stands_at(connection, 0));
+            connection.outbox.mark_sent(60);
+            assert!(stands_at(connection, 5));
+            connection.outbox.push(&[b'x'; 100], Lsn::ZERO);
+            assert!(stands_at(connection, 11) && stands_at(connection, 20));
+            assert!(!stands_at(connection, 21));
+        });
+        // All of it at once: limits are not enforced on who has nothing to read.
+        with_limits(|connection, stands_at| {
+            connection.outbox.push(&[b'x'; 100], Lsn::ZERO);
+            assert!(stands_at(connection, 0));
+            assert_eq!(connection.flush(Lsn::ZERO), 100);
+            connection.outbox.push(&[b'x'; 100], Lsn::ZERO);
+            assert!(stands_at(connection, 11) && stands_at(connection, 20));
+            assert!(!stands_at(connection, 21));
+        });
+    }
+}
