@@ -13,7 +13,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// So many pieces are asked for ahead, so that the server need not wait for this side.
+/// Requests that are sent ahead, so that the server need not wait for this side.
 const AHEAD: u64 = 4;
 /// How often progress is shown.
 const SHOW_EVERY: Duration = Duration::from_millis(200);

@@ -202,7 +202,7 @@ fn a_transaction_over_several_keyspaces_refuses_to_write_to_one_that_was_dropped
     assert_eq!(db.keyspace("kept").unwrap().len(), 0);
 }
 
-/// What observers are told, in order: keys of changes, and whether a swap held each of some keys.
+/// What observers are notified of, in order: keys of changes, and whether a swap held each of some keys.
 #[derive(Default)]
 struct Told(Mutex<Vec<(String, ChangeKind)>>, Mutex<Vec<(&'static str, bool)>>);
 

@@ -184,7 +184,7 @@ fn read(stream: &mut Option<Stream>) -> Outcome {
     }
 }
 
-/// Makes the bytes of the archive as they are asked for.
+/// Produces the bytes of the archive, piece by piece.
 #[derive(Debug)]
 struct Stream {
     backup: Backup,

@@ -158,7 +158,7 @@ fn check(changes: &[Change], damages: &[Damage]) {
     assert_eq!(kept.up_to.get(), expected.up_to);
     assert_eq!((kept.left_out.count, kept.possibly_stale.count), (expected.left_out, expected.stale.len() as u64));
     assert_eq!((kept.keys, kept.possibly_stale.examples.len()), (state.len() as u64, expected.stale.len().min(10)));
-    // A name that is another's is told.
+    // A name that is another's is reported.
     let then = expected.up_to.checked_sub(1).map(|at| recorder.log[at as usize].1.clone()).unwrap_or_default();
     for (name, id) in then.names {
         let called = expected.names.get(&id).filter(|called| *called != name && !called.starts_with("lost-"));
