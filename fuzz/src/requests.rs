@@ -98,11 +98,22 @@ fn expected_inline<'i>(input: &'i [u8], limits: &Limits) -> Taken<'i> {
     match input.iter().position(|byte| *byte == b'\n') {
         None if input.len() <= max => Err(End::Cut),
         Some(end) if end <= max => {
+            if is_http(&input[..end]) {
+                return Err(End::Broken);
+            }
             let words = split_quoted(&input[..end]).filter(|words| words.len() <= limits.args_max);
             Ok((words.ok_or(End::Broken)?, &input[end + 1..]))
         }
         _ => Err(End::Broken),
     }
+}
+
+/// The request line of HTTP, after which nothing is read.
+fn is_http(line: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(line).to_ascii_uppercase();
+    let words: Vec<&str> = text.split([' ', '\t', '\n', '\x0c', '\r']).filter(|word| !word.is_empty()).collect();
+    let version = words.get(2).and_then(|word| word.strip_prefix("HTTP/")).unwrap_or_default().as_bytes();
+    words.len() == 3 && matches!(version, [major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
 fn expected_array<'i>(input: &'i [u8], limits: &Limits) -> Taken<'i> {
@@ -292,6 +303,9 @@ fn read_lines(input: &[u8], piece: usize, style: Style, limits: &Limits) -> Vec<
                 Err(error) => {
                     assert!(error.skip > 0 && error.skip <= buffer.len());
                     read.push(Err(error.kind));
+                    if error.kind == LineErrorKind::Http {
+                        return read;
+                    }
                     buffer.drain(..error.skip);
                 }
             }
@@ -307,6 +321,9 @@ fn expected_line(line: &[u8], ended: bool, style: Style, limits: &Limits) -> Opt
     }
     if !ended {
         return None;
+    }
+    if is_http(line) {
+        return Some(Err(LineErrorKind::Http));
     }
     let words = match style {
         Style::Terse => {
@@ -333,13 +350,16 @@ pub fn lines(input: &[u8]) {
         assert_eq!(read_lines(input, usize::from(choice / 3) + 1, style, &limits), whole);
         assert_eq!(read_lines(input, 1, style, &limits), whole);
         // One answer for each line, and the right one.
-        let expected: Vec<_> = input
+        let mut expected: Vec<_> = input
             .split_inclusive(|byte| *byte == b'\n')
             .filter_map(|line| match line.strip_suffix(b"\n") {
                 Some(line) => expected_line(line, true, style, &limits),
                 None => expected_line(line, false, style, &limits),
             })
             .collect();
+        if let Some(last) = expected.iter().position(|read| *read == Err(LineErrorKind::Http)) {
+            expected.truncate(last + 1);
+        }
         let told = |read: &Read<LineErrorKind>| match read {
             Err(LineErrorKind::TooManyWords) => Err(LineErrorKind::UnbalancedQuotes),
             other => other.clone(),
@@ -407,6 +427,7 @@ pub fn quoting(input: &[u8]) {
         [Ok(words)] => Some(words.clone()),
         [Err(LineErrorKind::Empty)] => Some(Vec::new()),
         [Err(LineErrorKind::UnbalancedQuotes)] => None,
+        [Err(LineErrorKind::Http)] => return,
         other => panic!("{other:?}"),
     };
     assert_eq!(read, split_quoted(&typed));

@@ -44,6 +44,7 @@
 pub mod args;
 pub mod bulk;
 pub mod error;
+mod http;
 pub mod limits;
 pub mod line;
 pub mod number;
@@ -57,6 +58,7 @@ mod words;
 pub use args::Args;
 pub use bulk::Bulk;
 pub use error::{CommandError, ProtocolError};
+pub use http::is_http_word;
 pub use limits::Limits;
 pub use number::{parse_float, parse_integer};
 pub use reply::Reply;

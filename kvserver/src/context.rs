@@ -4,11 +4,13 @@
 //! Invariant: a context lives for one command. What the command leaves in it takes effect when the command has ended.
 
 use kvcore::{CrossTxn, Keyspace, Lsn, Txn, Walk};
+use kvproto::resp::Version;
 use kvproto::{Args, Reply, Spec, spec};
 
+use crate::mailbox::Posted;
 use crate::offload::Work;
 use crate::outcome::Outcome;
-use crate::pubsub::Publication;
+use crate::pubsub::Announcement;
 use crate::session::Session;
 use crate::state::ServerState;
 use crate::tuning::Tuning;
@@ -56,10 +58,16 @@ pub(crate) struct Context<'c> {
     pub(crate) txn: Option<&'c mut dyn CrossTxn>,
     /// Inside EXEC: all keyspaces the transaction claims; if it has a FLUSHALL or DEBUG, claimed whole.
     pub(crate) claimed: &'c [Keyspace],
-    /// Replies to send before the one the command returns; SUBSCRIBE answers once a channel.
+    /// Replies to send before the one the command returns, in the protocol version that was spoken when it began;
+    /// SUBSCRIBE replies once a channel.
     pub(crate) before: Vec<Reply>,
-    /// Inside EXEC: channels and messages to publish once it is committed.
-    pub(crate) publications: Vec<Publication>,
+    /// What the client was when the command began.
+    pub(crate) version: Version,
+    pub(crate) subscribed: bool,
+    /// Inside EXEC: what subscribers and the table of subscriptions learn once it is committed.
+    pub(crate) announcements: Vec<Announcement>,
+    /// Inside EXEC: a subscription has ended.
+    pub(crate) delivers: bool,
     /// The newest change the answer reveals.
     pub(crate) lsn: Lsn,
     pub(crate) next: Next,
@@ -90,6 +98,27 @@ impl<'c> Context<'c> {
         }
     }
 
+    /// Delivers what was posted to this client, before the reply; inside EXEC, before that of EXEC. Called when a subscription
+    /// has ended: PUBLISH counted this client as a receiver of what was posted before that, and no more can follow.
+    pub(crate) fn deliver_posted(&mut self) {
+        if self.txn.is_some() {
+            self.delivers = true;
+            return;
+        }
+        for posted in self.server.mailboxes.take_of(self.session.address) {
+            let (reply, lsn) = match posted {
+                Posted::Message { message, .. } => (Some(message.as_reply()), message.lsn),
+                Posted::Invalidation(invalidation) => {
+                    (self.session.invalidated(&invalidation, self.version, self.subscribed), invalidation.lsn)
+                }
+            };
+            if let Some(reply) = reply {
+                self.before.push(reply);
+                self.lsn = if self.server.is_gated() { self.lsn.max(lsn) } else { self.lsn };
+            }
+        }
+    }
+
     pub(crate) fn new(
         session: &'c mut Session,
         server: &'c ServerState,
@@ -97,6 +126,8 @@ impl<'c> Context<'c> {
         spec: &'static Spec,
     ) -> Context<'c> {
         Context {
+            version: session.version,
+            subscribed: session.is_subscribed(),
             session,
             server,
             runs,
@@ -104,7 +135,8 @@ impl<'c> Context<'c> {
             txn: None,
             claimed: &[],
             before: Vec::new(),
-            publications: Vec::new(),
+            announcements: Vec::new(),
+            delivers: false,
             lsn: Lsn::ZERO,
             next: Next::Continue,
         }

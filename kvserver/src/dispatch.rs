@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use kvcore::{Lsn, Store, Txn, Walk};
 use kvproto::resp::Version;
 use kvproto::spec::{self, Flag, KeyRule};
-use kvproto::{Args, CommandError, Reply, Request, Spec, line};
+use kvproto::{Args, CommandError, Reply, Request, Spec, is_http_word, line};
 use smallvec::SmallVec;
 
 use crate::commands::{debug, monitor, transaction};
@@ -34,8 +34,9 @@ pub(crate) struct Answer {
 /// Boxed, so that the answers that go without are quickly passed on.
 #[derive(Default)]
 pub(crate) struct Rest {
-    /// Replies that go before the answer's own.
+    /// Replies that go before the answer's own, in this version of the protocol.
     pub(crate) before: Vec<Reply>,
+    pub(crate) version: Version,
     pub(crate) next: Next,
     /// It was refused before it ran.
     pub(crate) rejected: bool,
@@ -46,11 +47,15 @@ impl Answer {
         Answer { spec, reply, lsn, rest: None }
     }
 
-    fn with(mut self, before: Vec<Reply>, next: Next) -> Answer {
+    fn with(mut self, before: Vec<Reply>, version: Version, next: Next) -> Answer {
         if !before.is_empty() || !matches!(next, Next::Continue) {
-            self.rest = Some(Box::new(Rest { before, next, rejected: false }));
+            self.rest = Some(Box::new(Rest { before, version, next, rejected: false }));
         }
         self
+    }
+
+    fn then(self, next: Next) -> Answer {
+        self.with(Vec::new(), Version::default(), next)
     }
 }
 
@@ -58,6 +63,10 @@ impl Answer {
 pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &ServerState, runs: &Runs) -> Answer {
     let (top, spec) = match find(request) {
         Ok(found) => found,
+        Err(_) if is_http_word(request.name()) => {
+            server.http_refusals.add(&session.client, server.started.elapsed());
+            return Answer::new(None, Reply::Nothing, Lsn::ZERO).then(Next::Close);
+        }
         Err(error) => return reject(None, error, request, session, server),
     };
     session.last_command = Some(spec);
@@ -65,7 +74,7 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
         match session.admit(spec, request, server) {
             Ok(()) => {}
             Err(Refusal::Error(error)) => return reject(Some(spec), error, request, session, server),
-            Err(Refusal::Gone) => return Answer::new(None, Reply::Nothing, Lsn::ZERO).with(Vec::new(), Next::Close),
+            Err(Refusal::Gone) => return Answer::new(None, Reply::Nothing, Lsn::ZERO).then(Next::Close),
         }
     }
     if (session.transaction.is_some() || session.subscriptions.is_some())
@@ -76,7 +85,7 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
     if server.pause.is_on()
         && server.pause.holds(spec, session.transaction.as_ref().map(|queue| queue.commands.as_slice()))
     {
-        return Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).with(Vec::new(), Next::Postpone);
+        return Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).then(Next::Postpone);
     }
     if server.writes_held.load(Relaxed) != 0
         && let Err(error) = check_writes(spec, session.transaction.as_deref(), server)
@@ -101,8 +110,8 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
         Some(Run::Session(run)) => {
             let mut context = Context::new(session, server, runs, spec);
             let reply = run(Args::new(request), &mut context).unwrap_or_else(Reply::from);
-            let Context { before, lsn, next, .. } = context;
-            Answer::new(Some(spec), reply, lsn).with(before, next)
+            let Context { before, version, lsn, next, .. } = context;
+            Answer::new(Some(spec), reply, lsn).with(before, version, next)
         }
         None => return reject(Some(spec), CommandError::absent(spec.name), request, session, server),
     };
@@ -264,7 +273,7 @@ fn walk(
 ) -> Answer {
     if takes_long(spec, request) && session.keyspace.len() > WALK_INLINE_KEYS_MAX {
         let next = Next::Park(Work::Walk(run, session.keyspace.clone()));
-        return Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).with(Vec::new(), next);
+        return Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).then(next);
     }
     let reply = run(Args::new(request), &session.keyspace).unwrap_or_else(Reply::from);
     Answer::new(Some(spec), reply, server.newest())

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use kvcore::Lsn;
-use kvproto::line::{self, LineDecoder};
+use kvproto::line::{self, LineDecoder, LineErrorKind};
 use kvproto::resp::{self, RequestDecoder};
-use kvproto::{Limits, Reply, Request};
+use kvproto::{Limits, ProtocolError, Reply, Request};
 
 use crate::commands::transaction::is_queued;
 use crate::connection::{Connection, Decoder, Phase, Progress};
@@ -141,6 +141,10 @@ impl Executor {
                 }
                 Some(Step::over(bytes, whole, connection))
             }
+            Err(ProtocolError::Http) => {
+                self.refuse_http(connection);
+                Some(Step { bytes: input.len(), whole: false })
+            }
             Err(error) => {
                 // There is no telling where the next request would start.
                 self.reply(connection, None, &Reply::error(format!("ERR {error}")), Lsn::ZERO);
@@ -173,10 +177,20 @@ impl Executor {
                 Some(Step::over(bytes, whole, connection))
             }
             Err(error) => {
-                self.reply(connection, None, &error.reply(), Lsn::ZERO);
+                if error.kind == LineErrorKind::Http {
+                    self.refuse_http(connection);
+                } else {
+                    self.reply(connection, None, &error.reply(), Lsn::ZERO);
+                }
                 Some(Step { bytes: error.skip, whole: false })
             }
         }
+    }
+
+    /// Closes a connection on which HTTP came. It gets no reply: whatever a web page could read would help it.
+    fn refuse_http(&self, connection: &mut Connection) {
+        self.server.http_refusals.add(&connection.session.client, self.server.started.elapsed());
+        connection.phase = Phase::Closing;
     }
 
     /// How large a request of this client may be.
@@ -209,9 +223,12 @@ impl Executor {
         } else if matches!(rest.next, Next::Continue | Next::Close) {
             self.count(connection, about, &reply, ticks);
         }
+        // RESET has changed the version, and what goes before its reply was posted before it.
+        let version = std::mem::replace(&mut connection.session.version, rest.version);
         for reply in &rest.before {
-            self.reply(connection, about, reply, lsn);
+            self.reply(connection, None, reply, lsn);
         }
+        connection.session.version = version;
         match rest.next {
             Next::Continue => self.reply(connection, about, &reply, lsn),
             Next::Close => {

@@ -32,6 +32,7 @@ mod events;
 mod eviction;
 mod execute;
 mod glob;
+mod http;
 mod info;
 mod listener;
 mod logging;

@@ -32,11 +32,20 @@ struct Topics {
 type Subscribers = HashMap<Arc<[u8]>, HashMap<u64, Address>>;
 
 /// A message to be published.
+#[derive(Debug)]
 pub(crate) struct Publication {
     /// To a shard channel.
     pub(crate) sharded: bool,
     pub(crate) channel: Box<[u8]>,
     pub(crate) payload: Box<[u8]>,
+}
+
+/// What a transaction announces when it is committed, in the order of its commands.
+#[derive(Debug)]
+pub(crate) enum Announcement {
+    Publish(Publication),
+    Subscribe(Topic, Arc<[u8]>, Address),
+    Unsubscribe(Topic, Arc<[u8]>, u64),
 }
 
 /// What a subscription names.
@@ -107,9 +116,13 @@ impl PubSub {
         beyond
     }
 
-    /// Posts a message to the loops of all subscribers; answers how many receive it (one that subscribed to the
-    /// channel and to a matching pattern receives it twice).
-    pub(crate) fn publish(&self, channel: &[u8], payload: &[u8], lsn: Lsn) -> usize {
+    /// Posts a message to the loops of all subscribers of a channel, or of a shard channel, which no pattern reaches.
+    /// Returns how many receive it: a client that subscribed to the channel and to a matching pattern receives it twice.
+    pub(crate) fn publish(&self, sharded: bool, channel: &[u8], payload: &[u8], lsn: Lsn) -> usize {
+        if sharded { self.publish_to_shard(channel, payload, lsn) } else { self.publish_to_all(channel, payload, lsn) }
+    }
+
+    fn publish_to_all(&self, channel: &[u8], payload: &[u8], lsn: Lsn) -> usize {
         let topics = self.topics.lock();
         if topics.channels.is_empty() && topics.patterns.is_empty() {
             return 0;
@@ -132,8 +145,7 @@ impl PubSub {
         receivers
     }
 
-    /// The same for a shard channel, which no pattern reaches.
-    pub(crate) fn publish_to_shard(&self, channel: &[u8], payload: &[u8], lsn: Lsn) -> usize {
+    fn publish_to_shard(&self, channel: &[u8], payload: &[u8], lsn: Lsn) -> usize {
         let topics = self.topics.lock();
         let Some(subscribers) = topics.shard_channels.get(channel) else { return 0 };
         let message =
@@ -142,11 +154,24 @@ impl PubSub {
         subscribers.len()
     }
 
-    /// Posts a message of either kind.
-    pub(crate) fn publish_one(&self, publication: &Publication, lsn: Lsn) -> usize {
-        let Publication { sharded, channel, payload } = publication;
-        let publish = if *sharded { PubSub::publish_to_shard } else { PubSub::publish };
-        publish(self, channel, payload, lsn)
+    /// Carries out what a transaction announces. `committed`: its Lsn; if it was not committed, what it would have
+    /// published is left out. Returns how many receive each publication; 0 for other announcements.
+    pub(crate) fn carry_out(&self, announcements: &[Announcement], committed: Option<Lsn>) -> Vec<usize> {
+        let carry_out = |announcement: &Announcement| match announcement {
+            Announcement::Publish(publication) => {
+                let Publication { sharded, channel, payload } = publication;
+                committed.map_or(0, |lsn| self.publish(*sharded, channel, payload, lsn))
+            }
+            Announcement::Subscribe(topic, name, subscriber) => {
+                self.subscribe(*topic, name, *subscriber);
+                0
+            }
+            Announcement::Unsubscribe(topic, name, client_id) => {
+                self.unsubscribe(*topic, name, *client_id);
+                0
+            }
+        };
+        announcements.iter().map(carry_out).collect()
     }
 
     pub(crate) fn add_monitor(&self, monitor: Address) {
@@ -172,13 +197,6 @@ impl PubSub {
         for (loop_index, to) in to.into_iter().enumerate().filter(|(_, to)| !to.is_empty()) {
             self.mailboxes.publish(loop_index, message.clone(), to);
         }
-    }
-
-    /// How many would receive a message published now.
-    pub(crate) fn receivers(&self, channel: &[u8]) -> usize {
-        let topics = self.topics.lock();
-        let matching = topics.patterns.iter().filter(|(pattern, _)| glob::matches(pattern, channel));
-        topics.channels.get(channel).map_or(0, HashMap::len) + matching.map(|(_, of)| of.len()).sum::<usize>()
     }
 
     /// Names of this kind with at least one subscriber, in no order.

@@ -20,6 +20,7 @@ use crate::counters::{self, Counter, Counters, Totals};
 use crate::databases::Databases;
 use crate::events::Audience;
 use crate::eviction;
+use crate::http::HttpRefusals;
 use crate::listener::BoundAddress;
 use crate::logging::Logging;
 use crate::mailbox::{Address, Changed, Mail, Mailboxes};
@@ -71,6 +72,7 @@ pub(crate) struct ServerState {
     pub(crate) writes_held: AtomicU8,
     /// Clients ended because all of them took too much memory.
     pub(crate) evicted_clients: AtomicU64,
+    pub(crate) http_refusals: HttpRefusals,
     /// What the counters showed when they were reset.
     baseline: Counters,
     /// What the process took when it started, beside the data.
@@ -118,6 +120,7 @@ impl ServerState {
             epoch: AtomicU64::new(0),
             writes_held: AtomicU8::new(0),
             evicted_clients: AtomicU64::new(0),
+            http_refusals: HttpRefusals::default(),
             baseline: Counters::default(),
             startup_bytes: Usage::now().resident_bytes.saturating_sub(db.stats().memory_bytes).max(1 << 20),
             peak_memory_bytes: AtomicU64::new(0),
@@ -352,6 +355,7 @@ impl ServerState {
         self.peak_memory_bytes.store(0, Ordering::Relaxed);
         self.evicted.store(0, Ordering::Relaxed);
         self.evicted_clients.store(0, Ordering::Relaxed);
+        self.http_refusals.reset();
         for (index, baseline) in self.baseline.cumulative().into_iter().enumerate() {
             baseline.set(self.counters.iter().map(|counters| counters.cumulative()[index].get()).sum());
         }

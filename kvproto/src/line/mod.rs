@@ -1,7 +1,8 @@
 //! The line protocol: one request a line, one line a reply, in one of three styles.
 //!
 //! Invariant: a reply is exactly one line, whatever bytes it shows; and no line, however wrong, makes the connection
-//! unusable: a [`LineError`] says how many bytes to skip, and the next line reads as if nothing had happened.
+//! unusable: a [`LineError`] says how many bytes to skip, and the next line reads as if nothing had happened. The one
+//! exception is HTTP, which is never read on.
 //!
 //! | | terse | plain | verbose |
 //! |---|---|---|---|
@@ -25,6 +26,7 @@ mod speak;
 pub use speak::speak;
 
 use crate::error::CommandError;
+use crate::http::is_request_line;
 use crate::limits::Limits;
 use crate::reply::Reply;
 use crate::request::{Request, SPANNED_BYTES_MAX};
@@ -99,6 +101,9 @@ pub enum LineErrorKind {
     /// A quote that never closes, or with a word glued behind it.
     #[error("unbalanced quotes in request")]
     UnbalancedQuotes,
+    /// The request line of HTTP: close without a reply, and execute nothing that follows.
+    #[error("HTTP is not spoken here")]
+    Http,
 }
 
 impl LineError {
@@ -154,6 +159,9 @@ impl LineDecoder {
         self.searched = 0;
         let line = &window[..end];
         let skip = end + 1;
+        if is_request_line(line) {
+            return Err(LineError { skip: input.len(), kind: LineErrorKind::Http });
+        }
         match style {
             Style::Terse => self.words.split_at_blanks(line, limits.args_max),
             Style::Plain | Style::Verbose => self.words.split_quoted(line, limits.args_max),

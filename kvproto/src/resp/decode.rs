@@ -4,6 +4,7 @@
 //! places of the words found so far are kept, so a request costs no copy of its keys and values.
 
 use crate::error::ProtocolError;
+use crate::http::is_request_line;
 use crate::limits::Limits;
 use crate::number::parse_integer;
 use crate::request::{Request, SPANNED_BYTES_MAX};
@@ -247,6 +248,9 @@ impl RequestDecoder {
             return Ok(None);
         };
         let end = self.searched + found;
+        if is_request_line(&window[..end]) {
+            return Err(ProtocolError::Http);
+        }
         self.words.split_quoted(&window[..end], limits.args_max).map_err(|error| match error {
             SplitError::UnbalancedQuotes => ProtocolError::UnbalancedQuotes,
             SplitError::TooManyWords => ProtocolError::InlineTooLong,

@@ -33,6 +33,9 @@ pub(crate) fn echo(mut args: Args<'_>, _: &mut Context<'_>) -> Outcome {
 }
 
 pub(crate) fn quit(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    // At once, so that nobody counts it as a receiver of what cannot be sent any more.
+    ctx.session.detach(ctx.server);
+    ctx.deliver_posted();
     ctx.next = Next::Close;
     Ok(Reply::Ok)
 }
@@ -145,5 +148,6 @@ pub(super) fn bad_name() -> CommandError {
 
 pub(crate) fn reset(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     ctx.session.reset(ctx.server);
+    ctx.deliver_posted();
     Ok(Reply::simple("RESET"))
 }

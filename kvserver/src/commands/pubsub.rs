@@ -1,7 +1,8 @@
 //! SUBSCRIBE and its kin, PUBLISH, PUBSUB, for channels, patterns and shard channels.
 //!
-//! Invariant: a session's set of subscriptions and the server's table say the same. A session without subscriptions has
-//! no set, so it is not taken for a subscriber.
+//! Invariant: a session's set of subscriptions and the server's table say the same, save within EXEC, which brings the table
+//! up to date when it is committed. A session without subscriptions has no set, so it is not taken for a subscriber. What
+//! was published before a subscription ended is delivered before the reply that says that it has.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use kvproto::{Args, CommandError, Reply};
 use super::help::help;
 use crate::context::Context;
 use crate::outcome::Outcome;
-use crate::pubsub::{PubSub, Publication, Topic};
+use crate::pubsub::{Announcement, PubSub, Publication, Topic};
 use crate::settings::{SUBSCRIPTION_BYTES, SUBSCRIPTION_BYTES_MAX};
 
 pub(crate) fn subscribe(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
@@ -60,7 +61,11 @@ fn subscribe_to(topic: Topic, kind: &str, mut args: Args<'_>, ctx: &mut Context<
         let name: Arc<[u8]> = name.into();
         if subscriptions.of_mut(topic).insert(name.clone()) {
             subscriptions.bytes += cost(&name);
-            ctx.server.pubsub.subscribe(topic, &name, address);
+            if ctx.txn.is_some() {
+                ctx.announcements.push(Announcement::Subscribe(topic, name.clone(), address));
+            } else {
+                ctx.server.pubsub.subscribe(topic, &name, address);
+            }
         }
         let reply = acknowledgement(kind, Reply::bulk(&*name), subscriptions.count(topic));
         push(&mut ctx.before, std::mem::replace(&mut last, reply));
@@ -76,11 +81,23 @@ fn unsubscribe_from(topic: Topic, kind: &str, mut args: Args<'_>, ctx: &mut Cont
     } else {
         std::iter::from_fn(|| args.next_opt()).map(Arc::from).collect()
     };
+    let held: Vec<&Arc<[u8]>> = leaving.iter().filter(|name| subscriptions.of(topic).contains(*name)).collect();
+    if ctx.txn.is_some() {
+        let client_id = ctx.session.client.id;
+        let announce = |name: &&Arc<[u8]>| Announcement::Unsubscribe(topic, Arc::clone(name), client_id);
+        ctx.announcements.extend(held.iter().map(announce));
+    } else {
+        for name in &held {
+            ctx.server.pubsub.unsubscribe(topic, name, ctx.session.client.id);
+        }
+    }
+    if !held.is_empty() {
+        ctx.deliver_posted();
+    }
     let mut last = Reply::Nothing;
     for name in &leaving {
         if subscriptions.of_mut(topic).remove(name) {
             subscriptions.bytes -= cost(name);
-            ctx.server.pubsub.unsubscribe(topic, name, ctx.session.client.id);
         }
         let reply = acknowledgement(kind, Reply::bulk(&**name), subscriptions.count(topic));
         push(&mut ctx.before, std::mem::replace(&mut last, reply));
@@ -110,23 +127,23 @@ fn acknowledgement(kind: &str, name: Reply, count: usize) -> Reply {
     Reply::Push(vec![Reply::bulk(kind), name, Reply::count(count)])
 }
 
-pub(crate) fn publish(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
-    let (channel, payload) = (args.next()?, args.next()?);
-    if ctx.txn.is_some() {
-        // What it may speak of has no Lsn before EXEC is committed.
-        ctx.publications.push(Publication { sharded: false, channel: channel.into(), payload: payload.into() });
-        return Ok(Reply::count(ctx.server.pubsub.receivers(channel)));
-    }
-    Ok(Reply::count(ctx.server.pubsub.publish(channel, payload, ctx.session.seen)))
+pub(crate) fn publish(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    publish_to(false, args, ctx)
 }
 
-pub(crate) fn spublish(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+pub(crate) fn spublish(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    publish_to(true, args, ctx)
+}
+
+fn publish_to(sharded: bool, mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let (channel, payload) = (args.next()?, args.next()?);
     if ctx.txn.is_some() {
-        ctx.publications.push(Publication { sharded: true, channel: channel.into(), payload: payload.into() });
-        return Ok(Reply::count(ctx.server.pubsub.subscribers(Topic::ShardChannel, channel)));
+        // What it may speak of has no Lsn before EXEC is committed. EXEC then puts the number of receivers here.
+        let publication = Publication { sharded, channel: channel.into(), payload: payload.into() };
+        ctx.announcements.push(Announcement::Publish(publication));
+        return Ok(Reply::Integer(0));
     }
-    Ok(Reply::count(ctx.server.pubsub.publish_to_shard(channel, payload, ctx.session.seen)))
+    Ok(Reply::count(ctx.server.pubsub.publish(sharded, channel, payload, ctx.session.seen)))
 }
 
 pub(crate) fn pubsub(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {

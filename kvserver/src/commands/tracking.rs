@@ -126,7 +126,10 @@ pub(crate) fn tracking(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             options.check(ctx.session.tracking.as_deref())?;
             start(&options, ctx);
         }
-        b"off" => ctx.session.stop_tracking(ctx.server),
+        b"off" => {
+            ctx.session.stop_tracking(ctx.server);
+            ctx.deliver_posted();
+        }
         _ => return Err(CommandError::Syntax.into()),
     }
     Ok(Reply::Ok)

@@ -12,6 +12,7 @@ use super::{databases, monitor};
 use crate::context::{Context, Next, Run, Runs};
 use crate::events::{self, Noted};
 use crate::outcome::Outcome;
+use crate::pubsub::Announcement;
 use crate::ran::Ran;
 use crate::session::{Queue, Session, Watched, WatchedKeys};
 use crate::settings::{QUEUED_COMMAND_BYTES, QUEUED_WORD_BYTES, REPLY_BYTES_MAX, WATCHED_BYTES_MAX, WATCHED_KEY_BYTES};
@@ -240,6 +241,9 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
     let wanted = server.audience.wanted();
     let mut replies = None;
     let mut closes = false;
+    // PUBLISH and SPUBLISH: which announcement each made, and which reply it has.
+    let mut published = Vec::new();
+    let mut delivers = false;
     // What its commands show besides what is locked.
     let mut revealed = Lsn::ZERO;
     // What to show monitors: the database after each command, as Redis does.
@@ -253,7 +257,7 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
         txn.select(start.1.id())?;
         let mut answered = Vec::with_capacity(queue.commands.len());
         let mut answered_bytes = 0;
-        let mut publications = Vec::new();
+        let mut announcements = Vec::new();
         for (spec, request) in &queue.commands {
             let words = request.as_request();
             txn.count_reads(session.counts_reads_of(spec));
@@ -265,14 +269,18 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
             let reply = execute(spec, request, &mut one);
             let ticks = server.slow.clock().raw().saturating_sub(begun);
             count(&one, words, &reply, ticks);
-            let Context { mut before, publications: mut said, lsn, next, .. } = one;
+            let Context { mut before, announcements: mut said, delivers: one_delivers, lsn, next, .. } = one;
             revealed = revealed.max(lsn);
             // CLIENT KILL of itself.
             closes |= matches!(next, Next::Close);
             answered_bytes += before.iter().chain([&reply]).map(Reply::payload_bytes).sum::<usize>();
             answered.append(&mut before);
-            publications.append(&mut said);
-            publications.extend(noted.finish(!reply.is_error()));
+            if matches!(said[..], [Announcement::Publish(_)]) {
+                published.push((announcements.len(), answered.len()));
+            }
+            delivers |= one_delivers;
+            announcements.append(&mut said);
+            announcements.extend(noted.finish(!reply.is_error()));
             answered.push(reply);
             if answered_bytes > REPLY_BYTES_MAX {
                 // It can only be told that it was done.
@@ -282,7 +290,7 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
                 databases.push(session.database);
             }
         }
-        events::gather(publications);
+        events::gather(announcements);
         replies = Some(if answered_bytes > REPLY_BYTES_MAX {
             Reply::error(format!(
                 "ERR the transaction was executed, but its replies are larger than {REPLY_BYTES_MAX} bytes"
@@ -294,7 +302,14 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
     });
     // A message may rest on what the client did before, as with a PUBLISH of its own.
     let seen = session.seen;
-    server.audience.settle(committed.as_ref().ok().map(|lsn| seen.max(*lsn)));
+    let receivers = server.audience.settle(committed.as_ref().ok().map(|lsn| seen.max(*lsn)));
+    if let Some(Reply::Array(replies)) = &mut replies {
+        for (announcement, reply) in published {
+            if let (Some(count), Some(reply)) = (receivers.get(announcement), replies.get_mut(reply)) {
+                *reply = Reply::count(*count);
+            }
+        }
+    }
     match committed {
         Ok(lsn) => {
             ctx.lsn = if server.is_gated() { revealed.max(lsn) } else { revealed };
@@ -303,6 +318,9 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
             }
             for ((spec, request), database) in queue.commands.iter().zip(databases) {
                 monitor::show(spec, request.as_request(), database, ctx.lsn, ctx.session, server);
+            }
+            if delivers {
+                ctx.deliver_posted();
             }
             Ok(replies.unwrap_or(Reply::NilArray))
         }

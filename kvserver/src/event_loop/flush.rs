@@ -150,8 +150,12 @@ impl EventLoop {
     /// Forgets the connections that are over.
     pub(super) fn close_finished(&mut self) {
         for slot in std::mem::take(&mut self.closing) {
-            if self.connections.get(slot).and_then(Option::as_deref).is_some_and(Connection::is_over) {
+            let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_deref_mut) else { continue };
+            if connection.is_over() {
                 self.forget(slot);
+            } else if connection.ends() {
+                // What waits in its outbox leaves; nobody counts it as a receiver of more.
+                connection.session.detach(&self.executor.server);
             }
         }
     }

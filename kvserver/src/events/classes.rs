@@ -2,7 +2,7 @@
 //!
 //! Invariant: what is shown is read as the same classes.
 
-use crate::pubsub::Publication;
+use crate::pubsub::{Announcement, Publication};
 
 /// A class of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,14 +99,15 @@ impl Classes {
         name: &'static str,
         database: usize,
         key: &[u8],
-        into: &mut Vec<Publication>,
+        into: &mut Vec<Announcement>,
     ) {
         if !self.has(class) {
             return;
         }
         let mut tell = |kind: &str, about: &[u8], what: &[u8]| {
             let channel = [format!("__{kind}@{database}__:").as_bytes(), about].concat();
-            into.push(Publication { sharded: false, channel: channel.into(), payload: what.into() });
+            let (channel, payload) = (channel.into(), what.into());
+            into.push(Announcement::Publish(Publication { sharded: false, channel, payload }));
         };
         if self.0 & KEYSPACE != 0 {
             tell("keyspace", key, name.as_bytes());

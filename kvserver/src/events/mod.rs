@@ -16,7 +16,7 @@ use kvcore::{Change, ChangeKind, Db, Lsn, Observer};
 use parking_lot::Mutex;
 
 use crate::databases;
-use crate::pubsub::{PubSub, Publication};
+use crate::pubsub::{Announcement, PubSub};
 
 mod classes;
 mod noted;
@@ -50,13 +50,20 @@ impl Wanted {
 }
 
 thread_local! {
-    /// While a command runs on this thread: what is to be published once it is committed.
-    static GATHERED: RefCell<Option<Vec<Publication>>> = const { RefCell::new(None) };
+    /// While a command runs on this thread: what it announces once it is committed.
+    static GATHERED: RefCell<Option<Gathered>> = const { RefCell::new(None) };
 }
 
-/// Leaves what a command gathered for its commit to publish.
-pub(crate) fn gather(publications: Vec<Publication>) {
-    GATHERED.set(Some(publications));
+#[derive(Default)]
+struct Gathered {
+    announcements: Vec<Announcement>,
+    /// How many receive each of those that were carried out.
+    receivers: Vec<usize>,
+}
+
+/// Leaves what a command announces for its commit to carry out.
+pub(crate) fn gather(announcements: Vec<Announcement>) {
+    GATHERED.set(Some(Gathered { announcements, receivers: Vec::new() }));
 }
 
 impl Audience {
@@ -90,18 +97,12 @@ impl Audience {
         self.word.fetch_sub(ONE_MONITOR, Relaxed);
     }
 
-    /// Ends what [`gather`] began: publishes what no change has published, if the transaction was committed.
-    pub(crate) fn settle(&self, committed: Option<Lsn>) {
-        let left = GATHERED.take();
-        if let Some(lsn) = committed {
-            self.publish(&left.unwrap_or_default(), lsn);
-        }
-    }
-
-    fn publish(&self, publications: &[Publication], lsn: Lsn) {
-        for publication in publications {
-            self.pubsub.publish_one(publication, lsn);
-        }
+    /// Ends what [`gather`] began: carries out what no change has carried out. Nothing is published of a transaction that
+    /// was not committed. Returns how many receive each announcement; nothing if none were gathered.
+    pub(crate) fn settle(&self, committed: Option<Lsn>) -> Vec<usize> {
+        let Gathered { announcements, mut receivers } = GATHERED.take().unwrap_or_default();
+        receivers.extend(self.pubsub.carry_out(&announcements, committed));
+        receivers
     }
 
     /// What a change is called that is not a command's.
@@ -126,16 +127,21 @@ impl Observer for Audience {
         }
         if !matches!(change.kind, ChangeKind::Expire | ChangeKind::Evict) {
             // The first change of a commit publishes for all of them. A command that changes nothing publishes later.
-            let gathered = GATHERED.with_borrow_mut(|gathered| gathered.as_mut().map(std::mem::take));
-            if let Some(gathered) = gathered {
-                return self.publish(&gathered, change.lsn);
+            let is_gathered = GATHERED.with_borrow_mut(|gathered| {
+                let Some(gathered) = gathered else { return false };
+                let announcements = std::mem::take(&mut gathered.announcements);
+                gathered.receivers.extend(self.pubsub.carry_out(&announcements, Some(change.lsn)));
+                true
+            });
+            if is_gathered {
+                return;
             }
         }
         let database = databases::index_of(change.keyspace);
         if let (Some((class, name)), Some(key), Some(database)) = (Audience::name(change.kind), change.key, database) {
-            let mut publications = Vec::new();
-            wanted.describe(class, name, database, key, &mut publications);
-            self.publish(&publications, change.lsn);
+            let mut announcements = Vec::new();
+            wanted.describe(class, name, database, key, &mut announcements);
+            self.pubsub.carry_out(&announcements, Some(change.lsn));
         }
     }
 }

@@ -13,7 +13,7 @@ use kvproto::{Request, Spec};
 
 use super::{Class, Classes};
 use crate::databases::Databases;
-use crate::pubsub::Publication;
+use crate::pubsub::Announcement;
 
 /// A view that takes notes.
 pub(crate) struct Noted<'t, T: ?Sized> {
@@ -53,16 +53,16 @@ impl<'t, T: Txn + ?Sized> Noted<'t, T> {
     }
 
     /// What is to be published once the changes are committed.
-    pub(crate) fn finish(self, succeeded: bool) -> Vec<Publication> {
+    pub(crate) fn finish(self, succeeded: bool) -> Vec<Announcement> {
         // Redis tells of every APPEND, one of nothing too, which changes nothing here.
         if self.command == "append" && succeeded && !self.events.borrow().iter().any(|event| event.name == "append") {
             self.note(Class::String, "append", self.request.get(1).unwrap_or_default());
         }
-        let mut publications = Vec::new();
+        let mut announcements = Vec::new();
         for event in self.events.into_inner() {
-            self.wanted.describe(event.class, event.name, event.database, &event.key, &mut publications);
+            self.wanted.describe(event.class, event.name, event.database, &event.key, &mut announcements);
         }
-        publications
+        announcements
     }
 
     fn note(&self, class: Class, name: &'static str, key: &[u8]) {

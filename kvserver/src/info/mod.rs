@@ -263,6 +263,7 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("instantaneous_input_kbps", kilobytes(server.total(|of| &of.input_per_second)));
     fields.add("instantaneous_output_kbps", kilobytes(server.total(|of| &of.output_per_second)));
     fields.add("rejected_connections", server.total(|of| &of.rejected));
+    fields.add("rejected_http_requests", server.http_refusals.count());
     fields.add("sync_full", 0);
     fields.add("sync_partial_ok", 0);
     fields.add("sync_partial_err", 0);

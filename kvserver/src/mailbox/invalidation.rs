@@ -5,8 +5,13 @@
 use std::sync::Arc;
 
 use kvcore::Lsn;
+use kvproto::Reply;
+use kvproto::resp::Version;
 
 use super::Address;
+
+/// The channel in which RESP2 clients receive them.
+const CHANNEL: &str = "__redis__:invalidate";
 
 /// A message on its way to a client.
 #[derive(Debug)]
@@ -31,6 +36,29 @@ impl Invalidation {
     /// For a client whose messages no longer reach the client `redirect`.
     pub(crate) fn redirect_broken(to: Address, redirect: u64) -> Invalidation {
         Invalidation { to, tracker: None, what: What::RedirectBroken(redirect), lsn: Lsn::ZERO }
+    }
+
+    /// Returns what its receiver is sent; nothing if its protocol has no words for it. `subscribed`: whether the receiver
+    /// is subscribed to something.
+    pub(crate) fn as_reply(&self, version: Version, subscribed: bool) -> Option<Reply> {
+        let resp3 = version == Version::Resp3;
+        let words = match &self.what {
+            What::RedirectBroken(id) => resp3.then(|| vec![Reply::bulk("tracking-redir-broken"), Reply::count(*id)]),
+            What::Stale(stale) => {
+                let keys = || match stale {
+                    Stale::Keys(keys) => Reply::bulks(keys.iter().map(|key| &**key)),
+                    Stale::All => Reply::Nil,
+                };
+                if resp3 {
+                    Some(vec![Reply::bulk("invalidate"), keys()])
+                } else if self.tracker.is_some() && subscribed {
+                    Some(vec![Reply::bulk("message"), Reply::bulk(CHANNEL), keys()])
+                } else {
+                    None
+                }
+            }
+        };
+        words.map(Reply::Push)
     }
 
     /// The memory it holds while it is on its way, in bytes.

@@ -49,6 +49,17 @@ pub(crate) enum Mail {
     Stop,
 }
 
+/// What was taken out of a mailbox for one connection.
+#[derive(Debug)]
+pub(crate) enum Posted {
+    /// `is_last`: no other connection of the loop is still to receive it.
+    Message {
+        message: Message,
+        is_last: bool,
+    },
+    Invalidation(Invalidation),
+}
+
 /// The end of a job that ran off the loop.
 #[derive(Debug)]
 pub(crate) struct Done {
@@ -129,6 +140,26 @@ impl Mailbox {
         self.asleep.store(false, Ordering::Relaxed);
     }
 
+    /// Removes what is posted to one connection, in the order in which it was posted.
+    fn take_of(&self, to: Address) -> Vec<Posted> {
+        let mut taken = Vec::new();
+        self.mails.lock().retain_mut(|mail| match mail {
+            Mail::Published(message, receivers) => {
+                let Some(at) = receivers.iter().position(|receiver| *receiver == to) else { return true };
+                receivers.swap_remove(at);
+                taken.push(Posted::Message { message: message.clone(), is_last: receivers.is_empty() });
+                !receivers.is_empty()
+            }
+            Mail::Invalidated(invalidation) if invalidation.to == to => {
+                let nothing = Invalidation::redirect_broken(to, 0);
+                taken.push(Posted::Invalidation(std::mem::replace(&mut **invalidation, nothing)));
+                false
+            }
+            _ => true,
+        });
+        taken
+    }
+
     /// Moves all mail into `into`, which must be empty.
     pub(crate) fn take(&self, into: &mut Vec<Mail>) {
         std::mem::swap(&mut *self.mails.lock(), into);
@@ -175,6 +206,20 @@ impl Mailboxes {
     pub(crate) fn invalidate(&self, invalidation: Invalidation) {
         self.undelivered.fetch_add(invalidation.cost(), Ordering::Relaxed);
         self.of(invalidation.to.loop_index).post(Mail::Invalidated(Box::new(invalidation)));
+    }
+
+    /// Takes what is posted to a connection and has not been delivered: for the loop of that connection, between its mail
+    /// and the next.
+    pub(crate) fn take_of(&self, to: Address) -> Vec<Posted> {
+        let taken = self.of(to.loop_index).take_of(to);
+        for posted in &taken {
+            self.delivered(match posted {
+                Posted::Message { message, is_last: true } => message.cost(1),
+                Posted::Message { .. } => size_of::<Address>(),
+                Posted::Invalidation(invalidation) => invalidation.cost(),
+            });
+        }
+        taken
     }
 
     /// Takes note that a loop has taken so many bytes of either.

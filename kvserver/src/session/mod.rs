@@ -12,7 +12,7 @@ use kvproto::{OwnedRequest, Spec};
 
 use crate::acl::Access;
 use crate::clients::Client;
-use crate::mailbox::{Address, Kind, Message};
+use crate::mailbox::Address;
 use crate::pubsub::Topic;
 use crate::state::ServerState;
 use crate::tracking::Tracking;
@@ -202,17 +202,6 @@ impl Session {
     /// Whether others send it something unasked: it is then held to other limits.
     pub(crate) fn is_told_unasked(&self) -> bool {
         self.is_listening() || self.was_told
-    }
-
-    /// Whether a message that was posted to it is still for it.
-    pub(crate) fn receives(&self, message: &Message) -> bool {
-        let (topic, name) = match &message.kind {
-            Kind::Monitor => return self.monitors,
-            Kind::Channel => (Topic::Channel, &message.channel),
-            Kind::Pattern(pattern) => (Topic::Pattern, pattern),
-            Kind::ShardChannel => (Topic::ShardChannel, &message.channel),
-        };
-        self.subscriptions.as_ref().is_some_and(|held| held.of(topic).contains(name))
     }
 
     pub(crate) fn start_monitoring(&mut self, server: &ServerState) {

@@ -5,10 +5,12 @@
 use std::collections::hash_map::Entry;
 use std::sync::atomic::Ordering::Relaxed;
 
+use kvproto::resp::Version;
 use kvproto::spec::Flag;
-use kvproto::{Request, Spec};
+use kvproto::{Reply, Request, Spec};
 
 use super::Session;
+use crate::mailbox::{Invalidation, What};
 use crate::state::ServerState;
 use crate::tracking::{KeyRead, ReadKeys, Tracker, Tracking};
 
@@ -38,6 +40,22 @@ impl Session {
         for flag in [&shown.tracking, &shown.broadcast, &shown.redirect_broken] {
             flag.store(false, Relaxed);
         }
+    }
+
+    /// Returns what this client is sent of an invalidation, in this version of the protocol; `subscribed`: whether it has a
+    /// subscription.
+    pub(crate) fn invalidated(
+        &mut self,
+        invalidation: &Invalidation,
+        version: Version,
+        subscribed: bool,
+    ) -> Option<Reply> {
+        if matches!(invalidation.what, What::RedirectBroken(_)) {
+            self.client.shown.redirect_broken.store(true, Relaxed);
+        }
+        let reply = invalidation.as_reply(version, subscribed);
+        self.was_told |= reply.is_some();
+        reply
     }
 
     /// A client that tracks is about to execute this.

@@ -26,8 +26,6 @@ pub(crate) use session::{Choice, KeyRead, ReadKeys, Tracking};
 pub(crate) use table::Tracker;
 use table::{Event, Notice, Table, Totals};
 
-/// The channel in which RESP2 clients are told.
-pub(crate) const CHANNEL: &str = "__redis__:invalidate";
 /// Changes by other threads than loops that may wait to be looked up. With more of them, everything is told to be stale.
 const FOREIGN_EVENTS_MAX: usize = 64 * 1024;
 /// Keys the table remembers unless told otherwise.
@@ -196,11 +194,9 @@ impl TrackingTable {
             let max = self.keys_max.load(Ordering::Relaxed);
             table.shrink_to(if max == 0 { usize::MAX } else { max }, &mut notices);
         }
-        let addressed = notices.into_iter().filter_map(|notice| address(notice, &table, clients));
-        let invalidations: Vec<Invalidation> = addressed.collect();
-        drop(table);
+        // Posted under the lock: once a client has left the table, all that it is sent is in its mailbox.
         let mut to_own = Vec::new();
-        for invalidation in invalidations {
+        for invalidation in notices.into_iter().filter_map(|notice| address(notice, &table, clients)) {
             if invalidation.to.client_id == own && invalidation.tracker.is_none() {
                 to_own.push(invalidation);
             } else {

@@ -2,6 +2,7 @@
 //! were here.
 //!
 //! Invariant: of the numbers of 2021 to 2026 each is either a test here or elsewhere, or stands below with the reason.
+//! Of the older ones, only those that a server of this kind could still have are here: CVE-2016-10517.
 //!
 //! Elsewhere, by the same name: CVE-2021-32762 (a client that believes announced lengths) in `hostile_server.rs`,
 //! CVE-2024-31227, CVE-2024-51741 and CVE-2023-36824 (rules, and the keys that are checked) in `acl.rs`.
@@ -22,6 +23,7 @@ use kvtests::process::{Launch, ServerProcess};
 use kvtests::{server_program, usage};
 
 mod clients;
+mod http;
 mod payloads;
 mod protocol;
 mod values;
