@@ -702,6 +702,22 @@ fn a_message_waits_for_the_writes_of_a_client_that_wants_no_replies() {
     writer.client.expect(":0\r\n");
 }
 
+/// It goes before the reply of the end of a subscription, and still not before it is durable.
+#[test]
+fn a_message_that_is_delivered_early_waits_for_what_it_rests_on() {
+    let mut gated = Gated::new();
+    for leave in ["UNSUBSCRIBE c", "RESET", "QUIT"] {
+        let mut subscriber = gated.client();
+        subscriber.client.send("HELLO 3\r\nSUBSCRIBE c\r\n");
+        until("SUBSCRIBE is replied to", || subscriber.client.line() == ":1");
+        gated.hold();
+        subscriber.client.send(format!("CLIENT REPLY OFF\r\nSET k v\r\nPUBLISH c k\r\n{leave}\r\n"));
+        gated.expect_held(&mut subscriber, leave);
+        gated.release();
+        subscriber.client.expect(">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nk\r\n");
+    }
+}
+
 /// An error may tell what a key holds, too.
 #[test]
 fn an_error_that_tells_of_a_value_waits_for_it() {

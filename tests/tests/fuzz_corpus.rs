@@ -78,6 +78,7 @@ const MEANINGFUL: &[&[u8]] = &[
     b"\xfb\xff\xff",
     b"\xfc\xff\xff\xff\xff",
     b"\xfd\xff\xff\xff\xff\xff\xff\xff\x7f",
+    b" / HTTP/1.1\r\n",
     b"[^",
     b"]",
     b"-",

@@ -267,7 +267,11 @@ impl Lane {
             return;
         }
         let (place, deadline_ms) = dead[self.rng.usize(..dead.len())];
-        let keyspace = life.db.keyspace(&place.0).unwrap().with_durability(Durability::Always);
+        // A keyspace that was dropped with them is made anew, for which the log must work.
+        let keyspace = match life.db.keyspace(&place.0) {
+            Ok(keyspace) => keyspace.with_durability(Durability::Always),
+            Err(error) => return self.failed(&error, life),
+        };
         // Perhaps somebody has found it before, who waits for nothing, or the sweeper has.
         match self.rng.u8(..4) {
             0 if life.alone => drop(life.db.sweep()),
