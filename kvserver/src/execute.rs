@@ -230,7 +230,11 @@ impl Executor {
         }
         connection.session.version = version;
         match rest.next {
-            Next::Continue => self.reply(connection, about, &reply, lsn),
+            Next::Continue => {
+                // What was rejected for its number of words has a name all the same.
+                let named = about.or_else(|| kvproto::spec::lookup(request.name()).map(|spec| (spec, request)));
+                self.reply(connection, named, &reply, lsn);
+            }
             Next::Close => {
                 self.reply(connection, about, &reply, lsn);
                 connection.phase = Phase::Closing;

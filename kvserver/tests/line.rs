@@ -45,6 +45,34 @@ fn terse() {
             ("FLUSH", "OK 1"),
         ],
     );
+    // Words that were meant to be one.
+    let quotes = "quotes are not accepted: this style splits at blanks, and";
+    let blanks = "blanks are not accepted in a value: this style splits at them, and";
+    let word = "is a word with a quote in it";
+    converse(
+        "terse",
+        &[
+            ("SET k \"hello world\"", &format!("ERROR {quotes} \"hello {word}")),
+            ("PUT k 'hello big world'", &format!("ERROR {quotes} 'hello {word}")),
+            ("EXPIRE k \"10\"", &format!("ERROR {quotes} \"10\" {word}")),
+            ("GET \"a b\"", &format!("ERROR {quotes} \"a {word}")),
+            ("SET k hello world", &format!("ERROR {blanks} world is a word of its own")),
+            ("PUT k hello world", &format!("ERROR {blanks} world is a word of its own")),
+            ("PUT k hello big world", &format!("ERROR {blanks} big is a word of its own")),
+            (
+                "APPEND k hello world",
+                "ERROR wrong number of arguments for 'append' command: \
+                 blanks are not accepted in a word, and quotes do not change that",
+            ),
+            // These are wrong for another reason.
+            ("SET k v EX", "ERROR syntax error"),
+            ("SET k v NX XX", "ERROR syntax error"),
+            ("PUT k v -1", "ERROR ttl must be an integer from 0 to 2147483647 seconds"),
+            ("EXPIRE k x", "ERROR value is not an integer or out of range"),
+            ("APPEND k", "ERROR wrong number of arguments for 'append' command"),
+        ],
+    );
+    converse("plain", &[("SET k \"hello world\"", "OK"), ("SET k hello world", "ERR syntax error")]);
     let db = Db::in_memory();
     let server = serve_at(&db, "line://127.0.0.1:0");
     let mut client = Client::of(&server);
@@ -54,6 +82,46 @@ fn terse() {
         assert!(reply.starts_with("ERROR "), "{line}: {reply}");
     }
     client.ask("PING", "OK PONG\n");
+}
+
+#[test]
+fn help_is_one_line_in_every_style() {
+    for (style, ok, error) in [("terse", "OK ", "ERROR "), ("plain", "", "ERR "), ("verbose", "", "ERR ")] {
+        converse(
+            style,
+            &[
+                ("HELP ttl", &format!("{ok}{}", explained(&["ttl"]))),
+                ("help client setname", &format!("{ok}{}", explained(&["client", "setname"]))),
+                ("HELP NOSUCH", &format!("{error}unknown command 'NOSUCH'; HELP lists the commands")),
+                ("HELP client nosuch", &format!("{error}unknown subcommand 'nosuch'; HELP lists the commands")),
+                (
+                    "HELP lpush",
+                    &format!(
+                        "{error}'lpush' is not supported: \
+                         this server keeps strings, on one node, and runs no scripts"
+                    ),
+                ),
+                ("HELP a b c", &format!("{error}unknown command 'a'; HELP lists the commands")),
+            ],
+        );
+        let db = Db::in_memory();
+        let server = serve_at(&db, &format!("line://127.0.0.1:0?style={style}"));
+        let mut client = Client::of(&server);
+        client.send("HELP\n");
+        let list = client.line();
+        let between = if style == "terse" { " " } else { ", " };
+        let names: Vec<&str> = list[ok.len()..].trim_end().split(between).collect();
+        let commands = kvproto::spec::COMMANDS.iter().filter(|spec| !spec.absent);
+        assert!(names.iter().copied().eq(commands.map(|spec| spec.name.to_ascii_uppercase())), "{list}");
+        client.ask("PING", &format!("{ok}PONG\n"));
+    }
+}
+
+/// How a command is typed, and what it does.
+fn explained(words: &[&str]) -> String {
+    let spec =
+        kvproto::spec::resolve(kvproto::OwnedRequest::from_words(words.iter().chain(&["x"])).as_request()).unwrap();
+    format!("{}: {}", spec.usage(), spec.summary)
 }
 
 #[test]

@@ -29,7 +29,7 @@ use crate::error::CommandError;
 use crate::http::is_request_line;
 use crate::limits::Limits;
 use crate::reply::Reply;
-use crate::request::{Request, SPANNED_BYTES_MAX};
+use crate::request::{OwnedRequest, Request, SPANNED_BYTES_MAX};
 use crate::spec::Spec;
 use crate::words::{SplitError, Words};
 use memchr::memchr;
@@ -106,6 +106,15 @@ pub enum LineErrorKind {
     Http,
 }
 
+impl From<SplitError> for LineErrorKind {
+    fn from(error: SplitError) -> LineErrorKind {
+        match error {
+            SplitError::UnbalancedQuotes => LineErrorKind::UnbalancedQuotes,
+            SplitError::TooManyWords => LineErrorKind::TooManyWords,
+        }
+    }
+}
+
 impl LineError {
     /// The error to answer, by [`speak`].
     pub fn reply(&self) -> Reply {
@@ -166,11 +175,7 @@ impl LineDecoder {
             Style::Terse => self.words.split_at_blanks(line, limits.args_max),
             Style::Plain | Style::Verbose => self.words.split_quoted(line, limits.args_max),
         }
-        .map_err(|error| match error {
-            SplitError::UnbalancedQuotes => LineErrorKind::UnbalancedQuotes,
-            SplitError::TooManyWords => LineErrorKind::TooManyWords,
-        })
-        .map_err(|kind| LineError { skip, kind })?;
+        .map_err(|error| LineError { skip, kind: error.into() })?;
         if self.words.is_empty() {
             return Err(LineError { skip, kind: LineErrorKind::Empty });
         }
@@ -194,6 +199,21 @@ impl LineDecoder {
             None => Some(input.len()),
         }
     }
+}
+
+/// Returns the words of `text`, quoted as in the styles that quote. An end of line within quotes belongs to its word;
+/// elsewhere it separates words.
+///
+/// # Errors
+///
+/// When quotes do not balance, or there are more than `words_max` words.
+pub fn split_text(text: &[u8], words_max: usize) -> Result<OwnedRequest, LineErrorKind> {
+    if text.len() >= SPANNED_BYTES_MAX {
+        return Err(LineErrorKind::TooLong);
+    }
+    let mut words = Words::default();
+    words.split_quoted(text, words_max)?;
+    Ok(words.request(text).to_owned())
 }
 
 /// The terse style's contract: keys of 1 to `key_bytes_max` and other words of 1 to `value_bytes_max` bytes, all of

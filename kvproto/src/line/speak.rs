@@ -3,7 +3,8 @@
 //! Invariant: one reply adds exactly one line, or nothing; no byte of a value can end it early.
 
 use super::Style;
-use crate::number::write_double;
+use crate::error::CommandError;
+use crate::number::{parse_integer, write_double};
 use crate::quote::{HighBytes, write_escaped, write_quoted};
 use crate::reply::Reply;
 use crate::request::Request;
@@ -17,6 +18,14 @@ pub fn speak(style: Style, command: Option<(&'static Spec, Request<'_>)>, reply:
     }
     let name = command.map_or("", |(spec, _)| spec.name);
     if name == "quit" && !reply.is_error() {
+        return;
+    }
+    if let (Style::Terse, Reply::Error(text), Some((spec, request))) = (style, reply, command)
+        && let Some(text) = split_at_blanks(spec, request, text)
+    {
+        out.extend_from_slice(b"ERROR ");
+        write_text(text.as_bytes(), out);
+        out.push(b'\n');
         return;
     }
     let known = match (name, command) {
@@ -62,6 +71,39 @@ fn speak_known(style: Style, name: &str, request: Request<'_>, reply: &Reply, ou
         _ => return false,
     }
     true
+}
+
+/// The terse style's error for words that were meant to be one: it splits at blanks and knows no quotes. `None` if that
+/// does not explain `text`.
+fn split_at_blanks(spec: &Spec, request: Request<'_>, text: &str) -> Option<String> {
+    let is_about_count = text.starts_with("ERR wrong number of arguments");
+    let may_be_misread = is_about_count
+        || text.starts_with("ERR unknown subcommand")
+        || text.starts_with("ERR ttl must be")
+        || [CommandError::Syntax, CommandError::NotAnInteger, CommandError::NotAFloat]
+            .iter()
+            .any(|error| error.to_string() == text);
+    if !may_be_misread {
+        return None;
+    }
+    let is_quote = |byte: Option<&u8>| matches!(byte, Some(b'"' | b'\''));
+    let mut words = request.iter().skip(1);
+    if let Some(word) = words.find(|word| is_quote(word.first()) || is_quote(word.last())) {
+        let word = String::from_utf8_lossy(word);
+        return Some(format!(
+            "quotes are not accepted: this style splits at blanks, and {word} is a word with a quote in it"
+        ));
+    }
+    if is_about_count && spec.arity > 0 && request.len() > spec.arity.unsigned_abs() as usize {
+        let text = text.strip_prefix("ERR ").unwrap_or(text);
+        return Some(format!("{text}: blanks are not accepted in a word, and quotes do not change that"));
+    }
+    let word = request.get(3).filter(|_| matches!(spec.name, "set" | "put"))?;
+    let is_option = parse_integer(word).is_some() || spec.args.iter().any(|arg| arg.has_token(word));
+    (!is_option).then(|| {
+        let word = String::from_utf8_lossy(word);
+        format!("blanks are not accepted in a value: this style splits at them, and {word} is a word of its own")
+    })
 }
 
 /// Any reply, whatever was asked.

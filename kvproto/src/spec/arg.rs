@@ -98,6 +98,12 @@ impl Arg {
         }
     }
 
+    /// Whether `word` is a keyword of the argument, in any case.
+    pub fn has_token(&self, word: &[u8]) -> bool {
+        self.token.is_some_and(|token| token.as_bytes().eq_ignore_ascii_case(word))
+            || self.kind.members().iter().any(|member| member.has_token(word))
+    }
+
     /// The argument without its keyword.
     fn write_value(&self, text: &mut String) {
         let between = match self.kind {

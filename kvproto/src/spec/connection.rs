@@ -35,6 +35,12 @@ pub(super) const ROWS: &[Spec] = &[
             ],
         )
         .optional()]),
+    Spec::new("help", -1, Group::Connection, "0.1.0")
+        .summary("Lists the commands, or shows how to type one and what it does.")
+        .complexity("O(N) in the commands")
+        .flags(&[Flag::Loading, Flag::Stale, Flag::Fast, Flag::NoAuth, Flag::AllowBusy])
+        .in_categories(&[Category::Connection])
+        .args(&[Arg::string("command").optional(), Arg::string("subcommand").optional()]),
     Spec::new("ping", -1, Group::Connection, "1.0.0")
         .summary("Answers PONG, or sends a message back.")
         .complexity("O(1)")

@@ -1,8 +1,38 @@
-//! `HELP`, the subcommand that every command with subcommands has.
+//! `HELP`: the command, and the subcommand that every command with subcommands has.
 //!
 //! Invariant: it names what the command table has, so it cannot leave anything out.
 
-use kvproto::{Reply, Spec, spec};
+use kvproto::error::quoted;
+use kvproto::{Args, CommandError, Reply, Spec, spec};
+
+use crate::context::Context;
+use crate::outcome::Outcome;
+
+/// How much of a name that is not known is repeated, in bytes.
+const NAME_SHOWN_BYTES_MAX: usize = 128;
+
+/// `HELP [command [subcommand]]`: the names of the commands, or how one is typed and what it does, on one line.
+pub(crate) fn commands(mut args: Args<'_>, _: &mut Context<'_>) -> Outcome {
+    let Some(name) = args.next_opt() else {
+        let names = spec::COMMANDS.iter().filter(|spec| !spec.absent).map(|spec| spec.name.to_ascii_uppercase());
+        return Ok(Reply::bulks(names));
+    };
+    let unknown = |what: &str, word| {
+        let word = quoted(word, NAME_SHOWN_BYTES_MAX);
+        CommandError::custom(format!("ERR unknown {what} '{word}'; HELP lists the commands"))
+    };
+    let mut found = spec::lookup(name).ok_or_else(|| unknown("command", name))?;
+    if let Some(own_name) = args.next_opt() {
+        found = found.subcommand(own_name).ok_or_else(|| unknown("subcommand", own_name))?;
+    }
+    if !args.is_empty() {
+        return Err(CommandError::wrong_arity("help").into());
+    }
+    if found.absent {
+        return Err(CommandError::absent(found.name).into());
+    }
+    Ok(Reply::bulk(format!("{}: {}", found.usage(), found.summary)))
+}
 
 /// The subcommands of a command, as `HELP` shows them; `spec` is the command or its `help`.
 pub(super) fn help(spec: &'static Spec) -> Reply {

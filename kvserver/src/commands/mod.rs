@@ -115,6 +115,7 @@ fn run_of(name: &str) -> Option<Run> {
         "client" => Session(client::client),
         "echo" => Session(connection::echo),
         "hello" => Session(connection::hello),
+        "help" => Session(help::commands),
         "ping" => Session(connection::ping),
         "quit" => Session(connection::quit),
         "reset" => Session(connection::reset),

@@ -19,6 +19,7 @@ const WORDS: &[(&str, &str)] = &[
     // All that is taken without a look at the keys.
     ("debug", "STRINGMATCH-LEN a a"),
     ("getex", "{k} PERSIST"),
+    ("help", "client list"),
     ("pfadd", "{k} element"),
     ("pfdebug", "TODENSE {k}"),
     ("pfmerge", "{k} {k}"),
