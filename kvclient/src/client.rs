@@ -4,14 +4,15 @@
 //! that are no reply) closes the connection, and every later call says [`Error::Closed`].
 
 mod line;
+mod stream;
 
 use crate::address::{Address, Scheme};
 use crate::error::{Error, Result};
 use kvproto::Reply;
 use kvproto::resp::{ReplyDecoder, Version, encode_request};
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
+use stream::Stream;
 
 /// How to connect, and how long to wait.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct Options {
     pub reply_timeout: Option<Duration>,
     /// The largest reply accepted, in bytes; 1 GiB unless changed.
     pub reply_bytes_max: usize,
+    /// The connection's name, as CLIENT SETNAME gives it; none unless changed.
+    pub name: Option<String>,
 }
 
 impl Default for Options {
@@ -34,6 +37,7 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(5),
             reply_timeout: Some(Duration::from_secs(30)),
             reply_bytes_max: 1 << 30,
+            name: None,
         }
     }
 }
@@ -44,7 +48,7 @@ pub struct Client {
     address: Address,
     options: Options,
     /// `None` once the connection is closed.
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     decoder: ReplyDecoder,
     /// Of the line protocol: up to where the unread input was searched for a line's end.
     line_searched: usize,
@@ -59,6 +63,8 @@ const READ_BYTES: usize = 64 * 1024;
 /// How much of a pipeline is sent before its replies are read, in bytes. It has to fit the buffers between client and
 /// server: a server that cannot send stops reading, and both would wait for each other.
 const PIPELINED_BYTES: usize = 16 * 1024;
+/// How often at most is read what has arrived, to see whether the connection has ended behind it.
+const ARRIVED_READS_MAX: usize = 16;
 
 impl Client {
     /// Connects to `address` (see [`Address`]) with the default [`Options`].
@@ -68,9 +74,16 @@ impl Client {
 
     /// Connects, logs in and selects the keyspace as `address` says.
     pub fn connect_with(address: &Address, options: Options) -> Result<Client> {
-        let stream =
-            open(address, &options).map_err(|source| Error::Connect { address: address.to_string(), source })?;
-        let mut client = Client {
+        let mut client = Client::open(address, options.clone())?;
+        client.greet(address, &options)?;
+        Ok(client)
+    }
+
+    /// Connects and sends nothing: [`Client::greet`] logs in.
+    pub fn open(address: &Address, options: Options) -> Result<Client> {
+        let stream = Stream::open(address, &options)
+            .map_err(|source| Error::Connect { address: address.to_string(), source })?;
+        Ok(Client {
             address: address.clone(),
             decoder: ReplyDecoder::new(options.reply_bytes_max),
             line_searched: 0,
@@ -79,9 +92,7 @@ impl Client {
             input: Vec::new(),
             consumed: 0,
             output: Vec::new(),
-        };
-        client.greet()?;
-        Ok(client)
+        })
     }
 
     /// The address this client is connected to.
@@ -116,12 +127,16 @@ impl Client {
         let mut replies = Vec::new();
         let mut awaited = 0;
         for request in requests {
-            self.write_request(request);
-            awaited += 1;
-            if self.output.len() >= PIPELINED_BYTES {
+            let before = self.output.len();
+            self.queue(request);
+            if self.output.len() > PIPELINED_BYTES && before > 0 {
+                // A large request goes alone: while the server cannot send its replies, it reads no further.
+                let request = self.output.split_off(before);
                 self.flush()?;
                 self.receive_answers(&mut awaited, &mut replies)?;
+                self.output = request;
             }
+            awaited += 1;
         }
         self.flush()?;
         self.receive_answers(&mut awaited, &mut replies)?;
@@ -135,14 +150,13 @@ impl Client {
         I::IntoIter: ExactSizeIterator,
         I::Item: AsRef<[u8]>,
     {
-        self.write_request(words);
+        self.queue(words);
         self.flush()
     }
 
     /// Sends a line as it is; for `line://` addresses, whose servers differ in how they quote.
     pub fn send_line(&mut self, line: impl AsRef<[u8]>) -> Result<()> {
-        self.output.extend_from_slice(line.as_ref());
-        self.output.push(b'\n');
+        self.queue_line(line);
         self.flush()
     }
 
@@ -175,33 +189,39 @@ impl Client {
         self.decode()
     }
 
-    /// Whether the connection still stands as far as this side can know, without waiting.
-    pub fn is_connected(&self) -> bool {
-        let Some(stream) = &self.stream else {
-            return false;
-        };
-        if stream.set_nonblocking(true).is_err() {
+    /// Whether the connection still stands as far as this side can know, without waiting. What has arrived is kept for
+    /// [`Client::receive`].
+    pub fn is_connected(&mut self) -> bool {
+        let nonblocking = |client: &Client, on| client.stream.as_ref().is_some_and(|s| s.set_nonblocking(on).is_ok());
+        if !nonblocking(self, true) {
             return false;
         }
-        let alive = match stream.peek(&mut [0]) {
-            Ok(0) => false,
-            Ok(_) => true,
-            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
-        };
-        stream.set_nonblocking(false).is_ok() && alive
+        // The end may stand behind the server's last words. More than this much of them is proof enough.
+        for _ in 0..ARRIVED_READS_MAX {
+            match self.read_some() {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => return false,
+            }
+        }
+        nonblocking(self, false)
     }
 
-    /// Logs in, agrees on the protocol version, selects the keyspace.
-    fn greet(&mut self) -> Result<()> {
-        if self.address.scheme == Scheme::Line {
-            return Ok(());
-        }
+    /// Logs in, agrees on the protocol version, names the connection and selects the keyspace, as `address` and
+    /// `options` say. For a connection made by [`Client::open`], or after another login.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] if the server replies with an error: the connection stays usable, and is as the step before
+    /// left it.
+    pub fn greet(&mut self, address: &Address, options: &Options) -> Result<()> {
         let mut login = Vec::new();
-        if let Some(password) = self.address.password.clone() {
-            login.extend(self.address.user.clone());
+        if let Some(password) = address.password.clone() {
+            login.extend(address.user.clone());
             login.push(password);
         }
-        if self.options.version == Version::Resp3 {
+        if options.version == Version::Resp3 && address.scheme == Scheme::Redis {
             let mut words = vec!["HELLO".to_owned(), "3".to_owned()];
             if !login.is_empty() {
                 if login.len() == 1 {
@@ -215,8 +235,11 @@ impl Client {
             login.insert(0, "AUTH".to_owned());
             self.greet_with(&login)?;
         }
-        if self.address.db != 0 {
-            self.greet_with(&["SELECT".to_owned(), self.address.db.to_string()])?;
+        if let Some(name) = &options.name {
+            self.greet_with(&["CLIENT".to_owned(), "SETNAME".to_owned(), name.clone()])?;
+        }
+        if address.db != 0 {
+            self.greet_with(&["SELECT".to_owned(), address.db.to_string()])?;
         }
         Ok(())
     }
@@ -228,8 +251,9 @@ impl Client {
         })
     }
 
-    /// Adds a request to the output.
-    fn write_request<I>(&mut self, words: I)
+    /// Adds a request to those that [`Client::flush`] sends. Whoever queues more than some KiB before it reads the
+    /// replies may wait for ever: a server that cannot send reads nothing either.
+    pub fn queue<I>(&mut self, words: I)
     where
         I: IntoIterator,
         I::IntoIter: ExactSizeIterator,
@@ -249,8 +273,14 @@ impl Client {
         }
     }
 
-    /// Sends the output.
-    fn flush(&mut self) -> Result<()> {
+    /// Adds a line as it is; see [`Client::queue`] and [`Client::send_line`].
+    pub fn queue_line(&mut self, line: impl AsRef<[u8]>) {
+        self.output.extend_from_slice(line.as_ref());
+        self.output.push(b'\n');
+    }
+
+    /// Sends what was queued.
+    pub fn flush(&mut self) -> Result<()> {
         let sent = match &mut self.stream {
             Some(stream) => stream.write_all(&self.output),
             None => {
@@ -355,24 +385,6 @@ impl Client {
     fn closed(&self) -> Error {
         Error::Closed { address: self.address.to_string() }
     }
-}
-
-/// Tries each address the host's name stands for.
-fn open(address: &Address, options: &Options) -> io::Result<TcpStream> {
-    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name stands for no address");
-    for candidate in (address.host.as_str(), address.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&candidate, options.connect_timeout) {
-            Ok(stream) => {
-                // A request is written whole; waiting for more would only delay it.
-                stream.set_nodelay(true)?;
-                stream.set_read_timeout(options.reply_timeout)?;
-                stream.set_write_timeout(options.reply_timeout)?;
-                return Ok(stream);
-            }
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
 }
 
 /// Systems disagree on what a timed-out read is called.

@@ -64,9 +64,10 @@ impl Completer for Typist {
 
 /// What the word that `typed` ends with may become, and where it starts.
 fn candidates(typed: &str) -> (usize, Vec<String>) {
-    let start = typed.rfind(char::is_whitespace).map_or(0, |blank| blank + 1);
+    // Up to the last blank, which may be one beyond ASCII.
+    let start = typed.trim_end_matches(|c: char| !c.is_whitespace()).len();
     let word = &typed[start..];
-    let before: Vec<&str> = typed[..start].split_whitespace().collect();
+    let before: Vec<&str> = last_line(&typed[..start]).split_whitespace().collect();
     let names: Vec<String> = match before[..] {
         [] => command_names().chain(OWN_COMMANDS).map(str::to_owned).collect(),
         [help] if help.eq_ignore_ascii_case("help") => {
@@ -95,8 +96,14 @@ fn command_names() -> impl Iterator<Item = &'static str> {
     COMMANDS.iter().flat_map(|spec| spec.aliases.iter().copied().chain([spec.name]))
 }
 
-/// How the command that `line` begins with goes on.
-fn usage_left(line: &str) -> Option<Usage> {
+/// The line that is being typed, the last one of several.
+fn last_line(text: &str) -> &str {
+    text.rsplit('\n').next().unwrap_or(text)
+}
+
+/// How the command that the last line of `text` begins with goes on.
+fn usage_left(text: &str) -> Option<Usage> {
+    let line = last_line(text);
     let mut words = line.split_whitespace();
     let mut spec: &Spec = lookup(words.next()?.as_bytes())?;
     if !spec.subcommands.is_empty()
@@ -111,7 +118,7 @@ fn usage_left(line: &str) -> Option<Usage> {
         .args
         .iter()
         .skip(fixed)
-        .filter(|arg| !typed.iter().skip(fixed).any(|word| has_token(arg, word)))
+        .filter(|arg| !typed.iter().skip(fixed).any(|word| arg.has_token(word.as_bytes())))
         .map(|arg| {
             let mut usage = String::new();
             arg.write_usage(&mut usage);
@@ -128,12 +135,6 @@ fn usage_left(line: &str) -> Option<Usage> {
 /// Whether an argument is always exactly one word.
 fn is_one_word(arg: &Arg) -> bool {
     arg.token.is_none() && !arg.optional && !arg.multiple && !matches!(arg.kind, ArgKind::OneOf(_) | ArgKind::Block(_))
-}
-
-/// Whether `word` is a keyword of the argument.
-fn has_token(arg: &Arg, word: &str) -> bool {
-    arg.token.is_some_and(|token| token.eq_ignore_ascii_case(word))
-        || arg.kind.members().iter().any(|member| has_token(member, word))
 }
 
 #[cfg(test)]
@@ -154,7 +155,10 @@ mod tests {
         assert_eq!(completed("help @tr"), ["@transactions"]);
         assert_eq!(completed("HELP GETD"), ["GETDEL"]);
         assert_eq!(completed("GET k"), [""; 0]);
+        assert_eq!(completed("GET k\npers"), ["persist"]);
+        assert_eq!(candidates("CLIENT s\nCLIENT s").0, 16);
         assert_eq!(completed("é"), [""; 0]);
+        assert_eq!(candidates("CLIENT\u{a0}s"), (8, vec!["setinfo".to_owned(), "setname".to_owned()]));
         assert!(completed("").len() > COMMANDS.len());
     }
 
@@ -169,6 +173,8 @@ mod tests {
         assert_eq!(hint("CLIENT SETNAME").as_deref(), Some(" connection-name"));
         assert_eq!(hint("DEL a b").as_deref(), Some(" key [key ...]"));
         assert_eq!(hint("PING"), Some(" [message]".to_owned()));
+        assert_eq!(hint("SET k v\nGET").as_deref(), Some(" key"));
+        assert_eq!(hint("GET\n"), None);
         assert_eq!(hint("nope"), None);
         assert_eq!(hint(""), None);
     }

@@ -14,7 +14,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, Error)]
 pub enum Error {
     /// The address cannot be read. It is not shown: it may hold a password.
-    #[error("the server's address is wrong: {why}; write redis://[user:password@]host:port/db or line://host:port")]
+    #[error(
+        "the server's address is wrong: {why}; write host:port, redis://[user:password@]host:port/db, line://host:port or unix:///path"
+    )]
     Address {
         /// What is wrong with it.
         why: &'static str,
@@ -28,7 +30,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The server answered the greeting (AUTH, HELLO, SELECT) with an error.
-    #[error("the server refused the connection: {text}; check user, password and database in the address")]
+    #[error("the server refused the connection: {text}; check user, password and database")]
     Refused {
         /// The server's words.
         text: String,

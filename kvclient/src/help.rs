@@ -2,8 +2,8 @@
 //!
 //! Invariant: every command of the table, and every group, has help.
 
-use kvproto::Spec;
 use kvproto::spec::{COMMANDS, Group};
+use kvproto::{Request, Spec};
 
 /// The groups, in the order they are listed.
 pub const GROUPS: [Group; 9] = [
@@ -18,30 +18,22 @@ pub const GROUPS: [Group; 9] = [
     Group::Scripting,
 ];
 
-/// What HELP prints for the words after it: an introduction, a command's help, or a group's commands.
-pub fn text(words: &[&str]) -> String {
-    match words {
-        [] => introduction(),
-        [name, rest @ ..] => {
-            if let Some(group) = name.strip_prefix('@') {
-                return group_help(group);
-            }
-            let Some(spec) = kvproto::spec::lookup(name.as_bytes()) else {
-                return format!("No command is named {name}. Try HELP.\n");
-            };
-            let sub = rest.first().and_then(|word| spec.subcommand(word.as_bytes()));
-            match sub {
-                Some(sub) => command_help(sub),
-                None => {
-                    let mut text = command_help(spec);
-                    for sub in spec.subcommands {
-                        text.push_str(&command_help(sub));
-                    }
-                    text
-                }
-            }
-        }
+/// What HELP prints for the words after it: an introduction, a command's help, or a group's commands. `Err` is the text
+/// for a command or group that is not known.
+pub fn text(request: Request<'_>) -> Result<String, String> {
+    let Some(name) = request.get(1) else {
+        return Ok(introduction());
+    };
+    if let Some(group) = name.strip_prefix(b"@") {
+        return group_help(&String::from_utf8_lossy(group));
     }
+    let Some(spec) = kvproto::spec::lookup(name) else {
+        return Err(format!("No command is named {}. Try HELP.", String::from_utf8_lossy(name)));
+    };
+    Ok(match request.get(2).and_then(|word| spec.subcommand(word)) {
+        Some(sub) => command_help(sub),
+        None => [spec].into_iter().chain(spec.subcommands).map(command_help).collect(),
+    })
 }
 
 fn introduction() -> String {
@@ -52,6 +44,7 @@ fn introduction() -> String {
          \x20 HELP SET        what a command does and how to type it\n\
          \x20 HELP @string    the commands of a group: {}\n\
          \x20 <Tab>           completes a command's name\n\
+         \x20 <Alt-Enter>     begins another line; pasted lines run one after the other\n\
          \x20 CLEAR           clears the screen\n\
          \x20 QUIT            leaves, as do EXIT and Ctrl-D\n",
         groups.join(" ")
@@ -76,7 +69,7 @@ fn command_help(spec: &Spec) -> String {
     text
 }
 
-fn group_help(name: &str) -> String {
+fn group_help(name: &str) -> Result<String, String> {
     let mut text = String::new();
     for spec in COMMANDS {
         if !spec.absent && spec.group.name().eq_ignore_ascii_case(name) {
@@ -84,14 +77,20 @@ fn group_help(name: &str) -> String {
         }
     }
     if text.is_empty() {
-        text = format!("No group is named @{name}. Try HELP.\n");
+        return Err(format!("No group is named @{name}. Try HELP."));
     }
-    text
+    Ok(text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kvproto::OwnedRequest;
+
+    fn text(words: &[&str]) -> String {
+        let request = OwnedRequest::from_words(["HELP"].iter().chain(words));
+        super::text(request.as_request()).unwrap_or_else(|text| text)
+    }
 
     #[test]
     fn a_command_is_explained_in_any_case() {

@@ -23,6 +23,14 @@ fn path_in(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     Some(data.join("kvclient").join("history"))
 }
 
+/// Whether a text that cannot be read as commands may hold a password: one of its lines begins as a command that does.
+pub fn may_hold_secret(text: &str) -> bool {
+    text.lines().any(|line| {
+        let words = line.split(|c: char| c.is_ascii_whitespace() || c == '"' || c == '\'');
+        is_secret(&OwnedRequest::from_words(words.filter(|word| !word.is_empty())))
+    })
+}
+
 /// Whether a command holds a password.
 pub fn is_secret(request: &OwnedRequest) -> bool {
     let request = request.as_request();
@@ -75,6 +83,8 @@ mod tests {
             (&["SET", "auth", "x"], false),
         ] {
             assert_eq!(is_secret(&OwnedRequest::from_words(line)), secret, "{line:?}");
+            let broken = format!("GET 'a'b\n  \"{}\" '{}", line[0], line[1..].join(" "));
+            assert_eq!(may_hold_secret(&broken), secret, "{broken}");
         }
     }
 }

@@ -9,10 +9,12 @@ mod completion;
 mod help;
 mod history;
 mod output;
+mod pipe;
 mod program;
 mod repl;
 mod session;
 mod signals;
+mod target;
 mod words;
 
 fn main() -> std::process::ExitCode {

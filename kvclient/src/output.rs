@@ -42,9 +42,20 @@ impl Output {
             self.note(text);
             return Ok(());
         }
-        let bytes = shown(self.style, request, reply);
+        let mut bytes = Vec::new();
+        self.render(request, reply, &mut bytes);
+        self.write(&bytes)
+    }
+
+    /// Appends the reply to `request` as it is printed.
+    pub fn render(&self, request: Request<'_>, reply: &Reply, out: &mut Vec<u8>) {
+        show(self.style, request, reply, out);
+    }
+
+    /// Writes what was rendered.
+    pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        out.write_all(&bytes)?;
+        out.write_all(bytes)?;
         out.flush()
     }
 
@@ -58,31 +69,29 @@ impl Output {
     }
 }
 
-/// A reply as it is printed.
-fn shown(style: Style, request: Request<'_>, reply: &Reply) -> Vec<u8> {
-    let mut out = Vec::new();
+/// Appends a reply as it is printed.
+fn show(style: Style, request: Request<'_>, reply: &Reply, out: &mut Vec<u8>) {
     match (style, reply) {
         // A report ends its last line itself.
         (Style::Raw, Reply::Bulk(_) | Reply::Verbatim { .. }) if is_report(request) => {
-            write_raw(reply, &mut out);
+            write_raw(reply, out);
         }
-        (Style::Pretty, Reply::Bulk(text)) if is_report(request) => write_visible(text, &mut out),
+        (Style::Pretty, Reply::Bulk(text)) if is_report(request) => write_visible(text, out),
         (Style::Pretty, Reply::Verbatim { text, .. }) if is_report(request) => {
-            write_visible(text, &mut out);
+            write_visible(text, out);
         }
-        (Style::Pretty, reply) => write_pretty(reply, &mut out),
+        (Style::Pretty, reply) => write_pretty(reply, out),
         (Style::Line, Reply::Simple(text) | Reply::Error(text)) => {
-            write_visible_line(text.as_bytes(), &mut out);
+            write_visible_line(text.as_bytes(), out);
             out.push(b'\n');
         }
         // The blank line redis-cli prints after an error would only be in the way.
-        (Style::Raw, Reply::Error(_)) => write_raw(reply, &mut out),
+        (Style::Raw, Reply::Error(_)) => write_raw(reply, out),
         (Style::Raw | Style::Line, reply) => {
-            write_raw(reply, &mut out);
+            write_raw(reply, out);
             out.push(b'\n');
         }
     }
-    out
 }
 
 /// Whether the reply is a text for people, which RESP2 cannot tell from any other bytes.
@@ -98,7 +107,9 @@ mod tests {
 
     fn printed(style: Style, words: &[&str], reply: &Reply) -> String {
         let request = OwnedRequest::from_words(words);
-        String::from_utf8(shown(style, request.as_request(), reply)).unwrap()
+        let mut out = Vec::new();
+        show(style, request.as_request(), reply, &mut out);
+        String::from_utf8(out).unwrap()
     }
 
     #[test]

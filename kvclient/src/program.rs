@@ -3,46 +3,76 @@
 //! Invariant: exit code 0 means every reply was good; 1 an error reply or no connection; 2 flags that make no sense.
 
 use crate::backup;
+use crate::help;
 use crate::output::{Output, Style};
+use crate::pipe::Pipe;
 use crate::repl;
-use crate::session::{Answered, Session};
+use crate::session::{Outcome, Session, is_one_of};
 use crate::signals::Signals;
-use crate::words::split;
+use crate::target::{self, Target};
 use clap::{Parser, Subcommand};
 use kvclient::address::Scheme;
 use kvclient::{Address, Client, Options};
 use kvproto::OwnedRequest;
-use kvproto::line;
 use kvproto::resp::Version;
 use std::ffi::OsString;
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 /// Talks to a kv or Redis server. Without a command it opens a prompt, or reads commands from standard input, one a
 /// line.
 #[derive(Debug, Parser)]
-#[command(name = "kvclient", version, disable_help_subcommand = true)]
+#[command(name = "kvclient", version, disable_help_subcommand = true, disable_help_flag = true)]
+#[command(after_help = VARIABLES)]
 struct Flags {
     /// What to do instead of sending a command.
     #[command(subcommand)]
     task: Option<Task>,
-    /// The server: redis://[user:password@]host[:port][/db] or line://host[:port]
-    #[arg(short, long, global = true, value_name = "URL", default_value = "redis://127.0.0.1:6379")]
-    url: String,
+    #[command(flatten)]
+    target: Target,
     /// Speak RESP3 instead of RESP2
     #[arg(short = '3')]
     resp3: bool,
+    /// Read the command's last argument from standard input, byte for byte
+    #[arg(short = 'x', requires = "command")]
+    last_from_stdin: bool,
+    /// Run the command so many times; -1: until interrupted
+    #[arg(short = 'r', value_name = "COUNT", requires = "command", allow_negative_numbers = true)]
+    repeat: Option<i64>,
+    /// Wait so long between two runs of -r; fractions are allowed
+    #[arg(short = 'i', value_name = "SECONDS", requires = "command", value_parser = seconds)]
+    interval: Option<Duration>,
     /// Show replies as they are, even on a terminal
     #[arg(long, conflicts_with = "no_raw")]
     raw: bool,
     /// Show replies with quotes, types and numbers, even in a pipe
     #[arg(long)]
     no_raw: bool,
-    /// A command to send, with its arguments
+    /// Accepted for scripts written for redis-cli: there is no such warning
+    #[arg(long, hide = true)]
+    no_auth_warning: bool,
+    /// Accepted for scripts written for redis-cli: an error reply always gives exit code 1
+    #[arg(short = 'e', hide = true)]
+    exit_code: bool,
+    /// Print help
+    #[arg(long, global = true, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+    /// A command to send, with its arguments; HELP [COMMAND] is explained without a server
     #[arg(value_name = "COMMAND", trailing_var_arg = true)]
     command: Vec<OsString>,
 }
+
+const VARIABLES: &str = "\
+Variables:
+  KVCLIENT_URL      the server, unless -u, -h, -p or -s names one
+  REDISCLI_AUTH     the password, unless -a, --askpass or the URL gives one
+  KVCLIENT_HISTORY  the file of the prompt's history; empty: none is kept
+  NO_COLOR          if set, hints are not coloured
+
+Exit code 0: every reply was good; 1: an error reply, or no connection; 2: flags that make no sense.";
 
 #[derive(Debug, Subcommand)]
 enum Task {
@@ -50,6 +80,7 @@ enum Task {
     ///
     /// The file is a tar archive that only its owner can read. It holds every keyspace, whatever the user of this
     /// connection may see of them. (BACKUP in capitals sends that command as it is.)
+    #[command(disable_help_flag = true)]
     Backup {
         /// The file to write; - for standard output
         file: PathBuf,
@@ -64,10 +95,20 @@ const FAILED: u8 = 1;
 /// Flags that make no sense; what clap exits with, too.
 const BAD_FLAGS: u8 = 2;
 
+/// Reads a number of seconds.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
 /// Runs the program.
 pub fn run() -> ExitCode {
     let flags = Flags::parse();
-    let address: Address = match flags.url.parse() {
+    let command = OwnedRequest::from_words(flags.command.iter().map(|word| word.as_encoded_bytes()));
+    if is_one_of(command.as_request(), &["help"]) {
+        return help(&command);
+    }
+    let address = match target::address(&flags.target) {
         Ok(address) => address,
         Err(error) => {
             eprintln!("kvclient: {error}");
@@ -97,13 +138,13 @@ pub fn run() -> ExitCode {
     if let Some(Task::Backup { file, force }) = &flags.task {
         return back_up(&address, file, *force, &signals);
     }
-    let session = Session::new(address, options, output, signals);
+    let mut session = Session::new(address, options, output, signals);
     let succeeded = if !flags.command.is_empty() {
-        run_command(session, flags.command)
+        run_command(session, command, &flags)
     } else if io::stdin().is_terminal() {
         repl::run(session)
     } else {
-        run_lines(session, &mut io::stdin().lock())
+        Pipe::new(&mut session).run(&mut io::stdin().lock())
     };
     match succeeded {
         Ok(true) => ExitCode::SUCCESS,
@@ -112,6 +153,20 @@ pub fn run() -> ExitCode {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("kvclient: {error}");
+            FAILED.into()
+        }
+    }
+}
+
+/// Explains a command; no server is needed for that.
+fn help(command: &OwnedRequest) -> ExitCode {
+    match help::text(command.as_request()) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(text) => {
+            eprintln!("{text}");
             FAILED.into()
         }
     }
@@ -140,41 +195,29 @@ fn back_up(address: &Address, file: &Path, force: bool, signals: &Signals) -> Ex
     }
 }
 
-/// Sends the command of the command line. Errors are of this program's output, not the server's.
-fn run_command(mut session: Session, words: Vec<OsString>) -> io::Result<bool> {
-    let words = words.into_iter().map(OsString::into_encoded_bytes);
-    let request = OwnedRequest::from_words(words);
+/// Sends the command of the command line, as often as the flags say. Errors are of this program's output, not the
+/// server's.
+fn run_command(mut session: Session, mut command: OwnedRequest, flags: &Flags) -> io::Result<bool> {
+    if flags.last_from_stdin {
+        let mut last = Vec::new();
+        io::stdin().lock().read_to_end(&mut last)?;
+        command = OwnedRequest::from_words(command.as_request().iter().chain([last.as_slice()]));
+    }
     session.output().errors_apart();
-    match session.run(&request)? {
-        Answered::Good => Ok(true),
-        Answered::Error | Answered::Lost => Ok(false),
-    }
-}
-
-/// Sends the commands `input` holds, one a line; stops when the connection is lost.
-fn run_lines(mut session: Session, input: &mut dyn BufRead) -> io::Result<bool> {
     let mut all_good = true;
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        if input.read_until(b'\n', &mut line)? == 0 {
-            return Ok(all_good);
+    let mut left = flags.repeat.unwrap_or(1);
+    while left != 0 {
+        match session.run(&command)? {
+            Outcome::Good => {}
+            Outcome::Error => all_good = false,
+            Outcome::Lost | Outcome::NotSent => return Ok(false),
         }
-        let request = match split(&line) {
-            Ok(request) => request,
-            Err(line::LineErrorKind::Empty) => continue,
-            Err(kind) => {
-                eprintln!("kvclient: {kind}");
-                all_good = false;
-                continue;
-            }
-        };
-        match session.run(&request)? {
-            Answered::Good => {}
-            Answered::Error => all_good = false,
-            Answered::Lost => return Ok(false),
+        left = if left < 0 { left } else { left - 1 };
+        if let (Some(interval), true) = (flags.interval, left != 0) {
+            thread::sleep(interval);
         }
     }
+    Ok(all_good)
 }
 
 #[cfg(test)]
@@ -195,9 +238,12 @@ mod tests {
         let flags = Flags::try_parse_from(["kvclient", "BACKUP", "START"]).unwrap();
         assert!(flags.task.is_none() && flags.command == ["BACKUP", "START"]);
         let flags = Flags::try_parse_from(["kvclient", "backup", "f", "--force", "-u", "redis://h:1"]).unwrap();
-        assert!(matches!(flags.task, Some(Task::Backup { force: true, .. })) && flags.url == "redis://h:1");
+        assert!(
+            matches!(flags.task, Some(Task::Backup { force: true, .. }))
+                && flags.target.url.as_deref() == Some("redis://h:1")
+        );
         let flags = Flags::try_parse_from(["kvclient", "-u", "redis://h:1", "backup", "-"]).unwrap();
-        assert!(flags.task.is_some() && flags.url == "redis://h:1");
+        assert!(flags.task.is_some() && flags.target.url.as_deref() == Some("redis://h:1"));
         // What follows a command is not looked at.
         let flags = Flags::try_parse_from(["kvclient", "ECHO", "backup"]).unwrap();
         assert!(flags.task.is_none() && flags.command == ["ECHO", "backup"]);

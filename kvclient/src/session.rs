@@ -1,48 +1,91 @@
-//! A conversation that outlives its connection: connects when needed, again when the server was restarted, and
-//! remembers the keyspace it was in.
+//! A conversation that outlives its connection: connects when needed, again when the server was restarted, and restores
+//! the login, the database, the connection's name and the protocol.
 //!
-//! Invariant: a command is sent at most once. Whether a connection still stands is checked before it is sent; if it
-//! breaks afterwards the user is told, since only the user knows whether it may be done twice.
+//! Invariant: a command is sent at most once, and only to a connection in the state in which it was typed. Whether a
+//! connection still stands is checked before it is sent; if it breaks afterwards the user is told, since only the user
+//! knows whether it may be done twice. What a transaction or a watch has lost is not sent to a new connection.
 
 use crate::output::Output;
 use crate::signals::Signals;
 use kvclient::address::Scheme;
 use kvclient::{Address, Client, Error, Options, Reply};
+use kvproto::resp::Version;
 use kvproto::{OwnedRequest, Request};
 use std::io;
 use std::time::Duration;
 
 /// How a command went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answered {
+pub enum Outcome {
     /// The server did it.
     Good,
-    /// The server answered with an error.
+    /// The server's reply is an error.
     Error,
-    /// There is no connection.
+    /// The connection broke before the reply came.
     Lost,
+    /// There is no connection that it could be sent to.
+    NotSent,
 }
 
 /// A conversation with one server.
 #[derive(Debug)]
 pub struct Session {
-    /// Its `db` is the keyspace last selected.
+    /// Its login and `db` are those of the connection, and of the one that replaces it.
     address: Address,
+    /// So are its version and name.
     options: Options,
     output: Output,
     signals: Signals,
     client: Option<Client>,
     was_connected: bool,
-    in_transaction: bool,
+    /// The server refused the login, the name or the database: only what may change that is sent.
+    is_refused: bool,
+    /// The commands that EXEC will execute; `None` outside of MULTI.
+    queued: Option<Vec<Queued>>,
+    is_watching: bool,
+    /// What the last connection has taken with it, until that was said in place of sending a command.
+    lost: Option<&'static str>,
+    silence: Silence,
+}
+
+/// A command that was queued, if it changes the connection's state.
+type Queued = Option<OwnedRequest>;
+
+/// Which commands have no reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Silence {
+    None,
+    /// The next one.
+    Next,
+    All,
 }
 
 /// How often a stream of messages looks whether Ctrl-C was pressed.
 const STREAM_TICK: Duration = Duration::from_millis(100);
 
+/// The commands whose replies are messages, until Ctrl-C.
+const STREAMS: &[&str] = &["subscribe", "psubscribe", "ssubscribe", "monitor"];
+/// The commands that confirm each of their words.
+const UNSUBSCRIBES: &[&str] = &["unsubscribe", "punsubscribe", "sunsubscribe"];
+/// The commands that may turn a refused connection into a good one.
+const LOGINS: &[&str] = &["auth", "hello", "select", "reset"];
+
 impl Session {
     /// A conversation not yet begun.
     pub fn new(address: Address, options: Options, output: Output, signals: Signals) -> Session {
-        Session { address, options, output, signals, client: None, was_connected: false, in_transaction: false }
+        Session {
+            address,
+            options,
+            output,
+            signals,
+            client: None,
+            was_connected: false,
+            is_refused: false,
+            queued: None,
+            is_watching: false,
+            lost: None,
+            silence: Silence::None,
+        }
     }
 
     /// Where replies go.
@@ -59,28 +102,24 @@ impl Session {
             0 => String::new(),
             db => format!("[{db}]"),
         };
-        let transaction = if self.in_transaction { "(TX)" } else { "" };
-        format!("{}{db}{transaction}> ", self.address)
+        let transaction = if self.queued.is_some() { "(TX)" } else { "" };
+        let refused = if self.is_refused { "(refused)" } else { "" };
+        format!("{}{db}{transaction}{refused}> ", self.address)
     }
 
-    /// Connects if there is no connection; false, with the reason told, if that fails.
+    /// Connects and logs in if that is needed; false, with the reason shown, if it fails.
     pub fn connect(&mut self) -> bool {
-        if self.client.as_ref().is_some_and(Client::is_connected) {
-            return true;
+        if self.is_open() {
+            return !self.is_refused || self.greet();
         }
-        self.client = None;
-        match Client::connect_with(&self.address, self.options.clone()) {
+        match Client::open(&self.address, self.options.clone()) {
             Ok(client) => {
                 if self.was_connected {
                     self.output.note(&format!("Reconnected to {}.", self.address));
-                    if self.in_transaction {
-                        self.output.note("The open transaction was lost with the old connection.");
-                    }
                 }
                 self.client = Some(client);
                 self.was_connected = true;
-                self.in_transaction = false;
-                true
+                self.greet()
             }
             Err(error) => {
                 self.output.note(&error.to_string());
@@ -89,13 +128,82 @@ impl Session {
         }
     }
 
+    /// Whether there is a connection; one that has ended meanwhile is given up.
+    fn is_open(&mut self) -> bool {
+        let Some(client) = &mut self.client else {
+            return false;
+        };
+        let is_open = client.is_connected();
+        if !is_open {
+            self.give_up();
+        }
+        is_open
+    }
+
+    /// Restores what the connection has to have; false, with the reason shown, if the server refuses.
+    fn greet(&mut self) -> bool {
+        let Some(client) = &mut self.client else {
+            return false;
+        };
+        match client.greet(&self.address, &self.options) {
+            Ok(()) => {
+                self.is_refused = false;
+                return true;
+            }
+            Err(error @ Error::Refused { .. }) => {
+                self.is_refused = true;
+                self.output.note(&error.to_string());
+            }
+            Err(error) => {
+                self.give_up();
+                self.output.note(&error.to_string());
+            }
+        }
+        false
+    }
+
+    /// Forgets the connection, and what only it had.
+    fn give_up(&mut self) {
+        self.client = None;
+        self.is_refused = false;
+        self.silence = Silence::None;
+        if self.queued.take().is_some() {
+            self.lost = Some("open transaction was");
+        } else if self.is_watching {
+            self.lost = Some("watched keys were");
+        }
+        self.is_watching = false;
+    }
+
+    /// Makes a connection ready for `request`; false, with the reason shown, if it must not be sent.
+    pub fn is_ready_for(&mut self, request: Request<'_>) -> bool {
+        let logs_in = is_one_of(request, LOGINS);
+        // Before a login it need not be said once more that one is missing.
+        let is_ready = (logs_in && self.is_open() && self.is_refused) || self.connect();
+        if self.client.is_none() {
+            return false;
+        }
+        let name = String::from_utf8_lossy(request.name()).to_ascii_uppercase();
+        if self.is_refused {
+            if !is_ready && !logs_in {
+                self.output.note(&format!("'{name}' was not sent. AUTH logs in, SELECT chooses a database."));
+            }
+            return logs_in;
+        }
+        if let Some(what) = self.lost.take() {
+            self.output.note(&format!("The {what} lost with the old connection; '{name}' was not sent."));
+            return false;
+        }
+        is_ready
+    }
+
     /// Sends `request` and prints what comes back; of a subscription, all of it until Ctrl-C.
-    pub fn run(&mut self, request: &OwnedRequest) -> io::Result<Answered> {
+    pub fn run(&mut self, request: &OwnedRequest) -> io::Result<Outcome> {
         self.exchange(request.as_request(), |client| client.send(request.as_request()))
     }
 
     /// The same for a line of the line protocol, sent as it was typed; `request` is its words.
-    pub fn run_line(&mut self, request: &OwnedRequest, line: &str) -> io::Result<Answered> {
+    pub fn run_line(&mut self, request: &OwnedRequest, line: &[u8]) -> io::Result<Outcome> {
         self.exchange(request.as_request(), |client| client.send_line(line))
     }
 
@@ -104,54 +212,108 @@ impl Session {
         self.address.scheme == Scheme::Line
     }
 
-    /// Whether `request` is answered by messages until Ctrl-C.
+    /// Whether the replies to `request` are messages until Ctrl-C.
     pub fn streams(&self, request: Request<'_>) -> bool {
-        is_one_of(request, &["subscribe", "psubscribe", "ssubscribe", "monitor"])
+        self.queued.is_none() && is_one_of(request, STREAMS)
+    }
+
+    /// Whether `request` can be sent ahead of others: it has exactly one reply, and the connection goes on after it.
+    pub fn has_one_reply(&self, request: Request<'_>) -> bool {
+        self.silence == Silence::None
+            && !self.is_refused
+            && !is_one_of(request, &["auth", "hello", "reset"])
+            && !is_one_of(request, STREAMS)
+            && !is_one_of(request, UNSUBSCRIBES)
+            && !is_one_of(request, &["shutdown"])
+            && silence_of(request).is_none()
+    }
+
+    /// The connection, if there is one.
+    pub fn client(&mut self) -> Option<&mut Client> {
+        self.client.as_mut()
     }
 
     fn exchange(
         &mut self,
         request: Request<'_>,
         send: impl FnOnce(&mut Client) -> kvclient::Result<()>,
-    ) -> io::Result<Answered> {
-        if !self.connect() {
-            return Ok(Answered::Lost);
+    ) -> io::Result<Outcome> {
+        if !self.is_ready_for(request) {
+            return Ok(Outcome::NotSent);
         }
         if let Some(client) = &mut self.client
             && let Err(error) = send(client)
         {
-            return Ok(self.lost(request, &error));
+            return Ok(self.lose(request, &error));
         }
-        if is_one_of(request, &["subscribe", "psubscribe", "ssubscribe", "monitor"]) {
+        if self.streams(request) {
             return self.stream(request);
         }
-        loop {
+        if self.is_silent(request) {
+            self.remember(request, &Reply::Ok);
+            return Ok(Outcome::Good);
+        }
+        let confirmations = is_one_of(request, UNSUBSCRIBES) && self.queued.is_none();
+        let mut awaited = if confirmations { request.len().saturating_sub(1).max(1) } else { 1 };
+        let mut outcome = Outcome::Good;
+        while awaited > 0 {
             let Some(client) = &mut self.client else {
-                return Ok(Answered::Lost);
+                return Ok(Outcome::Lost);
             };
-            match client.receive() {
-                Ok(reply @ Reply::Push(_)) => self.output.print(request, &reply)?,
-                Ok(reply) => {
-                    self.output.print(request, &reply)?;
-                    self.remember(request, &reply);
-                    return Ok(if reply.is_error() { Answered::Error } else { Answered::Good });
-                }
-                Err(error) => return Ok(self.lost(request, &error)),
+            let reply = match client.receive() {
+                Ok(reply) => reply,
+                Err(error) => return Ok(self.lose(request, &error)),
+            };
+            self.output.print(request, &reply)?;
+            if matches!(reply, Reply::Push(_)) && !(confirmations && is_about(&reply, request)) {
+                continue;
             }
+            awaited -= 1;
+            if reply.is_error() {
+                outcome = Outcome::Error;
+                awaited = 0;
+            }
+            self.remember(request, &reply);
+        }
+        if self.is_refused && outcome == Outcome::Good {
+            // What had to wait for the login.
+            self.greet();
+        }
+        Ok(outcome)
+    }
+
+    /// Whether the server sends no reply to `request`, which was just sent; notes whether it sends those to come.
+    fn is_silent(&mut self, request: Request<'_>) -> bool {
+        if is_one_of(request, &["reset"]) {
+            // It ends the silence and is heard itself.
+            self.silence = Silence::None;
+            return false;
+        }
+        let asked = if self.queued.is_none() { silence_of(request) } else { None };
+        let was = self.silence;
+        self.silence = match (asked, was) {
+            (Some(Silence::All), _) | (None | Some(Silence::Next), Silence::All) => Silence::All,
+            (Some(Silence::Next), _) => Silence::Next,
+            (Some(Silence::None) | None, _) => Silence::None,
+        };
+        match asked {
+            Some(Silence::None) => false,
+            Some(_) => true,
+            None => was != Silence::None,
         }
     }
 
     /// Prints messages until Ctrl-C; the connection ends with them.
-    fn stream(&mut self, request: Request<'_>) -> io::Result<Answered> {
+    fn stream(&mut self, request: Request<'_>) -> io::Result<Outcome> {
         self.signals.begin_stream();
         let streamed = self.print_messages(request);
         self.signals.end_stream();
         streamed
     }
 
-    fn print_messages(&mut self, request: Request<'_>) -> io::Result<Answered> {
+    fn print_messages(&mut self, request: Request<'_>) -> io::Result<Outcome> {
         let Some(mut client) = self.client.take() else {
-            return Ok(Answered::Lost);
+            return Ok(Outcome::Lost);
         };
         let mut confirmed = false;
         while !self.signals.pressed() {
@@ -162,48 +324,159 @@ impl Session {
                     if !confirmed && reply.is_error() {
                         // Refused: the connection is as it was.
                         self.client = Some(client);
-                        return Ok(Answered::Error);
+                        return Ok(Outcome::Error);
                     }
                     confirmed = true;
                 }
-                Err(error) => return Ok(self.lost(request, &error)),
+                Err(error) => {
+                    self.give_up();
+                    self.output.note(&format!("{error}; no messages are received any more"));
+                    return Ok(Outcome::Lost);
+                }
             }
         }
+        self.give_up();
         // Not a reconnection worth telling of: the next command connects anew.
         self.was_connected = false;
-        self.in_transaction = false;
-        Ok(Answered::Good)
+        Ok(Outcome::Good)
     }
 
-    /// Notes what a reply changes about the next commands.
-    fn remember(&mut self, request: Request<'_>, reply: &Reply) {
-        let done = *reply == Reply::Ok;
-        if is_one_of(request, &["multi"]) && done {
-            self.in_transaction = true;
-        } else if is_one_of(request, &["exec", "discard"]) {
-            self.in_transaction = false;
-        } else if is_one_of(request, &["select"]) && done {
-            let db = request.get(1).and_then(kvproto::parse_integer);
-            if let Some(db) = db.and_then(|db| u32::try_from(db).ok()) {
-                self.address.db = db;
+    /// Notes what a reply changes about the next commands, and about the next connection.
+    pub fn remember(&mut self, request: Request<'_>, reply: &Reply) {
+        if is_one_of(request, &["exec", "discard"]) && request.len() == 1 {
+            let queued = self.queued.take().unwrap_or_default();
+            self.is_watching = false;
+            if is_one_of(request, &["exec"]) {
+                self.remember_executed(&queued, reply);
             }
+        } else if is_queued(reply) {
+            if let Some(queued) = &mut self.queued {
+                let changes = is_one_of(request, &["auth", "hello", "select", "client", "reset"]);
+                queued.push(changes.then(|| request.to_owned()));
+            }
+        } else if !reply.is_error() {
+            self.apply(request);
+        }
+    }
+
+    fn remember_executed(&mut self, queued: &[Queued], reply: &Reply) {
+        match reply {
+            Reply::Array(replies) => {
+                for (request, reply) in queued.iter().zip(replies) {
+                    if let (Some(request), false) = (request, reply.is_error()) {
+                        self.apply(request.as_request());
+                    }
+                }
+            }
+            // A line, which shows all replies in one.
+            Reply::Simple(text) if !text.ends_with("(nil)") => {
+                queued.iter().flatten().for_each(|request| self.apply(request.as_request()));
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes what `request`, which the server has done, changes of the connection.
+    fn apply(&mut self, request: Request<'_>) {
+        let word = |at: usize| request.get(at).map(|word| String::from_utf8_lossy(word).into_owned());
+        match (request.name().to_ascii_lowercase().as_slice(), request.len()) {
+            (b"multi", _) => self.queued = Some(Vec::new()),
+            (b"watch", _) => self.is_watching = true,
+            (b"unwatch", _) => self.is_watching = false,
+            (b"select", _) => {
+                let db = request.get(1).and_then(kvproto::parse_integer);
+                if let Some(db) = db.and_then(|db| u32::try_from(db).ok()) {
+                    self.address.db = db;
+                }
+            }
+            (b"auth", 2) => (self.address.user, self.address.password) = (None, word(1)),
+            (b"auth", _) => (self.address.user, self.address.password) = (word(1), word(2)),
+            (b"client", 3) if is_word(request, 1, "setname") => {
+                self.options.name = word(2).filter(|name| !name.is_empty());
+            }
+            (b"hello", words) => {
+                match request.get(1) {
+                    Some(b"3") => self.options.version = Version::Resp3,
+                    Some(_) => self.options.version = Version::Resp2,
+                    None => {}
+                }
+                let mut at = 2;
+                while at < words {
+                    if is_word(request, at, "auth") {
+                        (self.address.user, self.address.password) = (word(at + 1), word(at + 2));
+                        at += 3;
+                    } else if is_word(request, at, "setname") {
+                        self.options.name = word(at + 1).filter(|name| !name.is_empty());
+                        at += 2;
+                    } else {
+                        at += 1;
+                    }
+                }
+            }
+            (b"reset", _) => {
+                (self.address.user, self.address.password, self.address.db) = (None, None, 0);
+                (self.options.version, self.options.name) = (Version::Resp2, None);
+                (self.queued, self.is_watching, self.silence) = (None, false, Silence::None);
+            }
+            _ => {}
         }
     }
 
     /// The connection broke after `request` was sent, or while it was.
-    fn lost(&mut self, request: Request<'_>, error: &Error) -> Answered {
-        self.client = None;
-        // These end the connection by design.
-        if is_one_of(request, &["quit", "shutdown"]) && matches!(error, Error::Closed { .. }) {
-            self.was_connected = false;
-            return Answered::Good;
+    fn lose(&mut self, request: Request<'_>, error: &Error) -> Outcome {
+        // What these end is not lost, however they went.
+        if is_one_of(request, &["exec", "discard", "quit", "shutdown"]) {
+            (self.queued, self.is_watching) = (None, false);
         }
-        self.output.note(&format!("{error} (whether the last command was done is unknown)"));
-        Answered::Lost
+        self.give_up();
+        if is_one_of(request, &["quit", "shutdown"]) && matches!(error, Error::Closed { .. }) {
+            // By design.
+            self.was_connected = false;
+            return Outcome::Good;
+        }
+        let lost = self.lost.map(|what| format!("; the {what} lost")).unwrap_or_default();
+        self.output.note(&format!("{error} (whether the last command was done is unknown{lost})"));
+        Outcome::Lost
+    }
+
+    /// The connection broke with several commands under way.
+    pub fn lose_all(&mut self, error: &Error) {
+        self.give_up();
+        self.output.note(&error.to_string());
     }
 }
 
 /// Whether `request` is one of these commands, named in lower case.
 pub fn is_one_of(request: Request<'_>, names: &[&str]) -> bool {
     names.iter().any(|name| request.name().eq_ignore_ascii_case(name.as_bytes()))
+}
+
+fn is_word(request: Request<'_>, at: usize, name: &str) -> bool {
+    request.get(at).is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes()))
+}
+
+/// What CLIENT REPLY asks for; `None` if `request` is another command.
+fn silence_of(request: Request<'_>) -> Option<Silence> {
+    if !(is_one_of(request, &["client"]) && is_word(request, 1, "reply") && request.len() == 3) {
+        return None;
+    }
+    [("on", Silence::None), ("off", Silence::All), ("skip", Silence::Next)]
+        .into_iter()
+        .find_map(|(word, silence)| is_word(request, 2, word).then_some(silence))
+}
+
+/// Whether the reply says that a command waits for EXEC.
+fn is_queued(reply: &Reply) -> bool {
+    matches!(reply, Reply::Simple(text) if text == "QUEUED" || text == "OK QUEUED")
+}
+
+/// Whether a pushed message is a confirmation of `request`.
+fn is_about(push: &Reply, request: Request<'_>) -> bool {
+    match push {
+        Reply::Push(items) => match items.first() {
+            Some(Reply::Bulk(kind)) => kind.eq_ignore_ascii_case(request.name()),
+            _ => false,
+        },
+        _ => false,
+    }
 }

@@ -56,9 +56,18 @@ impl Program {
     /// # Panics
     ///
     /// When it reads no more.
-    pub fn say(&mut self, bytes: &str) {
+    pub fn say(&mut self, bytes: impl AsRef<[u8]>) {
         let input = self.input.as_mut().expect("an input that is still open");
-        input.write_all(bytes.as_bytes()).and_then(|()| input.flush()).expect("the client's input");
+        input.write_all(bytes.as_ref()).and_then(|()| input.flush()).expect("the client's input");
+    }
+
+    /// Pastes `lines` as a terminal does that marks what is pasted: ends of lines are carriage returns.
+    ///
+    /// # Panics
+    ///
+    /// When it reads no more.
+    pub fn paste(&mut self, lines: &str) {
+        self.say(format!("\x1b[200~{}\x1b[201~", lines.replace('\n', "\r")));
     }
 
     /// Waits until `text` stands in the output, behind everything that was waited for before.
@@ -190,13 +199,17 @@ pub fn has_terminal() -> bool {
 /// When there is no prompt.
 #[track_caller]
 pub fn prompt(client: &str, address: SocketAddr, history: &Path) -> Program {
-    let mut command = Command::new("script");
-    command
-        .args(["-q", "-e", "-c", "exec \"$CLIENT\" -u \"$SERVER\"", "/dev/null"])
-        .envs([("CLIENT", client), ("TERM", "xterm"), ("NO_COLOR", "1"), ("SHELL", "/bin/sh")])
-        .env("SERVER", format!("redis://{address}"))
-        .env("KVCLIENT_HISTORY", history);
-    let mut program = Program::start(&mut command);
+    let mut program = Program::start(&mut on_terminal(client, &format!("-u redis://{address}"), history));
     program.hear(&format!("{address}> "));
     program
+}
+
+/// The client's program `client` on a pseudo-terminal; `words` is the rest of its command line, as in a shell.
+pub fn on_terminal(client: &str, words: &str, history: &Path) -> Command {
+    let mut command = Command::new("script");
+    command
+        .args(["-q", "-e", "-c", &format!("exec \"$CLIENT\" {words}"), "/dev/null"])
+        .envs([("CLIENT", client), ("TERM", "xterm"), ("NO_COLOR", "1"), ("SHELL", "/bin/sh")])
+        .env("KVCLIENT_HISTORY", history);
+    command
 }

@@ -111,6 +111,117 @@ fn commands_are_read_from_a_pipe() {
 }
 
 #[test]
+fn errors_of_a_pipe_name_the_line() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let url = format!("redis://{}", server.address(0));
+    let (code, output, errors) = run(&url, &[], "SET a x\n# INCR isn't run\n\nINCR a\nSET b 'c'd\nSET b \"e\nGET a");
+    assert_eq!((code, output.as_str()), (Some(1), "OK\nERR value is not an integer or out of range\nx\n"));
+    let lines: Vec<&str> = errors.lines().collect();
+    let [first, second, third] = lines[..] else { panic!("{errors}") };
+    assert_eq!(first, "kvclient: line 4: ERR value is not an integer or out of range");
+    assert_eq!(second, "kvclient: line 5: unbalanced quotes in request");
+    assert_eq!(third, "kvclient: line 6: unbalanced quotes in request");
+    // The line where a command begins, whatever it holds.
+    let (code, output, errors) = run(&url, &[], "SET a 'one\n\ntwo'\nSET b \"x\n\n\"\nINCR a\nMGET a b");
+    assert_eq!(
+        (code, output.as_str()),
+        (Some(1), "OK\nOK\nERR value is not an integer or out of range\none\n\ntwo\nx\n\n\n")
+    );
+    assert_eq!(errors, "kvclient: line 7: ERR value is not an integer or out of range\n");
+}
+
+#[test]
+fn quit_ends_a_pipe_and_help_is_printed_in_its_place() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let url = format!("redis://{}", server.address(0));
+    for quit in ["quit", "QUIT", "exit"] {
+        let mut program = Program::start(&mut client(&url, &[]));
+        program.say(format!("SET a 1\n{quit}\nSET a 2\n"));
+        // Its input stays open.
+        assert_eq!(program.end().code(), Some(0));
+        assert_eq!(program.output(), "OK\n");
+        prints(&url, &["GET", "a"], "1\n");
+    }
+    let (code, output, errors) = run(&url, &[], "PING\nHELP GET\nPING\n");
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    assert!(output.starts_with("PONG\n\n  GET key\n") && output.ends_with("PONG\n"), "{output}");
+}
+
+/// Replies are shown when there is nothing more to send, though the input stays open.
+#[test]
+fn a_pipe_that_pauses_has_its_replies_at_once() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let mut program = Program::start(&mut client(&format!("redis://{}", server.address(0)), &[]));
+    program.say("PING\nINCR a\nINC");
+    program.hear("PONG\n1\n");
+    program.say("R a\n");
+    program.hear("2\n");
+    // A connection that was lost between two lines is opened again, in the same database.
+    program.say("SELECT 5\nMULTI\n");
+    program.hear("OK\nOK\n");
+    let mut admin = server.connect();
+    assert!(admin.integer("CLIENT KILL TYPE normal SKIPME yes") > 0);
+    program.say("SET a 1\nSET b 2\nEXEC\n");
+    let (code, _, errors) = program.finish();
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("line 6") && errors.contains("was not sent"), "{errors}");
+    admin.ask("SELECT 5", "+OK\r\n");
+    admin.ask("DBSIZE", ":0\r\n");
+}
+
+/// Neither side waits for the other when replies, or requests, are larger than everything between them.
+#[test]
+fn a_pipe_of_large_requests_and_replies_flows() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let url = format!("redis://{}", server.address(0));
+    let value = "v".repeat(3 << 20);
+    let mut input = format!("SET large {value}\n");
+    for _ in 0..30 {
+        input += "GET large\n";
+    }
+    input += &format!("SET other {value}\nSTRLEN other");
+    let (code, output, errors) = run(&url, &[], &input);
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    let lines: Vec<&str> = output.lines().collect();
+    assert_eq!(lines.len(), 33);
+    assert!(lines[1..31].iter().all(|line| *line == value));
+    assert_eq!((lines[0], lines[31], lines[32]), ("OK", "OK", "3145728"));
+}
+
+/// 100,000 lines are no round trip each: they all run, and a fault in the middle is named.
+#[test]
+fn a_long_pipe_runs_whole() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let url = format!("redis://{}", server.address(0));
+    let mut input = String::new();
+    for at in 0..20_000 {
+        input += &if at == 12_345 { "INCR k0\n".to_owned() } else { format!("SET k{at} v{at}\n") };
+    }
+    let (code, output, errors) = run(&url, &[], &input);
+    assert_eq!(code, Some(1));
+    assert_eq!(output.matches("OK\n").count(), 19_999);
+    assert_eq!(errors, "kvclient: line 12346: ERR value is not an integer or out of range\n");
+    prints(&url, &["DBSIZE"], "19999\n");
+}
+
+/// The connection breaks in the middle: which lines are done is unknown, and those after them are not sent.
+#[test]
+fn a_pipe_says_which_lines_have_no_reply() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let url = format!("redis://{}", server.address(0));
+    let (code, output, errors) = run(&url, &[], "SET a 1\nCLIENT KILL TYPE normal SKIPME no\nSET a 2\nSET a 3\n");
+    assert_eq!(code, Some(1));
+    assert!(output.starts_with("OK\n"), "{output}");
+    assert!(errors.contains("lines ") && errors.contains("unknown"), "{errors}");
+}
+
+#[test]
 fn subscribe_prints_messages_as_they_are_published_until_ctrl_c() {
     let dir = TempDir::new().expect("a temporary directory");
     let server = server(&dir);

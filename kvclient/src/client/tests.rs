@@ -26,7 +26,7 @@ fn a_command_gives_its_reply_and_an_error_reply_is_an_error() {
     let (place, server) = serve(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*1\r\n$4\r\nNOPE\r\n", b"$1\r\nv\r\n-ERR no\r\n");
     let mut client = Client::connect(&format!("redis://{place}")).unwrap();
     // Both are sent at once, for the server above reads them at once.
-    client.write_request(["GET", "k"]);
+    client.queue(["GET", "k"]);
     client.send(["NOPE"]).unwrap();
     assert_eq!(client.receive().unwrap(), Reply::bulk("v"));
     assert_eq!(client.receive().unwrap(), Reply::error("ERR no"));
@@ -95,6 +95,33 @@ fn a_pipeline_larger_than_every_buffer_between_does_not_block() {
     assert_eq!(server.join().unwrap(), 20_000);
 }
 
+/// While the replies before it are unread, a server may not read on: a large request behind them must wait for them.
+#[test]
+fn a_large_request_behind_large_replies_does_not_block() {
+    const LARGE: usize = 8 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = listener.local_addr().unwrap();
+    let server = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut out = stream.try_clone().unwrap();
+        let mut lines = BufReader::new(stream).split(b'\n');
+        let mut reply = format!("${LARGE}\r\n").into_bytes();
+        reply.resize(reply.len() + LARGE, b'x');
+        reply.extend_from_slice(b"\r\n");
+        for _ in 0..5 {
+            // *2, $4, ECHO, $n, the word. Each reply is sent whole before the next request is read.
+            assert_eq!(lines.by_ref().take(5).map(std::result::Result::unwrap).count(), 5);
+            out.write_all(&reply).unwrap();
+        }
+    });
+    let options = Options { reply_timeout: Some(Duration::from_secs(20)), ..Options::default() };
+    let mut client = Client::connect_with(&format!("redis://{place}").parse().unwrap(), options).unwrap();
+    let large = "y".repeat(LARGE);
+    let words = ["a", "b", "c", large.as_str(), "d"];
+    assert_eq!(client.pipeline(words.iter().map(|word| ["ECHO", *word])).unwrap().len(), 5);
+    server.join().unwrap();
+}
+
 #[test]
 fn a_reply_that_does_not_come_closes_the_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -149,7 +176,7 @@ fn messages_arrive_in_order_without_their_confirmations() {
 fn the_line_protocol_sends_words_and_reads_lines() {
     let (place, server) = serve(b"SET k \"a b\"\nGET nope\n", b"Added key 'k'\r\nERR key 'nope' not found\n");
     let mut client = Client::connect(&format!("line://{place}")).unwrap();
-    client.write_request(["SET", "k", "a b"]);
+    client.queue(["SET", "k", "a b"]);
     client.send_line("GET nope").unwrap();
     assert_eq!(client.receive().unwrap(), Reply::simple("Added key 'k'"));
     assert_eq!(client.receive().unwrap(), Reply::error("ERR key 'nope' not found"));

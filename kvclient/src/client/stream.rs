@@ -1,0 +1,94 @@
+//! What a connection goes over: TCP, or a unix socket.
+//!
+//! Invariant: timeouts are in force from the moment a stream is opened.
+
+use super::Options;
+use crate::address::Address;
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+/// An open stream.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Connects: to the unix socket, or to each address that the host's name stands for until one accepts.
+    pub(super) fn open(address: &Address, options: &Options) -> io::Result<Stream> {
+        let stream = match &address.socket {
+            #[cfg(unix)]
+            Some(path) => Stream::Unix(UnixStream::connect(path)?),
+            #[cfg(not(unix))]
+            Some(_) => return Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no unix sockets")),
+            None => Stream::Tcp(open_tcp(address, options)?),
+        };
+        stream.set_read_timeout(options.reply_timeout)?;
+        match &stream {
+            Stream::Tcp(stream) => stream.set_write_timeout(options.reply_timeout)?,
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream.set_write_timeout(options.reply_timeout)?,
+        }
+        Ok(stream)
+    }
+
+    pub(super) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.set_read_timeout(timeout),
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream.set_read_timeout(timeout),
+        }
+    }
+
+    pub(super) fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.set_nonblocking(nonblocking),
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream.set_nonblocking(nonblocking),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read(bytes),
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream.read(bytes),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write(bytes),
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn open_tcp(address: &Address, options: &Options) -> io::Result<TcpStream> {
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name stands for no address");
+    for candidate in (address.host.as_str(), address.port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&candidate, options.connect_timeout) {
+            Ok(stream) => {
+                // A request is written whole; waiting for more would only delay it.
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
