@@ -101,7 +101,7 @@ pub use salvage::SomeKeys;
 pub use stats::{RecoveryReport, SnapshotStatus, Stats};
 pub use store::{Store, StoreExt};
 pub use ticket::Ticket;
-pub use txn::{Condition, CrossTxn, Expiry, SetOptions, SetOutcome, Ttl, Txn, TxnExt, Usage};
+pub use txn::{Condition, CrossTxn, Expiry, Lookup, Lookups, SetOptions, SetOutcome, Ttl, Txn, TxnExt, Usage};
 pub use uses::UseCounter;
 pub use walk::{Cursor, Walk};
 

@@ -14,10 +14,10 @@ use crate::entry::{Deadline, Entry, LARGE_VALUE_BYTES, ValueRef};
 use crate::error::{Error, Result};
 use crate::observer::ChangeKind;
 use crate::record::Record;
-use crate::shard::Shard;
+use crate::shard::{InPlace, Shard};
 use crate::space::Space;
 use crate::sync::RwLockWriteGuard;
-use crate::txn::{Txn, Usage};
+use crate::txn::{Lookup, Lookups, Txn, Usage};
 use crate::uses::Moment;
 use notes::Undo;
 
@@ -42,9 +42,14 @@ pub(crate) struct Locked<'a> {
     now_ms: Cell<u64>,
     /// The latest deadline that was found to have passed; 0 for none.
     passed_ms: Cell<u64>,
-    /// For noting who uses what; not for reads that do not count.
+    /// The time and rule by which uses are noted.
     moment: Moment,
-    counts_reads: bool,
+    /// Whether lookups and writes use their keys.
+    uses_keys: bool,
+    /// The hash of the key that a lookup has used last and that no write has followed yet; 0 for none.
+    used: Cell<u64>,
+    hits: Cell<u32>,
+    misses: Cell<u32>,
     /// The last key that was hashed, most often the next one too.
     hashed: Cell<(*const u8, usize, u64)>,
     notes: &'a mut Notes,
@@ -122,7 +127,10 @@ impl<'a> Locked<'a> {
             now_ms: Cell::new(0),
             passed_ms: Cell::new(0),
             moment: base.moment(),
-            counts_reads: true,
+            uses_keys: true,
+            used: Cell::new(0),
+            hits: Cell::new(0),
+            misses: Cell::new(0),
             hashed: Cell::new((std::ptr::null(), 0, 0)),
             notes,
             committed: false,
@@ -210,6 +218,49 @@ impl<'a> Locked<'a> {
         Ok(true)
     }
 
+    /// Gives `key` a value and a deadline.
+    #[inline]
+    fn store(&mut self, key: &[u8], value: &[u8], deadline: Option<Deadline>) -> Result<()> {
+        self.base.check_key(key)?;
+        self.base.check_value(value.len())?;
+        let hash = self.hash(key);
+        let at = self.place(hash)?;
+        let now_ms = self.now_for(deadline);
+        if deadline.is_some_and(|deadline| deadline.has_passed(now_ms)) {
+            return self.remove(key, ChangeKind::Delete).map(|_| ());
+        }
+        let hasher = &self.base.hasher;
+        let saved_from = self.notes.saved.len();
+        let (moment, use_now) = (self.moment, self.use_by_writing(hash));
+        let shard = &mut self.held[at].guard;
+        let (undo, old_deadline) =
+            match shard.overwrite(hasher, hash, key, value, deadline, now_ms, use_now, &mut self.notes.saved) {
+                Some(old_deadline) => {
+                    let undo = InPlace::Overwritten { old_deadline };
+                    (Undo::InPlace(undo, saved_from..self.notes.saved.len()), old_deadline)
+                }
+                None => {
+                    let old = shard.put(hasher, hash, Entry::new(key, value, deadline), now_ms, moment, use_now);
+                    let old_deadline = old.as_ref().and_then(Entry::deadline);
+                    (Undo::Put(old), old_deadline)
+                }
+            };
+        if old_deadline.is_some_and(|deadline| deadline.has_passed(self.now())) {
+            // What was there had gone: this is a new key.
+            self.held[at].guard.begin_use(hash, key, moment);
+        }
+        // After the table, so that the processor encodes while it waits for the entry's memory.
+        self.log(&Record::Set { keyspace: self.log_id, key, value, deadline: deadline.map_or(0, Deadline::as_ms) });
+        self.note(at, hash, key, ChangeKind::Set, undo);
+        Ok(())
+    }
+
+    /// The use that writing the key with this hash is: none if the command has looked it up before.
+    #[inline]
+    fn use_by_writing(&self, hash: u64) -> Moment {
+        if self.uses_keys && self.used.get() != hash { self.moment } else { Moment::NONE }
+    }
+
     #[inline]
     fn log(&mut self, record: &Record<'_>) {
         if self.base.wal.is_some() {
@@ -223,22 +274,32 @@ impl Txn for Locked<'_> {
         self.now()
     }
 
-    fn get(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
+    #[inline]
+    fn lookup(&self, key: &[u8], kind: Lookup) -> Result<Option<ValueRef<'_>>> {
         let hash = self.hash(key);
         let at = self.place(hash)?;
-        let moment = if self.counts_reads { self.moment } else { Moment::NONE };
-        let found = self.held[at].guard.find_to_use(hash, key, moment);
-        Ok(found.filter(|entry| !self.has_passed(entry.deadline())).map(Entry::value))
+        let shard = &self.held[at].guard;
+        let entry = if kind.is_use() && self.uses_keys {
+            self.used.set(hash);
+            shard.find_to_use(hash, key, self.moment)
+        } else {
+            shard.find(hash, key)
+        };
+        let found = entry.filter(|entry| !self.has_passed(entry.deadline()));
+        if kind.is_counted() {
+            let count = if found.is_some() { &self.hits } else { &self.misses };
+            count.set(count.get().wrapping_add(1));
+        }
+        Ok(found.map(Entry::value))
     }
 
-    fn peek(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
-        let hash = self.hash(key);
-        let at = self.place(hash)?;
-        Ok(self.find(at, hash, key).map(Entry::value))
+    fn lookups(&self) -> Lookups {
+        Lookups { hits: self.hits.get(), misses: self.misses.get() }
     }
 
-    fn count_reads(&mut self, count: bool) {
-        self.counts_reads = count;
+    fn begin_command(&mut self, uses_keys: bool) {
+        self.uses_keys = uses_keys;
+        self.used.set(0);
     }
 
     fn usage(&self, key: &[u8]) -> Result<Option<Usage>> {
@@ -257,25 +318,9 @@ impl Txn for Locked<'_> {
     }
 
     fn set(&mut self, key: &[u8], value: &[u8], deadline: Option<Deadline>) -> Result<()> {
-        self.base.check_key(key)?;
-        self.base.check_value(value.len())?;
-        let hash = self.hash(key);
-        let at = self.place(hash)?;
-        let now_ms = self.now_for(deadline);
-        if deadline.is_some_and(|deadline| deadline.has_passed(now_ms)) {
-            return self.delete(key).map(|_| ());
-        }
-        let hasher = &self.base.hasher;
-        let saved_from = self.notes.saved.len();
-        let shard = &mut self.held[at].guard;
-        let moment = self.moment;
-        let undo = match shard.overwrite(hasher, hash, key, value, deadline, now_ms, moment, &mut self.notes.saved) {
-            Some(in_place) => Undo::InPlace(in_place, saved_from..self.notes.saved.len()),
-            None => Undo::Put(shard.put(hasher, hash, Entry::new(key, value, deadline), now_ms, moment)),
-        };
-        // After the table, so that the processor encodes while it waits for the entry's memory.
-        self.log(&Record::Set { keyspace: self.log_id, key, value, deadline: deadline.map_or(0, Deadline::as_ms) });
-        self.note(at, hash, key, ChangeKind::Set, undo);
+        self.store(key, value, deadline)?;
+        // Another value for the same key is another use.
+        self.used.set(0);
         Ok(())
     }
 
@@ -294,11 +339,13 @@ impl Txn for Locked<'_> {
         let is_there = self.find(at, hash, key).is_some();
         if !is_there && new_len >= LARGE_VALUE_BYTES {
             // Begun empty, so that the log holds the bytes alone and not the zeros before them.
-            self.set(key, &[], None)?;
+            self.store(key, &[], None)?;
+            self.used.set(hash);
             return self.write_range(key, offset, bytes);
         }
-        let (shard, now, saved) = (&mut self.held[at].guard, self.moment, &mut self.notes.saved);
-        if is_there && let Some(in_place) = shard.write_range(hash, key, offset, bytes, now, saved) {
+        let use_now = self.use_by_writing(hash);
+        let (shard, saved) = (&mut self.held[at].guard, &mut self.notes.saved);
+        if is_there && let Some(in_place) = shard.write_range(hash, key, offset, bytes, use_now, saved) {
             let undo = Undo::InPlace(in_place, saved_from..self.notes.saved.len());
             let (keyspace, offset, len) = (self.log_id, offset as u64, new_len as u64);
             self.log(&Record::Range { keyspace, key, offset, bytes, len });
@@ -308,8 +355,10 @@ impl Txn for Locked<'_> {
             value.extend(self.find(at, hash, key).into_iter().flat_map(|old| old.value().bytes()));
             value.resize(new_len, 0);
             value[offset..end].copy_from_slice(bytes);
-            self.set(key, &value, deadline)?;
+            self.store(key, &value, deadline)?;
         }
+        // However many pieces a command writes, it uses the key once.
+        self.used.set(hash);
         Ok(new_len)
     }
 

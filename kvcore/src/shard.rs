@@ -159,8 +159,27 @@ impl Shard {
         }
     }
 
-    /// Puts an entry in, and answers the one it replaced. `now_ms` only matters for an entry with a deadline.
-    pub(crate) fn put(&mut self, hasher: &KeyHash, hash: u64, entry: Entry, now_ms: u64, now: Moment) -> Option<Entry> {
+    /// Notes that an entry has just been made, whatever was known before.
+    #[cold]
+    pub(crate) fn begin_use(&mut self, hash: u64, key: &[u8], now: Moment) {
+        let bucket = self.table.find_bucket_index(hash, |entry| entry.key() == key);
+        if let (Some(uses), Some(bucket)) = (&self.uses, bucket) {
+            uses.forget(bucket);
+            self.note_use(bucket, now);
+        }
+    }
+
+    /// Puts an entry in and returns the one it replaced. `now_ms` only matters for an entry with a deadline. A new entry
+    /// is noted as made at `made`; one that replaces another is used at `used`.
+    pub(crate) fn put(
+        &mut self,
+        hasher: &KeyHash,
+        hash: u64,
+        entry: Entry,
+        now_ms: u64,
+        made: Moment,
+        used: Moment,
+    ) -> Option<Entry> {
         let deadline = entry.deadline();
         self.entry_bytes += entry.bytes();
         self.with_deadline += usize::from(deadline.is_some());
@@ -168,7 +187,7 @@ impl Shard {
         let old = match bucket.and_then(|bucket| Some((bucket, self.table.get_bucket_mut(bucket)?))) {
             Some((bucket, slot)) => {
                 let old = std::mem::replace(slot, entry);
-                self.note_use(bucket, now);
+                self.note_use(bucket, used);
                 Some(old)
             }
             None => {
@@ -180,7 +199,7 @@ impl Shard {
                     // Another entry may have been there before.
                     uses.forget(bucket);
                 }
-                self.note_use(bucket, now);
+                self.note_use(bucket, made);
                 None
             }
         };
@@ -247,7 +266,8 @@ impl Shard {
         self.uses = Some(Box::new(moved));
     }
 
-    /// Overwrites a value by one of the same length without moving anything; `None` if that cannot be done.
+    /// Overwrites a value by one of the same length without moving anything, and returns the deadline it had; `None` if
+    /// that cannot be done.
     #[allow(clippy::too_many_arguments, reason = "what is written, where, when, and how to undo it: all plain values")]
     pub(crate) fn overwrite(
         &mut self,
@@ -259,7 +279,7 @@ impl Shard {
         now_ms: u64,
         now: Moment,
         saved: &mut Vec<u8>,
-    ) -> Option<InPlace> {
+    ) -> Option<Option<Deadline>> {
         self.reach(hash);
         let bucket = self.table.find_bucket_index(hash, |entry| entry.is_of(key))?;
         let entry = self.table.get_bucket_mut(bucket)?;
@@ -269,7 +289,7 @@ impl Shard {
         }
         self.note_use(bucket, now);
         self.file(hasher, hash, old_deadline, deadline, now_ms);
-        Some(InPlace::Overwritten { old_deadline })
+        Some(old_deadline)
     }
 
     /// Writes `bytes` at `offset` of a value that is, or by this becomes, large; `None` if there is no such entry or

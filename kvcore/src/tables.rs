@@ -69,11 +69,11 @@ impl Tables {
         while let Some((space, hash, entry)) = ready.next() {
             let shard = space.shard_of(hash);
             let mut guard = space.write(shard);
-            guard.put(&self.hasher, hash, entry, self.floor_ms, Moment::NONE);
+            guard.put(&self.hasher, hash, entry, self.floor_ms, Moment::NONE, Moment::NONE);
             while let Some((_, hash, entry)) =
                 ready.next_if(|(next, hash, _)| next.id == space.id && next.shard_of(*hash) == shard)
             {
-                guard.put(&self.hasher, hash, entry, self.floor_ms, Moment::NONE);
+                guard.put(&self.hasher, hash, entry, self.floor_ms, Moment::NONE, Moment::NONE);
             }
         }
         Ok(())
@@ -109,7 +109,7 @@ impl Tables {
             Record::Set { keyspace, key, value, deadline } => {
                 let (space, hash) = (space(keyspace)?, hasher.hash(key));
                 let entry = Entry::new(key, value, deadline_of(deadline));
-                space.write(space.shard_of(hash)).put(hasher, hash, entry, now_ms, Moment::NONE);
+                space.write(space.shard_of(hash)).put(hasher, hash, entry, now_ms, Moment::NONE, Moment::NONE);
             }
             Record::Delete { keyspace, key } => {
                 let (space, hash) = (space(keyspace)?, hasher.hash(key));

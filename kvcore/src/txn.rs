@@ -14,15 +14,38 @@ pub trait Txn {
     /// The store's time in Unix milliseconds, the same throughout the transaction.
     fn now_ms(&self) -> u64;
 
-    /// The value of `key`, if it is there and has not expired.
-    fn get(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>>;
+    /// Returns the value of `key`, if it is there and has not expired. `kind` says what the lookup counts as.
+    fn lookup(&self, key: &[u8], kind: Lookup) -> Result<Option<ValueRef<'_>>>;
 
-    /// As [`get`](Self::get), and does not count as using the key.
-    fn peek(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>>;
+    /// Looks `key` up to read its value: [`Lookup::Read`].
+    fn get(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
+        self.lookup(key, Lookup::Read)
+    }
 
-    /// Whether what is [got](Self::get) from now on counts as used. It does at first.
-    fn count_reads(&mut self, count: bool) {
-        let _ = count;
+    /// Looks `key` up without using it: [`Lookup::Look`].
+    fn look(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
+        self.lookup(key, Lookup::Look)
+    }
+
+    /// Looks `key` up to change it: [`Lookup::Write`].
+    fn get_to_write(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
+        self.lookup(key, Lookup::Write)
+    }
+
+    /// Looks `key` up without a trace: [`Lookup::Internal`].
+    fn peek(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
+        self.lookup(key, Lookup::Internal)
+    }
+
+    /// Returns how many of the lookups so far were counted, and as what.
+    fn lookups(&self) -> Lookups {
+        Lookups::default()
+    }
+
+    /// Begins the next of several commands that run in this transaction: what it writes counts as a use of its own.
+    /// `uses_keys` is false if no lookup and no write of it counts as a use.
+    fn begin_command(&mut self, uses_keys: bool) {
+        let _ = uses_keys;
     }
 
     /// How `key` was used, as far as is known; `None` if it is not there.
@@ -52,6 +75,53 @@ pub trait Txn {
 
     /// Empties the keyspace and answers how many keys it had. Only where the transaction claimed it whole.
     fn flush(&mut self) -> Result<u64>;
+}
+
+/// The purpose of a lookup, from which follows what it counts as.
+///
+/// A key is *used* when access statistics note it, by which eviction chooses. A write uses its key too, unless it is the
+/// key that the command looked up last: reading and then writing a key is one use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lookup {
+    /// To read the value. Counted as a hit or a miss; the key is used.
+    Read,
+    /// To see whether the key is there, when it expires, or how it is kept. Counted; the key is not used.
+    Look,
+    /// To change the key. Not counted; the key is used.
+    Write,
+    /// For a purpose that is not the caller's: neither counted nor a use.
+    Internal,
+}
+
+impl Lookup {
+    /// Whether it is counted as a hit or a miss.
+    #[inline]
+    pub const fn is_counted(self) -> bool {
+        matches!(self, Lookup::Read | Lookup::Look)
+    }
+
+    /// Whether the key is used.
+    #[inline]
+    pub const fn is_use(self) -> bool {
+        matches!(self, Lookup::Read | Lookup::Write)
+    }
+}
+
+/// The number of counted lookups of a transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Lookups {
+    /// Lookups that found a value.
+    pub hits: u32,
+    /// Lookups of keys that were missing, or had expired.
+    pub misses: u32,
+}
+
+impl Lookups {
+    /// Returns these without those of an earlier moment.
+    #[must_use]
+    pub const fn since(self, earlier: Lookups) -> Lookups {
+        Lookups { hits: self.hits.wrapping_sub(earlier.hits), misses: self.misses.wrapping_sub(earlier.misses) }
+    }
 }
 
 /// How much a key is used by transactions, as far as [`Db::note_time`](crate::Db::note_time) tells the time. Not durable.
@@ -191,7 +261,7 @@ pub enum Ttl {
 pub trait TxnExt: Txn {
     /// Sets a key as `options` say.
     fn set_with(&mut self, key: &[u8], value: &[u8], options: SetOptions) -> Result<SetOutcome> {
-        let (present, old_deadline, old) = match self.get(key)? {
+        let (present, old_deadline, old) = match self.get_to_write(key)? {
             Some(old) => (true, old.deadline(), options.return_old.then(|| old.to_value())),
             None => (false, None, None),
         };
@@ -220,7 +290,7 @@ pub trait TxnExt: Txn {
 
     /// Takes the deadline off `key`; false if there is no such key or it had none.
     fn persist(&mut self, key: &[u8]) -> Result<bool> {
-        match self.get(key)? {
+        match self.get_to_write(key)? {
             Some(value) if value.deadline().is_some() => self.set_deadline(key, None),
             _ => Ok(false),
         }
@@ -229,7 +299,7 @@ pub trait TxnExt: Txn {
     /// How long `key` has to live; `None` if there is no such key.
     fn ttl(&self, key: &[u8]) -> Result<Option<Ttl>> {
         let now_ms = self.now_ms();
-        Ok(self.peek(key)?.map(|value| match value.deadline() {
+        Ok(self.look(key)?.map(|value| match value.deadline() {
             Some(deadline) => Ttl::In(Duration::from_millis(deadline.as_ms().saturating_sub(now_ms))),
             None => Ttl::Never,
         }))
@@ -238,7 +308,7 @@ pub trait TxnExt: Txn {
     /// Adds `by` to the decimal integer in `key` (0 if missing), keeps its deadline, and answers the sum. A value that
     /// is no such integer, or a sum that does not fit 64 bits, is an error and changes nothing.
     fn increment(&mut self, key: &[u8], by: i64) -> Result<i64> {
-        let (old, deadline) = match self.get(key)? {
+        let (old, deadline) = match self.get_to_write(key)? {
             Some(value) => (parse_i64(&value).ok_or(Error::NotAnInteger)?, value.deadline()),
             None => (0, None),
         };
@@ -249,7 +319,7 @@ pub trait TxnExt: Txn {
 
     /// Appends `bytes` to the value (empty if missing) and answers its length afterwards.
     fn append(&mut self, key: &[u8], bytes: &[u8]) -> Result<usize> {
-        match self.get(key)?.map(|value| value.len()) {
+        match self.get_to_write(key)?.map(|value| value.len()) {
             Some(len) => self.write_range(key, len, bytes),
             None => self.set(key, bytes, None).map(|()| bytes.len()),
         }
@@ -257,7 +327,7 @@ pub trait TxnExt: Txn {
 
     /// Sets `key` to `new`, keeping its deadline, if it now is `expected` (`None`: missing); answers whether it was.
     fn compare_and_set(&mut self, key: &[u8], expected: Option<&[u8]>, new: &[u8]) -> Result<bool> {
-        let deadline = match (self.get(key)?, expected) {
+        let deadline = match (self.get_to_write(key)?, expected) {
             (Some(value), Some(expected)) if value.bytes() == expected => value.deadline(),
             (None, None) => None,
             _ => return Ok(false),

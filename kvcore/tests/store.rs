@@ -564,7 +564,7 @@ fn what_is_known_of_a_keys_use_goes_where_the_key_goes() {
     };
     let read = |key: &str, counts: bool| {
         let look = &mut |txn: &mut dyn kvcore::Txn| {
-            txn.count_reads(counts);
+            txn.begin_command(counts);
             txn.get(key.as_bytes()).map(drop)
         };
         db.commit(&[key.as_bytes()], look).unwrap();

@@ -3,7 +3,7 @@
 //!
 //! Invariant: a context lives for one command. What the command leaves in it takes effect when the command has ended.
 
-use kvcore::{CrossTxn, Keyspace, Lsn, Txn, Walk};
+use kvcore::{CrossTxn, Keyspace, Lookups, Lsn, Txn, Walk};
 use kvproto::resp::Version;
 use kvproto::{Args, Reply, Spec, spec};
 
@@ -70,6 +70,8 @@ pub(crate) struct Context<'c> {
     pub(crate) delivers: bool,
     /// The newest change the answer reveals.
     pub(crate) lsn: Lsn,
+    /// The key lookups that count, outside EXEC.
+    pub(crate) lookups: Lookups,
     pub(crate) next: Next,
 }
 
@@ -138,6 +140,7 @@ impl<'c> Context<'c> {
             announcements: Vec::new(),
             delivers: false,
             lsn: Lsn::ZERO,
+            lookups: Lookups::default(),
             next: Next::Continue,
         }
     }

@@ -15,7 +15,7 @@ pub(crate) fn index_of(keyspace: &str) -> Option<usize> {
     keyspace.parse().ok().filter(|index| *index < DATABASES)
 }
 
-/// All of them, each opened when it is first asked for.
+/// All of them. The first is open from the start, the others when they are first needed.
 pub(crate) struct Databases {
     db: Db,
     opened: [OnceLock<Keyspace>; DATABASES],
@@ -23,7 +23,10 @@ pub(crate) struct Databases {
 
 impl Databases {
     pub(crate) fn new(db: Db) -> Databases {
-        Databases { db, opened: Default::default() }
+        let opened: [OnceLock<Keyspace>; DATABASES] = Default::default();
+        // Every session starts in the first.
+        let _ = opened[0].set(Keyspace::clone(&db));
+        Databases { db, opened }
     }
 
     /// The keyspace SELECT `index` reaches; `index` is below [`DATABASES`].

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use kvcore::{Lsn, Store, Txn, Walk};
+use kvcore::{Lookups, Lsn, Store, Txn, Walk};
 use kvproto::resp::Version;
 use kvproto::spec::{self, Flag, KeyRule};
 use kvproto::{Args, CommandError, Reply, Request, Spec, is_http_word, line};
@@ -27,6 +27,8 @@ pub(crate) struct Answer {
     pub(crate) reply: Reply,
     /// The newest change the answer reveals.
     pub(crate) lsn: Lsn,
+    /// The key lookups that count.
+    pub(crate) lookups: Lookups,
     /// What few answers have.
     pub(crate) rest: Option<Box<Rest>>,
 }
@@ -44,7 +46,12 @@ pub(crate) struct Rest {
 
 impl Answer {
     fn new(spec: Option<&'static Spec>, reply: Reply, lsn: Lsn) -> Answer {
-        Answer { spec, reply, lsn, rest: None }
+        Answer { spec, reply, lsn, lookups: Lookups::default(), rest: None }
+    }
+
+    fn counting(mut self, lookups: Lookups) -> Answer {
+        self.lookups = lookups;
+        self
     }
 
     fn with(mut self, before: Vec<Reply>, version: Version, next: Next) -> Answer {
@@ -110,8 +117,8 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
         Some(Run::Session(run)) => {
             let mut context = Context::new(session, server, runs, spec);
             let reply = run(Args::new(request), &mut context).unwrap_or_else(Reply::from);
-            let Context { before, version, lsn, next, .. } = context;
-            Answer::new(Some(spec), reply, lsn).with(before, version, next)
+            let Context { before, version, lsn, lookups, next, .. } = context;
+            Answer::new(Some(spec), reply, lsn).counting(lookups).with(before, version, next)
         }
         None => return reject(Some(spec), CommandError::absent(spec.name), request, session, server),
     };
@@ -206,7 +213,7 @@ fn reject(
     }
     session.spoil_transaction();
     let rest = Rest { rejected: true, ..Rest::default() };
-    Answer { spec, reply, lsn: Lsn::ZERO, rest: Some(Box::new(rest)) }
+    Answer { rest: Some(Box::new(rest)), ..Answer::new(spec, reply, Lsn::ZERO) }
 }
 
 fn store(
@@ -219,10 +226,11 @@ fn store(
 ) -> Answer {
     let mut reply = Reply::Nil;
     let database = session.database;
-    let counts_reads = session.counts_reads_of(spec);
+    let uses_keys = session.uses_keys_of(spec);
+    let mut lookups = Lookups::default();
     let mut body = |txn: &mut dyn Txn| {
-        if !counts_reads {
-            txn.count_reads(false);
+        if !uses_keys {
+            txn.begin_command(false);
         }
         let outcome = if events.is_empty() {
             run(Args::new(request), txn)
@@ -238,6 +246,7 @@ fn store(
             Err(Failure::Command(error)) => reply = error.into(),
             Err(Failure::Store(error)) => return Err(error),
         }
+        lookups = txn.lookups();
         Ok(())
     };
     let outcome = match spec.keys {
@@ -254,7 +263,7 @@ fn store(
         server.audience.settle(outcome.as_ref().ok().copied());
     }
     match outcome {
-        Ok(lsn) => Answer::new(Some(spec), reply, if server.is_gated() { lsn } else { Lsn::ZERO }),
+        Ok(lsn) => Answer::new(Some(spec), reply, if server.is_gated() { lsn } else { Lsn::ZERO }).counting(lookups),
         Err(error) => {
             // Refused because of what the key holds: the only such error that the store itself finds.
             let shows_value = matches!(error, kvcore::Error::ValueTooLong { .. });

@@ -203,12 +203,8 @@ impl Executor {
     }
 
     fn finish(&mut self, connection: &mut Connection, request: Request<'_>, answer: Answer) {
-        let Answer { spec, reply, lsn, rest } = answer;
-        if let Some(spec) = spec
-            && spec.is_read_only()
-        {
-            self.count_lookups(&reply);
-        }
+        let Answer { spec, reply, lsn, lookups, rest } = answer;
+        self.counters.count_lookups(lookups);
         let ticks = self.ticks();
         let about = spec.map(|spec| (spec, request));
         let Some(rest) = rest else {
@@ -292,16 +288,6 @@ impl Executor {
         ran.count(&self.counters, &self.server.slow);
         if matches!(reply, Reply::Error(_)) {
             self.counters.commands.failed(spec);
-        }
-    }
-
-    /// Whether the keys a reading command asked for were there, as far as its reply tells.
-    fn count_lookups(&self, reply: &Reply) {
-        match reply {
-            Reply::Bulk(_) => self.counters.hits.add(1),
-            Reply::Nil => self.counters.misses.add(1),
-            Reply::Array(items) => items.iter().for_each(|item| self.count_lookups(item)),
-            _ => {}
         }
     }
 

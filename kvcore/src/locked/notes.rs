@@ -91,7 +91,9 @@ impl Locked<'_> {
             }
             let (key, shard) = (&self.notes.saved[key], &mut self.held[held].guard);
             match undo {
-                Undo::Put(Some(entry)) => drop(shard.put(hasher, hash, entry, self.now_ms.get(), Moment::NONE)),
+                Undo::Put(Some(entry)) => {
+                    drop(shard.put(hasher, hash, entry, self.now_ms.get(), Moment::NONE, Moment::NONE));
+                }
                 Undo::Put(None) => drop(shard.take(hasher, hash, key)),
                 Undo::InPlace(what, saved) => shard.undo_in_place(hash, key, &what, &self.notes.saved[saved]),
                 Undo::Deadline(deadline) => {

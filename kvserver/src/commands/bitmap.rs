@@ -41,7 +41,7 @@ pub fn setbit(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
         b"1" => true,
         _ => return Err(CommandError::custom("ERR bit is not an integer or out of range").into()),
     };
-    let there = txn.get(key)?.and_then(|value| value.bytes().get(at).copied());
+    let there = txn.get_to_write(key)?.and_then(|value| value.bytes().get(at).copied());
     let old = there.unwrap_or(0);
     let new = if set { old | mask } else { old & !mask };
     if there != Some(new) {
@@ -248,6 +248,8 @@ pub fn bitop(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     if outcome.is_empty() {
         txn.delete(target)?;
     } else {
+        // A use of its own, though it may be a source too.
+        txn.get_to_write(target)?;
         txn.set(target, &outcome, None)?;
     }
     Ok(Reply::count(outcome.len()))

@@ -3,7 +3,7 @@
 //! Invariant: each is one transaction over both databases, so nobody sees a key in neither or in both; and it is the
 //! same alone and inside EXEC.
 
-use kvcore::{Claim, CrossTxn, Keyspace, Scope};
+use kvcore::{Claim, CrossTxn, Keyspace, Lookups, Scope, Usage};
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
 use crate::context::Context;
@@ -33,9 +33,11 @@ pub(crate) fn copy(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         let Some(value) = txn.get(from)? else { return Ok(Reply::flag(false)) };
         let (value, deadline) = (value.to_value(), value.deadline());
         txn.select(there)?;
-        let free = replace || txn.get(to)?.is_none();
+        let free = txn.get_to_write(to)?.is_none() || replace;
         if free {
             txn.set(to, &value, deadline)?;
+            // A new key, even where it replaces one.
+            txn.set_usage(to, Usage::default())?;
         }
         txn.select(here)?;
         Ok(Reply::flag(free))
@@ -50,12 +52,16 @@ pub(crate) fn move_(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         return Err(same_object());
     }
     between(args.request(), ctx, (&[key], database, &[key]), &mut |txn, here, there| {
-        let Some(value) = txn.get(key)? else { return Ok(Reply::flag(false)) };
+        let Some(value) = txn.get_to_write(key)? else { return Ok(Reply::flag(false)) };
         let (value, deadline) = (value.to_value(), value.deadline());
+        let usage = txn.usage(key)?;
         txn.select(there)?;
-        let free = txn.get(key)?.is_none();
+        let free = txn.get_to_write(key)?.is_none();
         if free {
             txn.set(key, &value, deadline)?;
+            if let Some(usage) = usage {
+                txn.set_usage(key, usage)?;
+            }
         }
         txn.select(here)?;
         if free {
@@ -129,7 +135,10 @@ fn between(
     let mut reply = Reply::Nil;
     let (server, spec, database) = (ctx.server, ctx.spec, ctx.session.database);
     let wanted = server.audience.wanted().events();
+    let mut lookups = Lookups::default();
+    let uses_keys = ctx.session.uses_keys_of(spec);
     let committed = server.db.commit_across(&claims, &mut |txn| {
+        txn.begin_command(uses_keys);
         if wanted.is_empty() {
             reply = body(txn, here.id(), there.id())?;
         } else {
@@ -138,12 +147,14 @@ fn between(
             events::gather(noted.finish(done.is_ok()));
             reply = done?;
         }
+        lookups = txn.lookups();
         Ok(())
     });
     if !wanted.is_empty() {
         server.audience.settle(committed.as_ref().ok().copied());
     }
     let lsn = committed?;
+    ctx.lookups = lookups;
     if server.is_gated() {
         ctx.lsn = lsn;
     }

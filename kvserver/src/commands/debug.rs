@@ -219,7 +219,7 @@ fn digest_values(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let mut digests = Vec::new();
     locked(Some(&keys), ctx, &mut |txn, _| {
         for key in &keys {
-            let value = txn.get(key)?;
+            let value = txn.peek(key)?;
             let digest = value.map_or_else(Digest::default, |value| {
                 let mut digest = Digest::default();
                 digest.mix_value(&value, value.deadline().is_some());
@@ -237,7 +237,7 @@ fn object(key: &[u8], ctx: &mut Context<'_>) -> Outcome {
     // A place that stays the same while the key does.
     let place = Digest::place_of(key);
     locked(Some(&[key]), ctx, &mut |txn, _| {
-        shown = txn.get(key)?.map(|value| {
+        shown = txn.peek(key)?.map(|value| {
             let encoding = super::object::encoding_of(&value);
             let length = crate::rdb::encoded_len(&value);
             format!(
@@ -272,7 +272,7 @@ fn populate(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         let words: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
         let lsn = keyspace.commit(&words, &mut |txn: &mut dyn Txn| {
             for (key, number) in words.iter().zip(numbers.clone()) {
-                if txn.get(key)?.is_none() {
+                if txn.peek(key)?.is_none() {
                     let mut value = format!("value:{number}").into_bytes();
                     if size > 0 {
                         value.resize(size, 0);

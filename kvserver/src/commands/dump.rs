@@ -35,7 +35,7 @@ pub fn restore(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
             return Err(CommandError::Syntax.into());
         }
     }
-    if !replace && txn.peek(key)?.is_some() {
+    if !replace && txn.get_to_write(key)?.is_some() {
         return Err(CommandError::custom("BUSYKEY Target key name already exists.").into());
     }
     let ttl = kvproto::parse_integer(ttl).ok_or(CommandError::NotAnInteger)?;
@@ -51,10 +51,9 @@ pub fn restore(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     };
     // One that has passed removes the key.
     txn.set(key, &value, deadline)?;
-    if idle_secs.is_some() || frequency.is_some() {
-        let idle_secs = u32::try_from(idle_secs.unwrap_or(0)).unwrap_or(u32::MAX);
-        txn.set_usage(key, Usage { idle_secs, frequency })?;
-    }
+    // A new key, even where it replaces one.
+    let idle_secs = u32::try_from(idle_secs.unwrap_or(0)).unwrap_or(u32::MAX);
+    txn.set_usage(key, Usage { idle_secs, frequency })?;
     Ok(Reply::Ok)
 }
 

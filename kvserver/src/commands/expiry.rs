@@ -52,7 +52,7 @@ pub fn pexpiretime(args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 /// `PERSIST key`: 1 if it had a deadline, which it then has no more.
 pub fn persist(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let key = args.next()?;
-    let had_one = txn.get(key)?.is_some_and(|value| value.deadline().is_some());
+    let had_one = txn.get_to_write(key)?.is_some_and(|value| value.deadline().is_some());
     if had_one {
         txn.set_deadline(key, None)?;
     }
@@ -198,10 +198,10 @@ fn set_deadline(mut args: Args<'_>, txn: &mut dyn Txn, notation: Notation, comma
     let conditions = Conditions::parse(&mut args)?;
     let amount = parse_integer(amount).ok_or(CommandError::NotAnInteger)?;
     let next = notation.unix_ms(amount, txn.now_ms()).ok_or_else(|| CommandError::invalid_expire(command))?;
+    let Some(value) = txn.get_to_write(key)? else {
+        return Ok(Reply::flag(false));
+    };
     if conditions != Conditions::default() {
-        let Some(value) = txn.peek(key)? else {
-            return Ok(Reply::flag(false));
-        };
         let current = value.deadline().map(|deadline| deadline.as_ms().try_into().unwrap_or(i64::MAX));
         if !conditions.hold(current, next) {
             return Ok(Reply::flag(false));
@@ -215,7 +215,7 @@ fn set_deadline(mut args: Args<'_>, txn: &mut dyn Txn, notation: Notation, comma
 
 fn show_deadline(mut args: Args<'_>, txn: &mut dyn Txn, show: fn(u64, u64) -> u64) -> Outcome {
     let key = args.next()?;
-    let shown = match txn.peek(key)?.map(|value| value.deadline()) {
+    let shown = match txn.look(key)?.map(|value| value.deadline()) {
         None => -2,
         Some(None) => -1,
         Some(Some(deadline)) => show(deadline.as_ms(), txn.now_ms()).try_into().unwrap_or(i64::MAX),

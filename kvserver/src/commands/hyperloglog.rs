@@ -37,7 +37,7 @@ fn form_of(value: ValueRef<'_>) -> Result<Form, CommandError> {
 /// `PFADD key [element ...]`: 1 if the estimate may have changed. The deadline stays.
 pub fn pfadd(mut args: Args<'_>, txn: &mut dyn Txn, tuning: &Tuning) -> Outcome {
     let key = args.next()?;
-    let (mut sketch, deadline, mut changed) = match txn.get(key)? {
+    let (mut sketch, deadline, mut changed) = match txn.get_to_write(key)? {
         None => (Sketch::new(), None, true),
         Some(value) if form_of(value)? == Form::Dense => return add_to_dense(key, args, txn),
         Some(value) => (Sketch::read(value.bytes()).ok_or_else(corrupted)?, value.deadline(), false),
@@ -59,14 +59,14 @@ fn add_to_dense(key: &[u8], mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let mut changed = false;
     while let Some(element) = args.next_opt() {
         let (register, rank) = estimate::rank(element);
-        let raised = txn.get(key)?.and_then(|value| sketch::raised(value.bytes(), register, rank));
+        let raised = txn.peek(key)?.and_then(|value| sketch::raised(value.bytes(), register, rank));
         if let Some((at, bytes)) = raised {
             txn.write_range(key, at, &bytes)?;
             changed = true;
         }
     }
     let flag_at = CARDINALITY_AT + 7;
-    let flags = txn.get(key)?.and_then(|value| value.bytes().get(flag_at).copied()).unwrap_or(UNKNOWN);
+    let flags = txn.peek(key)?.and_then(|value| value.bytes().get(flag_at).copied()).unwrap_or(UNKNOWN);
     if changed && flags & UNKNOWN == 0 {
         txn.write_range(key, flag_at, &[flags | UNKNOWN])?;
     }
@@ -124,6 +124,8 @@ pub fn pfmerge(mut args: Args<'_>, txn: &mut dyn Txn, tuning: &Tuning) -> Outcom
         sketch.raise(register, rank).ok_or_else(corrupted)?;
     }
     sketch.forget_cardinality();
+    // A use of its own, though it is a source too.
+    txn.get_to_write(target)?;
     txn.set(target, sketch.bytes(), deadline)?;
     Ok(Reply::Ok)
 }

@@ -3,7 +3,7 @@
 //!
 //! Invariant: what is listed was alive when it was seen; no order is promised but that of PRINT.
 
-use kvcore::{Cursor, Txn, Walk};
+use kvcore::{Cursor, Deadline, Txn, Walk};
 use kvproto::{Args, Bulk, CommandError, Reply};
 
 use crate::glob;
@@ -25,7 +25,7 @@ pub fn del(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 pub fn exists(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let mut found = 0;
     while let Some(key) = args.next_opt() {
-        found += i64::from(txn.peek(key)?.is_some());
+        found += i64::from(txn.look(key)?.is_some());
     }
     Ok(Reply::Integer(found))
 }
@@ -42,7 +42,7 @@ pub fn touch(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 /// `TYPE key`
 pub fn type_(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let key = args.next()?;
-    let name = if txn.peek(key)?.is_some() { TYPE } else { "none" };
+    let name = if txn.look(key)?.is_some() { TYPE } else { "none" };
     Ok(Reply::simple(name))
 }
 
@@ -50,11 +50,10 @@ pub fn type_(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 pub fn rename(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let from = args.next()?;
     let to = args.next()?;
-    let value = txn.get(from)?.ok_or(CommandError::NoSuchKey)?;
+    let value = txn.get_to_write(from)?.ok_or(CommandError::NoSuchKey)?;
     if from != to {
         let (value, deadline) = (value.to_value(), value.deadline());
-        txn.set(to, &value, deadline)?;
-        txn.delete(from)?;
+        put_in_place(&value, deadline, (from, to), txn)?;
     }
     Ok(Reply::Ok)
 }
@@ -63,14 +62,29 @@ pub fn rename(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 pub fn renamenx(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let from = args.next()?;
     let to = args.next()?;
-    let value = txn.get(from)?.ok_or(CommandError::NoSuchKey)?;
+    let value = txn.get_to_write(from)?.ok_or(CommandError::NoSuchKey)?;
     let (value, deadline) = (value.to_value(), value.deadline());
-    let free = txn.get(to)?.is_none();
+    // A key that is renamed to itself is looked up once: it is there.
+    let free = from != to && txn.get_to_write(to)?.is_none();
     if free {
-        txn.set(to, &value, deadline)?;
-        txn.delete(from)?;
+        put_in_place(&value, deadline, (from, to), txn)?;
     }
     Ok(Reply::flag(free))
+}
+
+/// Gives a key a new name; what is known of its use goes with it.
+fn put_in_place(
+    value: &[u8],
+    deadline: Option<Deadline>,
+    (from, to): (&[u8], &[u8]),
+    txn: &mut dyn Txn,
+) -> kvcore::Result<()> {
+    let usage = txn.usage(from)?;
+    txn.set(to, value, deadline)?;
+    if let Some(usage) = usage {
+        txn.set_usage(to, usage)?;
+    }
+    txn.delete(from).map(drop)
 }
 
 /// `KEYS pattern`

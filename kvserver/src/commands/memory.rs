@@ -51,7 +51,7 @@ fn usage(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         bytes = Some(key.len() + value.len() + ELEMENT_BYTES + deadline);
     };
     match &ctx.txn {
-        Some(txn) => txn.get(key)?.map(weigh).unwrap_or_default(),
+        Some(txn) => txn.peek(key)?.map(weigh).unwrap_or_default(),
         None => {
             ctx.session.keyspace.read(key, &mut weigh)?;
             ctx.lsn = ctx.server.newest();

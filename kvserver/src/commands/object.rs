@@ -2,7 +2,7 @@
 //!
 //! Invariant: encoding and references follow from the value alone, not from how it came about. Asking is not using.
 
-use kvcore::{Store, Txn};
+use kvcore::{Lookups, Store, Txn};
 use kvproto::{Args, CommandError, Reply, parse_integer};
 
 use super::help::help;
@@ -34,7 +34,7 @@ pub(crate) fn object(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let subcommand = ctx.spec.own_name();
     let mut reply = Reply::Nil;
     let mut look = |txn: &mut dyn Txn| {
-        reply = match (txn.peek(key)?, txn.usage(key)?) {
+        reply = match (txn.look(key)?, txn.usage(key)?) {
             (Some(value), Some(usage)) => match subcommand {
                 "encoding" => Reply::bulk(encoding_of(&value)),
                 "refcount" => {
@@ -55,7 +55,13 @@ pub(crate) fn object(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     match &mut ctx.txn {
         Some(txn) => look(&mut **txn)?,
         None => {
-            let lsn = ctx.session.keyspace.commit(&[key], &mut look)?;
+            let mut lookups = Lookups::default();
+            let lsn = ctx.session.keyspace.commit(&[key], &mut |txn| {
+                look(txn)?;
+                lookups = txn.lookups();
+                Ok(())
+            })?;
+            ctx.lookups = lookups;
             if ctx.server.is_gated() {
                 ctx.lsn = lsn;
             }

@@ -37,7 +37,8 @@ pub fn set(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     }
     let options = SetOptions::parse(args)?;
     let until = options.lifetime.until(txn.now_ms(), "set")?;
-    let current = txn.get(key)?;
+    let old = if options.answers_old { Some(bulk_or_nil(txn.get(key)?)) } else { None };
+    let current = txn.get_to_write(key)?;
     let stores = match options.only_if {
         None => true,
         Some(condition) => condition.holds(current)?,
@@ -46,11 +47,7 @@ pub fn set(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
         Lifetime::Keyword => current.and_then(|value| value.deadline()),
         _ => until,
     };
-    let answer = match (options.answers_old, stores) {
-        (true, _) => bulk_or_nil(current),
-        (false, true) => Reply::Ok,
-        (false, false) => Reply::Nil,
-    };
+    let answer = old.unwrap_or(if stores { Reply::Ok } else { Reply::Nil });
     if stores {
         txn.set(key, value, deadline)?;
     }
@@ -96,7 +93,7 @@ impl<'b> SetOptions<'b> {
 pub fn setnx(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let key = args.next()?;
     let value = args.next()?;
-    let absent = txn.get(key)?.is_none();
+    let absent = txn.get_to_write(key)?.is_none();
     if absent {
         txn.set(key, value, None)?;
     }
@@ -149,6 +146,8 @@ pub fn getset(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let key = args.next()?;
     let value = args.next()?;
     let old = bulk_or_nil(txn.get(key)?);
+    // To clients this is GET and then SET: two uses.
+    txn.get_to_write(key)?;
     txn.set(key, value, None)?;
     Ok(old)
 }
@@ -216,7 +215,7 @@ pub fn mset(args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 /// `MSETNX key value [key value ...]`: all of them, or none if one of the keys is there before.
 pub fn msetnx(args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     for (key, _) in pairs(args, "msetnx")? {
-        if txn.get(key)?.is_some() {
+        if txn.get_to_write(key)?.is_some() {
             return Ok(Reply::flag(false));
         }
     }
@@ -237,7 +236,7 @@ fn pairs<'b>(mut args: Args<'b>, command: &str) -> Result<impl Iterator<Item = (
 pub fn append(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let key = args.next()?;
     let tail = args.next()?;
-    let length = match txn.get(key)?.map(|value| value.bytes().len()) {
+    let length = match txn.get_to_write(key)?.map(|value| value.bytes().len()) {
         // An empty tail makes the key too.
         None => {
             txn.set(key, tail, None)?;
@@ -285,7 +284,7 @@ pub fn decrby(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 
 /// No key counts as 0; the deadline stays.
 fn add(key: &[u8], increment: i64, txn: &mut dyn Txn) -> Outcome {
-    let (value, deadline) = match txn.get(key)? {
+    let (value, deadline) = match txn.get_to_write(key)? {
         None => (0, None),
         Some(value) => (parse_integer(value.bytes()).ok_or(CommandError::NotAnInteger)?, value.deadline()),
     };
@@ -298,7 +297,7 @@ fn add(key: &[u8], increment: i64, txn: &mut dyn Txn) -> Outcome {
 pub fn incrbyfloat(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let key = args.next()?;
     let increment = args.next()?;
-    let (value, deadline) = match txn.get(key)? {
+    let (value, deadline) = match txn.get_to_write(key)? {
         None => (LongDouble::ZERO, None),
         Some(value) => (LongDouble::parse(value.bytes()).ok_or(CommandError::NotAFloat)?, value.deadline()),
     };

@@ -260,7 +260,8 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
         let mut announcements = Vec::new();
         for (spec, request) in &queue.commands {
             let words = request.as_request();
-            txn.count_reads(session.counts_reads_of(spec));
+            txn.begin_command(session.uses_keys_of(spec));
+            let looked_up = txn.lookups();
             let mut noted = Noted::new(&mut *txn, spec, words, session.database, wanted.events(), &server.databases);
             let mut one = Context::new(session, server, runs, spec);
             one.txn = Some(&mut noted);
@@ -281,6 +282,9 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
             delivers |= one_delivers;
             announcements.append(&mut said);
             announcements.extend(noted.finish(!reply.is_error()));
+            if let Some(counters) = server.counters.get(session.address.loop_index) {
+                counters.count_lookups(txn.lookups().since(looked_up));
+            }
             answered.push(reply);
             if answered_bytes > REPLY_BYTES_MAX {
                 // It can only be told that it was done.
@@ -349,7 +353,7 @@ pub(crate) fn has_changed(watched: &Watched, txn: &mut dyn CrossTxn) -> kvcore::
     for (keyspace, keys) in watched.keys.values() {
         txn.select(keyspace.id())?;
         for (key, _) in keys.iter().filter(|(_, existed)| **existed) {
-            if txn.get(key)?.is_none() {
+            if txn.peek(key)?.is_none() {
                 return Ok(true);
             }
         }

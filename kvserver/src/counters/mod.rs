@@ -2,6 +2,8 @@
 //!
 //! Invariant: only its own loop adds to a counter, so adding is a load and a store, never a locked instruction.
 
+use kvcore::Lookups;
+
 mod commands;
 mod counter;
 
@@ -34,6 +36,15 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    /// Adds the lookups of a command, or of several.
+    #[inline]
+    pub(crate) fn count_lookups(&self, lookups: Lookups) {
+        if lookups != Lookups::default() {
+            self.hits.add(lookups.hits.into());
+            self.misses.add(lookups.misses.into());
+        }
+    }
+
     /// Those that only grow; the others are figures of the moment.
     pub(crate) fn cumulative(&self) -> [&Counter; 11] {
         [

@@ -8,7 +8,7 @@
 
 use std::cell::RefCell;
 
-use kvcore::{CrossTxn, Deadline, Result, Txn, Usage, ValueRef, Walk};
+use kvcore::{CrossTxn, Deadline, Lookup, Lookups, Result, Txn, Usage, ValueRef, Walk};
 use kvproto::{Request, Spec};
 
 use super::{Class, Classes};
@@ -21,8 +21,6 @@ pub(crate) struct Noted<'t, T: ?Sized> {
     command: &'static str,
     request: Request<'t>,
     databases: &'t Databases,
-    /// The client's own.
-    home: usize,
     /// The one that calls speak of.
     database: usize,
     wanted: Classes,
@@ -47,9 +45,10 @@ impl<'t, T: Txn + ?Sized> Noted<'t, T> {
         wanted: Classes,
         databases: &'t Databases,
     ) -> Noted<'t, T> {
-        let tells_misses = wanted.has(Class::KeyMiss) && tells_misses(spec, request);
+        // OBJECT looks at a key from outside.
+        let tells_misses = wanted.has(Class::KeyMiss) && !spec.name.starts_with("object");
         let events = RefCell::default();
-        Noted { txn, command: spec.name, request, databases, home: database, database, wanted, tells_misses, events }
+        Noted { txn, command: spec.name, request, databases, database, wanted, tells_misses, events }
     }
 
     /// What is to be published once the changes are committed.
@@ -148,53 +147,25 @@ impl<'t, T: Txn + ?Sized> Noted<'t, T> {
     }
 }
 
-/// Whether a key that is not there is an event: for commands that look a value up to show it.
-fn tells_misses(spec: &Spec, request: Request<'_>) -> bool {
-    match spec.name {
-        "getex" | "getdel" | "getset" | "copy" | "bitop" | "pfmerge" => true,
-        "set" => request.iter().skip(3).any(|word| word.eq_ignore_ascii_case(b"GET")),
-        "bitfield" => !request
-            .iter()
-            .skip(2)
-            .any(|word| word.eq_ignore_ascii_case(b"SET") || word.eq_ignore_ascii_case(b"INCRBY")),
-        // They look at a key from outside.
-        name if name.starts_with("object") || name.starts_with("memory") => false,
-        _ => spec.is_read_only(),
-    }
-}
-
 impl<T: Txn + ?Sized> Txn for Noted<'_, T> {
     fn now_ms(&self) -> u64 {
         self.txn.now_ms()
     }
 
-    fn get(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
-        let value = self.txn.get(key)?;
-        if value.is_some() || !self.tells_misses {
-            return Ok(value);
-        }
-        // Where one word is the destination, only the others are looked up.
-        let is_destination = match self.command {
-            "copy" => self.request.get(1) != Some(key) || self.database != self.home,
-            "bitop" => !self.request.iter().skip(3).any(|source| source == key),
-            _ => false,
-        };
-        if !is_destination {
-            self.note(Class::KeyMiss, "keymiss", key);
-        }
-        Ok(None)
-    }
-
-    fn peek(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
-        let value = self.txn.peek(key)?;
-        if value.is_none() && self.tells_misses {
+    fn lookup(&self, key: &[u8], kind: Lookup) -> Result<Option<ValueRef<'_>>> {
+        let value = self.txn.lookup(key, kind)?;
+        if value.is_none() && kind.is_counted() && self.tells_misses {
             self.note(Class::KeyMiss, "keymiss", key);
         }
         Ok(value)
     }
 
-    fn count_reads(&mut self, count: bool) {
-        self.txn.count_reads(count);
+    fn lookups(&self) -> Lookups {
+        self.txn.lookups()
+    }
+
+    fn begin_command(&mut self, uses_keys: bool) {
+        self.txn.begin_command(uses_keys);
     }
 
     fn usage(&self, key: &[u8]) -> Result<Option<Usage>> {
@@ -209,7 +180,7 @@ impl<T: Txn + ?Sized> Txn for Noted<'_, T> {
         if self.wanted.is_empty() {
             return self.txn.set(key, value, deadline);
         }
-        let old = self.txn.get(key)?.map(|old| old.deadline());
+        let old = self.txn.peek(key)?.map(|old| old.deadline());
         self.txn.set(key, value, deadline)?;
         self.note_set(key, old, deadline);
         Ok(())
@@ -219,7 +190,7 @@ impl<T: Txn + ?Sized> Txn for Noted<'_, T> {
         if self.wanted.is_empty() {
             return self.txn.write_range(key, offset, bytes);
         }
-        let old = self.txn.get(key)?.map(|old| old.deadline());
+        let old = self.txn.peek(key)?.map(|old| old.deadline());
         let len = self.txn.write_range(key, offset, bytes)?;
         if !bytes.is_empty() {
             self.note_set(key, old, old.flatten());

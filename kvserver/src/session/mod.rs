@@ -42,7 +42,7 @@ pub(crate) struct Session {
     pub(crate) monitors: bool,
     /// It was sent a message about what it, or someone for it, tracks.
     pub(crate) was_told: bool,
-    /// CLIENT NO-TOUCH: what it reads does not count as used.
+    /// CLIENT NO-TOUCH: its commands do not count as uses of their keys.
     pub(crate) leaves_untouched: bool,
     /// The newest change this client has made or seen. What it publishes may rest on it.
     pub(crate) seen: Lsn,
@@ -175,8 +175,8 @@ impl Session {
         self.subscriptions.is_some()
     }
 
-    /// Whether what a command of this client reads counts as used. TOUCH says that it does.
-    pub(crate) fn counts_reads_of(&self, spec: &Spec) -> bool {
+    /// Whether a command of this client uses the keys that it reads and writes. TOUCH always does.
+    pub(crate) fn uses_keys_of(&self, spec: &Spec) -> bool {
         !self.leaves_untouched || spec.name == "touch"
     }
 

@@ -30,9 +30,11 @@ fn run(mut args: Args<'_>, txn: &mut dyn Txn, may_write: bool) -> Outcome {
         }
         let bytes = end.div_ceil(8) as usize;
         // Long enough first, even if every write turns out to overflow and fail.
-        if txn.get(key)?.map_or(0, |value| value.bytes().len()) < bytes {
+        if txn.get_to_write(key)?.map_or(0, |value| value.bytes().len()) < bytes {
             txn.write_range(key, bytes - 1, &[0])?;
         }
+    } else {
+        txn.get(key)?;
     }
     let mut replies = Vec::with_capacity(steps.len());
     for step in steps {
@@ -205,7 +207,7 @@ impl Step {
         let field = self.field;
         let (at, length) = field.bytes();
         let mut raw: u128 = 0;
-        let value = txn.get(key)?;
+        let value = txn.peek(key)?;
         let bytes = value.as_ref().and_then(|value| value.bytes().get(at..)).unwrap_or_default();
         for place in 0..length {
             raw = raw << 8 | u128::from(bytes.get(place).copied().unwrap_or(0));

@@ -17,7 +17,7 @@ use crate::outcome::Outcome;
 /// `PFDEBUG ENCODING|DECODE|GETREG|TODENSE key`
 pub fn pfdebug(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let (subcommand, key) = (args.next()?, args.next()?);
-    let value = txn.get(key)?.ok_or(CommandError::custom("ERR The specified key does not exist"))?;
+    let value = txn.get_to_write(key)?.ok_or(CommandError::custom("ERR The specified key does not exist"))?;
     let form = form_of(value)?;
     match subcommand.to_ascii_lowercase().as_slice() {
         b"encoding" => Ok(Reply::simple(if form == Form::Dense { "dense" } else { "sparse" })),
@@ -45,7 +45,7 @@ pub fn pfdebug(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 
 /// Keeps a value in its dense form from now on; its bytes, and whether it was another before.
 fn make_dense(key: &[u8], txn: &mut dyn Txn) -> Result<(Vec<u8>, bool), crate::outcome::Failure> {
-    let Some(value) = txn.get(key)? else { return Ok((Vec::new(), false)) };
+    let Some(value) = txn.peek(key)? else { return Ok((Vec::new(), false)) };
     if form_of(value)? == Form::Dense {
         return Ok((value.to_vec(), false));
     }

@@ -80,29 +80,26 @@ pub fn digest(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 pub fn delifeq(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let key = args.next()?;
     let condition = Condition::Equal(args.next()?);
-    delete_if(key, condition, txn)
+    let deletes = condition.holds(txn.get_to_write(key)?)?;
+    Ok(Reply::flag(deletes && txn.delete(key)?))
 }
 
 /// `DELEX key [IFEQ value|IFNE value|IFDEQ digest|IFDNE digest]`: 1 if the key was there, met the condition, and is gone.
 pub fn delex(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let key = args.next()?;
     if args.is_empty() {
-        return delete_if(key, Condition::Present, txn);
+        return Ok(Reply::flag(txn.delete(key)?));
     }
     if args.remaining() != 2 {
         return Err(CommandError::wrong_arity("delex").into());
     }
     // Of a key that is not there the condition is not read.
-    if txn.get(key)?.is_none() {
+    if txn.get_to_write(key)?.is_none() {
         return Ok(Reply::flag(false));
     }
     let condition = Condition::take(&mut args)?
         .ok_or(CommandError::custom("ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE"))?;
-    delete_if(key, condition, txn)
-}
-
-fn delete_if(key: &[u8], condition: Condition<'_>, txn: &mut dyn Txn) -> Outcome {
-    let deletes = condition.holds(txn.get(key)?)?;
+    let deletes = condition.holds(txn.peek(key)?)?;
     Ok(Reply::flag(deletes && txn.delete(key)?))
 }
 
@@ -128,14 +125,14 @@ pub fn msetex(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let until = lifetime.until(txn.now_ms(), "msetex")?;
     if let Some(condition) = condition {
         for (key, _) in pairs() {
-            if !condition.holds(txn.get(key)?)? {
+            if !condition.holds(txn.get_to_write(key)?)? {
                 return Ok(Reply::flag(false));
             }
         }
     }
     for (key, value) in pairs() {
         let deadline = match lifetime {
-            Lifetime::Keyword => txn.get(key)?.and_then(|value| value.deadline()),
+            Lifetime::Keyword => txn.peek(key)?.and_then(|value| value.deadline()),
             _ => until,
         };
         txn.set(key, value, deadline)?;

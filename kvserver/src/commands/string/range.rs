@@ -15,9 +15,10 @@ pub fn setrange(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let offset = args.integer()?;
     let bytes = args.next()?;
     let offset = usize::try_from(offset).map_err(|_| CommandError::custom("ERR offset is out of range"))?;
+    let length = txn.get_to_write(key)?.map_or(0, |value| value.bytes().len());
     let length = match bytes {
         // Nothing to write makes no key, and lengthens none.
-        [] => txn.get(key)?.map_or(0, |value| value.bytes().len()),
+        [] => length,
         bytes => txn.write_range(key, offset, bytes)?,
     };
     Ok(Reply::count(length))
