@@ -17,7 +17,7 @@ const FAMILIES: [(Group, &str, &str); 16] = [
     (Group::PubSub, "Publish and subscribe", ""),
     (Group::Transactions, "Transactions", ""),
     (Group::Connection, "Connection", ""),
-    (Group::Server, "Server", "there is no replication, and there are no modules"),
+    (Group::Server, "Server", "there is no replication (`REPLICAOF NO ONE` is `OK`), and there are no modules"),
     (Group::List, "Lists", "values are strings"),
     (Group::Hash, "Hashes", "values are strings"),
     (Group::Set, "Sets", "values are strings"),
@@ -25,7 +25,7 @@ const FAMILIES: [(Group, &str, &str); 16] = [
     (Group::Stream, "Streams", "values are strings"),
     (Group::Geo, "Geo", "values are strings"),
     (Group::Scripting, "Scripting", "no programs run inside the server"),
-    (Group::Cluster, "Cluster", "a server is one node"),
+    (Group::Cluster, "Cluster", "a server is one node; the error is that of a Redis without cluster mode"),
 ];
 
 const BEGIN: &str = "<!-- begin: written by kvproto/tests/readme.rs -->\n";

@@ -100,7 +100,8 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
         return reject(Some(spec), error, request, session, server);
     }
     if session.transaction.is_some() && transaction::is_queued(spec) {
-        let reply = transaction::enqueue(spec, request, session, server).unwrap_or_else(Reply::from);
+        let reply =
+            transaction::enqueue(spec, runs.of(top).is_some(), request, session, server).unwrap_or_else(Reply::from);
         return Answer::new(Some(spec), reply, Lsn::ZERO);
     }
     if session.tracking.is_some() {

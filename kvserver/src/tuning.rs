@@ -69,6 +69,10 @@ pub(crate) struct Tuning {
     pub(crate) replicas_min: AtomicU64,
     /// What a sparse HyperLogLog may take, in bytes, before it becomes dense.
     pub(crate) sparse_bytes_max: AtomicUsize,
+    /// What a client made of `hz`; nothing goes by it.
+    pub(crate) hz: AtomicU64,
+    /// The percentages of calls whose longest duration INFO latencystats shows.
+    pub(crate) percentiles: Mutex<Vec<f64>>,
     /// Whether INFO latencystats and LATENCY HISTOGRAM show anything.
     pub(crate) latency_tracking: AtomicBool,
     pub(crate) save_points: Mutex<Vec<SavePoint>>,
@@ -95,6 +99,8 @@ impl Tuning {
             keepalive_secs: AtomicU64::new(300),
             replicas_min: AtomicU64::new(0),
             sparse_bytes_max: AtomicUsize::new(SPARSE_BYTES),
+            hz: AtomicU64::new(10),
+            percentiles: Mutex::new(vec![50.0, 99.0, 99.9]),
             latency_tracking: AtomicBool::new(true),
             save_points: Mutex::new(settings.save_points.clone()),
             last_save_try: Mutex::new(None),

@@ -37,8 +37,10 @@ fn parameters_are_found_and_set_together_or_not_at_all() {
     wire.ask("CONFIG GET nothing-of-this-name", "*0\r\n");
     wire.ask(
         "CONFIG GET timeout SLOWLOG-MAX-LEN timeout",
-        "*4\r\n$15\r\nslowlog-max-len\r\n$3\r\n128\r\n$7\r\ntimeout\r\n$1\r\n0\r\n",
+        "*4\r\n$7\r\ntimeout\r\n$1\r\n0\r\n$15\r\nSLOWLOG-MAX-LEN\r\n$3\r\n128\r\n",
     );
+    wire.ask("CONFIG GET MaxMemory MAXMEMORY", "*2\r\n$9\r\nMaxMemory\r\n$1\r\n0\r\n");
+    wire.ask("CONFIG GET MAXMEMORY-C* maxmemory-cl?ents", "*2\r\n$17\r\nmaxmemory-clients\r\n$1\r\n0\r\n");
     wire.ask("CONFIG SET slowlog-max-len 5 timeout 100", "+OK\r\n");
     wire.ask("CONFIG GET slowlog-max-len", "*2\r\n$15\r\nslowlog-max-len\r\n$1\r\n5\r\n");
     for (line, error) in [
@@ -60,6 +62,48 @@ fn parameters_are_found_and_set_together_or_not_at_all() {
         wire.ask("CONFIG GET slowlog-max-len", "*2\r\n$15\r\nslowlog-max-len\r\n$1\r\n5\r\n");
     }
     starts(&mut wire, "CONFIG HELP", "*");
+}
+
+/// Redis takes any number for it and keeps the nearest that makes sense.
+#[test]
+fn hz_is_clamped() {
+    let dir = TempDir::new().expect("a directory");
+    let server = start(dir.path());
+    let mut wire = server.connect();
+    for (set, kept) in [("0", "1"), ("1000", "500"), ("2147483647", "500"), ("500", "500"), ("1", "1"), ("77", "77")] {
+        wire.ask(&format!("CONFIG SET hz {set}"), "+OK\r\n");
+        wire.ask("CONFIG GET hz", format!("*2\r\n$2\r\nhz\r\n${}\r\n{kept}\r\n", kept.len()));
+        assert_eq!(field(&mut wire, "server", "configured_hz"), kept);
+    }
+    for (wrong, why) in
+        [("-1", "argument must be between 0 and 2147483647 inclusive"), ("x", "argument couldn't be parsed")]
+    {
+        let error = format!("-ERR CONFIG SET failed (possibly related to argument 'hz') - {why}");
+        starts(&mut wire, &format!("CONFIG SET hz {wrong}"), &error);
+    }
+}
+
+#[test]
+fn which_percentiles_info_shows_can_be_set() {
+    let dir = TempDir::new().expect("a directory");
+    let server = start(dir.path());
+    let mut wire = server.connect();
+    wire.ask(
+        "CONFIG GET latency-tracking-info-percentiles",
+        "*2\r\n$33\r\nlatency-tracking-info-percentiles\r\n$10\r\n50 99 99.9\r\n",
+    );
+    let set = |wire: &mut Wire, value: &str| {
+        let words = ["CONFIG", "SET", "latency-tracking-info-percentiles", value];
+        String::from_utf8(wire.try_command(&words).expect("a reply")).expect("text")
+    };
+    assert_eq!(set(&mut wire, "0 50.5  100"), "+OK\r\n");
+    let shown = field(&mut wire, "latencystats", "latency_percentiles_usec_config|get");
+    let names: Vec<&str> = shown.split(',').map(|pair| pair.split_once('=').expect("a pair").0).collect();
+    assert_eq!(names, ["p0", "p50.5", "p100"]);
+    for wrong in ["101", "50 x", "-1"] {
+        let reply = set(&mut wire, wrong);
+        assert!(reply.starts_with("-ERR CONFIG SET failed"), "{wrong}: {reply}");
+    }
 }
 
 #[test]

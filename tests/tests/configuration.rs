@@ -184,6 +184,8 @@ fn the_file_that_redis_comes_with_is_obeyed() {
         "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60"
     );
     assert_eq!(get(&mut wire, "tcp-keepalive"), "300");
+    assert_eq!(get(&mut wire, "oom-score-adj-values"), "0 200 800");
+    assert_eq!(get(&mut wire, "proc-title-template"), "{title} {listen-addr} {server-mode}");
     // Nothing of it has changed, so nothing is.
     wire.ask("CONFIG REWRITE", "+OK\r\n");
     assert_eq!(home.text(), STOCK);
@@ -330,7 +332,7 @@ fn a_start_from_what_was_rewritten_is_as_before() {
 }
 
 /// One of each kind of parameter, and the difficult ones.
-const SET: [(&str, &str); 22] = [
+const SET: [(&str, &str); 26] = [
     ("maxmemory", "1gb"),
     ("maxmemory-policy", "volatile-ttl"),
     ("maxmemory-clients", "5%"),
@@ -353,6 +355,10 @@ const SET: [(&str, &str); 22] = [
     ("save", "10 20 30 40"),
     ("client-output-buffer-limit", "pubsub 5 4 3"),
     ("loglevel", "debug"),
+    ("hz", "600"),
+    ("latency-tracking-info-percentiles", "50 99.99"),
+    ("oom-score-adj-values", "1 2 3"),
+    ("rdbcompression", "no"),
 ];
 
 #[test]

@@ -359,6 +359,72 @@ fn random_commands_are_answered_as_redis_answers_them() {
     assert!(seen.is_empty(), "KV_DIFFERENTIAL_SEED={seed}: {} differences{told}", seen.len());
 }
 
+/// Parameters whose values are not those of Redis, each with the reason.
+const OTHER_VALUES: &[&str] = &[
+    // Said when the servers start.
+    "acl-pubsub-default",
+    "aclfile",
+    "appendonly",
+    "bind",
+    "dir",
+    "enable-debug-command",
+    "io-threads",
+    "port",
+    "appendfsync",
+    "save",
+    "rdbcompression",
+    // There are no such files.
+    "appenddirname",
+    "appendfilename",
+    "dbfilename",
+    // Ours.
+    "client-output-buffer-limit",
+    "tcp-backlog",
+];
+
+/// Parameters that Redis lets clients change and this server does not: where it listens, and what it does not have.
+const NOT_CHANGED: &[&str] = &["bind"];
+
+#[test]
+fn every_parameter_of_redis_is_here_with_its_value_and_can_be_set_if_it_can_there() {
+    let Some(redis) = Redis::start() else {
+        println!("skipped: no redis-server of version 7.0 in PATH");
+        return;
+    };
+    let dir = TempDir::new().expect("a directory");
+    let kv = Launch::new(server_program!(), dir.path()).resp().arguments(["--enable-debug"]).start();
+    let (mut redis, mut kv) = (Wire::connect(redis.address), Wire::connect(kv.address(0)));
+    let names = redis.command("CONFIG GET *");
+    let names: Vec<String> = elements(&names).expect("a list").iter().step_by(2).map(|name| text(name)).collect();
+    assert!(names.len() > 150, "{names:?}");
+    let mut told = Vec::new();
+    for name in &names {
+        let asked = name.to_ascii_uppercase();
+        let (theirs, ours) =
+            (redis.command(&format!("CONFIG GET {asked}")), kv.command(&format!("CONFIG GET {asked}")));
+        let is_missing = ours == b"*0\r\n";
+        if is_missing || theirs != ours && !OTHER_VALUES.contains(&name.as_str()) {
+            told.push(format!("CONFIG GET {asked}: redis {}, kv {}", show(&theirs), show(&ours)));
+        }
+        // What a server shows it takes, or it says why not.
+        let set = |wire: &mut Wire, shown: &[u8]| {
+            let value = elements(shown).and_then(|found| found.get(1).map(|value| text(value))).unwrap_or_default();
+            show(&wire.try_command(&["CONFIG", "SET", name, &value]).expect("a reply"))
+        };
+        let (theirs, ours) = (set(&mut redis, &theirs), set(&mut kv, &ours));
+        if theirs != ours && !NOT_CHANGED.contains(&name.as_str()) {
+            told.push(format!("CONFIG SET {name}: redis {theirs}, kv {ours}"));
+        }
+    }
+    assert!(told.is_empty(), "{}", told.join("\n"));
+}
+
+/// The text of a bulk string.
+fn text(bulk: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bulk);
+    text.split_once("\r\n").map_or("", |(_, rest)| rest.trim_end_matches("\r\n")).to_owned()
+}
+
 impl Client {
     /// Compares all that the selected database holds; inside a transaction nothing can be looked at.
     fn compare_keys(&mut self) -> Story {

@@ -158,3 +158,79 @@ fn snapshots_are_taken_as_often_as_asked_when_something_changed() {
     let server = launch(dir.path()).start();
     assert_eq!(info(&mut server.connect())["recovery_snapshot_keys"], "2");
 }
+
+/// Clients match these texts, and conclude that the server is one node.
+#[test]
+fn commands_of_clusters_are_refused_in_redis_words() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = launch(dir.path()).start();
+    let mut wire = server.connect();
+    let disabled = "-ERR This instance has cluster support disabled\r\n";
+    let subcommands = [
+        "INFO",
+        "NODES",
+        "SLOTS",
+        "SHARDS",
+        "MYID",
+        "MYSHARDID",
+        "LINKS",
+        "HELP",
+        "KEYSLOT k",
+        "COUNTKEYSINSLOT 1",
+        "RESET",
+        "RESET SOFT",
+        "MEET 127.0.0.1 1",
+        "FAILOVER",
+        "ADDSLOTS 1",
+        "GETKEYSINSLOT 1 1",
+        "REPLICAS x",
+    ];
+    for line in subcommands.map(|words| format!("CLUSTER {words}")) {
+        wire.ask(&line, disabled);
+    }
+    for line in ["READONLY", "readwrite", "ASKING"] {
+        wire.ask(line, disabled);
+    }
+    wire.ask("CLUSTER", "-ERR wrong number of arguments for 'cluster' command\r\n");
+    wire.ask("CLUSTER INFO x", "-ERR wrong number of arguments for 'cluster|info' command\r\n");
+    wire.ask("CLUSTER NONSENSE", "-ERR unknown subcommand 'NONSENSE'. Try CLUSTER HELP.\r\n");
+    // As other commands that fail when they run, they do not spoil a transaction.
+    wire.ask("MULTI", "+OK\r\n");
+    wire.ask("SET k v", "+QUEUED\r\n");
+    wire.ask("CLUSTER INFO", "+QUEUED\r\n");
+    wire.ask("READONLY", "+QUEUED\r\n");
+    wire.ask("REPLICAOF no one", "+QUEUED\r\n");
+    wire.ask("EXEC", format!("*4\r\n+OK\r\n{disabled}{disabled}+OK\r\n"));
+    let stats = wire.text("INFO commandstats");
+    let line = stats.lines().find(|line| line.starts_with("cmdstat_cluster|info:")).expect("statistics of it");
+    assert!(line.ends_with("rejected_calls=1,failed_calls=2"), "{line}");
+}
+
+#[test]
+fn a_master_can_be_made_a_master_and_nothing_else() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = launch(dir.path()).start();
+    let mut wire = server.connect();
+    for line in ["REPLICAOF NO ONE", "replicaof no one", "SLAVEOF No One"] {
+        wire.ask(line, "+OK\r\n");
+    }
+    wire.ask("REPLICAOF NO", "-ERR wrong number of arguments for 'replicaof' command\r\n");
+    for line in ["REPLICAOF host port", "REPLICAOF host 65536", "SLAVEOF NO TWO"] {
+        wire.ask(line, "-ERR Invalid master port\r\n");
+    }
+    wire.ask(
+        "REPLICAOF 127.0.0.1 6379",
+        "-ERR 'replicaof' is not supported: this server keeps strings, on one node, and runs no scripts\r\n",
+    );
+    assert_eq!(info(&mut wire)["role"], "master");
+    for (line, reply) in [
+        ("FAILOVER", "-ERR FAILOVER requires connected replicas.\r\n"),
+        ("FAILOVER TO 127.0.0.1 1 FORCE TIMEOUT 5", "-ERR FAILOVER requires connected replicas.\r\n"),
+        ("FAILOVER ABORT", "-ERR No failover in progress.\r\n"),
+        ("FAILOVER ABORT FORCE", "-ERR syntax error\r\n"),
+        ("FAILOVER TIMEOUT 0", "-ERR FAILOVER timeout must be greater than 0\r\n"),
+        ("FAILOVER TIMEOUT x", "-ERR value is not an integer or out of range\r\n"),
+    ] {
+        wire.ask(line, reply);
+    }
+}

@@ -39,7 +39,7 @@ pub struct Spec {
     pub args: &'static [Arg],
     /// The commands this one is a container for, sorted by name.
     pub subcommands: &'static [Spec],
-    /// Known, so that clients can ask about it, but not executed by this server.
+    /// Known, so that clients can ask about it, but not executed by this server; at most refused in Redis' own words.
     pub absent: bool,
     explicit_categories: FlagSet<Category>,
     index: usize,

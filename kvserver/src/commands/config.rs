@@ -10,7 +10,7 @@ use crate::context::{Context, Next};
 use crate::glob;
 use crate::offload::Work;
 use crate::outcome::Outcome;
-use crate::parameters::{self, Change, Parameter, ROWS};
+use crate::parameters::{self, Change, Parameter};
 use crate::state::ServerState;
 
 /// `CONFIG GET|SET|RESETSTAT|REWRITE|HELP`
@@ -52,25 +52,30 @@ fn rewrite(ctx: &mut Context<'_>) -> Outcome {
     Ok(Reply::Nothing)
 }
 
-/// Every parameter whose name matches one of the patterns, once; under each of its names that matches.
+/// Every parameter that one of the words names, once under each name. A word without a wildcard names one parameter in any
+/// case, and is shown as it was typed; a pattern names all that it matches but the hidden ones.
 fn get(mut args: Args<'_>, server: &ServerState) -> Reply {
-    let patterns: Vec<&[u8]> = std::iter::from_fn(|| args.next_opt()).collect();
-    let mut pairs = Vec::new();
-    for row in ROWS {
-        for name in row.names() {
-            let wanted = |pattern: &&[u8]| {
-                if row.hidden {
-                    pattern.eq_ignore_ascii_case(name.as_bytes())
-                } else {
-                    glob::matches_ignoring_case(pattern, name.as_bytes())
-                }
-            };
-            if patterns.iter().any(wanted) {
-                pairs.push((Reply::bulk(name), Reply::bulk(row.value(server))));
+    let mut found: Vec<(&[u8], &Parameter)> = Vec::new();
+    let mut add = |name, row| {
+        if !found.iter().any(|(other, _): &(&[u8], _)| other.eq_ignore_ascii_case(name)) {
+            found.push((name, row));
+        }
+    };
+    while let Some(word) = args.next_opt() {
+        if !word.iter().any(|byte| matches!(byte, b'*' | b'?' | b'[')) {
+            if let Some(row) = parameters::lookup(word) {
+                add(word, row);
+            }
+            continue;
+        }
+        for row in parameters::all().filter(|row| !row.hidden) {
+            for name in row.names().filter(|name| glob::matches_ignoring_case(word, name.as_bytes())) {
+                add(name.as_bytes(), row);
             }
         }
     }
-    Reply::Map(pairs)
+    let shown = found.into_iter().map(|(name, row)| (Reply::bulk(name), Reply::bulk(row.value(server))));
+    Reply::Map(shown.collect())
 }
 
 /// Pairs of a name and a value. All are checked before the first is changed; should one fail then, those before it get
@@ -169,7 +174,7 @@ mod tests {
     fn several_settings_change_together_or_not_at_all() {
         converse(&[
             (&["set", "maxmemory", "100mb", "timeout", "7"], "OK"),
-            (&["get", "maxmemory", "timeout", "MAXMEMORY"], "maxmemory=104857600 timeout=7"),
+            (&["get", "MAXMEMORY", "timeout", "maxmemory"], "MAXMEMORY=104857600 timeout=7"),
             (
                 &["set", "maxmemory", "1", "maxmemory-clients", "200%", "client-query-buffer-limit", "x"],
                 "ERR CONFIG SET failed (possibly related to argument 'maxmemory-clients') - percentage argument must \
@@ -232,7 +237,7 @@ mod tests {
     #[test]
     fn hidden_parameters_are_shown_to_who_knows_them_and_aliases_to_all() {
         converse(&[
-            (&["get", "key-load-delay"], "key-load-delay=0"),
+            (&["get", "Key-load-delay"], "Key-load-delay=0"),
             (&["get", "key-load-*"], ""),
             (&["get", "*of"], "replicaof= slaveof="),
             (&["set", "lua-time-limit", "10"], "OK"),

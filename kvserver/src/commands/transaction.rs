@@ -23,9 +23,10 @@ pub(crate) fn is_queued(spec: &Spec) -> bool {
     !matches!(spec.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
 }
 
-/// Puts a command into the session's queue.
+/// Puts a command into the session's queue. `is_known`: there is a function that carries it out, or refuses it.
 pub(crate) fn enqueue(
     spec: &'static Spec,
+    is_known: bool,
     request: Request<'_>,
     session: &mut Session,
     server: &ServerState,
@@ -36,7 +37,7 @@ pub(crate) fn enqueue(
     // The client learns of it by EXEC, which names it and ends the transaction: who stops at an error here, as with a
     // command that Redis does not know, stays inside, and all that it asks next is queued. (Tried: of the 540 tests of
     // Redis' suite that pass, 22 then fail for what a test before them left so.)
-    if spec.absent {
+    if !is_known {
         queue.absent.get_or_insert(spec);
     }
     // EXEC will refuse a spoiled transaction, so what comes after the error need not be kept.

@@ -15,7 +15,7 @@ use kvproto::quote::{HighBytes, write_quoted};
 use super::{Directive, directive, lines, read_bounded};
 use crate::acl;
 use crate::durable_file;
-use crate::parameters::{self, Parameter, ROWS, lists};
+use crate::parameters::{self, Parameter, lists};
 use crate::state::ServerState;
 use crate::tuning::OutputLimits;
 
@@ -26,7 +26,7 @@ const NEW_FILE_MODE: u32 = 0o600;
 
 /// What every parameter is, to tell later which were changed.
 pub(crate) fn values(server: &ServerState) -> BTreeMap<&'static str, String> {
-    ROWS.iter().map(|row| (row.name, row.value(server))).collect()
+    parameters::all().map(|row| (row.name, row.value(server))).collect()
 }
 
 /// Writes the file; the error is for the client.
@@ -71,7 +71,7 @@ fn rewritten(old: &[u8], path: &Path, server: &ServerState) -> Result<Vec<u8>, S
             draft.lines.push(Some(line.to_vec()));
         }
     }
-    for row in ROWS.iter().filter(|row| row.is_rewritten()) {
+    for row in parameters::all().filter(|row| row.is_rewritten()) {
         let own = draft.named(|name| row.names().any(|own| own == name));
         let value = row.value(server);
         let is_true = match own.as_slice() {
@@ -137,7 +137,7 @@ fn accords(row: &Parameter, own: &[Directive], value: &str, server: &ServerState
             let said: Vec<String> = own.iter().map(texts).collect();
             lists::output_limits(first, &said.join(" ")).is_ok_and(|output| lists::show_output_limits(&output) == value)
         }
-        _ => own.last().and_then(|last| row.kind.normalize(&last.one().ok()?).ok()).as_deref() == Some(value),
+        _ => own.last().and_then(|last| row.kind.normalize(&last.value(row.kind).ok()?).ok()).as_deref() == Some(value),
     }
 }
 
@@ -168,7 +168,7 @@ fn written(row: &Parameter, value: &str) -> Vec<Vec<u8>> {
     let words: Vec<&str> = value.split(' ').collect();
     match row.name {
         "client-output-buffer-limit" => words.chunks(4).map(|class| line(&mut class.iter().copied())).collect(),
-        "save" if !value.is_empty() => vec![line(&mut words.into_iter())],
+        _ if (row.name == "save" || row.kind.is_list()) && !value.is_empty() => vec![line(&mut words.into_iter())],
         _ => vec![line(&mut std::iter::once(value))],
     }
 }

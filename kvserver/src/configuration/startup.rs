@@ -13,7 +13,7 @@ use crate::config::{Config, Listening};
 use crate::error::Result;
 use crate::listener::{ListenUrl, Place, Protocol};
 use crate::logging::LogLevel;
-use crate::parameters::{self, Kind};
+use crate::parameters::{self, Kind, Parameter};
 
 const DEFAULT_HOST: &str = "127.0.0.1";
 const DEFAULT_PORT: u16 = 6379;
@@ -179,6 +179,11 @@ fn merge(config: &mut Config, file: &ConfigFile, given: &dyn Fn(&str) -> bool) -
                     }
                 } else if names::is_passed_over(name) {
                     rest.passed_over.push(name.to_owned());
+                    // Kept all the same, so that CONFIG GET shows what the file says and CONFIG REWRITE leaves the line.
+                    if parameters::lookup(name.as_bytes()).is_some_and(Parameter::is_rewritten) {
+                        let value = normalized(directive).map_err(fault)?;
+                        rest.settings.extend(setting(file, directive, value));
+                    }
                 } else {
                     let value = normalized(directive).map_err(fault)?;
                     rest.settings.extend(setting(file, directive, value));
@@ -244,12 +249,17 @@ impl Directive {
             _ => Err("it has one value".to_owned()),
         }
     }
+
+    /// Its value as a parameter of this kind takes it: the only one, or all in one text if the kind is a list.
+    pub(super) fn value(&self, kind: Kind) -> std::result::Result<String, String> {
+        if kind.is_list() { Ok(self.texts()?.join(" ")) } else { self.one() }
+    }
 }
 
 /// The value of a line that sets a parameter.
 fn normalized(directive: &Directive) -> std::result::Result<String, String> {
     let row = parameters::lookup(directive.name.as_bytes()).ok_or("there is no such parameter")?;
-    row.kind.normalize(&directive.one()?)
+    row.kind.normalize(&directive.value(row.kind)?)
 }
 
 fn setting(file: &ConfigFile, directive: &Directive, value: String) -> Option<Setting> {

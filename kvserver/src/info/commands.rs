@@ -5,10 +5,8 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::fields::Fields;
+use crate::parameters::show_percentile;
 use crate::state::ServerState;
-
-/// Shares of the calls whose longest duration is shown.
-const PERCENTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
 
 pub(super) fn commandstats(server: &ServerState, fields: &mut Fields<'_>) {
     for total in server.command_totals() {
@@ -37,11 +35,13 @@ pub(super) fn latencystats(server: &ServerState, fields: &mut Fields<'_>) {
     if !server.tuning.latency_tracking.load(Relaxed) {
         return;
     }
+    let percentiles = server.tuning.percentiles.lock().clone();
     for total in server.command_totals().into_iter().filter(|total| total.calls > 0) {
-        let shares = PERCENTILES.map(|(name, share)| {
-            let micros = server.slow.nanos(total.percentile(share)) as f64 / 1000.0;
-            format!("{name}={micros:.3}")
-        });
+        let shown = |percent: &f64| {
+            let micros = server.slow.nanos(total.percentile(percent / 100.0)) as f64 / 1000.0;
+            format!("p{}={micros:.3}", show_percentile(*percent))
+        };
+        let shares: Vec<String> = percentiles.iter().map(shown).collect();
         fields.add(&format!("latency_percentiles_usec_{}", total.name), shares.join(","));
     }
 }

@@ -106,8 +106,9 @@ fn about_server(server: &ServerState, fields: &mut Fields<'_>) {
     fields.add("server_time_ahead_ms", server.db.time_ahead_ms());
     fields.add("uptime_in_seconds", uptime);
     fields.add("uptime_in_days", uptime / 86_400);
-    fields.add("hz", 10);
-    fields.add("configured_hz", 10);
+    let hz = server.tuning.hz.load(Relaxed);
+    fields.add("hz", hz);
+    fields.add("configured_hz", hz);
     fields.add("io_threads_active", i32::from(server.mailboxes.len() > 1));
     fields.add("event_loops", server.mailboxes.len());
     let shown = |path: Option<PathBuf>| path.map_or_else(String::new, |path| path.display().to_string());

@@ -15,11 +15,22 @@ pub(crate) enum Kind {
     MemoryOrPercent,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// Several of these words, parted by blanks.
+    Words(&'static [&'static str]),
+    /// Exactly so many whole numbers from the first to the second, parted by blanks.
+    Integers { count: usize, min: i64, max: i64 },
+    /// Any number of percentages with fractions, parted by blanks.
+    Percentiles,
     /// Any text.
     Text,
 }
 
 impl Kind {
+    /// Whether a value is a list, whose elements stand as words of their own in a configuration file.
+    pub(crate) fn is_list(self) -> bool {
+        matches!(self, Kind::Words(_) | Kind::Integers { .. } | Kind::Percentiles)
+    }
+
     /// The value as it is kept and shown; or why it is none.
     pub(crate) fn normalize(self, text: &str) -> Result<String, String> {
         match self {
@@ -45,8 +56,36 @@ impl Kind {
             },
             Kind::Word(words) => match words.iter().find(|word| word.eq_ignore_ascii_case(text)) {
                 Some(word) => Ok((*word).to_owned()),
-                None => Err(format!("argument(s) must be one of the following: {}", words.join(", "))),
+                None => Err(none_of(words)),
             },
+            Kind::Words(words) => {
+                let own = |word| words.iter().find(|own| own.eq_ignore_ascii_case(word)).copied();
+                let found: Option<Vec<&str>> = text.split_whitespace().map(own).collect();
+                found.filter(|found| !found.is_empty()).map(|found| found.join(" ")).ok_or_else(|| none_of(words))
+            }
+            Kind::Integers { count, min, max } => {
+                let numbers: Vec<Option<i64>> = text
+                    .split_whitespace()
+                    .map(|word| kvproto::parse_integer(word.as_bytes()).filter(|number| (min..=max).contains(number)))
+                    .collect();
+                if numbers.len() != count {
+                    return Err("wrong number of arguments".to_owned());
+                }
+                let numbers: Option<Vec<String>> =
+                    numbers.into_iter().map(|number| number.map(|number| number.to_string())).collect();
+                numbers
+                    .map(|numbers| numbers.join(" "))
+                    .ok_or_else(|| format!("elements must be between {min} and {max}."))
+            }
+            Kind::Percentiles => {
+                let numbers = percentiles(text).ok_or("Invalid latency-tracking-info-percentiles parameters")?;
+                if numbers.iter().any(|number| !(0.0..=100.0).contains(number)) {
+                    return Err(
+                        "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]".to_owned()
+                    );
+                }
+                Ok(show_percentiles(&numbers))
+            }
             Kind::Text => Ok(text.to_owned()),
         }
     }
@@ -70,6 +109,27 @@ pub(crate) fn memory(text: &str) -> Option<u64> {
         _ => return None,
     };
     text[..digits].parse::<u64>().ok()?.checked_mul(unit)
+}
+
+fn none_of(words: &[&str]) -> String {
+    format!("argument(s) must be one of the following: {}", words.join(", "))
+}
+
+/// Reads numbers that are parted by blanks.
+pub(crate) fn percentiles(text: &str) -> Option<Vec<f64>> {
+    text.split_whitespace().map(|word| word.parse().ok()).collect()
+}
+
+/// Writes numbers as [`percentiles`] reads them, with six digits behind the point at most.
+pub(crate) fn show_percentiles(numbers: &[f64]) -> String {
+    let shown: Vec<String> = numbers.iter().map(|number| show_percentile(*number)).collect();
+    shown.join(" ")
+}
+
+/// Writes `99.9` for 99.9 and `50` for 50.
+pub(crate) fn show_percentile(number: f64) -> String {
+    let text = format!("{number:.6}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn percent(text: &str) -> Option<i64> {
@@ -106,6 +166,17 @@ mod tests {
         assert_eq!(refused(Kind::MemoryOrPercent, "200%"), "percentage argument must be less or equal to 100");
         assert_eq!(refused(Kind::MemoryOrPercent, "x"), "argument must be a memory or percent value");
         assert_eq!(refused(Kind::Word(&["a", "b"]), "c"), "argument(s) must be one of the following: a, b");
+        for words in ["c", "a c", ""] {
+            assert_eq!(refused(Kind::Words(&["a", "b"]), words), "argument(s) must be one of the following: a, b");
+        }
+        let three = Kind::Integers { count: 3, min: -2000, max: 2000 };
+        assert_eq!(refused(three, "1 2"), "wrong number of arguments");
+        assert_eq!(refused(three, "1 2 2001"), "elements must be between -2000 and 2000.");
+        assert_eq!(refused(Kind::Percentiles, "50 x"), "Invalid latency-tracking-info-percentiles parameters");
+        let outside = "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]";
+        for words in ["101", "-1", "nan", "inf"] {
+            assert_eq!(refused(Kind::Percentiles, words), outside);
+        }
     }
 
     #[test]
@@ -115,5 +186,9 @@ mod tests {
         assert_eq!(shown(Kind::Memory(0, u64::MAX), "1kb"), "1024");
         assert_eq!(shown(Kind::MemoryOrPercent, "5%"), "5%");
         assert_eq!(shown(Kind::Word(&["noeviction"]), "NoEviction"), "noeviction");
+        assert_eq!(shown(Kind::Words(&["now", "save"]), " SAVE  now"), "save now");
+        assert_eq!(shown(Kind::Integers { count: 3, min: -2000, max: 2000 }, "0 200  800"), "0 200 800");
+        assert_eq!(shown(Kind::Percentiles, "50.0 99 99.90 0"), "50 99 99.9 0");
+        assert_eq!(shown(Kind::Percentiles, ""), "");
     }
 }

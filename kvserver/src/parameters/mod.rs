@@ -3,18 +3,23 @@
 //! Invariant: names and aliases are unique and in lower case, and what a parameter shows it also takes, so that a
 //! change can be undone with what was shown before it.
 
+mod inert;
 mod kind;
 pub(crate) mod lists;
 mod parameter;
 mod rows;
 
-pub(crate) use kind::Kind;
+pub(crate) use kind::{Kind, show_percentile};
 pub(crate) use parameter::{Change, Parameter};
-pub(crate) use rows::ROWS;
+
+/// Returns every parameter.
+pub(crate) fn all() -> impl Iterator<Item = &'static Parameter> {
+    rows::ROWS.iter().chain(inert::ROWS)
+}
 
 /// The parameter of this name, whatever its case.
 pub(crate) fn lookup(name: &[u8]) -> Option<&'static Parameter> {
-    ROWS.iter().find(|row| row.names().any(|own| own.as_bytes().eq_ignore_ascii_case(name)))
+    all().find(|row| row.names().any(|own| own.as_bytes().eq_ignore_ascii_case(name)))
 }
 
 #[cfg(test)]
@@ -26,7 +31,7 @@ mod tests {
     #[test]
     fn names_are_unique_and_lower_case_and_inert_defaults_are_of_their_kind() {
         let mut seen = BTreeSet::new();
-        for row in ROWS {
+        for row in all() {
             for name in row.names() {
                 assert!(seen.insert(name), "{name} twice");
                 assert_eq!(name, name.to_ascii_lowercase());

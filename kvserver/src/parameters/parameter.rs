@@ -133,7 +133,7 @@ impl Parameter {
 
     /// Whether CONFIG REWRITE writes it: clients can change it, and what it shows is what was asked for.
     pub(crate) fn is_rewritten(&self) -> bool {
-        matches!(self.change, Change::To(_) | Change::Inert) && self.name != "appendonly"
+        matches!(self.change, Change::To(_) | Change::Inert) && !matches!(self.name, "appendonly" | "protected-mode")
     }
 
     /// Both names.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use kvcore::Durability;
 
-use super::kind::Kind;
+use super::kind::{Kind, percentiles, show_percentiles};
 use super::lists;
 use super::parameter::Parameter;
 use crate::databases::DATABASES;
@@ -23,6 +23,8 @@ const LONG_MAX: u64 = i64::MAX as u64;
 const COUNT: Kind = Kind::Integer(0, INT_MAX);
 const LONG: Kind = Kind::Integer(0, i64::MAX);
 const MIB: u64 = 1024 * 1024;
+const HZ_MIN: u64 = 1;
+const HZ_MAX: u64 = 500;
 
 /// Every parameter.
 pub(crate) const ROWS: &[Parameter] = &[
@@ -115,8 +117,15 @@ pub(crate) const ROWS: &[Parameter] = &[
     Parameter::fixed("databases", |_| DATABASES.to_string()),
     Parameter::fixed("dbfilename", |_| String::new()).protected(),
     Parameter::fixed("dir", |server| server.settings.dir.clone()).protected(),
-    Parameter::settled("hz", Kind::Integer(1, 500), |_| "10".to_owned(), "there is no such timer here"),
+    // How often Redis does its housekeeping. There is no such timer here; the number is kept and shown.
+    Parameter::new(
+        "hz",
+        COUNT,
+        |server| server.tuning.hz.load(Relaxed).to_string(),
+        |server, value| store(&server.tuning.hz, &number::<u64>(value)?.clamp(HZ_MIN, HZ_MAX).to_string()),
+    ),
     Parameter::fixed("io-threads", |server| server.mailboxes.len().to_string()),
+    Parameter::fixed("enable-debug-command", |server| yes_or_no(server.settings.debug_allowed)),
     Parameter::inert("key-load-delay", Kind::Integer(-INT_MAX, INT_MAX), "0").hidden(),
     Parameter::new(
         "latency-monitor-threshold",
@@ -133,6 +142,15 @@ pub(crate) const ROWS: &[Parameter] = &[
         |server| if server.tuning.latency_tracking.load(Relaxed) { "yes" } else { "no" }.to_owned(),
         |server, value| {
             server.tuning.latency_tracking.store(value == "yes", Relaxed);
+            Ok(())
+        },
+    ),
+    Parameter::new(
+        "latency-tracking-info-percentiles",
+        Kind::Percentiles,
+        |server| show_percentiles(&server.tuning.percentiles.lock()),
+        |server, value| {
+            *server.tuning.percentiles.lock() = percentiles(value).unwrap_or_default();
             Ok(())
         },
     ),
@@ -289,6 +307,17 @@ pub(crate) const ROWS: &[Parameter] = &[
             Ok(())
         },
     ),
+    // Whether a password is needed to listen where other machines reach it is decided when the server starts. A client
+    // that needs less protection is content with more, so `no` is taken, and the truth is shown.
+    Parameter::new(
+        "protected-mode",
+        Kind::Bool,
+        |server| yes_or_no(!server.settings.exposed_ok),
+        |_, value| {
+            let why = "The server was started with --insecure-listen.";
+            if value == "no" { Ok(()) } else { Err(why.to_owned()) }
+        },
+    ),
     // These two are constants of Redis, by names of ours.
     Parameter::new(
         "proto-max-inline-len",
@@ -386,7 +415,15 @@ pub(crate) const ROWS: &[Parameter] = &[
         let unix = server.addresses.iter().find(|address| address.tcp().is_none());
         unix.map_or_else(String::new, ToString::to_string)
     }),
+    Parameter::fixed("unixsocketperm", |server| {
+        let has_unix = server.addresses.iter().any(|address| address.tcp().is_none());
+        if has_unix { "600" } else { "0" }.to_owned()
+    }),
 ];
+
+fn yes_or_no(is_so: bool) -> String {
+    if is_so { "yes" } else { "no" }.to_owned()
+}
 
 /// A normalized number. It can only fail where the machine's numbers are shorter than 64 bits.
 fn number<T: std::str::FromStr>(value: &str) -> Result<T, String> {

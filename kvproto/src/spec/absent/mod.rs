@@ -1,6 +1,6 @@
-//! Commands of Redis that this server knows and does not execute: clients ask about them, and a user of one is told so.
+//! Commands of Redis that this server knows and does not execute: clients ask about them, and an error says so.
 //!
-//! Invariant: no row here has a function in the server; what a row says of arity, flags, categories and keys is true of
+//! Invariant: no row here has a function in the server, but for those that it refuses in Redis' own words; what a row says of arity, flags, categories and keys is true of
 //! Redis 7.2.
 
 use super::Spec;
