@@ -98,22 +98,24 @@ fn expected_inline<'i>(input: &'i [u8], limits: &Limits) -> Taken<'i> {
     match input.iter().position(|byte| *byte == b'\n') {
         None if input.len() <= max => Err(End::Cut),
         Some(end) if end <= max => {
-            if is_http(&input[..end]) {
+            let words = split_quoted(&input[..end]).filter(|words| words.len() <= limits.args_max);
+            if is_other_protocol(&input[..end], words.as_ref().map(Vec::len)) {
                 return Err(End::Broken);
             }
-            let words = split_quoted(&input[..end]).filter(|words| words.len() <= limits.args_max);
             Ok((words.ok_or(End::Broken)?, &input[end + 1..]))
         }
         _ => Err(End::Broken),
     }
 }
 
-/// The request line of HTTP, after which nothing is read.
-fn is_http(line: &[u8]) -> bool {
+/// HTTP or TLS, after which nothing is read.
+fn is_other_protocol(line: &[u8], split: Option<usize>) -> bool {
     let text = String::from_utf8_lossy(line).to_ascii_uppercase();
-    let words: Vec<&str> = text.split([' ', '\t', '\n', '\x0c', '\r']).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> = text.split([' ', '\t', '\n', '\r']).filter(|word| !word.is_empty()).collect();
     let version = words.get(2).and_then(|word| word.strip_prefix("HTTP/")).unwrap_or_default().as_bytes();
-    words.len() == 3 && matches!(version, [major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
+    let is_http =
+        words.len() == 3 && matches!(version, [major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit());
+    line.starts_with(b"\x16\x03") || (is_http && split.is_none_or(|words| words == 3))
 }
 
 fn expected_array<'i>(input: &'i [u8], limits: &Limits) -> Taken<'i> {
@@ -303,7 +305,7 @@ fn read_lines(input: &[u8], piece: usize, style: Style, limits: &Limits) -> Vec<
                 Err(error) => {
                     assert!(error.skip > 0 && error.skip <= buffer.len());
                     read.push(Err(error.kind));
-                    if error.kind == LineErrorKind::Http {
+                    if error.kind == LineErrorKind::OtherProtocol {
                         return read;
                     }
                     buffer.drain(..error.skip);
@@ -322,9 +324,6 @@ fn expected_line(line: &[u8], ended: bool, style: Style, limits: &Limits) -> Opt
     if !ended {
         return None;
     }
-    if is_http(line) {
-        return Some(Err(LineErrorKind::Http));
-    }
     let words = match style {
         Style::Terse => {
             let words = line.split(|byte| b" \t\r\n".contains(byte)).filter(|word| !word.is_empty());
@@ -332,6 +331,9 @@ fn expected_line(line: &[u8], ended: bool, style: Style, limits: &Limits) -> Opt
         }
         _ => split_quoted(line),
     };
+    if is_other_protocol(line, words.as_ref().map(Vec::len).filter(|words| *words <= limits.args_max)) {
+        return Some(Err(LineErrorKind::OtherProtocol));
+    }
     Some(match words {
         // Which of two faults is told of is the reader's choice.
         None => Err(LineErrorKind::UnbalancedQuotes),
@@ -357,7 +359,7 @@ pub fn lines(input: &[u8]) {
                 None => expected_line(line, false, style, &limits),
             })
             .collect();
-        if let Some(last) = expected.iter().position(|read| *read == Err(LineErrorKind::Http)) {
+        if let Some(last) = expected.iter().position(|read| *read == Err(LineErrorKind::OtherProtocol)) {
             expected.truncate(last + 1);
         }
         let told = |read: &Read<LineErrorKind>| match read {
@@ -427,7 +429,7 @@ pub fn quoting(input: &[u8]) {
         [Ok(words)] => Some(words.clone()),
         [Err(LineErrorKind::Empty)] => Some(Vec::new()),
         [Err(LineErrorKind::UnbalancedQuotes)] => None,
-        [Err(LineErrorKind::Http)] => return,
+        [Err(LineErrorKind::OtherProtocol)] => return,
         other => panic!("{other:?}"),
     };
     assert_eq!(read, split_quoted(&typed));

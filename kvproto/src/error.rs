@@ -176,9 +176,9 @@ pub enum ProtocolError {
     /// A quote that never closes, or with a word glued behind it.
     #[error("Protocol error: unbalanced quotes in request")]
     UnbalancedQuotes,
-    /// The request line of HTTP: close without a reply, and execute nothing that follows.
-    #[error("Protocol error: HTTP is not spoken here")]
-    Http,
+    /// HTTP or TLS: close without a reply, and execute nothing that follows.
+    #[error("Protocol error: HTTP and TLS are not spoken here")]
+    OtherProtocol,
     /// The request as a whole passes its limit.
     #[error("Protocol error: too big request")]
     RequestTooLong,

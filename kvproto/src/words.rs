@@ -50,6 +50,11 @@ impl Words {
         self.spans.push(Span::new(start, end));
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.spans.len()
+    }
+
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
         self.spans.is_empty()
@@ -113,7 +118,7 @@ impl Words {
 }
 
 /// The bytes between words.
-fn is_blank(byte: u8) -> bool {
+pub(crate) fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 

@@ -66,8 +66,8 @@ pub(crate) struct Context<'c> {
     pub(crate) subscribed: bool,
     /// Inside EXEC: what subscribers and the table of subscriptions learn once it is committed.
     pub(crate) announcements: Vec<Announcement>,
-    /// Inside EXEC: a subscription has ended.
-    pub(crate) delivers: bool,
+    /// Inside EXEC: a subscription has ended, and [`Context::take_posted`] is due.
+    pub(crate) has_left: bool,
     /// The newest change the answer reveals.
     pub(crate) lsn: Lsn,
     /// The key lookups that count, outside EXEC.
@@ -100,25 +100,37 @@ impl<'c> Context<'c> {
         }
     }
 
-    /// Delivers what was posted to this client, before the reply; inside EXEC, before that of EXEC. Called when a subscription
-    /// has ended: PUBLISH counted this client as a receiver of what was posted before that, and no more can follow.
+    /// Delivers what was posted to this client before the reply; inside EXEC, when that is committed. Called when a
+    /// subscription has ended: PUBLISH counted this client as a receiver of what was posted before, and no more can follow.
     pub(crate) fn deliver_posted(&mut self) {
         if self.txn.is_some() {
-            self.delivers = true;
-            return;
+            self.has_left = true;
+        } else {
+            let posted = self.take_posted();
+            self.before.extend(posted);
         }
-        for posted in self.server.mailboxes.take_of(self.session.address) {
+    }
+
+    /// Takes what was posted to this client, as it is sent; the reply waits for what that may rest on.
+    pub(crate) fn take_posted(&mut self) -> Vec<Reply> {
+        let session = &mut *self.session;
+        let mut replies = Vec::new();
+        for posted in self.server.mailboxes.take_of(session.address, &mut session.searched) {
+            if session.client.is_killed() {
+                continue;
+            }
             let (reply, lsn) = match posted {
-                Posted::Message { message, .. } => (Some(message.as_reply()), message.lsn),
+                Posted::Message(message) => (Some(message.as_reply()), message.lsn),
                 Posted::Invalidation(invalidation) => {
-                    (self.session.invalidated(&invalidation, self.version, self.subscribed), invalidation.lsn)
+                    (session.invalidated(&invalidation, self.version, self.subscribed), invalidation.lsn)
                 }
             };
             if let Some(reply) = reply {
-                self.before.push(reply);
+                replies.push(reply);
                 self.lsn = if self.server.is_gated() { self.lsn.max(lsn) } else { self.lsn };
             }
         }
+        replies
     }
 
     pub(crate) fn new(
@@ -138,7 +150,7 @@ impl<'c> Context<'c> {
             claimed: &[],
             before: Vec::new(),
             announcements: Vec::new(),
-            delivers: false,
+            has_left: false,
             lsn: Lsn::ZERO,
             lookups: Lookups::default(),
             next: Next::Continue,

@@ -141,8 +141,8 @@ impl Executor {
                 }
                 Some(Step::over(bytes, whole, connection))
             }
-            Err(ProtocolError::Http) => {
-                self.refuse_http(connection);
+            Err(ProtocolError::OtherProtocol) => {
+                self.refuse_other_protocol(connection);
                 Some(Step { bytes: input.len(), whole: false })
             }
             Err(error) => {
@@ -177,8 +177,8 @@ impl Executor {
                 Some(Step::over(bytes, whole, connection))
             }
             Err(error) => {
-                if error.kind == LineErrorKind::Http {
-                    self.refuse_http(connection);
+                if error.kind == LineErrorKind::OtherProtocol {
+                    self.refuse_other_protocol(connection);
                 } else {
                     self.reply(connection, None, &error.reply(), Lsn::ZERO);
                 }
@@ -187,8 +187,8 @@ impl Executor {
         }
     }
 
-    /// Closes a connection on which HTTP came. It gets no reply: whatever a web page could read would help it.
-    fn refuse_http(&self, connection: &mut Connection) {
+    /// Closes a connection on which HTTP or TLS came. It gets no reply, so that a web page learns nothing.
+    fn refuse_other_protocol(&self, connection: &mut Connection) {
         self.server.http_refusals.add(&connection.session.client, self.server.started.elapsed());
         connection.phase = Phase::Closing;
     }

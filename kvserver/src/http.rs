@@ -1,6 +1,6 @@
-//! HTTP that was sent to a listener: counted, and mentioned in the log.
+//! HTTP, or TLS, that was sent to a listener: counted, and mentioned in the log.
 //!
-//! Invariant: whoever sends HTTP cannot fill the log; it gets one warning a minute at most.
+//! Invariant: whoever sends it cannot fill the log: there is one warning a minute at most.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::clients::Client;
 /// The shortest time between two warnings.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
-/// The connections that were closed because HTTP came on them.
+/// The connections that were closed because HTTP or TLS came on them.
 #[derive(Debug, Default)]
 pub(crate) struct HttpRefusals {
     count: AtomicU64,
@@ -32,8 +32,8 @@ impl HttpRefusals {
             tracing::warn!(
                 client = client.shown_address(),
                 unmentioned,
-                "HTTP was sent to this server, perhaps by a web page that tries to reach it through a browser: nothing of \
-                 it was executed, and the connection was closed"
+                "HTTP or TLS was sent to this server, perhaps by a web page that tries to reach it through a browser: \
+                 nothing of it was executed, and the connection was closed"
             );
         }
     }

@@ -105,6 +105,17 @@ impl PubSub {
         }
     }
 
+    /// Removes all subscriptions of a client.
+    pub(crate) fn remove_client(&self, client_id: u64) {
+        let mut topics = self.topics.lock();
+        for topic in Topic::ALL {
+            topics
+                .of(topic)
+                .retain(|_, subscribers| subscribers.remove(&client_id).is_none() || !subscribers.is_empty());
+        }
+        topics.monitors.remove(&client_id);
+    }
+
     /// The clients subscribed to something that is not `permitted`.
     pub(crate) fn subscribers_beyond(&self, permitted: impl Fn(Topic, &[u8]) -> bool) -> BTreeSet<u64> {
         let topics = self.topics.lock();
@@ -154,13 +165,12 @@ impl PubSub {
         subscribers.len()
     }
 
-    /// Carries out what a transaction announces. `committed`: its Lsn; if it was not committed, what it would have
-    /// published is left out. Returns how many receive each publication; 0 for other announcements.
-    pub(crate) fn carry_out(&self, announcements: &[Announcement], committed: Option<Lsn>) -> Vec<usize> {
+    /// Carries out what a transaction announces that was committed at `lsn`. Returns how many receive each publication; 0
+    /// for other announcements.
+    pub(crate) fn carry_out(&self, announcements: &[Announcement], lsn: Lsn) -> Vec<usize> {
         let carry_out = |announcement: &Announcement| match announcement {
-            Announcement::Publish(publication) => {
-                let Publication { sharded, channel, payload } = publication;
-                committed.map_or(0, |lsn| self.publish(*sharded, channel, payload, lsn))
+            Announcement::Publish(Publication { sharded, channel, payload }) => {
+                self.publish(*sharded, channel, payload, lsn)
             }
             Announcement::Subscribe(topic, name, subscriber) => {
                 self.subscribe(*topic, name, *subscriber);
@@ -199,16 +209,16 @@ impl PubSub {
         }
     }
 
-    /// Names of this kind with at least one subscriber, in no order.
-    pub(crate) fn names(&self, topic: Topic, pattern: Option<&[u8]>) -> Vec<Arc<[u8]>> {
+    /// Returns the names of this kind that clients other than `but` have subscribed to, in no order.
+    pub(crate) fn names(&self, topic: Topic, but: u64) -> Vec<Arc<[u8]>> {
         let topics = self.topics.lock();
-        let wanted = |name: &&Arc<[u8]>| pattern.is_none_or(|pattern| glob::matches(pattern, name));
-        topics.named(topic).keys().filter(wanted).cloned().collect()
+        let named = topics.named(topic).iter();
+        named.filter(|(_, of)| of.keys().any(|id| *id != but)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// How many subscribed to a name itself.
-    pub(crate) fn subscribers(&self, topic: Topic, name: &[u8]) -> usize {
-        self.topics.lock().named(topic).get(name).map_or(0, HashMap::len)
+    /// Returns how many clients other than `but` have subscribed to a name itself.
+    pub(crate) fn subscribers(&self, topic: Topic, name: &[u8], but: u64) -> usize {
+        self.topics.lock().named(topic).get(name).map_or(0, |of| of.len() - usize::from(of.contains_key(&but)))
     }
 
     /// How many names of this kind have a subscriber.

@@ -204,6 +204,7 @@ impl ServerState {
                     && (account.is_removed() || beyond.contains(&client.id))
                 {
                     self.clients.kill(&client);
+                    self.pubsub.remove_client(client.id);
                 }
             }
         }
@@ -305,6 +306,7 @@ impl ServerState {
     pub(crate) fn end_connection(&self, client: &Client) -> bool {
         let was_there = self.clients.kill(client);
         if was_there {
+            self.pubsub.remove_client(client.id);
             self.mailboxes.of(client.address.loop_index).post(Mail::Kill(client.address));
         }
         was_there

@@ -708,14 +708,31 @@ fn a_message_that_is_delivered_early_waits_for_what_it_rests_on() {
     let mut gated = Gated::new();
     for leave in ["UNSUBSCRIBE c", "RESET", "QUIT"] {
         let mut subscriber = gated.client();
-        subscriber.client.send("HELLO 3\r\nSUBSCRIBE c\r\n");
-        until("SUBSCRIBE is replied to", || subscriber.client.line() == ":1");
+        subscriber.client.send("HELLO 3\r\n");
+        until("the last line of HELLO's reply", || subscriber.client.line() == "*0");
+        subscriber.client.ask("SUBSCRIBE c", ">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
         gated.hold();
         subscriber.client.send(format!("CLIENT REPLY OFF\r\nSET k v\r\nPUBLISH c k\r\n{leave}\r\n"));
         gated.expect_held(&mut subscriber, leave);
         gated.release();
         subscriber.client.expect(">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nk\r\n");
     }
+}
+
+#[test]
+fn a_transaction_that_failed_has_subscribed_to_nothing() {
+    let mut gated = Gated::new();
+    let mut who = gated.client();
+    gated.disk.set(Sync::Fails);
+    let mut writer = gated.client();
+    writer.client.send("SET k v\r\n");
+    assert!(writer.client.line().starts_with('-'));
+    who.client.send("MULTI\r\nSUBSCRIBE c\r\nSET k v\r\nEXEC\r\n");
+    who.client.expect("+OK\r\n+QUEUED\r\n+QUEUED\r\n");
+    assert!(who.client.line().starts_with('-'));
+    // A subscriber's would be an array.
+    who.client.ask("PING", "+PONG\r\n");
+    gated.controller.ask("PUBLISH c m", ":0\r\n");
 }
 
 /// An error may tell what a key holds, too.

@@ -79,6 +79,7 @@ const MEANINGFUL: &[&[u8]] = &[
     b"\xfc\xff\xff\xff\xff",
     b"\xfd\xff\xff\xff\xff\xff\xff\xff\x7f",
     b" / HTTP/1.1\r\n",
+    b"\x16\x03",
     b"[^",
     b"]",
     b"-",

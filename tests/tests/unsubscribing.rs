@@ -10,7 +10,7 @@ use std::thread;
 
 use kvtests::process::{Launch, ServerProcess};
 use kvtests::server_program;
-use kvtests::wire::{Wire, bulk, request, show};
+use kvtests::wire::{Wire, bulk, request};
 
 fn server(loops: &str) -> ServerProcess {
     let launch = Launch::bare(server_program!()).resp().line("plain");
@@ -64,13 +64,13 @@ fn spoken(reply: &[u8]) -> String {
 }
 
 #[test]
-fn within_a_transaction_messages_and_events_come_before_its_replies() {
+fn within_a_transaction_messages_and_events_come_before_the_subscription_has_ended() {
     let server = server("1");
     server.connect().ask("CONFIG SET notify-keyspace-events KEA", "+OK\r\n");
-    for version in ["2", "3"] {
+    for (version, kind) in [("2", "*"), ("3", ">")] {
         for (join, cause, leave, message, result) in [
-            ("SUBSCRIBE t", "PUBLISH t m", "UNSUBSCRIBE t", "message t m", ":1"),
-            ("PSUBSCRIBE t*", "PUBLISH t m", "PUNSUBSCRIBE", "pmessage t* t m", ":1"),
+            ("SUBSCRIBE t", "PUBLISH t m", "UNSUBSCRIBE t", "message t m", "1"),
+            ("PSUBSCRIBE t*", "PUBLISH t m", "PUNSUBSCRIBE", "pmessage t* t m", "1"),
             ("SUBSCRIBE __keyspace@0__:k", "SET k v", "UNSUBSCRIBE", "message __keyspace@0__:k set", "+OK"),
         ] {
             let mut wire = server.connect();
@@ -80,26 +80,29 @@ fn within_a_transaction_messages_and_events_come_before_its_replies() {
                 wire.ask(command, "+QUEUED\r\n");
             }
             wire.send(request(&["EXEC"]));
-            let first = spoken(&wire.reply());
-            assert!(first.ends_with(message), "{first}");
-            let replies = show(&wire.reply());
-            assert!(replies.contains(&format!("{result}\\r\\n")), "{replies}");
-            assert!(replies.to_lowercase().contains("unsubscribe"), "{replies}");
+            let words = message.split(' ').count();
+            let (joined, left) = (join.to_lowercase(), leave.split(' ').next().unwrap().to_lowercase());
+            let channel = join.split(' ').nth(1).unwrap();
+            assert_eq!(
+                spoken(&wire.reply()),
+                format!("*4 {kind}3 {joined} 1 {result} {kind}{words} {message} {kind}3 {left} {channel} 0")
+            );
             wire.ask("PING", "+PONG\r\n");
         }
     }
-    // Who subscribes behind the PUBLISH is none of its receivers; who was there before it is, once it is committed.
+    // A client that subscribes behind the PUBLISH does not receive it.
     let mut wire = server.connect();
     wire.command("HELLO 3");
     wire.ask("MULTI", "+OK\r\n");
-    for command in ["PUBLISH t early", "SUBSCRIBE t", "PUBLISH t late"] {
+    for command in ["PUBLISH t early", "SUBSCRIBE t", "PUBLISH t late", "PUBSUB NUMSUB t", "PUBSUB CHANNELS"] {
         wire.ask(command, "+QUEUED\r\n");
     }
-    wire.ask("EXEC", "*3\r\n:0\r\n>3\r\n$9\r\nsubscribe\r\n$1\r\nt\r\n:1\r\n:1\r\n");
+    wire.send(request(&["EXEC"]));
+    assert_eq!(spoken(&wire.reply()), "*5 0 >3 subscribe t 1 1 *2 t 1 *1 t");
     assert_eq!(spoken(&wire.reply()), ">3 message t late");
 }
 
-/// A transaction whose commit fails publishes nothing, and its subscriptions are as its client was told.
+/// Of a transaction that was not executed nothing takes effect.
 #[test]
 fn a_discarded_transaction_subscribes_to_nothing() {
     let server = server("1");
@@ -127,7 +130,7 @@ fn a_monitor_sees_what_was_done_before_it_left() {
 }
 
 #[test]
-fn a_line_client_hears_its_messages_before_it_has_left() {
+fn a_line_client_receives_its_messages_before_it_has_left() {
     let server = server("1");
     let mut wire = Wire::connect(server.address(1));
     wire.send("SUBSCRIBE t\nUNSUBSCRIBE t\nSUBSCRIBE t\n");
@@ -136,6 +139,32 @@ fn a_line_client_hears_its_messages_before_it_has_left() {
     wire.send("QUIT\n");
     wire.expect("message, t, m\n");
     wire.expect_closed();
+}
+
+/// A client that is killed, or that has closed its connection, is no receiver any more.
+#[test]
+fn a_client_that_is_gone_is_not_counted() {
+    let server = server("1");
+    let mut admin = server.connect();
+    for kill in [true, false] {
+        let mut subscriber = server.connect();
+        let id = subscriber.integer("CLIENT ID");
+        subscriber.command("SUBSCRIBE t");
+        subscriber.command("PSUBSCRIBE t*");
+        if kill {
+            let (id, kill) = (id.to_string(), ["CLIENT", "KILL", "ID"]);
+            admin.send([request(&[&kill[..], &[&id]].concat()), request(&["PUBLISH", "t", "m"])].concat());
+            admin.expect(":1\r\n:0\r\n");
+            subscriber.expect_closed();
+        } else {
+            // While the loop is busy, the end of the one connection and the request of the other arrive, in this order.
+            let mut busy = server.connect();
+            busy.send(request(&["DEBUG", "SLEEP", "0.3"]));
+            drop(subscriber);
+            admin.ask("PUBLISH t m", ":0\r\n");
+            busy.expect("+OK\r\n");
+        }
+    }
 }
 
 /// Rounds of one client that leaves while another publishes.

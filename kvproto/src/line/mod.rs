@@ -2,7 +2,7 @@
 //!
 //! Invariant: a reply is exactly one line, whatever bytes it shows; and no line, however wrong, makes the connection
 //! unusable: a [`LineError`] says how many bytes to skip, and the next line reads as if nothing had happened. The one
-//! exception is HTTP, which is never read on.
+//! exception is another protocol, HTTP or TLS: the connection is closed.
 //!
 //! | | terse | plain | verbose |
 //! |---|---|---|---|
@@ -26,7 +26,7 @@ mod speak;
 pub use speak::speak;
 
 use crate::error::CommandError;
-use crate::http::is_request_line;
+use crate::http::is_other_protocol;
 use crate::limits::Limits;
 use crate::reply::Reply;
 use crate::request::{OwnedRequest, Request, SPANNED_BYTES_MAX};
@@ -101,9 +101,9 @@ pub enum LineErrorKind {
     /// A quote that never closes, or with a word glued behind it.
     #[error("unbalanced quotes in request")]
     UnbalancedQuotes,
-    /// The request line of HTTP: close without a reply, and execute nothing that follows.
-    #[error("HTTP is not spoken here")]
-    Http,
+    /// HTTP or TLS: close without a reply, and execute nothing that follows.
+    #[error("HTTP and TLS are not spoken here")]
+    OtherProtocol,
 }
 
 impl From<SplitError> for LineErrorKind {
@@ -168,14 +168,14 @@ impl LineDecoder {
         self.searched = 0;
         let line = &window[..end];
         let skip = end + 1;
-        if is_request_line(line) {
-            return Err(LineError { skip: input.len(), kind: LineErrorKind::Http });
-        }
-        match style {
+        let split = match style {
             Style::Terse => self.words.split_at_blanks(line, limits.args_max),
             Style::Plain | Style::Verbose => self.words.split_quoted(line, limits.args_max),
+        };
+        if is_other_protocol(line, split.is_ok().then_some(self.words.len())) {
+            return Err(LineError { skip: input.len(), kind: LineErrorKind::OtherProtocol });
         }
-        .map_err(|error| LineError { skip, kind: error.into() })?;
+        split.map_err(|error| LineError { skip, kind: error.into() })?;
         if self.words.is_empty() {
             return Err(LineError { skip, kind: LineErrorKind::Empty });
         }

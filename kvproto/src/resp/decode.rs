@@ -4,7 +4,7 @@
 //! places of the words found so far are kept, so a request costs no copy of its keys and values.
 
 use crate::error::ProtocolError;
-use crate::http::is_request_line;
+use crate::http::is_other_protocol;
 use crate::limits::Limits;
 use crate::number::parse_integer;
 use crate::request::{Request, SPANNED_BYTES_MAX};
@@ -248,10 +248,12 @@ impl RequestDecoder {
             return Ok(None);
         };
         let end = self.searched + found;
-        if is_request_line(&window[..end]) {
-            return Err(ProtocolError::Http);
+        let line = &window[..end];
+        let split = self.words.split_quoted(line, limits.args_max);
+        if is_other_protocol(line, split.is_ok().then_some(self.words.len())) {
+            return Err(ProtocolError::OtherProtocol);
         }
-        self.words.split_quoted(&window[..end], limits.args_max).map_err(|error| match error {
+        split.map_err(|error| match error {
             SplitError::UnbalancedQuotes => ProtocolError::UnbalancedQuotes,
             SplitError::TooManyWords => ProtocolError::InlineTooLong,
         })?;

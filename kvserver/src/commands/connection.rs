@@ -33,8 +33,7 @@ pub(crate) fn echo(mut args: Args<'_>, _: &mut Context<'_>) -> Outcome {
 }
 
 pub(crate) fn quit(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
-    // At once, so that nobody counts it as a receiver of what cannot be sent any more.
-    ctx.session.detach(ctx.server);
+    ctx.session.depart(ctx.server);
     ctx.deliver_posted();
     ctx.next = Next::Close;
     Ok(Reply::Ok)

@@ -4,14 +4,16 @@
 //! up to date when it is committed. A session without subscriptions has no set, so it is not taken for a subscriber. What
 //! was published before a subscription ended is delivered before the reply that says that it has.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
 use crate::context::Context;
+use crate::glob;
 use crate::outcome::Outcome;
-use crate::pubsub::{Announcement, PubSub, Publication, Topic};
+use crate::pubsub::{Announcement, Publication, Topic};
 use crate::settings::{SUBSCRIPTION_BYTES, SUBSCRIPTION_BYTES_MAX};
 
 pub(crate) fn subscribe(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
@@ -146,32 +148,42 @@ fn publish_to(sharded: bool, mut args: Args<'_>, ctx: &mut Context<'_>) -> Outco
     Ok(Reply::count(ctx.server.pubsub.publish(sharded, channel, payload, ctx.session.seen)))
 }
 
+/// Within EXEC the table does not show this client's own subscriptions yet, so they are added from its session.
 pub(crate) fn pubsub(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     args.next()?;
-    let pubsub = &ctx.server.pubsub;
     match ctx.spec.own_name() {
-        "channels" => names(Topic::Channel, args, pubsub),
-        "shardchannels" => names(Topic::ShardChannel, args, pubsub),
-        "numsub" => Ok(counts(Topic::Channel, args, pubsub)),
-        "shardnumsub" => Ok(counts(Topic::ShardChannel, args, pubsub)),
-        "numpat" => Ok(Reply::count(pubsub.count(Topic::Pattern))),
+        "channels" => names(Topic::Channel, args, ctx),
+        "shardchannels" => names(Topic::ShardChannel, args, ctx),
+        "numsub" => Ok(counts(Topic::Channel, args, ctx)),
+        "shardnumsub" => Ok(counts(Topic::ShardChannel, args, ctx)),
+        "numpat" => Ok(Reply::count(all_names(Topic::Pattern, ctx).len())),
         _ => Ok(help(ctx.spec)),
     }
 }
 
-fn names(topic: Topic, mut args: Args<'_>, pubsub: &PubSub) -> Outcome {
+/// Returns the names of this kind that some client has subscribed to.
+fn all_names(topic: Topic, ctx: &Context<'_>) -> BTreeSet<Arc<[u8]>> {
+    let own = ctx.session.subscriptions.iter().flat_map(|held| held.of(topic)).cloned();
+    ctx.server.pubsub.names(topic, ctx.session.client.id).into_iter().chain(own).collect()
+}
+
+fn names(topic: Topic, mut args: Args<'_>, ctx: &Context<'_>) -> Outcome {
     let pattern = args.next_opt();
     if !args.is_empty() {
         return Err(CommandError::unknown_subcommand(args.request()).into());
     }
-    Ok(Reply::bulks(pubsub.names(topic, pattern).iter().map(|name| &**name)))
+    let names = all_names(topic, ctx);
+    let wanted = |name: &&Arc<[u8]>| pattern.is_none_or(|pattern| glob::matches(pattern, name));
+    Ok(Reply::bulks(names.iter().filter(wanted).map(|name| &**name)))
 }
 
-fn counts(topic: Topic, mut args: Args<'_>, pubsub: &PubSub) -> Reply {
+fn counts(topic: Topic, mut args: Args<'_>, ctx: &Context<'_>) -> Reply {
     let mut counts = Vec::with_capacity(args.remaining() * 2);
     while let Some(name) = args.next_opt() {
+        let own = ctx.session.subscriptions.as_ref().is_some_and(|held| held.of(topic).contains(name));
+        let others = ctx.server.pubsub.subscribers(topic, name, ctx.session.client.id);
         counts.push(Reply::bulk(name));
-        counts.push(Reply::count(pubsub.subscribers(topic, name)));
+        counts.push(Reply::count(others + usize::from(own)));
     }
     Reply::Array(counts)
 }

@@ -238,13 +238,16 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
         })
         .collect();
     let start = (ctx.session.database, ctx.session.keyspace.clone());
+    let subscribes = queue.commands.iter().any(|(spec, _)| spec.name.ends_with("subscribe"));
+    let subscriptions = if subscribes { ctx.session.subscriptions.clone() } else { None };
     let (session, server, runs) = (&mut *ctx.session, ctx.server, ctx.runs);
     let wanted = server.audience.wanted();
     let mut replies = None;
     let mut closes = false;
     // PUBLISH and SPUBLISH: which announcement each made, and which reply it has.
     let mut published = Vec::new();
-    let mut delivers = false;
+    // The reply before which a subscription ended first.
+    let mut left_at = None;
     // What its commands show besides what is locked.
     let mut revealed = Lsn::ZERO;
     // What to show monitors: the database after each command, as Redis does.
@@ -271,16 +274,18 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
             let reply = execute(spec, request, &mut one);
             let ticks = server.slow.clock().raw().saturating_sub(begun);
             count(&one, words, &reply, ticks);
-            let Context { mut before, announcements: mut said, delivers: one_delivers, lsn, next, .. } = one;
+            let Context { mut before, announcements: mut said, has_left, lsn, next, .. } = one;
             revealed = revealed.max(lsn);
             // CLIENT KILL of itself.
             closes |= matches!(next, Next::Close);
             answered_bytes += before.iter().chain([&reply]).map(Reply::payload_bytes).sum::<usize>();
+            if has_left {
+                left_at = left_at.or(Some(answered.len()));
+            }
             answered.append(&mut before);
             if matches!(said[..], [Announcement::Publish(_)]) {
                 published.push((announcements.len(), answered.len()));
             }
-            delivers |= one_delivers;
             announcements.append(&mut said);
             announcements.extend(noted.finish(!reply.is_error()));
             if let Some(counters) = server.counters.get(session.address.loop_index) {
@@ -324,14 +329,24 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
             for ((spec, request), database) in queue.commands.iter().zip(databases) {
                 monitor::show(spec, request.as_request(), database, ctx.lsn, ctx.session, server);
             }
-            if delivers {
-                ctx.deliver_posted();
+            let mut replies = replies.unwrap_or(Reply::NilArray);
+            if let Some(at) = left_at {
+                let posted = ctx.take_posted();
+                match &mut replies {
+                    // Where Redis sends them: behind SUBSCRIBE's reply, and before that of UNSUBSCRIBE.
+                    Reply::Array(replies) => drop(replies.splice(at..at, posted)),
+                    _ => ctx.before.extend(posted),
+                }
             }
-            Ok(replies.unwrap_or(Reply::NilArray))
+            Ok(replies)
         }
         Err(error) => {
-            // Nothing was done, so SELECT was not either.
+            // Nothing was done, so SELECT and SUBSCRIBE were not either.
             (ctx.session.database, ctx.session.keyspace) = start;
+            if subscribes {
+                ctx.session.subscriptions = subscriptions;
+                ctx.session.show_subscriptions();
+            }
             Err(error.into())
         }
     }

@@ -154,8 +154,7 @@ impl EventLoop {
             if connection.is_over() {
                 self.forget(slot);
             } else if connection.ends() {
-                // What waits in its outbox leaves; nobody counts it as a receiver of more.
-                connection.session.detach(&self.executor.server);
+                connection.session.depart(&self.executor.server);
             }
         }
     }

@@ -8,14 +8,17 @@ use kvcore::Lsn;
 use super::EventLoop;
 use crate::connection::Connection;
 use crate::execute::Executor;
-use crate::mailbox::Invalidation;
+use crate::mailbox::{Invalidation, What};
 
 impl EventLoop {
     pub(super) fn invalidate(&mut self, invalidation: Invalidation) {
         self.server().mailboxes.delivered(invalidation.cost());
         match self.take_addressed(invalidation.to) {
             Some(mut connection) => {
-                if !connection.ends() {
+                // That its redirection is broken may have been found after it turned tracking off.
+                let is_late =
+                    matches!(invalidation.what, What::RedirectBroken(_)) && connection.session.tracking.is_none();
+                if !is_late && !connection.ends() {
                     self.executor.round.begin(invalidation.to.slot);
                     self.executor.invalidate(&mut connection, &invalidation);
                 }

@@ -15,6 +15,9 @@ impl EventLoop {
         for slot in 0..self.connections.len() {
             if let Some(mut connection) = self.connections[slot].take() {
                 self.close_if_stopping(&mut connection);
+                if connection.ends() {
+                    connection.session.depart(self.server());
+                }
                 self.connections[slot] = Some(connection);
                 self.closing.push(slot);
             }

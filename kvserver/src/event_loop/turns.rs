@@ -100,7 +100,11 @@ impl EventLoop {
         match connection.phase {
             Phase::Open => {}
             Phase::Paused => self.paused.push(slot),
-            Phase::Parked | Phase::Closing | Phase::Broken => self.closing.push(slot),
+            Phase::Parked => self.closing.push(slot),
+            Phase::Closing | Phase::Broken => {
+                connection.session.depart(self.server());
+                self.closing.push(slot);
+            }
         }
         self.connections[slot] = Some(connection);
         self.schedule(slot);

@@ -97,11 +97,13 @@ impl Audience {
         self.word.fetch_sub(ONE_MONITOR, Relaxed);
     }
 
-    /// Ends what [`gather`] began: carries out what no change has carried out. Nothing is published of a transaction that
-    /// was not committed. Returns how many receive each announcement; nothing if none were gathered.
+    /// Ends what [`gather`] began: carries out what no change has carried out, if the transaction was committed. Returns how
+    /// many receive each announcement that was carried out.
     pub(crate) fn settle(&self, committed: Option<Lsn>) -> Vec<usize> {
         let Gathered { announcements, mut receivers } = GATHERED.take().unwrap_or_default();
-        receivers.extend(self.pubsub.carry_out(&announcements, committed));
+        if let Some(lsn) = committed {
+            receivers.extend(self.pubsub.carry_out(&announcements, lsn));
+        }
         receivers
     }
 
@@ -130,7 +132,7 @@ impl Observer for Audience {
             let is_gathered = GATHERED.with_borrow_mut(|gathered| {
                 let Some(gathered) = gathered else { return false };
                 let announcements = std::mem::take(&mut gathered.announcements);
-                gathered.receivers.extend(self.pubsub.carry_out(&announcements, Some(change.lsn)));
+                gathered.receivers.extend(self.pubsub.carry_out(&announcements, change.lsn));
                 true
             });
             if is_gathered {
@@ -141,7 +143,7 @@ impl Observer for Audience {
         if let (Some((class, name)), Some(key), Some(database)) = (Audience::name(change.kind), change.key, database) {
             let mut announcements = Vec::new();
             wanted.describe(class, name, database, key, &mut announcements);
-            self.pubsub.carry_out(&announcements, Some(change.lsn));
+            self.pubsub.carry_out(&announcements, change.lsn);
         }
     }
 }

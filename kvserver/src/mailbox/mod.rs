@@ -52,12 +52,16 @@ pub(crate) enum Mail {
 /// What was taken out of a mailbox for one connection.
 #[derive(Debug)]
 pub(crate) enum Posted {
-    /// `is_last`: no other connection of the loop is still to receive it.
-    Message {
-        message: Message,
-        is_last: bool,
-    },
+    Message(Message),
     Invalidation(Invalidation),
+}
+
+/// How far a mailbox was searched for what is posted to one connection: it is not searched twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Searched {
+    /// Which filling of the mailbox.
+    filling: u64,
+    mails: usize,
 }
 
 /// The end of a job that ran off the loop.
@@ -79,10 +83,17 @@ pub(crate) struct Changed {
     pub(crate) by: u64,
 }
 
+#[derive(Debug, Default)]
+struct Mails {
+    list: Vec<Mail>,
+    /// Counts how often the list was taken.
+    filling: u64,
+}
+
 /// A loop's mail, on cache lines of its own.
 #[repr(align(128))]
 pub(crate) struct Mailbox {
-    mails: Mutex<Vec<Mail>>,
+    mails: Mutex<Mails>,
     /// True while the loop sleeps or is about to: only then does a post cost a system call.
     asleep: AtomicBool,
     /// Whether it is the log it waits for.
@@ -92,16 +103,11 @@ pub(crate) struct Mailbox {
 
 impl Mailbox {
     pub(crate) fn new(waker: Waker) -> Mailbox {
-        Mailbox {
-            mails: Mutex::new(Vec::new()),
-            asleep: AtomicBool::new(false),
-            awaits_log: AtomicBool::new(false),
-            waker,
-        }
+        Mailbox { mails: Mutex::default(), asleep: AtomicBool::new(false), awaits_log: AtomicBool::new(false), waker }
     }
 
     pub(crate) fn post(&self, mail: Mail) {
-        self.mails.lock().push(mail);
+        self.mails.lock().list.push(mail);
         self.wake();
     }
 
@@ -127,7 +133,7 @@ impl Mailbox {
     pub(crate) fn fall_asleep(&self, awaits_log: bool, is_ready: impl FnOnce() -> bool) -> bool {
         self.awaits_log.store(awaits_log, Ordering::SeqCst);
         self.asleep.store(true, Ordering::SeqCst);
-        !self.mails.lock().is_empty() || is_ready()
+        !self.mails.lock().list.is_empty() || is_ready()
     }
 
     /// Sleeps, in a model, until it is woken.
@@ -140,29 +146,37 @@ impl Mailbox {
         self.asleep.store(false, Ordering::Relaxed);
     }
 
-    /// Removes what is posted to one connection, in the order in which it was posted.
-    fn take_of(&self, to: Address) -> Vec<Posted> {
+    /// Removes what is posted to one connection, in the order in which it was posted; begins where `searched` ends. The
+    /// mails stay, for other receivers or for nobody, so that places do not change.
+    fn take_of(&self, to: Address, searched: &mut Searched) -> Vec<Posted> {
+        let mut mails = self.mails.lock();
+        let from = if searched.filling == mails.filling { searched.mails } else { 0 };
+        *searched = Searched { filling: mails.filling, mails: mails.list.len() };
         let mut taken = Vec::new();
-        self.mails.lock().retain_mut(|mail| match mail {
-            Mail::Published(message, receivers) => {
-                let Some(at) = receivers.iter().position(|receiver| *receiver == to) else { return true };
-                receivers.swap_remove(at);
-                taken.push(Posted::Message { message: message.clone(), is_last: receivers.is_empty() });
-                !receivers.is_empty()
+        for mail in mails.list.iter_mut().skip(from) {
+            match mail {
+                Mail::Published(message, receivers) => {
+                    if let Some(at) = receivers.iter().position(|receiver| *receiver == to) {
+                        receivers.swap_remove(at);
+                        taken.push(Posted::Message(message.clone()));
+                    }
+                }
+                Mail::Invalidated(invalidation) if invalidation.to == to => {
+                    if let Mail::Invalidated(invalidation) = std::mem::replace(mail, Mail::Unpaused) {
+                        taken.push(Posted::Invalidation(*invalidation));
+                    }
+                }
+                _ => {}
             }
-            Mail::Invalidated(invalidation) if invalidation.to == to => {
-                let nothing = Invalidation::redirect_broken(to, 0);
-                taken.push(Posted::Invalidation(std::mem::replace(&mut **invalidation, nothing)));
-                false
-            }
-            _ => true,
-        });
+        }
         taken
     }
 
     /// Moves all mail into `into`, which must be empty.
     pub(crate) fn take(&self, into: &mut Vec<Mail>) {
-        std::mem::swap(&mut *self.mails.lock(), into);
+        let mut mails = self.mails.lock();
+        mails.filling += 1;
+        std::mem::swap(&mut mails.list, into);
     }
 }
 
@@ -208,17 +222,15 @@ impl Mailboxes {
         self.of(invalidation.to.loop_index).post(Mail::Invalidated(Box::new(invalidation)));
     }
 
-    /// Takes what is posted to a connection and has not been delivered: for the loop of that connection, between its mail
-    /// and the next.
-    pub(crate) fn take_of(&self, to: Address) -> Vec<Posted> {
-        let taken = self.of(to.loop_index).take_of(to);
-        for posted in &taken {
-            self.delivered(match posted {
-                Posted::Message { message, is_last: true } => message.cost(1),
-                Posted::Message { .. } => size_of::<Address>(),
-                Posted::Invalidation(invalidation) => invalidation.cost(),
-            });
-        }
+    /// Takes what is posted to a connection and was not delivered. Only for the loop of that connection.
+    pub(crate) fn take_of(&self, to: Address, searched: &mut Searched) -> Vec<Posted> {
+        let taken = self.of(to.loop_index).take_of(to, searched);
+        let bytes = |posted: &Posted| match posted {
+            // What else it costs is counted off when the mail is taken.
+            Posted::Message(_) => size_of::<Address>(),
+            Posted::Invalidation(invalidation) => invalidation.cost(),
+        };
+        self.delivered(taken.iter().map(bytes).sum());
         taken
     }
 

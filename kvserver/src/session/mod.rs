@@ -12,7 +12,7 @@ use kvproto::{OwnedRequest, Spec};
 
 use crate::acl::Access;
 use crate::clients::Client;
-use crate::mailbox::Address;
+use crate::mailbox::{Address, Searched};
 use crate::pubsub::Topic;
 use crate::state::ServerState;
 use crate::tracking::Tracking;
@@ -42,6 +42,8 @@ pub(crate) struct Session {
     pub(crate) monitors: bool,
     /// It was sent a message about what it, or someone for it, tracks.
     pub(crate) was_told: bool,
+    /// How far its loop's mailbox was searched for what is posted to it.
+    pub(crate) searched: Searched,
     /// CLIENT NO-TOUCH: its commands do not count as uses of their keys.
     pub(crate) leaves_untouched: bool,
     /// The newest change this client has made or seen. What it publishes may rest on it.
@@ -104,7 +106,7 @@ pub(crate) struct Watched {
 pub(crate) type WatchedKeys = HashMap<Box<[u8]>, bool>;
 
 /// What a client subscribed to.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Subscriptions {
     pub(crate) channels: BTreeSet<Arc<[u8]>>,
     pub(crate) patterns: BTreeSet<Arc<[u8]>>,
@@ -164,6 +166,7 @@ impl Session {
             replies: Replies::On,
             monitors: false,
             was_told: false,
+            searched: Searched::default(),
             leaves_untouched: false,
             seen: Lsn::ZERO,
             last_command: None,
@@ -270,6 +273,13 @@ impl Session {
         self.end_transaction(server);
         self.stop_listening(server);
         server.backups.end(self.client.id);
+    }
+
+    /// Ends all that others send this client, which is closed: nobody counts it as a receiver any more. Its output is held to
+    /// the limits that it had.
+    pub(crate) fn depart(&mut self, server: &ServerState) {
+        self.was_told |= self.is_listening();
+        self.detach(server);
     }
 
     /// RESET: as it was when the connection was opened. The client library stays named.

@@ -50,7 +50,7 @@ impl Session {
         version: Version,
         subscribed: bool,
     ) -> Option<Reply> {
-        if matches!(invalidation.what, What::RedirectBroken(_)) {
+        if matches!(invalidation.what, What::RedirectBroken(_)) && self.tracking.is_some() {
             self.client.shown.redirect_broken.store(true, Relaxed);
         }
         let reply = invalidation.as_reply(version, subscribed);

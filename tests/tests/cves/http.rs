@@ -1,6 +1,8 @@
 //! CVE-2016-10517: a web page makes a browser send HTTP to a server on the same machine, and its lines are executed.
 //!
-//! Invariant: of a connection on which HTTP comes nothing more is executed, and nothing is sent on it.
+//! TLS is such a way, too: a server of the page's choice names bytes of the browser's next first message ("TLS Poison").
+//!
+//! Invariant: of a connection on which HTTP or TLS comes nothing more is executed, and nothing is sent on it.
 
 use kvtests::process::ServerProcess;
 use kvtests::wait;
@@ -42,6 +44,7 @@ fn cve_2016_10517_a_request_line_of_http_closes_the_connection() {
             "PRI * HTTP/2.0",
             "FLUSHALL  ASYNC\tHTTP/1.1 ",
             "PUT /\"unbalanced HTTP/1.1",
+            "\x16\x03\x01\x02\0\x01",
         ] {
             let whole = format!("{line}{HEADERS}");
             let mut wire = Wire::connect(server.address(listener));
@@ -63,7 +66,7 @@ fn cve_2016_10517_a_request_line_of_http_closes_the_connection() {
     admin.ask("GET kept", bulk("v"));
     admin.ask("DBSIZE", ":1\r\n");
     assert_eq!(field(&mut admin, "rejected_http_requests"), sent);
-    let warnings = || server.log().lines().filter(|line| line.contains("HTTP was sent")).count();
+    let warnings = || server.log().lines().filter(|line| line.contains("HTTP or TLS was sent")).count();
     wait::until_true("the warning", || warnings() > 0);
     assert!(warnings() <= 2, "a warning for each of {sent} connections fills the log");
     admin.ask("CONFIG RESETSTAT", "+OK\r\n");
