@@ -63,8 +63,9 @@ const READ_BYTES: usize = 64 * 1024;
 /// How much of a pipeline is sent before its replies are read, in bytes. It has to fit the buffers between client and
 /// server: a server that cannot send stops reading, and both would wait for each other.
 const PIPELINED_BYTES: usize = 16 * 1024;
-/// How often at most is read what has arrived, to see whether the connection has ended behind it.
-const ARRIVED_READS_MAX: usize = 16;
+/// How often at most is read what has arrived, and how much at once, to see whether the connection has ended behind it.
+const ARRIVED_READS_MAX: usize = 64;
+const ARRIVED_READ_BYTES: usize = 1024;
 
 impl Client {
     /// Connects to `address` (see [`Address`]) with the default [`Options`].
@@ -178,7 +179,7 @@ impl Client {
         }
         // A timeout of zero would mean none at all to the system.
         self.set_read_timeout(Some(timeout.max(Duration::from_millis(1))))?;
-        let arrived = match self.read_some() {
+        let arrived = match self.read_some(READ_BYTES) {
             Ok(0) => Err(self.close(Error::Closed { address: self.address.to_string() })),
             Ok(_) => Ok(()),
             Err(error) if is_timeout(&error) => Ok(()),
@@ -198,7 +199,7 @@ impl Client {
         }
         // The end may stand behind the server's last words. More than this much of them is proof enough.
         for _ in 0..ARRIVED_READS_MAX {
-            match self.read_some() {
+            match self.read_some(ARRIVED_READ_BYTES) {
                 Ok(0) => return false,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -334,7 +335,7 @@ impl Client {
 
     /// Waits for bytes.
     fn fill(&mut self) -> Result<()> {
-        match self.read_some() {
+        match self.read_some(READ_BYTES) {
             Ok(0) => Err(self.close(Error::Closed { address: self.address.to_string() })),
             Ok(_) => Ok(()),
             Err(error) if is_timeout(&error) => {
@@ -345,15 +346,15 @@ impl Client {
         }
     }
 
-    /// Reads what there is, waiting for the first byte; 0 bytes if the connection is closed.
-    fn read_some(&mut self) -> io::Result<usize> {
+    /// Reads what there is, up to `bytes_max`, waiting for the first byte; 0 bytes if the connection is closed.
+    fn read_some(&mut self, bytes_max: usize) -> io::Result<usize> {
         let Some(stream) = &mut self.stream else {
             return Ok(0);
         };
         self.input.drain(..self.consumed);
         self.consumed = 0;
         let held = self.input.len();
-        self.input.resize(held + READ_BYTES, 0);
+        self.input.resize(held + bytes_max, 0);
         let read = loop {
             match stream.read(&mut self.input[held..]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

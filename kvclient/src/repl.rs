@@ -22,6 +22,7 @@ const HISTORY_LINES_MAX: usize = 10_000;
 /// Reads lines and runs them until the user leaves. Errors are of the terminal.
 pub fn run(session: Session) -> io::Result<bool> {
     let mut prompt = Prompt::new(session)?;
+    prompt.session.begin_prompt();
     prompt.session.connect();
     // What is left of a text that was not run to its end.
     let mut kept = String::new();

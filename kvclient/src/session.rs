@@ -46,6 +46,8 @@ pub struct Session {
     /// What the last connection has taken with it, until that was said in place of sending a command.
     lost: Option<&'static str>,
     silence: Silence,
+    /// Somebody is there to type another command.
+    is_at_prompt: bool,
 }
 
 /// A command that was queued, if it changes the connection's state.
@@ -85,7 +87,13 @@ impl Session {
             is_watching: false,
             lost: None,
             silence: Silence::None,
+            is_at_prompt: false,
         }
+    }
+
+    /// From now on it is said what to type where the server refuses the login.
+    pub fn begin_prompt(&mut self) {
+        self.is_at_prompt = true;
     }
 
     /// Where replies go.
@@ -185,8 +193,10 @@ impl Session {
         }
         let name = String::from_utf8_lossy(request.name()).to_ascii_uppercase();
         if self.is_refused {
-            if !is_ready && !logs_in {
-                self.output.note(&format!("'{name}' was not sent. AUTH logs in, SELECT chooses a database."));
+            if !logs_in && self.is_at_prompt {
+                let lost = self.lost.take().map(|what| format!(" The {what} lost with the old connection."));
+                let hint = format!("'{name}' was not sent. AUTH logs in, SELECT chooses a database.");
+                self.output.note(&(hint + &lost.unwrap_or_default()));
             }
             return logs_in;
         }
@@ -354,7 +364,7 @@ impl Session {
                 let changes = is_one_of(request, &["auth", "hello", "select", "client", "reset"]);
                 queued.push(changes.then(|| request.to_owned()));
             }
-        } else if !reply.is_error() {
+        } else if is_done(request, reply) {
             self.apply(request);
         }
     }
@@ -363,13 +373,15 @@ impl Session {
         match reply {
             Reply::Array(replies) => {
                 for (request, reply) in queued.iter().zip(replies) {
-                    if let (Some(request), false) = (request, reply.is_error()) {
+                    if let Some(request) = request
+                        && is_done(request.as_request(), reply)
+                    {
                         self.apply(request.as_request());
                     }
                 }
             }
-            // A line, which shows all replies in one.
-            Reply::Simple(text) if !text.ends_with("(nil)") => {
+            // A line, which shows all replies in one: `(nil)` alone if nothing was executed.
+            Reply::Simple(text) if text != "(nil)" && text != "OK (nil)" && !text.contains("ERR") => {
                 queued.iter().flatten().for_each(|request| self.apply(request.as_request()));
             }
             _ => {}
@@ -468,6 +480,17 @@ fn silence_of(request: Request<'_>) -> Option<Silence> {
 /// Whether the reply says that a command waits for EXEC.
 fn is_queued(reply: &Reply) -> bool {
     matches!(reply, Reply::Simple(text) if text == "QUEUED" || text == "OK QUEUED")
+}
+
+/// Whether the reply says that a command that changes the connection's state was done.
+fn is_done(request: Request<'_>, reply: &Reply) -> bool {
+    match reply {
+        Reply::Ok => true,
+        Reply::Simple(text) if text == "OK" => true,
+        Reply::Simple(text) if is_one_of(request, &["reset"]) => text.ends_with("RESET"),
+        Reply::Map(_) | Reply::Array(_) | Reply::Simple(_) => is_one_of(request, &["hello"]),
+        _ => false,
+    }
 }
 
 /// Whether a pushed message is a confirmation of `request`.

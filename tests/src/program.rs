@@ -128,7 +128,7 @@ impl Program {
     /// When they do not come.
     #[track_caller]
     pub fn types(&mut self, address: SocketAddr, line: &str, reply: &str) {
-        self.say(&format!("{line}\r"));
+        self.say(format!("{line}\r"));
         self.hear(reply);
         self.hear(&format!("{address}> "));
     }

@@ -149,6 +149,39 @@ fn quit_ends_a_pipe_and_help_is_printed_in_its_place() {
     assert!(output.starts_with("PONG\n\n  GET key\n") && output.ends_with("PONG\n"), "{output}");
 }
 
+/// Only the server knows whether a line has quotes.
+#[test]
+fn lines_of_a_pipe_are_sent_as_they_are_over_the_line_protocol() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = Launch::new(server_program!(), dir.path()).resp().line("terse").line("plain").start();
+    let terse = format!("line://{}", server.address(1));
+    let (code, output, errors) = run(&terse, &[], "PUT a don't\r\nGET a\n# it's\nPUT b \"x y\"\nGET a");
+    assert_eq!(
+        (code, output.lines().take(2).collect::<Vec<_>>()),
+        (Some(1), vec!["OK stored", "OK don't"]),
+        "{output}"
+    );
+    assert!(output.ends_with("\nOK don't\n"), "{output}");
+    assert!(errors.starts_with("kvclient: line 4: ERROR quotes are not accepted"), "{errors}");
+    let plain = format!("line://{}/2", server.address(2));
+    let (code, output, errors) = run(&plain, &[], "SET a 'x y'\nMULTI\nGET a\nSELECT 3\nEXEC\nDBSIZE");
+    assert_eq!((code, output.as_str(), errors.as_str()), (Some(0), "OK\nOK\nQUEUED\nQUEUED\n\"x y\", OK\n0\n", ""));
+}
+
+/// A login in the pipe, and a database that must wait for it.
+#[test]
+fn a_pipe_may_log_in() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = Launch::new(server_program!(), dir.path()).resp().arguments(["--requirepass", "pw"]).start();
+    let url = format!("redis://{}/5", server.address(0));
+    let (code, output, errors) =
+        run(&url, &[], "AUTH pw\nSET here 5\nSELECT 0\nDBSIZE\nCLIENT REPLY SKIP\nPING\nPING\n");
+    assert_eq!((code, output.as_str()), (Some(0), "OK\nOK\nOK\n0\nPONG\n"), "{errors}");
+    let (code, output, errors) = run(&url, &[], "SET here 0\nSET there 0\n");
+    assert_eq!((code, output.as_str()), (Some(1), ""));
+    assert!(errors.contains("NOAUTH") && errors.contains("line 1: not sent"), "{errors}");
+}
+
 /// Replies are shown when there is nothing more to send, though the input stays open.
 #[test]
 fn a_pipe_that_pauses_has_its_replies_at_once() {

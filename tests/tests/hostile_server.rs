@@ -77,16 +77,18 @@ fn hear_request(stream: &mut TcpStream) {
 /// Runs the client, held to little memory, to its end: the exit code, the output, the errors.
 #[track_caller]
 fn run(url: &str, words: &[&str]) -> (Option<i32>, String, String) {
-    run_with(url, words, "")
+    run_with(url, words, &[])
 }
 
+/// The same with lines on standard input: each is written when the reply to the last one has been shown.
 #[track_caller]
-fn run_with(url: &str, words: &[&str], input: &str) -> (Option<i32>, String, String) {
+fn run_with(url: &str, words: &[&str], input: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("ulimit -v {MEMORY_KIB}; exec \"$0\" \"$@\""), CLIENT, "-u", url]).args(words);
     let mut program = Program::start(&mut command);
-    if !input.is_empty() {
-        program.say(input);
+    for (line, shown) in input {
+        program.say(format!("{line}\n"));
+        program.hear(shown);
     }
     program.finish()
 }
@@ -287,8 +289,15 @@ fn an_error_of_several_lines_cannot_pass_for_several_replies() {
 fn replies_of_the_wrong_kind_are_shown_for_what_they_are() {
     let answers: [&[u8]; 6] = [b":5\r\n", b"*0\r\n", b"$-1\r\n", b"#t\r\n", b"+QUEUED\r\n", b"*-1\r\n"];
     let server = Hostile::answering(&answers);
-    let input = "SELECT 3\nMULTI\nINFO\nEXEC\nCLIENT LIST\nPING\n";
-    let (code, output, errors) = run_with(&server.url(), &["--no-raw"], input);
+    let input = [
+        ("SELECT 3", "(integer) 5"),
+        ("MULTI", "(empty array)"),
+        ("INFO", "(nil)"),
+        ("EXEC", "(true)"),
+        ("CLIENT LIST", "QUEUED"),
+        ("PING", "(nil)"),
+    ];
+    let (code, output, errors) = run_with(&server.url(), &["--no-raw"], &input);
     assert_eq!((code, errors.as_str()), (Some(0), ""));
     assert_eq!(output, "(integer) 5\n(empty array)\n(nil)\n(true)\nQUEUED\n(nil)\n");
 }
@@ -306,7 +315,7 @@ fn pushes_out_of_turn_are_no_answers() {
         hear_request(stream);
         stream.write_all(&[b">0\r\n", &push[..], b"+PONG\r\n"].concat()).expect("the client reads");
     });
-    let (code, output, errors) = run_with(&server.url(), &["-3", "--no-raw"], "GET k\nPING\n");
+    let (code, output, errors) = run_with(&server.url(), &["-3", "--no-raw"], &[("GET k", "\"v\""), ("PING", "PONG")]);
     assert_eq!((code, errors.as_str()), (Some(0), ""));
     assert_plain(&output);
     let answers: Vec<&str> =
