@@ -136,8 +136,8 @@ pub fn commands(input: &[u8]) {
 /// Errors are one line of text with a code before it.
 pub fn check_reply(words: &[Vec<u8>], reply: &Reply) {
     if let Reply::Error(text) = reply {
-        let code = text.split(' ').next().unwrap_or_default();
-        let is_code = !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_uppercase());
+        let code = text.first_word();
+        let is_code = !code.is_empty() && code.iter().all(u8::is_ascii_uppercase);
         assert!(is_code && text.len() < 2048, "{words:?}: {text:?}");
     }
 }

@@ -1,14 +1,14 @@
 //! What can be wrong with a request: the text the client gets.
 //!
-//! Invariant: the texts are those Redis 7 sends, byte for byte, because client libraries compare them. Each is one
-//! line: line ends in quoted user input become blanks.
+//! Invariant: the texts are those Redis 7 sends, byte for byte, because client libraries compare them: what is quoted of
+//! a client's words is the bytes that it sent. Each is one line: line ends in quoted words become blanks.
 
 use crate::request::Request;
-use std::borrow::Cow;
+use crate::text::Text;
 use thiserror::Error;
 
-/// A command that cannot be done as it was asked. `Display` is the whole error reply without the leading `-`; the
-/// connection stays usable.
+/// A command that cannot be done as it was asked. [`CommandError::into_text`] is the whole error reply without the leading
+/// `-`; the connection stays usable.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CommandError {
     /// The words do not fit the command's syntax.
@@ -42,17 +42,17 @@ pub enum CommandError {
     #[error("ERR unknown command '{name}', with args beginning with: {args}")]
     UnknownCommand {
         /// The name as typed, cut to 128 bytes.
-        name: String,
+        name: Text,
         /// The arguments as typed, each quoted and followed by a blank, cut to about 128 bytes.
-        args: String,
+        args: Text,
     },
     /// No such subcommand; made by [`CommandError::unknown_subcommand`].
     #[error("ERR unknown subcommand '{given}'. Try {container} HELP.")]
     UnknownSubcommand {
         /// The container's name as typed, in upper case.
-        container: String,
+        container: Text,
         /// The subcommand as typed, cut to 128 bytes.
-        given: String,
+        given: Text,
     },
     /// A lifetime that is zero, negative or beyond the end of time.
     #[error("ERR invalid expire time in '{command}' command")]
@@ -77,7 +77,7 @@ pub enum CommandError {
     WrongType,
     /// Any other text, its code word (`ERR`, `NOAUTH`, ...) included.
     #[error("{0}")]
-    Custom(Cow<'static, str>),
+    Custom(Text),
 }
 
 /// How much of a client's own words an error quotes, in bytes.
@@ -92,8 +92,36 @@ impl CommandError {
     }
 
     /// Any text of one's own, its code word included: `CommandError::custom("NOPERM not yours")`.
-    pub fn custom(text: impl Into<Cow<'static, str>>) -> CommandError {
+    pub fn custom(text: impl Into<Text>) -> CommandError {
         CommandError::Custom(text.into())
+    }
+
+    /// Returns an error that quotes a word of a client's, whole but for what stands behind a NUL, between two texts of
+    /// one's own, the code word included.
+    pub fn quoting(before: &str, word: &[u8], after: &str) -> CommandError {
+        let word = quoted(word, word.len());
+        CommandError::Custom(Text::join(&[before.as_bytes(), &word, after.as_bytes()]))
+    }
+
+    /// Returns the text of the error, its code word included.
+    pub fn into_text(self) -> Text {
+        match self {
+            CommandError::Custom(text) => text,
+            CommandError::UnknownCommand { name, args } => Text::join(&[
+                b"ERR unknown command '",
+                name.as_bytes(),
+                b"', with args beginning with: ",
+                args.as_bytes(),
+            ]),
+            CommandError::UnknownSubcommand { container, given } => Text::join(&[
+                b"ERR unknown subcommand '",
+                given.as_bytes(),
+                b"'. Try ",
+                container.as_bytes(),
+                b" HELP.",
+            ]),
+            error => error.to_string().into(),
+        }
     }
 
     /// Wrong arity of the command `name` (in lower case).
@@ -109,7 +137,7 @@ impl CommandError {
     /// Nobody knows the command `request` names.
     pub fn unknown_command(request: Request<'_>) -> CommandError {
         // The bound is on the bytes before a word, quotes and blanks included, as clients and tests of other servers see it.
-        let mut args = String::new();
+        let mut args = Vec::new();
         let mut bytes = 0;
         for word in request.iter().skip(1) {
             if bytes >= QUOTED_BYTES_MAX {
@@ -117,22 +145,22 @@ impl CommandError {
             }
             let word = beginning(word, QUOTED_BYTES_MAX - bytes);
             bytes += word.len() + "'' ".len();
-            args.extend(["'", &one_line_of(word), "' "]);
+            args.extend([b"'", &*one_line_of(word), b"' "].concat());
         }
-        CommandError::UnknownCommand { name: quoted(request.name(), QUOTED_BYTES_MAX), args }
+        CommandError::UnknownCommand { name: quoted(request.name(), QUOTED_BYTES_MAX).into(), args: args.into() }
     }
 
     /// The container `request` names has no such subcommand.
     pub fn unknown_subcommand(request: Request<'_>) -> CommandError {
         CommandError::UnknownSubcommand {
-            container: quoted(request.name(), QUOTED_BYTES_MAX).to_ascii_uppercase(),
-            given: quoted(request.get(1).unwrap_or_default(), QUOTED_BYTES_MAX),
+            container: quoted(request.name(), QUOTED_BYTES_MAX).to_ascii_uppercase().into(),
+            given: quoted(request.get(1).unwrap_or_default(), QUOTED_BYTES_MAX).into(),
         }
     }
 }
 
-/// The beginning of a client's word, at most `bytes_max` bytes of it, as one line of text.
-pub fn quoted(word: &[u8], bytes_max: usize) -> String {
+/// Returns the beginning of a client's word, at most `bytes_max` bytes of it and up to a NUL, on one line.
+pub fn quoted(word: &[u8], bytes_max: usize) -> Vec<u8> {
     one_line_of(beginning(word, bytes_max))
 }
 
@@ -142,11 +170,12 @@ fn beginning(word: &[u8], bytes_max: usize) -> &[u8] {
     &word[..end.unwrap_or(word.len().min(bytes_max))]
 }
 
-fn one_line_of(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).replace(['\r', '\n'], " ")
+fn one_line_of(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect()
 }
 
-/// A stream of bytes that is no RESP. There is no way to find the next request in it: answer `-ERR <display>`, close.
+/// A stream of bytes that is no RESP. There is no way to find the next request in it: reply with the
+/// error that it converts to, close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ProtocolError {
     /// No line end in sight after `*`.
@@ -207,6 +236,7 @@ fn one_line(byte: u8) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reply::Reply;
     use crate::request::OwnedRequest;
 
     #[test]
@@ -231,6 +261,30 @@ mod tests {
         assert!(text.len() < 400, "{}", text.len());
         let text = CommandError::unknown_subcommand(owned.as_request()).to_string();
         assert!(text.len() < 400, "{}", text.len());
+    }
+
+    #[test]
+    fn bytes_are_quoted_as_they_came() {
+        let bytes = |error: CommandError| Reply::from(error);
+        let owned = OwnedRequest::from_words([&b"a\xff"[..], b"\xfeb"]);
+        assert_eq!(
+            bytes(CommandError::unknown_command(owned.as_request())),
+            Reply::error(b"ERR unknown command 'a\xff', with args beginning with: '\xfeb' ".to_vec())
+        );
+        assert_eq!(
+            bytes(CommandError::unknown_subcommand(owned.as_request())),
+            Reply::error(b"ERR unknown subcommand '\xfeb'. Try A\xff HELP.".to_vec())
+        );
+        assert_eq!(
+            bytes(CommandError::quoting("ERR no '", b"\xff\r\n\x00x", "'")),
+            Reply::error(b"ERR no '\xff  '".to_vec())
+        );
+        for (byte, text) in [
+            (0xff, &b"ERR Protocol error: expected '$', got '\xff'"[..]),
+            (0, b"ERR Protocol error: expected '$', got ''"),
+        ] {
+            assert_eq!(Reply::from(ProtocolError::ExpectedBulk(byte)), Reply::error(text.to_vec()));
+        }
     }
 
     #[test]

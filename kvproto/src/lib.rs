@@ -53,6 +53,7 @@ pub mod reply;
 pub mod request;
 pub mod resp;
 pub mod spec;
+pub mod text;
 mod words;
 
 pub use args::Args;
@@ -64,3 +65,4 @@ pub use number::{parse_float, parse_integer};
 pub use reply::Reply;
 pub use request::{OwnedRequest, Request};
 pub use spec::Spec;
+pub use text::Text;

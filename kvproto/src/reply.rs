@@ -4,8 +4,8 @@
 //! [`crate::line::speak`] each can spell every one of them.
 
 use crate::bulk::Bulk;
-use crate::error::CommandError;
-use std::borrow::Cow;
+use crate::error::{CommandError, ProtocolError};
+use crate::text::Text;
 
 /// One answer, or one message pushed by the server.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,9 +13,9 @@ pub enum Reply {
     /// `OK`: done, and there is nothing more to tell.
     Ok,
     /// A short line of text such as `PONG` or `QUEUED`. Line ends in it are sent as blanks.
-    Simple(Cow<'static, str>),
-    /// An error: its code word, a blank, its text. Line ends in it are sent as blanks.
-    Error(Cow<'static, str>),
+    Simple(Text),
+    /// An error: its code word, a blank, its text, which may quote any bytes. Line ends in it are sent as blanks.
+    Error(Text),
     /// A whole number.
     Integer(i64),
     /// A number; text in RESP2.
@@ -58,12 +58,12 @@ impl Reply {
     }
 
     /// A short line of text.
-    pub fn simple(text: impl Into<Cow<'static, str>>) -> Reply {
+    pub fn simple(text: impl Into<Text>) -> Reply {
         Reply::Simple(text.into())
     }
 
     /// An error; the text begins with its code word, as in `ERR syntax error`.
-    pub fn error(text: impl Into<Cow<'static, str>>) -> Reply {
+    pub fn error(text: impl Into<Text>) -> Reply {
         Reply::Error(text.into())
     }
 
@@ -130,10 +130,19 @@ impl Reply {
 
 impl From<CommandError> for Reply {
     fn from(error: CommandError) -> Reply {
-        match error {
-            CommandError::Custom(text) => Reply::Error(text),
-            error => Reply::Error(error.to_string().into()),
-        }
+        Reply::Error(error.into_text())
+    }
+}
+
+impl From<ProtocolError> for Reply {
+    fn from(error: ProtocolError) -> Reply {
+        Reply::Error(match error {
+            // As text the byte would become a character of its own.
+            ProtocolError::ExpectedBulk(byte) => {
+                Text::join(&[b"ERR Protocol error: expected '$', got '", &[byte][..usize::from(byte != 0)], b"'"])
+            }
+            error => format!("ERR {error}").into(),
+        })
     }
 }
 

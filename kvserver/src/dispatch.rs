@@ -199,7 +199,12 @@ fn reject(
     session: &mut Session,
     server: &ServerState,
 ) -> Answer {
-    let spec = spec.or_else(|| spec::lookup(request.name()));
+    let named = || {
+        let top = spec::lookup(request.name())?;
+        let word = request.get(1).filter(|_| !top.subcommands.is_empty());
+        word.map_or(Some(top), |word| top.subcommand(word))
+    };
+    let spec = spec.or_else(named);
     let mut reply = Reply::from(error);
     if let Some(exec) = spec.filter(|spec| spec.name == "exec") {
         session.end_transaction(server);
@@ -208,8 +213,7 @@ fn reject(
             monitor::show(exec, request, session.database, Lsn::ZERO, session, server);
         }
         if let Reply::Error(text) = &reply {
-            let why = text.strip_prefix("ERR ").unwrap_or(text);
-            reply = Reply::error(format!("EXECABORT Transaction discarded because of: {why}"));
+            reply = transaction::aborted(text).into();
         }
     }
     session.spoil_transaction();

@@ -147,7 +147,7 @@ impl Executor {
             }
             Err(error) => {
                 // There is no telling where the next request would start.
-                self.reply(connection, None, &Reply::error(format!("ERR {error}")), Lsn::ZERO);
+                self.reply(connection, None, &Reply::from(error), Lsn::ZERO);
                 connection.phase = Phase::Closing;
                 Some(Step { bytes: input.len(), whole: false })
             }

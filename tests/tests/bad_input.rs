@@ -137,3 +137,80 @@ fn a_bad_request_is_an_error_and_changes_nothing() {
     assert!(cases > 400, "only {cases} cases");
     assert!(failures.is_empty(), "{} of {cases}:\n{}", failures.len(), failures.join("\n"));
 }
+
+/// What an error quotes is the bytes that the client sent, UTF-8 or not, up to a NUL and with line ends as blanks.
+#[test]
+fn errors_quote_the_bytes_of_a_client() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let launch = Launch::new(server_program!(), dir.path()).resp().arguments(["--enable-debug"]);
+    let server = launch.arguments(["--listen", "line://127.0.0.1:0?style=plain"]).start();
+    let mut wire = server.connect();
+    const X: &[u8] = b"a\xff\r\xfeb\0c";
+    let long = [b'\xff'; 200];
+    let cases: [(&[&[u8]], &[u8]); 24] = [
+        (&[X, X], b"-ERR unknown command 'a\xff \xfeb', with args beginning with: 'a\xff \xfeb' \r\n"),
+        (&[b"CLIENT", X], b"-ERR unknown subcommand 'a\xff \xfeb'. Try CLIENT HELP.\r\n"),
+        (&[b"CLUSTER", X], b"-ERR unknown subcommand 'a\xff \xfeb'. Try CLUSTER HELP.\r\n"),
+        (
+            &[b"CONFIG", b"SET", X, b"1"],
+            b"-ERR Unknown option or number of arguments for CONFIG SET - 'a\xff \xfeb'\r\n",
+        ),
+        (&[b"CLIENT", b"KILL", b"USER", X], b"-ERR No such user 'a\xff \xfeb'\r\n"),
+        (&[b"CLIENT", b"KILL", b"TYPE", X], b"-ERR Unknown client type 'a\xff \xfeb'\r\n"),
+        (&[b"CLIENT", b"LIST", b"TYPE", X], b"-ERR Unknown client type 'a\xff \xfeb'\r\n"),
+        (&[b"CLIENT", b"SETINFO", X, b"v"], b"-ERR Unrecognized option 'a\xff \xfeb'\r\n"),
+        (&[b"HELLO", b"2", X], b"-ERR Syntax error in HELLO option 'a\xff \xfeb'\r\n"),
+        (&[b"EXPIRE", b"k", b"1", X], b"-ERR Unsupported option a\xff \xfeb\r\n"),
+        (&[b"EXPIRE", b"k", b"1", b"\xff\r\n"], b"-ERR Unsupported option \xff\r\n"),
+        (&[b"LATENCY", b"GRAPH", X], b"-ERR No samples available for event 'a\xff \xfeb'\r\n"),
+        (&[b"FUNCTION", b"LIST", X], b"-ERR Unknown argument a\xff \xfeb\r\n"),
+        (&[b"DEBUG", b"ERROR", b"ERR \xff\n"], b"-ERR \xff \r\n"),
+        (
+            &[b"DEBUG", X],
+            b"-ERR unknown subcommand or wrong number of arguments for 'a\xff \xfeb'. Try DEBUG HELP.\r\n",
+        ),
+        (&[b"ACL", b"CAT", X], b"-ERR Unknown category 'a\xff \xfeb'\r\n"),
+        (&[b"ACL", b"SETUSER", b"u", X], b"-ERR Error in ACL SETUSER modifier 'a\xff \xfeb': Syntax error\r\n"),
+        (&[b"ACL", b"SETUSER", b"u", b"(\xff"], b"-ERR Unmatched parenthesis in acl selector starting at '(\xff'.\r\n"),
+        (&[b"ACL", b"DRYRUN", X, b"get"], b"-ERR User 'a\xff \xfeb' not found\r\n"),
+        (&[b"ACL", b"DRYRUN", b"default", X], b"-ERR Command 'a\xff \xfeb' not found\r\n"),
+        (
+            &[b"CLIENT", b"TRACKING", b"ON", b"BCAST", b"PREFIX", b"\xff", b"PREFIX", b"\xff\xfe"],
+            b"-ERR Prefix '\xff' overlaps with another provided prefix '\xff\xfe'. Prefixes for a single client must \
+              not overlap.\r\n",
+        ),
+        (&[b"ACL", b"SETUSER", b"\xff", b"on", b"nopass", b"+@all", b"-get", b"~a"], b"+OK\r\n"),
+        (
+            &[b"ACL", b"DRYRUN", b"\xff", b"set", b"\xfe", b"v"],
+            b"$50\r\nThis user has no permissions to access the '\xfe' key\r\n",
+        ),
+        (
+            &[b"ACL", b"DRYRUN", b"\xff", b"get", b"k"],
+            b"$53\r\nThis user has no permissions to run the 'get' command\r\n",
+        ),
+    ];
+    for (words, expected) in cases {
+        let reply = wire.try_command(words).expect("a reply");
+        assert_eq!(show(&reply), show(expected), "{words:?}");
+    }
+    // The beginning of a long one, by bytes.
+    let reply = wire.try_command(&[&long[..]]).expect("a reply");
+    let expected = [b"-ERR unknown command '", &long[..128], b"', with args beginning with: \r\n"].concat();
+    assert_eq!(show(&reply), show(&expected));
+    assert_eq!(wire.try_command(&[&b"AUTH"[..], b"\xff", b"x"]).expect("a reply"), b"+OK\r\n");
+    let reply = wire.try_command(&[&b"GET"[..], b"k"]).expect("a reply");
+    assert_eq!(show(&reply), show(b"-NOPERM User \xff has no permissions to run the 'get' command\r\n"));
+    // In the error that ends a transaction, too.
+    wire.ask("MULTI", "+OK\r\n");
+    let reply = wire.try_command(&[&b"EXEC"[..], b"\xff"]).expect("a reply");
+    let expected = "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command\r\n";
+    assert_eq!(show(&reply), show(expected.as_bytes()));
+    // A byte where a string should begin.
+    let mut other = server.connect();
+    other.send(b"*1\r\n\xff1\r\n");
+    other.expect(b"-ERR Protocol error: expected '$', got '\xff'\r\n");
+    // The line protocol keeps its line.
+    let mut line = Wire::connect(server.address(1));
+    line.send(b"\"a\xff\\r\\n\xfeb\" \xff\n");
+    assert_eq!(show(&line.line()), show(b"ERR unknown command 'a\xff  \xfeb', with args beginning with: '\xff' \n"));
+}

@@ -114,8 +114,7 @@ fn speak_any(style: Style, reply: &Reply, out: &mut Vec<u8>) {
             Style::Plain | Style::Verbose => b"ERR ",
         });
         // The style's own word stands for the general code; another code tells something and stays.
-        let message = text.strip_prefix("ERR ").unwrap_or(text);
-        write_text(message.as_bytes(), out);
+        write_text(text.without_err(), out);
         return;
     }
     if style == Style::Terse {

@@ -6,8 +6,8 @@
 use crate::error::ProtocolError;
 use crate::number::parse_integer;
 use crate::reply::Reply;
+use crate::text::Text;
 use memchr::memchr;
-use std::borrow::Cow;
 
 /// Reads one reply after the other from the bytes of a connection.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ impl ReplyDecoder {
     /// Reads on. `input` begins, on every call, at the first byte of the reply that was not complete yet. Gives the
     /// reply and how many bytes it took, or `None` if more are needed. An error is final: close the connection.
     ///
-    /// `+OK` reads as [`Reply::Ok`], a bulk error as [`Reply::Error`]; simple texts that are no UTF-8 are repaired.
+    /// `+OK` reads as [`Reply::Ok`], a bulk error as [`Reply::Error`]; the bytes of simple texts and errors are kept as they are.
     pub fn decode(&mut self, input: &[u8]) -> Result<Option<(Reply, usize)>, ProtocolError> {
         // A reply that is accepted ends inside this window, so the answer is the same however the bytes arrive.
         let window = &input[..input.len().min(self.bytes_max)];
@@ -227,8 +227,8 @@ impl ReplyDecoder {
     }
 }
 
-fn to_text(bytes: &[u8]) -> Cow<'static, str> {
-    Cow::Owned(String::from_utf8_lossy(bytes).into_owned())
+fn to_text(bytes: &[u8]) -> Text {
+    bytes.to_vec().into()
 }
 
 fn parse_double(text: &[u8]) -> Result<f64, ProtocolError> {

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::rules::{RuleError, merge_selectors};
-use super::{Account, Acl, DEFAULT, User, has_spaces, quoted};
+use super::{Account, Acl, DEFAULT, User, has_spaces};
 use crate::durable_file;
 
 /// A file of users may have this many bytes.
@@ -66,6 +66,11 @@ pub(crate) fn describe(account: &Account) -> Vec<u8> {
     [b"user ", &*account.name, b" ", &account.user().describe()].concat()
 }
 
+/// Returns the beginning of a word of a file, as an error or the log shows it.
+fn shown(word: &[u8]) -> String {
+    String::from_utf8_lossy(&super::quoted(word)).into_owned()
+}
+
 /// The users of a file; or all that is wrong with it, in one line.
 fn parse(text: &[u8], path: &Path, all_channels: bool) -> Result<BTreeMap<Box<[u8]>, User>, String> {
     let mut users = BTreeMap::new();
@@ -84,11 +89,11 @@ fn parse(text: &[u8], path: &Path, all_channels: bool) -> Result<BTreeMap<Box<[u
             continue;
         };
         if has_spaces(name) {
-            errors.push_str(&format!("{place}: username '{}' contains invalid characters. ", quoted(name)));
+            errors.push_str(&format!("{place}: username '{}' contains invalid characters. ", shown(name)));
             continue;
         }
         if users.contains_key(name) {
-            errors.push_str(&format!("WARNING: Duplicate user '{}' found on line {number}. ", quoted(name)));
+            errors.push_str(&format!("WARNING: Duplicate user '{}' found on line {number}. ", shown(name)));
             continue;
         }
         let user =
@@ -101,7 +106,7 @@ fn parse(text: &[u8], path: &Path, all_channels: bool) -> Result<BTreeMap<Box<[u
                     |(rule, error)| match error {
                         // A command's name gives nothing away; other rules may hold a password.
                         RuleError::UnknownCommand => {
-                            format!("{place}: Error in applying operation '{}': {error}. ", quoted(rule))
+                            format!("{place}: Error in applying operation '{}': {error}. ", shown(rule))
                         }
                         error => format!("{place}: {error}. "),
                     },

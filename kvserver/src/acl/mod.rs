@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use kvproto::Text;
 use parking_lot::Mutex;
 
 mod access;
@@ -108,17 +109,19 @@ impl Acl {
         &self,
         name: &[u8],
         rules: impl IntoIterator<Item = &'r [u8]>,
-    ) -> Result<Option<Arc<Account>>, String> {
-        let rules = rules::merge_selectors(rules)
-            .map_err(|word| format!("Unmatched parenthesis in acl selector starting at '{}'.", quoted(word)))?;
+    ) -> Result<Option<Arc<Account>>, Text> {
+        let rules = rules::merge_selectors(rules).map_err(|word| {
+            Text::join(&[b"ERR Unmatched parenthesis in acl selector starting at '", &quoted(word), b"'."])
+        })?;
         let all_channels = self.all_channels();
         // Held throughout, so that of two changes at once none is lost.
         let mut accounts = self.accounts.lock();
         let account = accounts.get(name).cloned();
         let before = account.as_ref().map_or_else(|| Arc::new(User::new(all_channels)), |account| account.user());
-        let user = before
-            .with(rules.iter().map(|rule| &**rule), all_channels)
-            .map_err(|(rule, error)| format!("Error in ACL SETUSER modifier '{}': {error}", quoted(rule)))?;
+        let user = before.with(rules.iter().map(|rule| &**rule), all_channels).map_err(|(rule, error)| {
+            let why = format!("': {error}");
+            Text::join(&[b"ERR Error in ACL SETUSER modifier '", &quoted(rule), why.as_bytes()])
+        })?;
         match &account {
             Some(account) => account.replace(user),
             None => {
@@ -172,6 +175,6 @@ impl Acl {
 }
 
 /// The beginning of a word, as an error quotes it.
-fn quoted(word: &[u8]) -> String {
+fn quoted(word: &[u8]) -> Vec<u8> {
     kvproto::error::quoted(word, QUOTED_BYTES_MAX)
 }

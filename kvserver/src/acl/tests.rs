@@ -10,7 +10,8 @@ use super::*;
 /// A user made by rules, as ACL SETUSER makes one.
 fn user(rules: &str) -> Result<User, String> {
     let acl = Acl::default();
-    acl.set_user(b"u", rules.split(' ').map(str::as_bytes))?;
+    let set = acl.set_user(b"u", rules.split(' ').map(str::as_bytes));
+    set.map_err(|error| String::from_utf8_lossy(error.without_err()).into_owned())?;
     Ok(User::clone(&acl.find(b"u").unwrap().user()))
 }
 

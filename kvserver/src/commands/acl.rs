@@ -3,7 +3,7 @@
 //! Invariant: a refused ACL SETUSER has changed nothing. Connections that may not go on after a change are ended before
 //! they can send another request.
 
-use kvproto::error::{QUOTED_BYTES_MAX, quoted};
+use kvproto::error::QUOTED_BYTES_MAX;
 use kvproto::spec::{self, COMMANDS, Category};
 use kvproto::{Args, CommandError, OwnedRequest, Reply};
 
@@ -43,8 +43,13 @@ pub(crate) fn acl(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 
 /// Too many words for a subcommand that takes some or none.
 fn too_many(args: Args<'_>) -> CommandError {
-    let given = quoted(args.request().get(1).unwrap_or_default(), QUOTED_BYTES_MAX);
-    CommandError::custom(format!("ERR unknown subcommand or wrong number of arguments for '{given}'. Try ACL HELP."))
+    let given = beginning(args.request().get(1).unwrap_or_default());
+    CommandError::quoting("ERR unknown subcommand or wrong number of arguments for '", given, "'. Try ACL HELP.")
+}
+
+/// What an error quotes of a word at most.
+fn beginning(word: &[u8]) -> &[u8] {
+    &word[..word.len().min(QUOTED_BYTES_MAX)]
 }
 
 /// `ACL CAT [category]`
@@ -55,10 +60,8 @@ fn cat(mut args: Args<'_>) -> Outcome {
     if !args.is_empty() {
         return Err(too_many(args).into());
     }
-    let category = acl::category(&name.to_ascii_lowercase()).ok_or_else(|| {
-        let name = quoted(name, QUOTED_BYTES_MAX);
-        CommandError::custom(format!("ERR Unknown category '{name}'"))
-    })?;
+    let category = acl::category(&name.to_ascii_lowercase())
+        .ok_or_else(|| CommandError::quoting("ERR Unknown category '", beginning(name), "'"))?;
     let rows = COMMANDS.iter().flat_map(|top| std::iter::once(top).chain(top.subcommands));
     Ok(Reply::bulks(rows.filter(|spec| spec.categories().has(category)).map(|spec| spec.name)))
 }
@@ -73,7 +76,7 @@ fn setuser(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         return Err(CommandError::custom("ERR the name of a user is too long").into());
     }
     let rules = std::iter::from_fn(|| args.next_opt());
-    let changed = ctx.server.acl.set_user(name, rules).map_err(|why| CommandError::custom(format!("ERR {why}")))?;
+    let changed = ctx.server.acl.set_user(name, rules).map_err(CommandError::custom)?;
     if let Some(account) = changed {
         ctx.server.expel(vec![account], ctx.session.client.id);
     }
@@ -123,12 +126,11 @@ fn show_user(user: &User) -> Reply {
 fn dryrun(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let name = args.next()?;
     let Some(account) = ctx.server.acl.find(name) else {
-        return Err(CommandError::custom(format!("ERR User '{}' not found", quoted(name, QUOTED_BYTES_MAX))).into());
+        return Err(CommandError::quoting("ERR User '", beginning(name), "' not found").into());
     };
     let asked = OwnedRequest::from_words(std::iter::from_fn(|| args.next_opt()));
     let request = asked.as_request();
-    let unknown =
-        || CommandError::custom(format!("ERR Command '{}' not found", quoted(request.name(), QUOTED_BYTES_MAX)));
+    let unknown = || CommandError::quoting("ERR Command '", beginning(request.name()), "' not found");
     let top = spec::lookup(request.name()).ok_or_else(unknown)?;
     let spec = match request.get(1) {
         Some(word) if !top.subcommands.is_empty() => top.subcommand(word).ok_or_else(unknown)?,
@@ -137,18 +139,19 @@ fn dryrun(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     if !spec.arity_ok(request.len()) {
         return Err(CommandError::wrong_arity(spec.name).into());
     }
-    let word = |position| String::from_utf8_lossy(request.get(position).unwrap_or_default());
+    let refused = |before: &str, word: &[u8], after: &str| {
+        // A text of Redis ends at a NUL.
+        let word = word.split(|byte| *byte == 0).next().unwrap_or_default();
+        Reply::bulk(
+            [b"This user has no permissions to ", before.as_bytes(), b" '", word, b"' ", after.as_bytes()].concat(),
+        )
+    };
+    let word = |position| request.get(position).unwrap_or_default();
     Ok(match account.user().check(spec, request) {
         Ok(()) => Reply::Ok,
-        Err(Denial::Command) => {
-            Reply::bulk(format!("This user has no permissions to run the '{}' command", spec.name).into_bytes())
-        }
-        Err(Denial::Key(position)) => {
-            Reply::bulk(format!("This user has no permissions to access the '{}' key", word(position)).into_bytes())
-        }
-        Err(Denial::Channel(position)) => {
-            Reply::bulk(format!("This user has no permissions to access the '{}' channel", word(position)).into_bytes())
-        }
+        Err(Denial::Command) => refused("run the", spec.name.as_bytes(), "command"),
+        Err(Denial::Key(position)) => refused("access the", word(position), "key"),
+        Err(Denial::Channel(position)) => refused("access the", word(position), "channel"),
     })
 }
 

@@ -5,7 +5,6 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use kvproto::error::quoted;
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
 use super::connection::{bad_name, label};
@@ -67,13 +66,12 @@ pub(crate) fn client(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 
 fn set_info(mut args: Args<'_>, client: &Client) -> Outcome {
     let (attribute, value) = (args.next()?, args.next()?);
-    let shown = quoted(attribute, attribute.len());
     let library = attribute.eq_ignore_ascii_case(b"lib-name");
     if !library && !attribute.eq_ignore_ascii_case(b"lib-ver") {
-        return Err(CommandError::custom(format!("ERR Unrecognized option '{shown}'")).into());
+        return Err(CommandError::quoting("ERR Unrecognized option '", attribute, "'").into());
     }
     let value = label(value).ok_or_else(|| {
-        CommandError::custom(format!("ERR {shown} cannot contain spaces, newlines or special characters."))
+        CommandError::quoting("ERR ", attribute, " cannot contain spaces, newlines or special characters.")
     })?;
     client.label(|labels| if library { labels.library = value } else { labels.library_version = value });
     Ok(Reply::Ok)
@@ -95,8 +93,7 @@ fn show_self(request: Request<'_>, ctx: &Context<'_>) {
 }
 
 fn client_type(word: &[u8]) -> Result<ClientType, CommandError> {
-    ClientType::named(word)
-        .ok_or_else(|| CommandError::custom(format!("ERR Unknown client type '{}'", quoted(word, word.len()))))
+    ClientType::named(word).ok_or_else(|| CommandError::quoting("ERR Unknown client type '", word, "'"))
 }
 
 fn list(mut args: Args<'_>, ctx: &Context<'_>) -> Outcome {
@@ -148,8 +145,7 @@ impl<'b> Filter<'b> {
                 b"laddr" => filter.local = Some(value),
                 b"user" => {
                     if !ctx.server.has_user(value) {
-                        let user = quoted(value, value.len());
-                        return Err(CommandError::custom(format!("ERR No such user '{user}'")));
+                        return Err(CommandError::quoting("ERR No such user '", value, "'"));
                     }
                     filter.user = Some(value);
                 }

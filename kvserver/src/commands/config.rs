@@ -2,7 +2,6 @@
 //!
 //! Invariant: CONFIG SET changes all that it names or nothing.
 
-use kvproto::error::quoted;
 use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
@@ -87,16 +86,15 @@ fn set(mut args: Args<'_>, server: &ServerState) -> Outcome {
     }
     let mut changes: Vec<(&Parameter, &[u8])> = Vec::new();
     for pair in words.chunks_exact(2) {
-        let shown = || quoted(pair[0], pair[0].len());
         let Some(row) = parameters::lookup(pair[0]) else {
-            let text = format!("ERR Unknown option or number of arguments for CONFIG SET - '{}'", shown());
-            return Err(CommandError::custom(text).into());
+            let before = "ERR Unknown option or number of arguments for CONFIG SET - '";
+            return Err(CommandError::quoting(before, pair[0], "'").into());
         };
         match row.change {
-            Change::Immutable => return failed(&shown(), "can't set immutable config"),
-            Change::Protected => return failed(&shown(), "can't set protected config"),
+            Change::Immutable => return failed(pair[0], "can't set immutable config"),
+            Change::Protected => return failed(pair[0], "can't set protected config"),
             _ if changes.iter().any(|(other, _)| other.name == row.name) => {
-                return failed(&shown(), "duplicate parameter");
+                return failed(pair[0], "duplicate parameter");
             }
             _ => changes.push((row, pair[1])),
         }
@@ -106,7 +104,7 @@ fn set(mut args: Args<'_>, server: &ServerState) -> Outcome {
         let text = std::str::from_utf8(value).map_err(|_| "argument must be text in UTF-8".to_owned());
         match text.and_then(|text| row.kind.normalize(text)) {
             Ok(value) => values.push(value),
-            Err(why) => return failed(row.name, &why),
+            Err(why) => return failed(row.name.as_bytes(), &why),
         }
     }
     let mut before: Vec<(&Parameter, String)> = Vec::new();
@@ -118,7 +116,7 @@ fn set(mut args: Args<'_>, server: &ServerState) -> Outcome {
                     tracing::error!(parameter = row.name, error, "a setting could not be taken back");
                 }
             }
-            return failed(row.name, &why);
+            return failed(row.name.as_bytes(), &why);
         }
         before.push((row, old));
     }
@@ -129,9 +127,9 @@ fn set(mut args: Args<'_>, server: &ServerState) -> Outcome {
     Ok(Reply::Ok)
 }
 
-fn failed(name: &str, why: &str) -> Outcome {
-    let text = format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}");
-    Err(CommandError::custom(text.replace(['\r', '\n'], " ")).into())
+fn failed(name: &[u8], why: &str) -> Outcome {
+    let before = "ERR CONFIG SET failed (possibly related to argument '";
+    Err(CommandError::quoting(before, name, &format!("') - {why}")).into())
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use kvproto::error::quoted;
 use kvproto::resp::Version;
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
@@ -102,8 +101,7 @@ pub(crate) fn hello(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         } else if option.eq_ignore_ascii_case(b"setname") && !args.is_empty() {
             name = Some(label(args.next()?).ok_or_else(bad_name)?);
         } else {
-            let option = quoted(option, option.len());
-            return Err(CommandError::custom(format!("ERR Syntax error in HELLO option '{option}'")).into());
+            return Err(CommandError::quoting("ERR Syntax error in HELLO option '", option, "'").into());
         }
     }
     if let Some((user, password)) = user {

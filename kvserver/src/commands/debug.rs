@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kvcore::{Claim, CrossTxn, Keyspace, Scope, Store, Txn};
-use kvproto::error::{QUOTED_BYTES_MAX, quoted};
+use kvproto::error::QUOTED_BYTES_MAX;
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
 use crate::context::{Context, Next};
@@ -95,7 +95,7 @@ pub(crate) fn debug(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             let pattern = args.next()?;
             Ok(Reply::flag(crate::glob::matches(pattern, args.next()?)))
         }
-        (b"error", 1) => Ok(Reply::error(String::from_utf8_lossy(args.next()?).into_owned())),
+        (b"error", 1) => Ok(Reply::error(args.next()?.to_vec())),
         (b"log", 1) => {
             tracing::warn!("DEBUG LOG: {}", args.next()?.escape_ascii());
             Ok(Reply::Ok)
@@ -107,8 +107,8 @@ pub(crate) fn debug(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 /// Redis answers so too: its DEBUG has no table of subcommands.
 fn wrong_subcommand(request: Request<'_>) -> Failure {
     let word = request.get(1).unwrap_or_default();
-    let shown = quoted(word, QUOTED_BYTES_MAX);
-    CommandError::custom(format!("ERR unknown subcommand or wrong number of arguments for '{shown}'. Try DEBUG HELP."))
+    let word = &word[..word.len().min(QUOTED_BYTES_MAX)];
+    CommandError::quoting("ERR unknown subcommand or wrong number of arguments for '", word, "'. Try DEBUG HELP.")
         .into()
 }
 

@@ -186,10 +186,12 @@ impl Conditions {
 }
 
 fn unsupported_option(word: &[u8]) -> CommandError {
-    // A text of Redis ends at a NUL.
-    let word = String::from_utf8_lossy(word.split(|byte| *byte == 0).next().unwrap_or_default());
-    let word = word.trim_end_matches(['\r', '\n']);
-    CommandError::custom(format!("ERR Unsupported option {word}"))
+    // A text of Redis ends at a NUL, and with it go the line ends before it.
+    let mut word = word.split(|byte| *byte == 0).next().unwrap_or_default();
+    while let [rest @ .., b'\r' | b'\n'] = word {
+        word = rest;
+    }
+    CommandError::quoting("ERR Unsupported option ", word, "")
 }
 
 fn set_deadline(mut args: Args<'_>, txn: &mut dyn Txn, notation: Notation, command: &str) -> Outcome {

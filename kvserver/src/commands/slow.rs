@@ -4,7 +4,6 @@
 
 use std::fmt::Write as _;
 
-use kvproto::error::quoted;
 use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
@@ -63,10 +62,7 @@ pub(crate) fn latency(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             let name = args.next()?;
             match slow.events().into_iter().find(|(own, _)| own.as_bytes() == name) {
                 Some((name, event)) => Ok(Reply::text(graph(name, &event))),
-                None => {
-                    let name = quoted(name, name.len());
-                    Err(CommandError::custom(format!("ERR No samples available for event '{name}'")).into())
-                }
+                None => Err(CommandError::quoting("ERR No samples available for event '", name, "'").into()),
             }
         }
         "histogram" => Ok(histogram(args, ctx)),

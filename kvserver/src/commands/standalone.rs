@@ -2,7 +2,6 @@
 //!
 //! Invariant: nothing here touches a key, and nothing waits.
 
-use kvproto::error::quoted;
 use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
@@ -87,8 +86,7 @@ pub(crate) fn function(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
                     continue;
                 }
                 if !word.eq_ignore_ascii_case(b"libraryname") {
-                    let word = quoted(word, word.len());
-                    return Err(CommandError::custom(format!("ERR Unknown argument {word}")).into());
+                    return Err(CommandError::quoting("ERR Unknown argument ", word, "").into());
                 }
                 if args.next_opt().is_none() {
                     return Err(CommandError::custom("ERR library name argument was not given").into());

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Relaxed;
 
 use kvproto::error::quoted;
-use kvproto::{Args, CommandError, Reply};
+use kvproto::{Args, CommandError, Reply, Text};
 
 use crate::context::Context;
 use crate::outcome::Outcome;
@@ -89,10 +89,15 @@ impl<'b> Options<'b> {
         let overlap = |one: &[u8], other: &[u8]| one.starts_with(other) || other.starts_with(one);
         let refuse = |prefix: &[u8], kind: &str, other: &[u8]| {
             let [prefix, other] = [prefix, other].map(|word| quoted(word, word.len()));
-            Err(CommandError::custom(format!(
-                "ERR Prefix '{prefix}' overlaps with {kind} prefix '{other}'. Prefixes for a single client must not \
-                 overlap."
-            )))
+            Err(CommandError::custom(Text::join(&[
+                b"ERR Prefix '",
+                &prefix,
+                b"' overlaps with ",
+                kind.as_bytes(),
+                b" prefix '",
+                &other,
+                b"'. Prefixes for a single client must not overlap.",
+            ])))
         };
         let mut bytes = before.map_or(0, |before| before.bytes);
         for (index, prefix) in self.prefixes.iter().enumerate() {

@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use kvcore::{Claim, CrossTxn, Keyspace, Lsn, Scope};
-use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, spec};
+use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, Text, spec};
 
 use super::{databases, monitor};
 use crate::context::{Context, Next, Run, Runs};
@@ -125,15 +125,18 @@ pub(crate) fn exec(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let outcome = if queue.spoiled {
         Err(CommandError::custom("EXECABORT Transaction discarded because of previous errors.").into())
     } else if let Some(spec) = queue.absent {
-        let why = CommandError::absent(spec.name).to_string();
-        let why = why.strip_prefix("ERR ").unwrap_or(&why);
-        Err(CommandError::custom(format!("EXECABORT Transaction discarded because of: {why}")).into())
+        Err(aborted(&CommandError::absent(spec.name).into_text()).into())
     } else {
         commit(&queue, watched.as_deref(), ctx)
     };
     ctx.session.watched = watched;
     ctx.session.end_transaction(ctx.server);
     outcome
+}
+
+/// Returns the error of an EXEC that is refused because of `why`.
+pub(crate) fn aborted(why: &Text) -> CommandError {
+    CommandError::custom(Text::join(&[b"EXECABORT Transaction discarded because of: ", why.without_err()]))
 }
 
 /// What a transaction has to lock, by keyspace. The one it starts in comes first.

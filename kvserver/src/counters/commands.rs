@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
-use kvproto::Spec;
 use kvproto::spec::COMMANDS;
+use kvproto::{Spec, Text};
 use parking_lot::Mutex;
 
 use super::counter::Counter;
@@ -117,13 +117,13 @@ impl CommandCounters {
     }
 
     /// An error was answered.
-    pub(crate) fn error(&self, text: &str) {
-        let code = text.split(' ').next().unwrap_or_default();
+    pub(crate) fn error(&self, text: &Text) {
+        let code = String::from_utf8_lossy(text.first_word());
         let mut errors = self.errors.lock();
-        if let Some(count) = errors.get_mut(code) {
+        if let Some(count) = errors.get_mut(&*code) {
             *count += 1;
         } else {
-            let code = if errors.len() < ERROR_CODES_MAX { code } else { "OTHER" };
+            let code = if errors.len() < ERROR_CODES_MAX { &*code } else { "OTHER" };
             *errors.entry(code.into()).or_default() += 1;
         }
     }
@@ -255,8 +255,8 @@ mod tests {
         let client = lookup(b"client").unwrap();
         counters.ran(client.subcommand(b"list").unwrap(), 1);
         counters.rejected(client.subcommand(b"id").unwrap());
-        counters.error("ERR no");
-        counters.error("WRONGTYPE no");
+        counters.error(&"ERR no".into());
+        counters.error(&"WRONGTYPE no".into());
         let names: Vec<_> = totals([&counters].into_iter(), 0).iter().map(|total| total.name).collect();
         assert_eq!(names, ["client|id", "client|list"]);
         assert_eq!(errors([&counters].into_iter(), 0).len(), 2);

@@ -93,17 +93,21 @@ impl Session {
             self.note(denial, in_multi, spec, request, server);
             let error = match denial {
                 Denial::Command => {
-                    let user = String::from_utf8_lossy(&self.access.account().name);
-                    format!("NOPERM User {user} has no permissions to run the '{}' command", spec.name)
+                    let user = &self.access.account().name;
+                    CommandError::quoting(
+                        "NOPERM User ",
+                        user,
+                        &format!(" has no permissions to run the '{}' command", spec.name),
+                    )
                 }
-                Denial::Key(_) => {
-                    "NOPERM this user has no permissions to access one of the keys used as arguments".to_owned()
-                }
-                Denial::Channel(_) => {
-                    "NOPERM this user has no permissions to access one of the channels used as arguments".to_owned()
-                }
+                Denial::Key(_) => CommandError::custom(
+                    "NOPERM this user has no permissions to access one of the keys used as arguments",
+                ),
+                Denial::Channel(_) => CommandError::custom(
+                    "NOPERM this user has no permissions to access one of the channels used as arguments",
+                ),
             };
-            Refusal::Error(CommandError::custom(error))
+            Refusal::Error(error)
         })
     }
 

@@ -3,7 +3,6 @@
 //! Invariant: what is shown does not change the estimate, though it may change how it is kept, as in Redis.
 
 use kvcore::Txn;
-use kvproto::error::quoted;
 use kvproto::{Args, CommandError, Reply};
 
 use super::estimate::{self, REGISTERS};
@@ -36,10 +35,7 @@ pub fn pfdebug(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
             let (_, changed) = make_dense(key, txn)?;
             Ok(Reply::flag(changed))
         }
-        _ => {
-            let word = quoted(subcommand, subcommand.len());
-            Err(CommandError::custom(format!("ERR Unknown PFDEBUG subcommand '{word}'")).into())
-        }
+        _ => Err(CommandError::quoting("ERR Unknown PFDEBUG subcommand '", subcommand, "'").into()),
     }
 }
 
