@@ -207,7 +207,7 @@ impl Pipe<'_> {
             self.session.output().render(pending.request.as_request(), reply, &mut self.rendered);
         }
         if let Reply::Error(text) = reply {
-            self.fail(line, text)?;
+            self.fail(line, &text.to_string())?;
         }
         if self.rendered.len() > RENDERED_BYTES_MAX {
             self.write_rendered()?;

@@ -381,7 +381,7 @@ impl Session {
                 }
             }
             // A line, which shows all replies in one: `(nil)` alone if nothing was executed.
-            Reply::Simple(text) if text != "(nil)" && text != "OK (nil)" && !text.contains("ERR") => {
+            Reply::Simple(text) if *text != "(nil)" && *text != "OK (nil)" && !text.to_string().contains("ERR") => {
                 queued.iter().flatten().for_each(|request| self.apply(request.as_request()));
             }
             _ => {}
@@ -487,7 +487,7 @@ fn is_done(request: Request<'_>, reply: &Reply) -> bool {
     match reply {
         Reply::Ok => true,
         Reply::Simple(text) if text == "OK" => true,
-        Reply::Simple(text) if is_one_of(request, &["reset"]) => text.ends_with("RESET"),
+        Reply::Simple(text) if is_one_of(request, &["reset"]) => text.as_bytes().ends_with(b"RESET"),
         Reply::Map(_) | Reply::Array(_) | Reply::Simple(_) => is_one_of(request, &["hello"]),
         _ => false,
     }

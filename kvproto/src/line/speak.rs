@@ -9,6 +9,7 @@ use crate::quote::{HighBytes, write_escaped, write_quoted};
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::spec::Spec;
+use crate::text::Text;
 
 /// Appends `reply` as one line in `style`; nothing for [`Reply::Nothing`], attributes and QUIT. `command` is what is being
 /// answered, if the words named a command at all; pushes and errors about a line have none.
@@ -75,14 +76,14 @@ fn speak_known(style: Style, name: &str, request: Request<'_>, reply: &Reply, ou
 
 /// The terse style's error for words that were meant to be one: it splits at blanks and knows no quotes. `None` if that
 /// does not explain `text`.
-fn split_at_blanks(spec: &Spec, request: Request<'_>, text: &str) -> Option<String> {
+fn split_at_blanks(spec: &Spec, request: Request<'_>, text: &Text) -> Option<String> {
     let is_about_count = text.starts_with("ERR wrong number of arguments");
     let may_be_misread = is_about_count
         || text.starts_with("ERR unknown subcommand")
         || text.starts_with("ERR ttl must be")
         || [CommandError::Syntax, CommandError::NotAnInteger, CommandError::NotAFloat]
             .iter()
-            .any(|error| error.to_string() == text);
+            .any(|error| *text == *error.to_string());
     if !may_be_misread {
         return None;
     }
@@ -95,7 +96,7 @@ fn split_at_blanks(spec: &Spec, request: Request<'_>, text: &str) -> Option<Stri
         ));
     }
     if is_about_count && spec.arity > 0 && request.len() > spec.arity.unsigned_abs() as usize {
-        let text = text.strip_prefix("ERR ").unwrap_or(text);
+        let text = String::from_utf8_lossy(text.without_err());
         return Some(format!("{text}: blanks are not accepted in a word, and quotes do not change that"));
     }
     let word = request.get(3).filter(|_| matches!(spec.name, "set" | "put"))?;

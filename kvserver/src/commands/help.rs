@@ -2,14 +2,11 @@
 //!
 //! Invariant: it names what the command table has, so it cannot leave anything out.
 
-use kvproto::error::quoted;
+use kvproto::error::QUOTED_BYTES_MAX;
 use kvproto::{Args, CommandError, Reply, Spec, spec};
 
 use crate::context::Context;
 use crate::outcome::Outcome;
-
-/// How much of a name that is not known is repeated, in bytes.
-const NAME_SHOWN_BYTES_MAX: usize = 128;
 
 /// `HELP [command [subcommand]]`: the names of the commands, or how one is typed and what it does, on one line.
 pub(crate) fn commands(mut args: Args<'_>, _: &mut Context<'_>) -> Outcome {
@@ -17,9 +14,9 @@ pub(crate) fn commands(mut args: Args<'_>, _: &mut Context<'_>) -> Outcome {
         let names = spec::COMMANDS.iter().filter(|spec| !spec.absent).map(|spec| spec.name.to_ascii_uppercase());
         return Ok(Reply::bulks(names));
     };
-    let unknown = |what: &str, word| {
-        let word = quoted(word, NAME_SHOWN_BYTES_MAX);
-        CommandError::custom(format!("ERR unknown {what} '{word}'; HELP lists the commands"))
+    let unknown = |what: &str, word: &[u8]| {
+        let word = &word[..word.len().min(QUOTED_BYTES_MAX)];
+        CommandError::quoting(&format!("ERR unknown {what} '"), word, "'; HELP lists the commands")
     };
     let mut found = spec::lookup(name).ok_or_else(|| unknown("command", name))?;
     if let Some(own_name) = args.next_opt() {
