@@ -150,7 +150,10 @@ impl Pipe<'_> {
         };
         match outcome {
             Outcome::Good => return Ok(Next::Go),
-            Outcome::Error => self.fail(self.line, "the reply is an error")?,
+            Outcome::Error => {
+                let text = self.session.error().to_owned();
+                self.fail(self.line, &text)?;
+            }
             Outcome::Lost => self.fail(self.line, "nothing after it was sent")?,
             Outcome::NotSent => self.fail(self.line, "not sent, nor is anything after it")?,
         }

@@ -48,6 +48,8 @@ pub struct Session {
     silence: Silence,
     /// Somebody is there to type another command.
     is_at_prompt: bool,
+    /// The last error reply.
+    error: String,
 }
 
 /// A command that was queued, if it changes the connection's state.
@@ -88,7 +90,13 @@ impl Session {
             lost: None,
             silence: Silence::None,
             is_at_prompt: false,
+            error: String::new(),
         }
+    }
+
+    /// The text of the reply after [`Outcome::Error`].
+    pub fn error(&self) -> &str {
+        &self.error
     }
 
     /// From now on it is said what to type where the server refuses the login.
@@ -200,7 +208,10 @@ impl Session {
             }
             return logs_in;
         }
-        if let Some(what) = self.lost.take() {
+        // A login is no part of what was lost, and always possible.
+        if !is_one_of(request, &["auth", "hello", "reset"])
+            && let Some(what) = self.lost.take()
+        {
             self.output.note(&format!("The {what} lost with the old connection; '{name}' was not sent."));
             return false;
         }
@@ -279,7 +290,8 @@ impl Session {
                 continue;
             }
             awaited -= 1;
-            if reply.is_error() {
+            if let Reply::Error(text) = &reply {
+                self.error = text.to_string();
                 outcome = Outcome::Error;
                 awaited = 0;
             }
@@ -331,7 +343,8 @@ impl Session {
                 Ok(None) => {}
                 Ok(Some(reply)) => {
                     self.output.print(request, &reply)?;
-                    if !confirmed && reply.is_error() {
+                    if let (false, Reply::Error(text)) = (confirmed, &reply) {
+                        self.error = text.to_string();
                         // Refused: the connection is as it was.
                         self.client = Some(client);
                         return Ok(Outcome::Error);
@@ -429,6 +442,7 @@ impl Session {
                 (self.address.user, self.address.password, self.address.db) = (None, None, 0);
                 (self.options.version, self.options.name) = (Version::Resp2, None);
                 (self.queued, self.is_watching, self.silence) = (None, false, Silence::None);
+                self.lost = None;
             }
             _ => {}
         }

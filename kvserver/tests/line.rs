@@ -113,7 +113,7 @@ fn help_is_one_line_in_every_style() {
         let names: Vec<&str> = list[ok.len()..].trim_end().split(between).collect();
         let commands = kvproto::spec::COMMANDS.iter().filter(|spec| !spec.absent);
         assert!(names.iter().copied().eq(commands.map(|spec| spec.name.to_ascii_uppercase())), "{list}");
-        client.ask("PING", &format!("{ok}PONG\n"));
+        client.ask("PING", format!("{ok}PONG\n"));
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Invariant: every wait is bounded, and what was started is killed when its value is dropped.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,6 +12,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::process::Signal;
 use crate::wait;
+use crate::wire::Wire;
 
 /// A running program, or the `script` around it. It is killed when this is dropped.
 #[derive(Debug)]
@@ -202,6 +204,30 @@ pub fn prompt(client: &str, address: SocketAddr, history: &Path) -> Program {
     let mut program = Program::start(&mut on_terminal(client, &format!("-u redis://{address}"), history));
     program.hear(&format!("{address}> "));
     program
+}
+
+/// Waits until no process has a connection to `server` any more, as far as its own system knows, but the test by `own`.
+/// The server's word is not enough: it forgets a client before the client hears of its end.
+///
+/// # Panics
+///
+/// When the bound passes, or the system does not list its connections (only Linux does, in `/proc`).
+#[track_caller]
+pub fn until_disconnected(server: SocketAddr, own: &Wire) {
+    const ESTABLISHED: &str = "01";
+    let own = own.writer().local_addr().expect("a connected socket");
+    let is_other = |line: &str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let mut port = || {
+            let (_, port) = fields.next()?.split_once(':')?;
+            u16::from_str_radix(port, 16).ok()
+        };
+        let (local, remote) = (port(), port());
+        local != Some(own.port()) && remote == Some(server.port()) && fields.next() == Some(ESTABLISHED)
+    };
+    wait::until_true("the end of the clients' connections", || {
+        !fs::read_to_string("/proc/net/tcp").expect("the list of connections").lines().any(is_other)
+    });
 }
 
 /// The client's program `client` on a pseudo-terminal; `words` is the rest of its command line, as in a shell.

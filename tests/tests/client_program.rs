@@ -10,7 +10,7 @@ use std::net::TcpListener;
 use std::process::Command;
 
 use kvtests::process::{Launch, ServerProcess};
-use kvtests::program::{Program, has_terminal, prompt};
+use kvtests::program::{Program, has_terminal, prompt, until_disconnected};
 use kvtests::server_program;
 use kvtests::wait;
 use tempfile::TempDir;
@@ -122,6 +122,10 @@ fn errors_of_a_pipe_name_the_line() {
     assert_eq!(first, "kvclient: line 4: ERR value is not an integer or out of range");
     assert_eq!(second, "kvclient: line 5: unbalanced quotes in request");
     assert_eq!(third, "kvclient: line 6: unbalanced quotes in request");
+    let (code, output, errors) = run(&url, &[], "PING\nSUBSCRIBE\nAUTH x\nPING");
+    let subscribe = "ERR wrong number of arguments for 'subscribe' command";
+    assert_eq!((code, output.starts_with(&format!("PONG\n{subscribe}\nERR AUTH"))), (Some(1), true), "{output}");
+    assert!(errors.starts_with(&format!("kvclient: line 2: {subscribe}\nkvclient: line 3: ERR AUTH")), "{errors}");
     // The line where a command begins, whatever it holds.
     let (code, output, errors) = run(&url, &[], "SET a 'one\n\ntwo'\nSET b \"x\n\n\"\nINCR a\nMGET a b");
     assert_eq!(
@@ -197,6 +201,7 @@ fn a_pipe_that_pauses_has_its_replies_at_once() {
     program.hear("OK\nOK\n");
     let mut admin = server.connect();
     assert!(admin.integer("CLIENT KILL TYPE normal SKIPME yes") > 0);
+    until_disconnected(server.address(0), &admin);
     program.say("SET a 1\nSET b 2\nEXEC\n");
     let (code, _, errors) = program.finish();
     assert_eq!(code, Some(1));

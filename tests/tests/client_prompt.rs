@@ -10,9 +10,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use kvtests::process::{Launch, ServerProcess};
-use kvtests::program::{Program, has_terminal, on_terminal, prompt};
+use kvtests::program::{Program, has_terminal, on_terminal, prompt, until_disconnected};
 use kvtests::server_program;
-use kvtests::wait;
 use tempfile::TempDir;
 
 const CLIENT: &str = env!("CARGO_BIN_EXE_kvclient_under_test");
@@ -85,12 +84,14 @@ impl Stage {
         self.server.connect().ask(words, reply);
     }
 
-    /// Disconnects the client. (The administrator's connection is that of this request.)
+    /// Disconnects the client, wherever it is connected. (The administrator's connection is that of this request.)
     #[track_caller]
     fn disconnects(&self) {
         let mut admin = self.server.connect();
         assert!(admin.integer("CLIENT KILL TYPE normal SKIPME yes") > 0);
-        wait::until_true("the client's end", || admin.integer("CLIENT KILL TYPE normal SKIPME yes") == 0);
+        for index in 0..3 {
+            until_disconnected(self.server.address(index), &admin);
+        }
     }
 }
 
@@ -232,6 +233,7 @@ fn login_database_name_and_protocol_are_restored_on_every_new_connection() {
     stage.types("CLIENT SETNAME second", "\nOK\r\n");
     stage.prompts("[3]");
     assert!(admin.integer("CLIENT KILL USER ann") > 0);
+    until_disconnected(stage.address(), &admin);
     stage.types("CLIENT INFO", "Reconnected to ");
     stage.client.hear("name=second ");
     stage.client.hear("db=3 ");
@@ -251,6 +253,26 @@ fn login_database_name_and_protocol_are_restored_on_every_new_connection() {
     stage.client.hear("user=default ");
     stage.client.hear("resp=2 ");
     stage.prompts("");
+}
+
+#[test]
+fn a_subscription_that_breaks_leaves_a_connection_in_the_same_state() {
+    let Some(mut stage) = Stage::new() else { return };
+    stage.types("SELECT 3", "\nOK\r\n");
+    stage.prompts("[3]");
+    for stream in ["SUBSCRIBE news", "PSUBSCRIBE n*", "MONITOR"] {
+        stage.types(stream, "Receiving messages");
+        stage.client.hear(if stream == "MONITOR" { "\nOK\r\n" } else { "3) (integer) 1\r\n" });
+        let mut admin = stage.server.connect();
+        assert!(
+            admin.integer("CLIENT KILL TYPE pubsub") + admin.integer("CLIENT KILL TYPE normal SKIPME yes") > 0,
+            "{stream}"
+        );
+        stage.client.hear("no messages are received any more");
+        stage.prompts("[3]");
+        stage.types("CLIENT INFO", " db=3 ");
+        stage.prompts("[3]");
+    }
 }
 
 #[test]
@@ -276,6 +298,7 @@ fn a_login_that_is_refused_leaves_a_connection_on_which_auth_works() {
     admin.ask("AUTH pw", "+OK\r\n");
     admin.ask("CONFIG SET requirepass new", "+OK\r\n");
     assert!(admin.integer("CLIENT KILL TYPE normal SKIPME yes") > 0);
+    until_disconnected(stage.address(), &admin);
     stage.types("SET a 1", "WRONGPASS");
     stage.prompts("[5](refused)");
     stage.types("AUTH new", "\nOK\r\n");
@@ -310,6 +333,14 @@ fn a_command_of_a_lost_transaction_is_not_sent() {
     stage.client.say(CTRL_C);
     stage.prompts("");
     stage.types("MGET c d", "\n1) (nil)\r\n2) (nil)\r\n");
+    stage.prompts("");
+    // A login is no part of it.
+    stage.types("MULTI", "\nOK\r\n");
+    stage.prompts("(TX)");
+    stage.disconnects();
+    stage.types("AUTH wrong", "\n(error) ");
+    stage.prompts("");
+    stage.types("SET e 5", "'SET' was not sent.");
     stage.prompts("");
     // A transaction that was watched over.
     stage.types("WATCH a", "\nOK\r\n");
