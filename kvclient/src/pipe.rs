@@ -91,6 +91,11 @@ impl Pipe<'_> {
             Piece::Command(request) => request,
             Piece::Bad(kind) => {
                 let next = self.receive_all()?;
+                if self.session.is_in_transaction() {
+                    // EXEC would execute the rest of it.
+                    self.fail(self.line, &format!("{kind}; the transaction was given up, nothing after it was sent"))?;
+                    return Ok(Next::Stop);
+                }
                 self.fail(self.line, &kind.to_string())?;
                 return Ok(next);
             }

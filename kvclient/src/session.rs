@@ -249,6 +249,11 @@ impl Session {
             && silence_of(request).is_none()
     }
 
+    /// Whether commands wait for EXEC.
+    pub fn is_in_transaction(&self) -> bool {
+        self.queued.is_some()
+    }
+
     /// The connection, if there is one.
     pub fn client(&mut self) -> Option<&mut Client> {
         self.client.as_mut()

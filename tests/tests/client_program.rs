@@ -172,6 +172,20 @@ fn lines_of_a_pipe_are_sent_as_they_are_over_the_line_protocol() {
     assert_eq!((code, output.as_str(), errors.as_str()), (Some(0), "OK\nOK\nQUEUED\nQUEUED\n\"x y\", OK\n0\n", ""));
 }
 
+#[test]
+fn a_pipe_executes_no_part_of_a_transaction_with_a_bad_line() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let url = format!("redis://{}", server.address(0));
+    let (code, output, errors) = run(&url, &[], "MULTI\nSET a 1\nSET b 'x'y\nSET c 3\nEXEC\nSET d 4\n");
+    assert_eq!((code, output.as_str()), (Some(1), "OK\nQUEUED\n"), "{errors}");
+    assert!(
+        errors.starts_with("kvclient: line 3: unbalanced quotes in request; the transaction was given up"),
+        "{errors}"
+    );
+    prints(&url, &["DBSIZE"], "0\n");
+}
+
 /// A login in the pipe, and a database that must wait for it.
 #[test]
 fn a_pipe_may_log_in() {
