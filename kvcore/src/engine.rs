@@ -474,7 +474,7 @@ impl Engine {
             });
         }
         if let Some(files) = &self.files {
-            files.add_stats(&mut stats);
+            files.add_stats(&mut stats, self.base.time.monotonic_ms());
         }
         stats
     }

@@ -143,18 +143,22 @@ impl Files {
         }
     }
 
-    pub(crate) fn add_stats(&self, stats: &mut Stats) {
+    pub(crate) fn add_stats(&self, stats: &mut Stats, now_ms: u64) {
         (stats.log_bytes, stats.log_segments) = self.wal.sizes();
         stats.last_lsn = self.wal.last();
         stats.durable_lsn = self.wal.durable();
         stats.recovery = self.recovery.clone();
-        stats.snapshot = self.snapshot_status();
+        stats.snapshot = self.snapshot_status(now_ms);
     }
 
-    pub(crate) fn snapshot_status(&self) -> SnapshotStatus {
+    /// `now_ms`: by the monotonic clock.
+    pub(crate) fn snapshot_status(&self, now_ms: u64) -> SnapshotStatus {
         let state = self.snapshots.state.lock();
         let changes_since = self.wal.last().get().saturating_sub(state.start.get());
         // One that was asked for counts as running: whoever asked must not see it as over before it begins.
-        SnapshotStatus { changes_since, running: state.status.running || state.wanted, ..state.status.clone() }
+        let running = state.status.running || state.wanted;
+        let running_ms = if state.status.running { now_ms.saturating_sub(state.started_ms) } else { 0 };
+        let running_for = Duration::from_millis(running_ms);
+        SnapshotStatus { changes_since, running, running_for, ..state.status.clone() }
     }
 }

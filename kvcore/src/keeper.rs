@@ -75,7 +75,7 @@ fn take_snapshots(engine: &Weak<Engine>, snapshots: &Snapshots, every: Option<Du
         if is_removal_due && let Err(error) = remove_deferred(&engine, files) {
             tracing::warn!("{error}; the next snapshot tries again");
         }
-        if asked || (waited_out && files.snapshot_status().changes_since > 0) {
+        if asked || (waited_out && files.snapshot_status(engine.base.time.monotonic_ms()).changes_since > 0) {
             // The outcome is in the status and in the log of the program.
             let _ = snapshot(&engine, files);
         }
@@ -89,13 +89,14 @@ pub(crate) fn snapshot(engine: &Engine, files: &Files) -> Result<()> {
     if engine.is_closed() {
         return Err(Error::Closed);
     }
+    let time = &engine.base.time;
+    let started_ms = time.monotonic_ms();
     {
         let mut state = files.snapshots.state.lock();
         state.wanted = false;
         state.status.running = true;
+        state.started_ms = started_ms;
     }
-    let time = &engine.base.time;
-    let started_ms = time.monotonic_ms();
     let outcome = write_snapshot(engine, files);
     let mut state = files.snapshots.state.lock();
     state.status.running = false;
@@ -103,6 +104,7 @@ pub(crate) fn snapshot(engine: &Engine, files: &Files) -> Result<()> {
     match outcome {
         Ok(written) => {
             state.status.last_good_ms = time.now_ms();
+            state.status.saves += 1;
             state.status.last_error = None;
             state.status.last_entries = written.entries;
             state.status.last_bytes = written.bytes;

@@ -33,6 +33,8 @@ pub(crate) struct Hold {
 #[derive(Default)]
 pub(crate) struct SnapshotState {
     pub(crate) status: SnapshotStatus,
+    /// When the one that is being written was begun, by the monotonic clock.
+    pub(crate) started_ms: u64,
     /// The start of the last good one.
     pub(crate) start: Lsn,
     pub(crate) wanted: bool,

@@ -54,6 +54,10 @@ pub struct RecoveryReport {
 pub struct SnapshotStatus {
     /// Whether one is being written now.
     pub running: bool,
+    /// For how long; zero if none is.
+    pub running_for: Duration,
+    /// How many were written since the store was opened.
+    pub saves: u64,
     /// When the last good one was finished, in Unix milliseconds; 0 for never since the store was opened.
     pub last_good_ms: u64,
     /// How long the last one took, good or not.

@@ -257,8 +257,9 @@ impl Connection {
         sent
     }
 
-    /// Breaks the connection of a client that does not read. `known`: it has logged in, or need not.
-    pub(crate) fn enforce(&mut self, limits: &OutputLimits, known: bool, now: Instant) {
+    /// Breaks the connection of a client that does not read, and returns whether it did so because of `limits`. `known`: it
+    /// has logged in, or need not.
+    pub(crate) fn enforce(&mut self, limits: &OutputLimits, known: bool, now: Instant) -> bool {
         let limit = if self.session.is_told_unasked() { &limits.subscriber } else { &limits.normal };
         let unsent = self.outbox.len();
         let above = |bytes: usize| bytes > 0 && unsent > bytes;
@@ -271,10 +272,13 @@ impl Connection {
         if above(limit.hard_bytes) || too_long {
             tracing::warn!(client = self.session.client.id, unsent, "a client that does not read is disconnected");
             self.give_up();
-        } else if !known && unsent > UNAUTHENTICATED_OUTPUT_BYTES_MAX {
+            return true;
+        }
+        if !known && unsent > UNAUTHENTICATED_OUTPUT_BYTES_MAX {
             // No warning: anyone could fill the log with it.
             self.give_up();
         }
+        false
     }
 
     /// It is closed at once, and nothing more is sent.

@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use kvcore::Lsn;
@@ -22,6 +23,7 @@ use crate::context::Runs;
 use crate::counters::Counters;
 use crate::execute::Executor;
 use crate::mailbox::Mailbox;
+use crate::process;
 use crate::state::ServerState;
 use tick::TICK;
 use turns::READ_BUFFER_BYTES;
@@ -141,6 +143,9 @@ impl EventLoop {
     /// Serves until the server stops.
     pub(crate) fn run(mut self) {
         self.server().tracking.adopt_thread();
+        if self.index == 0 {
+            self.server().main_thread.store(process::this_thread().unwrap_or(0), Relaxed);
+        }
         let mut events = Events::with_capacity(EVENTS_MAX);
         let mut mails = Vec::new();
         while !self.is_finished() {

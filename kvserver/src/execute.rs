@@ -3,6 +3,7 @@
 //! Invariant: replies come in the order of requests; a request is decoded and executed once, however its bytes arrived.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use kvcore::Lsn;
 use kvproto::line::{self, LineDecoder, LineErrorKind};
@@ -146,6 +147,9 @@ impl Executor {
                 Some(Step { bytes: input.len(), whole: false })
             }
             Err(error) => {
+                if error == ProtocolError::RequestTooLong {
+                    self.server.ended_by_limits[1].fetch_add(1, Relaxed);
+                }
                 // There is no telling where the next request would start.
                 self.reply(connection, None, &Reply::from(error), Lsn::ZERO);
                 connection.phase = Phase::Closing;

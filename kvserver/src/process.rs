@@ -41,8 +41,36 @@ fn kilobytes(text: &str, name: &str) -> u64 {
         .map_or(0, |kilobytes| kilobytes * 1024)
 }
 
+/// The number of the thread that calls this, if the system tells.
+pub(crate) fn this_thread() -> Option<u32> {
+    fs::read_link("/proc/thread-self").ok()?.file_name()?.to_str()?.parse().ok()
+}
+
+/// Seconds that a thread of the process has run: for itself, and in the system.
+pub(crate) fn thread_seconds(thread: u32) -> Option<(f64, f64)> {
+    seconds_of(&format!("/proc/self/task/{thread}/stat"))
+}
+
+/// Milliseconds that the threads of this name have run together.
+pub(crate) fn milliseconds_of_threads(name: &str) -> u64 {
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let named = threads.filter(|thread| {
+        fs::read_to_string(thread.path().join("comm")).is_ok_and(|own| own.trim_end_matches('\n') == name)
+    });
+    let nanoseconds = |thread: fs::DirEntry| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    named.filter_map(nanoseconds).sum::<u64>() / 1_000_000
+}
+
 fn processor_seconds() -> Option<(f64, f64)> {
-    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    seconds_of("/proc/self/stat")
+}
+
+/// What a process or a thread has run, from its `stat` file.
+fn seconds_of(path: &str) -> Option<(f64, f64)> {
+    let stat = fs::read_to_string(path).ok()?;
     // The second field is the program's name in parentheses, which may hold blanks; user and system time are the 14th
     // and 15th.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use kvcore::{Db, Durability, Lsn};
@@ -26,7 +26,7 @@ use crate::logging::Logging;
 use crate::mailbox::{Address, Changed, Mail, Mailboxes};
 use crate::offload::Offload;
 use crate::pause::{Held, Pause};
-use crate::process::Usage;
+use crate::process::{self, Usage};
 use crate::pubsub::PubSub;
 use crate::settings::Settings;
 use crate::slow::Slow;
@@ -34,6 +34,9 @@ use crate::switches::Switches;
 use crate::tracking::TrackingTable;
 use crate::tuning::Tuning;
 use crate::watch::WatchTable;
+
+/// How the store names its thread that removes expired keys.
+const SWEEPER_THREAD: &str = "kv-sweeper";
 
 /// The server as its loops and commands see it.
 pub(crate) struct ServerState {
@@ -81,6 +84,15 @@ pub(crate) struct ServerState {
     expired_before: AtomicU64,
     /// Keys removed to make room.
     pub(crate) evicted: AtomicU64,
+    /// The system's number of the first loop's thread; 0 if it is not known.
+    pub(crate) main_thread: AtomicU32,
+    /// How long this server has swept a store that has no thread for it, in nanoseconds.
+    pub(crate) swept_ns: AtomicU64,
+    swept_ms_before: AtomicU64,
+    /// Reads and writes of the loops but the first when the counters were reset.
+    threaded_before: [AtomicU64; 2],
+    /// Clients ended because they left too many replies unread, and because a request was too large.
+    pub(crate) ended_by_limits: [AtomicU64; 2],
 }
 
 /// A reason to refuse writes for a while.
@@ -121,6 +133,11 @@ impl ServerState {
             writes_held: AtomicU8::new(0),
             evicted_clients: AtomicU64::new(0),
             http_refusals: HttpRefusals::default(),
+            main_thread: AtomicU32::new(0),
+            swept_ns: AtomicU64::new(0),
+            swept_ms_before: AtomicU64::new(0),
+            threaded_before: Default::default(),
+            ended_by_limits: Default::default(),
             baseline: Counters::default(),
             startup_bytes: Usage::now().resident_bytes.saturating_sub(db.stats().memory_bytes).max(1 << 20),
             peak_memory_bytes: AtomicU64::new(0),
@@ -251,6 +268,33 @@ impl ServerState {
         self.db.stats().expired.saturating_sub(self.expired_before.load(Ordering::Relaxed))
     }
 
+    /// Milliseconds that removing expired keys has taken since the counters were reset: the processor's time of the
+    /// store's thread, or how long this server has swept itself.
+    pub(crate) fn swept_ms(&self) -> u64 {
+        self.all_swept_ms().saturating_sub(self.swept_ms_before.load(Ordering::Relaxed))
+    }
+
+    fn all_swept_ms(&self) -> u64 {
+        if self.db.is_in_memory() {
+            self.swept_ns.load(Ordering::Relaxed) / 1_000_000
+        } else {
+            process::milliseconds_of_threads(SWEEPER_THREAD)
+        }
+    }
+
+    /// Reads and writes of the loops but the first since the counters were reset: those that Redis calls threaded.
+    pub(crate) fn threaded(&self) -> [u64; 2] {
+        let all = self.all_threaded();
+        [0, 1].map(|at| all[at].saturating_sub(self.threaded_before[at].load(Ordering::Relaxed)))
+    }
+
+    fn all_threaded(&self) -> [u64; 2] {
+        let sum = |counter: fn(&Counters) -> &Counter| {
+            self.counters.iter().skip(1).map(|counters| counter(counters).get()).sum()
+        };
+        [sum(|of| &of.reads), sum(|of| &of.writes)]
+    }
+
     /// Which counting of commands is the current one.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Relaxed)
@@ -358,6 +402,11 @@ impl ServerState {
         self.evicted.store(0, Ordering::Relaxed);
         self.evicted_clients.store(0, Ordering::Relaxed);
         self.http_refusals.reset();
+        self.ended_by_limits.iter().for_each(|count| count.store(0, Ordering::Relaxed));
+        self.swept_ms_before.store(self.all_swept_ms(), Ordering::Relaxed);
+        for (before, now) in self.threaded_before.iter().zip(self.all_threaded()) {
+            before.store(now, Ordering::Relaxed);
+        }
         for (index, baseline) in self.baseline.cumulative().into_iter().enumerate() {
             baseline.set(self.counters.iter().map(|counters| counters.cumulative()[index].get()).sum());
         }

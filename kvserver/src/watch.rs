@@ -41,6 +41,11 @@ impl Mark {
 }
 
 impl WatchTable {
+    /// Returns how many keys are watched.
+    pub(crate) fn keys(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
+    }
+
     /// Begins to watch a key, and returns whether it is there.
     pub(crate) fn watch(&self, keyspace: &Keyspace, key: &[u8], mark: &Mark) -> bool {
         // Watched first, looked at second: a change in between is noticed twice rather than not at all.

@@ -3,8 +3,9 @@
 //! Invariant: every job is answered, in the order in which they came; the thread ends when it is told to.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kvcore::Lsn;
 use kvproto::{Args, Reply};
@@ -85,10 +86,19 @@ fn next(server: &ServerState, jobs: &Receiver<Option<Job>>) -> Option<Job> {
     }
     loop {
         match jobs.recv_timeout(SWEEP_EVERY) {
-            Err(RecvTimeoutError::Timeout) => server.db.sweep(),
+            Err(RecvTimeoutError::Timeout) => sweep(server),
             received => return received.ok().flatten(),
         };
     }
+}
+
+/// Removes what has expired, and notes how long that took.
+fn sweep(server: &ServerState) -> u64 {
+    let started = Instant::now();
+    let removed = server.db.sweep();
+    let took = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    server.swept_ns.fetch_add(took, Relaxed);
+    removed
 }
 
 fn save(server: &ServerState) -> Reply {

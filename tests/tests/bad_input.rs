@@ -143,7 +143,7 @@ fn a_bad_request_is_an_error_and_changes_nothing() {
 fn errors_quote_the_bytes_of_a_client() {
     let dir = TempDir::new().expect("a temporary directory");
     let launch = Launch::new(server_program!(), dir.path()).resp().arguments(["--enable-debug"]);
-    let server = launch.arguments(["--listen", "line://127.0.0.1:0?style=plain"]).start();
+    let server = launch.line("plain").start();
     let mut wire = server.connect();
     const X: &[u8] = b"a\xff\r\xfeb\0c";
     let long = [b'\xff'; 200];

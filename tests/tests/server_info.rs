@@ -234,3 +234,162 @@ fn a_master_can_be_made_a_master_and_nothing_else() {
         wire.ask(line, reply);
     }
 }
+
+/// Fields that dashboards read: those of redis_exporter 1.69 and of Datadog's check that a Redis 7 without modules,
+/// replicas and clusters has, and those of redis-server 7.0. Left out here, because nothing measures them:
+/// `aof_buffer_length`, `aof_delayed_fsync`, `current_save_keys_*`, `mem_overhead_db_hashtable_rehashing`, `gcc_version`,
+/// `atomicvar_api`, `redis_build_id`, `eventloop_duration_*`.
+const READ_BY_DASHBOARDS: &str = "
+    redis_version redis_mode os arch_bits monotonic_clock multiplexing_api process_id run_id tcp_port server_time_usec
+    uptime_in_seconds uptime_in_days hz configured_hz lru_clock executable config_file io_threads_active
+    connected_clients cluster_connections maxclients client_recent_max_input_buffer client_recent_max_output_buffer
+    blocked_clients tracking_clients pubsub_clients watching_clients clients_in_timeout_table total_watched_keys
+    total_blocking_keys total_blocking_keys_on_nokey
+    used_memory used_memory_human used_memory_rss used_memory_rss_human used_memory_peak used_memory_peak_human
+    used_memory_peak_perc used_memory_overhead used_memory_startup used_memory_dataset used_memory_dataset_perc
+    allocator_allocated allocator_active allocator_resident total_system_memory total_system_memory_human used_memory_lua
+    used_memory_vm_eval used_memory_lua_human used_memory_scripts_eval number_of_cached_scripts number_of_functions
+    number_of_libraries used_memory_vm_functions used_memory_vm_total used_memory_vm_total_human used_memory_functions
+    used_memory_scripts used_memory_scripts_human maxmemory maxmemory_human maxmemory_policy allocator_frag_ratio
+    allocator_frag_bytes allocator_rss_ratio allocator_rss_bytes rss_overhead_ratio rss_overhead_bytes
+    mem_fragmentation_ratio mem_fragmentation_bytes mem_not_counted_for_evict mem_replication_backlog
+    mem_total_replication_buffers mem_clients_slaves mem_clients_normal mem_cluster_links mem_aof_buffer mem_allocator
+    active_defrag_running lazyfree_pending_objects lazyfreed_objects
+    loading async_loading current_cow_peak current_cow_size current_cow_size_age current_fork_perc
+    rdb_changes_since_last_save rdb_bgsave_in_progress rdb_last_save_time rdb_last_bgsave_status rdb_last_bgsave_time_sec
+    rdb_current_bgsave_time_sec rdb_saves rdb_last_cow_size rdb_last_load_keys_expired rdb_last_load_keys_loaded
+    aof_enabled aof_rewrite_in_progress aof_rewrite_scheduled aof_last_rewrite_time_sec aof_current_rewrite_time_sec
+    aof_last_bgrewrite_status aof_rewrites aof_rewrites_consecutive_failures aof_last_write_status aof_last_cow_size
+    aof_current_size aof_base_size aof_pending_rewrite aof_pending_bio_fsync module_fork_in_progress
+    module_fork_last_cow_size
+    total_connections_received total_commands_processed instantaneous_ops_per_sec total_net_input_bytes
+    total_net_output_bytes total_net_repl_input_bytes total_net_repl_output_bytes instantaneous_input_kbps
+    instantaneous_output_kbps instantaneous_input_repl_kbps instantaneous_output_repl_kbps rejected_connections sync_full
+    sync_partial_ok sync_partial_err expired_keys expired_stale_perc expired_time_cap_reached_count
+    expire_cycle_cpu_milliseconds evicted_keys evicted_clients evicted_scripts total_eviction_exceeded_time
+    current_eviction_exceeded_time keyspace_hits keyspace_misses pubsub_channels pubsub_patterns pubsubshard_channels
+    latest_fork_usec total_forks migrate_cached_sockets slave_expires_tracked_keys active_defrag_hits
+    active_defrag_misses active_defrag_key_hits active_defrag_key_misses total_active_defrag_time
+    current_active_defrag_time tracking_total_keys tracking_total_items tracking_total_prefixes unexpected_error_replies
+    total_error_replies dump_payload_sanitizations total_reads_processed total_writes_processed
+    io_threaded_reads_processed io_threaded_writes_processed reply_buffer_shrinks reply_buffer_expands eventloop_cycles
+    acl_access_denied_auth acl_access_denied_cmd acl_access_denied_key acl_access_denied_channel
+    client_query_buffer_limit_disconnections client_output_buffer_limit_disconnections
+    role connected_slaves master_failover_state master_replid master_replid2 master_repl_offset second_repl_offset
+    repl_backlog_active repl_backlog_size repl_backlog_first_byte_offset repl_backlog_histlen
+    used_cpu_sys used_cpu_user used_cpu_sys_children used_cpu_user_children used_cpu_sys_main_thread
+    used_cpu_user_main_thread cluster_enabled";
+
+/// Fields that are no numbers.
+const WORDS: &str = "
+    redis_version redis_mode os monotonic_clock multiplexing_api run_id executable config_file maxmemory_policy
+    mem_allocator rdb_last_bgsave_status aof_last_bgrewrite_status aof_last_write_status role master_failover_state
+    master_replid master_replid2";
+
+#[test]
+fn info_has_what_dashboards_read_once_and_as_numbers() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = launch(dir.path()).start();
+    let mut wire = server.connect();
+    wire.ask("SET k v EX 100", "+OK\r\n");
+    wire.command("NONSENSE");
+    for section in ["all", "everything", "default"] {
+        let text = wire.text(&format!("INFO {section}"));
+        let mut seen = BTreeMap::new();
+        for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+            let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("{line}"));
+            assert!(seen.insert(name.to_owned(), value.to_owned()).is_none(), "{name} stands twice in INFO {section}");
+        }
+        for name in READ_BY_DASHBOARDS.split_whitespace() {
+            let value = seen.get(name).unwrap_or_else(|| panic!("no {name} in INFO {section}"));
+            let number = value.trim_end_matches(['%', 'B', 'K', 'M', 'G', 'T']);
+            let is_word = WORDS.split_whitespace().any(|word| word == name);
+            assert!(is_word || number.parse::<f64>().is_ok_and(f64::is_finite), "{name}:{value}");
+        }
+    }
+}
+
+#[test]
+fn what_info_measures_is_true() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = launch(dir.path()).arguments(["--loops", "2"]).start();
+    let mut wire = server.connect();
+    let fields = info(&mut wire);
+    for name in ["rdb_last_bgsave_time_sec", "rdb_current_bgsave_time_sec", "aof_last_rewrite_time_sec"] {
+        assert_eq!(fields[name], "-1", "{name} before there was one");
+    }
+    assert_eq!(fields["rdb_saves"], "0");
+    let seconds: u64 = fields["server_time_usec"].parse::<u64>().expect("a number") / 1_000_000;
+    let clock: u64 = fields["lru_clock"].parse().expect("a number");
+    let behind = (seconds % (1 << 24)).abs_diff(clock);
+    assert!(behind <= 1 || behind == (1 << 24) - 1, "{seconds} and {clock}");
+    for saves in 1..=3 {
+        wire.ask("SET k v", "+OK\r\n");
+        wire.ask("SAVE", "+OK\r\n");
+        let fields = info(&mut wire);
+        assert_eq!(fields["rdb_saves"], saves.to_string());
+        assert_ne!(fields["rdb_last_bgsave_time_sec"], "-1");
+        assert_eq!(fields["rdb_current_bgsave_time_sec"], "-1");
+    }
+    wire.ask("WATCH a b", "+OK\r\n");
+    server.connect().ask("WATCH b c", "+OK\r\n");
+    wire.ask("WATCH d", "+OK\r\n");
+    wait::until_true("only the keys of one client are watched", || info(&mut wire)["total_watched_keys"] == "3");
+    wire.ask("UNWATCH", "+OK\r\n");
+    assert_eq!(info(&mut wire)["total_watched_keys"], "0");
+
+    // Connections are given to the loops in turn, so of two one is not the first loop's.
+    let mut other = server.connect();
+    let threaded =
+        |fields: &BTreeMap<String, String>| fields["io_threaded_reads_processed"].parse::<u64>().expect("it");
+    let before = threaded(&info(&mut wire));
+    for _ in 0..10 {
+        wire.ask("PING", "+PONG\r\n");
+        other.ask("PING", "+PONG\r\n");
+    }
+    let fields = info(&mut wire);
+    assert!(threaded(&fields) >= before + 10, "{before} and {}", threaded(&fields));
+    assert_eq!(fields["io_threads_active"], "1");
+
+    // The first loop's thread has used a part of what the process has.
+    let used = |fields: &BTreeMap<String, String>, name: &str| fields[name].parse::<f64>().expect("a number");
+    let own = used(&fields, "used_cpu_user_main_thread") + used(&fields, "used_cpu_sys_main_thread");
+    let fields = info(&mut wire);
+    let all = used(&fields, "used_cpu_user") + used(&fields, "used_cpu_sys");
+    assert!(own <= all, "{own} of {all}");
+
+    wire.ask("CONFIG RESETSTAT", "+OK\r\n");
+    assert!(threaded(&info(&mut wire)) < 10);
+}
+
+/// The time that a store's thread, or in memory the server itself, takes to remove what has expired.
+#[test]
+fn the_time_that_expiry_takes_is_counted() {
+    let dir = TempDir::new().expect("a temporary directory");
+    for server in [launch(dir.path()), Launch::bare(server_program!()).arguments(["--memory-only"]).resp()] {
+        let server = server.start();
+        let mut wire = server.connect();
+        let mut number = 0;
+        wait::until_true("a millisecond of expiry", || {
+            let sets: String = (number..number + 5000).map(|key| format!("SET {key} v PX 1\r\n")).collect();
+            number += 5000;
+            wire.send(sets);
+            (0..5000).for_each(|_| wire.expect("+OK\r\n"));
+            info(&mut wire)["expire_cycle_cpu_milliseconds"] != "0"
+        });
+    }
+}
+
+#[test]
+fn clients_that_pass_a_limit_are_counted() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = launch(dir.path()).start();
+    let mut wire = server.connect();
+    wire.ask("CONFIG SET client-query-buffer-limit 1mb", "+OK\r\n");
+    let mut large = server.connect();
+    let word = "x".repeat(600_000);
+    large.send(format!("*4\r\n$4\r\nMSET\r\n$1\r\nk\r\n${0}\r\n{word}\r\n${0}\r\n{word}\r\n", word.len()));
+    large.expect("-ERR Protocol error: too big request\r\n");
+    assert_eq!(info(&mut wire)["client_query_buffer_limit_disconnections"], "1");
+    assert_eq!(info(&mut wire)["client_output_buffer_limit_disconnections"], "0");
+}

@@ -3,6 +3,8 @@
 //! Invariant: a connection with something in its outbox is in one of three lists of the loop until that is empty:
 //! gated (the log will tell), or known to the poll (the socket will tell), or closing.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use kvcore::Lsn;
 
 use super::EventLoop;
@@ -71,7 +73,9 @@ impl EventLoop {
     fn settle(&mut self, slot: usize, mut connection: Box<Connection>) {
         if !connection.outbox.is_empty() {
             let known = connection.session.access.is_authenticated(&self.executor.server.acl);
-            connection.enforce(&self.executor.bounds.output, known, self.now);
+            if connection.enforce(&self.executor.bounds.output, known, self.now) {
+                self.server().ended_by_limits[0].fetch_add(1, Relaxed);
+            }
             if !connection.gated && connection.outbox.waits_for().is_some() {
                 connection.gated = true;
                 self.gated.push(slot);

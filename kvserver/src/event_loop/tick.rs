@@ -99,7 +99,9 @@ impl EventLoop {
                 }
                 if !connection.outbox.is_empty() {
                     let known = connection.session.access.is_authenticated(&self.executor.server.acl);
-                    connection.enforce(&limits, known, self.now);
+                    if connection.enforce(&limits, known, self.now) {
+                        self.executor.server.ended_by_limits[0].fetch_add(1, Relaxed);
+                    }
                     self.closing.push(slot);
                 }
                 if idle_max > 0 && connection.is_idle_for(Duration::from_secs(idle_max), self.now) {

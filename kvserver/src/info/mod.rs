@@ -9,6 +9,7 @@ mod fields;
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use fields::Fields;
 use kvcore::Location;
@@ -16,12 +17,15 @@ use kvcore::Location;
 use crate::acl::log::Reason;
 use crate::databases;
 use crate::listener::BoundAddress;
-use crate::process::Usage;
+use crate::process::{self, Usage};
 use crate::pubsub::Topic;
-use crate::state::ServerState;
+use crate::state::{ServerState, WritesHeld};
 
 /// The Redis whose behaviour we promise: clients decide by it what they may send.
 pub(crate) const REDIS_VERSION: &str = "7.2.4";
+
+/// Redis' clock of seconds for LRU has 24 bits.
+const LRU_CLOCK_SECONDS: u64 = 1 << 24;
 
 /// All sections, in order, and whether a plain INFO has them.
 const SECTIONS: [(&str, bool); 13] = [
@@ -65,7 +69,7 @@ pub(crate) fn text(server: &ServerState, wanted: &[String], locked: bool) -> Str
             "persistence" => persistence(server, locked, &mut fields),
             "stats" => stats(server, locked, &mut fields),
             "replication" => replication(server, &mut fields),
-            "cpu" => cpu(&usage, &mut fields),
+            "cpu" => cpu(server, &usage, &mut fields),
             "modules" => {}
             "commandstats" => commands::commandstats(server, &mut fields),
             "errorstats" => commands::errorstats(server, &mut fields),
@@ -97,6 +101,7 @@ fn about_server(server: &ServerState, fields: &mut Fields<'_>) {
         ),
     );
     fields.add("arch_bits", usize::BITS);
+    fields.add("monotonic_clock", "POSIX clock_gettime");
     fields.add("multiplexing_api", "epoll");
     fields.add("process_id", std::process::id());
     fields.add("process_supervised", "no");
@@ -109,6 +114,7 @@ fn about_server(server: &ServerState, fields: &mut Fields<'_>) {
     let hz = server.tuning.hz.load(Relaxed);
     fields.add("hz", hz);
     fields.add("configured_hz", hz);
+    fields.add("lru_clock", (server.db.now_ms() / 1000) % LRU_CLOCK_SECONDS);
     fields.add("io_threads_active", i32::from(server.mailboxes.len() > 1));
     fields.add("event_loops", server.mailboxes.len());
     let shown = |path: Option<PathBuf>| path.map_or_else(String::new, |path| path.display().to_string());
@@ -133,6 +139,9 @@ fn clients(server: &ServerState, fields: &mut Fields<'_>) {
     fields.add("pubsub_clients", all.iter().filter(|client| client.is_subscriber()).count());
     fields.add("watching_clients", all.iter().filter(|client| client.shown.watching.load(Relaxed)).count());
     fields.add("clients_in_timeout_table", 0);
+    fields.add("total_watched_keys", server.watch.keys());
+    fields.add("total_blocking_keys", 0);
+    fields.add("total_blocking_keys_on_nokey", 0);
 }
 
 /// What takes the memory that `maxmemory` limits, in bytes.
@@ -180,15 +189,32 @@ fn memory(server: &ServerState, usage: &Usage, locked: bool, fields: &mut Fields
     fields.add("maxmemory_human", human(limit));
     fields.add("maxmemory_policy", server.tuning.policy());
     let resident = usage.resident_bytes;
-    for (name, zero) in [("used_memory_lua", 0), ("used_memory_scripts", 0), ("used_memory_functions", 0)] {
-        fields.add(name, zero);
+    // There are no scripts and no functions.
+    for name in [
+        "used_memory_lua",
+        "used_memory_vm_eval",
+        "used_memory_scripts_eval",
+        "used_memory_vm_functions",
+        "used_memory_vm_total",
+        "used_memory_functions",
+        "used_memory_scripts",
+        "number_of_cached_scripts",
+        "number_of_functions",
+        "number_of_libraries",
+    ] {
+        fields.add(name, 0);
     }
-    fields.add("number_of_cached_scripts", 0);
+    for name in ["used_memory_lua_human", "used_memory_vm_total_human", "used_memory_scripts_human"] {
+        fields.add(name, human(0));
+    }
     let ratio = |part: u64, whole: u64| format!("{:.2}", part as f64 / whole.max(1) as f64);
     fields.add("allocator_frag_ratio", ratio(allocator.active, allocator.allocated));
     fields.add("allocator_frag_bytes", allocator.active.saturating_sub(allocator.allocated));
     fields.add("allocator_rss_ratio", ratio(allocator.resident, allocator.active));
     fields.add("allocator_rss_bytes", allocator.resident.saturating_sub(allocator.active));
+    // What the process takes beside what the allocator knows of: code, stacks, files mapped into memory.
+    fields.add("rss_overhead_ratio", ratio(resident, allocator.resident));
+    fields.add("rss_overhead_bytes", resident.cast_signed().wrapping_sub(allocator.resident.cast_signed()));
     fields.add("mem_fragmentation_ratio", format_args!("{:.2}", resident as f64 / used.max(1) as f64));
     fields.add("mem_fragmentation_bytes", resident.cast_signed().wrapping_sub(used.cast_signed()));
     fields.add("mem_not_counted_for_evict", 0);
@@ -209,18 +235,35 @@ fn persistence(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     let failure = server.log_failure();
     fields.add("loading", 0);
     fields.add("async_loading", 0);
+    // A snapshot copies no pages, because there is no fork.
+    for name in ["current_cow_peak", "current_cow_size", "current_cow_size_age"] {
+        fields.add(name, 0);
+    }
+    fields.add("current_fork_perc", "0.00");
     fields.add("rdb_changes_since_last_save", status.changes_since);
     fields.add("rdb_bgsave_in_progress", u8::from(status.running));
     fields.add("rdb_last_save_time", last_save_seconds(server));
+    let was_written = status.saves > 0 || status.last_error.is_some();
+    fields.add("rdb_saves", status.saves);
+    fields.add("rdb_last_cow_size", 0);
     fields.add("rdb_last_bgsave_status", if status.last_error.is_none() { "ok" } else { "err" });
     fields.add("rdb_last_bgsave_error", one_line(status.last_error));
-    fields.add("rdb_last_bgsave_time_sec", status.last_took.as_secs());
-    fields.add("rdb_current_bgsave_time_sec", if status.running { 0 } else { -1 });
+    let seconds = |took: Duration, is_known: bool| if is_known { took.as_secs().cast_signed() } else { -1 };
+    fields.add("rdb_last_bgsave_time_sec", seconds(status.last_took, was_written));
+    fields.add("rdb_current_bgsave_time_sec", seconds(status.running_for, status.running));
     fields.add("rdb_last_load_keys_loaded", if locked { 0 } else { server.db.stats().recovery.snapshot_entries });
     fields.add("rdb_last_load_keys_expired", 0);
     fields.add("aof_enabled", u8::from(!server.db.is_in_memory()));
     fields.add("aof_rewrite_in_progress", 0);
     fields.add("aof_rewrite_scheduled", 0);
+    // The log is never rewritten: a snapshot stands for its old part, which is removed.
+    fields.add("aof_last_rewrite_time_sec", -1);
+    fields.add("aof_current_rewrite_time_sec", -1);
+    fields.add("aof_rewrites", 0);
+    fields.add("aof_rewrites_consecutive_failures", 0);
+    fields.add("aof_last_cow_size", 0);
+    fields.add("module_fork_in_progress", 0);
+    fields.add("module_fork_last_cow_size", 0);
     fields.add("aof_last_bgrewrite_status", "ok");
     fields.add("aof_last_write_status", if failure.is_none() { "ok" } else { "err" });
     fields.add("aof_last_write_error", one_line(failure));
@@ -233,6 +276,8 @@ fn persistence(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     let stats = server.db.stats();
     fields.add("aof_current_size", stats.log_bytes);
     fields.add("aof_base_size", stats.snapshot.last_bytes);
+    fields.add("aof_pending_rewrite", 0);
+    fields.add("aof_pending_bio_fsync", u8::from(stats.durable_lsn < stats.last_lsn));
     let (directory, moved_to) = match server.db.location() {
         Location::Unchanged => ("unchanged", String::new()),
         Location::Moved { to } => ("moved", one_line(to.as_ref().map(|to| to.display()))),
@@ -261,8 +306,12 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("instantaneous_ops_per_sec", server.total(|of| &of.requests_per_second));
     fields.add("total_net_input_bytes", server.total(|of| &of.input_bytes));
     fields.add("total_net_output_bytes", server.total(|of| &of.output_bytes));
+    fields.add("total_net_repl_input_bytes", 0);
+    fields.add("total_net_repl_output_bytes", 0);
     fields.add("instantaneous_input_kbps", kilobytes(server.total(|of| &of.input_per_second)));
     fields.add("instantaneous_output_kbps", kilobytes(server.total(|of| &of.output_per_second)));
+    fields.add("instantaneous_input_repl_kbps", "0.00");
+    fields.add("instantaneous_output_repl_kbps", "0.00");
     fields.add("rejected_connections", server.total(|of| &of.rejected));
     fields.add("rejected_http_requests", server.http_refusals.count());
     fields.add("sync_full", 0);
@@ -271,6 +320,7 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("expired_keys", if locked { 0 } else { server.expired() });
     fields.add("expired_stale_perc", "0.00");
     fields.add("expired_time_cap_reached_count", 0);
+    fields.add("expire_cycle_cpu_milliseconds", server.swept_ms());
     fields.add("evicted_keys", server.evicted.load(Relaxed));
     fields.add("evicted_clients", server.evicted_clients.load(Relaxed));
     fields.add("evicted_scripts", 0);
@@ -289,12 +339,29 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("total_forks", 0);
     fields.add("migrate_cached_sockets", 0);
     fields.add("slave_expires_tracked_keys", 0);
-    fields.add("active_defrag_running", 0);
+    for name in [
+        "active_defrag_hits",
+        "active_defrag_misses",
+        "active_defrag_key_hits",
+        "active_defrag_key_misses",
+        "total_active_defrag_time",
+        "current_active_defrag_time",
+    ] {
+        fields.add(name, 0);
+    }
     fields.add("unexpected_error_replies", 0);
     fields.add("total_error_replies", server.total(|of| &of.errors));
-    fields.add("migrate_cached_sockets", 0);
+    fields.add("dump_payload_sanitizations", 0);
     fields.add("total_reads_processed", server.total(|of| &of.reads));
     fields.add("total_writes_processed", server.total(|of| &of.writes));
+    let [threaded_reads, threaded_writes] = server.threaded();
+    fields.add("io_threaded_reads_processed", threaded_reads);
+    fields.add("io_threaded_writes_processed", threaded_writes);
+    let [by_output, by_query] = &server.ended_by_limits;
+    fields.add("client_query_buffer_limit_disconnections", by_query.load(Relaxed));
+    fields.add("client_output_buffer_limit_disconnections", by_output.load(Relaxed));
+    fields.add("reply_buffer_shrinks", 0);
+    fields.add("reply_buffer_expands", 0);
     fields.add("eventloop_cycles", server.total(|of| &of.rounds));
     for reason in Reason::ALL {
         fields.add(reason.info_name(), server.acl.log.count(reason));
@@ -304,6 +371,9 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
 fn replication(server: &ServerState, fields: &mut Fields<'_>) {
     fields.add("role", "master");
     fields.add("connected_slaves", 0);
+    if server.is_held(WritesHeld::Replicas) {
+        fields.add("min_slaves_good_slaves", 0);
+    }
     fields.add("master_failover_state", "no-failover");
     fields.add("master_replid", &server.run_id);
     fields.add("master_replid2", "0".repeat(40));
@@ -315,11 +385,16 @@ fn replication(server: &ServerState, fields: &mut Fields<'_>) {
     fields.add("repl_backlog_histlen", 0);
 }
 
-fn cpu(usage: &Usage, fields: &mut Fields<'_>) {
+/// The main thread is that of the first event loop: there is none that does all the work.
+fn cpu(server: &ServerState, usage: &Usage, fields: &mut Fields<'_>) {
     fields.add("used_cpu_sys", format_args!("{:.6}", usage.system_seconds));
     fields.add("used_cpu_user", format_args!("{:.6}", usage.user_seconds));
     fields.add("used_cpu_sys_children", "0.000000");
     fields.add("used_cpu_user_children", "0.000000");
+    if let Some((user, system)) = process::thread_seconds(server.main_thread.load(Relaxed)) {
+        fields.add("used_cpu_sys_main_thread", format_args!("{system:.6}"));
+        fields.add("used_cpu_user_main_thread", format_args!("{user:.6}"));
+    }
 }
 
 fn keyspaces(server: &ServerState, fields: &mut Fields<'_>) {
