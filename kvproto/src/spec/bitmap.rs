@@ -85,7 +85,16 @@ pub(super) const ROWS: &[Spec] = &[
         .args(&[
             Arg::one_of(
                 "operation",
-                &[Arg::token("and", "AND"), Arg::token("or", "OR"), Arg::token("xor", "XOR"), Arg::token("not", "NOT")],
+                &[
+                    Arg::token("and", "AND"),
+                    Arg::token("or", "OR"),
+                    Arg::token("xor", "XOR"),
+                    Arg::token("not", "NOT"),
+                    Arg::token("diff", "DIFF").since("8.2.0"),
+                    Arg::token("diff1", "DIFF1").since("8.2.0"),
+                    Arg::token("andor", "ANDOR").since("8.2.0"),
+                    Arg::token("one", "ONE").since("8.2.0"),
+                ],
             ),
             Arg::key("destkey"),
             Arg::key("key").key_spec(1).multiple(),

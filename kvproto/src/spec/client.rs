@@ -8,7 +8,13 @@ const FOR_ALL: &[Flag] = &[Flag::NoScript, Flag::Loading, Flag::Stale];
 const FOR_ADMINS: &[Flag] = &[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale];
 const ON_OR_OFF: &[Arg] = &[Arg::one_of("enabled", &[Arg::token("on", "ON"), Arg::token("off", "OFF")])];
 
-pub(super) const SUBCOMMANDS: [Spec; 18] = indexed([
+pub(super) const SUBCOMMANDS: [Spec; 19] = indexed([
+    Spec::new("client|capa", -3, Group::Connection, "8.0.0")
+        .summary("Says what this connection can handle. There is nothing here that goes by it.")
+        .complexity("O(1)")
+        .flags(FOR_ALL)
+        .in_categories(&[Category::Connection])
+        .args(&[Arg::string("capability").multiple()]),
     Spec::new("client|caching", 3, Group::Connection, "6.0.0")
         .summary("Says whether the keys of the next request are tracked.")
         .complexity("O(1)")

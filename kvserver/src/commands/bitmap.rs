@@ -220,31 +220,31 @@ fn first_other(bytes: &[u8], byte: u8) -> Option<usize> {
     bytes[same..].iter().position(|other| *other != byte).map(|at| same + at)
 }
 
-/// `BITOP AND|OR|XOR|NOT destkey key [key ...]`: the length of the outcome. Shorter values count as filled with zeros.
+/// `BITOP AND|OR|XOR|NOT|DIFF|DIFF1|ANDOR|ONE destkey key [key ...]`: the length of the outcome. Shorter values count as filled with zeros.
 pub fn bitop(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
-    let operation = if args.eat("AND") {
-        Operation::And
-    } else if args.eat("OR") {
-        Operation::Or
-    } else if args.eat("XOR") {
-        Operation::Xor
-    } else if args.eat("NOT") {
-        Operation::Not
-    } else {
-        return Err(CommandError::Syntax.into());
-    };
+    let operation = args.next()?;
+    let (name, operation) = *OPERATIONS
+        .iter()
+        .find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(operation))
+        .ok_or(CommandError::Syntax)?;
     let target = args.next()?;
     if operation == Operation::Not && args.remaining() != 1 {
         return Err(CommandError::custom("ERR BITOP NOT must be called with a single source key.").into());
     }
-    let mut outcome = txn.get(args.next()?)?.map_or(Vec::new(), |value| value.bytes().to_vec());
-    if operation == Operation::Not {
-        outcome.iter_mut().for_each(|byte| *byte = !*byte);
+    if operation.sets_first_apart() && args.remaining() < 2 {
+        let text = format!("ERR BITOP {name} must be called with at least two source keys.");
+        return Err(CommandError::custom(text).into());
     }
+    let first = txn.get(args.next()?)?.map_or(Vec::new(), |value| value.bytes().to_vec());
+    // What is worked with the first at the end, or from the start.
+    let (apart, mut outcome) = if operation.sets_first_apart() { (first, Vec::new()) } else { (Vec::new(), first) };
+    // For ONE: the bits that more than one value has.
+    let mut several = Vec::new();
     while let Some(key) = args.next_opt() {
         let value = txn.get(key)?;
-        operation.combine(&mut outcome, value.as_ref().map_or(&[], |value| value.bytes()));
+        operation.combine(&mut outcome, &mut several, value.as_ref().map_or(&[], |value| value.bytes()));
     }
+    operation.finish(&mut outcome, &several, &apart);
     if outcome.is_empty() {
         txn.delete(target)?;
     } else {
@@ -255,19 +255,47 @@ pub fn bitop(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     Ok(Reply::count(outcome.len()))
 }
 
+const OPERATIONS: [(&str, Operation); 8] = [
+    ("AND", Operation::And),
+    ("OR", Operation::Or),
+    ("XOR", Operation::Xor),
+    ("NOT", Operation::Not),
+    ("DIFF", Operation::Diff),
+    ("DIFF1", Operation::Diff1),
+    ("ANDOR", Operation::AndOr),
+    ("ONE", Operation::One),
+];
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Operation {
     And,
     Or,
     Xor,
     Not,
+    /// The bits of the first value that no other has.
+    Diff,
+    /// The bits that others have and the first value has not.
+    Diff1,
+    /// The bits of the first value that any other has.
+    AndOr,
+    /// The bits that exactly one value has.
+    One,
 }
 
 impl Operation {
+    /// Whether the first value is not one of those that are combined.
+    fn sets_first_apart(self) -> bool {
+        matches!(self, Operation::Diff | Operation::Diff1 | Operation::AndOr)
+    }
+
     /// Works `value` into `outcome`, which becomes as long as the longer of the two.
-    fn combine(self, outcome: &mut Vec<u8>, value: &[u8]) {
-        if outcome.len() < value.len() {
-            outcome.resize(value.len(), 0);
+    fn combine(self, outcome: &mut Vec<u8>, several: &mut Vec<u8>, value: &[u8]) {
+        extend(outcome, value.len());
+        if self == Operation::One {
+            extend(several, outcome.len());
+            for ((several, one), other) in several.iter_mut().zip(&*outcome).zip(value) {
+                *several |= one & other;
+            }
         }
         let (both, beyond) = outcome.split_at_mut(value.len());
         let pairs = both.iter_mut().zip(value);
@@ -276,11 +304,38 @@ impl Operation {
                 pairs.for_each(|(byte, other)| *byte &= other);
                 beyond.fill(0);
             }
-            Operation::Or => pairs.for_each(|(byte, other)| *byte |= other),
             Operation::Xor => pairs.for_each(|(byte, other)| *byte ^= other),
             // Has one source, which is the outcome already.
             Operation::Not => {}
+            _ => pairs.for_each(|(byte, other)| *byte |= other),
         }
+    }
+
+    /// Makes `outcome` what the command stores: `apart` is the first value if that was set apart.
+    fn finish(self, outcome: &mut Vec<u8>, several: &[u8], apart: &[u8]) {
+        extend(outcome, apart.len());
+        match self {
+            Operation::Not => outcome.iter_mut().for_each(|byte| *byte = !*byte),
+            Operation::One => outcome.iter_mut().zip(several).for_each(|(byte, several)| *byte &= !several),
+            _ if self.sets_first_apart() => {
+                let first = apart.iter().copied().chain(std::iter::repeat(0));
+                for (byte, first) in outcome.iter_mut().zip(first) {
+                    *byte = match self {
+                        Operation::Diff => first & !*byte,
+                        Operation::Diff1 => *byte & !first,
+                        _ => first & *byte,
+                    };
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Makes a value at least so long, with zeros.
+fn extend(bytes: &mut Vec<u8>, len: usize) {
+    if bytes.len() < len {
+        bytes.resize(len, 0);
     }
 }
 

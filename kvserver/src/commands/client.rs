@@ -58,6 +58,8 @@ pub(crate) fn client(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         "unblock" => unblock(args),
         "tracking" => tracking::tracking(args, ctx),
         "trackinginfo" => Ok(tracking::info(ctx.session)),
+        // As of Valkey: a server in a cluster would redirect a client that can follow; this one never does.
+        "capa" => Ok(Reply::Ok),
         "caching" => tracking::caching(args, ctx.session),
         "getredir" => Ok(tracking::redirect(ctx.session)),
         _ => Ok(help(ctx.spec)),

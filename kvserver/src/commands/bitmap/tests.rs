@@ -171,11 +171,39 @@ fn values_are_combined() {
         BITOP NOT t none      -> 0
         "#,
     );
+    shell.reply(["SET", "c", "\x02\x02\x01\u{1}"]);
+    shell.converse(
+        r#"
+        BITOP DIFF t a b      -> 3
+        GET t                 -> "\x00\x02\x0f"
+        BITOP diff t a b c    -> 4
+        GET t                 -> "\x00\x00\x0e\x00"
+        BITOP DIFF1 t a b c   -> 4
+        GET t                 -> "\x02\x01\x00\x01"
+        BITOP ANDOR t a b c   -> 4
+        GET t                 -> "\x01\x02\x01\x00"
+        BITOP ONE t a b c     -> 4
+        GET t                 -> "\x00\x01\x0e\x01"
+        BITOP ONE t a         -> 3
+        GET t                 -> "\x01\x02\x0f"
+        BITOP DIFF t none a   -> 3
+        GET t                 -> "\x00\x00\x00"
+        BITOP DIFF1 t none a  -> 3
+        GET t                 -> "\x01\x02\x0f"
+        BITOP ANDOR t a none  -> 3
+        GET t                 -> "\x00\x00\x00"
+        BITOP ONE t none none -> 0
+        EXISTS t              -> 0
+        "#,
+    );
     shell.run("SET k v");
     shell.refuses(&[
         ("BITOP AND k", "ERR wrong number of arguments for 'bitop' command"),
         ("BITOP NAND k a b", SYNTAX),
         ("BITOP NOT k a b", "ERR BITOP NOT must be called with a single source key."),
+        ("BITOP DIFF k a", "ERR BITOP DIFF must be called with at least two source keys."),
+        ("BITOP diff1 k a", "ERR BITOP DIFF1 must be called with at least two source keys."),
+        ("BITOP andor k a", "ERR BITOP ANDOR must be called with at least two source keys."),
     ]);
 }
 
