@@ -31,6 +31,10 @@ fn write_indented(reply: &Reply, indent: &str, out: &mut Vec<u8>) {
             out.extend_from_slice(b"(double) ");
             write_double(*value, out);
         }
+        Reply::Decimal(digits) => {
+            out.extend_from_slice(b"(double) ");
+            write_visible(digits.as_bytes(), out);
+        }
         Reply::Bool(true) => out.extend_from_slice(b"(true)"),
         Reply::Bool(false) => out.extend_from_slice(b"(false)"),
         Reply::BigNumber(digits) => write_visible(digits.as_bytes(), out),
@@ -108,7 +112,7 @@ pub fn write_raw(reply: &Reply, out: &mut Vec<u8>) {
         Reply::Double(value) => write_double(*value, out),
         Reply::Bool(true) => out.extend_from_slice(b"(true)"),
         Reply::Bool(false) => out.extend_from_slice(b"(false)"),
-        Reply::BigNumber(digits) => out.extend_from_slice(digits.as_bytes()),
+        Reply::BigNumber(digits) | Reply::Decimal(digits) => out.extend_from_slice(digits.as_bytes()),
         Reply::Bulk(bytes) => out.extend_from_slice(bytes),
         Reply::Verbatim { text, .. } => out.extend_from_slice(text),
         Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => {

@@ -20,6 +20,8 @@ pub enum Reply {
     Integer(i64),
     /// A number; text in RESP2.
     Double(f64),
+    /// A number by its decimal digits, which may be more than a [`Reply::Double`] holds; plain bytes in RESP2.
+    Decimal(String),
     /// True or false; 1 or 0 in RESP2.
     Bool(bool),
     /// A whole number of any size, in decimal digits; text in RESP2.
@@ -104,7 +106,7 @@ impl Reply {
         };
         let of_parts = match self {
             Reply::Simple(text) | Reply::Error(text) => text.len(),
-            Reply::BigNumber(digits) => digits.len(),
+            Reply::BigNumber(digits) | Reply::Decimal(digits) => digits.len(),
             Reply::Bulk(bytes) => bytes.len(),
             Reply::Verbatim { text, .. } => text.len(),
             Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => {

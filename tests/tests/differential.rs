@@ -3,7 +3,7 @@
 //! Invariant: what may differ is listed in [`Rule`], [`Story`] and [`next_command`], each with its reason;
 //! everything else fails. Left out of the
 //! streams are replies that are chance (RANDOMKEY, SCAN), tell of the server (INFO, most of COMMAND and CONFIG) or would
-//! end the conversation (QUIT, SUBSCRIBE, MONITOR); and commands that Redis 7.0 does not have (SET IFEQ, MSETEX).
+//! end the conversation (QUIT, SUBSCRIBE, MONITOR); and commands that Redis 7.0 does not have (SET IFEQ, MSETEX, INCREX).
 //!
 //! It needs `redis-server` of Redis 7.0 (Debian: `apt-get install redis-server`) and says so, and passes, where there
 //! is none. `KV_DIFFERENTIAL_SEED` chooses another stream, `KV_DIFFERENTIAL_COMMANDS` its length.

@@ -143,7 +143,7 @@ fn write_value(style: Style, reply: &Reply, out: &mut Vec<u8>) {
         Reply::Verbatim { text, .. } => write_bytes(text, out),
         Reply::Simple(text) => write_text(text.as_bytes(), out),
         Reply::Error(text) => write_text(text.as_bytes(), out),
-        Reply::BigNumber(digits) => write_text(digits.as_bytes(), out),
+        Reply::BigNumber(digits) | Reply::Decimal(digits) => write_text(digits.as_bytes(), out),
         Reply::Ok => out.extend_from_slice(b"OK"),
         Reply::Integer(value) => {
             out.extend_from_slice(itoa::Buffer::new().format(*value).as_bytes());

@@ -31,6 +31,8 @@ pub fn encode(reply: &Reply, version: Version, out: &mut Vec<u8>) {
             write_double(*value, out);
             out.extend_from_slice(b"\r\n");
         }
+        (Reply::Decimal(digits), Version::Resp2) => write_bulk(digits.as_bytes(), out),
+        (Reply::Decimal(digits), Version::Resp3) => write_line(b',', digits.as_bytes(), out),
         (Reply::Bool(value), Version::Resp2) => write_header(b':', i64::from(*value), out),
         (Reply::Bool(true), Version::Resp3) => out.extend_from_slice(b"#t\r\n"),
         (Reply::Bool(false), Version::Resp3) => out.extend_from_slice(b"#f\r\n"),
@@ -151,6 +153,7 @@ mod tests {
             (Reply::error("ERR no"), "-ERR no\r\n", "-ERR no\r\n"),
             (Reply::Integer(-5), ":-5\r\n", ":-5\r\n"),
             (Reply::Double(1.5), "$3\r\n1.5\r\n", ",1.5\r\n"),
+            (Reply::Decimal("0.30".into()), "$4\r\n0.30\r\n", ",0.30\r\n"),
             (Reply::Double(f64::INFINITY), "$3\r\ninf\r\n", ",inf\r\n"),
             (Reply::Bool(true), ":1\r\n", "#t\r\n"),
             (Reply::Bool(false), ":0\r\n", "#f\r\n"),

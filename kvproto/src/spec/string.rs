@@ -119,6 +119,34 @@ pub(super) const ROWS: &[Spec] = &[
         .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])])
         .args(&[Arg::key("key"), Arg::integer("increment")]),
+    Spec::new("increx", -2, Group::String, "8.8.0")
+        .summary("Adds to a number within bounds, and sets or takes off its key's deadline.")
+        .complexity("O(1)")
+        .flags(&[Flag::Write, Flag::DenyOom, Flag::Fast])
+        .in_categories(&[Category::String])
+        .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])])
+        .args(&[
+            Arg::key("key"),
+            Arg::one_of("increment", &[Arg::double("float").after("BYFLOAT"), Arg::integer("integer").after("BYINT")])
+                .optional(),
+            Arg::token("saturate", "SATURATE").optional(),
+            Arg::string("lowerbound").after("LBOUND").optional(),
+            Arg::string("upperbound").after("UBOUND").optional(),
+            Arg::one_of("condition", &[Arg::token("nx", "NX").since("9.2.0"), Arg::token("xx", "XX").since("9.2.0")])
+                .optional(),
+            Arg::one_of(
+                "expiration",
+                &[
+                    Arg::integer("seconds").after("EX"),
+                    Arg::integer("milliseconds").after("PX"),
+                    Arg::unix_time("unix-time-seconds").after("EXAT"),
+                    Arg::unix_time("unix-time-milliseconds").after("PXAT"),
+                    Arg::token("persist", "PERSIST"),
+                ],
+            )
+            .optional(),
+            Arg::token("enx", "ENX").optional(),
+        ]),
     Spec::new("incrbyfloat", 3, Group::String, "2.6.0")
         .summary("Adds an amount to a decimal number; a missing key counts as 0.")
         .complexity("O(1)")

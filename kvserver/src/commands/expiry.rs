@@ -70,7 +70,7 @@ pub(super) enum Notation {
 
 impl Notation {
     /// The options of SET and GETEX that name each.
-    const OPTIONS: [(&'static str, Notation); 4] = [
+    pub(super) const OPTIONS: [(&'static str, Notation); 4] = [
         ("EX", Notation::Seconds),
         ("PX", Notation::Milliseconds),
         ("EXAT", Notation::UnixSeconds),

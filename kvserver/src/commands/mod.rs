@@ -70,6 +70,7 @@ fn run_of(name: &str) -> Option<Run> {
         "incr" => Store(string::incr),
         "incrby" => Store(string::incrby),
         "incrbyfloat" => Store(string::incrbyfloat),
+        "increx" => Store(string::increx::increx),
         "lcs" => Store(string::lcs::lcs),
         "mget" => Store(string::mget),
         "mset" => Store(string::mset),

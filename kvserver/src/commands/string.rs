@@ -15,6 +15,7 @@ use compare::Condition;
 use long_double::LongDouble;
 
 pub mod compare;
+pub mod increx;
 pub mod lcs;
 mod long_double;
 mod natural;

@@ -107,6 +107,7 @@ fn show(reply: &Reply) -> String {
         Reply::Simple(text) | Reply::Error(text) => text.to_string(),
         Reply::Integer(number) => number.to_string(),
         Reply::Bulk(bytes) => format!("\"{}\"", bytes.escape_ascii()),
+        Reply::Decimal(digits) => digits.clone(),
         Reply::Nil => "nil".to_owned(),
         Reply::Array(items) => {
             let items: Vec<String> = items.iter().map(show).collect();

@@ -85,6 +85,10 @@ impl<'t, T: Txn + ?Sized> Noted<'t, T> {
             "append" => (Class::String, "append"),
             "incr" | "decr" | "incrby" | "decrby" => (Class::String, "incrby"),
             "incrbyfloat" => (Class::String, "incrbyfloat"),
+            "increx" if self.request.iter().skip(2).any(|word| word.eq_ignore_ascii_case(b"BYFLOAT")) => {
+                (Class::String, "incrbyfloat")
+            }
+            "increx" => (Class::String, "incrby"),
             "setrange" => (Class::String, "setrange"),
             "setbit" | "bitfield" => (Class::String, "setbit"),
             "pfadd" | "pfmerge" => (Class::String, "pfadd"),
@@ -126,6 +130,9 @@ impl<'t, T: Txn + ?Sized> Noted<'t, T> {
         }
         if name == "set" && deadline.is_some() && !(old == Some(deadline) && self.keeps_deadline()) {
             self.note(Class::Generic, "expire", key);
+        }
+        if self.command == "increx" && old.flatten() != deadline {
+            self.note(Class::Generic, if deadline.is_some() { "expire" } else { "persist" }, key);
         }
         if passed {
             self.note(Class::Expired, "expired", key);

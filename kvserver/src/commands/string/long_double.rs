@@ -8,6 +8,8 @@
 //! bounded before anything is computed: a text has at most [`TEXT_BYTES_MAX`] bytes, an exponent that cannot matter is
 //! refused, so the largest number ever held has about 33,500 bits.
 
+use std::cmp::Ordering;
+
 use super::natural::Natural;
 
 /// Redis reads numbers through a buffer of 5 KiB, its terminator included.
@@ -71,8 +73,35 @@ impl LongDouble {
 }
 
 impl Finite {
-    const fn zero(negative: bool) -> Finite {
+    pub(super) const fn zero(negative: bool) -> Finite {
         Finite { negative, significand: 0, exponent: EXPONENT_MIN }
+    }
+
+    /// Returns the number of this sign that is farthest from zero.
+    pub(super) const fn largest(negative: bool) -> Finite {
+        Finite { negative, significand: u64::MAX, exponent: EXPONENT_MAX }
+    }
+
+    /// Returns whether it is below zero.
+    pub(super) fn is_negative(self) -> bool {
+        self.negative && self.significand != 0
+    }
+
+    /// Returns the number with the other sign.
+    pub(super) fn negated(self) -> Finite {
+        Finite { negative: !self.negative, ..self }
+    }
+
+    /// Returns which of two numbers is the larger one; zero has no sign.
+    pub(super) fn compare(self, other: Finite) -> Ordering {
+        // The top bit is set but where the exponent is the smallest, so the exponent decides first.
+        let size = |number: Finite| (number.exponent, number.significand);
+        match (self.is_negative(), other.is_negative()) {
+            (false, false) => size(self).cmp(&size(other)),
+            (true, true) => size(other).cmp(&size(self)),
+            (true, false) => Ordering::Less,
+            (false, true) => Ordering::Greater,
+        }
     }
 
     /// Rounds `wide * 2^exponent`, plus something less than one unit of `wide` if `more`. None when it is too large.
@@ -100,7 +129,7 @@ impl Finite {
         (exponent <= EXPONENT_MAX).then_some(Finite { negative, significand, exponent })
     }
 
-    fn plus(self, other: Finite) -> Option<Finite> {
+    pub(super) fn plus(self, other: Finite) -> Option<Finite> {
         let (large, small) = if self.exponent >= other.exponent { (self, other) } else { (other, self) };
         // 62 bits of room below: what is shifted out still decides a tie, so it lives on in the last bit.
         let distance = large.exponent.abs_diff(small.exponent);
