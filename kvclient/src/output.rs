@@ -39,7 +39,7 @@ impl Output {
     pub fn print(&self, request: Request<'_>, reply: &Reply) -> io::Result<()> {
         if let (Style::Raw, true, Reply::Error(text)) = (self.style, self.errors_apart, reply) {
             // A person reads it, most often at a terminal.
-            self.note(text.as_bytes());
+            self.note_bytes(text.as_bytes());
             return Ok(());
         }
         let mut bytes = Vec::new();
@@ -60,9 +60,13 @@ impl Output {
     }
 
     /// Tells the user something that is no reply.
-    pub fn note(&self, text: impl AsRef<[u8]>) {
+    pub fn note(&self, text: &str) {
+        self.note_bytes(text.as_bytes());
+    }
+
+    fn note_bytes(&self, text: &[u8]) {
         let mut bytes = Vec::new();
-        write_visible_line(text.as_ref(), &mut bytes);
+        write_visible_line(text, &mut bytes);
         bytes.push(b'\n');
         // Nobody can be told that standard error is gone.
         let _ = io::stderr().write_all(&bytes);
