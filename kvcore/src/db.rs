@@ -394,9 +394,7 @@ impl Db {
 
     /// Whether a snapshot is being written, and how the last one ended.
     pub fn snapshot_status(&self) -> SnapshotStatus {
-        let engine = self.engine();
-        let now_ms = engine.base.time.monotonic_ms();
-        engine.files.as_ref().map(|files| files.snapshot_status(now_ms)).unwrap_or_default()
+        self.engine().snapshot_status()
     }
 
     /// Figures about the store. Looks at every shard; called from inside a transaction it leaves out what that holds.

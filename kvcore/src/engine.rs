@@ -22,7 +22,7 @@ use crate::options::Options;
 use crate::record::Record;
 use crate::recovery;
 use crate::space::{DEFAULT_KEYSPACE, Space};
-use crate::stats::Stats;
+use crate::stats::{SnapshotStatus, Stats};
 use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::tables::{Keep, Tables};
@@ -474,9 +474,29 @@ impl Engine {
             });
         }
         if let Some(files) = &self.files {
-            files.add_stats(&mut stats, self.base.time.monotonic_ms());
+            files.add_stats(&mut stats);
         }
+        stats.snapshot = self.snapshot_status();
         stats
+    }
+
+    /// How many changes have been made since the store was opened. Called from inside a transaction it leaves out what
+    /// that holds locked.
+    pub(crate) fn changes(&self) -> u64 {
+        let mut changes: u64 = 0;
+        let inside = self.base.is_entered();
+        for space in self.spaces() {
+            space.each_shard(inside, |shard| changes = changes.wrapping_add(shard.changes()));
+        }
+        changes
+    }
+
+    pub(crate) fn snapshot_status(&self) -> SnapshotStatus {
+        let changes = self.changes();
+        match &self.files {
+            Some(files) => files.snapshot_status(changes, self.base.time.monotonic_ms()),
+            None => SnapshotStatus { changes_since: changes, ..SnapshotStatus::default() },
+        }
     }
 
     /// Makes everything durable, ends the threads and frees the directory. Only the first call does anything.

@@ -101,7 +101,11 @@ impl Files {
         let due_after = options.snapshot_log_bytes.max(found.snapshot_bytes);
         // What was replayed counts towards the next snapshot.
         snapshots.due_after.store(due_after.saturating_sub(writer.log_bytes()), Ordering::Relaxed);
-        snapshots.state.lock().start = found.snapshot_start;
+        {
+            let mut state = snapshots.state.lock();
+            state.start = found.snapshot_start;
+            state.replayed = found.last.get().saturating_sub(found.snapshot_start.get());
+        }
         if writer.segment_count() > SEGMENTS_MAX {
             snapshots.state.lock().wanted = true;
         }
@@ -143,18 +147,22 @@ impl Files {
         }
     }
 
-    pub(crate) fn add_stats(&self, stats: &mut Stats, now_ms: u64) {
+    pub(crate) fn add_stats(&self, stats: &mut Stats) {
         (stats.log_bytes, stats.log_segments) = self.wal.sizes();
         stats.last_lsn = self.wal.last();
         stats.durable_lsn = self.wal.durable();
         stats.recovery = self.recovery.clone();
-        stats.snapshot = self.snapshot_status(now_ms);
     }
 
-    /// `now_ms`: by the monotonic clock.
-    pub(crate) fn snapshot_status(&self, now_ms: u64) -> SnapshotStatus {
+    /// Whether the log has gone on since the last good snapshot began.
+    pub(crate) fn has_unsaved(&self) -> bool {
+        self.wal.last() > self.snapshots.state.lock().start
+    }
+
+    /// `changes`: how many have been made since the store was opened; `now_ms`: by the monotonic clock.
+    pub(crate) fn snapshot_status(&self, changes: u64, now_ms: u64) -> SnapshotStatus {
         let state = self.snapshots.state.lock();
-        let changes_since = self.wal.last().get().saturating_sub(state.start.get());
+        let changes_since = changes.saturating_sub(state.changes_before) + state.replayed;
         // One that was asked for counts as running: whoever asked must not see it as over before it begins.
         let running = state.status.running || state.wanted;
         let running_ms = if state.status.running { now_ms.saturating_sub(state.started_ms) } else { 0 };

@@ -75,7 +75,7 @@ fn take_snapshots(engine: &Weak<Engine>, snapshots: &Snapshots, every: Option<Du
         if is_removal_due && let Err(error) = remove_deferred(&engine, files) {
             tracing::warn!("{error}; the next snapshot tries again");
         }
-        if asked || (waited_out && files.snapshot_status(engine.base.time.monotonic_ms()).changes_since > 0) {
+        if asked || (waited_out && files.has_unsaved()) {
             // The outcome is in the status and in the log of the program.
             let _ = snapshot(&engine, files);
         }
@@ -133,6 +133,8 @@ fn write_snapshot(engine: &Engine, files: &Files) -> Result<Written> {
         wal.flush_and_rotate(&mut writer);
         files.snapshots.log_mark.store(writer.bytes_written, Ordering::Relaxed);
     }
+    // What is changed from here on may be in the snapshot, and counts towards the next all the same.
+    let changes = engine.changes();
     // Names are given and taken under this lock, so the list is that of the start Lsn exactly.
     let (start, names, next_keyspace) = {
         let registry = engine.registry.read();
@@ -159,7 +161,10 @@ fn write_snapshot(engine: &Engine, files: &Files) -> Result<Written> {
     wal.wait(end)?;
     let written = writer.finish(end)?;
     // Before anything is removed: a backup that begins now is of this snapshot.
-    files.snapshots.state.lock().start = start;
+    {
+        let mut state = files.snapshots.state.lock();
+        (state.start, state.changes_before, state.replayed) = (start, changes, 0);
+    }
     remove_before(files, start)?;
     Ok(written)
 }

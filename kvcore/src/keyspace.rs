@@ -84,6 +84,18 @@ impl Keyspace {
         (entries, with_deadline)
     }
 
+    /// Returns how long the keys that have a deadline have to live on average, in milliseconds; 0 if there are none. Called
+    /// from inside a transaction it leaves out what that holds locked.
+    pub fn average_ttl_ms(&self) -> u64 {
+        let (mut with_deadline, mut sum_ms) = (0, 0_u128);
+        self.space.each_shard(self.engine().base.is_entered(), |shard| {
+            with_deadline += shard.with_deadline() as u128;
+            sum_ms = sum_ms.saturating_add(shard.deadlines_ms());
+        });
+        let average_ms = u64::try_from(sum_ms.checked_div(with_deadline).unwrap_or(0)).unwrap_or(u64::MAX);
+        average_ms.saturating_sub(self.engine().base.time.now_ms())
+    }
+
     /// Fetches what is stored of these keys into the processor's cache: for whoever is about to use them one after the
     /// other, and would wait for the memory of each in turn. A hint: changes and answers nothing, and never waits.
     pub fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {

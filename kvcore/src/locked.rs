@@ -50,6 +50,12 @@ pub(crate) struct Locked<'a> {
     used: Cell<u64>,
     hits: Cell<u32>,
     misses: Cell<u32>,
+    /// How many changes had been made when the current command began.
+    begun_at: usize,
+    /// How many more changes the commands count as than there are in the notes.
+    more_changes: i64,
+    /// The same when the current command began.
+    more_before: i64,
     /// The last key that was hashed, most often the next one too.
     hashed: Cell<(*const u8, usize, u64)>,
     notes: &'a mut Notes,
@@ -131,6 +137,9 @@ impl<'a> Locked<'a> {
             used: Cell::new(0),
             hits: Cell::new(0),
             misses: Cell::new(0),
+            begun_at: 0,
+            more_changes: 0,
+            more_before: 0,
             hashed: Cell::new((std::ptr::null(), 0, 0)),
             notes,
             committed: false,
@@ -300,6 +309,12 @@ impl Txn for Locked<'_> {
     fn begin_command(&mut self, uses_keys: bool) {
         self.uses_keys = uses_keys;
         self.used.set(0);
+        (self.begun_at, self.more_before) = (self.notes.changes.len(), self.more_changes);
+    }
+
+    fn count_changes(&mut self, count: u64) {
+        let made = (self.notes.changes.len() - self.begun_at) as u64;
+        self.more_changes = self.more_before + count.cast_signed() - made.cast_signed();
     }
 
     fn usage(&self, key: &[u8]) -> Result<Option<Usage>> {
@@ -380,6 +395,15 @@ impl Txn for Locked<'_> {
         Ok(changed.is_some())
     }
 
+    fn mark_changed(&mut self, key: &[u8]) -> Result<bool> {
+        let hash = self.hash(key);
+        let at = self.place(hash)?;
+        let Some(deadline) = self.find(at, hash, key).map(Entry::deadline) else { return Ok(false) };
+        self.log(&Record::Deadline { keyspace: self.log_id, key, deadline: deadline.map_or(0, Deadline::as_ms) });
+        self.note(at, hash, key, ChangeKind::Set, Undo::Deadline(deadline));
+        Ok(true)
+    }
+
     fn delete(&mut self, key: &[u8]) -> Result<bool> {
         self.remove(key, ChangeKind::Delete)
     }
@@ -390,11 +414,14 @@ impl Txn for Locked<'_> {
 
     fn flush(&mut self) -> Result<u64> {
         let whole = self.whole()?;
-        let live = whole.clone().map(|at| self.held[at].guard.live_len(&|| self.now()) as u64).sum();
+        let held: usize = whole.clone().map(|at| self.held[at].guard.len()).sum();
+        let live: u64 = whole.clone().map(|at| self.held[at].guard.live_len(&|| self.now()) as u64).sum();
         for at in whole.clone() {
             let emptied = Box::new(self.held[at].guard.clear());
             self.note(at, 0, &[], ChangeKind::Flush, Undo::Flush { emptied, first: at == whole.start });
         }
+        // One change for each key that goes, those that had expired included.
+        self.more_changes += held as i64 - whole.len() as i64;
         self.log(&Record::Flush { keyspace: self.log_id });
         Ok(live)
     }

@@ -37,6 +37,10 @@ pub(crate) struct SnapshotState {
     pub(crate) started_ms: u64,
     /// The start of the last good one.
     pub(crate) start: Lsn,
+    /// How many changes had been made since the store was opened when the last good one began.
+    pub(crate) changes_before: u64,
+    /// How many transactions of the log the last good one lacked when the store was opened; 0 once there is another.
+    pub(crate) replayed: u64,
     pub(crate) wanted: bool,
     pub(crate) closing: bool,
     /// Files were not removed because somebody held them.

@@ -38,6 +38,11 @@ pub(crate) struct Shard {
     entry_bytes: usize,
     with_deadline: usize,
     wheel: Option<Box<Wheel>>,
+    /// The sum of all deadlines.
+    deadlines_ms: u128,
+    /// Changes made since the store was opened, by transactions of which this was the first shard. Shards are exchanged
+    /// and emptied: only the sum over all of them means anything.
+    changes: u64,
     /// Counts the times that entries changed their buckets, so that a walk notices.
     epoch: u16,
 }
@@ -57,6 +62,8 @@ impl Shard {
             epoch: 0,
             wheel: None,
             with_deadline: 0,
+            deadlines_ms: 0,
+            changes: 0,
             entry_bytes: 0,
             last: Lsn::ZERO,
             soonest_filed: u64::MAX,
@@ -79,6 +86,27 @@ impl Shard {
 
     pub(crate) fn with_deadline(&self) -> usize {
         self.with_deadline
+    }
+
+    /// The sum of all deadlines, in Unix milliseconds.
+    pub(crate) fn deadlines_ms(&self) -> u128 {
+        self.deadlines_ms
+    }
+
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    #[inline]
+    pub(crate) fn count_changes(&mut self, count: u64) {
+        self.changes = self.changes.wrapping_add(count);
+    }
+
+    /// Keeps the counts of deadlines when one takes the place of another.
+    fn count_deadlines(&mut self, old: Option<Deadline>, new: Option<Deadline>) {
+        let ms = |deadline: Option<Deadline>| deadline.map_or(0, |deadline| u128::from(deadline.as_ms()));
+        self.with_deadline = self.with_deadline + usize::from(new.is_some()) - usize::from(old.is_some());
+        self.deadlines_ms = self.deadlines_ms.wrapping_add(ms(new)).wrapping_sub(ms(old));
     }
 
     /// Bytes of memory that entries, table and wheel take.
@@ -182,7 +210,6 @@ impl Shard {
     ) -> Option<Entry> {
         let deadline = entry.deadline();
         self.entry_bytes += entry.bytes();
-        self.with_deadline += usize::from(deadline.is_some());
         let bucket = self.table.find_bucket_index(hash, |other| other.key() == entry.key());
         let old = match bucket.and_then(|bucket| Some((bucket, self.table.get_bucket_mut(bucket)?))) {
             Some((bucket, slot)) => {
@@ -206,7 +233,6 @@ impl Shard {
         let old_deadline = old.as_ref().and_then(Entry::deadline);
         if let Some(old) = &old {
             self.entry_bytes -= old.bytes();
-            self.with_deadline -= usize::from(old_deadline.is_some());
         }
         self.file(hasher, hash, old_deadline, deadline, now_ms);
         old
@@ -215,7 +241,7 @@ impl Shard {
     pub(crate) fn take(&mut self, hasher: &KeyHash, hash: u64, key: &[u8]) -> Option<Entry> {
         let (entry, _) = self.table.find_entry(hash, |entry| entry.key() == key).ok()?.remove();
         self.entry_bytes -= entry.bytes();
-        self.with_deadline -= usize::from(entry.deadline().is_some());
+        self.count_deadlines(entry.deadline(), None);
         self.shrink(hasher);
         Some(entry)
     }
@@ -346,7 +372,9 @@ impl Shard {
         let Some(entry) = self.table.find_mut(hash, |entry| entry.key() == key) else { return };
         match *what {
             InPlace::Overwritten { old_deadline } => {
+                let deadline = entry.deadline();
                 entry.overwrite(saved, old_deadline, &mut Vec::new());
+                self.count_deadlines(deadline, old_deadline);
             }
             InPlace::Range { offset, old_len } => {
                 let before = entry.bytes();
@@ -373,18 +401,21 @@ impl Shard {
         let (old, before) = (entry.deadline(), entry.bytes());
         entry.set_deadline(deadline);
         self.entry_bytes = self.entry_bytes + entry.bytes() - before;
-        self.with_deadline = self.with_deadline + usize::from(deadline.is_some()) - usize::from(old.is_some());
         self.file(hasher, hash, old, deadline, now_ms);
         Some(old)
     }
 
-    /// Files a record for a deadline, unless one that fires early enough is already there: an entry that had an
-    /// earlier deadline has its record still, and when that fires the entry is filed again.
+    /// Counts a deadline that takes the place of another, and files a record for it, unless one that fires early enough is
+    /// already there: an entry that had an earlier deadline has its record still, and when that fires the entry is filed
+    /// again.
     #[inline]
     fn file(&mut self, hasher: &KeyHash, hash: u64, old: Option<Deadline>, new: Option<Deadline>, now_ms: u64) {
-        match new {
-            Some(new) if old.is_none_or(|old| old > new) => self.file_anew(hasher, hash, new, now_ms),
-            _ => {}
+        if old.is_none() && new.is_none() {
+            return;
+        }
+        self.count_deadlines(old, new);
+        if let Some(new) = new.filter(|new| old.is_none_or(|old| old > *new)) {
+            self.file_anew(hasher, hash, new, now_ms);
         }
     }
 
@@ -420,7 +451,7 @@ impl Shard {
                 _ => {
                     let (entry, _) = occupied.remove();
                     self.entry_bytes -= entry.bytes();
-                    self.with_deadline -= 1;
+                    self.count_deadlines(entry.deadline(), None);
                     expired(&entry);
                 }
             }
@@ -441,15 +472,16 @@ impl Shard {
         let mut emptied = Shard::new();
         emptied.epoch = next_epoch(self.epoch);
         emptied.last = self.last;
+        emptied.changes = std::mem::take(&mut self.changes);
         emptied.uses = self.uses.as_ref().map(|uses| Box::new(Uses::new(emptied.table.num_buckets(), uses.looked())));
         std::mem::replace(self, emptied)
     }
 
     /// Puts back what [`clear`](Self::clear) answered.
     pub(crate) fn restore(&mut self, cleared: Shard) {
-        let epoch = next_epoch(self.epoch);
+        let (epoch, changes) = (next_epoch(self.epoch), self.changes);
         *self = cleared;
-        self.epoch = epoch;
+        (self.epoch, self.changes) = (epoch, changes);
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {

@@ -68,6 +68,7 @@ pub struct SnapshotStatus {
     pub last_entries: u64,
     /// Bytes of the last good one.
     pub last_bytes: u64,
-    /// Transactions since the last good one was begun, or since the store was opened.
+    /// Changes since the last good one was begun, or since the store was opened; those that were only in the log then
+    /// included, each transaction as one. A write of a key is a change, a flush one for each key.
     pub changes_since: u64,
 }

@@ -65,6 +65,16 @@ pub trait Txn {
     /// Gives `key` another deadline, or none; false if there is no such key. A deadline that has passed removes it.
     fn set_deadline(&mut self, key: &[u8], deadline: Option<Deadline>) -> Result<bool>;
 
+    /// Counts as a change of `key` that leaves its value and its deadline as they are: observers are notified. False if
+    /// there is no such key.
+    fn mark_changed(&mut self, key: &[u8]) -> Result<bool>;
+
+    /// Lets what the current command has changed so far count as `count` changes, in
+    /// [`SnapshotStatus::changes_since`](crate::SnapshotStatus::changes_since). Otherwise each write counts as one.
+    fn count_changes(&mut self, count: u64) {
+        let _ = count;
+    }
+
     /// Removes `key`; false if it was not there.
     fn delete(&mut self, key: &[u8]) -> Result<bool>;
 

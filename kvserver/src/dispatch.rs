@@ -74,7 +74,10 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
             server.http_refusals.add(&session.client, server.started.elapsed());
             return Answer::new(None, Reply::Nothing, Lsn::ZERO).then(Next::Close);
         }
-        Err(error) => return reject(None, error, request, session, server),
+        Err((spec, error)) => {
+            session.last_command = spec;
+            return reject(spec, error, request, session, server);
+        }
     };
     session.last_command = Some(spec);
     if !session.access.is_free(&server.acl) {
@@ -129,19 +132,23 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
     answer
 }
 
-/// The row a request names: the command, and the subcommand if it has some (else the command again).
-fn find(request: Request<'_>) -> Result<(&'static Spec, &'static Spec), CommandError> {
-    match spec::lookup(request.name()) {
-        Some(top) if top.subcommands.is_empty() && top.arity_ok(request.len()) => Ok((top, top)),
-        Some(top) => {
-            let spec = spec::resolve(request)?;
-            if spec.absent && !top.absent {
-                return Err(CommandError::absent(spec.name));
-            }
-            Ok((top, spec))
+/// Returns the row a request names: the command, and the subcommand if it has some (else the command again). An error has
+/// the row that it is about, if the request names one.
+fn find(request: Request<'_>) -> Result<(&'static Spec, &'static Spec), (Option<&'static Spec>, CommandError)> {
+    let Some(top) = spec::lookup(request.name()) else { return Err((None, CommandError::unknown_command(request))) };
+    let spec = match request.get(1) {
+        Some(word) if !top.subcommands.is_empty() => {
+            top.subcommand(word).ok_or_else(|| (None, CommandError::unknown_subcommand(request)))?
         }
-        None => Err(CommandError::unknown_command(request)),
+        _ => top,
+    };
+    if !spec.arity_ok(request.len()) {
+        return Err((Some(spec), CommandError::wrong_arity(spec.name)));
     }
+    if spec.absent && !top.absent {
+        return Err((Some(spec), CommandError::absent(spec.name)));
+    }
+    Ok((top, spec))
 }
 
 /// What a client may do depends on what it did before.
@@ -199,12 +206,6 @@ fn reject(
     session: &mut Session,
     server: &ServerState,
 ) -> Answer {
-    let named = || {
-        let top = spec::lookup(request.name())?;
-        let word = request.get(1).filter(|_| !top.subcommands.is_empty());
-        word.map_or(Some(top), |word| top.subcommand(word))
-    };
-    let spec = spec.or_else(named);
     let mut reply = Reply::from(error);
     if let Some(exec) = spec.filter(|spec| spec.name == "exec") {
         session.end_transaction(server);
@@ -242,7 +243,7 @@ fn store(
         } else {
             let mut noted = Noted::new(txn, spec, request, database, events, &server.databases);
             let outcome = run(Args::new(request), &mut noted);
-            events::gather(noted.finish(outcome.is_ok()));
+            events::gather(noted.finish());
             outcome
         };
         match outcome {

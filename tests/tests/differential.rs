@@ -11,13 +11,12 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
 
 use kvtests::process::Launch;
+use kvtests::reference::Reference;
 use kvtests::server_program;
 use kvtests::streams::{self, Dice, Words};
-use kvtests::wait;
 use kvtests::wire::{Wire, push_request, show};
 use tempfile::TempDir;
 
@@ -65,50 +64,6 @@ fn rule(words: &[Vec<u8>]) -> Rule {
         b"dump" => Rule::Dump,
         b"exec" => Rule::Exec,
         _ => Rule::Same,
-    }
-}
-
-/// A redis-server of its own; killed when dropped.
-struct Redis {
-    child: Child,
-    address: SocketAddr,
-    _dir: TempDir,
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Redis {
-    /// Starts one, if there is a program of the version whose replies are the measure.
-    fn start() -> Option<Redis> {
-        let version = Command::new("redis-server").arg("--version").output().ok()?;
-        if !String::from_utf8_lossy(&version.stdout).contains("v=7.0.") {
-            return None;
-        }
-        let dir = TempDir::new().expect("a directory");
-        let probe = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = probe.local_addr().expect("a port");
-        drop(probe);
-        let child = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--save", "", "--appendonly", "no"])
-            // What both can write alike is compared.
-            .args(["--enable-debug-command", "yes", "--rdbcompression", "no"])
-            .args(["--dir", &dir.path().display().to_string()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server");
-        let redis = Redis { child, address, _dir: dir };
-        wait::until_true("redis-server", || {
-            Wire::try_connect(address)
-                .and_then(|mut wire| wire.try_send(b"PING\r\n").and_then(|()| wire.try_line()))
-                .is_ok_and(|reply| reply == b"+PONG\r\n")
-        });
-        Some(redis)
     }
 }
 
@@ -281,16 +236,6 @@ fn holds_nil(reply: &[u8]) -> bool {
     reply.split(|byte| *byte == b'\n').any(|line| line == b"$-1\r" || line == b"_\r")
 }
 
-/// Never APPEND of nothing: it changes nothing, and so it fails nobody's EXEC who watches the key; with Redis it does.
-fn next_command(dice: &mut Dice) -> Words {
-    loop {
-        let words = streams::command(dice);
-        if !(words[0].eq_ignore_ascii_case(b"append") && words.len() == 3 && words[2].is_empty()) {
-            return words;
-        }
-    }
-}
-
 fn shown(words: &[Vec<u8>]) -> String {
     let words: Vec<String> = words.iter().map(|word| show(word)).collect();
     words.join(" ")
@@ -302,7 +247,8 @@ fn number_from(variable: &str, default: u64) -> u64 {
 
 #[test]
 fn random_commands_are_answered_as_redis_answers_them() {
-    let Some(redis) = Redis::start() else {
+    // What both can write alike is compared.
+    let Some(redis) = Reference::start(&["--rdbcompression", "no"]) else {
         println!("skipped: no redis-server of version 7.0 in PATH");
         return;
     };
@@ -312,12 +258,13 @@ fn random_commands_are_answered_as_redis_answers_them() {
     let commands = number_from("KV_DIFFERENTIAL_COMMANDS", COMMANDS as u64) as usize;
     let mut dice = Dice::new(seed);
     // Each in its own version of the protocol; they take turns, so that what one watches the other changes.
-    let mut clients = [Client::new(redis.address, kv.address(0), "2"), Client::new(redis.address, kv.address(0), "3")];
+    let mut clients =
+        [Client::new(redis.address(), kv.address(0), "2"), Client::new(redis.address(), kv.address(0), "3")];
     let mut seen = BTreeSet::new();
     let mut told = String::new();
     let mut sent = 0;
     while sent < commands {
-        let batch: Vec<Words> = (0..BATCH).map(|_| next_command(&mut dice)).collect();
+        let batch: Vec<Words> = (0..BATCH).map(|_| streams::command(&mut dice)).collect();
         let turn = (sent / BATCH) % clients.len();
         sent += BATCH;
         // Not after every batch: to look, a client has to let go of what it watches.

@@ -31,6 +31,12 @@ impl Locked<'_> {
             }
         }
         self.committed = true;
+        let changes = self.notes.changes.len() as i64 + self.more_changes;
+        if changes != 0
+            && let Some(held) = self.held.first_mut()
+        {
+            held.guard.count_changes(changes.unsigned_abs());
+        }
         let mut revealed = own;
         if self.passed_ms.get() != 0 {
             revealed = revealed.max(self.base.mark_time(self.passed_ms.get(), self.now()));

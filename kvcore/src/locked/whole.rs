@@ -106,6 +106,8 @@ impl CrossTxn for Locked<'_> {
         if one.id == other.id {
             return Ok(());
         }
+        // One change, however many shards it is.
+        self.more_changes += 1 - ours.len() as i64;
         for (one, other) in ours.clone().zip(theirs) {
             self.swap_shards(one, other);
             self.note(one, 0, &[], ChangeKind::Swap, Undo::Swap { with: other, first: one == ours.start });

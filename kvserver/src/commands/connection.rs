@@ -94,18 +94,16 @@ pub(crate) fn hello(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         Some(Some(3)) => Some(Version::Resp3),
         Some(Some(_)) => return Err(CommandError::custom("NOPROTO unsupported protocol version").into()),
     };
-    let (mut user, mut name) = (None, None);
     while let Some(option) = args.next_opt() {
         if option.eq_ignore_ascii_case(b"auth") && args.remaining() >= 2 {
-            user = Some((args.next()?, args.next()?));
+            let (user, password) = (args.next()?, args.next()?);
+            authenticate(user, password, args.request(), ctx)?;
         } else if option.eq_ignore_ascii_case(b"setname") && !args.is_empty() {
-            name = Some(label(args.next()?).ok_or_else(bad_name)?);
+            let name = label(args.next()?).ok_or_else(bad_name)?;
+            ctx.session.client.label(|labels| labels.name = name);
         } else {
             return Err(CommandError::quoting("ERR Syntax error in HELLO option '", option, "'").into());
         }
-    }
-    if let Some((user, password)) = user {
-        authenticate(user, password, args.request(), ctx)?;
     }
     if !ctx.session.access.is_authenticated(&ctx.server.acl) {
         return Err(CommandError::custom(
@@ -113,9 +111,6 @@ pub(crate) fn hello(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
              <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
         )
         .into());
-    }
-    if let Some(name) = name {
-        ctx.session.client.label(|labels| labels.name = name);
     }
     if let Some(version) = version {
         ctx.session.version = version;

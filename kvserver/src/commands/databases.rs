@@ -66,6 +66,7 @@ pub(crate) fn move_(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         txn.select(here)?;
         if free {
             txn.delete(key)?;
+            txn.count_changes(1);
         }
         Ok(Reply::flag(free))
     })
@@ -81,7 +82,10 @@ pub(crate) fn swapdb(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let [one, other] = [open(ctx, one)?, open(ctx, other)?];
     let exchange = |txn: &mut dyn CrossTxn| {
         txn.select(one.id())?;
-        txn.swap(other.id())
+        txn.swap(other.id())?;
+        // One change, even of a database with itself.
+        txn.count_changes(1);
+        Ok(())
     };
     if let Some(txn) = &mut ctx.txn {
         let swapped = exchange(&mut **txn);
@@ -144,7 +148,7 @@ fn between(
         } else {
             let mut noted = Noted::new(txn, spec, request, database, wanted, &server.databases);
             let done = body(&mut noted, here.id(), there.id());
-            events::gather(noted.finish(done.is_ok()));
+            events::gather(noted.finish());
             reply = done?;
         }
         lookups = txn.lookups();

@@ -37,40 +37,43 @@ fn form_of(value: ValueRef<'_>) -> Result<Form, CommandError> {
 /// `PFADD key [element ...]`: 1 if the estimate may have changed. The deadline stays.
 pub fn pfadd(mut args: Args<'_>, txn: &mut dyn Txn, tuning: &Tuning) -> Outcome {
     let key = args.next()?;
-    let (mut sketch, deadline, mut changed) = match txn.get_to_write(key)? {
-        None => (Sketch::new(), None, true),
+    // Each register that rises counts as a change, and the making of a sketch as one.
+    let (mut sketch, deadline, mut changes) = match txn.get_to_write(key)? {
+        None => (Sketch::new(), None, 1),
         Some(value) if form_of(value)? == Form::Dense => return add_to_dense(key, args, txn),
-        Some(value) => (Sketch::read(value.bytes()).ok_or_else(corrupted)?, value.deadline(), false),
+        Some(value) => (Sketch::read(value.bytes()).ok_or_else(corrupted)?, value.deadline(), 0),
     };
     sketch.keep_sparse_up_to(tuning.sparse_bytes_max.load(Relaxed));
     while let Some(element) = args.next_opt() {
         let (register, rank) = estimate::rank(element);
-        changed |= sketch.raise(register, rank).ok_or_else(corrupted)?;
+        changes += u64::from(sketch.raise(register, rank).ok_or_else(corrupted)?);
     }
-    if changed {
+    if changes > 0 {
         sketch.forget_cardinality();
         txn.set(key, sketch.bytes(), deadline)?;
+        txn.count_changes(changes);
     }
-    Ok(Reply::flag(changed))
+    Ok(Reply::flag(changes > 0))
 }
 
 /// Writes, and so logs, no more than the bytes of the registers that rise.
 fn add_to_dense(key: &[u8], mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
-    let mut changed = false;
+    let mut changes = 0;
     while let Some(element) = args.next_opt() {
         let (register, rank) = estimate::rank(element);
         let raised = txn.peek(key)?.and_then(|value| sketch::raised(value.bytes(), register, rank));
         if let Some((at, bytes)) = raised {
             txn.write_range(key, at, &bytes)?;
-            changed = true;
+            changes += 1;
         }
     }
     let flag_at = CARDINALITY_AT + 7;
     let flags = txn.peek(key)?.and_then(|value| value.bytes().get(flag_at).copied()).unwrap_or(UNKNOWN);
-    if changed && flags & UNKNOWN == 0 {
+    if changes > 0 && flags & UNKNOWN == 0 {
         txn.write_range(key, flag_at, &[flags | UNKNOWN])?;
     }
-    Ok(Reply::flag(changed))
+    txn.count_changes(changes);
+    Ok(Reply::flag(changes > 0))
 }
 
 /// `PFCOUNT key [key ...]`: how many distinct elements were added to any of them. Of one key, the answer is kept in the

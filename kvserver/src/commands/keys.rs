@@ -84,7 +84,9 @@ fn put_in_place(
     if let Some(usage) = usage {
         txn.set_usage(to, usage)?;
     }
-    txn.delete(from).map(drop)
+    txn.delete(from)?;
+    txn.count_changes(1);
+    Ok(())
 }
 
 /// `KEYS pattern`

@@ -121,7 +121,7 @@ pub(crate) fn script(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 /// `LOLWUT [VERSION n] [...]`: a picture and the version. The picture is a rule 30 automaton, the same every time.
 pub(crate) fn lolwut(mut args: Args<'_>, _: &mut Context<'_>) -> Outcome {
     // One picture is all there is, whichever version's is asked for.
-    if args.eat("version") {
+    if args.remaining() > 1 && args.eat("version") {
         args.integer()?;
     }
     const WIDTH: u32 = 63;

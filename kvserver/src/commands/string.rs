@@ -243,7 +243,11 @@ pub fn append(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
             txn.set(key, tail, None)?;
             tail.len()
         }
-        Some(length) if tail.is_empty() => length,
+        // To those who watch the key it has changed.
+        Some(length) if tail.is_empty() => {
+            txn.mark_changed(key)?;
+            length
+        }
         Some(length) => txn.write_range(key, length, tail)?,
     };
     Ok(Reply::count(length))

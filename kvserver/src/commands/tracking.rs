@@ -205,6 +205,7 @@ pub(crate) fn info(session: &Session) -> Reply {
         }
         prefixes = tracking.prefixes.iter().map(|prefix| Reply::bulk(&**prefix)).collect();
     }
-    let pairs = [("flags", Reply::bulks(flags)), ("redirect", redirect(session)), ("prefixes", Reply::Array(prefixes))];
+    let flags = Reply::Set(flags.into_iter().map(Reply::bulk).collect());
+    let pairs = [("flags", flags), ("redirect", redirect(session)), ("prefixes", Reply::Array(prefixes))];
     Reply::Map(pairs.into_iter().map(|(name, value)| (Reply::bulk(name), value)).collect())
 }

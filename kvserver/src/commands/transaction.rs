@@ -290,7 +290,7 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
                 published.push((announcements.len(), answered.len()));
             }
             announcements.append(&mut said);
-            announcements.extend(noted.finish(!reply.is_error()));
+            announcements.extend(noted.finish());
             if let Some(counters) = server.counters.get(session.address.loop_index) {
                 counters.count_lookups(txn.lookups().since(looked_up));
             }

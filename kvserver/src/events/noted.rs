@@ -52,11 +52,7 @@ impl<'t, T: Txn + ?Sized> Noted<'t, T> {
     }
 
     /// What is to be published once the changes are committed.
-    pub(crate) fn finish(self, succeeded: bool) -> Vec<Announcement> {
-        // Redis tells of every APPEND, one of nothing too, which changes nothing here.
-        if self.command == "append" && succeeded && !self.events.borrow().iter().any(|event| event.name == "append") {
-            self.note(Class::String, "append", self.request.get(1).unwrap_or_default());
-        }
+    pub(crate) fn finish(self) -> Vec<Announcement> {
         let mut announcements = Vec::new();
         for event in self.events.into_inner() {
             self.wanted.describe(event.class, event.name, event.database, &event.key, &mut announcements);
@@ -216,6 +212,19 @@ impl<T: Txn + ?Sized> Txn for Noted<'_, T> {
             self.note(Class::Generic, name, key);
         }
         Ok(changed)
+    }
+
+    fn mark_changed(&mut self, key: &[u8]) -> Result<bool> {
+        let changed = self.txn.mark_changed(key)?;
+        if changed {
+            let old = self.txn.peek(key)?.and_then(|old| old.deadline());
+            self.note_set(key, Some(old), old);
+        }
+        Ok(changed)
+    }
+
+    fn count_changes(&mut self, count: u64) {
+        self.txn.count_changes(count);
     }
 
     fn delete(&mut self, key: &[u8]) -> Result<bool> {

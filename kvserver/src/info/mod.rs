@@ -398,20 +398,21 @@ fn cpu(server: &ServerState, usage: &Usage, fields: &mut Fields<'_>) {
 }
 
 fn keyspaces(server: &ServerState, fields: &mut Fields<'_>) {
-    let mut found: Vec<(usize, u64, u64)> = server
+    let mut found: Vec<(usize, u64, u64, u64)> = server
         .db
         .keyspaces()
         .iter()
         .filter_map(|keyspace| {
             let index = databases::index_of(keyspace.name())?;
             let (keys, expires) = keyspace.counts();
-            Some((index, keys, expires))
+            let average_ttl_ms = if expires == 0 { 0 } else { keyspace.average_ttl_ms() };
+            Some((index, keys, expires, average_ttl_ms))
         })
-        .filter(|(_, keys, _)| *keys > 0)
+        .filter(|(_, keys, _, _)| *keys > 0)
         .collect();
     found.sort_unstable();
-    for (index, keys, expires) in found {
-        fields.add(&format!("db{index}"), format_args!("keys={keys},expires={expires},avg_ttl=0"));
+    for (index, keys, expires, average_ttl_ms) in found {
+        fields.add(&format!("db{index}"), format_args!("keys={keys},expires={expires},avg_ttl={average_ttl_ms}"));
     }
 }
 

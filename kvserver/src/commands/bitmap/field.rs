@@ -7,7 +7,7 @@ use kvcore::Txn;
 use kvproto::{Args, CommandError, Reply, parse_integer};
 
 use super::{bad_offset, bit_offset, checked_offset};
-use crate::outcome::Outcome;
+use crate::outcome::{Failure, Outcome};
 
 /// `BITFIELD key [GET encoding offset | [OVERFLOW WRAP|SAT|FAIL] SET|INCRBY encoding offset value ...]`
 pub fn bitfield(args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
@@ -22,6 +22,7 @@ pub fn bitfield_ro(args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 fn run(mut args: Args<'_>, txn: &mut dyn Txn, may_write: bool) -> Outcome {
     let key = args.next()?;
     let steps = parse(args)?;
+    let mut grown = false;
     // The bit behind the last one written.
     let written = steps.iter().filter(|step| step.action != Action::Get).map(|step| step.field.end()).max();
     if let Some(end) = written {
@@ -32,13 +33,21 @@ fn run(mut args: Args<'_>, txn: &mut dyn Txn, may_write: bool) -> Outcome {
         // Long enough first, even if every write turns out to overflow and fail.
         if txn.get_to_write(key)?.map_or(0, |value| value.bytes().len()) < bytes {
             txn.write_range(key, bytes - 1, &[0])?;
+            grown = true;
         }
     } else {
         txn.get(key)?;
     }
     let mut replies = Vec::with_capacity(steps.len());
+    // In a value that has grown, each write counts as a change, whatever it writes.
+    let mut changes = 0;
     for step in steps {
-        replies.push(step.carry_out(key, txn)?);
+        let (reply, wrote) = step.carry_out(key, txn)?;
+        changes += u64::from(wrote || grown && step.action != Action::Get && reply != Reply::Nil);
+        replies.push(reply);
+    }
+    if written.is_some() {
+        txn.count_changes(changes);
     }
     Ok(Reply::Array(replies))
 }
@@ -203,7 +212,8 @@ impl Step {
         }
     }
 
-    fn carry_out(self, key: &[u8], txn: &mut dyn Txn) -> Outcome {
+    /// Returns its reply, and whether it changed the value.
+    fn carry_out(self, key: &[u8], txn: &mut dyn Txn) -> Result<(Reply, bool), Failure> {
         let field = self.field;
         let (at, length) = field.bytes();
         let mut raw: u128 = 0;
@@ -214,13 +224,13 @@ impl Step {
         }
         let old = field.number(raw >> field.shift());
         let wanted = match self.action {
-            Action::Get => return Ok(Reply::count(old)),
+            Action::Get => return Ok((Reply::count(old), false)),
             Action::Set(number) if field.signed => i128::from(number),
             Action::Set(number) => i128::from(number.cast_unsigned()),
             Action::Add(number) => old + i128::from(number),
         };
         let new = match field.fit(wanted, self.overflow) {
-            None => return Ok(Reply::Nil),
+            None => return Ok((Reply::Nil, false)),
             Some(min) if self.is_far_below() => -1 - min,
             Some(new) => new,
         };
@@ -231,7 +241,7 @@ impl Step {
             let used = changed.len() - length.min(FIELD_BYTES_MAX);
             txn.write_range(key, at, &changed[used..])?;
         }
-        Ok(Reply::count(if matches!(self.action, Action::Set(_)) { old } else { new }))
+        Ok((Reply::count(if matches!(self.action, Action::Set(_)) { old } else { new }), new != old))
     }
 }
 
