@@ -97,6 +97,8 @@ pub(crate) fn snapshot(engine: &Engine, files: &Files) -> Result<()> {
         state.status.running = true;
         state.started_ms = started_ms;
     }
+    // What is changed from here on counts towards the next snapshot, though this one may hold it.
+    let changes = engine.changes();
     let outcome = write_snapshot(engine, files);
     let mut state = files.snapshots.state.lock();
     state.status.running = false;
@@ -108,6 +110,7 @@ pub(crate) fn snapshot(engine: &Engine, files: &Files) -> Result<()> {
             state.status.last_error = None;
             state.status.last_entries = written.entries;
             state.status.last_bytes = written.bytes;
+            (state.changes_before, state.replayed) = (changes, 0);
             files.snapshots.due_after.store(files.snapshot_log_bytes.max(written.bytes), Ordering::Relaxed);
             tracing::info!("snapshot: {} keys, {} bytes", written.entries, written.bytes);
             Ok(())
@@ -133,8 +136,6 @@ fn write_snapshot(engine: &Engine, files: &Files) -> Result<Written> {
         wal.flush_and_rotate(&mut writer);
         files.snapshots.log_mark.store(writer.bytes_written, Ordering::Relaxed);
     }
-    // What is changed from here on may be in the snapshot, and counts towards the next all the same.
-    let changes = engine.changes();
     // Names are given and taken under this lock, so the list is that of the start Lsn exactly.
     let (start, names, next_keyspace) = {
         let registry = engine.registry.read();
@@ -161,10 +162,7 @@ fn write_snapshot(engine: &Engine, files: &Files) -> Result<Written> {
     wal.wait(end)?;
     let written = writer.finish(end)?;
     // Before anything is removed: a backup that begins now is of this snapshot.
-    {
-        let mut state = files.snapshots.state.lock();
-        (state.start, state.changes_before, state.replayed) = (start, changes, 0);
-    }
+    files.snapshots.state.lock().start = start;
     remove_before(files, start)?;
     Ok(written)
 }

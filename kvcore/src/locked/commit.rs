@@ -30,13 +30,13 @@ impl Locked<'_> {
                 own = wal.append(&self.notes.records)?;
             }
         }
-        self.committed = true;
         let changes = self.notes.changes.len() as i64 + self.more_changes;
         if changes != 0
             && let Some(held) = self.held.first_mut()
         {
             held.guard.count_changes(changes.unsigned_abs());
         }
+        self.committed = true;
         let mut revealed = own;
         if self.passed_ms.get() != 0 {
             revealed = revealed.max(self.base.mark_time(self.passed_ms.get(), self.now()));
