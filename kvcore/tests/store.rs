@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kvcore::{
-    Change, ChangeKind, Claim, Cursor, Db, Deadline, Error, ManualClock, Observer, Options, Scope, SetOptions, Store,
-    StoreExt, Ttl, TxnExt, Walk,
+    Change, ChangeKind, Claim, Cursor, Db, Deadline, Error, Lookups, ManualClock, Observer, Options, Scope, SetOptions,
+    Store, StoreExt, Ttl, Txn, TxnExt, Walk,
 };
 
 const START_MS: u64 = 1_700_000_000_000;
@@ -599,4 +599,119 @@ fn what_is_known_of_a_keys_use_goes_where_the_key_goes() {
     db.flush().unwrap();
     db.set("k90", "v").unwrap();
     assert_eq!(idle("k90"), Some(0));
+}
+
+#[test]
+fn lookups_are_counted_by_their_purpose_and_a_command_uses_a_key_once() {
+    let clock = Arc::new(ManualClock::at(1_000_000_000_000));
+    let db = Options::new().clock(clock.clone()).in_memory().unwrap();
+    db.count_uses(Some(kvcore::UseCounter { factor: 0, decay_minutes: 0 }));
+    db.note_time();
+    db.set("k", "v").unwrap();
+    db.set_with("gone", "v", SetOptions::new().expires_in(seconds(1))).unwrap();
+    clock.advance(1_000);
+    type Body<'b> = &'b mut dyn FnMut(&mut dyn Txn) -> kvcore::Result<()>;
+    let uses = || {
+        let mut uses = None;
+        let look = &mut |txn: &mut dyn Txn| {
+            uses = txn.usage(b"k")?.and_then(|usage| usage.frequency);
+            Ok(())
+        };
+        db.commit(&[b"k"], look).unwrap();
+        uses.unwrap()
+    };
+    let mut expected = uses();
+    let mut check = |hits: u32, misses: u32, used: u8, body: Body<'_>| {
+        let mut lookups = Lookups::default();
+        db.commit(&[b"k", b"gone", b"none"], &mut |txn| {
+            body(txn)?;
+            lookups = txn.lookups();
+            Ok(())
+        })
+        .unwrap();
+        expected += used;
+        assert_eq!((lookups, uses()), (Lookups { hits, misses }, expected));
+    };
+    check(1, 0, 1, &mut |txn| txn.get(b"k").map(drop));
+    check(1, 0, 0, &mut |txn| txn.look(b"k").map(drop));
+    check(0, 0, 1, &mut |txn| txn.get_to_write(b"k").map(drop));
+    check(0, 0, 0, &mut |txn| txn.peek(b"k").map(drop));
+    check(0, 2, 0, &mut |txn| {
+        txn.get(b"gone")?;
+        txn.look(b"none").map(drop)
+    });
+    check(0, 0, 1, &mut |txn| txn.set(b"k", b"w", None));
+    check(0, 0, 1, &mut |txn| txn.append(b"k", b"longer").map(drop));
+    check(1, 0, 1, &mut |txn| {
+        txn.get(b"k")?;
+        txn.write_range(b"k", 0, b"a")?;
+        txn.write_range(b"k", 300, b"b").map(drop)
+    });
+    // Two commands are two uses.
+    check(1, 0, 2, &mut |txn| {
+        txn.get(b"k")?;
+        txn.begin_command(true);
+        txn.set(b"k", b"v", None)
+    });
+    check(1, 0, 0, &mut |txn| {
+        txn.begin_command(false);
+        txn.get(b"k")?;
+        txn.set(b"k", b"v", None)
+    });
+}
+
+#[test]
+fn changes_are_counted_by_key_and_expiries_are_none() {
+    let (db, clock) = with_clock();
+    let changes = || db.snapshot_status().changes_since;
+    db.set("a", "v").unwrap();
+    assert_eq!(changes(), 1);
+    db.set_many(&[("b", "v"), ("c", "v")]).unwrap();
+    assert_eq!(changes(), 3);
+    db.set_with("d", "v", SetOptions::new().expires_in(seconds(1))).unwrap();
+    clock.advance(2_000);
+    assert_eq!((db.sweep(), changes()), (1, 4));
+    assert!(
+        db.update(&["a"], |txn| txn.set(b"a", b"w", None).and(Err::<(), _>(kvcore::Error::aborted("no")))).is_err()
+    );
+    assert!(!db.delete("nothing").unwrap());
+    assert_eq!(changes(), 4, "what is undone, or does nothing, is no change");
+    db.update(&["a"], |txn| {
+        txn.set(b"a", b"w", None)?;
+        txn.set_deadline(b"a", None)?;
+        txn.count_changes(1);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(changes(), 5);
+    assert_eq!((db.flush().unwrap(), changes()), (3, 8));
+}
+
+#[test]
+fn the_average_time_to_live_is_that_of_keys_with_a_deadline() {
+    let (db, clock) = with_clock();
+    assert_eq!(db.average_ttl_ms(), 0);
+    db.set("plain", "v").unwrap();
+    for (key, secs) in [("a", 10), ("b", 20), ("c", 60)] {
+        db.set_with(key, "v", SetOptions::new().expires_in(seconds(secs))).unwrap();
+    }
+    assert_eq!(db.average_ttl_ms(), 30_000);
+    db.expire("a", seconds(40)).unwrap();
+    assert_eq!(db.average_ttl_ms(), 40_000);
+    // Overwritten in place, and so undone.
+    assert!(
+        db.update(&["b"], |txn| {
+            txn.set(b"b", b"w", Some(Deadline::at_ms(txn.now_ms() + 1_000)))?;
+            Err::<(), _>(kvcore::Error::aborted("no"))
+        })
+        .is_err()
+    );
+    assert_eq!(db.average_ttl_ms(), 40_000);
+    db.persist("b").unwrap();
+    assert_eq!(db.average_ttl_ms(), 50_000);
+    clock.advance(40_000);
+    db.sweep();
+    assert_eq!(db.average_ttl_ms(), 20_000);
+    db.flush().unwrap();
+    assert_eq!(db.average_ttl_ms(), 0);
 }
