@@ -142,7 +142,7 @@ fn broadcasts_go_by_prefix_whoever_read() {
     client.expect(stale(&["c"]));
     client.ask(
         "CLIENT TRACKINGINFO",
-        "%3\r\n$5\r\nflags\r\n*3\r\n$2\r\non\r\n$5\r\nbcast\r\n$6\r\nnoloop\r\n$8\r\nredirect\r\n:0\r\n\
+        "%3\r\n$5\r\nflags\r\n~3\r\n$2\r\non\r\n$5\r\nbcast\r\n$6\r\nnoloop\r\n$8\r\nredirect\r\n:0\r\n\
          $8\r\nprefixes\r\n*1\r\n$0\r\n\r\n",
     );
 }

@@ -33,7 +33,7 @@ pub struct Case {
 
 impl Case {
     pub fn shown(&self) -> String {
-        let requests: Vec<String> = self.requests.iter().map(|words| shown(words)).collect();
+        let requests: Vec<String> = self.requests.iter().map(shown).collect();
         let situations = [
             (self.resp3, "RESP3"),
             (self.tracks, "the client tracks"),
