@@ -12,7 +12,7 @@
 //! - [`conversation`]: a scripted exchange, sent whole, request by request, or one byte at a time.
 //! - [`linearizability`]: whether a history of concurrent operations can have happened.
 //! - [`model`]: the store as a plain ordered map, to compare with.
-//! - [`reference`]: a Redis or a Valkey to compare with.
+//! - [`mod@reference`]: a Redis or a Valkey to compare with.
 //! - [`streams`]: random command streams, good and bad.
 //! - [`usage`]: what the system says a process uses.
 //! - [`wait`]: waiting for a condition, always with a bound.

@@ -330,13 +330,13 @@ const NOT_CHANGED: &[&str] = &["bind"];
 
 #[test]
 fn every_parameter_of_redis_is_here_with_its_value_and_can_be_set_if_it_can_there() {
-    let Some(redis) = Redis::start() else {
+    let Some(redis) = Reference::start(&[]) else {
         println!("skipped: no redis-server of version 7.0 in PATH");
         return;
     };
     let dir = TempDir::new().expect("a directory");
     let kv = Launch::new(server_program!(), dir.path()).resp().arguments(["--enable-debug"]).start();
-    let (mut redis, mut kv) = (Wire::connect(redis.address), Wire::connect(kv.address(0)));
+    let (mut redis, mut kv) = (Wire::connect(redis.address()), Wire::connect(kv.address(0)));
     let names = redis.command("CONFIG GET *");
     let names: Vec<String> = elements(&names).expect("a list").iter().step_by(2).map(|name| text(name)).collect();
     assert!(names.len() > 150, "{names:?}");

@@ -211,7 +211,7 @@ fn leaves_while_others_publish(loops: &str, join: &str, publish: &str, leave: &s
             }
         }
         ended.store(true, Ordering::Relaxed);
-        (publisher.join().unwrap(), arrived)
+        (publisher.join().expect("the publisher went on"), arrived)
     });
     assert_eq!(arrived, counted, "{loops} loops, {leave}");
     assert!(arrived > 0);
