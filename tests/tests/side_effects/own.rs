@@ -33,6 +33,13 @@ fn examples() -> Vec<(&'static str, Effects)> {
         || Effects { changes: 1, uses: &[("str", Some(101))], events: &[("set", "str")], changed: &["str"], ..none() };
     let gone =
         || Effects { changes: 1, uses: &[("str", None)], events: &[("del", "str")], changed: &["str"], ..none() };
+    let increased = || Effects {
+        changes: 1,
+        uses: &[("num", Some(101))],
+        events: &[("incrby", "num")],
+        changed: &["num"],
+        ..none()
+    };
     let looked_up_to_write = || Effects { uses: &[("str", Some(101))], ..none() };
     vec![
         ("put str v", set_str()),
@@ -63,7 +70,14 @@ fn examples() -> Vec<(&'static str, Effects)> {
                 ..none()
             },
         ),
+        ("increx num BYINT 2", increased()),
+        ("increx num BYFLOAT 0.5", Effects { events: &[("incrbyfloat", "num")], ..increased() }),
+        ("increx num LBOUND 0 UBOUND 0 SATURATE", increased()),
+        ("increx num LBOUND 0 UBOUND 0", Effects { uses: &[("num", Some(101))], ..none() }),
         ("waitaof 0 0 0", none()),
+        ("help", none()),
+        ("help set", none()),
+        ("client capa redirect", none()),
         ("client no-touch on", Effects { client: Some(("flags", "T")), ..none() }),
         ("client setinfo lib-name mine", Effects { client: Some(("lib-name", "mine")), ..none() }),
         (

@@ -66,7 +66,7 @@ fn store(
     txn: &mut dyn Txn,
 ) -> kvcore::Result<()> {
     let Some(value) = value else { return Ok(()) };
-    let before = txn.get(key)?.and_then(|value| value.deadline());
+    let before = txn.peek(key)?.and_then(|value| value.deadline());
     let deadline = match until {
         Some(until) if !(options.keeps_deadline && before.is_some()) => {
             if until.has_passed(txn.now_ms()) {
@@ -137,7 +137,7 @@ impl<'b> Options<'b> {
     fn is_met(&self, key: &[u8], txn: &dyn Txn) -> Result<bool, crate::outcome::Failure> {
         match self.condition {
             None => Ok(true),
-            Some(condition) => Ok(condition.holds(txn.get(key)?)?),
+            Some(condition) => Ok(condition.holds(txn.peek(key)?)?),
         }
     }
 }
@@ -166,7 +166,7 @@ impl Integers {
     }
 
     fn of(&self, key: &[u8], options: &Options<'_>, txn: &dyn Txn) -> Result<Sum<i64>, crate::outcome::Failure> {
-        let old = match txn.get(key)? {
+        let old = match txn.get_to_write(key)? {
             None => 0,
             Some(value) => parse_integer(value.bytes()).ok_or(CommandError::NotAnInteger)?,
         };
@@ -235,7 +235,7 @@ impl Floats {
     }
 
     fn of(&self, key: &[u8], options: &Options<'_>, txn: &dyn Txn) -> Result<Sum<Finite>, crate::outcome::Failure> {
-        let old = match txn.get(key)?.map(|value| LongDouble::parse(value.bytes())) {
+        let old = match txn.get_to_write(key)?.map(|value| LongDouble::parse(value.bytes())) {
             None => Finite::zero(false),
             Some(Some(LongDouble::Finite(old))) => old,
             Some(Some(LongDouble::Infinite)) => return Err(CommandError::custom("ERR value cannot be Infinity").into()),
