@@ -50,6 +50,11 @@ pub fn may_differ(case: &Case, aspect: &str, reference: &str, kv: &str) -> Optio
         ("memory|usage", "reply" | "events" | "expired_keys") if case.with_expired => {
             "Redis shows what an expired key takes; here it is gone"
         }
+        ("restore", "events" | "expired_keys" | "rdb_changes_since_last_save")
+            if case.with_expired && says("replace") =>
+        {
+            "Redis deletes an expired key that is replaced; here it has expired"
+        }
         (_, "events") if case.with_expired && is_same_in_another_order(reference, kv) => {
             "an expired key that a command comes upon goes there at once, here when the command is over"
         }
