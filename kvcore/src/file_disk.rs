@@ -104,9 +104,9 @@ impl FileDirectory {
     }
 
     /// Takes the lock of the directory itself, which nobody can delete as they can the lock file.
-    fn lock_itself(&self, exclusively: bool) -> io::Result<File> {
-        let itself = File::from(self.open_folder(".")?);
-        match if exclusively { itself.try_lock() } else { itself.try_lock_shared() } {
+    fn lock_itself(&self, exclusively: bool) -> io::Result<FileLock> {
+        let itself = FileLock(File::from(self.open_folder(".")?));
+        match if exclusively { itself.0.try_lock() } else { itself.0.try_lock_shared() } {
             Err(TryLockError::WouldBlock) => {
                 let file = self.open_regular(LOCK, OFlags::RDONLY).map(|lock| lock.file);
                 Err(file.map_or_else(|_| taken_by(String::new()), holder))
@@ -119,6 +119,17 @@ impl FileDirectory {
     fn open_folder(&self, name: &str) -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.handle, name, flags, Mode::empty())?)
+    }
+}
+
+/// A locked file. It is unlocked, not only closed: a process that this one is starting holds a copy of every open file until
+/// it executes its program, and the lock with it.
+struct FileLock(File);
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // If this fails, closing the file is the other way.
+        let _ = self.0.unlock();
     }
 }
 
@@ -155,7 +166,7 @@ impl Directory for FileDirectory {
                 file.set_len(0)?;
                 file.rewind()?;
                 write!(file, "process {}", std::process::id())?;
-                Ok(Box::new((file, itself)))
+                Ok(Box::new((FileLock(file), itself)))
             }
             Err(refused) => Err(not_locked(file, refused)),
         }
@@ -170,7 +181,7 @@ impl Directory for FileDirectory {
             Err(error) => return Err(error),
         };
         match file.try_lock_shared() {
-            Ok(()) => Ok(Box::new((file, itself))),
+            Ok(()) => Ok(Box::new((FileLock(file), itself))),
             Err(refused) => Err(not_locked(file, refused)),
         }
     }

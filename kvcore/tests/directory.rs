@@ -9,6 +9,9 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use kvcore::{Db, Durability, Error, Location, Options, StoreExt};
 
@@ -278,4 +281,24 @@ fn a_file_with_several_names_is_refused_and_not_touched() {
         }
         assert_eq!(fs::read(&outside).unwrap(), content, "{}", name.display());
     }
+}
+
+/// Between fork and exec a child holds copies of all files that its parent has open, and would hold their locks.
+#[test]
+fn a_closed_store_opens_again_while_the_program_starts_others() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("store");
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    let _ = Command::new("true").status();
+                }
+            });
+        }
+        let opened: Result<(), Error> = (0..150).try_for_each(|_| Options::new().open(&dir)?.close());
+        ended.store(true, Ordering::Relaxed);
+        opened.unwrap();
+    });
 }
