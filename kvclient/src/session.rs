@@ -2,7 +2,7 @@
 //! the login, the database, the connection's name and the protocol.
 //!
 //! Invariant: a command is sent at most once, and only to a connection in the state in which it was typed. Whether a
-//! connection still stands is checked before it is sent; if it breaks afterwards the user is told, since only the user
+//! connection still stands is checked before it is sent; if it breaks afterwards that is shown, since only the user
 //! knows whether it may be done twice. What a transaction or a watch has lost is not sent to a new connection.
 
 use crate::output::Output;

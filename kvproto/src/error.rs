@@ -96,6 +96,11 @@ impl CommandError {
         CommandError::Custom(text.into())
     }
 
+    /// As [`quoting`](Self::quoting), of the first [`QUOTED_BYTES_MAX`] bytes of the word.
+    pub fn quoting_start(before: &str, word: &[u8], after: &str) -> CommandError {
+        CommandError::quoting(before, beginning(word, QUOTED_BYTES_MAX), after)
+    }
+
     /// Returns an error that quotes a word of a client's, whole but for what stands behind a NUL, between two texts of
     /// one's own, the code word included.
     pub fn quoting(before: &str, word: &[u8], after: &str) -> CommandError {

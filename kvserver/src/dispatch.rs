@@ -132,19 +132,9 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
     answer
 }
 
-/// Returns the row a request names: the command, and the subcommand if it has some (else the command again). An error has
-/// the row that it is about, if the request names one.
+/// Returns the rows that a request names; a subcommand that is not here is an error.
 fn find(request: Request<'_>) -> Result<(&'static Spec, &'static Spec), (Option<&'static Spec>, CommandError)> {
-    let Some(top) = spec::lookup(request.name()) else { return Err((None, CommandError::unknown_command(request))) };
-    let spec = match request.get(1) {
-        Some(word) if !top.subcommands.is_empty() => {
-            top.subcommand(word).ok_or_else(|| (None, CommandError::unknown_subcommand(request)))?
-        }
-        _ => top,
-    };
-    if !spec.arity_ok(request.len()) {
-        return Err((Some(spec), CommandError::wrong_arity(spec.name)));
-    }
+    let (top, spec) = spec::resolve_rows(request)?;
     if spec.absent && !top.absent {
         return Err((Some(spec), CommandError::absent(spec.name)));
     }

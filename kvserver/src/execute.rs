@@ -148,7 +148,7 @@ impl Executor {
             }
             Err(error) => {
                 if error == ProtocolError::RequestTooLong {
-                    self.server.ended_by_limits[1].fetch_add(1, Relaxed);
+                    self.server.ended_by_query_limit.fetch_add(1, Relaxed);
                 }
                 // There is no telling where the next request would start.
                 self.reply(connection, None, &Reply::from(error), Lsn::ZERO);

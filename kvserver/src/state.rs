@@ -92,7 +92,8 @@ pub(crate) struct ServerState {
     /// Reads and writes of the loops but the first when the counters were reset.
     threaded_before: [AtomicU64; 2],
     /// Clients ended because they left too many replies unread, and because a request was too large.
-    pub(crate) ended_by_limits: [AtomicU64; 2],
+    pub(crate) ended_by_output_limit: AtomicU64,
+    pub(crate) ended_by_query_limit: AtomicU64,
 }
 
 /// A reason to refuse writes for a while.
@@ -137,7 +138,8 @@ impl ServerState {
             swept_ns: AtomicU64::new(0),
             swept_ms_before: AtomicU64::new(0),
             threaded_before: Default::default(),
-            ended_by_limits: Default::default(),
+            ended_by_output_limit: AtomicU64::new(0),
+            ended_by_query_limit: AtomicU64::new(0),
             baseline: Counters::default(),
             startup_bytes: Usage::now().resident_bytes.saturating_sub(db.stats().memory_bytes).max(1 << 20),
             peak_memory_bytes: AtomicU64::new(0),
@@ -402,7 +404,8 @@ impl ServerState {
         self.evicted.store(0, Ordering::Relaxed);
         self.evicted_clients.store(0, Ordering::Relaxed);
         self.http_refusals.reset();
-        self.ended_by_limits.iter().for_each(|count| count.store(0, Ordering::Relaxed));
+        self.ended_by_output_limit.store(0, Ordering::Relaxed);
+        self.ended_by_query_limit.store(0, Ordering::Relaxed);
         self.swept_ms_before.store(self.all_swept_ms(), Ordering::Relaxed);
         for (before, now) in self.threaded_before.iter().zip(self.all_threaded()) {
             before.store(now, Ordering::Relaxed);

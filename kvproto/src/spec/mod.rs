@@ -71,18 +71,24 @@ pub fn lookup(name: &[u8]) -> Option<&'static Spec> {
     }
 }
 
-/// The command or subcommand a request names, with its number of words checked; otherwise the error to answer.
+/// Returns the command or subcommand a request names, with its number of words checked; otherwise the error to reply.
 pub fn resolve(request: Request<'_>) -> Result<&'static Spec, CommandError> {
-    let mut spec = lookup(request.name()).ok_or_else(|| CommandError::unknown_command(request))?;
-    if !spec.subcommands.is_empty()
-        && let Some(word) = request.get(1)
-    {
-        spec = spec.subcommand(word).ok_or_else(|| CommandError::unknown_subcommand(request))?;
-    }
-    if !spec.arity_ok(request.len()) {
-        return Err(CommandError::wrong_arity(spec.name));
-    }
-    Ok(spec)
+    resolve_rows(request).map(|(_, spec)| spec).map_err(|(_, error)| error)
+}
+
+/// Returns the command a request names, and its subcommand if it has some (else the command again), with the number of
+/// words checked. An error has the row that it is about, if the request names one.
+pub fn resolve_rows(
+    request: Request<'_>,
+) -> Result<(&'static Spec, &'static Spec), (Option<&'static Spec>, CommandError)> {
+    let Some(top) = lookup(request.name()) else { return Err((None, CommandError::unknown_command(request))) };
+    let spec = match request.get(1) {
+        Some(word) if !top.subcommands.is_empty() => {
+            top.subcommand(word).ok_or_else(|| (None, CommandError::unknown_subcommand(request)))?
+        }
+        _ => top,
+    };
+    if spec.arity_ok(request.len()) { Ok((top, spec)) } else { Err((Some(spec), CommandError::wrong_arity(spec.name))) }
 }
 
 const fn rows_of(kinds: &[&[&[Spec]]]) -> usize {

@@ -3,7 +3,6 @@
 //! Invariant: a refused ACL SETUSER has changed nothing. Connections that may not go on after a change are ended before
 //! they can send another request.
 
-use kvproto::error::QUOTED_BYTES_MAX;
 use kvproto::spec::{self, COMMANDS, Category};
 use kvproto::{Args, CommandError, OwnedRequest, Reply};
 
@@ -43,13 +42,8 @@ pub(crate) fn acl(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 
 /// Too many words for a subcommand that takes some or none.
 fn too_many(args: Args<'_>) -> CommandError {
-    let given = beginning(args.request().get(1).unwrap_or_default());
-    CommandError::quoting("ERR unknown subcommand or wrong number of arguments for '", given, "'. Try ACL HELP.")
-}
-
-/// What an error quotes of a word at most.
-fn beginning(word: &[u8]) -> &[u8] {
-    &word[..word.len().min(QUOTED_BYTES_MAX)]
+    let given = args.request().get(1).unwrap_or_default();
+    CommandError::quoting_start("ERR unknown subcommand or wrong number of arguments for '", given, "'. Try ACL HELP.")
 }
 
 /// `ACL CAT [category]`
@@ -61,7 +55,7 @@ fn cat(mut args: Args<'_>) -> Outcome {
         return Err(too_many(args).into());
     }
     let category = acl::category(&name.to_ascii_lowercase())
-        .ok_or_else(|| CommandError::quoting("ERR Unknown category '", beginning(name), "'"))?;
+        .ok_or_else(|| CommandError::quoting_start("ERR Unknown category '", name, "'"))?;
     let rows = COMMANDS.iter().flat_map(|top| std::iter::once(top).chain(top.subcommands));
     Ok(Reply::bulks(rows.filter(|spec| spec.categories().has(category)).map(|spec| spec.name)))
 }
@@ -126,11 +120,11 @@ fn show_user(user: &User) -> Reply {
 fn dryrun(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let name = args.next()?;
     let Some(account) = ctx.server.acl.find(name) else {
-        return Err(CommandError::quoting("ERR User '", beginning(name), "' not found").into());
+        return Err(CommandError::quoting_start("ERR User '", name, "' not found").into());
     };
     let asked = OwnedRequest::from_words(std::iter::from_fn(|| args.next_opt()));
     let request = asked.as_request();
-    let unknown = || CommandError::quoting("ERR Command '", beginning(request.name()), "' not found");
+    let unknown = || CommandError::quoting_start("ERR Command '", request.name(), "' not found");
     let top = spec::lookup(request.name()).ok_or_else(unknown)?;
     let spec = match request.get(1) {
         Some(word) if !top.subcommands.is_empty() => top.subcommand(word).ok_or_else(unknown)?,

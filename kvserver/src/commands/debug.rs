@@ -8,7 +8,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kvcore::{Claim, CrossTxn, Keyspace, Scope, Store, Txn};
-use kvproto::error::QUOTED_BYTES_MAX;
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
 use crate::context::{Context, Next};
@@ -107,8 +106,7 @@ pub(crate) fn debug(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 /// Redis answers so too: its DEBUG has no table of subcommands.
 fn wrong_subcommand(request: Request<'_>) -> Failure {
     let word = request.get(1).unwrap_or_default();
-    let word = &word[..word.len().min(QUOTED_BYTES_MAX)];
-    CommandError::quoting("ERR unknown subcommand or wrong number of arguments for '", word, "'. Try DEBUG HELP.")
+    CommandError::quoting_start("ERR unknown subcommand or wrong number of arguments for '", word, "'. Try DEBUG HELP.")
         .into()
 }
 

@@ -2,7 +2,6 @@
 //!
 //! Invariant: it names what the command table has, so it cannot leave anything out.
 
-use kvproto::error::QUOTED_BYTES_MAX;
 use kvproto::{Args, CommandError, Reply, Spec, spec};
 
 use crate::context::Context;
@@ -15,8 +14,7 @@ pub(crate) fn commands(mut args: Args<'_>, _: &mut Context<'_>) -> Outcome {
         return Ok(Reply::bulks(names));
     };
     let unknown = |what: &str, word: &[u8]| {
-        let word = &word[..word.len().min(QUOTED_BYTES_MAX)];
-        CommandError::quoting(&format!("ERR unknown {what} '"), word, "'; HELP lists the commands")
+        CommandError::quoting_start(&format!("ERR unknown {what} '"), word, "'; HELP lists the commands")
     };
     let mut found = spec::lookup(name).ok_or_else(|| unknown("command", name))?;
     if let Some(own_name) = args.next_opt() {

@@ -100,7 +100,7 @@ impl EventLoop {
                 if !connection.outbox.is_empty() {
                     let known = connection.session.access.is_authenticated(&self.executor.server.acl);
                     if connection.enforce(&limits, known, self.now) {
-                        self.executor.server.ended_by_limits[0].fetch_add(1, Relaxed);
+                        self.executor.server.ended_by_output_limit.fetch_add(1, Relaxed);
                     }
                     self.closing.push(slot);
                 }

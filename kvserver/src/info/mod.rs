@@ -357,9 +357,8 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     let [threaded_reads, threaded_writes] = server.threaded();
     fields.add("io_threaded_reads_processed", threaded_reads);
     fields.add("io_threaded_writes_processed", threaded_writes);
-    let [by_output, by_query] = &server.ended_by_limits;
-    fields.add("client_query_buffer_limit_disconnections", by_query.load(Relaxed));
-    fields.add("client_output_buffer_limit_disconnections", by_output.load(Relaxed));
+    fields.add("client_query_buffer_limit_disconnections", server.ended_by_query_limit.load(Relaxed));
+    fields.add("client_output_buffer_limit_disconnections", server.ended_by_output_limit.load(Relaxed));
     fields.add("reply_buffer_shrinks", 0);
     fields.add("reply_buffer_expands", 0);
     fields.add("eventloop_cycles", server.total(|of| &of.rounds));

@@ -56,7 +56,7 @@ pub fn may_differ(case: &Case, aspect: &str, reference: &str, kv: &str) -> Optio
             "Redis deletes an expired key that is replaced; here it has expired"
         }
         (_, "events") if case.with_expired && is_same_in_another_order(reference, kv) => {
-            "an expired key that a command comes upon goes there at once, here when the command is over"
+            "Redis removes an expired key when a command meets it; here it is removed after the command"
         }
         ("bitfield", "events" | "invalidations" | "watches that fail") if says("fail") => {
             "a value that an overflow has only made longer has changed; Redis notifies nobody"
