@@ -4,6 +4,7 @@
 //! values, and the median is printed with the lowest and highest round beside it. A ratio across two runs means nothing.
 #![forbid(unsafe_code)]
 
+mod eviction;
 mod figures;
 mod stores;
 mod table;
@@ -52,6 +53,18 @@ enum Figure {
         #[command(flatten)]
         common: Common,
     },
+    /// Hit ratios of caches at a limit: kvcore's policies, moka, quick_cache, and simulations of an exact LRU and S3-FIFO.
+    HitRatio {
+        /// Different keys.
+        #[arg(long, default_value_t = 500_000)]
+        keys: usize,
+        /// Keys that are asked for.
+        #[arg(long, default_value_t = 3_000_000)]
+        requests: usize,
+        /// Entries the caches hold, in percent of the keys; may be given more than once.
+        #[arg(long, default_values_t = [0.1, 1.0, 5.0, 10.0])]
+        capacity: Vec<f64>,
+    },
     /// SET that returns when it is durable: kvcore, redb, sled and fjall.
     DurableSet {
         /// Threads that write at the same time; may be given more than once.
@@ -95,6 +108,7 @@ fn main() -> ExitCode {
     let outcome = match Flags::parse().figure {
         Figure::EmbeddedGet { threads, common } => figures::embedded_get(threads, &common),
         Figure::EmbeddedSet { threads, writes, common } => figures::embedded_set(threads, writes, &common),
+        Figure::HitRatio { keys, requests, capacity } => eviction::hit_ratios(keys, requests, &capacity),
         Figure::DurableSet { threads, common } => {
             threads.iter().try_for_each(|&threads| figures::durable_set(threads, &common))
         }

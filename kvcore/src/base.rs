@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::clock::Timeline;
 use crate::durability::{Durability, Promise};
 use crate::error::{Error, Result};
+use crate::eviction::Eviction;
 use crate::hash::KeyHash;
 use crate::lsn::Lsn;
 use crate::observer::{Change, Observer, Swap};
@@ -37,6 +38,7 @@ pub(crate) struct Base {
     mark: Mutex<(u64, Lsn)>,
     /// How uses are counted, if they are.
     counter: Mutex<Option<UseCounter>>,
+    pub(crate) eviction: Eviction,
     /// Entries removed because their deadline passed.
     pub(crate) expired: AtomicU64,
     /// A [`Moment`]: the time when somebody last told it. Good enough for who uses what, and free to read.
@@ -162,6 +164,7 @@ impl Base {
             wal,
             mark: Mutex::new((floor_ms, Lsn::ZERO)),
             counter: Mutex::new(None),
+            eviction: Eviction::new(),
             expired: AtomicU64::new(0),
             noted: AtomicU64::new(Moment::NONE.bits()),
             opened_ms,
@@ -188,6 +191,12 @@ impl Base {
     /// Takes note of how often entries are used, or again of when.
     pub(crate) fn count_uses(&self, counter: Option<UseCounter>) {
         *self.counter.lock() = counter;
+        self.note_time();
+    }
+
+    /// Counts how often entries are used, unless that is counted already.
+    pub(crate) fn count_uses_somehow(&self) {
+        self.counter.lock().get_or_insert_default();
         self.note_time();
     }
 

@@ -10,6 +10,7 @@ use crate::disk::Location;
 use crate::durability::Durability;
 use crate::engine::{Claimed, Engine};
 use crate::error::{Error, Result};
+use crate::eviction::{Limits, Room};
 use crate::files::Files;
 use crate::inspection::{self, Inspection};
 use crate::keeper;
@@ -491,6 +492,48 @@ impl Db {
     /// `Ok` if writes are taken; otherwise why they are not.
     pub fn health(&self) -> Result<()> {
         self.wal().map_or(Ok(()), |wal| wal.health())
+    }
+
+    /// Changes how much the store may hold, and what is removed to keep it so. From then on transactions and reads are counted
+    /// as uses where the policy needs it; keys used before count as used when that was, as far as
+    /// [`note_time`](Self::note_time) told.
+    ///
+    /// What is beyond the new limits is removed by the writes that follow, up to some thousand entries by each, or by
+    /// [`make_room`](Self::make_room).
+    ///
+    /// ```
+    /// use kvcore::{Db, Limits, Policy, StoreExt};
+    /// let db = Db::in_memory();
+    /// (0..100).try_for_each(|i| db.set(format!("key{i}"), "value"))?;
+    /// db.set_limits(Limits { max_entries: Some(10), policy: Policy::Lru, ..db.limits() })?;
+    /// db.get("key7")?;
+    /// db.make_room(u64::MAX)?;
+    /// assert_eq!((db.stats().entries, db.stats().evicted), (10, 90));
+    /// assert!(db.exists("key7")?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn set_limits(&self, limits: Limits) -> Result<()> {
+        self.engine().set_limits(limits)
+    }
+
+    /// Returns how much the store may hold.
+    pub fn limits(&self) -> Limits {
+        self.engine().base.eviction.limits()
+    }
+
+    /// Removes entries until the store is within its limits, at most `at_most` of them. Writes do so by themselves.
+    pub fn make_room(&self, at_most: u64) -> Result<Room> {
+        self.engine().room(at_most)
+    }
+
+    /// Counts so many bytes, which the program needs for something else, against [`max_memory`](Limits::max_memory).
+    pub fn reserve_memory(&self, bytes: u64) {
+        self.engine().base.eviction.set_reserved(bytes);
+    }
+
+    /// Returns how many keys were removed to make room since the store was opened.
+    pub fn evicted(&self) -> u64 {
+        self.engine().base.eviction.evicted.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Removes entries whose deadline has passed and answers how many. A store on disk does so by itself.

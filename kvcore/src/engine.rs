@@ -11,6 +11,7 @@ use crate::base::Base;
 use crate::clock::Timeline;
 use crate::entry::{Entry, ValueRef};
 use crate::error::{Error, Result};
+use crate::eviction::{Limits, Policy, ROOM_STEP, Room};
 use crate::expiry::{TICK_MS, tick_at};
 use crate::files::Files;
 use crate::hash::KeyHash;
@@ -23,8 +24,8 @@ use crate::record::Record;
 use crate::recovery;
 use crate::space::{DEFAULT_KEYSPACE, Space};
 use crate::stats::{SnapshotStatus, Stats};
-use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, RwLock};
 use crate::tables::{Keep, Tables};
 use crate::wal::Wal;
 
@@ -57,6 +58,8 @@ pub(crate) struct Engine {
     /// `None` for a store in memory only.
     pub(crate) files: Option<Files>,
     closed: AtomicBool,
+    /// Limits are changed by one at a time.
+    limits_changing: Mutex<()>,
 }
 
 /// Which keyspaces there are. Names are given and taken, in the log too, under its write lock.
@@ -100,6 +103,7 @@ impl Engine {
         engine.space(DEFAULT_KEYSPACE)?;
         engine.spaces().iter().for_each(|space| space.find_due());
         engine.sweep();
+        engine.set_limits(options.limits)?;
         Ok(engine)
     }
 
@@ -172,6 +176,7 @@ impl Engine {
             shards: options.shards,
             files,
             closed: AtomicBool::new(false),
+            limits_changing: Mutex::new(()),
         }
     }
 
@@ -196,6 +201,7 @@ impl Engine {
         // That it is empty tells that another of this name is gone.
         (0..space.shard_count()).for_each(|shard| space.write(shard).reveals(lsn));
         registry.next_id = registry.next_id.saturating_add(1);
+        self.base.eviction.adopt(&space, self.base.moment());
         registry.by_name.insert(Arc::clone(&space.name), Arc::clone(&space));
         Ok(space)
     }
@@ -221,7 +227,9 @@ impl Engine {
         for guard in &mut guards {
             guard.clear();
             guard.reveals(lsn);
+            self.base.eviction.publish(guard);
         }
+        self.base.eviction.forget(&space);
         let change = Change { keyspace_id: space.id, keyspace: &space.name, key: None, kind: ChangeKind::Flush, lsn };
         self.base.tell(&change);
         registry.by_name.remove(name);
@@ -241,7 +249,9 @@ impl Engine {
         let _entered = self.base.enter()?;
         let hash = self.base.hasher.hash(key);
         let guard = space.read(space.shard_of(hash));
-        let Some(entry) = guard.find(hash, key) else { return Ok(false) };
+        let counts = self.base.eviction.is_on();
+        let found = if counts { guard.find_to_use(hash, key, self.base.moment()) } else { guard.find(hash, key) };
+        let Some(entry) = found else { return Ok(false) };
         let value = entry.value();
         if let Some(deadline) = value.deadline() {
             let now_ms = self.base.time.now_ms();
@@ -265,10 +275,18 @@ impl Engine {
         self.check_open()?;
         let entered = self.base.enter()?;
         self.wait_for_room()?;
+        let is_exhausted = self.base.eviction.is_on() && self.make_room(space);
         let hash = self.base.hasher.hash(key);
-        let done = Notes::lend(|notes| run(Locked::lock_one(&self.base, space, key, hash, notes), body))?;
+        let done = Notes::lend(|notes| {
+            let mut locked = Locked::lock_one(&self.base, space, key, hash, notes);
+            locked.is_exhausted = is_exhausted;
+            run(locked, body)
+        })?;
         if done.met_expired && !self.base.expiry_held.load(Ordering::Relaxed) {
             self.expire_now(space, key);
+        }
+        if done.room_wanted > 0 {
+            self.base.eviction.make_room(&self.base, done.room_wanted, &[(space.id, hash)]);
         }
         drop(entered);
         self.sweep_if_due(space);
@@ -295,6 +313,7 @@ impl Engine {
         let entered = self.base.enter()?;
         self.wait_for_room()?;
         let Some((first, _)) = claims.first() else { return Err(Error::KeyNotNamed) };
+        let is_exhausted = self.base.eviction.is_on() && self.make_room(first);
         let mut wanted: SmallVec<[(u32, usize, &Space); 8]> = SmallVec::new();
         let mut named: SmallVec<[Named<'_>; 1]> = SmallVec::new();
         for &(space, ref claimed) in claims {
@@ -312,8 +331,8 @@ impl Engine {
         wanted.sort_unstable_by_key(|&(id, shard, _)| (id, shard));
         wanted.dedup_by_key(|&mut (id, shard, _)| (id, shard));
         let done = Notes::lend(|notes| {
-            let wanted = wanted.iter().map(|&(_, shard, space)| (space, shard));
-            let mut locked = Locked::lock(&self.base, first, &named, wanted, notes);
+            let mut locked = Locked::lock(&self.base, first, &named, &wanted, notes);
+            locked.is_exhausted = is_exhausted;
             body(&mut locked)?;
             // Which name means what changes together with the log's knowing it: a snapshot sees both or neither.
             let _names = locked.has_swapped().then(|| self.registry.write());
@@ -332,6 +351,11 @@ impl Engine {
                 }
             }
         }
+        if done.room_wanted > 0 {
+            let of = |named: &Named<'_>| named.hashes.iter().flatten().map(|hash| (named.space.id, *hash)).collect();
+            let spared: Vec<(u32, u64)> = named.iter().flat_map::<Vec<_>, _>(of).collect();
+            self.base.eviction.make_room(&self.base, done.room_wanted, &spared);
+        }
         drop(entered);
         self.sweep_if_due(first);
         let keys = claims.iter().flat_map(|(_, claimed)| match claimed {
@@ -347,6 +371,55 @@ impl Engine {
     #[inline]
     fn wait_for_room(&self) -> Result<()> {
         self.base.wal.as_ref().map_or(Ok(()), |wal| wal.wait_for_room())
+    }
+
+    /// Brings the store within its limits before a transaction locks anything; returns whether that is not possible. What
+    /// has expired goes first, where no thread removes it.
+    #[cold]
+    fn make_room(&self, space: &Space) -> bool {
+        if !self.base.eviction.is_reached() {
+            return false;
+        }
+        let due = space.due();
+        if self.files.is_none() && due != u64::MAX && due <= tick_at(self.base.time.now_ms()) {
+            self.sweep_entered();
+        }
+        self.base.eviction.make_room(&self.base, ROOM_STEP, &[]) == Room::Exhausted
+    }
+
+    /// Changes the limits. Entries beyond them are removed by the writes that follow, or by [`room`](Self::room).
+    pub(crate) fn set_limits(&self, limits: Limits) -> Result<()> {
+        self.check_open()?;
+        limits.check()?;
+        let _entered = self.base.enter()?;
+        let eviction = &self.base.eviction;
+        let _changing = self.limits_changing.lock();
+        if limits.is_limited() {
+            self.base.note_time();
+        }
+        if limits.is_limited() && limits.policy == Policy::Lfu {
+            self.base.count_uses_somehow();
+        }
+        let spaces: Vec<_> = {
+            // A keyspace that is made meanwhile is one of these, or finds the new limits.
+            let registry = self.registry.read();
+            eviction.change(limits, registry.spaces());
+            registry.spaces().cloned().collect()
+        };
+        for space in spaces {
+            for shard in 0..space.shard_count() {
+                eviction.adopt_shard(&mut space.write(shard), &limits, self.base.moment());
+            }
+        }
+        eviction.finish(&limits);
+        Ok(())
+    }
+
+    /// Removes entries, at most `at_most`, until the store is within its limits.
+    pub(crate) fn room(&self, at_most: u64) -> Result<Room> {
+        self.check_open()?;
+        let _entered = self.base.enter()?;
+        Ok(self.base.eviction.make_room(&self.base, at_most, &[]))
     }
 
     /// A store without threads sweeps as it is written to.
@@ -367,6 +440,7 @@ impl Engine {
         let passed = guard.find(hash, key).and_then(Entry::deadline).filter(|deadline| deadline.has_passed(now_ms));
         let Some(deadline) = passed else { return };
         guard.take(&self.base.hasher, hash, key);
+        self.base.eviction.publish(&mut guard);
         let lsn = self.base.mark_time(deadline.as_ms(), now_ms);
         guard.reveals(lsn);
         self.base.count_expired(1);
@@ -396,11 +470,16 @@ impl Engine {
 
     /// Removes every entry whose deadline has passed, as far as the wheels' ticks tell; answers how many.
     pub(crate) fn sweep(&self) -> u64 {
+        let Ok(_entered) = self.base.enter() else { return 0 };
+        self.sweep_entered()
+    }
+
+    /// As [`sweep`](Self::sweep), for who has entered the store already.
+    fn sweep_entered(&self) -> u64 {
         let mut removed = 0;
         if self.keeps_expired() || !self.base.can_mark_time() {
             return 0;
         }
-        let Ok(_entered) = self.base.enter() else { return 0 };
         let now_ms = self.base.time.now_ms();
         for space in self.spaces().iter().filter(|space| space.due() <= tick_at(now_ms)) {
             space.forget_due();
@@ -434,6 +513,7 @@ impl Engine {
             if count > 0 {
                 let lsn = self.base.mark_time(last_deadline, now_ms);
                 guard.reveals(lsn);
+                self.base.eviction.publish(&mut guard);
                 for key in &expired {
                     let (keyspace_id, keyspace) = (space.id, &*space.name);
                     self.base.tell(&Change { keyspace_id, keyspace, key: Some(key), kind: ChangeKind::Expire, lsn });
@@ -462,6 +542,7 @@ impl Engine {
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = Stats {
             expired: self.base.expired.load(Ordering::Relaxed),
+            evicted: self.base.eviction.evicted.load(Ordering::Relaxed),
             time_ahead_ms: self.base.time.ahead_of_wall_ms(),
             ..Stats::default()
         };
@@ -473,6 +554,8 @@ impl Engine {
                 stats.memory_bytes += shard.bytes() as u64;
             });
         }
+        stats.entries = stats.entries.min(self.base.eviction.entries_max());
+        stats.entries_with_deadline = stats.entries_with_deadline.min(stats.entries);
         if let Some(files) = &self.files {
             files.add_stats(&mut stats);
         }

@@ -180,6 +180,24 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// The store holds as many bytes as it may, and nothing can be removed to make room. Nothing was changed.
+    #[error(
+        "the store may hold {max} bytes (max_memory), and nothing can be removed to make room: raise the limit, set an \
+         eviction policy under which entries may go, or delete some"
+    )]
+    MemoryLimit {
+        /// [`Limits::max_memory`](crate::Limits::max_memory).
+        max: u64,
+    },
+    /// The store holds as many entries as it may, and none can be removed to make room. Nothing was changed.
+    #[error(
+        "the store may hold {max} entries (max_entries), and none can be removed to make room: raise the limit, set an \
+         eviction policy under which entries may go, or delete some"
+    )]
+    EntryLimit {
+        /// [`Limits::max_entries`](crate::Limits::max_entries).
+        max: u64,
+    },
     /// An option is out of its range.
     #[error("invalid option: {0}")]
     InvalidOption(String),

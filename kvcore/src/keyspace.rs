@@ -77,11 +77,14 @@ impl Keyspace {
     /// deadline. Called from inside a transaction it leaves out what that holds locked.
     pub fn counts(&self) -> (u64, u64) {
         let (mut entries, mut with_deadline) = (0, 0);
-        self.space.each_shard(self.engine().base.is_entered(), |shard| {
+        let base = &self.engine().base;
+        self.space.each_shard(base.is_entered(), |shard| {
             entries += shard.len() as u64;
             with_deadline += shard.with_deadline() as u64;
         });
-        (entries, with_deadline)
+        // Shards are looked at one after the other: an entry that went in one for one that came in another counted twice.
+        let entries = entries.min(base.eviction.entries_max());
+        (entries, with_deadline.min(entries))
     }
 
     /// Returns how long the keys that have a deadline have to live on average, in milliseconds; 0 if there are none. Called

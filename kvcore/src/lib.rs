@@ -24,7 +24,7 @@
 //! - `sync clock lsn error durability entry hash padded`: the words
 //! - `record frame disk file_disk`: bytes
 //! - `manifest lanes location segment segment_reader unsettled wal syncer ticket`: the log
-//! - `expiry observer uses shard space base walk txn locked`: the tables, and the view a transaction has of them
+//! - `expiry eviction observer uses shard space base walk txn locked`: the tables, and the view a transaction has of them
 //! - `stats options snapshot tables recovery schedule files salvage inspection repair engine keeper verify partial
 //!   backup restore`: a whole store
 //! - `store keyspace db`: what users hold
@@ -39,6 +39,7 @@ mod durability;
 mod engine;
 mod entry;
 mod error;
+mod eviction;
 mod expiry;
 mod file_disk;
 mod files;
@@ -87,6 +88,7 @@ pub use disk::{Directory, Disk, DiskFile, Location};
 pub use durability::Durability;
 pub use entry::{Deadline, Value, ValueRef};
 pub use error::{Error, Result};
+pub use eviction::{Candidates, Limits, Policy, Room};
 pub use file_disk::FileDisk;
 pub use inspection::{
     Contents, FileReport, Flaw, Inspection, ManifestReport, SegmentEnd, SegmentReport, SnapshotReport, Verdict,

@@ -16,13 +16,14 @@ use crate::observer::ChangeKind;
 use crate::record::Record;
 use crate::shard::{InPlace, Shard};
 use crate::space::Space;
-use crate::sync::RwLockWriteGuard;
+use crate::sync::{RwLockWriteGuard, thread};
 use crate::txn::{Lookup, Lookups, Txn, Usage};
 use crate::uses::Moment;
 use notes::Undo;
 
 mod commit;
 mod notes;
+mod room;
 mod whole;
 
 pub(crate) use commit::Committed;
@@ -60,6 +61,10 @@ pub(crate) struct Locked<'a> {
     hashed: Cell<(*const u8, usize, u64)>,
     notes: &'a mut Notes,
     committed: bool,
+    /// The store was beyond a limit when this began, and nothing could be removed.
+    pub(crate) is_exhausted: bool,
+    /// Entries to remove at most for what it adds; 0 while its changes do not count in the store's totals.
+    room_wanted: u64,
 }
 
 struct Held<'a> {
@@ -83,6 +88,28 @@ pub(crate) struct Named<'a> {
     pub(crate) hashes: Option<Vec<u64>>,
 }
 
+/// How often all shards are tried together before they are waited for one after the other.
+const TRIES_MAX: usize = 64;
+
+/// Locks all shards, and holds none while it waits for another: who needs room at the end of a transaction may need what is in
+/// them.
+fn lock_without_waiting<'a>(wanted: &[(u32, usize, &'a Space)]) -> Option<SmallVec<[Held<'a>; 1]>> {
+    for _ in 0..TRIES_MAX {
+        let mut held = SmallVec::new();
+        for &(_, shard, space) in wanted {
+            let guard = if held.is_empty() { Some(space.write(shard)) } else { space.try_write(shard) };
+            let Some(guard) = guard else { break };
+            held.push(Held { space, shard, guard });
+        }
+        if held.len() == wanted.len() {
+            return Some(held);
+        }
+        drop(held);
+        thread::yield_now();
+    }
+    None
+}
+
 impl<'a> Locked<'a> {
     /// Locks the shard of one key, whose hash is `hash`.
     #[inline]
@@ -102,16 +129,14 @@ impl<'a> Locked<'a> {
         base: &'a Base,
         space: &'a Space,
         claims: &'a [Named<'a>],
-        wanted: impl Iterator<Item = (&'a Space, usize)>,
+        wanted: &[(u32, usize, &'a Space)],
         notes: &'a mut Notes,
     ) -> Self {
+        let held = if base.eviction.limits_entries() { lock_without_waiting(wanted) } else { None };
+        let lock = |&(_, shard, space): &(u32, usize, &'a Space)| Held { space, shard, guard: space.write(shard) };
+        let mut held = held.unwrap_or_else(|| wanted.iter().map(lock).collect());
         let moment = base.moment();
-        let lock = |(space, shard): (&'a Space, usize)| {
-            let mut guard = space.write(shard);
-            guard.note_uses(moment);
-            Held { space, shard, guard }
-        };
-        let held = wanted.map(lock).collect();
+        held.iter_mut().for_each(|held| held.guard.note_uses(moment));
         Locked::new(base, space, Claims::Many(claims), held, notes)
     }
 
@@ -143,6 +168,8 @@ impl<'a> Locked<'a> {
             hashed: Cell::new((std::ptr::null(), 0, 0)),
             notes,
             committed: false,
+            is_exhausted: false,
+            room_wanted: 0,
         }
     }
 

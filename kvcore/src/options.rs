@@ -7,6 +7,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::disk::Disk;
 use crate::durability::Durability;
 use crate::error::{Error, Result};
+use crate::eviction::{Candidates, Limits, Policy};
 use crate::file_disk::FileDisk;
 use crate::observer::Observer;
 
@@ -28,6 +29,7 @@ pub struct Options {
     pub(crate) segment_bytes: u64,
     pub(crate) snapshot_log_bytes: u64,
     pub(crate) snapshot_every: Option<Duration>,
+    pub(crate) limits: Limits,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) disk: Arc<dyn Disk>,
@@ -50,6 +52,7 @@ impl Options {
             segment_bytes: 16 * MIB as u64,
             snapshot_log_bytes: 64 * MIB as u64,
             snapshot_every: None,
+            limits: Limits::default(),
             observer: None,
             clock: Arc::new(SystemClock::new()),
             disk: Arc::new(FileDisk),
@@ -100,6 +103,44 @@ impl Options {
         self
     }
 
+    /// Holds at most so many entries, in all keyspaces together. Default: any number. [`eviction`](Self::eviction) says which
+    /// entry is removed for one more; without a policy a write that would add one fails.
+    ///
+    /// ```
+    /// use kvcore::{Options, Policy, StoreExt};
+    /// let cache = Options::new().max_entries(2).eviction(Policy::Lru).in_memory()?;
+    /// cache.set("a", "1")?;
+    /// cache.set("b", "2")?;
+    /// cache.get("a")?;
+    /// cache.set("c", "3")?; // b was used least recently
+    /// assert_eq!((cache.exists("a")?, cache.exists("b")?, cache.exists("c")?), (true, false, true));
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn max_entries(mut self, entries: u64) -> Self {
+        self.limits.max_entries = Some(entries);
+        self
+    }
+
+    /// Holds at most so many bytes, as [`Stats::memory_bytes`](crate::Stats::memory_bytes) counts them: entries, tables, and
+    /// what is recorded for the limits. Default: any number. A write may take the store beyond it by what it adds; entries
+    /// that this displaces are gone when it returns.
+    pub fn max_memory(mut self, bytes: u64) -> Self {
+        self.limits.max_memory = Some(bytes);
+        self
+    }
+
+    /// Which entry is removed when a limit is reached. Default: [`Policy::None`].
+    pub fn eviction(mut self, policy: Policy) -> Self {
+        self.limits.policy = policy;
+        self
+    }
+
+    /// Which entries may be removed. Default: [`Candidates::All`].
+    pub fn eviction_candidates(mut self, candidates: Candidates) -> Self {
+        self.limits.candidates = candidates;
+        self
+    }
+
     /// Tell `observer` of each change.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = Some(observer);
@@ -132,6 +173,6 @@ impl Options {
         if self.segment_bytes < 4096 {
             return wrong("segment_bytes must be at least 4096");
         }
-        Ok(())
+        self.limits.check()
     }
 }

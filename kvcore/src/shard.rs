@@ -7,6 +7,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use crate::entry::{Deadline, Entry, LARGE_VALUE_BYTES};
+use crate::eviction::AccessSequence;
 use crate::expiry::{Wheel, tick_at};
 use crate::hash::KeyHash;
 use crate::lsn::Lsn;
@@ -14,8 +15,10 @@ use crate::txn::Usage;
 use crate::uses::{Moment, Uses};
 use crate::walk::{EPOCH_BITS, Pick, Picked, Place};
 
+mod candidates;
 mod fetch;
 
+pub(crate) use candidates::{Growth, Published};
 pub(crate) use fetch::touch;
 
 /// What the table takes for each entry: the slot and its control byte.
@@ -45,6 +48,8 @@ pub(crate) struct Shard {
     changes: u64,
     /// Counts the times that entries changed their buckets, so that a walk notices.
     epoch: u16,
+    /// The shard's part of the store's totals.
+    published: Published,
 }
 
 /// How an entry was changed in place, and what it takes to change it back.
@@ -68,6 +73,7 @@ impl Shard {
             last: Lsn::ZERO,
             soonest_filed: u64::MAX,
             uses: None,
+            published: Published::default(),
         }
     }
 
@@ -138,6 +144,16 @@ impl Shard {
         self.uses = Some(Box::new(Uses::new(self.table.num_buckets(), now)));
     }
 
+    /// Records the order of accesses by `sequence` from now on, or no longer.
+    pub(crate) fn keep_order(&mut self, sequence: Option<&Arc<AccessSequence>>, now: Moment) {
+        if sequence.is_some() {
+            self.note_uses(now);
+        }
+        if let Some(uses) = &mut self.uses {
+            uses.keep_order(sequence, now);
+        }
+    }
+
     /// How an entry was used, as far as is known.
     pub(crate) fn usage(&self, hash: u64, key: &[u8], now: Moment) -> Usage {
         let bucket = self.table.find_bucket_index(hash, |entry| entry.key() == key);
@@ -191,9 +207,11 @@ impl Shard {
     #[cold]
     pub(crate) fn begin_use(&mut self, hash: u64, key: &[u8], now: Moment) {
         let bucket = self.table.find_bucket_index(hash, |entry| entry.key() == key);
-        if let (Some(uses), Some(bucket)) = (&self.uses, bucket) {
-            uses.forget(bucket);
-            self.note_use(bucket, now);
+        if let (Some(uses), Some(bucket)) = (&mut self.uses, bucket) {
+            uses.insert(bucket, hash, self.table.len());
+            if !now.is_none() {
+                uses.note_time(bucket, now);
+            }
         }
     }
 
@@ -222,11 +240,12 @@ impl Shard {
                     self.grow(hasher);
                 }
                 let bucket = self.table.insert_unique(hash, entry, |entry| hasher.hash(entry.key())).bucket_index();
-                if let Some(uses) = &self.uses {
-                    // Another entry may have been there before.
-                    uses.forget(bucket);
+                if let Some(uses) = &mut self.uses {
+                    uses.insert(bucket, hash, self.table.len());
+                    if !made.is_none() {
+                        uses.note_time(bucket, made);
+                    }
                 }
-                self.note_use(bucket, made);
                 None
             }
         };
@@ -278,14 +297,14 @@ impl Shard {
     /// Moves the entries, and what is known of their use, to a new table.
     fn rebuild(&mut self, hasher: &KeyHash, capacity: usize) {
         let mut table = HashTable::with_capacity(capacity);
-        let Some(uses) = &self.uses else { return };
-        let moved = Uses::new(table.num_buckets(), uses.looked());
+        let Some(uses) = &mut self.uses else { return };
+        let moved = uses.emptied(table.num_buckets());
         for bucket in 0..self.table.num_buckets() {
             if let Ok(entry) = self.table.get_bucket_entry(bucket) {
                 let (entry, _) = entry.remove();
                 let hash = hasher.hash(entry.key());
                 let to = table.insert_unique(hash, entry, |entry| hasher.hash(entry.key())).bucket_index();
-                moved.put(to, uses.get(bucket));
+                moved.move_from(uses, bucket, to);
             }
         }
         self.table = table;
@@ -473,15 +492,16 @@ impl Shard {
         emptied.epoch = next_epoch(self.epoch);
         emptied.last = self.last;
         emptied.changes = std::mem::take(&mut self.changes);
-        emptied.uses = self.uses.as_ref().map(|uses| Box::new(Uses::new(emptied.table.num_buckets(), uses.looked())));
+        emptied.uses = self.uses.as_mut().map(|uses| Box::new(uses.emptied(emptied.table.num_buckets())));
+        emptied.published = self.published;
         std::mem::replace(self, emptied)
     }
 
     /// Puts back what [`clear`](Self::clear) answered.
     pub(crate) fn restore(&mut self, cleared: Shard) {
-        let (epoch, changes) = (next_epoch(self.epoch), self.changes);
+        let (epoch, changes, published) = (next_epoch(self.epoch), self.changes, self.published);
         *self = cleared;
-        (self.epoch, self.changes) = (epoch, changes);
+        (self.epoch, self.changes, self.published) = (epoch, changes, published);
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {

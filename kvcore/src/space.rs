@@ -76,6 +76,12 @@ impl Space {
         self.shards[shard].0.try_read()
     }
 
+    /// `None` if that would have to wait.
+    #[inline]
+    pub(crate) fn try_write(&self, shard: usize) -> Option<RwLockWriteGuard<'_, Shard>> {
+        self.shards[shard].0.try_write()
+    }
+
     /// Looks at one shard after the other. Where the caller runs `inside` a transaction, the shards that this holds are
     /// passed over: waiting for them would be waiting for oneself.
     pub(crate) fn each_shard(&self, inside: bool, mut look: impl FnMut(&Shard)) {

@@ -16,6 +16,8 @@ pub struct Stats {
     pub memory_bytes: u64,
     /// Keys removed because their deadline passed, since the store was opened.
     pub expired: u64,
+    /// Keys removed to make room, since the store was opened.
+    pub evicted: u64,
     /// Bytes in the log's segments.
     pub log_bytes: u64,
     /// The log's segments.

@@ -7,8 +7,10 @@
 //! Redis. Not durable. Written with plain stores, under the shard's lock.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
 
+use crate::eviction::{AccessSequence, Stamps};
 use crate::txn::Usage;
 
 /// How the counter of a key's uses grows and fades.
@@ -114,12 +116,45 @@ pub(crate) struct Uses {
     /// The moment at which all places were looked through last.
     looked: AtomicU64,
     places: Box<[AtomicU16]>,
+    /// In which order the entries were accessed, while a limit needs that.
+    stamps: Option<Stamps>,
 }
 
 impl Uses {
     /// For a table of so many buckets.
     pub(crate) fn new(buckets: usize, now: Moment) -> Uses {
-        Uses { looked: AtomicU64::new(now.0), places: (0..buckets).map(|_| AtomicU16::new(UNKNOWN)).collect() }
+        let places = (0..buckets).map(|_| AtomicU16::new(UNKNOWN)).collect();
+        Uses { looked: AtomicU64::new(now.0), places, stamps: None }
+    }
+
+    /// For another table in the place of this one's, of which nothing has been [moved](Self::move_from) there yet.
+    pub(crate) fn emptied(&mut self, buckets: usize) -> Uses {
+        let stamps = self.stamps.as_mut().map(|stamps| stamps.emptied(buckets));
+        Uses { stamps, ..Uses::new(buckets, self.looked()) }
+    }
+
+    /// Records the order of accesses by `sequence` from now on, or no longer.
+    pub(crate) fn keep_order(&mut self, sequence: Option<&Arc<AccessSequence>>, now: Moment) {
+        match sequence {
+            None => self.stamps = None,
+            Some(_) if self.stamps.is_some() => {}
+            Some(sequence) => {
+                let stamps = Stamps::new(self.places.len(), Arc::clone(sequence));
+                // What is known to the second is a beginning.
+                for bucket in (0..self.places.len()).filter(|bucket| self.get(*bucket) != UNKNOWN) {
+                    stamps.age_by(bucket, self.usage(bucket, now).idle_secs);
+                }
+                self.stamps = Some(stamps);
+            }
+        }
+    }
+
+    pub(crate) fn stamps(&self) -> Option<&Stamps> {
+        self.stamps.as_ref()
+    }
+
+    pub(crate) fn stamps_mut(&mut self) -> Option<&mut Stamps> {
+        self.stamps.as_mut()
     }
 
     /// Since when nothing is older than its place can tell.
@@ -128,28 +163,51 @@ impl Uses {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        size_of::<Uses>() + size_of_val(&*self.places)
+        // Of a shard without entries nothing counts: a limit could not be kept by removing them.
+        if self.places.is_empty() {
+            return 0;
+        }
+        size_of::<Uses>() + size_of_val(&*self.places) + self.stamps.as_ref().map_or(0, Stamps::bytes)
     }
 
-    /// What a bucket's place holds, to be [put](Self::put) elsewhere.
-    pub(crate) fn get(&self, bucket: usize) -> u16 {
+    /// Takes over what another table's statistics say of an entry that has moved from there.
+    pub(crate) fn move_from(&self, other: &Uses, from: usize, to: usize) {
+        self.put(to, other.get(from));
+        if let (Some(stamps), Some(stamp)) = (&self.stamps, other.stamps.as_ref().and_then(|stamps| stamps.get(from))) {
+            stamps.put(to, stamp);
+        }
+    }
+
+    fn get(&self, bucket: usize) -> u16 {
         self.places.get(bucket).map_or(UNKNOWN, |place| place.load(Relaxed))
     }
 
-    pub(crate) fn put(&self, bucket: usize, place: u16) {
+    fn put(&self, bucket: usize, place: u16) {
         if let Some(at) = self.places.get(bucket) {
             at.store(place, Relaxed);
         }
     }
 
-    /// Nothing is known of what is in a bucket now.
-    pub(crate) fn forget(&self, bucket: usize) {
+    /// Records that a new entry is in a bucket of a shard of so many entries; whatever was there before is forgotten.
+    pub(crate) fn insert(&mut self, bucket: usize, hash: u64, entries: usize) {
         self.put(bucket, UNKNOWN);
+        if let Some(stamps) = &mut self.stamps {
+            stamps.insert(bucket, hash, entries);
+        }
     }
 
     /// Takes note that the entry in a bucket is used now.
     #[inline]
     pub(crate) fn note(&self, bucket: usize, now: Moment) {
+        self.note_time(bucket, now);
+        if let Some(stamps) = &self.stamps {
+            stamps.access(bucket);
+        }
+    }
+
+    /// As [`note`](Self::note), of an entry whose place in the order of accesses is recorded already.
+    #[inline]
+    pub(crate) fn note_time(&self, bucket: usize, now: Moment) {
         if now.0.wrapping_sub(self.looked.load(Relaxed)) >= LOOK_EVERY_SECS {
             self.look_through(now);
         }

@@ -88,6 +88,11 @@ pub(crate) struct Config {
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_clients: u32,
 
+    /// Keys in all databases; with more, one is evicted by the maxmemory-policy of the configuration file, allkeys-lru if that
+    /// names none
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=i64::MAX as u64))]
+    pub(crate) max_entries: Option<u64>,
+
     /// How much to log to standard error: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_level)]
     pub(crate) log_level: LogLevel,

@@ -16,10 +16,10 @@ use crate::context::{Context, Next, Run, Runs};
 use crate::events::{self, Classes, Noted};
 use crate::listener::LineRules;
 use crate::offload::Work;
-use crate::outcome::{Failure, Outcome, store_error};
+use crate::outcome::{Failure, OOM, Outcome, store_error};
 use crate::session::{Queue, Refusal, Session};
 use crate::settings::WALK_INLINE_KEYS_MAX;
-use crate::state::{ServerState, WritesHeld};
+use crate::state::{ServerState, WriteCheck};
 
 /// What a request came to.
 pub(crate) struct Answer {
@@ -97,7 +97,7 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
     {
         return Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).then(Next::Postpone);
     }
-    if server.writes_held.load(Relaxed) != 0
+    if server.write_checks.load(Relaxed) != 0
         && let Err(error) = check_writes(spec, session.transaction.as_deref(), server)
     {
         return reject(Some(spec), error, request, session, server);
@@ -177,12 +177,13 @@ fn check_state(spec: &Spec, session: &Session, server: &ServerState) -> Result<(
 /// What is not taken while memory or replicas are short; EXEC does what was queued for it.
 #[cold]
 fn check_writes(spec: &Spec, queue: Option<&Queue>, server: &ServerState) -> Result<(), CommandError> {
+    server.apply_late_limits();
     let queued = queue.filter(|_| spec.name == "exec").map_or(&[][..], |queue| &queue.commands);
     let any = |flag| spec.flags.has(flag) || queued.iter().any(|(spec, _)| spec.flags.has(flag));
-    if server.is_held(WritesHeld::Memory) && any(Flag::DenyOom) {
-        return Err(CommandError::custom("OOM command not allowed when used memory > 'maxmemory'."));
+    if server.checks_writes_for(WriteCheck::Memory) && any(Flag::DenyOom) && !server.has_room() {
+        return Err(CommandError::custom(OOM));
     }
-    if server.is_held(WritesHeld::Replicas) && any(Flag::Write) {
+    if server.checks_writes_for(WriteCheck::Replicas) && any(Flag::Write) {
         return Err(CommandError::custom("NOREPLICAS Not enough good replicas to write."));
     }
     Ok(())

@@ -71,10 +71,9 @@ pub(crate) struct EventLoop {
     closing: Vec<usize>,
     now: Instant,
     next_tick: Instant,
-    next_measure: Instant,
     next_eviction: Instant,
-    /// The newest change when memory was last measured.
-    measured: Lsn,
+    /// The store is beyond its limits, and keys can be removed.
+    makes_room: bool,
     last_sample: [u64; 3],
     /// When the clients' largest replies were last forgotten.
     peaks_since: Instant,
@@ -119,9 +118,8 @@ impl EventLoop {
             closing: Vec::new(),
             now,
             next_tick: now + TICK,
-            next_measure: now,
             next_eviction: now,
-            measured: Lsn::ZERO,
+            makes_room: false,
             last_sample: [0; 3],
             peaks_since: now,
             stop_at: None,
@@ -164,7 +162,7 @@ impl EventLoop {
                 accept.run(self.now, &self.executor.server, &self.executor.counters);
             }
             // Before the mail is taken: who tracks what goes is told before anything that is answered now.
-            self.measure_memory();
+            self.keep_limits();
             self.mailbox().take(&mut mails);
             for mail in mails.drain(..) {
                 self.take_mail(mail);
@@ -185,7 +183,9 @@ impl EventLoop {
     /// Waits for events, unless there is something to do already.
     fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
         let backlogged = !self.turns.is_empty() && self.server().is_backlogged();
-        let runnable = !self.turns.is_empty() && !backlogged;
+        // What CONFIG SET has just changed is in force although nothing comes.
+        let changed = self.server().tuning.generation() != self.executor.bounds_generation;
+        let runnable = (!self.turns.is_empty() && !backlogged) || self.makes_room || changed;
         let awaits_log = backlogged || !self.gated.is_empty();
         let ready = self.mailbox().fall_asleep(awaits_log, || runnable || self.gate_opened());
         let timeout = if ready {

@@ -1,16 +1,17 @@
-//! Making room: which keys go when more memory is used than `maxmemory` allows.
+//! What Redis' words for eviction mean to the store, which does it.
 //!
-//! Invariant: a key goes only by a policy that names its kind (`volatile-*`: only keys with a deadline), and everybody
-//! who watches it is told. A few keys are drawn by chance and the best of them goes, as in Redis.
+//! Invariant: clients' memory counts against `maxmemory` beside the data, and what the process needs by itself does not; an
+//! embedder's own keyspaces count, and nothing of them is removed.
 
-use std::cmp::Reverse;
+use std::sync::atomic::Ordering::Relaxed;
 
-use kvcore::{Cursor, Db, Keyspace, Store, Walk};
+use kvcore::{Candidates, Error, Limits, Policy, Room};
 
 use crate::databases;
+use crate::state::{ServerState, WriteCheck};
 
 /// Names of `maxmemory-policy`.
-pub(crate) const POLICIES: [&str; 8] = [
+pub(crate) const POLICIES: [&str; 9] = [
     "volatile-lru",
     "volatile-lfu",
     "volatile-random",
@@ -19,200 +20,107 @@ pub(crate) const POLICIES: [&str; 8] = [
     "allkeys-lfu",
     "allkeys-random",
     "noeviction",
+    "allkeys-s3fifo",
 ];
 
-/// Keys among which the one that goes is chosen.
-const SAMPLES: usize = 5;
-/// Keys drawn for that at most: where few have a deadline most are drawn in vain.
-const DRAWS_MAX: usize = 100;
-/// Keys that go in one call at most; it is called again within milliseconds.
-const KEYS_MAX: u64 = 4096;
-/// What an entry takes beside its key and value, roughly.
-const ENTRY_BYTES: u64 = 24;
+/// The place of `noeviction`.
+pub(crate) const NO_EVICTION: usize = 7;
+/// Keys that are removed in one iteration of a loop beside those that its requests remove.
+const ITERATION_KEYS: u64 = 1024;
 
-/// The key that goes first among those drawn has the lowest rank.
-type Rank = (u64, Reverse<u64>);
+/// The place in [`POLICIES`] of what a store goes by already.
+pub(crate) fn policy_of(limits: &Limits) -> usize {
+    let volatile = limits.candidates == Candidates::WithDeadline;
+    let name = match limits.policy {
+        Policy::Lru if volatile => "volatile-lru",
+        Policy::Lru => "allkeys-lru",
+        Policy::Lfu if volatile => "volatile-lfu",
+        Policy::Lfu => "allkeys-lfu",
+        Policy::Random if volatile => "volatile-random",
+        Policy::Random => "allkeys-random",
+        Policy::NearestDeadline => "volatile-ttl",
+        Policy::S3Fifo => "allkeys-s3fifo",
+        _ => "noeviction",
+    };
+    POLICIES.iter().position(|policy| *policy == name).unwrap_or(NO_EVICTION)
+}
 
-/// Removes keys until about so many bytes are free, as far as the policy and one call's bound allow; answers how many.
-pub(crate) fn make_room(db: &Db, policy: &str, bytes: u64) -> u64 {
-    let Some((kind, by)) = policy.split_once('-') else { return 0 };
-    let volatile = kind == "volatile";
-    let (mut freed, mut evicted) = (0, 0);
-    while freed < bytes && evicted < KEYS_MAX {
-        // From the fullest keyspace: what is left of the others is in no hurry.
-        let eligible = |keyspace: &Keyspace| {
-            let (keys, with_deadline) = keyspace.counts();
-            if volatile { with_deadline } else { keys }
+fn parse(policy: &str) -> (Policy, Candidates) {
+    let (kind, by) = policy.split_once('-').unwrap_or_default();
+    let candidates = if kind == "volatile" { Candidates::WithDeadline } else { Candidates::All };
+    let policy = match by {
+        "lru" => Policy::Lru,
+        "lfu" => Policy::Lfu,
+        "random" => Policy::Random,
+        "ttl" => Policy::NearestDeadline,
+        "s3fifo" => Policy::S3Fifo,
+        _ => Policy::None,
+    };
+    (policy, candidates)
+}
+
+impl ServerState {
+    /// Gives the store the limits that the parameters say.
+    pub(crate) fn apply_limits(&self) -> kvcore::Result<()> {
+        let some = |limit: u64| (limit > 0).then_some(limit);
+        let (policy, candidates) = parse(self.tuning.policy());
+        let limits = Limits {
+            max_entries: some(self.tuning.entries_max.load(Relaxed)),
+            max_memory: some(self.tuning.memory_bytes_max.load(Relaxed)),
+            policy,
+            candidates,
+            // What clients cannot reach is not theirs to displace.
+            keyspaces: Some(|name| databases::index_of(name).is_some()),
+            // Commands that need no memory are obeyed beyond the limit, too, as in Redis.
+            refuses_writes: false,
         };
-        // Only what clients can reach: an embedder's own keyspaces are not the server's to empty.
-        let is_database = |keyspace: &Keyspace| databases::index_of(keyspace.name()).is_some();
-        let databases = db.keyspaces().into_iter().filter(is_database);
-        let fullest = databases.map(|keyspace| (eligible(&keyspace), keyspace));
-        let Some((_, keyspace)) = fullest.filter(|(keys, _)| *keys > 0).max_by_key(|(keys, _)| *keys) else { break };
-        // Counting costs more than a key: some go before it is done again.
-        let mut gone = 0;
-        while gone < 64 && freed < bytes {
-            let Some(key) = choose(&keyspace, volatile, by) else { break };
-            let mut size = 0;
-            let removed = keyspace.commit(&[&key], &mut |txn| {
-                size = txn.peek(&key)?.map_or(0, |value| value.len() as u64);
-                txn.evict(&key).map(drop)
-            });
-            if removed.is_err() {
-                break;
+        self.db.reserve_memory(self.client_bytes());
+        match self.db.set_limits(limits) {
+            Err(Error::Reentered) => {
+                self.check_writes_for(WriteCheck::Limits, true);
+                return Ok(());
             }
-            gone += 1;
-            freed += size + key.len() as u64 + ENTRY_BYTES;
+            changed => changed?,
         }
-        if gone == 0 {
-            break;
-        }
-        evicted += gone;
-    }
-    evicted
-}
-
-/// Draws keys by chance and answers the one to go.
-fn choose(keyspace: &Keyspace, volatile: bool, by: &str) -> Option<Vec<u8>> {
-    let mut best: Option<(Rank, Vec<u8>)> = None;
-    let mut seen = 0;
-    for _ in 0..DRAWS_MAX {
-        let key = keyspace.random_key().ok()??;
-        let Some(rank) = rank(keyspace, &key, volatile, by) else { continue };
-        if best.as_ref().is_none_or(|(other, _)| rank < *other) {
-            best = Some((rank, key));
-        }
-        seen += 1;
-        if seen == SAMPLES || by == "random" {
-            break;
-        }
-    }
-    match best {
-        Some((_, key)) => Some(key),
-        None if volatile => find_mortal(keyspace),
-        None => None,
-    }
-}
-
-/// Any key with a deadline, where they are too few to be drawn.
-fn find_mortal(keyspace: &Keyspace) -> Option<Vec<u8>> {
-    let (mut cursor, mut found) = (Cursor::START, None);
-    loop {
-        cursor = keyspace
-            .walk(cursor, 1000, &mut |key, value| {
-                if value.deadline().is_some() && found.is_none() {
-                    found = Some(key.to_vec());
-                }
-            })
-            .ok()?;
-        if found.is_some() || cursor.is_end() {
-            return found;
-        }
-    }
-}
-
-/// `None` if the key may not go.
-fn rank(keyspace: &Keyspace, key: &[u8], volatile: bool, by: &str) -> Option<Rank> {
-    let mut rank = None;
-    let looked = keyspace.commit(&[key], &mut |txn| {
-        let (Some(value), Some(usage)) = (txn.peek(key)?, txn.usage(key)?) else { return Ok(()) };
-        let deadline = value.deadline();
-        if volatile && deadline.is_none() {
-            return Ok(());
-        }
-        let idle = Reverse(u64::from(usage.idle_secs));
-        rank = Some(match by {
-            "ttl" => (deadline.map_or(u64::MAX, |deadline| deadline.as_ms()), idle),
-            "lfu" => (usage.frequency.unwrap_or(0).into(), idle),
-            _ => (0, idle),
-        });
+        self.check_writes_for(WriteCheck::Memory, limits.max_memory.is_some());
+        self.tuning.touch();
         Ok(())
-    });
-    looked.ok().and(rank)
+    }
+
+    /// Gives the store the limits that EXEC has changed.
+    pub(crate) fn apply_late_limits(&self) {
+        if self.checks_writes_for(WriteCheck::Limits) {
+            self.check_writes_for(WriteCheck::Limits, false);
+            if let Err(error) = self.apply_limits() {
+                tracing::error!(%error, "the limits could not be changed");
+            }
+        }
+    }
+
+    /// Brings the store closer to its limits, as what clients hold and what the limits are may have changed. Returns whether
+    /// more is to do. Not from inside a transaction.
+    pub(crate) fn keep_limits(&self) -> bool {
+        self.db.reserve_memory(self.client_bytes());
+        matches!(self.db.make_room(ITERATION_KEYS), Ok(Room::Unfinished))
+    }
+
+    /// Whether a command that needs memory may run: there is room, or can be made. Not from inside a transaction.
+    pub(crate) fn has_room(&self) -> bool {
+        // A store that cannot be asked refuses the command itself.
+        !matches!(self.db.make_room(ITERATION_KEYS), Ok(Room::Exhausted))
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use kvcore::{ManualClock, Options, SetOptions, StoreExt, UseCounter};
-
     use super::*;
 
-    fn filled() -> Db {
-        let db = Db::in_memory();
-        for i in 0..200_u32 {
-            db.set(format!("plain{i}"), [b'x'; 100]).unwrap();
-            let ttl = Duration::from_secs(1000 + u64::from(i));
-            db.set_with(format!("mortal{i}"), [b'x'; 100], SetOptions::new().expires_in(ttl)).unwrap();
+    #[test]
+    fn each_name_means_a_policy_of_its_own() {
+        for (place, name) in POLICIES.iter().enumerate() {
+            let (policy, candidates) = parse(name);
+            assert_eq!(policy_of(&Limits { policy, candidates, ..Limits::default() }), place, "{name}");
         }
-        db
-    }
-
-    #[test]
-    fn room_is_made_as_much_as_is_asked_for() {
-        for policy in ["allkeys-lru", "allkeys-lfu", "allkeys-random"] {
-            let db = filled();
-            let evicted = make_room(&db, policy, 10_000);
-            assert!((50..150).contains(&evicted), "{policy}: {evicted}");
-            assert_eq!(db.len(), 400 - evicted);
-            assert_eq!(make_room(&db, policy, u64::MAX), 400 - evicted);
-            assert_eq!(make_room(&db, policy, 1), 0, "there is nothing left");
-        }
-    }
-
-    #[test]
-    fn volatile_policies_leave_keys_without_a_deadline() {
-        for policy in ["volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"] {
-            let db = filled();
-            make_room(&db, policy, u64::MAX);
-            assert_eq!(db.len(), 200, "{policy}");
-            assert!((0..200).all(|i| db.exists(format!("plain{i}")).unwrap()), "{policy}");
-        }
-        assert_eq!(make_room(&filled(), "noeviction", u64::MAX), 0);
-    }
-
-    #[test]
-    fn an_embedders_own_keyspaces_are_left_alone() {
-        let db = filled();
-        let own = db.keyspace("sessions").unwrap();
-        own.set("k", "v").unwrap();
-        assert_eq!(make_room(&db, "allkeys-random", u64::MAX), 400);
-        assert_eq!((db.len(), own.len()), (0, 1));
-    }
-
-    #[test]
-    fn what_is_used_stays() {
-        for policy in ["allkeys-lru", "volatile-lru", "allkeys-lfu", "volatile-lfu"] {
-            let clock = Arc::new(ManualClock::at(1_000_000_000_000));
-            let db = Options::new().clock(clock.clone()).in_memory().unwrap();
-            db.count_uses(policy.ends_with("lfu").then(UseCounter::default));
-            let ttl = SetOptions::new().expires_in(Duration::from_secs(1000));
-            (0..1000).for_each(|i| drop(db.set_with(format!("k{i}"), [b'x'; 100], ttl).unwrap()));
-            clock.advance(10_000);
-            db.note_time();
-            let used = |i: &u32| i.is_multiple_of(5);
-            for i in (0..1000).filter(used) {
-                for _ in 0..100 {
-                    let key = format!("k{i}");
-                    db.commit(&[key.as_bytes()], &mut |txn| txn.get(key.as_bytes()).map(drop)).unwrap();
-                }
-            }
-            make_room(&db, policy, 70_000);
-            let left = |used: &dyn Fn(&u32) -> bool| {
-                (0..1000).filter(used).filter(|i| db.exists(format!("k{i}")).unwrap()).count()
-            };
-            let (used, unused) = (left(&used), left(&|i| !used(i)));
-            assert!(used >= 180 && unused < 300, "{policy}: {used} of 200, {unused} of 800");
-        }
-    }
-
-    #[test]
-    fn what_ends_first_goes_first_under_ttl() {
-        let db = filled();
-        make_room(&db, "volatile-ttl", 12_000);
-        let left = |range: std::ops::Range<u32>| range.filter(|i| db.exists(format!("mortal{i}")).unwrap()).count();
-        assert!(left(0..50) < left(150..200), "{} {}", left(0..50), left(150..200));
+        assert_eq!(POLICIES[NO_EVICTION], "noeviction");
     }
 }

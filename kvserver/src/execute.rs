@@ -111,7 +111,6 @@ impl Executor {
             self.bounds = self.server.tuning.bounds();
             self.bounds_generation = newest;
             self.counters.commands.begin(self.server.epoch());
-            self.server.measure_memory();
         }
     }
 

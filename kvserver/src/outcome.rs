@@ -6,6 +6,9 @@ use kvproto::{CommandError, Reply};
 
 use crate::settings::REPLY_BYTES_MAX;
 
+/// What Redis says when there is no room.
+pub(crate) const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+
 /// Why a command was not carried out.
 #[derive(Debug)]
 pub enum Failure {
@@ -44,6 +47,10 @@ pub(crate) fn store_error(error: &kvcore::Error) -> Reply {
         Error::LogFailed { .. } | Error::NoSpace { .. } | Error::TooManyOpenFiles { .. } => format!("MISCONF {error}"),
         Error::KeyTooLong { .. } | Error::ValueTooLong { .. } => {
             return Reply::error("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+        }
+        Error::MemoryLimit { .. } => return Reply::error(OOM),
+        Error::EntryLimit { .. } => {
+            return Reply::error("OOM command not allowed when the keys are as many as 'max-entries'.");
         }
         Error::NotAnInteger => return CommandError::NotAnInteger.into(),
         Error::Overflow => return Reply::error("ERR increment or decrement would overflow"),

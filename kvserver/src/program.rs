@@ -10,7 +10,7 @@ use std::io::{IsTerminal, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
-use kvcore::{Db, Options};
+use kvcore::{Db, Options, Policy};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -126,11 +126,15 @@ fn password(config: &Config) -> Result<Option<Vec<u8>>> {
 }
 
 fn open(config: &Config) -> Result<Db> {
+    let mut options = Options::new().durability(config.durability);
+    if let Some(entries) = config.max_entries {
+        options = options.max_entries(entries).eviction(Policy::Lru);
+    }
     if config.memory_only {
-        return Ok(Options::new().durability(config.durability).in_memory()?);
+        return Ok(options.in_memory()?);
     }
     // Snapshots by time are the server's affair, so that CONFIG SET save can change them.
-    Ok(Options::new().durability(config.durability).open(&config.dir)?)
+    Ok(options.open(&config.dir)?)
 }
 
 /// The start-up log: what it is, where its data are and how safe, and where it listens. What it found in its data the

@@ -257,6 +257,9 @@ impl Builder {
             let fault = |why| Error::Configuration { place, why: format!("'{}': {why}", row.name) };
             row.assign(&state, &value).map_err(fault)?;
         }
+        if state.db.limits().max_entries.is_some() || state.db.limits().max_memory.is_some() {
+            state.apply_limits()?;
+        }
         wake_loops_when_durable(&state);
 
         let signals = signals.map(|signals| SignalThread::listen(signals, state.clone())).transpose()?;

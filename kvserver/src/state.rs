@@ -19,14 +19,13 @@ use crate::clients::{CLIENT_BYTES, Client, Clients};
 use crate::counters::{self, Counter, Counters, Totals};
 use crate::databases::Databases;
 use crate::events::Audience;
-use crate::eviction;
 use crate::http::HttpRefusals;
 use crate::listener::BoundAddress;
 use crate::logging::Logging;
 use crate::mailbox::{Address, Changed, Mail, Mailboxes};
 use crate::offload::Offload;
 use crate::pause::{Held, Pause};
-use crate::process::{self, Usage};
+use crate::process;
 use crate::pubsub::PubSub;
 use crate::settings::Settings;
 use crate::slow::Slow;
@@ -71,19 +70,16 @@ pub(crate) struct ServerState {
     pub(crate) slow: Slow,
     /// Counts resets of the counters.
     epoch: AtomicU64,
-    /// Why writes are refused now: bits of [`WritesHeld`].
-    pub(crate) writes_held: AtomicU8,
+    /// What is to be looked at before a write: bits of [`WriteCheck`].
+    pub(crate) write_checks: AtomicU8,
     /// Clients ended because all of them took too much memory.
     pub(crate) evicted_clients: AtomicU64,
     pub(crate) http_refusals: HttpRefusals,
     /// What the counters showed when they were reset.
     baseline: Counters,
-    /// What the process took when it started, beside the data.
-    pub(crate) startup_bytes: u64,
     pub(crate) peak_memory_bytes: AtomicU64,
     expired_before: AtomicU64,
-    /// Keys removed to make room.
-    pub(crate) evicted: AtomicU64,
+    evicted_before: AtomicU64,
     /// The system's number of the first loop's thread; 0 if it is not known.
     pub(crate) main_thread: AtomicU32,
     /// How long this server has swept a store that has no thread for it, in nanoseconds.
@@ -96,13 +92,15 @@ pub(crate) struct ServerState {
     pub(crate) ended_by_query_limit: AtomicU64,
 }
 
-/// A reason to refuse writes for a while.
+/// A reason to look whether a write may run.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum WritesHeld {
-    /// More memory is used than `maxmemory` allows.
+pub(crate) enum WriteCheck {
+    /// `maxmemory` is set: there may be no room.
     Memory = 1,
     /// `min-replicas-to-write` asks for replicas, and there are none.
     Replicas = 2,
+    /// EXEC has changed limits, which are given to the store when it no longer has it locked.
+    Limits = 4,
 }
 
 /// What a server is put together from.
@@ -128,10 +126,10 @@ impl ServerState {
             gated: AtomicBool::new(db.durability() == Durability::Always),
             ever_gated: AtomicBool::new(db.durability() == Durability::Always),
             clients_max: AtomicUsize::new(settings.clients_max),
-            tuning: Tuning::new(&settings),
+            tuning: Tuning::new(&settings, &db.limits()),
             slow: Slow::new(),
             epoch: AtomicU64::new(0),
-            writes_held: AtomicU8::new(0),
+            write_checks: AtomicU8::new(0),
             evicted_clients: AtomicU64::new(0),
             http_refusals: HttpRefusals::default(),
             main_thread: AtomicU32::new(0),
@@ -141,10 +139,9 @@ impl ServerState {
             ended_by_output_limit: AtomicU64::new(0),
             ended_by_query_limit: AtomicU64::new(0),
             baseline: Counters::default(),
-            startup_bytes: Usage::now().resident_bytes.saturating_sub(db.stats().memory_bytes).max(1 << 20),
             peak_memory_bytes: AtomicU64::new(0),
             expired_before: AtomicU64::new(0),
-            evicted: AtomicU64::new(0),
+            evicted_before: AtomicU64::new(0),
             counters: (0..mailboxes.len()).map(|_| Arc::default()).collect(),
             started: Instant::now(),
             started_at_ms: db.now_ms(),
@@ -297,6 +294,11 @@ impl ServerState {
         [sum(|of| &of.reads), sum(|of| &of.writes)]
     }
 
+    /// Keys removed to make room, since the counters were reset.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.db.evicted().saturating_sub(self.evicted_before.load(Ordering::Relaxed))
+    }
+
     /// Which counting of commands is the current one.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Relaxed)
@@ -358,37 +360,17 @@ impl ServerState {
         was_there
     }
 
-    /// Looks whether more memory is used than `maxmemory` allows, and makes room if keys may be removed for it. Not from
-    /// inside a transaction.
-    pub(crate) fn measure_memory(&self) {
-        let limit = self.tuning.memory_bytes_max.load(Ordering::Relaxed);
-        let over = || {
-            let used =
-                self.startup_bytes.saturating_add(self.client_bytes()).saturating_add(self.db.stats().memory_bytes);
-            used.saturating_sub(limit)
-        };
-        if limit == 0 {
-            return self.hold_writes(WritesHeld::Memory, false);
-        }
-        let mut left = over();
-        if left > 0 {
-            let evicted = eviction::make_room(&self.db, self.tuning.policy(), left);
-            self.evicted.fetch_add(evicted, Ordering::Relaxed);
-            left = if evicted > 0 { over() } else { left };
-        }
-        self.hold_writes(WritesHeld::Memory, left > 0);
-    }
-
-    pub(crate) fn hold_writes(&self, why: WritesHeld, held: bool) {
-        if held {
-            self.writes_held.fetch_or(why as u8, Ordering::Relaxed);
+    /// Lets every command look whether it may write, or no longer.
+    pub(crate) fn check_writes_for(&self, why: WriteCheck, needed: bool) {
+        if needed {
+            self.write_checks.fetch_or(why as u8, Ordering::Relaxed);
         } else {
-            self.writes_held.fetch_and(!(why as u8), Ordering::Relaxed);
+            self.write_checks.fetch_and(!(why as u8), Ordering::Relaxed);
         }
     }
 
-    pub(crate) fn is_held(&self, why: WritesHeld) -> bool {
-        self.writes_held.load(Ordering::Relaxed) & why as u8 != 0
+    pub(crate) fn checks_writes_for(&self, why: WriteCheck) -> bool {
+        self.write_checks.load(Ordering::Relaxed) & why as u8 != 0
     }
 
     /// Starts counting from zero. A counter belongs to its loop, so what is reset is from where it is read.
@@ -401,7 +383,7 @@ impl ServerState {
             counters.commands.begin(epoch);
         }
         self.peak_memory_bytes.store(0, Ordering::Relaxed);
-        self.evicted.store(0, Ordering::Relaxed);
+        self.evicted_before.store(self.db.evicted(), Ordering::Relaxed);
         self.evicted_clients.store(0, Ordering::Relaxed);
         self.http_refusals.reset();
         self.ended_by_output_limit.store(0, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use kvcore::UseCounter;
+use kvcore::{Limits as StoreLimits, UseCounter};
 use kvproto::Limits;
 use parking_lot::Mutex;
 
@@ -54,6 +54,8 @@ pub(crate) struct Tuning {
     query_bytes_max: AtomicUsize,
     /// 0 for no limit.
     pub(crate) memory_bytes_max: AtomicU64,
+    /// Keys in all databases; 0 for no limit.
+    pub(crate) entries_max: AtomicU64,
     /// What clients may take together: bytes, or if negative a percentage of `memory_bytes_max`; 0 for no limit.
     pub(crate) client_memory_max: AtomicI64,
     /// A place in [`crate::eviction::POLICIES`].
@@ -84,15 +86,17 @@ pub(crate) struct Tuning {
 }
 
 impl Tuning {
-    pub(crate) fn new(settings: &Settings) -> Tuning {
+    /// `limits`: those that the store has.
+    pub(crate) fn new(settings: &Settings, limits: &StoreLimits) -> Tuning {
         let output = OutputLimits::at_start(settings);
         Tuning {
             generation: AtomicU64::new(0),
             query_bytes_max: AtomicUsize::new(settings.limits.request_bytes_max),
             bounds: Mutex::new(Bounds { limits: settings.limits.clone(), output }),
-            memory_bytes_max: AtomicU64::new(0),
+            memory_bytes_max: AtomicU64::new(limits.max_memory.unwrap_or(0)),
+            entries_max: AtomicU64::new(limits.max_entries.unwrap_or(0)),
             client_memory_max: AtomicI64::new(0),
-            policy: AtomicUsize::new(eviction::POLICIES.len() - 1),
+            policy: AtomicUsize::new(eviction::policy_of(limits)),
             lfu_factor: AtomicU32::new(UseCounter::default().factor),
             lfu_decay_minutes: AtomicU32::new(UseCounter::default().decay_minutes),
             timeout_secs: AtomicU64::new(0),

@@ -1,4 +1,5 @@
-//! Keys that were removed to make room stay removed: after a restart, and after SIGKILL whatever had been shown of them.
+//! A server at its limits: it makes room for what is written, and refuses only where it may remove nothing. Keys that were
+//! removed stay removed: after a restart, and after SIGKILL whatever had been shown of them.
 
 #![forbid(unsafe_code)]
 
@@ -110,4 +111,195 @@ fn a_key_that_was_announced_as_evicted_does_not_come_back_after_a_kill() {
     let back: Vec<usize> =
         announced.into_iter().filter(|number| wire.integer(&format!("EXISTS k{number}")) == 1).collect();
     assert!(back.is_empty(), "{} keys that were announced as evicted are back, k{} first", back.len(), back[0]);
+}
+
+/// How a server keeps its data.
+const KEEPING: [&[&str]; 3] = [&["--memory-only"], &["--durability", "everysec"], &["--durability", "always"]];
+
+fn cache(dir: &TempDir, flags: &[&str]) -> ServerProcess {
+    let launch = if flags.contains(&"--memory-only") {
+        Launch::bare(server_program!())
+    } else {
+        Launch::new(server_program!(), dir.path())
+    };
+    launch.resp().arguments(flags.iter().copied()).start()
+}
+
+/// Whether a reply is an error; its text.
+fn error(reply: &[u8]) -> Option<String> {
+    reply.starts_with(b"-").then(|| String::from_utf8_lossy(reply).into_owned())
+}
+
+/// Reads through the server in batches: what is not there is set. Few keys are asked for often, many seldom.
+fn read_through(wire: &mut Wire, batches: u64, seed: u64) -> Vec<String> {
+    let mut state = seed;
+    let mut next = || {
+        // A linear congruential generator: the test asks for the same keys each time.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let share = (state >> 33) as f64 / (1_u64 << 31) as f64;
+        format!("key:{}", (share.powi(3) * 40_000.0) as u64)
+    };
+    let mut errors = Vec::new();
+    for _ in 0..batches {
+        let keys: Vec<String> = (0..64).map(|_| next()).collect();
+        wire.send(keys.iter().flat_map(|key| request(&["GET", key])).collect::<Vec<u8>>());
+        let replies: Vec<Vec<u8>> = keys.iter().map(|_| wire.reply()).collect();
+        let missed: Vec<&String> =
+            keys.iter().zip(&replies).filter(|(_, reply)| reply.starts_with(b"$-1")).map(|(key, _)| key).collect();
+        let value = "x".repeat(200);
+        wire.send(missed.iter().flat_map(|key| request(&["SET", key, &value])).collect::<Vec<u8>>());
+        errors.extend(replies.iter().filter_map(|reply| error(reply)));
+        errors.extend(missed.iter().filter_map(|_| error(&wire.reply())));
+    }
+    errors
+}
+
+#[test]
+fn a_cache_at_its_limit_refuses_no_write() {
+    for loops in ["1", "3"] {
+        for keeping in KEEPING {
+            for policy in ["allkeys-lru", "allkeys-s3fifo"] {
+                if policy == "allkeys-s3fifo" && keeping != KEEPING[0] {
+                    continue;
+                }
+                let dir = TempDir::new().expect("a temporary directory");
+                let server = cache(&dir, &[keeping, &["--loops", loops]].concat());
+                let mut wire = server.connect();
+                let limit = info(&mut wire, "used_memory") + 800_000;
+                wire.ask(&format!("CONFIG SET maxmemory-policy {policy} maxmemory {limit}"), "+OK\r\n");
+                let mut clients: Vec<Wire> = (0..3).map(|_| server.connect()).collect();
+                std::thread::scope(|scope| {
+                    for (seed, client) in clients.iter_mut().enumerate() {
+                        scope.spawn(move || assert_eq!(read_through(client, 40, seed as u64), [String::new(); 0]));
+                    }
+                    // Three batches of requests may lie in the server's buffers, and be on their way out of it.
+                    for _ in 0..50 {
+                        let used = info(&mut wire, "used_memory");
+                        assert!(used <= limit + 6 * 64 * 300, "{used} bytes of {limit}");
+                    }
+                });
+                assert!(info(&mut wire, "evicted_keys") > 100, "{policy}, {keeping:?}");
+                assert!(wire.integer("DBSIZE") > 1000, "{policy}, {keeping:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_transaction_and_a_large_value_make_their_room() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = cache(&dir, &[]);
+    let mut wire = server.connect();
+    let limit = info(&mut wire, "used_memory") + 2_000_000;
+    wire.ask(&format!("CONFIG SET maxmemory-policy allkeys-lru maxmemory {limit}"), "+OK\r\n");
+    read_through(&mut wire, 250, 1);
+    assert!(info(&mut wire, "evicted_keys") > 0);
+    let value = "y".repeat(1000);
+    wire.ask("MULTI", "+OK\r\n");
+    for number in 0..100 {
+        wire.send(request(&["SET", &format!("together:{number}"), &value]));
+        wire.expect("+QUEUED\r\n");
+    }
+    wire.send("EXEC\r\n");
+    assert_eq!(wire.reply(), [b"*100\r\n".to_vec(), b"+OK\r\n".repeat(100)].concat());
+    assert!((0..100).all(|number| wire.integer(&format!("EXISTS together:{number}")) == 1));
+    let large = "z".repeat(600_000);
+    wire.send(request(&["SET", "large", &large]));
+    wire.expect("+OK\r\n");
+    assert_eq!(wire.integer("STRLEN large"), 600_000);
+    assert!(info(&mut wire, "used_memory") <= limit + 64 * 1024);
+}
+
+#[test]
+fn writes_are_refused_where_nothing_may_be_removed() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = cache(&dir, &[]);
+    let mut wire = server.connect();
+    let limit = info(&mut wire, "used_memory") + 300_000;
+    wire.ask(&format!("CONFIG SET maxmemory {limit}"), "+OK\r\n");
+    let oom = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
+    for policy in ["noeviction", "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"] {
+        wire.ask(&format!("CONFIG SET maxmemory-policy {policy}"), "+OK\r\n");
+        let value = "x".repeat(1000);
+        let refused = (0..2000).find(|number| {
+            wire.send(request(&["SET", &format!("{policy}:{number}"), &value]));
+            wire.reply() == oom.as_bytes()
+        });
+        assert!(refused.is_some_and(|number| number > 100), "{policy}: {refused:?}");
+        // What needs no memory is obeyed, and a transaction that needs some is not.
+        wire.ask(&format!("RENAME {policy}:0 {policy}:00"), "+OK\r\n");
+        assert_eq!(wire.integer(&format!("EXISTS {policy}:00")), 1);
+        wire.ask("MULTI", "+OK\r\n");
+        wire.ask("SET k v", oom);
+        wire.ask("EXEC", "-EXECABORT Transaction discarded because of previous errors.\r\n");
+        assert_eq!(info(&mut wire, "evicted_keys"), 0);
+        wire.ask("FLUSHALL", "+OK\r\n");
+        wire.ask("SET k v", "+OK\r\n");
+    }
+    // With candidates there is room.
+    wire.ask("CONFIG SET maxmemory-policy volatile-ttl", "+OK\r\n");
+    let value = "x".repeat(1000);
+    for number in 0..1000 {
+        wire.send(request(&["SET", &format!("mortal:{number}"), &value, "EX", &(1000 + number).to_string()]));
+        wire.expect("+OK\r\n");
+    }
+    assert!(info(&mut wire, "evicted_keys") > 500);
+    assert_eq!(wire.integer("EXISTS k"), 1);
+}
+
+#[test]
+fn with_room_for_five_keys_the_sixth_replaces_the_least_recently_used() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = cache(&dir, &["--max-entries", "5"]);
+    let mut wire = server.connect();
+    for key in ["a", "b", "c", "d", "e"] {
+        wire.ask(&format!("SET {key} v"), "+OK\r\n");
+    }
+    wire.ask("GET a", "$1\r\nv\r\n");
+    wire.ask("SET b again", "+OK\r\n");
+    wire.ask("SET f v", "+OK\r\n");
+    wire.ask("MGET a b c d e f", "*6\r\n$1\r\nv\r\n$5\r\nagain\r\n$-1\r\n$1\r\nv\r\n$1\r\nv\r\n$1\r\nv\r\n");
+    assert_eq!((wire.integer("DBSIZE"), info(&mut wire, "evicted_keys")), (5, 1));
+    wire.ask("CONFIG GET max-entries", "*2\r\n$11\r\nmax-entries\r\n$1\r\n5\r\n");
+    // The limits change while it runs, inside a transaction, too.
+    wire.ask("MULTI", "+OK\r\n");
+    wire.ask("CONFIG SET max-entries 6", "+QUEUED\r\n");
+    wire.ask("EXEC", "*1\r\n+OK\r\n");
+    wire.ask("SET g v", "+OK\r\n");
+    assert_eq!((wire.integer("DBSIZE"), info(&mut wire, "evicted_keys")), (6, 1));
+    wire.ask("CONFIG SET maxmemory-policy noeviction", "+OK\r\n");
+    wire.send("SET h v\r\n");
+    assert!(error(&wire.reply()).is_some_and(|text| text.starts_with("-OOM ") && text.contains("max-entries")));
+    wire.ask("CONFIG SET maxmemory-policy allkeys-lru", "+OK\r\n");
+    wire.ask("SET g w", "+OK\r\n");
+    wire.ask("CONFIG SET max-entries 2", "+OK\r\n");
+    wait::until_true("keys are evicted", || wire.integer("DBSIZE") == 2);
+    wire.ask("GET g", "$1\r\nw\r\n");
+    for policy in ["allkeys-s3fifo", "allkeys-lfu", "allkeys-random", "volatile-ttl", "allkeys-lru"] {
+        wire.ask(&format!("CONFIG SET maxmemory-policy {policy} max-entries 100"), "+OK\r\n");
+        let refuses = policy.starts_with("volatile");
+        for number in 0..300 {
+            wire.send(request(&["SET", &format!("{policy}:{number}"), "v"]));
+            let reply = wire.reply();
+            assert!(reply == b"+OK\r\n" || refuses, "{policy}: {}", String::from_utf8_lossy(&reply));
+        }
+        assert_eq!(wire.integer("DBSIZE"), 100, "{policy}");
+    }
+    wire.ask("CONFIG SET max-entries 0", "+OK\r\n");
+    (0..300).for_each(|number| wire.ask(&format!("SET free:{number} v"), "+OK\r\n"));
+}
+
+#[test]
+fn an_empty_server_has_room_whatever_it_needs_itself() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = cache(&dir, &[]);
+    let mut wire = server.connect();
+    wire.ask("CONFIG SET maxmemory 5mb", "+OK\r\n");
+    let value = "x".repeat(1000);
+    for number in 0..4000 {
+        wire.send(request(&["SET", &format!("k{number}"), &value]));
+        wire.expect("+OK\r\n");
+    }
+    let (used, allocated) = (info(&mut wire, "used_memory"), info(&mut wire, "allocator_allocated"));
+    assert!((4_000_000..5 << 20).contains(&used) && used <= allocated, "{used} of {allocated}");
 }

@@ -15,6 +15,8 @@ pub(crate) struct Committed {
     pub(crate) lsn: Lsn,
     /// It came upon an entry whose deadline had passed.
     pub(crate) met_expired: bool,
+    /// Entries to remove at most because the store now holds more than a limit allows; 0 if it does not.
+    pub(crate) room_wanted: u64,
 }
 
 impl Locked<'_> {
@@ -25,6 +27,9 @@ impl Locked<'_> {
             if self.held.iter().any(|held| held.space.is_dropped()) {
                 let name = self.space.name.to_string();
                 return Err(Error::KeyspaceDropped { name });
+            }
+            if self.base.eviction.is_on() {
+                self.take_room()?;
             }
             if let Some(wal) = &self.base.wal {
                 own = wal.append(&self.notes.records)?;
@@ -58,7 +63,8 @@ impl Locked<'_> {
         if sooner {
             self.base.sweeper.ring();
         }
-        Ok(Committed { lsn: revealed, met_expired: self.passed_ms.get() != 0 })
+        let room_wanted = if self.base.eviction.is_exceeded() { self.room_wanted } else { 0 };
+        Ok(Committed { lsn: revealed, met_expired: self.passed_ms.get() != 0, room_wanted })
     }
 
     fn tell(&self, lsn: Lsn) {

@@ -20,6 +20,8 @@ pub(crate) struct Notes {
     pub(super) changes: Vec<Done>,
     /// Keys of changes and bytes that were overwritten.
     pub(super) saved: Vec<u8>,
+    /// Entries that were removed to make room, to be dropped when nothing is locked.
+    pub(super) evicted: Vec<Entry>,
     /// By keyspace id, the number in the log of what it holds now. Only those that differ from what others see.
     pub(super) moved: Vec<(u32, u32)>,
 }
@@ -62,8 +64,9 @@ impl Notes {
         // While a thread ends there may be none left, nor a place for them.
         let mut notes = NOTES.try_with(Cell::take).ok().flatten().unwrap_or_default();
         let outcome = run(&mut notes);
-        let Notes { records, changes, saved, moved } = &mut *notes;
+        let Notes { records, changes, saved, evicted, moved } = &mut *notes;
         moved.clear();
+        evicted.clear();
         changes.clear();
         records.clear();
         saved.clear();
@@ -110,6 +113,7 @@ impl Drop for Locked<'_> {
     fn drop(&mut self) {
         if !self.committed {
             self.roll_back();
+            self.publish();
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: inside EXEC only the locked view is looked at; figures of the whole store are zero there.
 
-use kvcore::Store;
+use kvcore::{Store, Txn};
 use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
@@ -53,7 +53,9 @@ fn usage(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     match &ctx.txn {
         Some(txn) => txn.peek(key)?.map(weigh).unwrap_or_default(),
         None => {
-            ctx.session.keyspace.read(key, &mut weigh)?;
+            // Not a read: asking is not using.
+            let mut look = |txn: &mut dyn Txn| txn.peek(key).map(|value| value.map(&mut weigh).unwrap_or_default());
+            ctx.session.keyspace.commit(&[key], &mut look)?;
             ctx.lsn = ctx.server.newest();
         }
     }
@@ -71,7 +73,7 @@ fn stats(ctx: &Context<'_>) -> Reply {
     let pairs = [
         ("peak.allocated", count(usage.resident_peak_bytes)),
         ("total.allocated", count(memory.used)),
-        ("startup.allocated", count(memory.startup)),
+        ("startup.allocated", Reply::Integer(0)),
         ("replication.backlog", Reply::Integer(0)),
         ("clients.slaves", Reply::Integer(0)),
         ("clients.normal", count(memory.clients)),
@@ -95,10 +97,10 @@ fn stats(ctx: &Context<'_>) -> Reply {
         ("allocator-fragmentation.bytes", count(allocator.active.saturating_sub(allocator.allocated))),
         ("allocator-rss.ratio", ratio(allocator.resident, allocator.active)),
         ("allocator-rss.bytes", count(allocator.resident.saturating_sub(allocator.active))),
-        ("fragmentation", ratio(usage.resident_bytes, memory.used)),
+        ("fragmentation", ratio(usage.resident_bytes, allocator.allocated)),
         (
             "fragmentation.bytes",
-            Reply::Integer(usage.resident_bytes.cast_signed().wrapping_sub(memory.used.cast_signed())),
+            Reply::Integer(usage.resident_bytes.cast_signed().wrapping_sub(allocator.allocated.cast_signed())),
         ),
     ];
     Reply::Map(pairs.into_iter().map(|(name, value)| (Reply::bulk(name), value)).collect())
@@ -111,7 +113,7 @@ fn doctor(ctx: &Context<'_>) -> String {
     let limit = ctx.server.tuning.memory_bytes_max.load(std::sync::atomic::Ordering::Relaxed);
     let mut found = Vec::new();
     if limit > 0 && memory.used > limit / 10 * 9 {
-        found.push("More than nine tenths of maxmemory are in use: above it, writes that need memory are refused.");
+        found.push("More than nine tenths of maxmemory are in use: above it keys are evicted, or writes refused.");
     }
     if memory.clients > memory.dataset && memory.clients > 64 << 20 {
         found.push("Clients' buffers take more than the data: look for slow readers in CLIENT LIST (omem).");

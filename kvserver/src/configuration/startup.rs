@@ -144,6 +144,7 @@ fn merge(config: &mut Config, file: &ConfigFile, given: &dyn Fn(&str) -> bool) -
                     config.max_clients = number.parse().map_err(|_| fault("it is too large".to_owned()))?;
                 }
             }
+            "max-entries" if given("max_entries") => {}
             "requirepass" => config.password_of_file = Some(one()?).filter(|password| !password.is_empty()),
             "appendfsync" => {
                 let word = normalized(directive).map_err(fault)?;

@@ -12,24 +12,23 @@ use crate::tuning::save_when_due;
 
 /// How often counters are sampled and slow readers looked at.
 pub(super) const TICK: Duration = Duration::from_secs(1);
-/// How often memory is measured while it is limited, even if nothing is written: clients' buffers count too.
-const MEASURE_EVERY: Duration = Duration::from_millis(10);
+/// How soon clients are looked at again when none may be ended although they take too much.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 impl EventLoop {
-    /// With a limit on memory, looks whether it is kept, if anything was written since it last did. (What is kept in
-    /// memory only has no log that would tell.)
-    pub(super) fn measure_memory(&mut self) {
-        let limited = self.server().tuning.memory_bytes_max.load(Relaxed) > 0;
-        if limited && !self.turns.is_empty() {
-            let newest = self.server().db.last_lsn();
-            if newest != self.measured || self.server().db.is_in_memory() || self.now >= self.next_measure {
-                self.server().measure_memory();
-                if self.server().tracking.is_on() {
-                    self.server().tracking.settle(&self.server().clients, 0, &ReadKeys::new());
-                }
-                self.measured = newest;
-                self.next_measure = self.now + MEASURE_EVERY;
-            }
+    /// With limits on the store, looks whether they are kept: what clients hold counts, too, and a limit may have been
+    /// lowered. In steps: the rest follows in the next iteration.
+    pub(super) fn keep_limits(&mut self) {
+        self.executor.refresh_bounds();
+        self.server().apply_late_limits();
+        let tuning = &self.server().tuning;
+        if tuning.memory_bytes_max.load(Relaxed) == 0 && tuning.entries_max.load(Relaxed) == 0 {
+            self.makes_room = false;
+            return;
+        }
+        self.makes_room = self.server().keep_limits();
+        if self.server().tracking.is_on() {
+            self.server().tracking.settle(&self.server().clients, 0, &ReadKeys::new());
         }
     }
 
@@ -54,7 +53,7 @@ impl EventLoop {
         let ended = self.server().evict_clients(limit);
         if ended.is_empty() {
             // Those that may not be ended take that much: not worth a look in every round.
-            self.next_eviction = Instant::now() + MEASURE_EVERY;
+            self.next_eviction = Instant::now() + LOOK_AGAIN;
         }
         // Its own without waiting for the mail: their memory is wanted now.
         for address in ended {

@@ -19,7 +19,7 @@ use crate::databases;
 use crate::listener::BoundAddress;
 use crate::process::{self, Usage};
 use crate::pubsub::Topic;
-use crate::state::{ServerState, WritesHeld};
+use crate::state::{ServerState, WriteCheck};
 
 /// The Redis whose behaviour we promise: clients decide by it what they may send.
 pub(crate) const REDIS_VERSION: &str = "7.2.4";
@@ -147,7 +147,6 @@ fn clients(server: &ServerState, fields: &mut Fields<'_>) {
 /// What takes the memory that `maxmemory` limits, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
-    pub(crate) startup: u64,
     pub(crate) dataset: u64,
     pub(crate) clients: u64,
     /// All of it.
@@ -159,13 +158,12 @@ impl Memory {
     pub(crate) fn of(server: &ServerState, locked: bool) -> Memory {
         let dataset = if locked { 0 } else { server.db.stats().memory_bytes };
         let clients = server.client_bytes();
-        let startup = server.startup_bytes;
-        Memory { startup, dataset, clients, used: startup + dataset + clients }
+        Memory { dataset, clients, used: dataset + clients }
     }
 }
 
 fn memory(server: &ServerState, usage: &Usage, locked: bool, fields: &mut Fields<'_>) {
-    let Memory { startup, dataset, clients, used } = Memory::of(server, locked);
+    let Memory { dataset, clients, used } = Memory::of(server, locked);
     let peak = server.peak_memory_bytes.fetch_max(used, Relaxed).max(used);
     fields.add("used_memory", used);
     fields.add("used_memory_human", human(used));
@@ -175,9 +173,10 @@ fn memory(server: &ServerState, usage: &Usage, locked: bool, fields: &mut Fields
     fields.add("used_memory_peak_human", human(peak));
     fields.add("used_memory_peak_perc", percent(used, peak));
     fields.add("used_memory_overhead", used - dataset);
-    fields.add("used_memory_startup", startup);
+    // What the process needs by itself is not in `used_memory`.
+    fields.add("used_memory_startup", 0);
     fields.add("used_memory_dataset", dataset);
-    fields.add("used_memory_dataset_perc", percent(dataset, used - startup));
+    fields.add("used_memory_dataset_perc", percent(dataset, used));
     let allocator = server.settings.allocator.figures(used, usage);
     fields.add("allocator_allocated", allocator.allocated);
     fields.add("allocator_active", allocator.active);
@@ -215,8 +214,10 @@ fn memory(server: &ServerState, usage: &Usage, locked: bool, fields: &mut Fields
     // What the process takes beside what the allocator knows of: code, stacks, files mapped into memory.
     fields.add("rss_overhead_ratio", ratio(resident, allocator.resident));
     fields.add("rss_overhead_bytes", resident.cast_signed().wrapping_sub(allocator.resident.cast_signed()));
-    fields.add("mem_fragmentation_ratio", format_args!("{:.2}", resident as f64 / used.max(1) as f64));
-    fields.add("mem_fragmentation_bytes", resident.cast_signed().wrapping_sub(used.cast_signed()));
+    // Of all that is allocated, as in Redis, where that is `used_memory`.
+    let allocated = allocator.allocated.max(1);
+    fields.add("mem_fragmentation_ratio", ratio(resident, allocated));
+    fields.add("mem_fragmentation_bytes", resident.cast_signed().wrapping_sub(allocated.cast_signed()));
     fields.add("mem_not_counted_for_evict", 0);
     fields.add("mem_replication_backlog", 0);
     fields.add("mem_total_replication_buffers", 0);
@@ -321,7 +322,7 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("expired_stale_perc", "0.00");
     fields.add("expired_time_cap_reached_count", 0);
     fields.add("expire_cycle_cpu_milliseconds", server.swept_ms());
-    fields.add("evicted_keys", server.evicted.load(Relaxed));
+    fields.add("evicted_keys", server.evicted());
     fields.add("evicted_clients", server.evicted_clients.load(Relaxed));
     fields.add("evicted_scripts", 0);
     fields.add("total_eviction_exceeded_time", 0);
@@ -370,7 +371,7 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
 fn replication(server: &ServerState, fields: &mut Fields<'_>) {
     fields.add("role", "master");
     fields.add("connected_slaves", 0);
-    if server.is_held(WritesHeld::Replicas) {
+    if server.checks_writes_for(WriteCheck::Replicas) {
         fields.add("min_slaves_good_slaves", 0);
     }
     fields.add("master_failover_state", "no-failover");

@@ -16,7 +16,7 @@ use crate::eviction::POLICIES;
 use crate::listener::BoundAddress;
 use crate::logging::LogLevel;
 use crate::process::clients_possible;
-use crate::state::WritesHeld;
+use crate::state::WriteCheck;
 
 const INT_MAX: i64 = i32::MAX as i64;
 const LONG_MAX: u64 = i64::MAX as u64;
@@ -225,14 +225,23 @@ pub(crate) const ROWS: &[Parameter] = &[
             Ok(())
         },
     ),
+    // The limit on keys, which Redis does not have.
+    Parameter::new(
+        "max-entries",
+        LONG,
+        |server| server.tuning.entries_max.load(Relaxed).to_string(),
+        |server, value| {
+            store(&server.tuning.entries_max, value)?;
+            server.apply_limits().map_err(|error| error.to_string())
+        },
+    ),
     Parameter::new(
         "maxmemory",
         Kind::Memory(0, u64::MAX),
         |server| server.tuning.memory_bytes_max.load(Relaxed).to_string(),
         |server, value| {
             store(&server.tuning.memory_bytes_max, value)?;
-            server.tuning.touch();
-            Ok(())
+            server.apply_limits().map_err(|error| error.to_string())
         },
     ),
     Parameter::new(
@@ -261,7 +270,7 @@ pub(crate) const ROWS: &[Parameter] = &[
                 server.tuning.policy.store(place, Relaxed);
                 server.db.count_uses(server.tuning.use_counter());
             }
-            Ok(())
+            server.apply_limits().map_err(|error| error.to_string())
         },
     ),
     Parameter::inert("maxmemory-samples", Kind::Integer(1, INT_MAX), "5"),
@@ -283,7 +292,7 @@ pub(crate) const ROWS: &[Parameter] = &[
         |server| server.tuning.replicas_min.load(Relaxed).to_string(),
         |server, value| {
             store(&server.tuning.replicas_min, value)?;
-            server.hold_writes(WritesHeld::Replicas, value != "0");
+            server.check_writes_for(WriteCheck::Replicas, value != "0");
             Ok(())
         },
     )

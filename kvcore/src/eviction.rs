@@ -1,0 +1,675 @@
+//! Eviction: limits on what a store holds, and which entries are removed to keep them. Invariant: whoever writes makes the
+//! room, before its transaction locks anything or in steps of one entry, and never waits for a lock while it holds another.
+//!
+//! A write over a limit removes entries until the store is within it again ([`Eviction::make_room`]); what a transaction
+//! adds to the number of entries is paid for when it commits, under its locks, by entries of shards that are free or its
+//! own ([`Eviction::admit`]). Candidates come from runs of neighbouring buckets at random places, of which the best are
+//! kept in a [`Pool`]; up to [`EXACT_ENTRIES_MAX`] entries all of them are looked at instead.
+//!
+//! Removals are transactions of their own: logged, and observed as [`ChangeKind::Evict`].
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::base::Base;
+use crate::entry::Entry;
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::observer::{Change, ChangeKind};
+use crate::padded::Padded;
+use crate::record::Record;
+use crate::shard::{Growth, Shard};
+use crate::space::Space;
+use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use crate::sync::{Mutex, thread};
+use crate::uses::Moment;
+
+mod ghost;
+mod limits;
+mod pool;
+mod stamps;
+
+pub use limits::{Candidates, Limits, Policy, Room};
+pub(crate) use pool::{Candidate, Found};
+pub(crate) use stamps::{AccessSequence, Stamps};
+
+use pool::Pool;
+use stamps::Recording;
+
+/// Up to so many entries all of them are looked at, so that the order is exact.
+const EXACT_ENTRIES_MAX: u64 = 1_000;
+/// Up to so many, each access has a number of its own, so that there is an exact order by the time it is needed.
+const NUMBERED_ENTRIES_MAX: u64 = 2_000;
+/// Candidates that are kept of such a look where others may become worth less before they are removed.
+const EXACT_KEPT: usize = 8;
+/// Buckets that are looked at side by side: the stamps of so many lie in a few cache lines.
+const RUN_BUCKETS: usize = 64;
+/// The same where each entry's deadline must be looked at, which lies apart.
+const RUN_BUCKETS_APART: usize = 16;
+/// Entries that one removal looks at, at least; and runs, at most.
+const SAMPLE_ENTRIES: usize = 32;
+const SAMPLE_ENTRIES_APART: usize = 12;
+const RUNS_MAX: usize = 8;
+/// Buckets that are looked at while a shard is locked, where all of them are.
+const WALK_BUCKETS: usize = 2_048;
+/// Candidates that one removal tries.
+const TRIES_MAX: usize = 256;
+/// Entries that S3-FIFO lets stay, because they were accessed, before it takes the next whatever it is.
+const REQUEUED_MAX: usize = 32;
+/// Removals after which it is counted anew where most of the entries are.
+const COUNTED_FOR: u32 = 1_024;
+/// Removals after which the log is given the time to write them.
+const LOG_EVERY: u64 = 64;
+/// Removals after which the time is told to the access statistics, in a program that does not do so itself.
+const TIME_EVERY: u64 = 256;
+/// Entries that a transaction removes at most before it runs. What it adds is less, as a rule, so that a store far beyond a
+/// limit that was just lowered comes within it over some of them.
+pub(crate) const ROOM_STEP: u64 = 4_096;
+/// How often a removal is tried that other transactions are in the way of.
+const BUSY_MAX: usize = 64;
+/// The parts of the small queue and the whole, of S3-FIFO.
+const SMALL_QUEUE_PART: u64 = 10;
+
+/// What the entries of a store come to.
+#[derive(Default)]
+struct Totals {
+    entries: AtomicI64,
+    bytes: AtomicI64,
+}
+
+/// The limits of a store, and what is needed to keep them.
+pub(crate) struct Eviction {
+    /// Anything is limited: totals are kept, and reads count as uses.
+    on: AtomicBool,
+    refuses_writes: AtomicBool,
+    /// [`u64::MAX`]: none.
+    max_entries: AtomicU64,
+    max_bytes: AtomicU64,
+    /// Of `max_bytes`, what the program needs for itself.
+    reserved_bytes: AtomicU64,
+    /// Stamps have been refreshed so many times.
+    refreshes: AtomicU64,
+    pub(crate) evicted: AtomicU64,
+    sequence: Arc<AccessSequence>,
+    /// Written by every transaction that adds or removes.
+    totals: Padded<Totals>,
+    /// Shards are only tried while it is locked, never waited for.
+    pool: Mutex<(Limits, Pool)>,
+}
+
+/// By what entries are compared.
+pub(crate) struct Ranking {
+    pub(crate) policy: Policy,
+    pub(crate) needs_deadline: bool,
+    /// The newest number of the access sequence.
+    pub(crate) newest: u64,
+    /// The length of S3-FIFO's small queue.
+    pub(crate) small_queue: u64,
+    pub(crate) now: Moment,
+}
+
+/// What a caller has locked, and what it does not want to be removed.
+pub(crate) trait LockedShards {
+    fn shard(&self, space_id: u32, shard: usize) -> Option<&Shard>;
+    fn shard_mut(&mut self, space_id: u32, shard: usize) -> Option<&mut Shard>;
+    /// Whether the entry with this hash must stay.
+    fn spares(&self, space_id: u32, hash: u64) -> bool;
+    /// How many of the entries that count in the store's totals must stay, at most.
+    fn spared_max(&self) -> u64;
+    /// Whether other shards may be waited for: nothing is locked.
+    fn may_wait(&self) -> bool;
+}
+
+/// No shard is locked; these entries, by keyspace and hash, stay.
+pub(crate) struct Unlocked<'a>(pub(crate) &'a [(u32, u64)]);
+
+impl LockedShards for Unlocked<'_> {
+    fn shard(&self, _: u32, _: usize) -> Option<&Shard> {
+        None
+    }
+
+    fn shard_mut(&mut self, _: u32, _: usize) -> Option<&mut Shard> {
+        None
+    }
+
+    fn spares(&self, space_id: u32, hash: u64) -> bool {
+        self.0.contains(&(space_id, hash))
+    }
+
+    fn spared_max(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn may_wait(&self) -> bool {
+        true
+    }
+}
+
+/// What one removal came to.
+pub(crate) enum Removal {
+    /// The entry, for the caller to drop when it holds no lock.
+    Done(Entry),
+    /// Whatever could be removed is locked by others now.
+    Busy,
+    /// Only what the caller wants to keep could be removed.
+    Spared,
+    /// There is nothing that may be removed.
+    Exhausted,
+}
+
+/// What became of one candidate.
+enum Tried {
+    Removed(Entry),
+    /// It was changed since it was found.
+    Stale,
+    /// Entries of its shard have changed places since, and it may be any of them.
+    Lost,
+    /// It stays, by the policy.
+    Requeued,
+    /// It stays, by the caller's wish.
+    Spared,
+    Busy,
+}
+
+impl Eviction {
+    pub(crate) fn new() -> Self {
+        Eviction {
+            on: AtomicBool::new(false),
+            refuses_writes: AtomicBool::new(true),
+            max_entries: AtomicU64::new(u64::MAX),
+            max_bytes: AtomicU64::new(u64::MAX),
+            reserved_bytes: AtomicU64::new(0),
+            refreshes: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
+            sequence: Arc::new(AccessSequence::new()),
+            totals: Padded::default(),
+            pool: Mutex::new((Limits::default(), Pool::default())),
+        }
+    }
+
+    /// Whether anything is limited.
+    #[inline]
+    pub(crate) fn is_on(&self) -> bool {
+        self.on.load(Relaxed)
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.pool.lock().0
+    }
+
+    /// Whether anything is ever removed.
+    pub(crate) fn removes(&self) -> bool {
+        self.limits().policy != Policy::None
+    }
+
+    pub(crate) fn limits_entries(&self) -> bool {
+        self.max_entries.load(Relaxed) != u64::MAX
+    }
+
+    /// More entries than this the store does not hold now, if their number is limited.
+    pub(crate) fn entries_max(&self) -> u64 {
+        if self.limits_entries() { self.entries() } else { u64::MAX }
+    }
+
+    /// Begins to change the limits: from now on totals are kept. `spaces` are all there are; their shards must then each be
+    /// [adopted](Self::adopt_shard), and the change [finished](Self::finish).
+    pub(crate) fn change<'s>(&self, limits: Limits, spaces: impl Iterator<Item = &'s Arc<Space>>) {
+        if limits.is_limited() {
+            self.on.store(true, Relaxed);
+        }
+        let mut state = self.pool.lock();
+        let (kept, pool) = &mut *state;
+        *kept = limits;
+        pool.clear();
+        pool.spaces = spaces.filter(|space| limits.may_evict_from(&space.name)).cloned().collect();
+        drop(state);
+        self.choose_recording(&limits);
+    }
+
+    /// Brings a shard under the limits, and to what their policy needs to know.
+    pub(crate) fn adopt_shard(&self, shard: &mut Shard, limits: &Limits, now: Moment) {
+        shard.keep_order(limits.needs_order().then_some(&self.sequence), now);
+        self.publish(shard);
+    }
+
+    /// Puts the limits into force that all shards have been brought under.
+    pub(crate) fn finish(&self, limits: &Limits) {
+        self.max_entries.store(limits.max_entries.unwrap_or(u64::MAX), Relaxed);
+        self.max_bytes.store(limits.max_memory.unwrap_or(u64::MAX), Relaxed);
+        self.refuses_writes.store(limits.refuses_writes, Relaxed);
+        self.on.store(limits.is_limited(), Relaxed);
+        self.choose_recording(limits);
+    }
+
+    /// Brings a new keyspace under the limits. Called with the registry locked for writing.
+    pub(crate) fn adopt(&self, space: &Arc<Space>, now: Moment) {
+        let limits = {
+            let mut state = self.pool.lock();
+            let (limits, pool) = &mut *state;
+            if limits.may_evict_from(&space.name) {
+                pool.spaces.push(Arc::clone(space));
+                pool.counted_for = 0;
+            }
+            *limits
+        };
+        if limits.is_limited() {
+            (0..space.shard_count()).for_each(|shard| self.adopt_shard(&mut space.write(shard), &limits, now));
+        }
+    }
+
+    pub(crate) fn forget(&self, space: &Space) {
+        let (_, pool) = &mut *self.pool.lock();
+        pool.spaces.retain(|other| other.id != space.id);
+        pool.clear();
+    }
+
+    /// Forgets what was found: entries have changed places.
+    pub(crate) fn forget_candidates(&self) {
+        self.pool.lock().1.clear();
+    }
+
+    pub(crate) fn set_reserved(&self, bytes: u64) {
+        self.reserved_bytes.store(bytes, Relaxed);
+    }
+
+    /// Adds to the totals what a shard has gained or lost.
+    pub(crate) fn publish(&self, shard: &mut Shard) {
+        if self.is_on() {
+            let growth = shard.publish();
+            self.add(growth);
+        }
+    }
+
+    fn add(&self, growth: Growth) {
+        if growth.bytes != 0 {
+            self.totals.bytes.fetch_add(growth.bytes, Relaxed);
+        }
+        if growth.entries != 0 {
+            let entries = self.totals.entries.fetch_add(growth.entries, Relaxed) + growth.entries;
+            if entries.unsigned_abs().abs_diff(NUMBERED_ENTRIES_MAX) < 64 {
+                self.choose_recording(&self.limits());
+            }
+        }
+    }
+
+    fn choose_recording(&self, limits: &Limits) {
+        self.sequence.record(match limits.policy {
+            Policy::S3Fifo => Recording::Queues,
+            _ if self.entries() <= NUMBERED_ENTRIES_MAX => Recording::Exact,
+            _ => Recording::Coarse,
+        });
+    }
+
+    pub(crate) fn entries(&self) -> u64 {
+        u64::try_from(self.totals.entries.load(Relaxed)).unwrap_or(0)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        u64::try_from(self.totals.bytes.load(Relaxed)).unwrap_or(0)
+    }
+
+    /// Whether one more entry, or byte, would be beyond a limit.
+    pub(crate) fn is_reached(&self) -> bool {
+        self.entries() >= self.max_entries.load(Relaxed) || self.is_exceeded()
+    }
+
+    /// Whether the store holds more than a limit allows.
+    pub(crate) fn is_exceeded(&self) -> bool {
+        self.entries() > self.max_entries.load(Relaxed)
+            || self.bytes().saturating_add(self.reserved_bytes.load(Relaxed)) > self.max_bytes.load(Relaxed)
+    }
+
+    /// Removes entries, at most `at_most`, until the store is within its limits; those that are `spared` stay. Called
+    /// without any lock.
+    pub(crate) fn make_room(&self, base: &Base, at_most: u64, spared: &[(u32, u64)]) -> Room {
+        let (mut removed, mut busy) = (0, 0);
+        self.refresh_if_due(base);
+        while self.is_exceeded() {
+            if removed == at_most || busy == BUSY_MAX {
+                return Room::Unfinished;
+            }
+            match self.remove_one(base, &mut Unlocked(spared)) {
+                Ok(Removal::Done(_)) => removed += 1,
+                Ok(Removal::Busy) => {
+                    busy += 1;
+                    thread::yield_now();
+                }
+                Ok(Removal::Spared) => return Room::Unfinished,
+                Ok(Removal::Exhausted) => return Room::Exhausted,
+                // A log that takes nothing takes no write either, and says so to whoever tries.
+                Err(_) => return Room::Unfinished,
+            }
+            if removed % LOG_EVERY == 0 && base.wal.as_ref().is_some_and(|wal| wal.wait_for_room().is_err()) {
+                return Room::Unfinished;
+            }
+        }
+        Room::Enough
+    }
+
+    /// Lets a transaction's changes count: `growth` is what the shards it has locked gained. Removes what has to go for its
+    /// entries; an error if it cannot be allowed. `was_exhausted`: nothing could be removed before it began.
+    ///
+    /// The shards must be [published](Shard::publish) by the caller at once.
+    pub(crate) fn admit(&self, growth: Growth, was_exhausted: bool) -> Result<bool> {
+        let max = self.max_bytes.load(Relaxed);
+        if growth.bytes > 0 && max != u64::MAX {
+            let (more, reserved) = (growth.bytes.unsigned_abs(), self.reserved_bytes.load(Relaxed));
+            let fits = self.bytes().saturating_add(reserved).saturating_add(more) <= max;
+            let refuses =
+                || self.refuses_writes.load(Relaxed) && (was_exhausted || self.limits().policy == Policy::None);
+            if more > max || (!fits && refuses()) {
+                return Err(Error::MemoryLimit { max });
+            }
+        }
+        let max_entries = self.max_entries.load(Relaxed);
+        if growth.entries > 0 && max_entries != u64::MAX {
+            if growth.entries.unsigned_abs() > max_entries {
+                return Err(self.entry_limit());
+            }
+            let admitted = |entries: i64| {
+                let after = entries + growth.entries;
+                (u64::try_from(after).is_ok_and(|after| after <= max_entries)).then_some(after)
+            };
+            if self.totals.entries.fetch_update(Relaxed, Relaxed, admitted).is_err() {
+                return Ok(false);
+            }
+            self.add(Growth { entries: 0, ..growth });
+        } else {
+            self.add(growth);
+        }
+        Ok(true)
+    }
+
+    /// As [`admit`](Self::admit), whatever the limit on entries says.
+    pub(crate) fn admit_beyond(&self, growth: Growth) {
+        self.add(growth);
+    }
+
+    pub(crate) fn entry_limit(&self) -> Error {
+        Error::EntryLimit { max: self.max_entries.load(Relaxed) }
+    }
+
+    fn ranking(&self, limits: &Limits, base: &Base) -> Ranking {
+        Ranking {
+            policy: limits.policy,
+            needs_deadline: limits.needs_deadline(),
+            newest: self.sequence.newest(),
+            small_queue: (self.entries() / SMALL_QUEUE_PART).max(1),
+            now: base.moment(),
+        }
+    }
+
+    /// Removes the entry that the policy lets go first.
+    pub(crate) fn remove_one(&self, base: &Base, locked: &mut dyn LockedShards) -> Result<Removal> {
+        let (mut is_busy, mut is_spared, mut requeued, mut walks, mut progress) = (false, false, 0, 0, true);
+        // What may go another time.
+        let mut aside: SmallVec<[Candidate; 4]> = SmallVec::new();
+        let mut removal = None;
+        for _ in 0..TRIES_MAX {
+            let mut state = self.pool.lock();
+            let (limits, pool) = &mut *state;
+            if limits.policy == Policy::None {
+                return Ok(Removal::Exhausted);
+            }
+            let ranking = self.ranking(limits, base);
+            let is_small = self.entries() <= EXACT_ENTRIES_MAX;
+            if is_small != pool.is_exact {
+                pool.clear();
+            }
+            if !is_small {
+                is_busy |= sample(pool, &ranking, locked);
+            } else if pool.is_empty() && (walks == 0 || progress) {
+                is_busy |= look_at_all(pool, &ranking, locked);
+                (walks, progress) = (walks + 1, false);
+            }
+            let Some(candidate) = pool.pop() else { break };
+            let Some(space) = pool.space(candidate.space_id).cloned() else { continue };
+            pool.removals += 1;
+            let tell_time = pool.removals % TIME_EVERY == 0;
+            // Shards may be waited for now.
+            drop(state);
+            if tell_time {
+                base.note_time();
+            }
+            match self.try_candidate(base, &space, &candidate, &ranking, locked, requeued < REQUEUED_MAX)? {
+                Tried::Removed(entry) => {
+                    removal = Some(Removal::Done(entry));
+                    break;
+                }
+                Tried::Stale => progress = true,
+                Tried::Lost => {
+                    progress = true;
+                    if is_small {
+                        self.forget_candidates();
+                    }
+                }
+                Tried::Requeued => (requeued, progress) = (requeued + 1, true),
+                Tried::Spared => {
+                    is_spared = true;
+                    aside.push(candidate);
+                }
+                Tried::Busy => {
+                    is_busy = true;
+                    aside.push(candidate);
+                }
+            }
+        }
+        if !aside.is_empty() {
+            let (_, pool) = &mut *self.pool.lock();
+            aside.into_iter().for_each(|candidate| pool.offer(candidate));
+        }
+        let all_may_go = {
+            let limits = self.limits();
+            !limits.needs_deadline() && limits.keyspaces.is_none()
+        };
+        Ok(match (removal, is_busy, is_spared) {
+            (Some(done), ..) => done,
+            (_, true, _) => Removal::Busy,
+            // What others removed here they are adding there.
+            _ if all_may_go && self.entries() > locked.spared_max() => Removal::Busy,
+            (_, _, true) => Removal::Spared,
+            _ => Removal::Exhausted,
+        })
+    }
+
+    fn try_candidate(
+        &self,
+        base: &Base,
+        space: &Space,
+        candidate: &Candidate,
+        ranking: &Ranking,
+        locked: &mut dyn LockedShards,
+        may_requeue: bool,
+    ) -> Result<Tried> {
+        let Candidate { shard: at, found, .. } = candidate;
+        let hash_of = |shard: &Shard| shard.found(found, ranking).map(|entry| base.hasher.hash(entry.key()));
+        if let Some(shard) = locked.shard(space.id, *at) {
+            if shard.has_moved(found) {
+                return Ok(Tried::Lost);
+            }
+            let Some(hash) = hash_of(shard) else { return Ok(Tried::Stale) };
+            if locked.spares(space.id, hash) {
+                return Ok(Tried::Spared);
+            }
+            let Some(shard) = locked.shard_mut(space.id, *at) else { return Ok(Tried::Stale) };
+            return self.remove(base, space, shard, found, hash, ranking, may_requeue);
+        }
+        let guard = if locked.may_wait() { Some(space.write(*at)) } else { space.try_write(*at) };
+        let Some(mut guard) = guard else { return Ok(Tried::Busy) };
+        if guard.has_moved(found) {
+            return Ok(Tried::Lost);
+        }
+        let Some(hash) = hash_of(&guard) else { return Ok(Tried::Stale) };
+        if locked.spares(space.id, hash) {
+            return Ok(Tried::Spared);
+        }
+        let tried = self.remove(base, space, &mut guard, found, hash, ranking, may_requeue)?;
+        self.publish(&mut guard);
+        Ok(tried)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "which entry, where, and by what rule: all plain values")]
+    fn remove(
+        &self,
+        base: &Base,
+        space: &Space,
+        shard: &mut Shard,
+        found: &Found,
+        hash: u64,
+        ranking: &Ranking,
+        may_requeue: bool,
+    ) -> Result<Tried> {
+        let has_queues = ranking.policy == Policy::S3Fifo;
+        if space.is_dropped() {
+            return Ok(Tried::Stale);
+        }
+        if has_queues && may_requeue && shard.requeue(found) {
+            return Ok(Tried::Requeued);
+        }
+        let Some(entry) = shard.found(found, ranking) else { return Ok(Tried::Stale) };
+        let mut lsn = Lsn::ZERO;
+        if let Some(wal) = &base.wal {
+            let mut records = Vec::with_capacity(entry.key().len() + 16);
+            Record::Delete { keyspace: space.log_id(), key: entry.key() }.encode(&mut records);
+            lsn = wal.append(&records)?;
+        }
+        let Some(entry) = shard.take_at(&base.hasher, found.bucket, hash, has_queues) else { return Ok(Tried::Stale) };
+        shard.reveals(lsn);
+        self.evicted.fetch_add(1, Relaxed);
+        let (keyspace_id, keyspace, key) = (space.id, &*space.name, Some(entry.key()));
+        base.tell(&Change { keyspace_id, keyspace, key, kind: ChangeKind::Evict, lsn });
+        Ok(Tried::Removed(entry))
+    }
+
+    /// Refreshes the stamps of all shards, once in a long while.
+    fn refresh_if_due(&self, base: &Base) {
+        let due = self.sequence.refreshes();
+        if self.refreshes.load(Relaxed) == due || self.refreshes.swap(due, Relaxed) == due {
+            return;
+        }
+        base.note_time();
+        let spaces = self.pool.lock().1.spaces.clone();
+        for space in spaces {
+            (0..space.shard_count()).for_each(|shard| space.read(shard).refresh_stamps());
+        }
+    }
+}
+
+/// Shows a shard, if it can be had without waiting; returns whether it could not.
+fn look(space: &Space, shard: usize, locked: &dyn LockedShards, show: &mut dyn FnMut(&Shard)) -> bool {
+    match locked.shard(space.id, shard) {
+        Some(shard) => show(shard),
+        None => match space.try_read(shard) {
+            Some(shard) => show(&shard),
+            None => return true,
+        },
+    }
+    false
+}
+
+/// Puts the first of all entries into the pool. Returns whether shards were locked by others.
+fn look_at_all(pool: &mut Pool, ranking: &Ranking, locked: &dyn LockedShards) -> bool {
+    let spaces = std::mem::take(&mut pool.spaces);
+    let mut is_busy = false;
+    for space in &spaces {
+        for shard in 0..space.shard_count() {
+            is_busy |= look(space, shard, locked, &mut |inside| {
+                let offer = &mut |found| pool.offer(Candidate { space_id: space.id, shard, found });
+                inside.find_candidates(0, inside.buckets(), ranking, offer);
+            });
+        }
+    }
+    pool.spaces = spaces;
+    pool.is_exact = true;
+    // What was locked may hold the second. By frequency, or by deadline, what comes may be worth less than what was found;
+    // what is accessed later is newer than all that was found, so the order of accesses stays.
+    if is_busy {
+        pool.keep(1);
+    } else if ranking.policy != Policy::Lru || ranking.needs_deadline {
+        pool.keep(EXACT_KEPT);
+    }
+    is_busy
+}
+
+/// Puts the best of a sample into the pool; where none is found, as where few entries have a deadline, the first that are
+/// come upon. Returns whether shards were locked by others.
+fn sample(pool: &mut Pool, ranking: &Ranking, locked: &dyn LockedShards) -> bool {
+    let spaces = std::mem::take(&mut pool.spaces);
+    let mut is_busy = false;
+    if pool.counted_for == 0 {
+        let mut sum = 0;
+        let count = |space: &Arc<Space>| {
+            for shard in 0..space.shard_count() {
+                look(space, shard, locked, &mut |shard| sum += shard.buckets() as u64);
+            }
+            sum
+        };
+        pool.buckets = spaces.iter().map(count).collect();
+        pool.counted_for = COUNTED_FOR;
+    }
+    pool.counted_for -= 1;
+    let (run, wanted) = match ranking.needs_deadline {
+        true => (RUN_BUCKETS_APART, SAMPLE_ENTRIES_APART),
+        false => (RUN_BUCKETS, SAMPLE_ENTRIES),
+    };
+    let mut entries = 0;
+    for _ in 0..RUNS_MAX {
+        let Some((space, random)) = pick(&spaces, &pool.buckets) else { break };
+        let shard = (random >> 40) as usize % space.shard_count();
+        is_busy |= look(space, shard, locked, &mut |inside| {
+            let offer = &mut |found| pool.offer(Candidate { space_id: space.id, shard, found });
+            if let Some(from) = (random as usize).checked_rem(inside.buckets()) {
+                entries += inside.find_candidates(from, run, ranking, offer);
+            }
+        });
+        if entries >= wanted {
+            break;
+        }
+    }
+    if pool.is_empty() {
+        is_busy |= walk(pool, &spaces, ranking, locked);
+    }
+    pool.spaces = spaces;
+    is_busy
+}
+
+/// Picks a keyspace, as likely as it is large, and returns what is left of the random number.
+fn pick<'s>(spaces: &'s [Arc<Space>], buckets: &[u64]) -> Option<(&'s Arc<Space>, u64)> {
+    let random = RandomState::new().hash_one(0);
+    let at = match spaces {
+        [_] => 0,
+        _ => {
+            let nth = RandomState::new().hash_one(1).checked_rem(*buckets.last()?)?;
+            buckets.partition_point(|sum| *sum <= nth)
+        }
+    };
+    Some((spaces.get(at)?, random))
+}
+
+/// Looks at one shard after the other, from a random one on, until anything is found.
+fn walk(pool: &mut Pool, spaces: &[Arc<Space>], ranking: &Ranking, locked: &dyn LockedShards) -> bool {
+    let random = RandomState::new().hash_one(0) as usize;
+    let mut is_busy = false;
+    for nth in 0..spaces.len() {
+        let space = &spaces[(random + nth) % spaces.len()];
+        for shard in 0..space.shard_count() {
+            let shard = (random + shard) % space.shard_count();
+            let (mut from, mut buckets) = (0, 1);
+            while from < buckets {
+                is_busy |= look(space, shard, locked, &mut |inside| {
+                    buckets = inside.buckets();
+                    let count = WALK_BUCKETS.min(buckets.saturating_sub(from));
+                    let offer = &mut |found| pool.offer(Candidate { space_id: space.id, shard, found });
+                    inside.find_candidates(from, count, ranking, offer);
+                });
+                from += WALK_BUCKETS;
+            }
+            if !pool.is_empty() {
+                return is_busy;
+            }
+        }
+    }
+    is_busy
+}

@@ -1,0 +1,110 @@
+//! Pool: the entries that were found to be worth the least. Invariant: they are in order, each bucket is in it once, and none
+//! is removed without another look: what was accessed, written or moved since is no longer what was found.
+
+use std::sync::Arc;
+
+use super::stamps::Stamp;
+use crate::space::Space;
+
+/// Candidates that are kept from one removal to the next.
+const CANDIDATES_MAX: usize = 64;
+
+/// An entry that may be removed, as it was when it was found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) space_id: u32,
+    pub(crate) shard: usize,
+    pub(crate) found: Found,
+}
+
+/// An entry of a shard.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    pub(crate) bucket: usize,
+    pub(crate) epoch: u16,
+    /// The lower, the sooner it goes.
+    pub(crate) rank: u64,
+    pub(crate) stamp: Option<Stamp>,
+}
+
+#[derive(Default)]
+pub(crate) struct Pool {
+    /// The keyspaces whose entries may be removed.
+    pub(crate) spaces: Vec<Arc<Space>>,
+    /// For each of them, how many buckets it had of late, all before it included.
+    pub(crate) buckets: Vec<u64>,
+    /// Removals until they are counted again.
+    pub(crate) counted_for: u32,
+    /// In descending order of ranks.
+    candidates: Vec<Candidate>,
+    /// They are the first of all entries there were, in the right order.
+    pub(crate) is_exact: bool,
+    /// Removals, for what is done once in many.
+    pub(crate) removals: u64,
+}
+
+impl Pool {
+    pub(crate) fn clear(&mut self) {
+        self.candidates.clear();
+        self.is_exact = false;
+        self.counted_for = 0;
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.candidates.is_empty()
+    }
+
+    pub(crate) fn space(&self, id: u32) -> Option<&Arc<Space>> {
+        self.spaces.iter().find(|space| space.id == id)
+    }
+
+    /// Takes the candidate of the lowest rank.
+    pub(crate) fn pop(&mut self) -> Option<Candidate> {
+        self.candidates.pop()
+    }
+
+    /// Forgets all but the `count` of the lowest ranks.
+    pub(crate) fn keep(&mut self, count: usize) {
+        let surplus = self.candidates.len().saturating_sub(count);
+        self.candidates.drain(..surplus);
+    }
+
+    pub(crate) fn offer(&mut self, candidate: Candidate) {
+        let Candidate { space_id, shard, found } = candidate;
+        let is_full = self.candidates.len() >= CANDIDATES_MAX;
+        if is_full && self.candidates.first().is_some_and(|worst| worst.found.rank <= found.rank) {
+            return;
+        }
+        let same = |other: &Candidate| {
+            other.found.bucket == found.bucket && other.shard == shard && other.space_id == space_id
+        };
+        if let Some(at) = self.candidates.iter().position(same) {
+            self.candidates.remove(at);
+        } else if is_full {
+            self.candidates.remove(0);
+        }
+        let at = self.candidates.partition_point(|other| other.found.rank > found.rank);
+        self.candidates.insert(at, candidate);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lowest_ranks_come_out_in_order_and_each_bucket_once() {
+        let mut pool = Pool::default();
+        let candidate = |bucket: usize, rank| Candidate {
+            space_id: 0,
+            shard: bucket % 7,
+            found: Found { bucket, epoch: 0, rank, stamp: None },
+        };
+        for bucket in 0..1000 {
+            pool.offer(candidate(bucket, (bucket as u64 * 7919) % 1000));
+            pool.offer(candidate(bucket, (bucket as u64 * 7919) % 1000 + 1));
+        }
+        let ranks: Vec<u64> = std::iter::from_fn(|| pool.pop()).map(|candidate| candidate.found.rank).collect();
+        assert_eq!(ranks, (1..=CANDIDATES_MAX as u64).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,396 @@
+//! Limits on what a store holds: `max_entries`, `max_memory`, and what is removed to keep them.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kvcore::{
+    Candidates, Change, ChangeKind, Claim, Db, Error, Limits, Observer, Options, Policy, Room, Scope, SetOptions,
+    Store, StoreExt, TxnExt, Walk,
+};
+
+const EVICTING: [Policy; 4] = [Policy::Lru, Policy::Lfu, Policy::S3Fifo, Policy::Random];
+
+fn random(below: u64) -> u64 {
+    RandomState::new().hash_one(0) % below
+}
+
+fn with_deadline() -> SetOptions {
+    SetOptions::new().expires_in(Duration::from_secs(1000))
+}
+
+/// The keys that are there, of `keys`.
+fn there<'k>(db: &Db, keys: &[&'k str]) -> Vec<&'k str> {
+    keys.iter().copied().filter(|key| !db.scan_all().iter().all(|there| there != key.as_bytes())).collect()
+}
+
+trait ScanAll {
+    fn scan_all(&self) -> Vec<Vec<u8>>;
+}
+
+impl ScanAll for Db {
+    /// Looks without using anything.
+    fn scan_all(&self) -> Vec<Vec<u8>> {
+        let mut keys = Vec::new();
+        self.for_each(&mut |key, _| keys.push(key.to_vec())).unwrap();
+        keys
+    }
+}
+
+#[test]
+fn the_sixth_entry_replaces_the_least_recently_used_of_five() {
+    for shards in [1, 256] {
+        let db = Options::new().shards(shards).max_entries(5).eviction(Policy::Lru).in_memory().unwrap();
+        let all = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        ["a", "b", "c", "d", "e"].iter().for_each(|key| db.set(key, "v").unwrap());
+        // Reads of every kind are uses; so is a write over it, which needs no room.
+        db.get("a").unwrap();
+        db.get_with("b", |_| {}).unwrap();
+        db.update(&["c"], |txn| txn.get(b"c").map(drop)).unwrap();
+        db.set("d", "another").unwrap();
+        assert_eq!(there(&db, &all), ["a", "b", "c", "d", "e"]);
+        db.set("f", "v").unwrap();
+        assert_eq!(there(&db, &all), ["a", "b", "c", "d", "f"]);
+        db.get("a").unwrap();
+        db.set("g", "v").unwrap();
+        assert_eq!(there(&db, &all), ["a", "c", "d", "f", "g"]);
+        // What goes makes the room itself.
+        db.delete("c").unwrap();
+        db.set("h", "v").unwrap();
+        assert_eq!(there(&db, &all), ["a", "d", "f", "g", "h"]);
+        assert_eq!(db.stats().evicted, 2);
+    }
+}
+
+/// Against a list in which a use moves an entry to the end.
+#[test]
+fn the_order_is_exact_up_to_a_thousand_entries() {
+    for (capacity, shards) in [(1, 256), (7, 4), (100, 256), (1000, 256)] {
+        let db = Options::new().shards(shards).max_entries(capacity as u64).eviction(Policy::Lru).in_memory().unwrap();
+        let mut model: VecDeque<String> = VecDeque::new();
+        for _ in 0..capacity * 8 {
+            let key = format!("k{}", random(capacity as u64 * 3));
+            let known = model.iter().position(|other| *other == key);
+            let found = db.get(&key).unwrap().is_some();
+            assert_eq!(found, known.is_some(), "{key} of {capacity}");
+            match known {
+                Some(at) => drop(model.remove(at)),
+                None => {
+                    db.set(&key, "v").unwrap();
+                    if model.len() == capacity {
+                        model.pop_front();
+                    }
+                }
+            }
+            model.push_back(key);
+        }
+        assert_eq!(db.len(), capacity as u64);
+    }
+}
+
+#[test]
+fn no_write_leaves_more_entries_than_allowed_whoever_else_writes() {
+    for (capacity, policy) in [(5, Policy::Lru), (100, Policy::S3Fifo), (100, Policy::Lfu), (3000, Policy::Lru)] {
+        let db = Options::new().max_entries(capacity).eviction(policy).in_memory().unwrap();
+        let writer = |thread: u64| {
+            let db = db.clone();
+            move || {
+                for i in 0..(2 * capacity).max(2000) {
+                    let key = |n: u64| format!("t{}k{}", (thread + n) % 4, random(2 * capacity + 2));
+                    match i % 4 {
+                        0 => db.set(key(0), "v").unwrap(),
+                        1 => db.set_with(key(1), "v", with_deadline()).map(drop).unwrap(),
+                        2 => db.delete(key(1)).map(drop).unwrap(),
+                        // Of one key more than fit it is an error, and nothing else.
+                        _ => match db.set_many(&[(key(0), "v"), (key(1), "w")]) {
+                            Err(Error::EntryLimit { .. }) if capacity == 1 => {}
+                            done => done.unwrap(),
+                        },
+                    }
+                    let len = db.len();
+                    assert!(len <= capacity, "{len} of {capacity}");
+                }
+            }
+        };
+        std::thread::scope(|scope| (0..4).for_each(|thread| drop(scope.spawn(writer(thread)))));
+        assert!(db.stats().evicted > 0);
+        // No entry is lost to the counting: there is room for all that are allowed.
+        (0..capacity).for_each(|i| db.set(format!("last{i}"), "v").unwrap());
+        assert_eq!(db.len(), capacity);
+    }
+}
+
+#[test]
+fn memory_stays_within_its_limit_and_no_write_fails() {
+    for policy in EVICTING {
+        let max = 2_000_000;
+        let db = Options::new().max_memory(max).eviction(policy).in_memory().unwrap();
+        for i in 0..20_000 {
+            db.set(format!("key{i}"), [b'x'; 200]).unwrap();
+            if i % 64 == 0 {
+                let used = db.stats().memory_bytes;
+                assert!(used <= max, "{policy:?}: {used}");
+            }
+        }
+        let stats = db.stats();
+        assert!(stats.entries > 5000, "{policy:?}: {} entries of 200 bytes", stats.entries);
+        assert_eq!(stats.entries + stats.evicted, 20_000);
+        assert!(db.exists("key19999").unwrap(), "{policy:?}: what was just written stays");
+        // By every way to write.
+        let deferred = db.deferred();
+        (0..1000).for_each(|i| drop(deferred.set(format!("deferred{i}"), [b'x'; 200]).unwrap()));
+        let keys: Vec<String> = (0..1000).map(|i| format!("together{i}")).collect();
+        db.set_many(&keys.iter().map(|key| (key, [b'x'; 200])).collect::<Vec<_>>()).unwrap();
+        assert!(keys.iter().all(|key| db.exists(key).unwrap()), "{policy:?}");
+        assert!(db.stats().memory_bytes <= max, "{policy:?}");
+    }
+}
+
+#[test]
+fn one_large_value_displaces_many_small_ones_and_one_that_cannot_fit_displaces_none() {
+    let max = 4_000_000;
+    let db = Options::new().max_memory(max).eviction(Policy::Lru).in_memory().unwrap();
+    (0..10_000).for_each(|i| db.set(format!("key{i}"), [b'x'; 200]).unwrap());
+    let before = db.len();
+    let error = db.set("too large", vec![0; 5_000_000]).unwrap_err();
+    assert!(matches!(error, Error::MemoryLimit { max: 4_000_000 }), "{error}");
+    assert_eq!((db.len(), db.exists("too large").unwrap()), (before, false));
+    db.set("large", vec![1; 3_000_000]).unwrap();
+    assert_eq!(db.get("large").unwrap().unwrap().len(), 3_000_000);
+    assert!(db.len() > 100 && db.stats().memory_bytes <= max, "{:?}", db.stats());
+}
+
+#[test]
+fn without_a_policy_writes_that_need_room_fail_and_the_rest_goes_on() {
+    let db = Options::new().max_entries(3).in_memory().unwrap();
+    ["a", "b", "c"].iter().for_each(|key| db.set(key, "v").unwrap());
+    let error = db.set("d", "v").unwrap_err();
+    assert!(matches!(error, Error::EntryLimit { max: 3 }), "{error}");
+    assert!(error.to_string().contains("max_entries") && error.to_string().contains("policy"), "{error}");
+    assert_eq!((db.len(), db.get("d").unwrap()), (3, None));
+    db.set("a", "longer than before").unwrap();
+    assert_eq!(db.get("a").unwrap().unwrap(), "longer than before");
+    // What a transaction removes is room for what it adds.
+    db.update(&["a", "d"], |txn| {
+        txn.set(b"d", b"v", None)?;
+        txn.delete(b"a")
+    })
+    .unwrap();
+    db.delete("b").unwrap();
+    db.set("e", "v").unwrap();
+    assert!(matches!(db.increment("f", 1), Err(Error::EntryLimit { .. })));
+
+    let db = Options::new().max_memory(100_000).in_memory().unwrap();
+    let written = (0..2000).take_while(|i| db.set(format!("key{i}"), [b'x'; 200]).is_ok()).count();
+    let error = db.set("one more", [b'x'; 200]).unwrap_err();
+    assert!(matches!(error, Error::MemoryLimit { max: 100_000 }), "{error}");
+    assert!(error.to_string().contains("max_memory") && error.to_string().contains("policy"), "{error}");
+    let stats = db.stats();
+    // A table that has grown for what was then refused stays so.
+    assert!(stats.memory_bytes <= 101_000 && stats.evicted == 0 && stats.entries == written as u64, "{stats:?}");
+    (0..10).for_each(|i| assert!(db.delete(format!("key{i}")).unwrap()));
+    db.set("one more", [b'x'; 200]).unwrap();
+}
+
+#[test]
+fn entries_without_a_deadline_stay_where_only_others_may_go() {
+    for policy in [Policy::Lru, Policy::Lfu, Policy::S3Fifo, Policy::Random, Policy::NearestDeadline] {
+        for (entries, shards) in [(50, 256), (3000, 16)] {
+            let options = Options::new().shards(shards).max_entries(entries).eviction(policy);
+            let db = options.eviction_candidates(Candidates::WithDeadline).in_memory().unwrap();
+            let third = entries / 3;
+            (0..entries - third).for_each(|i| db.set(format!("plain{i}"), "v").unwrap());
+            (0..third).for_each(|i| drop(db.set_with(format!("mortal{i}"), "v", with_deadline()).unwrap()));
+            (0..third).for_each(|i| db.set(format!("more{i}"), "v").unwrap());
+            let gone = (0..third).filter(|i| !db.exists(format!("mortal{i}")).unwrap()).count();
+            assert_eq!(gone as u64, third, "{policy:?}");
+            assert!(matches!(db.set("one more", "v"), Err(Error::EntryLimit { .. })), "{policy:?}");
+            assert!((0..entries - third).all(|i| db.exists(format!("plain{i}")).unwrap()), "{policy:?}");
+        }
+    }
+}
+
+#[test]
+fn the_nearest_deadline_goes_first() {
+    let options = Options::new().max_entries(100).eviction(Policy::NearestDeadline);
+    let db = options.in_memory().unwrap();
+    for i in (0..100).rev() {
+        let ttl = SetOptions::new().expires_in(Duration::from_secs(1000 + i));
+        db.set_with(format!("k{i}"), "v", ttl).unwrap();
+    }
+    (0..30).for_each(|i| db.set(format!("new{i}"), "v").unwrap());
+    assert!(
+        (0..30).all(|i| !db.exists(format!("k{i}")).unwrap()) && (30..100).all(|i| db.exists(format!("k{i}")).unwrap())
+    );
+}
+
+#[test]
+fn what_is_used_often_stays_with_lfu_and_s3_fifo() {
+    for policy in [Policy::Lfu, Policy::S3Fifo] {
+        for capacity in [200, 5000_u64] {
+            let db = Options::new().max_entries(capacity).eviction(policy).in_memory().unwrap();
+            let often = capacity / 4;
+            (0..often).for_each(|i| db.set(format!("often{i}"), "v").unwrap());
+            for _ in 0..20 {
+                (0..often).for_each(|i| assert!(db.get(format!("often{i}")).unwrap().is_some()));
+            }
+            // A scan of keys that are used once.
+            (0..4 * capacity).for_each(|i| db.set(format!("once{i}"), "v").unwrap());
+            let left = (0..often).filter(|i| db.exists(format!("often{i}")).unwrap()).count() as u64;
+            assert!(left >= often * 9 / 10, "{policy:?}: {left} of {often}");
+        }
+    }
+}
+
+#[derive(Default)]
+struct Recorder(Mutex<Vec<(ChangeKind, Vec<u8>)>>);
+
+impl Observer for Recorder {
+    fn changed(&self, change: &Change<'_>) {
+        self.0.lock().unwrap().push((change.kind, change.key.unwrap_or_default().to_vec()));
+    }
+}
+
+#[test]
+fn evictions_are_observed_and_counted_and_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = Arc::new(Recorder::default());
+    let options = || Options::new().max_entries(100).eviction(Policy::Lru);
+    let db = options().observer(recorder.clone()).open(dir.path()).unwrap();
+    let deferred = db.deferred();
+    let tickets: Vec<_> = (0..300).map(|i| deferred.set(format!("k{i}"), "v").unwrap()).collect();
+    tickets.into_iter().for_each(|ticket| ticket.wait().unwrap());
+    let evicted: Vec<Vec<u8>> = {
+        let told = recorder.0.lock().unwrap();
+        told.iter().filter(|(kind, _)| *kind == ChangeKind::Evict).map(|(_, key)| key.clone()).collect()
+    };
+    assert_eq!(evicted, (0..200).map(|i| format!("k{i}").into_bytes()).collect::<Vec<_>>());
+    assert_eq!(db.stats().evicted, 200);
+    let mut before = db.scan_all();
+    db.close().unwrap();
+    drop(db);
+    // Without limits: nothing is removed now.
+    let db = Options::new().open(dir.path()).unwrap();
+    let mut after = db.scan_all();
+    before.sort();
+    after.sort();
+    assert_eq!((after.len(), after), (100, before));
+}
+
+#[test]
+fn a_store_opened_with_a_lower_limit_comes_within_it_as_it_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    db.set_many(&(0..500).map(|i| (format!("k{i}"), "v")).collect::<Vec<_>>()).unwrap();
+    drop(db);
+    let db = Options::new().max_entries(50).eviction(Policy::Lru).open(dir.path()).unwrap();
+    assert_eq!(db.len(), 500);
+    db.set("one more", "v").unwrap();
+    assert!(db.len() <= 51 && db.exists("one more").unwrap());
+}
+
+#[test]
+fn a_transaction_that_cannot_fit_changes_nothing() {
+    for policy in [Policy::None, Policy::Lru] {
+        let db = Options::new().max_entries(5).eviction(policy).in_memory().unwrap();
+        db.set("a", "1").unwrap();
+        let keys: Vec<String> = (0..6).map(|i| format!("k{i}")).collect();
+        let pairs: Vec<_> = keys.iter().map(|key| (key, "v")).collect();
+        assert!(matches!(db.set_many(&pairs), Err(Error::EntryLimit { max: 5 })));
+        assert_eq!(db.len(), 1);
+        assert_eq!(db.get("a").unwrap().unwrap(), "1");
+        db.set_many(&pairs[..4]).unwrap();
+        assert_eq!(db.len(), 5);
+        // Nor is a key removed that the transaction itself relies on.
+        if policy == Policy::Lru {
+            let sum = db.update(&["a", "new"], |txn| {
+                let sum = txn.increment(b"a", 1)?;
+                txn.set(b"new", b"v", None)?;
+                Ok(sum)
+            });
+            assert_eq!((sum.unwrap(), db.len(), db.exists("a").unwrap()), (2, 5, true));
+        }
+    }
+}
+
+#[test]
+fn a_transaction_over_whole_keyspaces_leaves_the_store_within_its_limits() {
+    let db = Options::new().max_entries(10).eviction(Policy::Lru).in_memory().unwrap();
+    (0..10).for_each(|i| db.set(format!("k{i}"), "v").unwrap());
+    let claims = [Claim { keyspace: &db, scope: Scope::Whole }];
+    db.update_across(&claims, |txn| {
+        txn.set(b"one", b"v", None)?;
+        txn.set(b"two", b"v", None)
+    })
+    .unwrap();
+    assert_eq!(db.len(), 10);
+    assert!(db.exists("one").unwrap() && db.exists("two").unwrap());
+    db.flush().unwrap();
+    (0..10).for_each(|i| db.set(format!("k{i}"), "v").unwrap());
+    assert_eq!((db.len(), db.stats().evicted), (10, 2));
+}
+
+#[test]
+fn limits_are_changed_while_the_store_is_used() {
+    let db = Db::in_memory();
+    (0..1000).for_each(|i| db.set(format!("k{i}"), [b'x'; 100]).unwrap());
+    assert!(!db.limits().refuses_writes || db.limits().max_entries.is_none());
+    let limits = Limits { max_entries: Some(100), policy: Policy::Lru, ..Limits::default() };
+    db.set_limits(limits).unwrap();
+    (0..50).for_each(|i| drop(db.get(format!("k{i}")).unwrap()));
+    assert_eq!(db.make_room(10).unwrap(), Room::Unfinished);
+    assert_eq!(db.len(), 990);
+    assert_eq!(db.make_room(u64::MAX).unwrap(), Room::Enough);
+    assert!(db.len() == 100 && (0..50).all(|i| db.exists(format!("k{i}")).unwrap()), "what was used stays");
+    db.set_limits(Limits { policy: Policy::None, ..limits }).unwrap();
+    assert!(matches!(db.set("new", "v"), Err(Error::EntryLimit { .. })));
+    assert_eq!(db.make_room(u64::MAX).unwrap(), Room::Enough);
+    db.set_limits(Limits::default()).unwrap();
+    (0..1000).for_each(|i| db.set(format!("free{i}"), "v").unwrap());
+    // Counted anew, after it was not for a while.
+    db.set_limits(Limits { max_memory: Some(60_000), policy: Policy::Random, ..limits }).unwrap();
+    db.make_room(u64::MAX).unwrap();
+    let stats = db.stats();
+    assert!((1..=100).contains(&stats.entries) && stats.memory_bytes <= 60_000, "{stats:?}");
+    db.set_limits(Limits { max_memory: Some(1), policy: Policy::None, ..limits }).unwrap();
+    assert_eq!(db.make_room(u64::MAX).unwrap(), Room::Exhausted);
+    assert!(db.set_limits(Limits { max_entries: Some(0), ..limits }).is_err());
+}
+
+#[test]
+fn only_the_named_keyspaces_are_evicted_from() {
+    let db = Db::in_memory();
+    let (cache, own) = (db.keyspace("cache").unwrap(), db.keyspace("own").unwrap());
+    let keyspaces: Option<fn(&str) -> bool> = Some(|name| name != "own");
+    let limits = Limits { max_entries: Some(100), policy: Policy::Lru, keyspaces, ..Limits::default() };
+    db.set_limits(limits).unwrap();
+    (0..50).for_each(|i| own.set(format!("k{i}"), "v").unwrap());
+    (0..200).for_each(|i| cache.set(format!("k{i}"), "v").unwrap());
+    assert_eq!((own.len(), cache.len()), (50, 50));
+    let late = db.keyspace("late").unwrap();
+    (0..30).for_each(|i| late.set(format!("k{i}"), "v").unwrap());
+    assert_eq!((own.len(), cache.len(), late.len()), (50, 20, 30));
+    db.swap("cache", "late").unwrap();
+    (0..30).for_each(|i| late.set(format!("new{i}"), "v").unwrap());
+    assert_eq!(own.len() + cache.len() + late.len(), 100);
+    assert!(db.drop_keyspace("late").unwrap() && db.drop_keyspace("cache").unwrap());
+    (0..50).for_each(|i| own.set(format!("more{i}"), "v").unwrap());
+    assert!(matches!(own.set("one more", "v"), Err(Error::EntryLimit { .. })), "nothing of it may go");
+}
+
+#[test]
+fn expired_entries_go_before_live_ones_in_a_store_without_threads() {
+    let clock = Arc::new(kvcore::ManualClock::at(1_700_000_000_000));
+    let db = Options::new().clock(clock.clone()).max_entries(10).eviction(Policy::Lru).in_memory().unwrap();
+    (0..5).for_each(|i| db.set(format!("old{i}"), "v").unwrap());
+    for i in 0..5 {
+        db.set_with(format!("mortal{i}"), "v", SetOptions::new().expires_in(Duration::from_secs(1))).unwrap();
+    }
+    clock.advance(2000);
+    db.set("new", "v").unwrap();
+    (0..4).for_each(|i| db.set(format!("new{i}"), "v").unwrap());
+    assert!((0..5).all(|i| db.exists(format!("old{i}")).unwrap()));
+}
