@@ -100,7 +100,7 @@ impl Shard {
             Policy::Lru => number,
             Policy::Lfu => {
                 let usage = self.uses.as_ref().and_then(|uses| uses.usage(bucket, ranking.now).frequency);
-                u64::from(usage.unwrap_or(FREQUENCY_UNKNOWN)) << FREQUENCY_SHIFT | number % (1 << FREQUENCY_SHIFT)
+                (u64::from(usage.unwrap_or(FREQUENCY_UNKNOWN)) << FREQUENCY_SHIFT) | (number % (1 << FREQUENCY_SHIFT))
             }
             Policy::S3Fifo => {
                 let queue = match stamp {
@@ -108,7 +108,7 @@ impl Shard {
                     Some(_) if ranking.newest.saturating_sub(number) < ranking.small_queue => IN_SMALL,
                     _ => PASSED_SMALL,
                 };
-                queue | number % (1 << QUEUE_SHIFT)
+                queue | (number % (1 << QUEUE_SHIFT))
             }
         };
         Some(Found { bucket, epoch: self.epoch, rank, stamp })
