@@ -170,7 +170,7 @@ fn a_cache_at_its_limit_refuses_no_write() {
                 let mut clients: Vec<Wire> = (0..3).map(|_| server.connect()).collect();
                 std::thread::scope(|scope| {
                     for (seed, client) in clients.iter_mut().enumerate() {
-                        scope.spawn(move || assert_eq!(read_through(client, 40, seed as u64), [String::new(); 0]));
+                        scope.spawn(move || assert_eq!(read_through(client, 40, seed as u64), Vec::<String>::new()));
                     }
                     // Three batches of requests may lie in the server's buffers, and be on their way out of it.
                     for _ in 0..50 {

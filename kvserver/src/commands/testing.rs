@@ -77,7 +77,7 @@ impl Shell {
         match run_of(spec.name).unwrap() {
             Run::Store(command) => self.change(spec, request, |txn| command(args, txn)),
             Run::Tuned(command) => {
-                let tuning = Tuning::new(&Settings::default());
+                let tuning = Tuning::new(&Settings::default(), &kvcore::Limits::default());
                 self.change(spec, request, |txn| command(args, txn, &tuning))
             }
             Run::Walk(command) => command(args, &*self.db as &dyn Walk),
