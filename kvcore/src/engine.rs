@@ -280,7 +280,8 @@ impl Engine {
         let done = Notes::lend(|notes| {
             let mut locked = Locked::lock_one(&self.base, space, key, hash, notes);
             locked.is_exhausted = is_exhausted;
-            run(locked, body)
+            body(&mut locked)?;
+            locked.commit()
         })?;
         if done.met_expired && !self.base.expiry_held.load(Ordering::Relaxed) {
             self.expire_now(space, key);
@@ -336,7 +337,10 @@ impl Engine {
             body(&mut locked)?;
             // Which name means what changes together with the log's knowing it: a snapshot sees both or neither.
             let _names = locked.has_swapped().then(|| self.registry.write());
-            locked.commit()
+            let done = locked.commit();
+            // Before the names are given back.
+            drop(locked);
+            done
         })?;
         if done.met_expired && !self.base.expiry_held.load(Ordering::Relaxed) {
             for (space, claimed) in claims {
@@ -594,9 +598,4 @@ impl Engine {
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
-}
-
-fn run(mut locked: Locked<'_>, body: &mut dyn FnMut(&mut Locked<'_>) -> Result<()>) -> Result<Committed> {
-    body(&mut locked)?;
-    locked.commit()
 }

@@ -201,6 +201,14 @@ impl<'a> Locked<'a> {
     /// Where in `held` the shard of a hash is.
     #[inline]
     fn place(&self, hash: u64) -> Result<usize> {
+        match self.claims {
+            // Then one shard is held, that key's.
+            Claims::Key(named) if named == hash => Ok(0),
+            _ => self.place_among(hash),
+        }
+    }
+
+    fn place_among(&self, hash: u64) -> Result<usize> {
         if !self.is_named(hash) {
             return Err(Error::KeyNotNamed);
         }
@@ -254,43 +262,6 @@ impl<'a> Locked<'a> {
         Ok(true)
     }
 
-    /// Gives `key` a value and a deadline.
-    #[inline]
-    fn store(&mut self, key: &[u8], value: &[u8], deadline: Option<Deadline>) -> Result<()> {
-        self.base.check_key(key)?;
-        self.base.check_value(value.len())?;
-        let hash = self.hash(key);
-        let at = self.place(hash)?;
-        let now_ms = self.now_for(deadline);
-        if deadline.is_some_and(|deadline| deadline.has_passed(now_ms)) {
-            return self.remove(key, ChangeKind::Delete).map(|_| ());
-        }
-        let hasher = &self.base.hasher;
-        let saved_from = self.notes.saved.len();
-        let (moment, use_now) = (self.moment, self.use_by_writing(hash));
-        let shard = &mut self.held[at].guard;
-        let (undo, old_deadline) =
-            match shard.overwrite(hasher, hash, key, value, deadline, now_ms, use_now, &mut self.notes.saved) {
-                Some(old_deadline) => {
-                    let undo = InPlace::Overwritten { old_deadline };
-                    (Undo::InPlace(undo, saved_from..self.notes.saved.len()), old_deadline)
-                }
-                None => {
-                    let old = shard.put(hasher, hash, Entry::new(key, value, deadline), now_ms, moment, use_now);
-                    let old_deadline = old.as_ref().and_then(Entry::deadline);
-                    (Undo::Put(old), old_deadline)
-                }
-            };
-        if old_deadline.is_some_and(|deadline| deadline.has_passed(self.now())) {
-            // What was there had gone: this is a new key.
-            self.held[at].guard.begin_use(hash, key, moment);
-        }
-        // After the table, so that the processor encodes while it waits for the entry's memory.
-        self.log(&Record::Set { keyspace: self.log_id, key, value, deadline: deadline.map_or(0, Deadline::as_ms) });
-        self.note(at, hash, key, ChangeKind::Set, undo);
-        Ok(())
-    }
-
     /// The use that writing the key with this hash is: none if the command has looked it up before.
     #[inline]
     fn use_by_writing(&self, hash: u64) -> Moment {
@@ -310,7 +281,7 @@ impl Txn for Locked<'_> {
         self.now()
     }
 
-    #[inline]
+    #[inline(always)]
     fn lookup(&self, key: &[u8], kind: Lookup) -> Result<Option<ValueRef<'_>>> {
         let hash = self.hash(key);
         let at = self.place(hash)?;
@@ -327,6 +298,11 @@ impl Txn for Locked<'_> {
             count.set(count.get().wrapping_add(1));
         }
         Ok(found.map(Entry::value))
+    }
+
+    // As provided, but without a call on to the lookup: most transactions are one read.
+    fn get(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
+        self.lookup(key, Lookup::Read)
     }
 
     fn lookups(&self) -> Lookups {
@@ -360,7 +336,37 @@ impl Txn for Locked<'_> {
     }
 
     fn set(&mut self, key: &[u8], value: &[u8], deadline: Option<Deadline>) -> Result<()> {
-        self.store(key, value, deadline)?;
+        self.base.check_key(key)?;
+        self.base.check_value(value.len())?;
+        let hash = self.hash(key);
+        let at = self.place(hash)?;
+        let now_ms = self.now_for(deadline);
+        if deadline.is_some_and(|deadline| deadline.has_passed(now_ms)) {
+            return self.remove(key, ChangeKind::Delete).map(|_| ());
+        }
+        let hasher = &self.base.hasher;
+        let saved_from = self.notes.saved.len();
+        let (moment, use_now) = (self.moment, self.use_by_writing(hash));
+        let shard = &mut self.held[at].guard;
+        let (undo, old_deadline) =
+            match shard.overwrite(hasher, hash, key, value, deadline, now_ms, use_now, &mut self.notes.saved) {
+                Some(old_deadline) => {
+                    let undo = InPlace::Overwritten { old_deadline };
+                    (Undo::InPlace(undo, saved_from..self.notes.saved.len()), old_deadline)
+                }
+                None => {
+                    let old = shard.put(hasher, hash, Entry::new(key, value, deadline), now_ms, moment, use_now);
+                    let old_deadline = old.as_ref().and_then(Entry::deadline);
+                    (Undo::Put(old), old_deadline)
+                }
+            };
+        if old_deadline.is_some_and(|deadline| deadline.has_passed(self.now())) {
+            // What was there had gone: this is a new key.
+            self.held[at].guard.begin_use(hash, key, moment);
+        }
+        // After the table, so that the processor encodes while it waits for the entry's memory.
+        self.log(&Record::Set { keyspace: self.log_id, key, value, deadline: deadline.map_or(0, Deadline::as_ms) });
+        self.note(at, hash, key, ChangeKind::Set, undo);
         // Another value for the same key is another use.
         self.used.set(0);
         Ok(())
@@ -381,7 +387,7 @@ impl Txn for Locked<'_> {
         let is_there = self.find(at, hash, key).is_some();
         if !is_there && new_len >= LARGE_VALUE_BYTES {
             // Begun empty, so that the log holds the bytes alone and not the zeros before them.
-            self.store(key, &[], None)?;
+            self.set(key, &[], None)?;
             self.used.set(hash);
             return self.write_range(key, offset, bytes);
         }
@@ -397,7 +403,7 @@ impl Txn for Locked<'_> {
             value.extend(self.find(at, hash, key).into_iter().flat_map(|old| old.value().bytes()));
             value.resize(new_len, 0);
             value[offset..end].copy_from_slice(bytes);
-            self.store(key, &value, deadline)?;
+            self.set(key, &value, deadline)?;
         }
         // However many pieces a command writes, it uses the key once.
         self.used.set(hash);

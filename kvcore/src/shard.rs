@@ -180,7 +180,7 @@ impl Shard {
     }
 
     /// As [`find`](Self::find), and takes note that the entry is used now.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find_to_use(&self, hash: u64, key: &[u8], now: Moment) -> Option<&Entry> {
         match &self.uses {
             Some(uses) if !now.is_none() => {
@@ -429,9 +429,19 @@ impl Shard {
     /// again.
     #[inline]
     fn file(&mut self, hasher: &KeyHash, hash: u64, old: Option<Deadline>, new: Option<Deadline>, now_ms: u64) {
-        if old.is_none() && new.is_none() {
-            return;
+        if old.is_some() || new.is_some() {
+            self.file_deadline(hasher, hash, old, new, now_ms);
         }
+    }
+
+    fn file_deadline(
+        &mut self,
+        hasher: &KeyHash,
+        hash: u64,
+        old: Option<Deadline>,
+        new: Option<Deadline>,
+        now_ms: u64,
+    ) {
         self.count_deadlines(old, new);
         if let Some(new) = new.filter(|new| old.is_none_or(|old| old > *new)) {
             self.file_anew(hasher, hash, new, now_ms);

@@ -49,7 +49,11 @@ impl<'b> Args<'b> {
     /// The next word; [`CommandError::Syntax`] if there is none.
     #[expect(clippy::should_implement_trait, reason = "a missing word is an error here, not the end of an iteration")]
     pub fn next(&mut self) -> Result<&'b [u8], CommandError> {
-        self.next_opt().ok_or(CommandError::Syntax)
+        // Not `ok_or`: its error would be made, and dropped, for each word that is there.
+        match self.next_opt() {
+            Some(word) => Ok(word),
+            None => Err(CommandError::Syntax),
+        }
     }
 
     /// Whether the next word is `keyword`, in any case; if so it is taken.

@@ -8,7 +8,7 @@ use crate::error::{CommandError, ProtocolError};
 use crate::text::Text;
 
 /// One answer, or one message pushed by the server.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Reply {
     /// `OK`: done, and there is nothing more to tell.
     Ok,
@@ -36,6 +36,7 @@ pub enum Reply {
         text: Vec<u8>,
     },
     /// No value.
+    #[default]
     Nil,
     /// No list, which RESP2 spells differently from no value.
     NilArray,

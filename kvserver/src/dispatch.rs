@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use kvcore::{Lookups, Lsn, Store, Txn, Walk};
 use kvproto::resp::Version;
-use kvproto::spec::{self, Flag, KeyRule};
+use kvproto::spec::{self, Flag, KeyRule, Unresolved};
 use kvproto::{Args, CommandError, Reply, Request, Spec, is_http_word, line};
 use smallvec::SmallVec;
 
@@ -74,9 +74,9 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
             server.http_refusals.add(&session.client, server.started.elapsed());
             return Answer::new(None, Reply::Nothing, Lsn::ZERO).then(Next::Close);
         }
-        Err((spec, error)) => {
-            session.last_command = spec;
-            return reject(spec, error, request, session, server);
+        Err(unresolved) => {
+            session.last_command = unresolved.spec;
+            return reject(unresolved.spec, unresolved.error, request, session, server);
         }
     };
     session.last_command = Some(spec);
@@ -133,10 +133,11 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
 }
 
 /// Returns the rows that a request names; a subcommand that is not here is an error.
-fn find(request: Request<'_>) -> Result<(&'static Spec, &'static Spec), (Option<&'static Spec>, CommandError)> {
+#[inline]
+fn find(request: Request<'_>) -> Result<(&'static Spec, &'static Spec), Box<Unresolved>> {
     let (top, spec) = spec::resolve_rows(request)?;
     if spec.absent && !top.absent {
-        return Err((Some(spec), CommandError::absent(spec.name)));
+        return Err(Box::new(Unresolved { spec: Some(spec), error: CommandError::absent(spec.name) }));
     }
     Ok((top, spec))
 }
@@ -221,7 +222,7 @@ fn store(
     server: &ServerState,
     events: Classes,
 ) -> Answer {
-    let mut reply = Reply::Nil;
+    let mut reply = None;
     let database = session.database;
     let uses_keys = session.uses_keys_of(spec);
     let mut lookups = Lookups::default();
@@ -238,9 +239,9 @@ fn store(
             outcome
         };
         match outcome {
-            Ok(answered) => reply = answered,
+            Ok(answered) => reply = Some(answered),
             // It has changed nothing, and what it says about the keys is as true, and as new, as any reply.
-            Err(Failure::Command(error)) => reply = error.into(),
+            Err(Failure::Command(error)) => reply = Some(error.into()),
             Err(Failure::Store(error)) => return Err(error),
         }
         lookups = txn.lookups();
@@ -260,7 +261,10 @@ fn store(
         server.audience.settle(outcome.as_ref().ok().copied());
     }
     match outcome {
-        Ok(lsn) => Answer::new(Some(spec), reply, if server.is_gated() { lsn } else { Lsn::ZERO }).counting(lookups),
+        Ok(lsn) => {
+            let lsn = if server.is_gated() { lsn } else { Lsn::ZERO };
+            Answer::new(Some(spec), reply.unwrap_or_default(), lsn).counting(lookups)
+        }
         Err(error) => {
             // Refused because of what the key holds: the only such error that the store itself finds.
             let shows_value = matches!(error, kvcore::Error::ValueTooLong { .. });

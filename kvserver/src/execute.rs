@@ -14,7 +14,7 @@ use crate::commands::transaction::is_queued;
 use crate::connection::{Connection, Decoder, Phase, Progress};
 use crate::context::{Next, Runs};
 use crate::counters::Counters;
-use crate::dispatch::{self, Answer};
+use crate::dispatch::{self, Answer, Rest};
 use crate::listener::{LineRules, Protocol};
 use crate::offload::Job;
 use crate::outcome;
@@ -215,12 +215,29 @@ impl Executor {
             self.reply(connection, about, &reply, lsn);
             return self.after_request(connection);
         };
+        self.finish_rest(connection, request, about, &reply, lsn, *rest, ticks);
+    }
+
+    /// Finishes a request whose answer is more than one reply.
+    #[cold]
+    #[allow(clippy::too_many_arguments, reason = "the parts of an answer, taken apart by the only caller")]
+    fn finish_rest(
+        &mut self,
+        connection: &mut Connection,
+        request: Request<'_>,
+        about: Option<(&'static kvproto::Spec, Request<'_>)>,
+        reply: &Reply,
+        lsn: Lsn,
+        rest: Rest,
+        ticks: u64,
+    ) {
+        let spec = about.map(|(spec, _)| spec);
         if rest.rejected {
             if let Some(spec) = spec {
                 self.counters.commands.rejected(spec);
             }
         } else if matches!(rest.next, Next::Continue | Next::Close) {
-            self.count(connection, about, &reply, ticks);
+            self.count(connection, about, reply, ticks);
         }
         // RESET has changed the version, and what goes before its reply was posted before it.
         let version = std::mem::replace(&mut connection.session.version, rest.version);
@@ -232,10 +249,10 @@ impl Executor {
             Next::Continue => {
                 // What was rejected for its number of words has a name all the same.
                 let named = about.or_else(|| kvproto::spec::lookup(request.name()).map(|spec| (spec, request)));
-                self.reply(connection, named, &reply, lsn);
+                self.reply(connection, named, reply, lsn);
             }
             Next::Close => {
-                self.reply(connection, about, &reply, lsn);
+                self.reply(connection, about, reply, lsn);
                 connection.phase = Phase::Closing;
             }
             Next::Park(work) => {
@@ -274,7 +291,7 @@ impl Executor {
     }
 
     /// Takes note of a command that ran.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn count(
         &self,
         connection: &Connection,

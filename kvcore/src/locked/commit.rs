@@ -20,8 +20,8 @@ pub(crate) struct Committed {
 }
 
 impl Locked<'_> {
-    /// Logs the changes as one group and lets everybody see them.
-    pub(crate) fn commit(mut self) -> Result<Committed> {
+    /// Logs the changes as one group, and lets everybody see them when this is dropped, next of all.
+    pub(crate) fn commit(&mut self) -> Result<Committed> {
         let mut own = Lsn::ZERO;
         if !self.notes.changes.is_empty() {
             if self.held.iter().any(|held| held.space.is_dropped()) {
@@ -63,7 +63,8 @@ impl Locked<'_> {
         if sooner {
             self.base.sweeper.ring();
         }
-        let room_wanted = if self.base.eviction.is_exceeded() { self.room_wanted } else { 0 };
+        let is_exceeded = self.room_wanted > 0 && self.base.eviction.is_exceeded();
+        let room_wanted = if is_exceeded { self.room_wanted } else { 0 };
         Ok(Committed { lsn: revealed, met_expired: self.passed_ms.get() != 0, room_wanted })
     }
 

@@ -73,22 +73,42 @@ pub fn lookup(name: &[u8]) -> Option<&'static Spec> {
 
 /// Returns the command or subcommand a request names, with its number of words checked; otherwise the error to reply.
 pub fn resolve(request: Request<'_>) -> Result<&'static Spec, CommandError> {
-    resolve_rows(request).map(|(_, spec)| spec).map_err(|(_, error)| error)
+    resolve_rows(request).map(|(_, spec)| spec).map_err(|unresolved| unresolved.error)
+}
+
+/// Why a request is not one of a command here. Boxed where it is returned: most requests are resolved.
+#[derive(Debug)]
+pub struct Unresolved {
+    /// The row that the error is about, if the request names one.
+    pub spec: Option<&'static Spec>,
+    /// The error to reply.
+    pub error: CommandError,
+}
+
+impl Unresolved {
+    #[cold]
+    fn boxed(spec: Option<&'static Spec>, error: CommandError) -> Box<Unresolved> {
+        Box::new(Unresolved { spec, error })
+    }
 }
 
 /// Returns the command a request names, and its subcommand if it has some (else the command again), with the number of
-/// words checked. An error has the row that it is about, if the request names one.
-pub fn resolve_rows(
-    request: Request<'_>,
-) -> Result<(&'static Spec, &'static Spec), (Option<&'static Spec>, CommandError)> {
-    let Some(top) = lookup(request.name()) else { return Err((None, CommandError::unknown_command(request))) };
+/// words checked.
+#[inline]
+pub fn resolve_rows(request: Request<'_>) -> Result<(&'static Spec, &'static Spec), Box<Unresolved>> {
+    let Some(top) = lookup(request.name()) else {
+        return Err(Unresolved::boxed(None, CommandError::unknown_command(request)));
+    };
     let spec = match request.get(1) {
         Some(word) if !top.subcommands.is_empty() => {
-            top.subcommand(word).ok_or_else(|| (None, CommandError::unknown_subcommand(request)))?
+            top.subcommand(word).ok_or_else(|| Unresolved::boxed(None, CommandError::unknown_subcommand(request)))?
         }
         _ => top,
     };
-    if spec.arity_ok(request.len()) { Ok((top, spec)) } else { Err((Some(spec), CommandError::wrong_arity(spec.name))) }
+    if !spec.arity_ok(request.len()) {
+        return Err(Unresolved::boxed(Some(spec), CommandError::wrong_arity(spec.name)));
+    }
+    Ok((top, spec))
 }
 
 const fn rows_of(kinds: &[&[&[Spec]]]) -> usize {

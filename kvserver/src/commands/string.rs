@@ -320,8 +320,13 @@ fn bulk(value: ValueRef<'_>) -> Reply {
     }
 }
 
+#[inline]
 fn bulk_or_nil(value: Option<ValueRef<'_>>) -> Reply {
-    value.map_or(Reply::Nil, bulk)
+    // Not `map_or`: its default would be dropped for each value that is there.
+    match value {
+        Some(value) => bulk(value),
+        None => Reply::Nil,
+    }
 }
 
 #[cfg(test)]
