@@ -2,7 +2,8 @@
 """Counts the instructions kvserver spends on one SET and one GET, with callgrind: the same whatever else the machine does.
 
 Each command is sent N and 3 N times, in batches that are one read each; the difference is what 2 N requests cost,
-without start and stop. Only the event loop is counted: other threads wake by the clock, however many requests come. Compare two builds by giving both binaries: the second one's figures are shown over the first's.
+without start and stop. Only the event loop is counted: other threads wake by the clock, however many requests come.
+Compare two builds by giving both binaries: the second one's figures are shown over the first's.
 
 Needs Linux and valgrind in PATH. Listens on 127.0.0.1 on a port that was free a moment before.
 """
@@ -54,8 +55,9 @@ def instructions(binary, flags, command, count, batch):
     with tempfile.TemporaryDirectory(prefix="kvcount-") as directory:
         counts = os.path.join(directory, "counts")
         server = subprocess.Popen(
-            ["valgrind", "--tool=callgrind", "--callgrind-out-file=" + counts, "--toggle-collect=" + LOOP,
-             binary, "--dir", directory + "/data", "--durability", "os", "--loops", "1", "--listen", f"resp://127.0.0.1:{port}", *flags],
+            ["valgrind", "--tool=callgrind", "--callgrind-out-file=" + counts, "--toggle-collect=" + LOOP, binary,
+             "--dir", directory + "/data", "--durability", "os", "--loops", "1",
+             "--listen", f"resp://127.0.0.1:{port}", *flags],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             give_up = time.monotonic() + 60
@@ -76,6 +78,8 @@ def instructions(binary, flags, command, count, batch):
             for line in lines:
                 if found := re.match(r"(?:summary|totals):\s+(\d+)", line):
                     total = int(found[1])
+        if total == 0:
+            raise SystemExit(f"{binary} has no {LOOP}: was it stripped, or the event loop renamed?")
         return total
 
 
