@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::acl::Account;
+use crate::acl::{Account, User};
 use crate::mailbox::Address;
 use crate::stream::Stream;
 
@@ -90,6 +90,12 @@ impl Shown {
     pub(crate) fn held_bytes(&self) -> usize {
         let parts = [&self.input_bytes, &self.queued_bytes, &self.output_bytes, &self.interest_bytes];
         parts.iter().map(|part| part.load(Relaxed)).sum()
+    }
+
+    /// Whether its user may have MONITOR and tracking, as far as they are on.
+    pub(crate) fn is_permitted(&self, user: &User) -> bool {
+        (!self.monitors.load(Relaxed) || user.may_go_on("monitor", None))
+            && (!self.tracking.load(Relaxed) || user.may_go_on("client", Some("tracking")))
     }
 
     /// What RESET takes back.

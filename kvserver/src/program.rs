@@ -8,6 +8,8 @@
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::ExitCode;
 
 use kvcore::{Db, Options, Policy};
@@ -73,12 +75,22 @@ fn serve(flags: Flags, config: &Config, mut rest: Rest) -> Result<()> {
     if let Some(password) = password(config)? {
         builder = builder.password(password);
     }
+    if config.requirepass.is_some() {
+        tracing::warn!(
+            "every user of this machine can read --requirepass in the list of processes: prefer --requirepass-file, or \
+             the environment variable {PASSWORD_VARIABLE}"
+        );
+    }
     if let Some(path) = &config.file {
         tracing::info!(path = %path.display(), "configuration");
+        warn_of_readers(path, rest.has_secrets);
         if !rest.passed_over.is_empty() {
             tracing::info!("these mean nothing here and are passed over: {}", rest.passed_over.join(" "));
         }
         builder = builder.configured(path.clone(), rest)?;
+    }
+    if let Some(path) = &config.acl_file {
+        warn_of_readers(path, true);
     }
     if let Some(path) = &config.acl_file {
         builder = builder.acl_file(path)?;
@@ -108,6 +120,17 @@ fn serve(flags: Flags, config: &Config, mut rest: Rest) -> Result<()> {
         tracing::info!("everything is on disk; bye");
     }
     outcome.and(closed)
+}
+
+/// Warns if a file with secrets can be read by others than its owner.
+fn warn_of_readers(path: &Path, has_secrets: bool) {
+    let mode = std::fs::metadata(path).map_or(0, |data| data.permissions().mode() & 0o7777);
+    if has_secrets && mode & 0o077 != 0 {
+        let path = path.display();
+        tracing::warn!(
+            "the passwords in {path} can be read by others: its permissions are {mode:04o}; run chmod 600 {path}"
+        );
+    }
 }
 
 /// The password as it was given: by flag, by a file of its own, by the environment, or by the configuration file.

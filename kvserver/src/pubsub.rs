@@ -11,6 +11,7 @@ use std::sync::Arc;
 use kvcore::Lsn;
 use parking_lot::Mutex;
 
+use crate::acl::User;
 use crate::glob;
 use crate::mailbox::{Address, Kind, Mailboxes, Message};
 
@@ -59,6 +60,16 @@ pub(crate) enum Topic {
 
 impl Topic {
     pub(crate) const ALL: [Topic; 3] = [Topic::Channel, Topic::Pattern, Topic::ShardChannel];
+
+    /// Whether a user may have a subscription of this kind to `name`.
+    pub(crate) fn is_permitted(self, name: &[u8], user: &User) -> bool {
+        let command = match self {
+            Topic::Channel => "subscribe",
+            Topic::Pattern => "psubscribe",
+            Topic::ShardChannel => "ssubscribe",
+        };
+        user.permits_channel(name, self.is_pattern()) && user.may_go_on(command, None)
+    }
 
     /// Whether the name is a pattern.
     pub(crate) fn is_pattern(self) -> bool {

@@ -6,7 +6,7 @@ use kvproto::{Request, Spec};
 
 use crate::clients::Client;
 use crate::counters::Counters;
-use crate::secrets::is_secret;
+use crate::secrets::Hidden;
 use crate::slow::Slow;
 
 /// A command that was carried out.
@@ -24,7 +24,8 @@ impl Ran<'_> {
         let Ran { spec, request, client, ticks } = *self;
         counters.commands.ran(spec, ticks);
         if slow.is_slow(ticks) {
-            slow.note(spec, request, ticks, client, |at| is_secret(spec, request, at));
+            let hidden = Hidden::of(spec, request);
+            slow.note(spec, request, ticks, client, |at| hidden.has(at));
         }
     }
 }

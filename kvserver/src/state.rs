@@ -212,12 +212,12 @@ impl ServerState {
         // The loops end them; to others they are gone at once.
         for account in &accounts {
             let user = account.user();
-            let beyond = self.pubsub.subscribers_beyond(|topic, name| user.permits_channel(name, topic.is_pattern()));
+            let beyond = self.pubsub.subscribers_beyond(|topic, name| topic.is_permitted(name, &user));
             for client in self.clients.snapshot() {
                 // Who asked for it is still to be answered.
                 if client.id != by
                     && Arc::ptr_eq(&client.account(), account)
-                    && (account.is_removed() || beyond.contains(&client.id))
+                    && (account.is_removed() || beyond.contains(&client.id) || !client.shown.is_permitted(&user))
                 {
                     self.clients.kill(&client);
                     self.pubsub.remove_client(client.id);

@@ -370,3 +370,188 @@ fn cve_2023_36824_miscounted_keys_are_checked_within_the_request() {
     }
     wire.ask("PING", "+PONG\r\n");
 }
+
+/// Commands on the key `w`, in every form in which a write-only user might learn something of its value.
+const ON_A_VALUE: &[&str] = &[
+    "SET w {v}",
+    "SET w {v} NX",
+    "SET w {v} XX",
+    "SET w {v} GET",
+    "SET w {v} IFEQ {v}",
+    "SET w {v} ifne {v}",
+    "SET w {v} EX 9 IFEQ {v}",
+    "SET w {v} IFDEQ {d}",
+    "SET w {v} IFDNE {d} KEEPTTL",
+    "DELEX w",
+    "DELEX w IFEQ {v}",
+    "DELEX w IFNE {v}",
+    "DELEX w IFDEQ {d}",
+    "DELEX w ifdne {d}",
+    "DELIFEQ w {v}",
+    "DIGEST w",
+    "GET w",
+    "GETSET w {v}",
+    "GETDEL w",
+    "GETEX w",
+    "GETEX w EX 9",
+    "MGET w",
+    "SUBSTR w 0 0",
+    "GETRANGE w 0 0",
+    "GETBIT w 7",
+    "SETBIT w 7 1",
+    "BITCOUNT w",
+    "BITPOS w 1",
+    "BITFIELD w GET u8 0",
+    "BITFIELD w SET u8 0 7",
+    "BITFIELD w INCRBY u8 0 1",
+    "BITFIELD_RO w GET u8 0",
+    "BITOP NOT w2 w",
+    "BITOP AND w2 w w",
+    "INCR w",
+    "DECR w",
+    "INCRBY w 1",
+    "DECRBY w 1",
+    "INCRBYFLOAT w 0.5",
+    "INCREX w BYINT 1",
+    "APPEND w x",
+    "SETRANGE w 1 x",
+    "STRLEN w",
+    "SETNX w {v}",
+    "SETEX w 9 {v}",
+    "PSETEX w 9000 {v}",
+    "PUT w {v}",
+    "MSET w {v}",
+    "MSETNX w {v}",
+    "MSETEX 1 w {v} EX 9",
+    "COPY w w2",
+    "RENAME w w2",
+    "RENAMENX w w2",
+    "MOVE w 1",
+    "DUMP w",
+    "RESTORE w 0 x REPLACE",
+    "LCS w w",
+    "LCS w k LEN",
+    "PFCOUNT w",
+    "PFMERGE w2 w",
+    "SORT w",
+    "EXPIRE w 9",
+    "PERSIST w",
+    "TTL w",
+    "TYPE w",
+    "EXISTS w",
+    "TOUCH w",
+    "DEL w",
+    "UNLINK w",
+    "OBJECT ENCODING w",
+];
+
+#[test]
+fn who_may_only_write_learns_nothing_of_a_value() {
+    let server = start();
+    let (mut admin, mut writer) = (server.connect(), server.connect());
+    admin.ask("ACL SETUSER writer on nopass %W~w %W~w2 ~k +@all", "+OK\r\n");
+    writer.ask("AUTH writer x", "+OK\r\n");
+    let digest = String::from_utf8(admin.command("SET w 17")).map(|_| admin.text("DIGEST w")).expect("text");
+    let mut permitted = 0;
+    for form in ON_A_VALUE {
+        let command = form.replace("{v}", "17").replace("{d}", digest.trim());
+        let [first, second] = ["17", "29"].map(|value| {
+            admin.ask("FLUSHALL", "+OK\r\n");
+            admin.command(&format!("MSET w {value} k 17"));
+            String::from_utf8_lossy(&writer.command(&command)).into_owned()
+        });
+        assert_eq!(first, second, "{command}: the reply tells two values apart");
+        permitted += usize::from(!first.starts_with('-'));
+    }
+    assert!(permitted >= 15, "most commands that only write are permitted: {permitted}");
+}
+
+#[test]
+fn a_rule_on_a_command_is_one_on_what_does_the_same_by_another_name() {
+    let server = start();
+    let (mut admin, mut user) = (server.connect(), server.connect());
+    admin.ask("ACL SETUSER joe on nopass ~* +@all -flushall -flushdb -set -keys -del", "+OK\r\n");
+    user.ask("AUTH joe x", "+OK\r\n");
+    for (line, name) in [
+        ("FLUSH", "flush"),
+        ("PUT k v", "put"),
+        ("PRINT", "print"),
+        ("DELETE k", "del"),
+        ("REMOVE k", "del"),
+        ("FLUSHDB", "flushdb"),
+    ] {
+        user.ask(line, nocommand("joe", name));
+    }
+    admin.ask("ACL SETUSER joe +set +flush", "+OK\r\n");
+    user.ask("PUT k v", "+OK\r\n");
+    user.ask("FLUSH", ":1\r\n");
+    user.ask("FLUSHDB", nocommand("joe", "flushdb"));
+    // The rules that are shown make the same user again.
+    let shown = admin.text("ACL LIST");
+    let rules = shown.lines().find_map(|line| line.strip_prefix("user joe ")).expect("joe's rules").to_owned();
+    admin.ask(&format!("ACL SETUSER joe reset {rules}"), "+OK\r\n");
+    user.ask("FLUSHDB", nocommand("joe", "flushdb"));
+    user.ask("PRINT", nocommand("joe", "print"));
+    user.ask("PUT k v", "+OK\r\n");
+    user.ask("FLUSH", ":1\r\n");
+}
+
+#[test]
+fn what_needs_a_right_ends_with_the_right() {
+    let server = start();
+    let mut admin = server.connect();
+    for (begin, lost) in [
+        ("MONITOR", "-monitor"),
+        ("MONITOR", "-@all +get"),
+        ("CLIENT TRACKING ON BCAST", "-client|tracking"),
+        ("CLIENT TRACKING ON", "-client"),
+        ("SUBSCRIBE c", "-subscribe"),
+        ("PSUBSCRIBE c*", "-@pubsub"),
+        ("SSUBSCRIBE c", "resetchannels"),
+    ] {
+        admin.ask("ACL SETUSER eve reset on nopass ~* &* +@all", "+OK\r\n");
+        let mut user = server.connect();
+        user.command("HELLO 3 AUTH eve x");
+        user.command(begin);
+        admin.ask("ACL SETUSER eve -incr", "+OK\r\n");
+        assert!(admin.text("CLIENT LIST").contains("user=eve"), "{begin}: it may still");
+        admin.ask(&format!("ACL SETUSER eve {lost}"), "+OK\r\n");
+        assert!(!admin.text("CLIENT LIST").contains("user=eve"), "{begin}: {lost}");
+        // What it was sent before that may still come.
+        while user.try_reply().is_ok() {}
+    }
+}
+
+#[test]
+fn a_login_as_a_lesser_user_ends_what_that_one_may_not_have() {
+    let server = start();
+    let mut admin = server.connect();
+    admin.ask("ACL SETUSER less on nopass ~* +@all -monitor -client|tracking", "+OK\r\n");
+    admin.ask("ACL SETUSER more on nopass ~* &* +@all", "+OK\r\n");
+    for begin in ["MONITOR", "CLIENT TRACKING ON BCAST", "SUBSCRIBE c", "PSUBSCRIBE c*", "SSUBSCRIBE c"] {
+        for login in ["AUTH {} x", "HELLO 3 AUTH {} x"] {
+            let mut user = server.connect();
+            user.command("HELLO 3 AUTH more x");
+            user.command("CLIENT SETNAME this");
+            user.command(begin);
+            let shown = |admin: &mut Wire| {
+                let list = admin.text("CLIENT LIST");
+                let line = list.lines().find(|line| line.contains("name=this")).expect("it is connected").to_owned();
+                line.split(' ')
+                    .filter(|field| field.starts_with("flags=") || field.contains("sub="))
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            };
+            let before = shown(&mut admin);
+            assert_ne!(before, "flags=N sub=0 psub=0 ssub=0", "{begin}");
+            user.send(format!("{}\r\n", login.replace("{}", "more")));
+            user.send(format!("{}\r\nECHO done\r\n", login.replace("{}", "less")));
+            while user.reply() != bulk("done") {}
+            assert_eq!(shown(&mut admin), "flags=N sub=0 psub=0 ssub=0", "{begin}, {login}");
+            admin.ask("SET k v", "+OK\r\n");
+            admin.ask("PUBLISH c m", ":0\r\n");
+            admin.ask("SPUBLISH c m", ":0\r\n");
+            user.ask("PING", "+PONG\r\n");
+        }
+    }
+}

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use kvtests::process::{Launch, ServerProcess};
 use kvtests::server_program;
+use kvtests::streams::Dice;
 use kvtests::wait;
 use kvtests::wire::Wire;
 use tempfile::TempDir;
@@ -360,6 +361,168 @@ const SET: [(&str, &str); 26] = [
     ("oom-score-adj-values", "1 2 3"),
     ("rdbcompression", "no"),
 ];
+
+/// A word for a name or a pattern: with all that a line of a file might take for something else.
+fn odd_word(dice: &mut Dice) -> Vec<u8> {
+    const PARTS: [&[u8]; 16] = [
+        b"\"",
+        b"'",
+        b"\\",
+        b"*",
+        b"#",
+        b"a",
+        b"(",
+        b"~",
+        b"&",
+        b"\\x41",
+        b"\xff",
+        b"\x01",
+        b"\xc3\xa9",
+        b"|",
+        b"%",
+        b">",
+    ];
+    (0..=dice.below(4)).flat_map(|_| dice.pick(&PARTS).to_vec()).collect()
+}
+
+/// A rule that ACL SETUSER may take.
+fn odd_rule(dice: &mut Dice) -> Vec<u8> {
+    const PLAIN: [&[u8]; 22] = [
+        b"on",
+        b"off",
+        b"nopass",
+        b"resetpass",
+        b"allkeys",
+        b"resetkeys",
+        b"allchannels",
+        b"resetchannels",
+        b"+@all",
+        b"-@all",
+        b"+@read",
+        b"-@dangerous",
+        b"+get",
+        b"-set",
+        b"+client|id",
+        b"-client|kill",
+        b"+config|get",
+        b"-flushdb",
+        b"+flush",
+        b"skip-sanitize-payload",
+        b"clearselectors",
+        b"-@pubsub",
+    ];
+    const SIGNS: [&[u8]; 8] = [b"~", b"%R~", b"%W~", b"&", b">", b"+select|", b"+get|", b"<"];
+    let (sign, word) = (dice.pick(&SIGNS).to_vec(), odd_word(dice));
+    match dice.below(6) {
+        0 | 1 => dice.pick(&PLAIN).to_vec(),
+        2 => [b"(", &*sign, &*word, b" +set -get ~x)"].concat(),
+        _ => [sign, word].concat(),
+    }
+}
+
+#[test]
+fn any_users_and_passwords_survive_rewrite_and_restart_and_save_and_load() {
+    let mut dice = Dice::new(12);
+    for round in 0..6 {
+        let home = Home::new();
+        home.write("memory-only yes\n");
+        let in_a_file = home.0.path().join("users.acl");
+        fs::write(&in_a_file, "").expect("a file of users");
+        let launch = |with_file: bool| match with_file {
+            true => home.launch().arguments(["--acl-file", in_a_file.to_str().expect("a path in UTF-8")]),
+            false => home.launch(),
+        };
+        for with_file in [false, true] {
+            let server = launch(with_file).start();
+            let mut wire = server.connect();
+            let mut taken = 0;
+            for _ in 0..30 {
+                // What is refused has changed nothing.
+                let mut words = vec![b"ACL".to_vec(), b"SETUSER".to_vec(), odd_word(&mut dice)];
+                words.extend((0..dice.below(5)).map(|_| odd_rule(&mut dice)));
+                taken += usize::from(wire.try_command(&words).expect("a reply") == b"+OK\r\n");
+            }
+            assert!(taken > 10, "{taken}");
+            let password = odd_word(&mut dice).iter().map(|byte| byte & 0x7f).collect::<Vec<u8>>();
+            for name in ["masterauth", "requirepass"] {
+                let words = [b"CONFIG", b"SET", name.as_bytes(), &*password];
+                assert_eq!(wire.try_command(&words).expect("a reply"), b"+OK\r\n", "{}", password.escape_ascii());
+            }
+            let seen = |wire: &mut Wire| {
+                [&["ACL", "LIST"][..], &["CONFIG", "GET", "*auth"]]
+                    .map(|words| wire.try_command(words).expect("a reply"))
+            };
+            wire.try_command(&[b"AUTH", &*password]).expect("a reply");
+            let before = seen(&mut wire);
+            wire.ask("CONFIG REWRITE", "+OK\r\n");
+            if with_file {
+                wire.ask("ACL SAVE", "+OK\r\n");
+                wire.ask("ACL LOAD", "+OK\r\n");
+                assert_eq!(wire.try_command(&["ACL", "LIST"]).expect("a reply"), before[0], "round {round}");
+            }
+            server.kill();
+            let server = launch(with_file).start();
+            let mut wire = server.connect();
+            assert_eq!(wire.try_command(&[b"AUTH", &*password]).expect("a reply"), b"+OK\r\n", "round {round}");
+            let [users, settings] = seen(&mut wire);
+            assert_eq!(kvtests::wire::show(&users), kvtests::wire::show(&before[0]), "round {round}");
+            assert_eq!(kvtests::wire::show(&settings), kvtests::wire::show(&before[1]), "round {round}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_gets_a_password_is_its_owners_alone() {
+    let mode = |home: &Home| fs::metadata(home.file()).expect("the file").permissions().mode() & 0o777;
+    for (words, narrowed) in [
+        (&["CONFIG", "SET", "requirepass", "pw"][..], 0o600),
+        (&["CONFIG", "SET", "masterauth", "pw"], 0o600),
+        (&["ACL", "SETUSER", "eve", "on", ">pw"], 0o600),
+        (&["CONFIG", "SET", "timeout", "9"], 0o644),
+    ] {
+        let home = Home::new();
+        home.write("memory-only yes\n");
+        fs::set_permissions(home.file(), fs::Permissions::from_mode(0o644)).expect("its permissions");
+        let mut server = home.start();
+        let mut wire = server.connect();
+        ask(&mut wire, words, "+OK\r\n");
+        wire.try_command(&["AUTH", "pw"]).expect("a reply");
+        wire.ask("CONFIG REWRITE", "+OK\r\n");
+        assert_eq!(mode(&home), narrowed, "{words:?}");
+        // Another time too, with nothing to write.
+        fs::set_permissions(home.file(), fs::Permissions::from_mode(0o644)).expect("its permissions");
+        wire.ask("CONFIG REWRITE", "+OK\r\n");
+        assert_eq!(mode(&home), narrowed, "{words:?}");
+        server.terminate();
+        assert_eq!(server.log().contains("its permissions were 0644 and are now 0600"), narrowed == 0o600);
+    }
+}
+
+#[test]
+fn passwords_that_others_can_read_are_warned_of_at_start() {
+    let warning = "can be read by others";
+    for (text, mode, warned) in [
+        ("requirepass pw\nmemory-only yes\n", 0o644, true),
+        ("user eve on >pw\nmemory-only yes\n", 0o640, true),
+        ("requirepass pw\nmemory-only yes\n", 0o600, false),
+        ("requirepass \"\"\nmemory-only yes\n", 0o644, false),
+    ] {
+        let home = Home::new();
+        home.write(text);
+        fs::set_permissions(home.file(), fs::Permissions::from_mode(mode)).expect("its permissions");
+        let mut server = home.start();
+        server.terminate();
+        assert_eq!(server.log().contains(warning), warned, "{text} {mode:o}");
+    }
+    let home = Home::new();
+    home.write("memory-only yes\n");
+    let mut server = home.launch().arguments(["--requirepass", "pw"]).start();
+    server.terminate();
+    let log = server.log();
+    for words in ["--requirepass", "--requirepass-file", "KVSERVER_REQUIREPASS"] {
+        assert!(log.contains(words), "{words}: {log}");
+    }
+}
 
 #[test]
 fn without_a_file_or_without_a_place_for_it_rewrite_says_so() {

@@ -2,7 +2,7 @@
 //!
 //! Invariant: arity, flags, categories, key positions and arguments are those clients know from Redis 7.2.
 
-use super::{Arg, Flag, Group, Spec, indexed};
+use super::{Arg, Flag, Group, Secrets, Spec, indexed};
 
 pub(super) const ROWS: &[Spec] = &[Spec::new("acl", -2, Group::Server, "6.0.0")
     .summary("Groups the commands about users.")
@@ -16,12 +16,14 @@ const SUBCOMMANDS: [Spec; 13] = indexed([
         .flags(&[Flag::NoScript, Flag::Loading, Flag::Stale])
         .args(&[Arg::string("category").optional()]),
     Spec::new("acl|deluser", -3, Group::Server, "6.0.0")
+        .secrets(Secrets::From(2))
         .summary("Removes users and closes their connections.")
         .complexity("O(N) in the users given and the open connections")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .args(&[Arg::string("username").multiple()]),
     Spec::new("acl|dryrun", -4, Group::Server, "7.0.0")
+        .secrets(Secrets::OfRequestAt(3))
         .summary("Tells whether a user may run a command, without running it.")
         .complexity("O(N) in the rules of the user and the keys of the command")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
@@ -32,6 +34,7 @@ const SUBCOMMANDS: [Spec; 13] = indexed([
         .flags(&[Flag::NoScript, Flag::Loading, Flag::Stale])
         .args(&[Arg::integer("bits").optional()]),
     Spec::new("acl|getuser", 3, Group::Server, "6.0.0")
+        .secrets(Secrets::From(2))
         .summary("Shows the rules of one user.")
         .complexity("O(N) in the rules of the user")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
@@ -59,6 +62,7 @@ const SUBCOMMANDS: [Spec; 13] = indexed([
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
     Spec::new("acl|setuser", -3, Group::Server, "6.0.0")
+        .secrets(Secrets::From(2))
         .summary("Makes a user, or changes what it may do.")
         .complexity("O(N) in the rules given")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])

@@ -2,10 +2,11 @@
 //!
 //! Invariant: arity, flags, categories, key positions and arguments are those clients know from Redis 7.2.
 
-use super::{Arg, Category, Flag, Group, Spec};
+use super::{Arg, Category, Flag, Group, Secrets, Spec};
 
 pub(super) const ROWS: &[Spec] = &[
     Spec::new("auth", -2, Group::Connection, "1.0.0")
+        .secrets(Secrets::From(1))
         .summary("Proves to the server who is calling.")
         .complexity("O(N) in the passwords of the user")
         .flags(&[Flag::NoScript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::NoAuth, Flag::AllowBusy])
@@ -22,6 +23,7 @@ pub(super) const ROWS: &[Spec] = &[
         .in_categories(&[Category::Connection])
         .args(&[Arg::string("message")]),
     Spec::new("hello", -1, Group::Connection, "6.0.0")
+        .secrets(Secrets::After(&[("AUTH", 2)]))
         .summary("Agrees on the protocol version; may log in and name the connection on the way.")
         .complexity("O(1)")
         .flags(&[Flag::NoScript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::NoAuth, Flag::AllowBusy])

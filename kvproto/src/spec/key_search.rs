@@ -14,6 +14,7 @@ pub type FoundKeys = Vec<(usize, FlagSet<KeyFlag>)>;
 const READ: FlagSet<KeyFlag> = KeyFlag::set(&[KeyFlag::ReadOnly, KeyFlag::Access]);
 const CHANGED: FlagSet<KeyFlag> = KeyFlag::set(&[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update]);
 const OVERWRITTEN: FlagSet<KeyFlag> = KeyFlag::set(&[KeyFlag::Overwrite, KeyFlag::Update]);
+const REMOVED: FlagSet<KeyFlag> = KeyFlag::set(&[KeyFlag::Remove, KeyFlag::Delete]);
 const TAKEN: FlagSet<KeyFlag> = KeyFlag::set(&[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Delete]);
 
 /// The short form of key positions that COMMAND shows beside the full one.
@@ -40,7 +41,11 @@ impl Spec {
     pub fn find_keys(&self, request: Request<'_>) -> FoundKeys {
         // What these do depends on their options.
         if self.key_specs.iter().any(|keys| keys.flags.has(KeyFlag::VariableFlags)) {
-            let flags = if self.name == "bitfield" { of_bitfield(request) } else { of_set(request) };
+            let flags = match self.name {
+                "bitfield" => of_bitfield(request),
+                "delex" => of_delex(request),
+                _ => of_set(request),
+            };
             return vec![(1, flags)];
         }
         by_specs(self.key_specs, request).unwrap_or_else(|| match self.name {
@@ -144,9 +149,17 @@ fn is(request: Request<'_>, at: usize, word: &str) -> bool {
     request.get(at).is_some_and(|it| it.eq_ignore_ascii_case(word.as_bytes()))
 }
 
-/// SET reads the old value when it is asked to give it back.
+/// SET reads the old value when it is asked to return it or to compare it: whether two values are the same tells one of
+/// them to who knows the other.
 fn of_set(request: Request<'_>) -> FlagSet<KeyFlag> {
-    if (3..request.len()).any(|at| is(request, at, "get")) { CHANGED } else { OVERWRITTEN }
+    const READING: [&str; 5] = ["get", "ifeq", "ifne", "ifdeq", "ifdne"];
+    let reads = (3..request.len()).any(|at| READING.iter().any(|word| is(request, at, word)));
+    if reads { CHANGED } else { OVERWRITTEN }
+}
+
+/// DELEX with a condition reads the value.
+fn of_delex(request: Request<'_>) -> FlagSet<KeyFlag> {
+    if request.len() > 2 { TAKEN } else { REMOVED }
 }
 
 /// BITFIELD of nothing but GETs changes nothing.

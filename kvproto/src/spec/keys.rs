@@ -46,6 +46,7 @@ pub(super) const ROWS: &[Spec] = &[
         .keys_at(&[KeySpec::to_end(1, 1, &[KeyFlag::ReadOnly])])
         .args(&[Arg::key("key").multiple()]),
     Spec::new("keys", 2, Group::Generic, "1.0.0")
+        .equivalents(&["print"])
         .summary("Lists the keys that match a pattern; for a large keyspace prefer SCAN.")
         .complexity("O(N) in the keys of the keyspace")
         .flags(&[Flag::ReadOnly])

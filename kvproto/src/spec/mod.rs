@@ -29,8 +29,8 @@ pub use arg::{Arg, ArgKind};
 pub use flags::{Category, Flag, FlagSet, Group, KeyFlag};
 pub use key_search::{FoundKeys, LegacyKeys};
 pub use key_spec::{Begin, Find, KeyRule, KeySpec, Keys};
-pub use row::Spec;
 use row::indexed;
+pub use row::{Secrets, Spec};
 
 use crate::error::CommandError;
 use crate::request::Request;

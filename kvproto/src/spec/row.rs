@@ -14,9 +14,13 @@ pub struct Spec {
     pub name: &'static str,
     /// Other names for the same command, in lower case.
     pub aliases: &'static [&'static str],
+    /// Commands with rows of their own that do nothing but what this one does: a rule on this one is a rule on them.
+    pub equivalents: &'static [&'static str],
     /// How many words a request has, the command's name (and the subcommand's) included: exactly that many if
     /// positive, at least that many if negative.
     pub arity: i32,
+    /// Which words are secrets.
+    pub secrets: Secrets,
     /// What the command does to the data and where it may run.
     pub flags: FlagSet<Flag>,
     /// Which words are keys, in short: enough for locking.
@@ -136,12 +140,29 @@ impl Spec {
     }
 }
 
+/// Which words of a command's requests are secrets, so that no log and no other client may see them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrets {
+    /// None.
+    None,
+    /// Every word from this position on.
+    From(usize),
+    /// So many words after each of these keywords.
+    After(&'static [(&'static str, usize)]),
+    /// Of names and values in turn, from word 2 on, the values of what is sensitive by its name.
+    SensitiveValues,
+    /// Those of the request that is written out from this position on.
+    OfRequestAt(usize),
+}
+
 /// What the rows of the families are written with.
 impl Spec {
     pub(super) const fn new(name: &'static str, arity: i32, group: Group, since: &'static str) -> Spec {
         Spec {
             name,
             aliases: &[],
+            equivalents: &[],
+            secrets: Secrets::None,
             arity,
             flags: FlagSet::EMPTY,
             keys: KeyRule::None,
@@ -185,6 +206,16 @@ impl Spec {
 
     pub(super) const fn aliases(mut self, aliases: &'static [&'static str]) -> Spec {
         self.aliases = aliases;
+        self
+    }
+
+    pub(super) const fn equivalents(mut self, names: &'static [&'static str]) -> Spec {
+        self.equivalents = names;
+        self
+    }
+
+    pub(super) const fn secrets(mut self, secrets: Secrets) -> Spec {
+        self.secrets = secrets;
         self
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Invariant: arity, flags, categories, key positions and arguments are those clients know from Redis 7.2.
 
-use super::{Arg, Category, Flag, Group, Spec, indexed};
+use super::{Arg, Category, Flag, Group, Secrets, Spec, indexed};
 
 pub(super) const ROWS: &[Spec] = &[
     Spec::new("backup", -2, Group::Server, "0.1.0")
@@ -54,6 +54,7 @@ pub(super) const ROWS: &[Spec] = &[
         )
         .optional()]),
     Spec::new("flushdb", -1, Group::Server, "1.0.0")
+        .equivalents(&["flush"])
         .summary("Empties the selected keyspace.")
         .complexity("O(N) in the keys of the keyspace")
         .flags(&[Flag::Write])
@@ -138,12 +139,14 @@ const COMMAND_SUBCOMMANDS: [Spec; 7] = indexed([
         .tips(&["nondeterministic_output_order"])
         .args(&[Arg::string("command-name").optional().multiple()]),
     Spec::new("command|getkeys", -3, Group::Server, "2.8.13")
+        .secrets(Secrets::OfRequestAt(2))
         .summary("Tells which words of a command are keys.")
         .complexity("O(N) in the words of the command")
         .flags(&[Flag::Loading, Flag::Stale])
         .in_categories(&[Category::Connection])
         .args(&[Arg::string("command"), Arg::string("arg").optional().multiple()]),
     Spec::new("command|getkeysandflags", -3, Group::Server, "7.0.0")
+        .secrets(Secrets::OfRequestAt(2))
         .summary("Tells which words of a command are keys, and what it does to them.")
         .complexity("O(N) in the words of the command")
         .flags(&[Flag::Loading, Flag::Stale])
@@ -192,6 +195,7 @@ const CONFIG_SUBCOMMANDS: [Spec; 5] = indexed([
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
     Spec::new("config|set", -4, Group::Server, "2.0.0")
+        .secrets(Secrets::SensitiveValues)
         .summary("Changes settings, all of those named or none.")
         .complexity("O(N) in the settings named")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])

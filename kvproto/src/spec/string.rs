@@ -230,12 +230,13 @@ pub(super) const ROWS: &[Spec] = &[
         .keys_at(&[KeySpec::one(1, &[KeyFlag::Overwrite, KeyFlag::Update])])
         .args(&[Arg::key("key"), Arg::string("value"), Arg::integer("ttl").optional()]),
     Spec::new("set", -3, Group::String, "1.0.0")
+        .equivalents(&["put"])
         .summary("Stores a value, whatever was there before; options set conditions and a lifetime.")
         .complexity("O(1)")
         .flags(&[Flag::Write, Flag::DenyOom])
         .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update, KeyFlag::VariableFlags])
-            .notes("reads the old value only when GET is given")])
+            .notes("reads the old value only when it is to be returned (GET) or compared (IFEQ, IFNE, IFDEQ, IFDNE)")])
         .args(&[
             Arg::key("key"),
             Arg::string("value"),

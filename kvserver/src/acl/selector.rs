@@ -190,11 +190,12 @@ impl Selector {
         Ok(())
     }
 
-    /// Puts a command, and its subcommands, in or takes them out. Answers whether that made a difference; a rule that
-    /// makes none is not kept.
+    /// Puts a command, its subcommands, and what does the same by another name in, or takes them out. Returns whether
+    /// that made a difference; a rule that makes none is not kept.
     fn change(&mut self, spec: &'static Spec, allows: bool) -> bool {
         let mut changed = self.first_args.remove(spec.name).is_some();
-        for each in std::iter::once(spec).chain(spec.subcommands) {
+        let equivalents = spec.equivalents.iter().filter_map(|name| spec::lookup(name.as_bytes()));
+        for each in std::iter::once(spec).chain(spec.subcommands).chain(equivalents) {
             changed |= self.commands.has(each) != allows;
             self.commands.set(each, allows);
         }
@@ -244,6 +245,11 @@ impl Selector {
             || self.first_args.get(spec.name).is_some_and(|args| {
                 request.get(1).is_some_and(|word| args.iter().any(|arg| arg.eq_ignore_ascii_case(word)))
             })
+    }
+
+    /// Whether it permits a command whatever its arguments are.
+    pub(crate) fn permits_whole(&self, spec: &Spec) -> bool {
+        self.all_commands || self.commands.has(spec)
     }
 
     fn permits_key(&self, key: &[u8], access: KeyAccess) -> bool {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kvproto::{Request, Spec};
+use kvproto::{Request, Spec, spec};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
@@ -248,6 +248,16 @@ impl User {
             }
         }
         Err(worst)
+    }
+
+    /// Whether the user may go on with what a command of this name, or this subcommand of it, began.
+    pub(crate) fn may_go_on(&self, name: &str, subcommand: Option<&str>) -> bool {
+        let top = spec::lookup(name.as_bytes());
+        let spec = match subcommand {
+            Some(name) => top.and_then(|top| top.subcommand(name.as_bytes())),
+            None => top,
+        };
+        spec.is_some_and(|spec| self.selectors().any(|selector| selector.permits_whole(spec)))
     }
 
     /// Whether the user may be subscribed to a channel or a pattern.

@@ -81,7 +81,14 @@ pub(crate) fn auth(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 
 fn authenticate(user: &[u8], password: &[u8], request: Request<'_>, ctx: &mut Context<'_>) -> Result<(), CommandError> {
     let attempt = Attempt { command: request.name(), in_multi: ctx.txn.is_some() };
-    ctx.session.authenticate(user, password, attempt, ctx.server)
+    ctx.session.authenticate(user, password, attempt, ctx.server)?;
+    if !ctx.session.may_be_sent_more(ctx.server) {
+        super::pubsub::leave_all(ctx);
+        ctx.session.stop_monitoring(ctx.server);
+        ctx.session.stop_tracking(ctx.server);
+        ctx.deliver_posted();
+    }
+    Ok(())
 }
 
 pub(crate) fn hello(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {

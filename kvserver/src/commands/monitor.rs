@@ -14,7 +14,7 @@ use kvproto::{Args, CommandError, Reply, Request, Spec};
 use crate::clients::Client;
 use crate::context::Context;
 use crate::outcome::Outcome;
-use crate::secrets::is_secret;
+use crate::secrets::Hidden;
 use crate::session::Session;
 use crate::state::ServerState;
 
@@ -56,9 +56,10 @@ fn line(spec: &Spec, request: Request<'_>, database: usize, client: &Client) -> 
     // Writing to a String cannot fail.
     let _ = write!(start, "{}.{:06} [{database} {}]", now.as_secs(), now.subsec_micros(), client.shown_address());
     let mut line = start.into_bytes();
+    let hidden = Hidden::of(spec, request);
     for (at, word) in request.iter().enumerate() {
         line.push(b' ');
-        let shown = if is_secret(spec, request, at) { REDACTED } else { word };
+        let shown = if hidden.has(at) { REDACTED } else { word };
         write_quoted(shown, HighBytes::Escape, &mut line);
     }
     line

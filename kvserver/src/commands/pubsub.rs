@@ -83,19 +83,7 @@ fn unsubscribe_from(topic: Topic, kind: &str, mut args: Args<'_>, ctx: &mut Cont
     } else {
         std::iter::from_fn(|| args.next_opt()).map(Arc::from).collect()
     };
-    let held: Vec<&Arc<[u8]>> = leaving.iter().filter(|name| subscriptions.of(topic).contains(*name)).collect();
-    if ctx.txn.is_some() {
-        let client_id = ctx.session.client.id;
-        let announce = |name: &&Arc<[u8]>| Announcement::Unsubscribe(topic, Arc::clone(name), client_id);
-        ctx.announcements.extend(held.iter().map(announce));
-    } else {
-        for name in &held {
-            ctx.server.pubsub.unsubscribe(topic, name, ctx.session.client.id);
-        }
-    }
-    if !held.is_empty() {
-        ctx.deliver_posted();
-    }
+    end(topic, leaving.iter().filter(|name| subscriptions.of(topic).contains(*name)), ctx);
     let mut last = Reply::Nothing;
     for name in &leaving {
         if subscriptions.of_mut(topic).remove(name) {
@@ -112,6 +100,32 @@ fn unsubscribe_from(topic: Topic, kind: &str, mut args: Args<'_>, ctx: &mut Cont
     }
     ctx.session.show_subscriptions();
     Ok(last)
+}
+
+/// Ends subscriptions that there are, with or without EXEC; what was posted for them is delivered first.
+fn end<'n>(topic: Topic, names: impl Iterator<Item = &'n Arc<[u8]>>, ctx: &mut Context<'_>) {
+    let client_id = ctx.session.client.id;
+    let mut any = false;
+    for name in names {
+        any = true;
+        if ctx.txn.is_some() {
+            ctx.announcements.push(Announcement::Unsubscribe(topic, name.clone(), client_id));
+        } else {
+            ctx.server.pubsub.unsubscribe(topic, name, client_id);
+        }
+    }
+    if any {
+        ctx.deliver_posted();
+    }
+}
+
+/// Ends all subscriptions, as if the client had asked for it, without telling it.
+pub(super) fn leave_all(ctx: &mut Context<'_>) {
+    let Some(subscriptions) = ctx.session.subscriptions.take() else { return };
+    for topic in Topic::ALL {
+        end(topic, subscriptions.of(topic).iter(), ctx);
+    }
+    ctx.session.show_subscriptions();
 }
 
 /// What a subscription takes in memory.

@@ -13,7 +13,7 @@ use kvproto::Limits;
 use kvproto::line::{LineDecoder, Style};
 
 use crate::error::{Error, Result};
-use crate::parameters::Parameter;
+use crate::parameters::{self, Parameter};
 
 mod names;
 pub(crate) mod rewrite;
@@ -30,6 +30,14 @@ pub(crate) struct Directive {
     /// In lower case.
     pub(crate) name: String,
     pub(crate) words: Vec<Vec<u8>>,
+}
+
+impl Directive {
+    /// Whether it holds a password, or what stands for one.
+    pub(crate) fn is_secret(&self) -> bool {
+        let is_sensitive = || parameters::lookup(self.name.as_bytes()).is_some_and(|row| row.sensitive);
+        self.name == "user" || (is_sensitive() && self.words.iter().any(|word| !word.is_empty()))
+    }
 }
 
 /// What a file says.

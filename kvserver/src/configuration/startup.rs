@@ -29,6 +29,8 @@ pub(crate) struct Rest {
     pub(crate) passed_over: Vec<String>,
     /// All its lines.
     pub(crate) lines: Vec<Directive>,
+    /// It holds a password, or what stands for one.
+    pub(crate) has_secrets: bool,
 }
 
 /// Redis' two words for where to listen.
@@ -71,6 +73,7 @@ impl Flags {
         if let Some(path) = &config.file {
             let file = ConfigFile::read(path)?;
             rest = merge(&mut config, &file, &|id| self.given(id))?;
+            rest.has_secrets = file.directives.iter().any(Directive::is_secret);
             rest.lines = file.directives;
             config.file = Some(file.path);
         }

@@ -242,13 +242,17 @@ impl Session {
         queue
     }
 
-    /// Ends all subscriptions, and MONITOR, without telling the client.
-    pub(crate) fn stop_listening(&mut self, server: &ServerState) {
+    pub(crate) fn stop_monitoring(&mut self, server: &ServerState) {
         if std::mem::take(&mut self.monitors) {
             self.client.shown.monitors.store(false, Relaxed);
             server.audience.remove_monitor();
             server.pubsub.remove_monitor(self.client.id);
         }
+    }
+
+    /// Ends all subscriptions, and MONITOR, without telling the client.
+    pub(crate) fn stop_listening(&mut self, server: &ServerState) {
+        self.stop_monitoring(server);
         if let Some(subscriptions) = self.subscriptions.take() {
             for topic in Topic::ALL {
                 for name in subscriptions.of(topic) {

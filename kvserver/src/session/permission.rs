@@ -65,13 +65,17 @@ impl Session {
         self.client.act_as(self.access.account());
     }
 
-    /// Whether it must end because of what its user became: removed, or not permitted a channel it is subscribed to.
+    /// Whether it must end because of what its user became: removed, or not permitted something that it is sent.
     pub(crate) fn is_expelled(&mut self, server: &ServerState) -> bool {
+        self.access.account().is_removed() || !self.may_be_sent_more(server)
+    }
+
+    /// Whether its user may have all that it subscribed to, monitors and tracks.
+    pub(crate) fn may_be_sent_more(&mut self, server: &ServerState) -> bool {
         let user = self.access.user(&server.acl).clone();
-        self.access.account().is_removed()
-            || self.subscriptions.as_ref().is_some_and(|subscriptions| {
-                subscriptions.all().any(|(topic, name)| !user.permits_channel(name, topic.is_pattern()))
-            })
+        let subscriptions = self.subscriptions.iter().flat_map(|held| held.all());
+        self.client.shown.is_permitted(&user)
+            && subscriptions.into_iter().all(|(topic, name)| topic.is_permitted(name, &user))
     }
 
     /// Whether it may send a request of the command `spec`.

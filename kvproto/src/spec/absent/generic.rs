@@ -4,7 +4,7 @@
 
 use super::effects::{READ, STORE, TAKE, TAKE_SOME};
 use crate::spec::Flag::{DenyOom, ReadOnly, Write};
-use crate::spec::{Category, Flag, Group, KeySpec, Spec};
+use crate::spec::{Category, Flag, Group, KeySpec, Secrets, Spec};
 
 const fn row(name: &'static str, arity: i32, since: &'static str, flags: &[Flag], keys: &'static [KeySpec]) -> Spec {
     Spec::absent(name, arity, Group::Generic, since).flags(flags).keys_at(keys)
@@ -13,6 +13,7 @@ const fn row(name: &'static str, arity: i32, since: &'static str, flags: &[Flag]
 pub(in crate::spec) const ROWS: &[Spec] = &[
     row("migrate", -6, "2.6.0", &[Write], &[KeySpec::one(3, TAKE), KeySpec::behind("KEYS", -2, -1, 0, TAKE_SOME)])
         .in_categories(&[Category::Keyspace, Category::Dangerous])
+        .secrets(Secrets::After(&[("AUTH", 1), ("AUTH2", 2)]))
         .tips(&["nondeterministic_output"]),
     row(
         "sort",
