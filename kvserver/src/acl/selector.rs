@@ -101,8 +101,15 @@ impl Selector {
             [b'+', name @ ..] => self.allow(name)?,
             [b'-', name @ ..] => {
                 let spec = find_command(name).ok_or(RuleError::UnknownCommand)?;
-                if self.change(spec, false) {
-                    self.note(false, spec.name.as_bytes());
+                let was_in = self.commands.has(spec);
+                let is_said = self.rules.iter().any(|rule| *rule.text == *spec.name.as_bytes());
+                match self.change(spec, false) {
+                    false => {}
+                    // It was permitted with some first arguments only: without those rules nothing needs to be said.
+                    true if !was_in && !is_said && spec.subcommands.is_empty() && spec.equivalents.is_empty() => {
+                        self.forget(spec.name.as_bytes());
+                    }
+                    true => self.note(false, spec.name.as_bytes()),
                 }
             }
             _ => return Err(RuleError::Syntax),
@@ -203,11 +210,16 @@ impl Selector {
         changed
     }
 
-    /// Remembers a rule on commands. An earlier one on the same, or on a part of it, says nothing any more.
-    fn note(&mut self, allows: bool, text: &[u8]) {
+    /// Drops the rules on a command, or on a part of it: they say nothing any more.
+    fn forget(&mut self, text: &[u8]) {
         self.rules.retain(|earlier| {
             earlier.text.strip_prefix(text).is_none_or(|rest| !rest.is_empty() && !rest.starts_with(b"|"))
         });
+    }
+
+    /// Remembers a rule on commands, in the place of earlier ones on the same.
+    fn note(&mut self, allows: bool, text: &[u8]) {
+        self.forget(text);
         self.rules.push(CommandRule { allows, text: text.into() });
         // Back at the beginning: nothing needs to be said.
         let beginning = if self.from_all { CommandSet::all() } else { CommandSet::none() };

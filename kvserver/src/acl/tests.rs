@@ -40,6 +40,10 @@ fn a_user_is_described_by_the_rules_that_make_it() {
         ("+@all +client|id +get -@all +@read +get -set", "off resetchannels -@all +@read"),
         ("+@all -@string +@string", "off resetchannels +@all"),
         ("+get -get", "off resetchannels -@all"),
+        ("+get|x -get", "off resetchannels -@all"),
+        ("+get|x +set -get", "off resetchannels -@all +set"),
+        ("+@all -flushdb +flush", "off resetchannels +@all -flushdb +flush"),
+        ("+@all -flushdb +flushdb", "off resetchannels +@all"),
         ("+delete", "off resetchannels -@all +del"),
         ("&a &a &b", "off resetchannels &a &b -@all"),
         (
