@@ -88,6 +88,10 @@ pub(crate) struct Config {
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_clients: u32,
 
+    /// Seconds in which a connection has to log in, where a password is needed, before it is closed; 0 for any number
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) login_timeout: u32,
+
     /// Keys in all databases; with more, one is evicted by the maxmemory-policy of the configuration file, allkeys-lru if that
     /// names none
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=i64::MAX as u64))]

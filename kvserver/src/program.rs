@@ -70,7 +70,8 @@ fn serve(flags: Flags, config: &Config, mut rest: Rest) -> Result<()> {
     let mut builder = Server::builder()
         .max_clients(usize::try_from(config.max_clients).unwrap_or(usize::MAX))
         .allow_exposed(config.insecure_listen)
-        .debug_commands(config.enable_debug);
+        .debug_commands(config.enable_debug)
+        .login_timeout(config.login_timeout.into());
     builder = builder.logging(logging).allocator(Allocator::Jemalloc);
     if let Some(password) = password(config)? {
         builder = builder.password(password);

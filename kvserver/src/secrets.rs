@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_request_that_quotes_itself_a_million_times_is_read_at_once() {
-        let mut words = vec!["command", "getkeys"].repeat(500_000);
+        let mut words = ["command", "getkeys"].repeat(500_000);
         words.extend(["auth", "pw"]);
         let request = OwnedRequest::from_words(&words);
         let spec = spec::resolve(request.as_request()).unwrap();

@@ -148,6 +148,14 @@ impl Builder {
         self
     }
 
+    /// Sets in how many seconds a connection has to log in where a password is needed; 0 for any number. 30 unless set.
+    /// One that does not is closed, so that those who know no password cannot take all connections.
+    #[must_use]
+    pub fn login_timeout(mut self, seconds: u64) -> Builder {
+        self.settings.login_timeout_secs = seconds;
+        self
+    }
+
     /// SIGTERM and SIGINT stop the server as SHUTDOWN does; a second one ends the process at once. They are taken over
     /// before the first client is answered, and not given back. Default: they are left to the program.
     pub fn stop_on_signals(mut self) -> Builder {

@@ -9,6 +9,8 @@ use kvproto::Limits;
 
 use crate::allocator::Allocator;
 
+/// Seconds in which a connection has to log in, unless told otherwise.
+pub(crate) const LOGIN_TIMEOUT_SECS: u64 = 30;
 /// Unsent bytes at which a client's further requests are left unread until it has taken its replies.
 pub(crate) const OUTPUT_PAUSE_BYTES: usize = 1024 * 1024;
 /// Unsent bytes at which a client that still has to log in is disconnected, as in Redis.
@@ -53,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) exposed_ok: bool,
     /// Whether DEBUG is obeyed.
     pub(crate) debug_allowed: bool,
+    /// Seconds in which a connection has to log in where that is needed; 0 for any number.
+    pub(crate) login_timeout_secs: u64,
     /// How much a subscriber may leave unread.
     pub(crate) subscriber_output: OutputLimit,
     /// When snapshots are due, beside those the store writes by itself.
@@ -94,6 +98,7 @@ impl Default for Settings {
             unauthenticated_limits: Limits::unauthenticated(),
             exposed_ok: false,
             debug_allowed: false,
+            login_timeout_secs: LOGIN_TIMEOUT_SECS,
             subscriber_output: OutputLimit {
                 hard_bytes: 32 * 1024 * 1024,
                 soft_bytes: 8 * 1024 * 1024,

@@ -65,6 +65,8 @@ pub(crate) struct Tuning {
     pub(crate) lfu_decay_minutes: AtomicU32,
     /// Seconds after which an idle client is disconnected; 0 for never.
     pub(crate) timeout_secs: AtomicU64,
+    /// Seconds in which a connection has to log in where that is needed; 0 for any number.
+    pub(crate) login_timeout_secs: AtomicU64,
     /// Seconds of silence after which a TCP peer is probed; 0 for never.
     pub(crate) keepalive_secs: AtomicU64,
     /// Replicas without which writes are refused.
@@ -100,6 +102,7 @@ impl Tuning {
             lfu_factor: AtomicU32::new(UseCounter::default().factor),
             lfu_decay_minutes: AtomicU32::new(UseCounter::default().decay_minutes),
             timeout_secs: AtomicU64::new(0),
+            login_timeout_secs: AtomicU64::new(settings.login_timeout_secs),
             keepalive_secs: AtomicU64::new(300),
             replicas_min: AtomicU64::new(0),
             sparse_bytes_max: AtomicUsize::new(SPARSE_BYTES),

@@ -61,6 +61,25 @@ fn with_a_password_nothing_is_done_before_it_was_given() {
 }
 
 #[test]
+fn who_does_not_log_in_is_closed() {
+    let server = launch().arguments(["--login-timeout", "1"]).start();
+    let (mut early, mut admin) = (server.connect(), server.connect());
+    admin.ask("CONFIG GET login-timeout", "*2\r\n$13\r\nlogin-timeout\r\n$1\r\n1\r\n");
+    admin.ask("CONFIG SET requirepass pw", "+OK\r\n");
+    let mut known = server.connect();
+    known.ask("AUTH pw", "+OK\r\n");
+    let (mut silent, mut busy) = (server.connect(), server.connect());
+    busy.ask("PING", NOAUTH);
+    // It is refused for as long as it is there: asking is not logging in.
+    while busy.try_command(&["PING"]).is_ok_and(|reply| reply == NOAUTH.as_bytes()) {}
+    silent.expect_closed();
+    for wire in [&mut early, &mut known, &mut admin] {
+        wire.ask("PING", "+PONG\r\n");
+    }
+    admin.ask("CONFIG SET login-timeout 0", "+OK\r\n");
+}
+
+#[test]
 fn the_line_protocol_asks_for_the_password_too() {
     let server = launch().line("plain").arguments(["--requirepass", "foobared"]).start();
     let mut wire = Wire::connect(server.address(1));

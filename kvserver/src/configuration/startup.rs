@@ -148,6 +148,7 @@ fn merge(config: &mut Config, file: &ConfigFile, given: &dyn Fn(&str) -> bool) -
                 }
             }
             "max-entries" if given("max_entries") => {}
+            "login-timeout" if given("login_timeout") => {}
             "requirepass" => config.password_of_file = Some(one()?).filter(|password| !password.is_empty()),
             "appendfsync" => {
                 let word = normalized(directive).map_err(fault)?;

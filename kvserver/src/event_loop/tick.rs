@@ -91,16 +91,25 @@ impl EventLoop {
         self.server().pause.until(self.now);
         let limits = self.executor.bounds.output;
         let idle_max = self.server().tuning.timeout_secs.load(Relaxed);
+        let login_max = match self.server().tuning.login_timeout_secs.load(Relaxed) {
+            0 => Duration::MAX,
+            seconds => Duration::from_secs(seconds),
+        };
         for (slot, connection) in self.connections.iter_mut().enumerate() {
             if let Some(connection) = connection {
+                let known = connection.session.access.is_authenticated(&self.executor.server.acl);
                 if forget_peaks {
                     connection.note_reply_peak(0);
                 }
                 if !connection.outbox.is_empty() {
-                    let known = connection.session.access.is_authenticated(&self.executor.server.acl);
                     if connection.enforce(&limits, known, self.now) {
                         self.executor.server.ended_by_output_limit.fetch_add(1, Relaxed);
                     }
+                    self.closing.push(slot);
+                }
+                // Whatever it asks for meanwhile: what is refused costs it nothing.
+                if !known && self.now.saturating_duration_since(connection.session.client.connected()) > login_max {
+                    connection.phase = Phase::Broken;
                     self.closing.push(slot);
                 }
                 if idle_max > 0 && connection.is_idle_for(Duration::from_secs(idle_max), self.now) {

@@ -200,6 +200,12 @@ pub(crate) const ROWS: &[Parameter] = &[
         },
     ),
     Parameter::new(
+        "login-timeout",
+        COUNT,
+        |server| server.tuning.login_timeout_secs.load(Relaxed).to_string(),
+        |server, value| store(&server.tuning.login_timeout_secs, value),
+    ),
+    Parameter::new(
         "loglevel",
         Kind::Word(&["debug", "verbose", "notice", "warning", "nothing"]),
         |server| server.logging.level().word().to_owned(),
