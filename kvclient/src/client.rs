@@ -328,7 +328,12 @@ impl Client {
                 }
                 Ok(Some(reply))
             }
-            Ok(None) => Ok(None),
+            Ok(None) => {
+                if self.address.scheme == Scheme::Redis {
+                    self.consumed += self.decoder.release();
+                }
+                Ok(None)
+            }
             Err(error) => Err(self.close(error.into())),
         }
     }
@@ -338,6 +343,9 @@ impl Client {
         match self.read_some(READ_BYTES) {
             Ok(0) => Err(self.close(Error::Closed { address: self.address.to_string() })),
             Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
+                Err(self.close(kvproto::ProtocolError::ReplyTooLong.into()))
+            }
             Err(error) if is_timeout(&error) => {
                 let after = self.options.reply_timeout.unwrap_or_default();
                 Err(self.close(Error::TimedOut { after }))
@@ -354,6 +362,8 @@ impl Client {
         self.input.drain(..self.consumed);
         self.consumed = 0;
         let held = self.input.len();
+        // A server that goes on sending must not end the program.
+        self.input.try_reserve(bytes_max).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
         self.input.resize(held + bytes_max, 0);
         let read = loop {
             match stream.read(&mut self.input[held..]) {
@@ -380,6 +390,8 @@ impl Client {
     /// Closes the connection because of `error`.
     fn close(&mut self, error: Error) -> Error {
         self.stream = None;
+        // Perhaps it takes all the memory there is.
+        (self.input, self.consumed) = (Vec::new(), 0);
         error
     }
 

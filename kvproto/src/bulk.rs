@@ -28,6 +28,16 @@ impl Bulk {
         Some(Bulk(Held::Inline { len: bytes.len() as u8, bytes: held }))
     }
 
+    /// Copies bytes; `None` if there is no memory for that.
+    pub(crate) fn try_copy(bytes: &[u8]) -> Option<Bulk> {
+        Bulk::inline(bytes).or_else(|| {
+            let mut copy = Vec::new();
+            copy.try_reserve_exact(bytes.len()).ok()?;
+            copy.extend_from_slice(bytes);
+            Some(Bulk(Held::Owned(copy)))
+        })
+    }
+
     /// The bytes, for a caller that wants to keep them.
     pub fn into_vec(self) -> Vec<u8> {
         match self.0 {

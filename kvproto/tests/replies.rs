@@ -66,6 +66,10 @@ fn decode_all(input: &[u8], piece: usize, bytes_max: usize) -> Result<Vec<Reply>
             buffer.drain(..consumed);
             replies.push(reply);
         }
+        // Whether a caller lets go of what has been read makes no difference.
+        if input.len() % 2 == 0 {
+            buffer.drain(..decoder.release());
+        }
     }
     Ok(replies)
 }
@@ -113,7 +117,7 @@ proptest! {
         ],
         piece in 1..20usize,
     ) {
-        for bytes_max in [24, BYTES_MAX] {
+        for bytes_max in [24, 200, BYTES_MAX] {
             let whole = decode_all(&input, input.len().max(1), bytes_max);
             prop_assert_eq!(&decode_all(&input, piece, bytes_max), &whole);
         }
@@ -144,6 +148,23 @@ fn a_reply_too_large_is_refused_before_it_arrives() {
     }
     let endless = vec![b'+'; BYTES_MAX + 2];
     assert_eq!(decode_all(&endless, 4_096, BYTES_MAX), Err(ProtocolError::ReplyTooLong));
+}
+
+#[test]
+fn what_a_reply_takes_in_memory_is_bounded_too() {
+    let items = BYTES_MAX / size_of::<Reply>();
+    for (item, count) in
+        [(&b"_\r\n"[..], items), (b"*0\r\n", items), (b"$4\r\nword\r\n", BYTES_MAX / (size_of::<Reply>() + 4))]
+    {
+        let list = |count: usize| [format!("*{count}\r\n").as_bytes(), &item.repeat(count)].concat();
+        for piece in [1_000, usize::MAX] {
+            assert!(decode_all(&list(count), piece, BYTES_MAX).is_ok_and(|replies| replies.len() == 1), "{piece}");
+            assert_eq!(decode_all(&list(count + 1), piece, BYTES_MAX), Err(ProtocolError::ReplyTooLong), "{piece}");
+        }
+    }
+    // A long string behind a long list.
+    let list = [b"*2\r\n*1000\r\n", &*b"_\r\n".repeat(1000), b"$1048000\r\n"].concat();
+    assert_eq!(decode_all(&list, 1_000, BYTES_MAX), Err(ProtocolError::ReplyTooLong));
 }
 
 #[test]

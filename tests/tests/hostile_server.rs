@@ -83,9 +83,7 @@ fn run(url: &str, words: &[&str]) -> (Option<i32>, String, String) {
 /// The same with lines on standard input: each is written when the reply to the last one has been shown.
 #[track_caller]
 fn run_with(url: &str, words: &[&str], input: &[(&str, &str)]) -> (Option<i32>, String, String) {
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("ulimit -v {MEMORY_KIB}; exec \"$0\" \"$@\""), CLIENT, "-u", url]).args(words);
-    let mut program = Program::start(&mut command);
+    let mut program = Program::start(&mut client(url, words, MEMORY_KIB));
     for (line, shown) in input {
         program.say(format!("{line}\n"));
         program.hear(shown);
@@ -93,10 +91,21 @@ fn run_with(url: &str, words: &[&str], input: &[(&str, &str)]) -> (Option<i32>, 
     program.finish()
 }
 
+/// The client, held to so much memory.
+fn client(url: &str, words: &[&str], memory_kib: u32) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -v {memory_kib}; exec \"$0\" \"$@\""), CLIENT, "-u", url]).args(words);
+    command
+}
+
 /// The client must fail with this reason, and say what to do.
 #[track_caller]
 fn fails(url: &str, words: &[&str], reasons: &[&str]) {
-    let (code, output, errors) = run(url, words);
+    has_failed(run(url, words), reasons);
+}
+
+#[track_caller]
+fn has_failed((code, output, errors): (Option<i32>, String, String), reasons: &[&str]) {
     assert_eq!((code, output.as_str()), (Some(1), ""), "{errors}");
     for reason in reasons {
         assert!(errors.contains(reason), "{reason:?} is not in {errors:?}");
@@ -176,6 +185,43 @@ fn a_line_without_end_is_refused_before_it_fills_the_memory() {
         });
         fails(&server.url(), &["GET", "k"], &["larger than the client accepts", "ask for less at once"]);
     }
+}
+
+/// Sends `begin`, then `more` for ever, or until the client has had enough.
+fn flooding(begin: &[u8], more: &[u8]) -> Hostile {
+    let (begin, more) = (begin.to_vec(), more.repeat((1 << 20) / more.len()));
+    Hostile::start(1, move |stream, _| {
+        hear_request(stream);
+        let _ = stream.write_all(&begin);
+        let sent = (0..4096).take_while(|_| stream.write_all(&more).is_ok()).count();
+        assert!(sent < 4096, "the client took 4 GiB of one reply");
+    })
+}
+
+#[test]
+fn a_flood_of_items_is_refused_before_it_fills_the_memory() {
+    // So little that it is filled in a moment.
+    let refused = |url: &str| {
+        let ended = Program::start(&mut client(url, &["GET", "k"], 96 * 1024)).finish();
+        has_failed(ended, &["larger than the client accepts", "ask for less at once"]);
+    };
+    let text = [b"$1000\r\n", &*vec![b'x'; 1000], b"\r\n"].concat();
+    for (begin, item) in [
+        (&b"*1000000\r\n"[..], &*text),
+        (b"*300000000\r\n", b"_\r\n"),
+        (b"*300000000\r\n", b"*0\r\n"),
+        (b"*300000000\r\n", b"*1\r\n+x\r\n"),
+        (b"%150000000\r\n", b"$40\r\n0123456789012345678901234567890123456789\r\n"),
+        (b">300000000\r\n", b"+0123456789012345678901234567890123456789\r\n"),
+        (b"|150000000\r\n", b":1\r\n"),
+    ] {
+        let server = flooding(begin, item);
+        refused(&server.url());
+    }
+    let server = flooding(b"$1073741000\r\n", b"x");
+    refused(&server.url());
+    let server = flooding(b"", b"x");
+    refused(&server.url().replace("redis://", "line://"));
 }
 
 #[test]

@@ -1,18 +1,23 @@
 //! Reads replies, for clients and tests.
 //!
-//! Invariant: a server, even a hostile one, can make it neither recurse nor hold more than the bytes it sent; what was
-//! read stays read, so a reply that arrives in pieces costs no more than one that arrives whole.
+//! Invariant: a server, even a hostile one, can make it neither recurse, nor take more memory than is permitted for one
+//! reply, nor abort for want of memory; what was read stays read, so a reply that arrives in pieces costs no more than one
+//! that arrives whole.
 
+use crate::bulk::Bulk;
 use crate::error::ProtocolError;
 use crate::number::parse_integer;
 use crate::reply::Reply;
-use crate::text::Text;
 use memchr::memchr;
 
 /// Reads one reply after the other from the bytes of a connection.
 #[derive(Clone, Debug)]
 pub struct ReplyDecoder {
     bytes_max: usize,
+    /// Bytes of this reply that were [released](Self::release).
+    released: usize,
+    /// What the complete items of the open lists take in memory, about.
+    held: usize,
     /// Where the next part begins in the input.
     at: usize,
     /// Up to where that part was searched for its line end.
@@ -56,21 +61,42 @@ enum Part {
 }
 
 impl ReplyDecoder {
-    /// A decoder that accepts replies of up to `bytes_max` bytes.
+    /// A decoder that accepts replies of up to `bytes_max` bytes, on the wire and in memory.
     pub fn new(bytes_max: usize) -> ReplyDecoder {
-        ReplyDecoder { bytes_max, at: 0, searched: 0, open: Vec::new() }
+        ReplyDecoder { bytes_max, released: 0, held: 0, at: 0, searched: 0, open: Vec::new() }
     }
 
-    /// Reads on. `input` begins, on every call, at the first byte of the reply that was not complete yet. Gives the
-    /// reply and how many bytes it took, or `None` if more are needed. An error is final: close the connection.
+    /// Returns how many bytes at the beginning of the input are not needed any more although the reply is not complete.
+    /// The next call of [`decode`](Self::decode) must get the input without them: so a long list is not held twice.
+    pub fn release(&mut self) -> usize {
+        let done = std::mem::take(&mut self.at);
+        self.searched -= done;
+        self.released += done;
+        done
+    }
+
+    /// Reads on. `input` begins, on every call, at the first byte of the reply that was not complete yet and was not
+    /// [released](Self::release). Gives the reply and how many bytes of the input it took, or `None` if more are needed.
+    /// An error is final: close the connection.
     ///
     /// `+OK` reads as [`Reply::Ok`], a bulk error as [`Reply::Error`]; the bytes of simple texts and errors are kept as they are.
     pub fn decode(&mut self, input: &[u8]) -> Result<Option<(Reply, usize)>, ProtocolError> {
         // A reply that is accepted ends inside this window, so the answer is the same however the bytes arrive.
-        let window = &input[..input.len().min(self.bytes_max)];
+        let bytes_max = self.bytes_max.saturating_sub(self.released);
+        let window = &input[..input.len().min(bytes_max)];
+        let decoded = self.decode_in(window, input.len() > bytes_max);
+        if decoded.is_err() {
+            // What there is of it may be all the memory there was.
+            self.open = Vec::new();
+        }
+        decoded
+    }
+
+    /// `is_cut`: there is more input than the window.
+    fn decode_in(&mut self, window: &[u8], is_cut: bool) -> Result<Option<(Reply, usize)>, ProtocolError> {
         loop {
             let reply = match self.part(window)? {
-                Part::Incomplete if input.len() > self.bytes_max => {
+                Part::Incomplete if is_cut => {
                     return Err(ProtocolError::ReplyTooLong);
                 }
                 Part::Incomplete => return Ok(None),
@@ -87,10 +113,9 @@ impl ReplyDecoder {
                 }
                 Part::Reply(reply) => Some(reply),
             };
-            if let Some(reply) = self.close(reply) {
+            if let Some(reply) = self.close(reply)? {
                 let consumed = self.at;
-                self.at = 0;
-                self.searched = 0;
+                (self.at, self.searched, self.released, self.held) = (0, 0, 0, 0);
                 return Ok(Some((reply, consumed)));
             }
         }
@@ -98,26 +123,33 @@ impl ReplyDecoder {
 
     /// Puts `reply` into the innermost open list and closes every list this completes; gives the outermost reply
     /// once that is complete.
-    fn close(&mut self, mut reply: Option<Reply>) -> Option<Reply> {
+    fn close(&mut self, mut reply: Option<Reply>) -> Result<Option<Reply>, ProtocolError> {
+        let mut bytes = reply.as_ref().map_or(size_of::<Reply>(), Reply::payload_bytes);
         loop {
             let Some(list) = self.open.last_mut() else {
-                return reply;
+                return Ok(reply);
             };
             if let Some(item) = reply.take() {
+                self.held += bytes;
+                // What follows is a list, whose items were counted one by one.
+                bytes = size_of::<Reply>();
+                if self.held > self.bytes_max || list.items.try_reserve(1).is_err() {
+                    return Err(ProtocolError::ReplyTooLong);
+                }
                 list.items.push(item);
                 list.items_left = list.items_left.saturating_sub(1);
             }
             if list.items_left > 0 {
-                return None;
+                return Ok(None);
             }
-            let list = self.open.pop()?;
+            let Some(list) = self.open.pop() else { return Ok(None) };
             reply = match list.kind {
                 ListKind::Array => Some(Reply::Array(list.items)),
                 ListKind::Set => Some(Reply::Set(list.items)),
                 ListKind::Push => Some(Reply::Push(list.items)),
-                ListKind::Map => Some(Reply::Map(pairs(list.items))),
+                ListKind::Map => Some(Reply::Map(pairs(list.items)?)),
                 // Nothing to put into the list around it, which goes on waiting for its item.
-                ListKind::Attributes => return None,
+                ListKind::Attributes => return Ok(None),
             };
         }
     }
@@ -150,8 +182,8 @@ impl ReplyDecoder {
         let body = end + 1;
         let reply = match kind {
             b'+' if text == b"OK" => Reply::Ok,
-            b'+' => Reply::Simple(to_text(text)),
-            b'-' => Reply::Error(to_text(text)),
+            b'+' => Reply::Simple(copied(text)?.into()),
+            b'-' => Reply::Error(copied(text)?.into()),
             b':' => Reply::Integer(parse_integer(text).ok_or(ProtocolError::InvalidReplyNumber)?),
             b'_' if text.is_empty() => Reply::Nil,
             b'#' => match text {
@@ -177,10 +209,10 @@ impl ReplyDecoder {
                 }
                 self.move_to(line_end + 2);
                 return Ok(Part::Reply(match (kind, bytes) {
-                    (b'!', _) => Reply::Error(to_text(bytes)),
-                    (b'=', [a, b, c, b':', text @ ..]) => Reply::Verbatim { format: [*a, *b, *c], text: text.to_vec() },
+                    (b'!', _) => Reply::Error(copied(bytes)?.into()),
+                    (b'=', [a, b, c, b':', text @ ..]) => Reply::Verbatim { format: [*a, *b, *c], text: copied(text)? },
                     (b'=', _) => return Err(ProtocolError::InvalidReplyNumber),
-                    _ => Reply::bulk(bytes),
+                    _ => Reply::Bulk(Bulk::try_copy(bytes).ok_or(ProtocolError::ReplyTooLong)?),
                 }));
             }
             b'*' | b'%' | b'~' | b'>' | b'|' => {
@@ -213,7 +245,7 @@ impl ReplyDecoder {
         match parse_integer(text) {
             Some(-1) => Ok(None),
             Some(length) => match usize::try_from(length) {
-                Ok(length) if length <= self.bytes_max => Ok(Some(length)),
+                Ok(length) if length <= self.bytes_max.saturating_sub(self.held) => Ok(Some(length)),
                 Ok(_) => Err(ProtocolError::ReplyTooLong),
                 Err(_) => Err(ProtocolError::InvalidReplyNumber),
             },
@@ -227,8 +259,12 @@ impl ReplyDecoder {
     }
 }
 
-fn to_text(bytes: &[u8]) -> Text {
-    bytes.to_vec().into()
+/// Copies bytes, if there is memory for them.
+fn copied(bytes: &[u8]) -> Result<Vec<u8>, ProtocolError> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(bytes.len()).map_err(|_| ProtocolError::ReplyTooLong)?;
+    copy.extend_from_slice(bytes);
+    Ok(copy)
 }
 
 fn parse_double(text: &[u8]) -> Result<f64, ProtocolError> {
@@ -240,14 +276,15 @@ fn parse_big_number(text: &[u8]) -> Result<String, ProtocolError> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(ProtocolError::InvalidReplyNumber);
     }
-    Ok(to_text(text).into_owned())
+    Ok(String::from_utf8_lossy(text).into_owned())
 }
 
-fn pairs(items: Vec<Reply>) -> Vec<(Reply, Reply)> {
+fn pairs(items: Vec<Reply>) -> Result<Vec<(Reply, Reply)>, ProtocolError> {
     let mut items = items.into_iter();
-    let mut pairs = Vec::with_capacity(items.len() / 2);
+    let mut pairs = Vec::new();
+    pairs.try_reserve_exact(items.len() / 2).map_err(|_| ProtocolError::ReplyTooLong)?;
     while let (Some(key), Some(value)) = (items.next(), items.next()) {
         pairs.push((key, value));
     }
-    pairs
+    Ok(pairs)
 }
