@@ -262,6 +262,16 @@ impl<'a> Locked<'a> {
         Ok(true)
     }
 
+    /// Gives `key` a value that expires at once. Even where no key was, that is a change: a key was made and is gone.
+    #[cold]
+    fn store_for_no_time(&mut self, at: usize, hash: u64, key: &[u8]) {
+        // Notes the deadline of what was there, if that had passed.
+        self.find(at, hash, key);
+        let taken = self.held[at].guard.take(&self.base.hasher, hash, key);
+        self.log(&Record::Delete { keyspace: self.log_id, key });
+        self.note(at, hash, key, ChangeKind::Delete, Undo::Put(taken));
+    }
+
     /// The use that writing the key with this hash is: none if the command has looked it up before.
     #[inline]
     fn use_by_writing(&self, hash: u64) -> Moment {
@@ -342,7 +352,9 @@ impl Txn for Locked<'_> {
         let at = self.place(hash)?;
         let now_ms = self.now_for(deadline);
         if deadline.is_some_and(|deadline| deadline.has_passed(now_ms)) {
-            return self.remove(key, ChangeKind::Delete).map(|_| ());
+            self.store_for_no_time(at, hash, key);
+            self.used.set(0);
+            return Ok(());
         }
         let hasher = &self.base.hasher;
         let saved_from = self.notes.saved.len();

@@ -54,7 +54,8 @@ pub trait Txn {
     /// Lets `key`, which was just set, look as if it had been used so.
     fn set_usage(&mut self, key: &[u8], usage: Usage) -> Result<()>;
 
-    /// Gives `key` a value and a deadline, whatever it had before. A deadline that has passed removes the key.
+    /// Gives `key` a value and a deadline, whatever it had before. A deadline that has passed removes the key; that is a
+    /// change, of which observers are notified, even if the key was not there.
     fn set(&mut self, key: &[u8], value: &[u8], deadline: Option<Deadline>) -> Result<()>;
 
     /// Writes `bytes` into the value at `offset`, and answers its length afterwards. A missing key is created and a

@@ -49,7 +49,11 @@ pub fn restore(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
         at if absolute => Some(Deadline::at_ms(at)),
         from_now => Some(Deadline::at_ms(txn.now_ms().saturating_add(from_now))),
     };
-    // One that has passed removes the key.
+    if deadline.is_some_and(|deadline| deadline.has_passed(txn.now_ms())) {
+        // Nothing is restored: only what it would have replaced goes.
+        txn.delete(key)?;
+        return Ok(Reply::Ok);
+    }
     txn.set(key, &value, deadline)?;
     // A new key, even where it replaces one.
     let idle_secs = u32::try_from(idle_secs.unwrap_or(0)).unwrap_or(u32::MAX);

@@ -110,13 +110,6 @@ impl<'t, T: Txn + ?Sized> Noted<'t, T> {
             return;
         }
         let passed = deadline.is_some_and(|deadline| deadline.has_passed(self.txn.now_ms()));
-        if passed && self.command.starts_with("restore") {
-            // It has come too late, and only what it replaces is told of.
-            if old.is_some() {
-                self.note(Class::Generic, "del", key);
-            }
-            return;
-        }
         if old.is_none() || self.replaces() {
             self.note(Class::New, "new", key);
         }

@@ -1,9 +1,11 @@
-//! What commands cause that the reference does not have: examples written from their documentation.
+//! What commands cause that the reference does not have: examples written from their documentation; and, for both, what a
+//! deadline causes that has passed already.
 //!
 //! Invariant: an example names everything that its request causes; what it does not name must not happen.
 
 use kvproto::spec;
-use kvtests::process::Launch;
+use kvtests::process::{Launch, ServerProcess};
+use kvtests::reference::{PROGRAM_VARIABLE, Reference};
 use kvtests::server_program;
 use tempfile::TempDir;
 
@@ -92,6 +94,88 @@ fn examples() -> Vec<(&'static str, Effects)> {
     ]
 }
 
+/// Of every command that gives a key a deadline, with one that has passed: on a key that is there, and on one that is not.
+fn with_passed_deadlines() -> Vec<(&'static str, Effects)> {
+    let none = Effects::default;
+    let set_and_gone = || Effects {
+        changes: 1,
+        uses: &[("str", None)],
+        events: &[("set", "str"), ("expire", "str"), ("expired", "str")],
+        changed: &["str"],
+        ..none()
+    };
+    let made_and_gone = || Effects {
+        changes: 1,
+        events: &[("new", "nope"), ("set", "nope"), ("expire", "nope"), ("expired", "nope")],
+        changed: &["nope"],
+        ..none()
+    };
+    let gone =
+        || Effects { changes: 1, uses: &[("str", None)], events: &[("del", "str")], changed: &["str"], ..none() };
+    vec![
+        ("set str v EXAT 1000", set_and_gone()),
+        ("set str v PXAT 1000", set_and_gone()),
+        ("set str v GET PXAT 1000", Effects { hits: 1, ..set_and_gone() }),
+        ("set str v XX EXAT 1000", set_and_gone()),
+        ("set str v NX EXAT 1000", Effects { uses: &[("str", Some(101))], ..none() }),
+        ("set nope v EXAT 1000", made_and_gone()),
+        ("set nope v PXAT 1000", made_and_gone()),
+        ("set nope v NX PXAT 1000", made_and_gone()),
+        ("set nope v XX PXAT 1000", none()),
+        (
+            "set nope v GET EXAT 1000",
+            Effects {
+                misses: 1,
+                events: &[
+                    ("keymiss", "nope"),
+                    ("new", "nope"),
+                    ("set", "nope"),
+                    ("expire", "nope"),
+                    ("expired", "nope"),
+                ],
+                ..made_and_gone()
+            },
+        ),
+        ("getex str EXAT 1000", Effects { hits: 1, ..gone() }),
+        ("getex str PXAT 1000", Effects { hits: 1, ..gone() }),
+        ("getex nope EXAT 1000", Effects { misses: 1, events: &[("keymiss", "nope")], ..none() }),
+        ("expire str 0", gone()),
+        ("expire str -1", gone()),
+        ("pexpire str -1", gone()),
+        ("expireat str 1000", gone()),
+        ("pexpireat str 1000", gone()),
+        ("pexpireat str 1000 GT", Effects { uses: &[("str", Some(101))], ..none() }),
+        ("pexpireat str 1000 LT", gone()),
+        ("expire nope 0", none()),
+        ("pexpire nope -1", none()),
+        ("expireat nope 1000", none()),
+        ("pexpireat nope 1000", none()),
+        ("restore str 1000 PAYLOAD ABSTTL REPLACE", gone()),
+        ("restore nope 1000 PAYLOAD ABSTTL", none()),
+        ("restore nope 1000 PAYLOAD ABSTTL REPLACE", none()),
+    ]
+}
+
+/// The same, of commands that the reference does not have.
+fn with_passed_deadlines_of_our_own() -> Vec<(&'static str, Effects)> {
+    let none = Effects::default;
+    let made_and_gone = || Effects {
+        changes: 1,
+        events: &[("new", "nope"), ("set", "nope"), ("expire", "nope"), ("expired", "nope")],
+        changed: &["nope"],
+        ..none()
+    };
+    vec![
+        ("set nope v IFNE x EXAT 1000", made_and_gone()),
+        ("msetex 1 nope v EXAT 1000", made_and_gone()),
+        (
+            "increx num EXAT 1000",
+            Effects { changes: 1, uses: &[("num", None)], events: &[("del", "num")], changed: &["num"], ..none() },
+        ),
+        ("increx nope EXAT 1000", none()),
+    ]
+}
+
 /// Whether there is an example of a command.
 pub fn has_example(name: &str) -> bool {
     let name = name.replace('|', " ");
@@ -102,32 +186,65 @@ pub fn has_example(name: &str) -> bool {
 
 #[test]
 fn what_commands_cause_that_redis_does_not_have() {
-    let dir = TempDir::new().expect("a directory");
-    let kv = Launch::new(server_program!(), dir.path()).resp().durability("os").arguments(["--enable-debug"]).start();
+    let (kv, _dir) = start();
     let mut side = Side::connect(kv.address(0));
     let mut wrong = String::new();
-    for (line, effects) in examples() {
-        for in_multi in [false, true] {
-            let spec = spec::lookup(line.split(' ').next().unwrap_or_default().as_bytes()).expect("a command");
-            let requests = if in_multi { vec![words("multi"), words(line), words("exec")] } else { vec![words(line)] };
-            let case = Case {
-                spec,
-                requests,
-                resp3: in_multi,
-                in_multi,
-                tracks: false,
-                with_expired: false,
-                by_frequency: true,
-            };
-            let seen = side.observe(&case);
-            for (aspect, expected) in effects.expected() {
-                if seen[&aspect] != expected {
-                    wrong.push_str(&format!("{}: {aspect}: {} instead of {expected}\n", case.shown(), seen[&aspect]));
-                }
-            }
+    for (line, effects) in examples().iter().chain(&with_passed_deadlines_of_our_own()) {
+        check(&mut side, line, effects, &mut wrong);
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// A SET that gave a missing key a deadline that had passed left no trace: no change was counted, no WATCH failed, and no
+/// client that tracked the key was notified. Redis makes the key, and expires it when it is next looked at.
+#[test]
+fn what_a_deadline_causes_that_has_passed() {
+    let (kv, _dir) = start();
+    // Later ones do not make the key.
+    let reference = if std::env::var(PROGRAM_VARIABLE).is_err() { Reference::start(&[]) } else { None };
+    let mut sides = vec![Side::connect(kv.address(0))];
+    sides.extend(reference.as_ref().map(|reference| Side::connect(reference.address())));
+    let mut wrong = String::new();
+    for (line, effects) in with_passed_deadlines() {
+        for side in &mut sides {
+            check(side, line, &effects, &mut wrong);
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+fn start() -> (ServerProcess, TempDir) {
+    let dir = TempDir::new().expect("a directory");
+    let launch = Launch::new(server_program!(), dir.path()).resp().durability("os");
+    (launch.arguments(["--enable-debug"]).start(), dir)
+}
+
+/// Carries out an example, alone and inside MULTI, and adds to `wrong` what it causes otherwise. The word PAYLOAD stands
+/// for a payload of RESTORE.
+fn check(side: &mut Side, line: &str, effects: &Effects, wrong: &mut String) {
+    for in_multi in [false, true] {
+        let spec = spec::lookup(line.split(' ').next().unwrap_or_default().as_bytes()).expect("a command");
+        let mut request = words(line);
+        for word in request.iter_mut().filter(|word| *word == b"PAYLOAD") {
+            *word = side.payload();
+        }
+        let requests = if in_multi { vec![words("multi"), request, words("exec")] } else { vec![request] };
+        let case = Case {
+            spec,
+            requests,
+            resp3: in_multi,
+            in_multi,
+            tracks: false,
+            with_expired: false,
+            by_frequency: true,
+        };
+        let seen = side.observe(&case);
+        for (aspect, expected) in effects.expected() {
+            if seen[&aspect] != expected {
+                wrong.push_str(&format!("{}: {aspect}: {} instead of {expected}\n", case.shown(), seen[&aspect]));
+            }
+        }
+    }
 }
 
 impl Effects {
