@@ -24,7 +24,7 @@ use crate::record::Record;
 use crate::recovery;
 use crate::space::{DEFAULT_KEYSPACE, Space};
 use crate::stats::{SnapshotStatus, Stats};
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
 use crate::tables::{Keep, Tables};
 use crate::wal::Wal;
@@ -60,6 +60,8 @@ pub(crate) struct Engine {
     closed: AtomicBool,
     /// Limits are changed by one at a time.
     limits_changing: Mutex<()>,
+    /// How many entries had expired when the store was opened.
+    expired_at_open: AtomicU64,
 }
 
 /// Which keyspaces there are. Names are given and taken, in the log too, under its write lock.
@@ -102,7 +104,7 @@ impl Engine {
         let engine = Arc::new(engine);
         engine.space(DEFAULT_KEYSPACE)?;
         engine.spaces().iter().for_each(|space| space.find_due());
-        engine.sweep();
+        engine.expired_at_open.store(engine.sweep(), Ordering::Relaxed);
         engine.set_limits(options.limits)?;
         Ok(engine)
     }
@@ -177,6 +179,7 @@ impl Engine {
             files,
             closed: AtomicBool::new(false),
             limits_changing: Mutex::new(()),
+            expired_at_open: AtomicU64::new(0),
         }
     }
 
@@ -563,6 +566,7 @@ impl Engine {
         if let Some(files) = &self.files {
             files.add_stats(&mut stats);
         }
+        stats.recovery.expired = self.expired_at_open.load(Ordering::Relaxed);
         stats.snapshot = self.snapshot_status();
         stats
     }

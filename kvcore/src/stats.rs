@@ -44,6 +44,8 @@ pub struct RecoveryReport {
     pub snapshot_entries: u64,
     /// Transactions replayed from the log.
     pub replayed: u64,
+    /// Keys of the snapshot and the log that had expired by then, and were removed.
+    pub expired: u64,
     /// Bytes of an unfinished write cut from the log's end, without the room that was only reserved for it.
     pub cut_bytes: u64,
     /// How long it took.

@@ -287,6 +287,25 @@ const WORDS: &str = "
     master_replid master_replid2";
 
 #[test]
+fn info_counts_the_keys_that_expired_while_the_server_was_down() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = launch(dir.path()).durability("always").arguments(["--enable-debug"]).start();
+    let mut wire = server.connect();
+    assert_eq!(info(&mut wire)["rdb_last_load_keys_expired"], "0");
+    // Nothing removes them before the end.
+    wire.ask("DEBUG SET-ACTIVE-EXPIRE 0", "+OK\r\n");
+    wire.ask("SET a v PX 1", "+OK\r\n");
+    wire.ask("SET b v PX 1", "+OK\r\n");
+    wire.ask("SET c v PX 1000000", "+OK\r\n");
+    wire.ask("DEBUG SLEEP 0.5", "+OK\r\n");
+    server.kill();
+    let server = launch(dir.path()).start();
+    let mut wire = server.connect();
+    wire.ask("DBSIZE", ":1\r\n");
+    assert_eq!(info(&mut wire)["rdb_last_load_keys_expired"], "2");
+}
+
+#[test]
 fn info_has_what_dashboards_read_once_and_as_numbers() {
     let dir = TempDir::new().expect("a temporary directory");
     let server = launch(dir.path()).start();

@@ -252,8 +252,9 @@ fn persistence(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     let seconds = |took: Duration, is_known: bool| if is_known { took.as_secs().cast_signed() } else { -1 };
     fields.add("rdb_last_bgsave_time_sec", seconds(status.last_took, was_written));
     fields.add("rdb_current_bgsave_time_sec", seconds(status.running_for, status.running));
-    fields.add("rdb_last_load_keys_loaded", if locked { 0 } else { server.db.stats().recovery.snapshot_entries });
-    fields.add("rdb_last_load_keys_expired", 0);
+    let recovery = if locked { kvcore::RecoveryReport::default() } else { server.db.stats().recovery };
+    fields.add("rdb_last_load_keys_expired", recovery.expired);
+    fields.add("rdb_last_load_keys_loaded", recovery.snapshot_entries);
     fields.add("aof_enabled", u8::from(!server.db.is_in_memory()));
     fields.add("aof_rewrite_in_progress", 0);
     fields.add("aof_rewrite_scheduled", 0);
