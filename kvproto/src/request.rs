@@ -62,6 +62,13 @@ impl<'b> Request<'b> {
         Words { request: *self, next: 0 }
     }
 
+    /// Returns how many bytes the request has in RESP.
+    pub fn resp_bytes(&self) -> usize {
+        let digits = |number: usize| number.checked_ilog10().map_or(1, |log| log as usize + 1);
+        let words: usize = self.iter().map(|word| "$\r\n\r\n".len() + digits(word.len()) + word.len()).sum();
+        "*\r\n".len() + digits(self.len()) + words
+    }
+
     /// A copy that outlives the buffer.
     pub fn to_owned(&self) -> OwnedRequest {
         OwnedRequest::from_words(self.iter())

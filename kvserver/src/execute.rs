@@ -133,7 +133,7 @@ impl Executor {
                 let whole = !request.is_empty();
                 if whole {
                     let answer = dispatch::answer(request, &mut connection.session, &self.server, &self.runs);
-                    self.finish(connection, request, answer);
+                    self.finish(connection, request, bytes, answer);
                 }
                 if connection.phase != Phase::Open {
                     // Perhaps the request is read again.
@@ -175,7 +175,7 @@ impl Executor {
                         Some(refusal) => refusal,
                         None => dispatch::answer(request, &mut connection.session, &self.server, &self.runs),
                     };
-                    self.finish(connection, request, answer);
+                    self.finish(connection, request, bytes, answer);
                 }
                 Some(Step::over(bytes, whole, connection))
             }
@@ -205,20 +205,27 @@ impl Executor {
         }
     }
 
-    fn finish(&mut self, connection: &mut Connection, request: Request<'_>, answer: Answer) {
+    /// What follows a request of `bytes` that was executed or refused.
+    fn finish(&mut self, connection: &mut Connection, request: Request<'_>, bytes: usize, answer: Answer) {
         let Answer { spec, reply, lsn, lookups, rest } = answer;
         self.counters.count_lookups(lookups);
         let ticks = self.ticks();
         let about = spec.map(|spec| (spec, request));
+        let start = self.round.len();
         let Some(rest) = rest else {
             self.count(connection, about, &reply, ticks);
             self.reply(connection, about, &reply, lsn);
+            self.log_if_large(connection, about, bytes, start);
             return self.after_request(connection);
         };
-        self.finish_rest(connection, request, about, &reply, lsn, *rest, ticks);
+        let ran = about.filter(|_| !rest.rejected);
+        if self.finish_rest(connection, request, about, &reply, lsn, *rest, ticks) {
+            self.log_if_large(connection, ran, bytes, start);
+            self.after_request(connection);
+        }
     }
 
-    /// Finishes a request whose answer is more than one reply.
+    /// Finishes a request whose answer is more than one reply. Returns whether the request is over.
     #[cold]
     #[allow(clippy::too_many_arguments, reason = "the parts of an answer, taken apart by the only caller")]
     fn finish_rest(
@@ -230,7 +237,7 @@ impl Executor {
         lsn: Lsn,
         rest: Rest,
         ticks: u64,
-    ) {
+    ) -> bool {
         let spec = about.map(|(spec, _)| spec);
         if rest.rejected {
             if let Some(spec) = spec {
@@ -259,14 +266,15 @@ impl Executor {
                 connection.phase = Phase::Parked;
                 connection.parked_bytes = request.iter().map(<[u8]>::len).sum();
                 let from = connection.session.address;
-                return self.server.offload.start(Job { from, request: request.to_owned(), work });
+                self.server.offload.start(Job { from, request: request.to_owned(), work });
+                return false;
             }
             Next::Postpone => {
                 connection.phase = Phase::Paused;
-                return;
+                return false;
             }
         }
-        self.after_request(connection);
+        true
     }
 
     /// What follows the reply of a request.
@@ -309,6 +317,28 @@ impl Executor {
         if matches!(reply, Reply::Error(_)) {
             self.counters.commands.failed(spec);
         }
+    }
+
+    /// Logs a command that ran if its request of `bytes`, or what it has added to the round since `start`, was large.
+    #[inline]
+    pub(crate) fn log_if_large(
+        &self,
+        connection: &Connection,
+        about: Option<(&'static kvproto::Spec, Request<'_>)>,
+        bytes: usize,
+        start: usize,
+    ) {
+        let reply_bytes = self.round.len() - start;
+        if bytes.max(reply_bytes) < self.bounds.large_bytes {
+            return;
+        }
+        let Some((spec, request)) = about else { return };
+        if connection.session.transaction.is_some() && is_queued(spec) {
+            // EXEC will log it.
+            return;
+        }
+        let ran = Ran { spec, request, client: &connection.session.client, ticks: 0 };
+        ran.note_size([bytes, reply_bytes], &self.server.slow);
     }
 
     /// Writes one reply in the connection's language.

@@ -28,4 +28,11 @@ impl Ran<'_> {
             slow.note(spec, request, ticks, client, |at| hidden.has(at));
         }
     }
+
+    /// Logs it if its request or its reply was large: how many bytes they had.
+    #[cold]
+    pub(crate) fn note_size(&self, bytes: [usize; 2], slow: &Slow) {
+        let Ran { spec, request, client, .. } = *self;
+        slow.note_size(spec, request, bytes, client, |at| is_secret(spec, request, at));
+    }
 }

@@ -1,7 +1,7 @@
-//! Slow commands: the log that SLOWLOG shows and the events that LATENCY shows.
+//! Slow and large commands: the logs that COMMANDLOG and SLOWLOG show and the events that LATENCY shows.
 //!
-//! Invariant: a command that is not slow costs one relaxed load and one comparison here; what is kept is bounded, and
-//! secrets among its words are not kept.
+//! Invariant: a command that is neither slow nor large costs one relaxed load and two comparisons; what is kept is bounded,
+//! and secrets among its words are not kept.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -17,15 +17,37 @@ use crate::clients::Client;
 const WORDS_MAX: usize = 32;
 /// Bytes of a word that are kept.
 const WORD_BYTES_MAX: usize = 128;
+/// A request or a reply of this length is logged, unless a parameter says otherwise.
+pub(crate) const LARGE_BYTES: u32 = 1024 * 1024;
 /// Samples of an event that are kept.
 const SAMPLES_MAX: usize = 160;
 
-/// A slow command.
+/// What commands are logged for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Logged {
+    /// How long they ran, in microseconds.
+    Time,
+    /// How long the request was, in bytes.
+    Request,
+    /// How long the reply was, in bytes.
+    Reply,
+}
+
+impl Logged {
+    /// As COMMANDLOG names it, in any case.
+    pub(crate) fn named(word: &[u8]) -> Option<Logged> {
+        let all = [("slow", Logged::Time), ("large-request", Logged::Request), ("large-reply", Logged::Reply)];
+        all.into_iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word)).map(|(_, logged)| logged)
+    }
+}
+
+/// A logged command.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) id: u64,
     pub(crate) at_secs: u64,
-    pub(crate) micros: u64,
+    /// Microseconds or bytes.
+    pub(crate) amount: u64,
     pub(crate) words: Vec<Vec<u8>>,
     pub(crate) peer: Box<str>,
     pub(crate) name: Box<str>,
@@ -39,22 +61,82 @@ pub(crate) struct Event {
     pub(crate) longest_ms: u64,
 }
 
+/// The newest commands that were logged for one reason.
+#[derive(Debug)]
+pub(crate) struct CommandLog {
+    /// From this many microseconds or bytes on a command is logged; negative for never.
+    from: AtomicI64,
+    length_max: AtomicUsize,
+    kept: Mutex<Kept>,
+}
+
 #[derive(Debug, Default)]
-struct Log {
+struct Kept {
     next_id: u64,
+    /// Newest first.
     entries: VecDeque<Entry>,
 }
 
-/// What is slow, and what was.
+impl CommandLog {
+    fn new(from: i64) -> CommandLog {
+        CommandLog { from: AtomicI64::new(from), length_max: AtomicUsize::new(128), kept: Mutex::default() }
+    }
+
+    pub(crate) fn from(&self) -> i64 {
+        self.from.load(Relaxed)
+    }
+
+    /// From how much on a command is logged, if one is at all.
+    fn threshold(&self) -> Option<u64> {
+        u64::try_from(self.from()).ok()
+    }
+
+    fn takes(&self, amount: u64) -> bool {
+        self.threshold().is_some_and(|from| amount >= from)
+    }
+
+    pub(crate) fn length_max(&self) -> usize {
+        self.length_max.load(Relaxed)
+    }
+
+    pub(crate) fn set_length_max(&self, length: usize) {
+        self.length_max.store(length, Relaxed);
+        self.kept.lock().entries.truncate(length);
+    }
+
+    fn push(&self, mut entry: Entry) {
+        let length_max = self.length_max();
+        let mut kept = self.kept.lock();
+        entry.id = kept.next_id;
+        kept.next_id += 1;
+        kept.entries.push_front(entry);
+        kept.entries.truncate(length_max);
+    }
+
+    /// The newest entries, newest first.
+    pub(crate) fn newest(&self, count: usize) -> Vec<Entry> {
+        self.kept.lock().entries.iter().take(count).cloned().collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.kept.lock().entries.len()
+    }
+
+    pub(crate) fn clear(&self) {
+        self.kept.lock().entries.clear();
+    }
+}
+
+/// What is slow or large, and what was.
 #[derive(Debug)]
 pub(crate) struct Slow {
     clock: quanta::Clock,
     /// From this many ticks on a command is looked at closely.
     threshold_ticks: AtomicU64,
-    slower_than_us: AtomicI64,
     latency_ms: AtomicU64,
-    length_max: AtomicUsize,
-    log: Mutex<Log>,
+    by_time: CommandLog,
+    by_request: CommandLog,
+    by_reply: CommandLog,
     events: Mutex<BTreeMap<&'static str, Event>>,
 }
 
@@ -63,14 +145,34 @@ impl Slow {
         let slow = Slow {
             clock: quanta::Clock::new(),
             threshold_ticks: AtomicU64::new(u64::MAX),
-            slower_than_us: AtomicI64::new(10_000),
             latency_ms: AtomicU64::new(0),
-            length_max: AtomicUsize::new(128),
-            log: Mutex::default(),
+            by_time: CommandLog::new(10_000),
+            by_request: CommandLog::new(LARGE_BYTES.into()),
+            by_reply: CommandLog::new(LARGE_BYTES.into()),
             events: Mutex::default(),
         };
         slow.set_threshold();
         slow
+    }
+
+    pub(crate) fn log(&self, logged: Logged) -> &CommandLog {
+        match logged {
+            Logged::Time => &self.by_time,
+            Logged::Request => &self.by_request,
+            Logged::Reply => &self.by_reply,
+        }
+    }
+
+    /// Sets from how much on commands are logged. Of bytes, the loops must be told by their bounds.
+    pub(crate) fn log_from(&self, logged: Logged, from: i64) {
+        self.log(logged).from.store(from, Relaxed);
+        self.set_threshold();
+    }
+
+    /// The fewest bytes of a request or a reply for which a command may be logged.
+    pub(crate) fn large_bytes(&self) -> usize {
+        let thresholds = [&self.by_request, &self.by_reply].into_iter().filter_map(CommandLog::threshold);
+        thresholds.min().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX)
     }
 
     /// The clock that ticks are counted by.
@@ -84,15 +186,6 @@ impl Slow {
         ticks >= self.threshold_ticks.load(Relaxed)
     }
 
-    pub(crate) fn slower_than_us(&self) -> i64 {
-        self.slower_than_us.load(Relaxed)
-    }
-
-    pub(crate) fn set_slower_than_us(&self, micros: i64) {
-        self.slower_than_us.store(micros, Relaxed);
-        self.set_threshold();
-    }
-
     pub(crate) fn latency_ms(&self) -> u64 {
         self.latency_ms.load(Relaxed)
     }
@@ -100,15 +193,6 @@ impl Slow {
     pub(crate) fn set_latency_ms(&self, milliseconds: u64) {
         self.latency_ms.store(milliseconds, Relaxed);
         self.set_threshold();
-    }
-
-    pub(crate) fn length_max(&self) -> usize {
-        self.length_max.load(Relaxed)
-    }
-
-    pub(crate) fn set_length_max(&self, length: usize) {
-        self.length_max.store(length, Relaxed);
-        self.log.lock().entries.truncate(length);
     }
 
     pub(crate) fn nanos(&self, ticks: u64) -> u64 {
@@ -122,7 +206,7 @@ impl Slow {
     }
 
     fn set_threshold(&self) {
-        let log = u64::try_from(self.slower_than_us()).ok().map(|micros| micros.saturating_mul(1000));
+        let log = self.by_time.threshold().map(|micros| micros.saturating_mul(1000));
         let latency = Some(self.latency_ms()).filter(|ms| *ms > 0).map(|ms| ms.saturating_mul(1_000_000));
         let ticks = log.into_iter().chain(latency).min().map_or(u64::MAX, |nanos| self.ticks(nanos));
         // A little early: what is really slow is decided in nanoseconds.
@@ -140,22 +224,34 @@ impl Slow {
         is_secret: impl Fn(usize) -> bool,
     ) {
         let micros = self.nanos(ticks) / 1000;
-        let at_secs = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let threshold = self.slower_than_us();
-        if threshold >= 0 && micros >= threshold.unsigned_abs() && !spec.flags.has(Flag::SkipSlowLog) {
-            let words = kept_words(request, is_secret);
-            let (peer, name) = (client.peer().into(), client.labels().name);
-            let length_max = self.length_max();
-            let mut log = self.log.lock();
-            let id = log.next_id;
-            log.next_id += 1;
-            log.entries.push_front(Entry { id, at_secs, micros, words, peer, name });
-            log.entries.truncate(length_max);
+        let at_secs = seconds_since_1970();
+        if self.by_time.takes(micros) && !spec.flags.has(Flag::SkipSlowLog) {
+            self.by_time.push(entry(micros, at_secs, request, client, is_secret));
         }
         let latency_ms = self.latency_ms();
         if latency_ms > 0 && micros / 1000 >= latency_ms && spec.name != "exec" {
             let event = if spec.flags.has(Flag::Fast) { "fast-command" } else { "command" };
             self.note_event(event, at_secs, micros / 1000);
+        }
+    }
+
+    /// Logs a command whose request or reply may have been large. `is_secret`: as in [`Slow::note`].
+    #[cold]
+    pub(crate) fn note_size(
+        &self,
+        spec: &'static Spec,
+        request: Request<'_>,
+        [request_bytes, reply_bytes]: [usize; 2],
+        client: &Client,
+        is_secret: impl Fn(usize) -> bool,
+    ) {
+        if spec.flags.has(Flag::SkipSlowLog) {
+            return;
+        }
+        for (log, bytes) in [(&self.by_request, request_bytes as u64), (&self.by_reply, reply_bytes as u64)] {
+            if log.takes(bytes) {
+                log.push(entry(bytes, seconds_since_1970(), request, client, &is_secret));
+            }
         }
     }
 
@@ -172,19 +268,6 @@ impl Slow {
         }
     }
 
-    /// The newest entries, newest first.
-    pub(crate) fn newest(&self, count: usize) -> Vec<Entry> {
-        self.log.lock().entries.iter().take(count).cloned().collect()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.log.lock().entries.len()
-    }
-
-    pub(crate) fn clear(&self) {
-        self.log.lock().entries.clear();
-    }
-
     pub(crate) fn events(&self) -> BTreeMap<&'static str, Event> {
         self.events.lock().clone()
     }
@@ -196,6 +279,16 @@ impl Slow {
         events.retain(|name, _| !chosen(name));
         before - events.len()
     }
+}
+
+fn seconds_since_1970() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// An entry, whose log has yet to give it its number.
+fn entry(amount: u64, at_secs: u64, request: Request<'_>, client: &Client, is_secret: impl Fn(usize) -> bool) -> Entry {
+    let words = kept_words(request, is_secret);
+    Entry { id: 0, at_secs, amount, words, peer: client.peer().into(), name: client.labels().name }
 }
 
 /// The words as they may be shown: not too many, not too long, no secrets.

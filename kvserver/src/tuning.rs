@@ -14,12 +14,15 @@ use parking_lot::Mutex;
 
 use crate::eviction;
 use crate::settings::{OutputLimit, SavePoint, Settings};
+use crate::slow::LARGE_BYTES;
 
 /// What a loop needs for every request or every connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Bounds {
     pub(crate) limits: Limits,
     pub(crate) output: OutputLimits,
+    /// A command whose request or reply is as long may have to be logged.
+    pub(crate) large_bytes: usize,
 }
 
 /// How much each class of clients may leave unread.
@@ -94,7 +97,7 @@ impl Tuning {
         Tuning {
             generation: AtomicU64::new(0),
             query_bytes_max: AtomicUsize::new(settings.limits.request_bytes_max),
-            bounds: Mutex::new(Bounds { limits: settings.limits.clone(), output }),
+            bounds: Mutex::new(Bounds { limits: settings.limits.clone(), output, large_bytes: LARGE_BYTES as usize }),
             memory_bytes_max: AtomicU64::new(limits.max_memory.unwrap_or(0)),
             entries_max: AtomicU64::new(limits.max_entries.unwrap_or(0)),
             client_memory_max: AtomicI64::new(0),

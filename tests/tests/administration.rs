@@ -7,7 +7,7 @@ use std::path::Path;
 use kvtests::process::{Launch, ServerProcess};
 use kvtests::server_program;
 use kvtests::wait;
-use kvtests::wire::{Wire, show};
+use kvtests::wire::{Wire, push_request, show};
 use tempfile::TempDir;
 
 fn start(dir: &Path) -> ServerProcess {
@@ -194,6 +194,102 @@ fn the_slow_log_keeps_the_newest_and_no_secret() {
         seen += &String::from_utf8_lossy(&monitor.line());
     }
     assert!(!seen.contains("hidden") && seen.contains("\"AUTH\" \"(redacted)\""), "{seen}");
+}
+
+/// Sizes are those of RESP, as in Valkey 9.1, which gives the same for the same requests but for those of a transaction:
+/// here they count each for itself.
+#[test]
+fn large_requests_and_replies_are_logged_with_their_sizes() {
+    let dir = TempDir::new().expect("a directory");
+    let server = start(dir.path());
+    let mut wire = server.connect();
+    let amounts = |wire: &mut Wire, kind: &str| -> Vec<String> {
+        let entries = String::from_utf8_lossy(&wire.command(&format!("COMMANDLOG GET -1 {kind}"))).into_owned();
+        // After the outer array each entry begins: its number, when, how much, and the words.
+        let mut lines = entries.lines().skip(1);
+        let mut all = Vec::new();
+        while let Some(head) = lines.next() {
+            assert_eq!(head, "*6", "{entries}");
+            let amount = lines.nth(2).unwrap_or_default().trim_start_matches(':').to_owned();
+            let words: usize = lines.next().unwrap_or_default()[1..].parse().expect("a number of words");
+            let words: Vec<&str> = (0..words).filter_map(|_| lines.nth(1)).collect();
+            all.push(format!("{amount} {}", words.join(" ")));
+            lines.nth(3);
+        }
+        all
+    };
+    wire.ask("CONFIG GET commandlog-*-larger-than", "*4\r\n$28\r\ncommandlog-reply-larger-than\r\n$7\r\n1048576\r\n$30\r\ncommandlog-request-larger-than\r\n$7\r\n1048576\r\n");
+    let long = "v".repeat(1024 * 1024);
+    let send = |wire: &mut Wire, words: &[&str]| {
+        let mut bytes = Vec::new();
+        push_request(words, &mut bytes);
+        wire.send(&bytes);
+        wire.reply()
+    };
+    assert_eq!(send(&mut wire, &["SET", "long", &long]), b"+OK\r\n");
+    send(&mut wire, &["GET", "long"]);
+    let cut = format!("{}... (1048448 more bytes)", "v".repeat(128));
+    assert_eq!(amounts(&mut wire, "large-request"), [format!("1048611 SET long {cut}")]);
+    assert_eq!(amounts(&mut wire, "LARGE-REPLY"), ["1048588 GET long"]);
+    wire.ask("COMMANDLOG RESET large-request", "+OK\r\n");
+    wire.ask("COMMANDLOG LEN large-request", ":0\r\n");
+    wire.ask("COMMANDLOG LEN large-reply", ":1\r\n");
+    wire.ask("COMMANDLOG RESET large-reply", "+OK\r\n");
+    wire.ask("CONFIG SET commandlog-request-larger-than 100 commandlog-reply-larger-than 60", "+OK\r\n");
+    send(&mut wire, &["SET", "k", &"v".repeat(100)]);
+    send(&mut wire, &["SET", "k", &"v".repeat(60)]);
+    send(&mut wire, &["GET", "k"]);
+    send(&mut wire, &["KEYS", &"*".repeat(80)]);
+    // Refused, not run.
+    send(&mut wire, &["NOSUCH", &"v".repeat(170)]);
+    send(&mut wire, &["AUTH", &"v".repeat(170)]);
+    // Those of a transaction each for itself.
+    for words in [&["MULTI"][..], &["SET", "in", &"w".repeat(80)], &["GET", "in"], &["EXEC"]] {
+        send(&mut wire, words);
+    }
+    wire.ask("CONFIG SET commandlog-request-larger-than -1 commandlog-reply-larger-than -1", "+OK\r\n");
+    assert_eq!(
+        amounts(&mut wire, "large-request"),
+        [
+            format!("108 SET in {}", "w".repeat(80)),
+            "192 AUTH (redacted)".to_owned(),
+            format!("101 KEYS {}", "*".repeat(80)),
+            format!("128 SET k {}", "v".repeat(100)),
+        ]
+    );
+    assert_eq!(amounts(&mut wire, "large-reply"), ["87 GET in", "127 AUTH (redacted)", "67 GET k"]);
+    wire.ask("CONFIG SET commandlog-large-reply-max-len 1", "+OK\r\n");
+    assert_eq!(amounts(&mut wire, "large-reply"), ["87 GET in"]);
+    for (request, error) in [
+        ("COMMANDLOG GET -2 slow", "-ERR count should be greater than or equal to -1\r\n"),
+        ("COMMANDLOG GET x slow", "-ERR count should be greater than or equal to -1\r\n"),
+        ("COMMANDLOG GET 1 fast", "-ERR type should be one of the following: slow, large-request, large-reply\r\n"),
+        ("COMMANDLOG LEN", "-ERR wrong number of arguments for 'commandlog|len' command\r\n"),
+        ("COMMANDLOG GET 1", "-ERR wrong number of arguments for 'commandlog|get' command\r\n"),
+    ] {
+        wire.ask(request, error);
+    }
+}
+
+#[test]
+fn slow_commands_are_those_of_slowlog_by_either_name() {
+    let dir = TempDir::new().expect("a directory");
+    let server = start(dir.path());
+    let mut wire = server.connect();
+    wire.ask("CONFIG SET commandlog-execution-slower-than 0", "+OK\r\n");
+    wire.ask("ECHO seen", "$4\r\nseen\r\n");
+    wire.ask("CONFIG SET slowlog-log-slower-than -1", "+OK\r\n");
+    let by_slowlog = wire.command("SLOWLOG GET 1");
+    assert!(String::from_utf8_lossy(&by_slowlog).contains("ECHO"), "{}", by_slowlog.escape_ascii());
+    assert_eq!(wire.command("COMMANDLOG GET 1 slow"), by_slowlog);
+    wire.ask(
+        "CONFIG GET commandlog-execution-slower-than",
+        "*2\r\n$32\r\ncommandlog-execution-slower-than\r\n$2\r\n-1\r\n",
+    );
+    wire.ask("CONFIG SET commandlog-slow-execution-max-len 1", "+OK\r\n");
+    wire.ask("SLOWLOG LEN", ":1\r\n");
+    wire.ask("COMMANDLOG RESET slow", "+OK\r\n");
+    wire.ask("SLOWLOG LEN", ":0\r\n");
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! Commands that tell what was slow: SLOWLOG and LATENCY.
+//! Commands that tell what was slow or large: COMMANDLOG, SLOWLOG and LATENCY.
 //!
-//! Invariant: arity, flags, categories and arguments are those clients know from Redis 7.2.
+//! Invariant: arity, flags, categories and arguments are those clients know from Redis 7.2, those of COMMANDLOG from
+//! Valkey 8.1.
 
 use super::{Arg, Flag, Group, Spec, indexed};
 
@@ -8,6 +9,10 @@ const ADMIN: [Flag; 4] = [Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stal
 const ALL_NODES: [&str; 3] = ["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"];
 
 pub(super) const ROWS: &[Spec] = &[
+    Spec::new("commandlog", -2, Group::Server, "8.1.0")
+        .summary("Groups the commands about the logs of slow and large commands.")
+        .complexity("That of the subcommand")
+        .subcommands(&COMMANDLOG_SUBCOMMANDS),
     Spec::new("latency", -2, Group::Server, "2.8.13")
         .summary("Groups the commands about how long commands took.")
         .complexity("That of the subcommand")
@@ -74,4 +79,35 @@ const SLOWLOG_SUBCOMMANDS: [Spec; 4] = indexed([
         .complexity("O(N) in the entries")
         .flags(&[Flag::Admin, Flag::Loading, Flag::Stale])
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+]);
+
+const LOG: Arg = Arg::one_of(
+    "type",
+    &[
+        Arg::token("slow", "SLOW"),
+        Arg::token("large-request", "LARGE-REQUEST"),
+        Arg::token("large-reply", "LARGE-REPLY"),
+    ],
+);
+
+const COMMANDLOG_SUBCOMMANDS: [Spec; 4] = indexed([
+    Spec::new("commandlog|get", 4, Group::Server, "8.1.0")
+        .summary("Shows the newest commands that ran long, or had a large request or reply.")
+        .complexity("O(N) in the entries shown")
+        .flags(&[Flag::Admin, Flag::Loading, Flag::Stale])
+        .tips(&["request_policy:all_nodes", "nondeterministic_output"])
+        .args(&[Arg::integer("count"), LOG]),
+    Spec::help("commandlog|help", Group::Server, "8.1.0"),
+    Spec::new("commandlog|len", 3, Group::Server, "8.1.0")
+        .summary("Counts the commands in one of the logs.")
+        .complexity("O(1)")
+        .flags(&[Flag::Admin, Flag::Loading, Flag::Stale])
+        .tips(&["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"])
+        .args(&[LOG]),
+    Spec::new("commandlog|reset", 3, Group::Server, "8.1.0")
+        .summary("Empties one of the logs.")
+        .complexity("O(N) in the entries")
+        .flags(&[Flag::Admin, Flag::Loading, Flag::Stale])
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+        .args(&[LOG]),
 ]);

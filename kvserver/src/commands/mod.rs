@@ -147,6 +147,7 @@ fn run_of(name: &str) -> Option<Run> {
         "bgrewriteaof" => Session(server::bgrewriteaof),
         "bgsave" => Session(server::bgsave),
         "command" => Session(table::command),
+        "commandlog" => Session(slow::commandlog),
         "config" => Session(config::config),
         "debug" => Session(debug::debug),
         "flush" => Session(server::flush),

@@ -1,4 +1,4 @@
-//! SLOWLOG and LATENCY: what was slow.
+//! COMMANDLOG, SLOWLOG and LATENCY: what was slow, or large.
 //!
 //! Invariant: nothing here looks at a key, so all of it may run inside EXEC.
 
@@ -9,43 +9,77 @@ use kvproto::{Args, CommandError, Reply};
 use super::help::help;
 use crate::context::Context;
 use crate::outcome::Outcome;
-use crate::slow::{Entry, Event};
+use crate::slow::{Entry, Event, Logged};
 
 /// Entries SLOWLOG GET shows unless told otherwise.
-const SHOWN: i64 = 10;
+const SHOWN: usize = 10;
 /// Columns of a graph.
 const GRAPH_COLUMNS: usize = 80;
 
 /// `SLOWLOG GET|LEN|RESET|HELP`
 pub(crate) fn slowlog(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     args.next()?;
-    let slow = &ctx.server.slow;
+    let log = ctx.server.slow.log(Logged::Time);
     match ctx.spec.own_name() {
         "get" => {
-            let count = if args.is_empty() { SHOWN } else { args.integer().unwrap_or(-2) };
+            let count = if args.is_empty() { Ok(SHOWN) } else { count(&mut args) };
             args.finish()?;
-            if count < -1 {
-                return Err(CommandError::custom("ERR count should be greater than or equal to -1").into());
-            }
-            let entries = slow.newest(usize::try_from(count).unwrap_or(usize::MAX));
-            // As with MONITOR: it shows who wrote what.
-            ctx.reveal_everything();
-            Ok(Reply::Array(entries.into_iter().map(show).collect()))
+            let entries = log.newest(count?);
+            Ok(shown(entries, ctx))
         }
-        "len" => Ok(Reply::count(slow.len())),
+        "len" => Ok(Reply::count(log.len())),
         "reset" => {
-            slow.clear();
+            log.clear();
             Ok(Reply::Ok)
         }
         _ => Ok(help(ctx.spec)),
     }
 }
 
+/// `COMMANDLOG GET|LEN|RESET|HELP`
+pub(crate) fn commandlog(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    args.next()?;
+    let slow = &ctx.server.slow;
+    match ctx.spec.own_name() {
+        "get" => {
+            let count = count(&mut args)?;
+            let entries = slow.log(logged(&mut args)?).newest(count);
+            Ok(shown(entries, ctx))
+        }
+        "len" => Ok(Reply::count(slow.log(logged(&mut args)?).len())),
+        "reset" => {
+            slow.log(logged(&mut args)?).clear();
+            Ok(Reply::Ok)
+        }
+        _ => Ok(help(ctx.spec)),
+    }
+}
+
+/// How many entries to show; -1 for all.
+fn count(args: &mut Args<'_>) -> Result<usize, CommandError> {
+    match args.integer() {
+        Ok(count @ -1..) => Ok(usize::try_from(count).unwrap_or(usize::MAX)),
+        _ => Err(CommandError::custom("ERR count should be greater than or equal to -1")),
+    }
+}
+
+fn logged(args: &mut Args<'_>) -> Result<Logged, CommandError> {
+    Logged::named(args.next()?).ok_or_else(|| {
+        CommandError::custom("ERR type should be one of the following: slow, large-request, large-reply")
+    })
+}
+
+fn shown(entries: Vec<Entry>, ctx: &mut Context<'_>) -> Reply {
+    // As with MONITOR: it shows who wrote what.
+    ctx.reveal_everything();
+    Reply::Array(entries.into_iter().map(show).collect())
+}
+
 fn show(entry: Entry) -> Reply {
     Reply::Array(vec![
         Reply::count(entry.id),
         Reply::count(entry.at_secs),
-        Reply::count(entry.micros),
+        Reply::count(entry.amount),
         Reply::Array(entry.words.into_iter().map(Reply::bulk).collect()),
         Reply::bulk(entry.peer.as_bytes()),
         Reply::bulk(entry.name.as_bytes()),

@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use kvcore::{Claim, CrossTxn, Keyspace, Lsn, Scope};
-use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, Text, spec};
+use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, Text, resp, spec};
 
 use super::{databases, monitor};
 use crate::context::{Context, Next, Run, Runs};
@@ -360,6 +360,14 @@ fn count(ctx: &Context<'_>, request: Request<'_>, reply: &Reply, ticks: u64) {
     let Some(counters) = ctx.server.counters.get(ctx.session.address.loop_index) else { return };
     let ran = Ran { spec: ctx.spec, request, client: &ctx.session.client, ticks };
     ran.count(counters, &ctx.server.slow);
+    // Its encoded reply is never longer.
+    let request_bytes = request.resp_bytes();
+    let large_bytes = ctx.server.slow.large_bytes();
+    if request_bytes.max(reply.payload_bytes()) >= large_bytes {
+        let mut encoded = Vec::new();
+        resp::encode(reply, ctx.session.version, &mut encoded);
+        ran.note_size([request_bytes, encoded.len()], &ctx.server.slow);
+    }
     if let Reply::Error(text) = reply {
         counters.errors.add(1);
         counters.commands.error(text);

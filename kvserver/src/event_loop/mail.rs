@@ -95,11 +95,13 @@ impl EventLoop {
                 return self.closing.push(done.to.slot);
             }
             let request = done.request.as_request();
-            let about = kvproto::spec::lookup(request.name()).map(|spec| (spec, request));
+            let about = kvproto::spec::resolve(request).ok().map(|spec| (spec, request));
             self.executor.round.begin(done.to.slot);
             self.executor.refresh_bounds();
+            let start = self.executor.round.len();
             self.executor.count(&connection, about, &done.reply, done.ticks);
             self.executor.reply(&mut connection, about, &done.reply, done.lsn);
+            self.executor.log_if_large(&connection, about, request.resp_bytes(), start);
             self.executor.after_request(&mut connection);
             connection.phase = Phase::Open;
             connection.parked_bytes = 0;

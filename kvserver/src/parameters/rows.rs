@@ -16,12 +16,14 @@ use crate::eviction::POLICIES;
 use crate::listener::BoundAddress;
 use crate::logging::LogLevel;
 use crate::process::clients_possible;
-use crate::state::WriteCheck;
+use crate::slow::Logged;
+use crate::state::{ServerState, WriteCheck};
 
 const INT_MAX: i64 = i32::MAX as i64;
 const LONG_MAX: u64 = i64::MAX as u64;
 const COUNT: Kind = Kind::Integer(0, INT_MAX);
 const LONG: Kind = Kind::Integer(0, i64::MAX);
+const LONG_OR_NEVER: Kind = Kind::Integer(-1, i64::MAX);
 const MIB: u64 = 1024 * 1024;
 const HZ_MIN: u64 = 1;
 const HZ_MAX: u64 = 500;
@@ -112,6 +114,30 @@ pub(crate) const ROWS: &[Parameter] = &[
             server.tuning.change_bounds(|bounds| bounds.limits.request_bytes_max = bytes);
             Ok(())
         },
+    ),
+    Parameter::new(
+        "commandlog-large-reply-max-len",
+        LONG,
+        |server| log_length(server, Logged::Reply),
+        |server, value| set_log_length(server, Logged::Reply, value),
+    ),
+    Parameter::new(
+        "commandlog-large-request-max-len",
+        LONG,
+        |server| log_length(server, Logged::Request),
+        |server, value| set_log_length(server, Logged::Request, value),
+    ),
+    Parameter::new(
+        "commandlog-reply-larger-than",
+        LONG_OR_NEVER,
+        |server| log_from(server, Logged::Reply),
+        |server, value| set_log_from(server, Logged::Reply, value),
+    ),
+    Parameter::new(
+        "commandlog-request-larger-than",
+        LONG_OR_NEVER,
+        |server| log_from(server, Logged::Request),
+        |server, value| set_log_from(server, Logged::Request, value),
     ),
     Parameter::inert("daemonize", Kind::Bool, "no").immutable(),
     Parameter::fixed("databases", |_| DATABASES.to_string()),
@@ -387,22 +413,18 @@ pub(crate) const ROWS: &[Parameter] = &[
     ),
     Parameter::new(
         "slowlog-log-slower-than",
-        Kind::Integer(-1, i64::MAX),
-        |server| server.slow.slower_than_us().to_string(),
-        |server, value| {
-            server.slow.set_slower_than_us(number(value)?);
-            Ok(())
-        },
-    ),
+        LONG_OR_NEVER,
+        |server| log_from(server, Logged::Time),
+        |server, value| set_log_from(server, Logged::Time, value),
+    )
+    .alias("commandlog-execution-slower-than"),
     Parameter::new(
         "slowlog-max-len",
         LONG,
-        |server| server.slow.length_max().to_string(),
-        |server, value| {
-            server.slow.set_length_max(number(value)?);
-            Ok(())
-        },
-    ),
+        |server| log_length(server, Logged::Time),
+        |server, value| set_log_length(server, Logged::Time, value),
+    )
+    .alias("commandlog-slow-execution-max-len"),
     Parameter::inert("stop-writes-on-bgsave-error", Kind::Bool, "yes"),
     Parameter::fixed("tcp-backlog", |_| "1024".to_owned()),
     Parameter::new(
@@ -435,6 +457,25 @@ pub(crate) const ROWS: &[Parameter] = &[
         if has_unix { "600" } else { "0" }.to_owned()
     }),
 ];
+
+fn log_from(server: &ServerState, logged: Logged) -> String {
+    server.slow.log(logged).from().to_string()
+}
+
+fn set_log_from(server: &ServerState, logged: Logged, value: &str) -> Result<(), String> {
+    server.slow.log_from(logged, number(value)?);
+    server.tuning.change_bounds(|bounds| bounds.large_bytes = server.slow.large_bytes());
+    Ok(())
+}
+
+fn log_length(server: &ServerState, logged: Logged) -> String {
+    server.slow.log(logged).length_max().to_string()
+}
+
+fn set_log_length(server: &ServerState, logged: Logged, value: &str) -> Result<(), String> {
+    server.slow.log(logged).set_length_max(number(value)?);
+    Ok(())
+}
 
 fn yes_or_no(is_so: bool) -> String {
     if is_so { "yes" } else { "no" }.to_owned()

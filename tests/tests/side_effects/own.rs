@@ -76,6 +76,10 @@ fn examples() -> Vec<(&'static str, Effects)> {
         ("increx num BYFLOAT 0.5", Effects { events: &[("incrbyfloat", "num")], ..increased() }),
         ("increx num LBOUND 0 UBOUND 0 SATURATE", increased()),
         ("increx num LBOUND 0 UBOUND 0", Effects { uses: &[("num", Some(101))], ..none() }),
+        ("commandlog get 10 slow", none()),
+        ("commandlog len large-request", none()),
+        ("commandlog reset large-reply", none()),
+        ("commandlog help", none()),
         ("waitaof 0 0 0", none()),
         ("help", none()),
         ("help set", none()),
@@ -229,15 +233,8 @@ fn check(side: &mut Side, line: &str, effects: &Effects, wrong: &mut String) {
             *word = side.payload();
         }
         let requests = if in_multi { vec![words("multi"), request, words("exec")] } else { vec![request] };
-        let case = Case {
-            spec,
-            requests,
-            resp3: in_multi,
-            in_multi,
-            tracks: false,
-            with_expired: false,
-            by_frequency: true,
-        };
+        let case =
+            Case { spec, requests, resp3: in_multi, in_multi, tracks: false, with_expired: false, by_frequency: true };
         let seen = side.observe(&case);
         for (aspect, expected) in effects.expected() {
             if seen[&aspect] != expected {
