@@ -207,7 +207,9 @@ impl Side {
 
     fn look_at_keys(&mut self, case: &Case, seen: &mut Observed) {
         let what = if case.by_frequency { "freq" } else { "idletime" };
-        let keys = ["str", "num", "vol", "hll", "nope"];
+        // Every key that a case may have named: Redis notices that one has expired when it is looked at.
+        let mut keys = vec!["str", "num", "vol", "hll", "nope"];
+        keys.extend(case.with_expired.then_some(EXPIRED));
         let requests: Vec<Words> =
             keys.iter().map(|key| super::cases::words(&format!("object {what} {key}"))).collect();
         let used: Vec<String> = keys
