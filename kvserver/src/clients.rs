@@ -4,11 +4,11 @@
 //! listed costs a request nothing.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -18,6 +18,10 @@ use crate::stream::Stream;
 
 /// The least and the most that Redis gives a client as a reply buffer.
 const REPLY_BUFFER_BYTES: (usize, usize) = (1024, 16 * 1024);
+
+/// The letters that may stand for a client's state in CLIENT LIST. Some are of what is not here, such as replicas.
+pub(crate) const FLAGS: [char; 21] =
+    ['A', 'B', 'E', 'I', 'M', 'N', 'O', 'P', 'R', 'S', 'T', 'U', 'b', 'c', 'd', 'e', 'i', 'r', 't', 'u', 'x'];
 
 /// What a connection takes while it holds no bytes.
 pub(crate) const CLIENT_BYTES: u64 = 1024;
@@ -77,6 +81,7 @@ pub(crate) struct Shown {
     pub(crate) no_touch: AtomicBool,
     /// The most bytes of replies written at once, of late.
     pub(crate) reply_peak: AtomicUsize,
+    pub(crate) redirectable: AtomicBool,
     pub(crate) tracking: AtomicBool,
     pub(crate) broadcast: AtomicBool,
     pub(crate) redirect_broken: AtomicBool,
@@ -121,7 +126,7 @@ impl ClientType {
         Some(match name.to_ascii_lowercase().as_slice() {
             b"normal" => ClientType::Normal,
             b"pubsub" => ClientType::PubSub,
-            b"master" | b"slave" | b"replica" => ClientType::Replication,
+            b"primary" | b"master" | b"slave" | b"replica" => ClientType::Replication,
             _ => return None,
         })
     }
@@ -158,9 +163,25 @@ impl Client {
         &self.local
     }
 
-    /// The user it is logged in as.
-    pub(crate) fn user(&self) -> String {
-        String::from_utf8_lossy(&self.account().name).into_owned()
+    /// The peer's address without its port; none of a Unix socket.
+    pub(crate) fn peer_host(&self) -> Option<&str> {
+        let (host, _) = self.peer.rsplit_once(':').filter(|_| !self.unix)?;
+        Some(host.trim_start_matches('[').trim_end_matches(']'))
+    }
+
+    pub(crate) fn database(&self) -> usize {
+        self.shown.database.load(Relaxed)
+    }
+
+    /// Whether it said with CLIENT CAPA that it follows a redirection.
+    pub(crate) fn can_be_redirected(&self) -> bool {
+        self.shown.redirectable.load(Relaxed)
+    }
+
+    /// How long ago its last request was.
+    pub(crate) fn idle(&self, now: Instant) -> Duration {
+        let active = Duration::from_millis(self.shown.active_ms.load(Relaxed));
+        now.saturating_duration_since(self.connected).saturating_sub(active)
     }
 
     pub(crate) fn is_killed(&self) -> bool {
@@ -185,18 +206,13 @@ impl Client {
         [&shown.channels, &shown.patterns, &shown.shard_channels].iter().any(|count| count.load(Relaxed) > 0)
     }
 
-    /// One line of CLIENT LIST, without its line end; fields and order are Redis 7.2's.
-    pub(crate) fn describe(&self, now: Instant, out: &mut String) {
+    /// The letters that CLIENT LIST shows of its state: those of [`FLAGS`] that are here.
+    pub(crate) fn flags(&self) -> String {
         let shown = &self.shown;
-        let labels = self.labels();
-        let age_ms = u64::try_from(now.saturating_duration_since(self.connected).as_millis()).unwrap_or(u64::MAX);
-        let idle_ms = age_ms.saturating_sub(shown.active_ms.load(Relaxed));
-        let queued = shown.queued.load(Relaxed);
-        let mut flags = String::new();
-        for (flag, set) in [
+        let flags: String = [
             ('O', shown.monitors.load(Relaxed)),
             ('P', self.is_subscriber()),
-            ('x', queued > 0),
+            ('x', shown.queued.load(Relaxed) > 0),
             ('b', shown.parked.load(Relaxed)),
             ('t', shown.tracking.load(Relaxed)),
             ('R', shown.redirect_broken.load(Relaxed)),
@@ -204,33 +220,39 @@ impl Client {
             ('U', self.unix),
             ('e', shown.no_evict.load(Relaxed)),
             ('T', shown.no_touch.load(Relaxed)),
-        ] {
-            if set {
-                flags.push(flag);
-            }
-        }
-        if flags.is_empty() {
-            flags.push('N');
-        }
+        ]
+        .into_iter()
+        .filter_map(|(flag, set)| set.then_some(flag))
+        .collect();
+        if flags.is_empty() { "N".to_owned() } else { flags }
+    }
+
+    /// One line of CLIENT LIST, without its line end; fields and order are Redis 7.2's.
+    pub(crate) fn describe(&self, now: Instant, out: &mut Vec<u8>) {
+        let shown = &self.shown;
+        let labels = self.labels();
+        let age = now.saturating_duration_since(self.connected);
+        let queued = shown.queued.load(Relaxed);
+        let flags = self.flags();
         let (input, output) = (shown.input_bytes.load(Relaxed), shown.output_bytes.load(Relaxed));
         let queued_bytes = shown.queued_bytes.load(Relaxed);
         // Replies are gathered in a buffer of the loop; these are the sizes that one of the client's own would have.
         let reply_peak = shown.reply_peak.load(Relaxed).min(REPLY_BUFFER_BYTES.1);
         let reply_buffer = reply_peak.next_power_of_two().max(REPLY_BUFFER_BYTES.0);
-        // Writing to a String cannot fail.
+        // Writing to memory cannot fail.
         let _ = write!(
             out,
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={} \
              qbuf={input} qbuf-free=0 argv-mem={} multi-mem={queued_bytes} rbs={reply_buffer} rbp={reply_peak} obl=0 oll={} \
-             omem={output} tot-mem={} events={} cmd={} user={} redir={} resp={} lib-name={} lib-ver={}",
+             omem={output} tot-mem={} events={} cmd={} user=",
             self.id,
             self.peer,
             self.local,
             self.descriptor,
             labels.name,
-            age_ms / 1000,
-            idle_ms / 1000,
-            shown.database.load(Relaxed),
+            age.as_secs(),
+            self.idle(now).as_secs(),
+            self.database(),
             shown.channels.load(Relaxed),
             shown.patterns.load(Relaxed),
             shown.shard_channels.load(Relaxed),
@@ -240,7 +262,11 @@ impl Client {
             CLIENT_BYTES as usize + shown.held_bytes(),
             if output > 0 { "rw" } else { "r" },
             labels.last_command.unwrap_or("NULL"),
-            self.user(),
+        );
+        out.extend(&*self.account().name);
+        let _ = write!(
+            out,
+            " redir={} resp={} lib-name={} lib-ver={}",
             if shown.tracking.load(Relaxed) {
                 i64::try_from(shown.redirect.load(Relaxed)).unwrap_or(i64::MAX)
             } else {

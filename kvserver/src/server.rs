@@ -130,7 +130,7 @@ impl Builder {
     /// `ACL LOAD`, and written there by `ACL SAVE`. Fails if the file cannot be read or has a fault.
     pub fn acl_file(mut self, path: impl Into<PathBuf>) -> Result<Builder> {
         self.acl.file = Some(path.into());
-        self.acl.load().map_err(|why| Error::Users { why })?;
+        self.acl.load().map_err(|why| Error::Users { why: why.into_owned() })?;
         Ok(self)
     }
 
@@ -186,7 +186,7 @@ impl Builder {
     pub(crate) fn configured(mut self, path: PathBuf, rest: Rest) -> Result<Builder> {
         self.acl.all_channels.store(rest.all_channels, Ordering::Relaxed);
         if !rest.users.is_empty() {
-            self.acl.adopt(&rest.users, &path).map_err(|why| Error::Users { why })?;
+            self.acl.adopt(&rest.users, &path).map_err(|why| Error::Users { why: why.into_owned() })?;
         }
         self.settings.config_file = Some(path);
         self.said = rest.settings;

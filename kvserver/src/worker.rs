@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use kvcore::Lsn;
-use kvproto::{Args, Reply};
+use kvproto::{Args, Reply, Text};
 
 use crate::configuration::rewrite;
 use crate::mailbox::{Done, Mail};
@@ -51,7 +51,7 @@ pub(crate) fn run(server: &Arc<ServerState>, jobs: &Receiver<Option<Job>>) {
                     users = changed;
                     Reply::Ok
                 }
-                Err(why) => Reply::error(format!("ERR {why}")),
+                Err(why) => Reply::Error(Text::join(&[b"ERR ", why.as_bytes()])),
             },
             Work::RewriteConfig => match rewrite::rewrite(server) {
                 Ok(()) => Reply::Ok,

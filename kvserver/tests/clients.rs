@@ -235,3 +235,141 @@ fn reset_takes_a_connection_back_to_its_beginning() {
         assert!(shown.contains(field), "{field} in {shown}");
     }
 }
+
+/// Which of some clients each filter chooses: as in Valkey 9.1.2, to which the same was sent.
+#[test]
+fn lists_and_kills_choose_by_every_filter() {
+    let db = Db::in_memory();
+    let server = serve(&db);
+    let of = |requests: &str, replies: &str| {
+        let mut client = Client::of(&server);
+        client.ask(requests, replies);
+        let id = id_of(&mut client);
+        (client, id)
+    };
+    let (mut admin, a) = of("CLIENT SETNAME me", "+OK\r\n");
+    let (mut victim, b) = of(
+        "CLIENT SETNAME aa\r\nCLIENT SETINFO lib-name la\r\nCLIENT SETINFO lib-ver 1\r\nSELECT 3",
+        "+OK\r\n+OK\r\n+OK\r\n+OK\r\n",
+    );
+    let (mut in_multi, c) = of("CLIENT SETNAME bb\r\nCLIENT CAPA other redirect", "+OK\r\n+OK\r\n");
+    in_multi.ask("MULTI", "+OK\r\n");
+    let (_tracker, d) = of("CLIENT NO-TOUCH on\r\nCLIENT TRACKING on", "+OK\r\n+OK\r\n");
+    let (mut subscriber, e) = of("CLIENT SETNAME sub", "+OK\r\n");
+    subscriber.ask("SUBSCRIBE c", "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
+    let ids = [&a, &b, &c, &d, &e];
+    let address = admin.stream().local_addr().unwrap();
+    let listener = admin.stream().peer_addr().unwrap();
+    let fill = |filter: &str| {
+        let filter =
+            ids.iter().zip('A'..).fold(filter.to_owned(), |text, (id, letter)| text.replace(&format!("${letter}"), id));
+        filter.replace("$addr", &address.to_string()).replace("$laddr", &listener.to_string())
+    };
+    let mut list = |filter: &str| {
+        admin.send(format!("CLIENT LIST {}\r\n", fill(filter)));
+        let lines = admin.bulk();
+        let id = |line: &str| line.split([' ', '=']).nth(1).unwrap_or_default().to_owned();
+        let letter = |id: String| ids.iter().zip('A'..).find(|(own, _)| **own == &id).map_or('?', |(_, letter)| letter);
+        lines.lines().filter(|line| !line.is_empty()).map(|line| letter(id(line))).collect::<String>()
+    };
+    for (filter, chosen) in [
+        ("NAME aa", "B"),
+        ("NAME nope", ""),
+        ("NAME ''", ""),
+        ("name aa db 3", "B"),
+        ("NAME aa DB 0", ""),
+        ("NAME aa NAME bb", "C"),
+        ("NOT-NAME aa", "ACDE"),
+        ("NOT-NAME ''", "ABCDE"),
+        ("NOT-NAME aa NOT-NAME bb", "ABDE"),
+        ("NAME aa NOT-NAME aa", ""),
+        ("IDLE 1000", ""),
+        ("MAXAGE 1000", ""),
+        ("FLAGS N", "AB"),
+        ("FLAGS P", "E"),
+        ("FLAGS x", "C"),
+        ("FLAGS tT", "D"),
+        ("FLAGS Tt", "D"),
+        ("FLAGS TtN", ""),
+        ("FLAGS S", ""),
+        ("FLAGS ''", "ABCDE"),
+        ("NOT-FLAGS N", "CDE"),
+        ("NOT-FLAGS tT", "ABCE"),
+        ("LIB-NAME la", "B"),
+        ("LIB-NAME ''", ""),
+        ("NOT-LIB-NAME la", "ACDE"),
+        ("LIB-VER 1", "B"),
+        ("NOT-LIB-VER 1", "ACDE"),
+        ("NOT-LIB-VER ''", "ABCDE"),
+        ("DB 3", "B"),
+        ("DB 15", ""),
+        ("NOT-DB 3", "ACDE"),
+        ("IP 127.0.0.1", "ABCDE"),
+        ("IP 127.0.0", ""),
+        ("NOT-IP 127.0.0.1", ""),
+        ("NOT-IP 1.1.1.1", "ABCDE"),
+        ("CAPA r", "C"),
+        ("CAPA ''", "ABCDE"),
+        ("NOT-CAPA r", "ABDE"),
+        ("ID $A", "A"),
+        ("ID $B $A", "BA"),
+        ("ID $A $B NAME aa", "B"),
+        ("ID $B ID $A", "AB"),
+        ("ID 99999 SKIPME no", ""),
+        ("NOT-ID $A", "BCDE"),
+        ("NOT-ID $A $B", "CDE"),
+        ("ID $A $B NOT-ID $A", "B"),
+        ("USER default", "ABCDE"),
+        ("NOT-USER default", ""),
+        ("TYPE normal", "ABCD"),
+        ("TYPE pubsub", "E"),
+        ("TYPE primary", ""),
+        ("NOT-TYPE normal", "E"),
+        ("TYPE normal TYPE pubsub", "E"),
+        ("ADDR $addr", "A"),
+        ("NOT-ADDR $addr", "BCDE"),
+        ("LADDR $laddr", "ABCDE"),
+        ("NOT-LADDR $laddr", ""),
+        ("SKIPME yes", "BCDE"),
+        ("SKIPME no", "ABCDE"),
+        ("SKIPME yes NAME me", ""),
+    ] {
+        assert_eq!(list(filter), chosen, "{filter}");
+    }
+    for (filter, error) in [
+        ("IDLE 0", "ERR idle should be greater than 0"),
+        ("IDLE x", "ERR idle is not an integer or out of range"),
+        ("MAXAGE -1", "ERR maxage should be greater than 0"),
+        ("FLAGS Nq", "ERR Unknown flags found in the provided filter: Nq"),
+        ("NOT-FLAGS Q", "ERR Unknown flags found in the NOT-FLAGS filter: Q"),
+        ("CAPA redirect", "ERR Unknown capa found in the provided filter: redirect"),
+        ("NOT-CAPA x", "ERR Unknown capa found in the NOT-CAPA filter: x"),
+        ("DB x", "ERR DB is not an integer or out of range"),
+        ("DB 16", "ERR DB number should be between 0 and 15"),
+        ("NOT-DB -1", "ERR NOT-DB number should be between 0 and 15"),
+        ("NOT-ID 0", "ERR client-id should be greater than 0"),
+        ("NOT-USER nobody", "ERR No such user 'nobody'"),
+        ("NOT-TYPE x", "ERR Unknown client type 'x'"),
+        ("NOT-IDLE 1", "ERR syntax error"),
+        ("NOT-MAXAGE 1", "ERR syntax error"),
+        ("NOT-SKIPME yes", "ERR syntax error"),
+        ("NAME", "ERR syntax error"),
+        ("NAME aa foo", "ERR syntax error"),
+        ("ID $A foo", "ERR Invalid client ID"),
+        ("ID $A foo bar", "ERR syntax error"),
+    ] {
+        admin.ask(&format!("CLIENT LIST {}", fill(filter)), format!("-{error}\r\n"));
+        if !filter.starts_with("ID") && filter != "NAME" {
+            admin.ask(&format!("CLIENT KILL {}", fill(filter)), format!("-{error}\r\n"));
+        }
+    }
+    admin.ask("CLIENT KILL NAME nope", ":0\r\n");
+    admin.ask(&fill("CLIENT KILL ID $A $B $C FLAGS P"), ":0\r\n");
+    admin.ask(&fill("CLIENT KILL ID $A $B $E FLAGS N"), ":1\r\n");
+    victim.expect_end();
+    admin.ask("CLIENT KILL CAPA r DB 0", ":1\r\n");
+    in_multi.expect_end();
+    admin.ask("CLIENT KILL NOT-FLAGS N NOT-TYPE pubsub", ":1\r\n");
+    admin.ask("CLIENT KILL NOT-NAME other", ":1\r\n");
+    subscriber.expect_end();
+}

@@ -248,6 +248,9 @@ fn users_are_kept_in_a_file() {
     assert!(!saved.contains("secret") && !saved.contains("builder"), "{saved}");
     admin.ask("ACL DELUSER bob", ":1\r\n");
     admin.ask("ACL LOAD", "+OK\r\n");
+    // Another thread has carried it out.
+    let stats = admin.text("INFO commandstats");
+    assert!(stats.contains("cmdstat_acl|load:calls=1,") && !stats.contains("cmdstat_acl:"), "{stats}");
     alice.expect_closed();
     let mut bob = server.connect();
     bob.ask("AUTH bob builder", "+OK\r\n");
@@ -269,6 +272,40 @@ fn users_are_kept_in_a_file() {
     let refused = launch().arguments(["--acl-file", &path]).run_to_end();
     let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(refused.status.code() == Some(1) && stderr.contains("Syntax error"), "{stderr}");
+}
+
+/// Names that are not UTF-8 were shown with U+FFFD in the place of what they have.
+#[test]
+fn a_user_is_shown_by_the_bytes_of_its_name() {
+    let home = TempDir::new().expect("a temporary directory");
+    let file = home.path().join("users.acl");
+    fs::write(&file, b"user default on nopass ~* &* +@all\nuser \xff\xfe on nopass +@all -get\n").expect("a file");
+    let path = file.display().to_string();
+    let server = launch().arguments(["--acl-file", &path]).start();
+    let mut wire = server.connect();
+    let mut ask = |words: &[&[u8]]| wire.try_command(words).expect("a reply");
+    let holds = |reply: &[u8], part: &[u8]| reply.windows(part.len()).any(|window| window == part);
+    assert_eq!(ask(&[b"AUTH", b"\xff\xfe", b"x"]), b"+OK\r\n");
+    for request in ["INFO", "LIST"] {
+        let shown = ask(&[b"CLIENT", request.as_bytes()]);
+        assert!(holds(&shown, b" user=\xff\xfe redir="), "{}", shown.escape_ascii());
+    }
+    let shown = ask(&[b"CLIENT", b"LIST", b"USER", b"\xff\xfe"]);
+    assert!(holds(&shown, b" user=\xff\xfe redir="), "{}", shown.escape_ascii());
+    ask(&[b"GET", b"k"]);
+    let logged = ask(&[b"ACL", b"LOG"]);
+    assert!(holds(&logged, b" user=\xff\xfe redir="), "{}", logged.escape_ascii());
+
+    for (line, error) in [
+        (&b"user \xff\xfe +\xfc"[..], &b"Error in applying operation '+\xfc'"[..]),
+        (b"user \xff\nuser \xff", b"Duplicate user '\xff' found on line 2"),
+        (b"user a\xff\x0bb", b"username 'a\xff"),
+    ] {
+        fs::write(&file, line).expect("a file");
+        let refused = ask(&[b"ACL", b"LOAD"]);
+        assert!(refused.starts_with(b"-ERR ") && holds(&refused, error), "{}", refused.escape_ascii());
+    }
+    assert_eq!(ask(&[b"CLIENT", b"KILL", b"USER", b"\xff\xfe", b"SKIPME", b"no"]), b":1\r\n");
 }
 
 #[test]

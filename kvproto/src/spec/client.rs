@@ -1,6 +1,7 @@
 //! Subcommands of CLIENT.
 //!
-//! Invariant: arity, flags, categories and arguments are those clients know from Redis 7.2; MAXAGE came later.
+//! Invariant: arity, flags, categories and arguments are those clients know from Redis 7.2, or from the version that an
+//! argument says it came with.
 
 use super::{Arg, Category, Flag, Group, Spec, indexed};
 
@@ -8,9 +9,48 @@ const FOR_ALL: &[Flag] = &[Flag::NoScript, Flag::Loading, Flag::Stale];
 const FOR_ADMINS: &[Flag] = &[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale];
 const ON_OR_OFF: &[Arg] = &[Arg::one_of("enabled", &[Arg::token("on", "ON"), Arg::token("off", "OFF")])];
 
+/// A filter of clients that came with Valkey 9.0.
+const fn newer(filter: Arg, token: &'static str) -> Arg {
+    filter.after(token).optional().since("9.0.0")
+}
+
+const NAME: Arg = newer(Arg::string("name"), "NAME");
+const IDLE: Arg = newer(Arg::integer("idle"), "IDLE");
+const FLAGS: Arg = newer(Arg::string("flags"), "FLAGS");
+const LIB_NAME: Arg = newer(Arg::string("lib-name"), "LIB-NAME");
+const LIB_VER: Arg = newer(Arg::string("lib-ver"), "LIB-VER");
+const DB: Arg = newer(Arg::integer("db"), "DB");
+const CAPA: Arg = newer(Arg::string("capa"), "CAPA");
+const IP: Arg = newer(Arg::string("ip"), "IP");
+const NOT_USER: Arg = newer(Arg::string("not-username"), "NOT-USER");
+const NOT_ADDR: Arg = newer(Arg::string("not-addr"), "NOT-ADDR");
+const NOT_LADDR: Arg = newer(Arg::string("not-laddr"), "NOT-LADDR");
+const NOT_NAME: Arg = newer(Arg::string("not-name"), "NOT-NAME");
+const NOT_FLAGS: Arg = newer(Arg::string("not-flags"), "NOT-FLAGS");
+const NOT_LIB_NAME: Arg = newer(Arg::string("not-lib-name"), "NOT-LIB-NAME");
+const NOT_LIB_VER: Arg = newer(Arg::string("not-lib-ver"), "NOT-LIB-VER");
+const NOT_DB: Arg = newer(Arg::integer("not-db"), "NOT-DB");
+const NOT_CAPA: Arg = newer(Arg::string("not-capa"), "NOT-CAPA");
+const NOT_IP: Arg = newer(Arg::string("not-ip"), "NOT-IP");
+const NOT_ID: Arg = newer(Arg::integer("not-client-id"), "NOT-ID").multiple();
+const NOT_TYPE: Arg = newer(
+    Arg::one_of(
+        "not-client-type",
+        &[
+            Arg::token("normal", "normal"),
+            Arg::token("primary", "primary"),
+            Arg::token("master", "master"),
+            Arg::token("slave", "slave"),
+            Arg::token("replica", "replica"),
+            Arg::token("pubsub", "pubsub"),
+        ],
+    ),
+    "NOT-TYPE",
+);
+
 pub(super) const SUBCOMMANDS: [Spec; 19] = indexed([
     Spec::new("client|capa", -3, Group::Connection, "8.0.0")
-        .summary("Says what this connection can handle. There is nothing here that goes by it.")
+        .summary("Says what this connection can handle. CLIENT LIST and CLIENT KILL can choose by it.")
         .complexity("O(1)")
         .flags(FOR_ALL)
         .in_categories(&[Category::Connection])
@@ -38,11 +78,12 @@ pub(super) const SUBCOMMANDS: [Spec; 19] = indexed([
                 Arg::one_of(
                     "new-format",
                     &[
-                        Arg::integer("client-id").after("ID").optional().since("2.8.12"),
+                        Arg::integer("client-id").after("ID").optional().multiple().since("2.8.12"),
                         Arg::one_of(
                             "client-type",
                             &[
                                 Arg::token("normal", "normal"),
+                                Arg::token("primary", "primary").since("8.0.0"),
                                 Arg::token("master", "master").since("3.2.0"),
                                 Arg::token("slave", "slave"),
                                 Arg::token("replica", "replica").since("5.0.0"),
@@ -59,6 +100,26 @@ pub(super) const SUBCOMMANDS: [Spec; 19] = indexed([
                             .after("SKIPME")
                             .optional(),
                         Arg::integer("maxage").after("MAXAGE").optional().since("7.4.0"),
+                        NAME,
+                        IDLE,
+                        FLAGS,
+                        LIB_NAME,
+                        LIB_VER,
+                        DB,
+                        CAPA,
+                        IP,
+                        NOT_TYPE,
+                        NOT_ID,
+                        NOT_USER,
+                        NOT_ADDR,
+                        NOT_LADDR,
+                        NOT_NAME,
+                        NOT_FLAGS,
+                        NOT_LIB_NAME,
+                        NOT_LIB_VER,
+                        NOT_DB,
+                        NOT_CAPA,
+                        NOT_IP,
                     ],
                 )
                 .multiple(),
@@ -163,6 +224,34 @@ pub(super) const SUBCOMMANDS: [Spec; 19] = indexed([
             .optional()
             .since("5.0.0"),
             Arg::integer("client-id").after("ID").optional().multiple().since("6.2.0"),
+            Arg::string("username").after("USER").optional().since("8.1.0"),
+            Arg::string("addr").after("ADDR").optional().since("8.1.0"),
+            Arg::string("laddr").after("LADDR").optional().since("8.1.0"),
+            Arg::one_of("skipme", &[Arg::token("yes", "YES"), Arg::token("no", "NO")])
+                .after("SKIPME")
+                .optional()
+                .since("8.1.0"),
+            Arg::integer("maxage").after("MAXAGE").optional().since("8.1.0"),
+            NAME,
+            IDLE,
+            FLAGS,
+            LIB_NAME,
+            LIB_VER,
+            DB,
+            CAPA,
+            IP,
+            NOT_TYPE,
+            NOT_ID,
+            NOT_USER,
+            NOT_ADDR,
+            NOT_LADDR,
+            NOT_NAME,
+            NOT_FLAGS,
+            NOT_LIB_NAME,
+            NOT_LIB_VER,
+            NOT_DB,
+            NOT_CAPA,
+            NOT_IP,
         ]),
     Spec::new("client|setinfo", 4, Group::Connection, "7.2.0")
         .summary("Records which client library, or which version of it, is calling.")

@@ -9,6 +9,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use kvproto::Text;
+
 use super::rules::{RuleError, merge_selectors};
 use super::{Account, Acl, DEFAULT, User, has_spaces};
 use crate::durable_file;
@@ -18,11 +20,11 @@ const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 impl Acl {
     /// Puts the users of the file in the place of all there are; answers the accounts that changed or went.
-    pub(crate) fn load(&self) -> Result<Vec<Arc<Account>>, String> {
+    pub(crate) fn load(&self) -> Result<Vec<Arc<Account>>, Text> {
         let Some(path) = &self.file else { return Ok(Vec::new()) };
-        let failed = |error| format!("Error loading ACLs, opening file '{}': {error}", path.display());
+        let failed = |error| Text::from(format!("Error loading ACLs, opening file '{}': {error}", path.display()));
         if fs::metadata(path).map_err(failed)?.len() > FILE_BYTES_MAX {
-            return Err(format!("Error loading ACLs, the file '{}' is too large", path.display()));
+            return Err(format!("Error loading ACLs, the file '{}' is too large", path.display()).into());
         }
         let text = fs::read(path).map_err(failed)?;
         Ok(self.replace_all(parse(&text, path, self.all_channels())?))
@@ -40,7 +42,7 @@ impl Acl {
     }
 
     /// Makes the users of a configuration file's lines. `default` stays as it is unless it is among them.
-    pub(crate) fn adopt(&self, text: &[u8], path: &Path) -> Result<(), String> {
+    pub(crate) fn adopt(&self, text: &[u8], path: &Path) -> Result<(), Text> {
         let mut users = parse(text, path, self.all_channels())?;
         users.entry(DEFAULT.into()).or_insert_with(|| User::clone(&self.default.user()));
         self.replace_all(users);
@@ -66,15 +68,13 @@ pub(crate) fn describe(account: &Account) -> Vec<u8> {
     [b"user ", &*account.name, b" ", &account.user().describe()].concat()
 }
 
-/// Returns the beginning of a word of a file, as an error or the log shows it.
-fn shown(word: &[u8]) -> String {
-    String::from_utf8_lossy(&super::quoted(word)).into_owned()
-}
-
 /// The users of a file; or all that is wrong with it, in one line.
-fn parse(text: &[u8], path: &Path, all_channels: bool) -> Result<BTreeMap<Box<[u8]>, User>, String> {
+fn parse(text: &[u8], path: &Path, all_channels: bool) -> Result<BTreeMap<Box<[u8]>, User>, Text> {
     let mut users = BTreeMap::new();
-    let mut errors = String::new();
+    let mut errors = Vec::new();
+    // An error that quotes a word, as it is in the file.
+    let quoting =
+        |before: String, word: &[u8], after: &str| [before.as_bytes(), &super::quoted(word), after.as_bytes()].concat();
     for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
         let line = line.trim_ascii();
         if line.is_empty() {
@@ -85,30 +85,32 @@ fn parse(text: &[u8], path: &Path, all_channels: bool) -> Result<BTreeMap<Box<[u
         let mut words = line.split(|&byte| byte == b' ').map(<[u8]>::trim_ascii);
         let (keyword, name) = (words.next(), words.next());
         let Some(name) = name.filter(|_| keyword == Some(b"user")) else {
-            errors.push_str(&format!("{place} should start with user keyword followed by the username. "));
+            errors.extend(format!("{place} should start with user keyword followed by the username. ").into_bytes());
             continue;
         };
         if has_spaces(name) {
-            errors.push_str(&format!("{place}: username '{}' contains invalid characters. ", shown(name)));
+            errors.extend(quoting(format!("{place}: username '"), name, "' contains invalid characters. "));
             continue;
         }
         if users.contains_key(name) {
-            errors.push_str(&format!("WARNING: Duplicate user '{}' found on line {number}. ", shown(name)));
+            let found = format!("' found on line {number}. ");
+            errors.extend(quoting("WARNING: Duplicate user '".to_owned(), name, &found));
             continue;
         }
         let user =
             match merge_selectors(words) {
                 Err(_) => {
-                    errors.push_str(&format!("{place}: Unmatched parenthesis in selector definition. "));
+                    errors.extend(format!("{place}: Unmatched parenthesis in selector definition. ").into_bytes());
                     continue;
                 }
                 Ok(rules) => User::new(all_channels).with(rules.iter().map(|rule| &**rule), all_channels).map_err(
                     |(rule, error)| match error {
                         // A command's name gives nothing away; other rules may hold a password.
                         RuleError::UnknownCommand => {
-                            format!("{place}: Error in applying operation '{}': {error}. ", shown(rule))
+                            let place = format!("{place}: Error in applying operation '");
+                            quoting(place, rule, &format!("': {error}. "))
                         }
-                        error => format!("{place}: {error}. "),
+                        error => format!("{place}: {error}. ").into_bytes(),
                     },
                 ),
             };
@@ -117,7 +119,7 @@ fn parse(text: &[u8], path: &Path, all_channels: bool) -> Result<BTreeMap<Box<[u
                 users.insert(name.into(), user);
             }
             Err(error) => {
-                errors.push_str(&error);
+                errors.extend(error);
                 users.insert(name.into(), User::new(all_channels));
             }
         }
@@ -125,15 +127,15 @@ fn parse(text: &[u8], path: &Path, all_channels: bool) -> Result<BTreeMap<Box<[u
     if errors.is_empty() {
         return Ok(users);
     }
-    errors.push_str("WARNING: ACL errors detected, no change to the previously active ACL rules was performed");
-    Err(errors)
+    errors.extend(b"WARNING: ACL errors detected, no change to the previously active ACL rules was performed");
+    Err(errors.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> Result<Vec<String>, String> {
+    fn parsed(text: &str) -> Result<Vec<String>, Text> {
         let users = parse(text.as_bytes(), Path::new("users.acl"), false)?;
         Ok(users
             .iter()
@@ -162,7 +164,7 @@ mod tests {
             ),
             ("user a nonsense", "users.acl:1: Syntax error. "),
         ] {
-            assert_eq!(parsed(text), Err(format!("{error}{end}")));
+            assert_eq!(parsed(text), Err(format!("{error}{end}").into()));
         }
     }
 

@@ -58,7 +58,7 @@ pub(crate) struct Refused<'r> {
     pub(crate) object: &'r [u8],
     pub(crate) user: &'r [u8],
     /// The client, as CLIENT LIST shows it.
-    pub(crate) client: String,
+    pub(crate) client: Vec<u8>,
     pub(crate) now_ms: u64,
 }
 
@@ -70,7 +70,7 @@ struct Entry {
     in_multi: bool,
     object: Box<[u8]>,
     user: Box<[u8]>,
-    client: String,
+    client: Vec<u8>,
     created_ms: u64,
     updated_ms: u64,
 }
@@ -159,7 +159,7 @@ impl Entry {
             ("object", Reply::bulk(&*self.object)),
             ("username", Reply::bulk(&*self.user)),
             ("age-seconds", Reply::Double(age)),
-            ("client-info", Reply::bulk(self.client.as_bytes())),
+            ("client-info", Reply::bulk(&*self.client)),
             ("entry-id", Reply::count(self.id)),
             ("timestamp-created", Reply::count(self.created_ms)),
             ("timestamp-last-updated", Reply::count(self.updated_ms)),

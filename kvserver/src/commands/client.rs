@@ -10,11 +10,14 @@ use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 use super::connection::{bad_name, label};
 use super::help::help;
 use super::tracking;
-use crate::clients::{Client, ClientType};
+use crate::clients::Client;
 use crate::context::{Context, Next};
 use crate::outcome::Outcome;
 use crate::pause::Held;
 use crate::session::Replies;
+use filter::Filter;
+
+mod filter;
 
 pub(crate) fn client(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     args.next()?;
@@ -33,9 +36,9 @@ pub(crate) fn client(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         "setinfo" => set_info(args, client),
         "info" => {
             show_self(args.request(), ctx);
-            let mut line = String::new();
+            let mut line = Vec::new();
             client.describe(Instant::now(), &mut line);
-            line.push('\n');
+            line.push(b'\n');
             Ok(Reply::text(line))
         }
         "list" => {
@@ -59,7 +62,12 @@ pub(crate) fn client(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         "tracking" => tracking::tracking(args, ctx),
         "trackinginfo" => Ok(tracking::info(ctx.session)),
         // As of Valkey: a server in a cluster would redirect a client that can follow; this one never does.
-        "capa" => Ok(Reply::Ok),
+        "capa" => {
+            if std::iter::from_fn(|| args.next_opt()).any(|word| word.eq_ignore_ascii_case(b"redirect")) {
+                client.shown.redirectable.store(true, Relaxed);
+            }
+            Ok(Reply::Ok)
+        }
         "caching" => tracking::caching(args, ctx.session),
         "getredir" => Ok(tracking::redirect(ctx.session)),
         _ => Ok(help(ctx.spec)),
@@ -87,115 +95,57 @@ fn show_self(request: Request<'_>, ctx: &Context<'_>) {
     client.shown.active_ms.store(u64::try_from(active).unwrap_or(u64::MAX), Relaxed);
     let words: usize = request.iter().map(<[u8]>::len).sum();
     client.shown.argument_bytes.store(words, Relaxed);
-    // As long as the request is as RESP spells it.
-    let digits = |number: usize| number.checked_ilog10().map_or(1, |log| log as usize + 1);
-    let framing: usize = request.iter().map(|word| "$\r\n\r\n".len() + digits(word.len())).sum();
-    let bytes = "*\r\n".len() + digits(request.len()) + framing + words;
-    client.shown.input_bytes.store(bytes, Relaxed);
+    client.shown.input_bytes.store(request.resp_bytes(), Relaxed);
 }
 
-fn client_type(word: &[u8]) -> Result<ClientType, CommandError> {
-    ClientType::named(word).ok_or_else(|| CommandError::quoting("ERR Unknown client type '", word, "'"))
-}
-
-fn list(mut args: Args<'_>, ctx: &Context<'_>) -> Outcome {
-    let mut clients = Vec::new();
-    if args.is_empty() {
-        clients = ctx.server.clients.snapshot();
-    } else if args.remaining() == 2 && args.eat("type") {
-        let wanted = client_type(args.next()?)?;
-        clients = ctx.server.clients.snapshot();
-        clients.retain(|client| client.client_type() == wanted);
-    } else if args.remaining() >= 2 && args.eat("id") {
-        while let Some(word) = args.next_opt() {
-            let id = parse_integer(word).ok_or_else(|| CommandError::custom("ERR Invalid client ID"))?;
-            clients.extend(u64::try_from(id).ok().and_then(|id| ctx.server.clients.find(id)));
-        }
-    } else {
-        return Err(CommandError::Syntax.into());
-    }
+fn list(args: Args<'_>, ctx: &Context<'_>) -> Outcome {
     let now = Instant::now();
-    let mut lines = String::new();
+    let clients = match ids_of_list(args) {
+        Some(ids) => ids?.into_iter().filter_map(|id| ctx.server.clients.find(id)).collect(),
+        None => {
+            let filter = Filter::read(args, ctx)?;
+            let spared = filter.spares_self.unwrap_or(false).then_some(ctx.session.client.id);
+            let mut clients = ctx.server.clients.snapshot();
+            clients.retain(|client| spared != Some(client.id) && filter.matches(client, now));
+            clients
+        }
+    };
+    let mut lines = Vec::new();
     for client in &clients {
         client.describe(now, &mut lines);
-        lines.push('\n');
+        lines.push(b'\n');
     }
     Ok(Reply::text(lines))
 }
 
-/// Which clients CLIENT KILL ends: those for which all that is given holds.
-#[derive(Default)]
-struct Filter<'b> {
-    id: Option<u64>,
-    kind: Option<ClientType>,
-    peer: Option<&'b [u8]>,
-    local: Option<&'b [u8]>,
-    user: Option<&'b [u8]>,
-    age_min: Option<Duration>,
-    spares_self: bool,
-}
-
-impl<'b> Filter<'b> {
-    fn read(mut args: Args<'b>, ctx: &Context<'_>) -> Result<Filter<'b>, CommandError> {
-        let mut filter = Filter { spares_self: true, ..Filter::default() };
-        while let Some(option) = args.next_opt() {
-            let Some(value) = args.next_opt() else { return Err(CommandError::Syntax) };
-            match option.to_ascii_lowercase().as_slice() {
-                b"id" => filter.id = Some(positive(value, "ERR client-id should be greater than 0")?),
-                b"type" => filter.kind = Some(client_type(value)?),
-                b"addr" => filter.peer = Some(value),
-                b"laddr" => filter.local = Some(value),
-                b"user" => {
-                    if !ctx.server.has_user(value) {
-                        return Err(CommandError::quoting("ERR No such user '", value, "'"));
-                    }
-                    filter.user = Some(value);
-                }
-                b"skipme" => filter.spares_self = yes_or_no(value)?,
-                b"maxage" => {
-                    parse_integer(value)
-                        .ok_or_else(|| CommandError::custom("ERR maxage is not an integer or out of range"))?;
-                    let seconds = positive(value, "ERR maxage should be greater than 0")?;
-                    filter.age_min = Some(Duration::from_secs(seconds));
-                }
-                _ => return Err(CommandError::Syntax),
+/// `ID id ...` and nothing else, the form of Redis: in the order in which they are named. None if it is another.
+fn ids_of_list(mut args: Args<'_>) -> Option<Result<Vec<u64>, CommandError>> {
+    if args.remaining() < 2 || !args.eat("id") {
+        return None;
+    }
+    let mut ids = Vec::new();
+    while let Some(word) = args.next_opt() {
+        match parse_integer(word) {
+            // None has a negative one.
+            Some(id) => ids.extend(u64::try_from(id)),
+            None if ids.is_empty() || args.is_empty() => {
+                return Some(Err(CommandError::custom("ERR Invalid client ID")));
             }
+            // Another filter follows.
+            None => return None,
         }
-        Ok(filter)
     }
-
-    fn matches(&self, client: &Client, now: Instant) -> bool {
-        self.id.is_none_or(|id| client.id == id)
-            && self.kind.is_none_or(|kind| client.client_type() == kind)
-            && self.peer.is_none_or(|peer| client.peer().as_bytes() == peer)
-            && self.local.is_none_or(|local| client.local().as_bytes() == local)
-            && self.user.is_none_or(|user| client.user().as_bytes() == user)
-            && self.age_min.is_none_or(|age| now.saturating_duration_since(client.connected()) >= age)
-    }
-}
-
-fn positive(word: &[u8], error: &'static str) -> Result<u64, CommandError> {
-    let number = parse_integer(word).and_then(|number| u64::try_from(number).ok());
-    number.filter(|number| *number > 0).ok_or_else(|| CommandError::custom(error))
-}
-
-fn yes_or_no(word: &[u8]) -> Result<bool, CommandError> {
-    match word.to_ascii_lowercase().as_slice() {
-        b"yes" => Ok(true),
-        b"no" => Ok(false),
-        _ => Err(CommandError::Syntax),
-    }
+    Some(Ok(ids))
 }
 
 fn kill(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let old_form = args.remaining() == 1;
-    let filter =
-        if old_form { Filter { peer: Some(args.next()?), ..Filter::default() } } else { Filter::read(args, ctx)? };
+    let filter = if old_form { Filter::of_peer(args.next()?) } else { Filter::read(args, ctx)? };
     let now = Instant::now();
     let mut killed = 0;
     for client in ctx.server.clients.snapshot() {
         let own = client.id == ctx.session.client.id;
-        if !filter.matches(&client, now) || (own && filter.spares_self) {
+        if !filter.matches(&client, now) || (own && filter.spares_self.unwrap_or(true)) {
             continue;
         }
         if own {

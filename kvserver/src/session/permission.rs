@@ -162,11 +162,11 @@ impl Session {
     }
 
     /// Its client, as CLIENT LIST shows it.
-    fn describe(&self) -> String {
+    fn describe(&self) -> Vec<u8> {
         // What others see of a client is written at the end of its turn.
         let command = self.last_command.map(|spec| spec.name);
         self.client.label(|labels| labels.last_command = command);
-        let mut line = String::new();
+        let mut line = Vec::new();
         self.client.describe(Instant::now(), &mut line);
         line
     }
