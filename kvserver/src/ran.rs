@@ -33,6 +33,7 @@ impl Ran<'_> {
     #[cold]
     pub(crate) fn note_size(&self, bytes: [usize; 2], slow: &Slow) {
         let Ran { spec, request, client, .. } = *self;
-        slow.note_size(spec, request, bytes, client, |at| is_secret(spec, request, at));
+        let hidden = Hidden::of(spec, request);
+        slow.note_size(spec, request, bytes, client, |at| hidden.has(at));
     }
 }
