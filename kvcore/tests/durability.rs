@@ -127,6 +127,22 @@ fn what_was_seen_expired_stays_so_when_the_clock_is_set_back() {
     assert_eq!(again.get("lives").unwrap(), None);
 }
 
+/// Every frame carries the time of its writing: nobody has seen anything expire, so nothing else does.
+#[test]
+fn time_goes_on_from_the_last_write_when_the_clock_is_set_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::at(START_MS));
+    let db = Options::new().clock(clock.clone()).open(dir.path()).unwrap();
+    db.set_with("lives", "v", SetOptions::new().expires_in(Duration::from_secs(100))).unwrap();
+    clock.advance(60_000);
+    db.set("then", "v").unwrap();
+    let copied = copy(dir.path());
+    let early = Arc::new(ManualClock::at(START_MS - 3_600_000));
+    let again = Options::new().clock(early).open(copied.path()).unwrap();
+    assert_eq!(again.now_ms(), START_MS + 60_000);
+    assert_eq!(again.ttl("lives").unwrap(), Some(Ttl::In(Duration::from_secs(40))));
+}
+
 #[test]
 fn a_transaction_is_there_whole_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
