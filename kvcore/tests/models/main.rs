@@ -16,6 +16,7 @@ mod names;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -40,8 +41,30 @@ impl Clock for Steps {
     }
 }
 
+/// As [`Steps`]. Once it is told to, a look takes long on every thread but one: the others go on meanwhile.
+struct Pauses {
+    steps: Steps,
+    quick: thread::ThreadId,
+    pausing: Arc<AtomicBool>,
+}
+
+impl Clock for Pauses {
+    fn wall_ms(&self) -> u64 {
+        self.steps.wall_ms()
+    }
+    fn monotonic_ms(&self) -> u64 {
+        if self.pausing.load(Ordering::SeqCst) && thread::current().id() != self.quick {
+            (0..20).for_each(|_| thread::yield_now());
+        }
+        self.steps.monotonic_ms()
+    }
+}
+
 fn open(disk: &ModelDisk, durability: Durability) -> Db {
-    let clock = Steps(ManualClock::at(1_700_000_000_000));
+    open_at(Steps(ManualClock::at(1_700_000_000_000)), disk, durability)
+}
+
+fn open_at(clock: impl Clock, disk: &ModelDisk, durability: Durability) -> Db {
     let options = Options::new().shards(2).segment_bytes(4096).durability(durability).clock(Arc::new(clock));
     options.disk(Arc::new(disk.clone())).open("model").unwrap()
 }
@@ -274,14 +297,22 @@ fn when_a_sync_fails_everybody_is_told_and_none_is_tried_again() {
     });
 }
 
-/// The syncer decides to seal an idle log, and before it does a caller that is alone writes, and fails.
+/// The syncer decides to seal an idle log, looks at the clock, and before it goes on a caller that is alone writes, and fails.
 #[test]
 fn an_idle_log_is_not_sealed_over_a_failed_sync() {
     explore(|| {
-        let disk = ModelDisk::default();
-        let db = open(&disk, Durability::Always);
+        let (disk, pausing) = (ModelDisk::default(), Arc::<AtomicBool>::default());
+        let steps = Steps(ManualClock::at(1_700_000_000_000));
+        let clock = Pauses { steps, quick: thread::current().id(), pausing: pausing.clone() };
+        let db = open_at(clock, &disk, Durability::Always);
+        // The first is written together with the keyspace's name. The second is alone, so the log takes the third to be, too.
+        db.set("first", "v").unwrap();
         db.set("before", "v").unwrap();
         let last = db.last_lsn();
+        // The syncer finds nothing to do, and then, often, that the log is idle.
+        (0..10).for_each(|_| thread::yield_now());
+        pausing.store(true, Ordering::SeqCst);
+        (0..10).for_each(|_| thread::yield_now());
         disk.fail_sync_after(0);
         // Alone, so it writes by itself; a seal may come first, and fail.
         let outcome = db.set("during", value(0, 0));

@@ -11,14 +11,15 @@ use crate::disk::ModelDisk;
 use crate::explore::explore;
 use crate::{join, on_threads, open};
 
-type Contents = BTreeMap<(String, Vec<u8>), Vec<u8>>;
+/// By the names of the keyspaces.
+type Contents = BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>;
 
-/// Everything in the store. Keyspaces that hold nothing do not count.
+/// Returns everything in the store. A keyspace that holds nothing counts, too: one that was dropped must not be listed again.
 fn contents(db: &Db) -> Contents {
     let mut all = Contents::new();
     for keyspace in db.keyspaces() {
-        let name = keyspace.name().to_owned();
-        keyspace.for_each(&mut |key, value| drop(all.insert((name.clone(), key.to_vec()), value.to_vec()))).unwrap();
+        let held = all.entry(keyspace.name().to_owned()).or_default();
+        keyspace.for_each(&mut |key, value| drop(held.insert(key.to_vec(), value.to_vec()))).unwrap();
     }
     all
 }
