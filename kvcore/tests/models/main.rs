@@ -41,7 +41,7 @@ impl Clock for Steps {
     }
 }
 
-/// As [`Steps`]. Once it is told to, a look takes long on every thread but one: the others go on meanwhile.
+/// As [`Steps`]. While `pausing` is set, reading the clock lets other threads run for long, except on the thread `quick`.
 struct Pauses {
     steps: Steps,
     quick: thread::ThreadId,
@@ -297,7 +297,7 @@ fn when_a_sync_fails_everybody_is_told_and_none_is_tried_again() {
     });
 }
 
-/// The syncer decides to seal an idle log, looks at the clock, and before it goes on a caller that is alone writes, and fails.
+/// The syncer decides to seal an idle log and reads the clock; before it goes on, a caller that is alone writes, and fails.
 #[test]
 fn an_idle_log_is_not_sealed_over_a_failed_sync() {
     explore(|| {
@@ -305,7 +305,8 @@ fn an_idle_log_is_not_sealed_over_a_failed_sync() {
         let steps = Steps(ManualClock::at(1_700_000_000_000));
         let clock = Pauses { steps, quick: thread::current().id(), pausing: pausing.clone() };
         let db = open_at(clock, &disk, Durability::Always);
-        // The first is written together with the keyspace's name. The second is alone, so the log takes the third to be, too.
+        // The first is written together with the keyspace's name. The second is alone, so the third writer takes itself for
+        // alone, too, and does not leave the write to the syncer.
         db.set("first", "v").unwrap();
         db.set("before", "v").unwrap();
         let last = db.last_lsn();

@@ -136,7 +136,7 @@ fn no_update_is_lost_when_the_key_comes_and_the_database_is_emptied() {
     );
 }
 
-/// Both hold the key: that it is there before and after tells EXEC nothing.
+/// Both databases hold the key: that it exists before and after the exchange proves nothing to EXEC.
 #[test]
 fn no_update_is_lost_when_databases_are_exchanged() {
     model(
