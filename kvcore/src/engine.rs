@@ -248,12 +248,21 @@ impl Engine {
 
     /// Shows the value of a key, if it is there.
     pub(crate) fn read(&self, space: &Space, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
+        self.show(space, key, self.base.eviction.is_on(), show)
+    }
+
+    /// As [`read`](Self::read), which is no use of the key.
+    pub(crate) fn peek(&self, space: &Space, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
+        self.show(space, key, false, show)
+    }
+
+    #[inline]
+    fn show(&self, space: &Space, key: &[u8], uses: bool, show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
         self.check_open()?;
         let _entered = self.base.enter()?;
         let hash = self.base.hasher.hash(key);
         let guard = space.read(space.shard_of(hash));
-        let counts = self.base.eviction.is_on();
-        let found = if counts { guard.find_to_use(hash, key, self.base.moment()) } else { guard.find(hash, key) };
+        let found = if uses { guard.find_to_use(hash, key, self.base.moment()) } else { guard.find(hash, key) };
         let Some(entry) = found else { return Ok(false) };
         let value = entry.value();
         if let Some(deadline) = value.deadline() {

@@ -115,6 +115,11 @@ impl Keyspace {
         std::hint::black_box(entries.iter().fold(0, |sum, entry| sum ^ touch(entry)));
     }
 
+    /// Shows the value of `key` as [`Store::read`] does, and does not count as a use of it. Returns whether it is there.
+    pub fn peek(&self, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
+        self.engine().peek(&self.space, key, show)
+    }
+
     /// What a plain write through this handle has survived when it returns.
     #[inline]
     pub fn durability(&self) -> Durability {

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kvcore::{Change, ChangeKind, Keyspace, Observer, Store, Swap};
+use kvcore::{Change, ChangeKind, Keyspace, Observer, Swap};
 
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -50,7 +50,7 @@ impl WatchTable {
     pub(crate) fn watch(&self, keyspace: &Keyspace, key: &[u8], mark: &Mark) -> bool {
         // Watched first, looked at second: a change in between is noticed twice rather than not at all.
         self.add(keyspace.id(), key, mark);
-        keyspace.read(key, &mut |_| {}).unwrap_or(true)
+        keyspace.peek(key, &mut |_| {}).unwrap_or(true)
     }
 
     fn add(&self, keyspace_id: u32, key: &[u8], mark: &Mark) {

@@ -147,7 +147,7 @@ impl Shard {
         }
         let (entry, _) = self.table.get_bucket_entry(bucket).ok()?.remove();
         self.entry_bytes -= entry.bytes();
-        self.with_deadline -= usize::from(entry.deadline().is_some());
+        self.count_deadlines(entry.deadline(), None);
         if self.table.is_empty() {
             // A limit on memory must not be used up by empty tables.
             drop(self.clear());

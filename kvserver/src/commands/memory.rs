@@ -2,7 +2,6 @@
 //!
 //! Invariant: inside EXEC only the locked view is looked at; figures of the whole store are zero there.
 
-use kvcore::{Store, Txn};
 use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
@@ -53,9 +52,7 @@ fn usage(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     match &ctx.txn {
         Some(txn) => txn.peek(key)?.map(weigh).unwrap_or_default(),
         None => {
-            // Not a read: asking is not using.
-            let mut look = |txn: &mut dyn Txn| txn.peek(key).map(|value| value.map(&mut weigh).unwrap_or_default());
-            ctx.session.keyspace.commit(&[key], &mut look)?;
+            ctx.session.keyspace.peek(key, &mut weigh)?;
             ctx.lsn = ctx.server.newest();
         }
     }
