@@ -3,7 +3,7 @@
 //!
 //! A write over a limit removes entries until the store is within it again ([`Eviction::make_room`]); what a transaction
 //! adds to the number of entries is paid for when it commits, under its locks, by entries of shards that are free or its
-//! own ([`Eviction::admit`]). Candidates come from runs of neighbouring buckets at random places, of which the best are
+//! own ([`Eviction::admit`]): what it frees elsewhere stays its own, so that nobody else takes it. Candidates come from runs of neighbouring buckets at random places, of which the best are
 //! kept in a [`Pool`]; up to [`EXACT_ENTRIES_MAX`] entries all of them are looked at instead.
 //!
 //! Removals are transactions of their own: logged, and observed as [`ChangeKind::Evict`].
@@ -120,6 +120,8 @@ pub(crate) trait LockedShards {
     fn spared_max(&self) -> u64;
     /// Whether other shards may be waited for: nothing is locked.
     fn may_wait(&self) -> bool;
+    /// Keeps what a removal from another shard has freed for the caller's own entries; returns what is free for all.
+    fn keep_freed(&mut self, growth: Growth) -> Growth;
 }
 
 /// No shard is locked; these entries, by keyspace and hash, stay.
@@ -144,6 +146,10 @@ impl LockedShards for Unlocked<'_> {
 
     fn may_wait(&self) -> bool {
         true
+    }
+
+    fn keep_freed(&mut self, growth: Growth) -> Growth {
+        growth
     }
 }
 
@@ -348,8 +354,9 @@ impl Eviction {
         Room::Enough
     }
 
-    /// Lets a transaction's changes count: `growth` is what the shards it has locked gained. Removes what has to go for its
-    /// entries; an error if it cannot be allowed. `was_exhausted`: nothing could be removed before it began.
+    /// Lets a transaction's changes count: `growth` is what the shards it has locked gained, without the entries that it had
+    /// removed elsewhere. Returns false if the store would then hold more entries than it may; an error if the changes are
+    /// not to be allowed. `was_exhausted`: nothing could be removed before it began.
     ///
     /// The shards must be [published](Shard::publish) by the caller at once.
     pub(crate) fn admit(&self, growth: Growth, was_exhausted: bool) -> Result<bool> {
@@ -382,16 +389,29 @@ impl Eviction {
         Ok(true)
     }
 
-    /// As [`admit`](Self::admit), whatever the limit on entries says.
-    pub(crate) fn admit_beyond(&self, growth: Growth) {
-        self.add(growth);
+    /// Returns what a transaction that failed had [kept](LockedShards::keep_freed) for itself.
+    pub(crate) fn give_back(&self, entries: i64) {
+        self.add(Growth { entries, bytes: 0 });
+    }
+
+    pub(crate) fn count_evicted(&self, count: usize) {
+        if count > 0 {
+            self.evicted.fetch_add(count as u64, Relaxed);
+        }
+    }
+
+    /// How many of so many new entries are more than the store may hold.
+    pub(crate) fn surplus(&self, entries: i64) -> usize {
+        let max = i64::try_from(self.max_entries.load(Relaxed)).unwrap_or(i64::MAX);
+        let after = self.totals.entries.load(Relaxed).saturating_add(entries);
+        usize::try_from(after.saturating_sub(max).min(entries)).unwrap_or(0)
     }
 
     pub(crate) fn entry_limit(&self) -> Error {
         Error::EntryLimit { max: self.max_entries.load(Relaxed) }
     }
 
-    fn ranking(&self, limits: &Limits, base: &Base) -> Ranking {
+    pub(crate) fn ranking(&self, limits: &Limits, base: &Base) -> Ranking {
         Ranking {
             policy: limits.policy,
             needs_deadline: limits.needs_deadline(),
@@ -460,16 +480,16 @@ impl Eviction {
             let (_, pool) = &mut *self.pool.lock();
             aside.into_iter().for_each(|candidate| pool.offer(candidate));
         }
-        let all_may_go = {
-            let limits = self.limits();
-            !limits.needs_deadline() && limits.keyspaces.is_none()
-        };
-        Ok(match (removal, is_busy, is_spared) {
-            (Some(done), ..) => done,
-            (_, true, _) => Removal::Busy,
+        if let Some(done) = removal {
+            return Ok(done);
+        }
+        let limits = self.limits();
+        let all_may_go = !limits.needs_deadline() && limits.keyspaces.is_none();
+        Ok(match (is_busy, is_spared) {
+            (true, _) => Removal::Busy,
             // What others removed here they are adding there.
             _ if all_may_go && self.entries() > locked.spared_max() => Removal::Busy,
-            (_, _, true) => Removal::Spared,
+            (_, true) => Removal::Spared,
             _ => Removal::Exhausted,
         })
     }
@@ -506,7 +526,9 @@ impl Eviction {
             return Ok(Tried::Spared);
         }
         let tried = self.remove(base, space, &mut guard, found, hash, ranking, may_requeue)?;
-        self.publish(&mut guard);
+        if self.is_on() {
+            self.add(locked.keep_freed(guard.publish()));
+        }
         Ok(tried)
     }
 

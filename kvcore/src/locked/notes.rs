@@ -29,7 +29,7 @@ pub(crate) struct Notes {
 pub(super) struct Done {
     /// Index into `held`.
     pub(super) held: usize,
-    hash: u64,
+    pub(super) hash: u64,
     /// In `saved`.
     pub(super) key: Range<usize>,
     pub(super) kind: ChangeKind,

@@ -1,24 +1,34 @@
-//! Room: what a transaction adds is counted, and paid for, when it commits. Invariant: no shard is waited for, and no key that
-//! the transaction named is removed.
+//! Room: what a transaction adds is counted, and paid for, when it commits. Invariant: no shard is waited for, and the store
+//! never holds more entries than it may.
+//!
+//! Keys that the transaction named stay, unless everything else that may go is locked by others: two transactions that each hold
+//! what the other would remove must both go on. Then what they have changed themselves is removed, in the same transaction.
 
+use std::collections::BinaryHeap;
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::notes::Undo;
 use super::{Claims, Held, Locked, Named};
+use crate::entry::Entry;
 use crate::error::Result;
-use crate::eviction::{LockedShards, ROOM_STEP, Removal};
+use crate::eviction::{Limits, LockedShards, Policy, ROOM_STEP, Removal};
+use crate::observer::ChangeKind;
+use crate::record::Record;
 use crate::shard::{Growth, Shard};
 use crate::sync::thread;
 
-/// How often room is looked for that other transactions are in the way of, before it is waited a little each time; and how
-/// often then. Two that hold what the other would remove must both go on: what they are then beyond the limit is removed
-/// when they have let go.
+/// How often room is looked for that other transactions are in the way of, before the transaction's own entries go.
 const YIELDS_MAX: usize = 64;
-const WAITS_MAX: usize = 250;
+/// How often it is waited for if they may not.
+const WAITS_MAX: usize = 50;
+const WAIT: Duration = Duration::from_micros(200);
 /// Entries come and go while they are looked for: so often nothing is found before that is believed.
 const EXHAUSTED_MAX: usize = 16;
-const WAIT: Duration = Duration::from_micros(200);
+/// Entries of keyspaces that are claimed whole that are looked at, at least, for some that go.
+const OWN_SAMPLE: usize = 4_096;
 /// The smallest entry: for so many bytes that are added one entry is removed, at most.
 const ENTRY_BYTES: u64 = 16;
 
@@ -34,6 +44,8 @@ struct Own<'l, 'a> {
     claims: Claims<'a>,
     /// Entries that are new: they count in no total yet.
     added: i64,
+    /// Entries removed from other shards, below zero: they count in the total until the transaction's own do.
+    freed: i64,
 }
 
 impl Own<'_, '_> {
@@ -81,6 +93,11 @@ impl LockedShards for Own<'_, '_> {
     fn may_wait(&self) -> bool {
         false
     }
+
+    fn keep_freed(&mut self, growth: Growth) -> Growth {
+        self.freed += growth.entries;
+        Growth { entries: 0, ..growth }
+    }
 }
 
 impl Locked<'_> {
@@ -97,40 +114,136 @@ impl Locked<'_> {
     #[cold]
     pub(super) fn take_room(&mut self) -> Result<()> {
         let eviction = &self.base.eviction;
-        let mut busy = 0;
-        let can_change = eviction.removes() && !self.claims.any_whole();
-        let retries = if can_change { EXHAUSTED_MAX } else { 0 };
         let bytes = u64::try_from(self.growth().bytes).unwrap_or(0);
-        while !eviction.admit(self.growth(), self.is_exhausted)? {
-            let added = self.growth().entries;
-            let mut own = Own { held: &mut self.held, claims: self.claims, added };
-            match eviction.remove_one(self.base, &mut own)? {
-                Removal::Done(entry) => self.notes.evicted.push(entry),
-                Removal::Spared | Removal::Exhausted if busy < retries => {
-                    busy += 1;
-                    thread::yield_now();
-                }
-                Removal::Busy if busy < YIELDS_MAX + WAITS_MAX => {
-                    busy += 1;
-                    if busy < YIELDS_MAX { thread::yield_now() } else { pause(WAIT) }
-                }
-                Removal::Busy => {
-                    eviction.admit_beyond(self.growth());
-                    break;
-                }
-                // Of a keyspace that is claimed whole nothing can be told apart: the room is made when it is let go.
-                Removal::Spared if self.claims.any_whole() => {
-                    eviction.admit_beyond(self.growth());
-                    break;
-                }
-                Removal::Spared | Removal::Exhausted => return Err(eviction.entry_limit()),
-            }
+        let (mut freed, mut own) = (0, 0);
+        if let Err(error) = self.pay(&mut freed, &mut own) {
+            eviction.give_back(freed);
+            return Err(error);
         }
         for held in &mut self.held {
             held.guard.publish();
         }
+        eviction.count_evicted(own);
         self.room_wanted = ROOM_STEP + bytes / ENTRY_BYTES;
         Ok(())
+    }
+
+    /// Removes entries until the changes may count: `freed` of other shards, below zero, and `own` of its own.
+    fn pay(&mut self, freed: &mut i64, own: &mut usize) -> Result<()> {
+        let eviction = &self.base.eviction;
+        let is_whole = self.claims.any_whole();
+        let (mut yields, mut waits) = (0, 0);
+        loop {
+            let mut growth = self.growth();
+            let added = growth.entries;
+            growth.entries += *freed;
+            if eviction.admit(growth, self.is_exhausted)? {
+                return Ok(());
+            }
+            let mut shards = Own { held: &mut self.held, claims: self.claims, added, freed: *freed };
+            let removal = eviction.remove_one(self.base, &mut shards);
+            *freed = shards.freed;
+            match removal? {
+                Removal::Done(entry) => self.notes.evicted.push(entry),
+                Removal::Busy if yields < YIELDS_MAX => {
+                    yields += 1;
+                    thread::yield_now();
+                }
+                Removal::Spared | Removal::Exhausted if !is_whole && yields < EXHAUSTED_MAX && eviction.removes() => {
+                    yields += 1;
+                    thread::yield_now();
+                }
+                Removal::Spared | Removal::Exhausted if !is_whole => return Err(eviction.entry_limit()),
+                blocked => {
+                    let evicted = self.evict_own(eviction.surplus(growth.entries).max(1));
+                    *own += evicted;
+                    if evicted > 0 {
+                        continue;
+                    }
+                    if !matches!(blocked, Removal::Busy) || waits == WAITS_MAX {
+                        return Err(eviction.entry_limit());
+                    }
+                    waits += 1;
+                    pause(WAIT);
+                }
+            }
+        }
+    }
+
+    /// Removes entries of the transaction's own shards as its last change, `count` at most: of keyspaces that it claimed whole,
+    /// those that it has not changed; if there are none, what it has. Returns how many.
+    fn evict_own(&mut self, count: usize) -> usize {
+        let limits = self.base.eviction.limits();
+        if limits.policy == Policy::None {
+            return 0;
+        }
+        let mut victims = if self.claims.any_whole() { self.unchanged(count, &limits) } else { Vec::new() };
+        if victims.is_empty() {
+            victims = self.changed(count, &limits);
+        }
+        let mut evicted = 0;
+        for (at, key) in victims {
+            let (space, hash) = (self.held[at].space, self.base.hasher.hash(&key));
+            let Some(entry) = self.held[at].guard.take(&self.base.hasher, hash, &key) else { continue };
+            let keyspace = self.log_id_of(space);
+            self.log(&Record::Delete { keyspace, key: &key });
+            self.note(at, hash, &key, ChangeKind::Evict, Undo::Put(Some(entry)));
+            // No change of the program's.
+            self.more_changes -= 1;
+            evicted += 1;
+        }
+        evicted
+    }
+
+    fn may_evict(held: &Held<'_>, entry: &Entry, limits: &Limits) -> bool {
+        limits.may_evict_from(&held.space.name) && (!limits.needs_deadline() || entry.deadline().is_some())
+    }
+
+    /// Entries that the transaction has changed and that may go, in the order of the changes.
+    fn changed(&self, count: usize, limits: &Limits) -> Vec<(usize, Vec<u8>)> {
+        let mut found: Vec<(usize, Vec<u8>)> = Vec::new();
+        for done in &self.notes.changes {
+            let (held, key) = (&self.held[done.held], &self.notes.saved[done.key.clone()]);
+            let may_go = |entry: &Entry| Self::may_evict(held, entry, limits);
+            if found.len() < count
+                && held.guard.find(done.hash, key).is_some_and(may_go)
+                && !found.iter().any(|(at, other)| *at == done.held && other == key)
+            {
+                found.push((done.held, key.to_vec()));
+            }
+        }
+        found
+    }
+
+    /// Entries that the policy lets go first, of a sample of those that the transaction has not changed.
+    fn unchanged(&self, count: usize, limits: &Limits) -> Vec<(usize, Vec<u8>)> {
+        let mut changed: Vec<u64> = self.notes.changes.iter().map(|done| done.hash).collect();
+        changed.sort_unstable();
+        let ranking = self.base.eviction.ranking(limits, self.base);
+        let mut best = BinaryHeap::new();
+        let first = RandomState::new().hash_one(0) as usize % self.held.len().max(1);
+        let (mut looked, mut found) = (0, 0);
+        for at in (first..self.held.len()).chain(0..first) {
+            let held = &self.held[at];
+            if !limits.may_evict_from(&held.space.name) {
+                continue;
+            }
+            looked += held.guard.find_candidates(0, held.guard.buckets(), &ranking, &mut |candidate| {
+                let Some(entry) = held.guard.found(&candidate, &ranking) else { return };
+                if changed.binary_search(&self.base.hasher.hash(entry.key())).is_err() {
+                    found += 1;
+                    best.push((candidate.rank, at, candidate.bucket));
+                    if best.len() > count {
+                        best.pop();
+                    }
+                }
+            });
+            if looked >= OWN_SAMPLE && found >= count {
+                break;
+            }
+        }
+        let key = |at: usize, bucket: usize| Some((at, self.held[at].guard.in_bucket(bucket)?.key().to_vec()));
+        best.into_iter().filter_map(|(_, at, bucket)| key(at, bucket)).collect()
     }
 
     /// Counts what is left when the changes have been undone.

@@ -18,7 +18,7 @@ impl Locked<'_> {
     }
 
     /// The number in the log of what a keyspace holds.
-    fn log_id_of(&self, space: &Space) -> u32 {
+    pub(super) fn log_id_of(&self, space: &Space) -> u32 {
         let moved = self.notes.moved.iter().find(|(id, _)| *id == space.id);
         moved.map_or_else(|| space.log_id(), |(_, log_id)| *log_id)
     }

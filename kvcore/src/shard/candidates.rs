@@ -50,6 +50,11 @@ impl Shard {
         self.table.num_buckets()
     }
 
+    /// The entry in a bucket.
+    pub(crate) fn in_bucket(&self, bucket: usize) -> Option<&Entry> {
+        self.table.get_bucket(bucket)
+    }
+
     fn stamps(&self) -> Option<&Stamps> {
         self.uses.as_ref()?.stamps()
     }
