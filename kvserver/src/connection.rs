@@ -15,7 +15,7 @@ use kvproto::resp::RequestDecoder;
 use crate::listener::Protocol;
 use crate::outbox::Outbox;
 use crate::session::Session;
-use crate::settings::{OUTPUT_PAUSE_BYTES, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
+use crate::settings::{OUTPUT_PAUSE_BYTES, READ_BYTES, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
 use crate::stream::Stream;
 use crate::tuning::OutputLimits;
 
@@ -83,6 +83,9 @@ impl Input {
         if self.at >= self.bytes.len() / 2 {
             self.bytes.drain(..self.at);
             self.at = 0;
+            if self.bytes.capacity() / 4 > self.bytes.len().max(READ_BYTES) {
+                self.bytes.shrink_to(2 * self.bytes.len());
+            }
         }
         self.runnable = progress.runnable && self.at < self.bytes.len();
         Some(self)
@@ -303,6 +306,15 @@ impl Connection {
         self.held_bytes
     }
 
+    /// Takes what it sent, as last shown, out of what it holds; returns how many bytes that is.
+    pub(crate) fn take_request_bytes(&mut self) -> usize {
+        let shown = &self.session.client.shown;
+        let sent = shown.input_bytes.load(Relaxed) + shown.queued_bytes.load(Relaxed);
+        let taken = sent.min(self.held_bytes);
+        self.held_bytes -= taken;
+        taken
+    }
+
     /// Shows others what this connection holds.
     pub(crate) fn show(&mut self, now: Instant) {
         let client = &self.session.client;
@@ -313,7 +325,8 @@ impl Connection {
         }
         let active = now.saturating_duration_since(client.connected());
         client.shown.active_ms.store(u64::try_from(active.as_millis()).unwrap_or(u64::MAX), Relaxed);
-        let input = self.input.as_ref().map_or(0, |input| input.bytes.capacity() + input.decoder.held_bytes());
+        // Of the bytes, not of the room for more of them, which takes no memory before it is used.
+        let input = self.input.as_ref().map_or(0, |input| input.bytes.len() + input.decoder.held_bytes());
         client.shown.input_bytes.store(input + self.parked_bytes, Relaxed);
         client.shown.output_bytes.store(self.outbox.capacity(), Relaxed);
         client.shown.parked.store(matches!(self.phase, Phase::Parked | Phase::Paused), Relaxed);

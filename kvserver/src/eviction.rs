@@ -74,7 +74,7 @@ impl ServerState {
             // Commands that need no memory are obeyed beyond the limit, too, as in Redis.
             refuses_writes: false,
         };
-        self.db.reserve_memory(self.client_bytes());
+        self.count_client_memory();
         match self.db.set_limits(limits) {
             Err(Error::Reentered) => {
                 self.check_writes_for(WriteCheck::Limits, true);
@@ -85,6 +85,11 @@ impl ServerState {
         self.check_writes_for(WriteCheck::Memory, limits.max_memory.is_some());
         self.tuning.touch();
         Ok(())
+    }
+
+    /// Counts what clients hold now against `maxmemory`.
+    pub(crate) fn count_client_memory(&self) {
+        self.db.reserve_memory(self.client_bytes());
     }
 
     /// Gives the store the limits that EXEC has changed.
@@ -100,7 +105,7 @@ impl ServerState {
     /// Brings the store closer to its limits, as what clients hold and what the limits are may have changed. Returns whether
     /// more is to do. Not from inside a transaction.
     pub(crate) fn keep_limits(&self) -> bool {
-        self.db.reserve_memory(self.client_bytes());
+        self.count_client_memory();
         matches!(self.db.make_room(ITERATION_KEYS), Ok(Room::Unfinished))
     }
 

@@ -25,21 +25,25 @@ fn info(wire: &mut Wire, field: &str) -> usize {
     found.unwrap_or_else(|| panic!("no {field} in {text}"))
 }
 
-fn set(wire: &mut Wire, number: usize) {
-    let key = format!("k{number}");
-    // A deadline, so that every policy may remove it; far away, so that nothing else does.
-    wire.send(request(&[b"SET", key.as_bytes(), &[b'x'; VALUE_BYTES], b"EX", b"100000"]));
-    wire.expect("+OK\r\n");
+/// Sets all keys, which then share a few syncs.
+fn set_all(wire: &mut Wire) {
+    let set = |number: usize| {
+        // A deadline, so that every policy may remove it; far away, so that nothing else does.
+        request(&[b"SET", format!("k{number}").as_bytes(), &[b'x'; VALUE_BYTES], b"EX", b"100000"])
+    };
+    wire.send((0..KEYS).flat_map(set).collect::<Vec<u8>>());
+    (0..KEYS).for_each(|_| wire.expect("+OK\r\n"));
 }
 
 /// The keys that are there, as replies show it.
 fn there(wire: &mut Wire, keys: usize) -> BTreeSet<usize> {
-    (0..keys).filter(|number| wire.integer(&format!("EXISTS k{number}")) == 1).collect()
+    wire.send((0..keys).map(|number| format!("EXISTS k{number}\r\n")).collect::<String>());
+    (0..keys).filter(|_| wire.reply() == b":1\r\n").collect()
 }
 
 /// Makes the server remove some hundreds of `KEYS` keys by a policy, and then no more.
 fn evict(wire: &mut Wire, policy: &str) {
-    (0..KEYS).for_each(|number| set(wire, number));
+    set_all(wire);
     let limit = info(wire, "used_memory") - 400 * VALUE_BYTES;
     wire.ask(&format!("CONFIG SET maxmemory-policy {policy}"), "+OK\r\n");
     wire.ask(&format!("CONFIG SET maxmemory {limit}"), "+OK\r\n");
@@ -88,7 +92,7 @@ fn a_key_that_was_announced_as_evicted_does_not_come_back_after_a_kill() {
     writer.ask("CONFIG SET notify-keyspace-events Ee", "+OK\r\n");
     listener.send("SUBSCRIBE __keyevent@0__:evicted\r\n");
     listener.reply();
-    (0..KEYS).for_each(|number| set(&mut writer, number));
+    set_all(&mut writer);
     let limit = info(&mut writer, "used_memory");
     writer.ask("CONFIG SET maxmemory-policy allkeys-random", "+OK\r\n");
     writer.ask(&format!("CONFIG SET maxmemory {limit}"), "+OK\r\n");
@@ -208,6 +212,41 @@ fn a_transaction_and_a_large_value_make_their_room() {
     wire.expect("+OK\r\n");
     assert_eq!(wire.integer("STRLEN large"), 600_000);
     assert!(info(&mut wire, "used_memory") <= limit + 64 * 1024);
+}
+
+/// What a client has sent counts as its memory until it is executed, and then as data, never as both.
+#[test]
+fn a_large_value_displaces_as_much_as_it_needs() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = cache(&dir, &["--memory-only"]);
+    let mut wire = server.connect();
+    let limit = 8_000_000;
+    wire.ask(&format!("CONFIG SET maxmemory-policy allkeys-lru maxmemory {limit}"), "+OK\r\n");
+    read_through(&mut wire, 300, 1);
+    for (large, percent) in [30, 30, 30, 60, 90, 90].into_iter().enumerate() {
+        let value = "z".repeat(limit / 100 * percent);
+        wire.send(request(&["SET", &format!("large:{large}"), &value]));
+        wire.expect("+OK\r\n");
+        assert_eq!(wire.integer(&format!("STRLEN large:{large}")), value.len() as i64, "{percent} %");
+        assert!(info(&mut wire, "used_memory") <= limit + 64 * 1024);
+        if large == 2 {
+            let there: Vec<i64> = (0..3).map(|large| wire.integer(&format!("EXISTS large:{large}"))).collect();
+            assert_eq!(there, [1, 1, 1], "nine tenths of the limit");
+            assert!(wire.integer("DBSIZE") > 100);
+        }
+    }
+    // Queued, it counts as the client's until EXEC.
+    wire.ask("MULTI", "+OK\r\n");
+    for key in ["queued:1", "queued:2"] {
+        wire.send(request(&["SET", key, &"q".repeat(limit / 100 * 40)]));
+        wire.expect("+QUEUED\r\n");
+    }
+    wire.send("EXEC\r\n");
+    assert_eq!(wire.reply(), b"*2\r\n+OK\r\n+OK\r\n");
+    assert_eq!(wire.integer("EXISTS queued:1 queued:2"), 2);
+    // What can never fit is refused.
+    wire.send(request(&["SET", "too large", &"z".repeat(limit + 1)]));
+    assert!(error(&wire.reply()).is_some_and(|text| text.starts_with("-OOM ")));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::EventLoop;
 use crate::connection::{Connection, Phase};
+use crate::state::WriteCheck;
 use crate::tracking::ReadKeys;
 use crate::tuning::save_when_due;
 
@@ -38,6 +39,17 @@ impl EventLoop {
         connection.show(self.now);
         let held = &self.counters().held_bytes;
         held.set((held.get() + connection.held_bytes() as u64).saturating_sub(before as u64));
+    }
+
+    /// With a limit on memory, no longer counts what a connection has sent, as it is about to become data: a large value would
+    /// count twice, and displace as much again. What is not executed counts again when the connection is [shown](Self::show).
+    pub(super) fn count_requests_as_executed(&self, connection: &mut Connection) {
+        if self.server().checks_writes_for(WriteCheck::Memory) {
+            let bytes = connection.take_request_bytes();
+            let held = &self.counters().held_bytes;
+            held.set(held.get().saturating_sub(bytes as u64));
+            self.server().count_client_memory();
+        }
     }
 
     /// With a limit on what clients take, ends those that take most where it is not kept. All connections are in their

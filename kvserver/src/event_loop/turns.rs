@@ -14,6 +14,8 @@ use crate::settings::READ_BYTES;
 
 /// Connections that are read from before any of them is executed.
 const GROUP_TURNS: usize = 16;
+/// What a connection has sent, if it is more than this, does not count as its memory while it is executed.
+const LARGE_REQUEST_BYTES: usize = 16 * 1024;
 /// The last of them may bring [`READ_BYTES`].
 pub(super) const READ_BUFFER_BYTES: usize = READ_BYTES + 32 * 1024;
 
@@ -77,6 +79,9 @@ impl EventLoop {
 
     /// Executes what a connection left last time and what was `read` now.
     fn execute(&mut self, slot: usize, connection: &mut Connection, read: &[u8]) {
+        if connection.held_bytes() >= LARGE_REQUEST_BYTES {
+            self.count_requests_as_executed(connection);
+        }
         if let Some(mut input) = connection.input.take() {
             input.bytes.extend_from_slice(read);
             let Input { bytes, at, decoder, .. } = &mut *input;
