@@ -66,7 +66,7 @@ const LOG_EVERY: u64 = 64;
 const TIME_EVERY: u64 = 256;
 /// Entries that a transaction removes at most before it runs. What it adds is less, as a rule, so that a store far beyond a
 /// limit that was just lowered comes within it over some of them.
-pub(crate) const ROOM_STEP: u64 = 4_096;
+pub(crate) const ROOM_STEP: u64 = 1_024;
 /// How often a removal is tried that other transactions are in the way of.
 const BUSY_MAX: usize = 64;
 /// The parts of the small queue and the whole, of S3-FIFO.
@@ -412,6 +412,9 @@ impl Eviction {
     }
 
     pub(crate) fn ranking(&self, limits: &Limits, base: &Base) -> Ranking {
+        if limits.policy == Policy::S3Fifo {
+            self.sequence.ghosts.set_entries(self.entries());
+        }
         Ranking {
             policy: limits.policy,
             needs_deadline: limits.needs_deadline(),

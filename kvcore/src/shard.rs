@@ -208,7 +208,7 @@ impl Shard {
     pub(crate) fn begin_use(&mut self, hash: u64, key: &[u8], now: Moment) {
         let bucket = self.table.find_bucket_index(hash, |entry| entry.key() == key);
         if let (Some(uses), Some(bucket)) = (&mut self.uses, bucket) {
-            uses.insert(bucket, hash, self.table.len());
+            uses.insert(bucket, hash);
             if !now.is_none() {
                 uses.note_time(bucket, now);
             }
@@ -241,7 +241,7 @@ impl Shard {
                 }
                 let bucket = self.table.insert_unique(hash, entry, |entry| hasher.hash(entry.key())).bucket_index();
                 if let Some(uses) = &mut self.uses {
-                    uses.insert(bucket, hash, self.table.len());
+                    uses.insert(bucket, hash);
                     if !made.is_none() {
                         uses.note_time(bucket, made);
                     }

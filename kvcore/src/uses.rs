@@ -188,11 +188,11 @@ impl Uses {
         }
     }
 
-    /// Records that a new entry is in a bucket of a shard of so many entries; whatever was there before is forgotten.
-    pub(crate) fn insert(&mut self, bucket: usize, hash: u64, entries: usize) {
+    /// Records that a new entry is in a bucket; whatever was there before is forgotten.
+    pub(crate) fn insert(&mut self, bucket: usize, hash: u64) {
         self.put(bucket, UNKNOWN);
         if let Some(stamps) = &mut self.stamps {
-            stamps.insert(bucket, hash, entries);
+            stamps.insert(bucket, hash);
         }
     }
 

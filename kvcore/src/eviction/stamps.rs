@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::ghost::Ghost;
+use super::ghost::{Ghost, GhostClock};
 use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 const NUMBER_BITS: u32 = 29;
@@ -42,11 +42,16 @@ pub(crate) enum Recording {
 pub(crate) struct AccessSequence {
     newest: AtomicU64,
     recording: AtomicU8,
+    pub(super) ghosts: GhostClock,
 }
 
 impl AccessSequence {
     pub(crate) fn new() -> Self {
-        AccessSequence { newest: AtomicU64::new(FIRST), recording: AtomicU8::new(Recording::Exact as u8) }
+        AccessSequence {
+            newest: AtomicU64::new(FIRST),
+            recording: AtomicU8::new(Recording::Exact as u8),
+            ghosts: GhostClock::default(),
+        }
     }
 
     pub(crate) fn newest(&self) -> u64 {
@@ -177,10 +182,10 @@ impl Stamps {
     }
 
     /// Records that a new entry is in a bucket.
-    pub(crate) fn insert(&mut self, bucket: usize, hash: u64, entries: usize) {
+    pub(crate) fn insert(&mut self, bucket: usize, hash: u64) {
         let number = self.sequence.advance() as u32 & NUMBER;
         let returns = self.sequence.recording() == Recording::Queues
-            && self.ghost.as_mut().is_some_and(|ghost| ghost.take(hash, entries));
+            && self.ghost.as_mut().is_some_and(|ghost| ghost.take(hash, &self.sequence.ghosts));
         self.put(bucket, Stamp(number | if returns { MAIN } else { 0 }));
     }
 
@@ -191,9 +196,9 @@ impl Stamps {
     }
 
     /// Remembers the key of an entry that leaves the small queue: if it comes back soon, it goes to the main one.
-    pub(crate) fn remember(&mut self, hash: u64, entries: usize) {
+    pub(crate) fn remember(&mut self, hash: u64) {
         let buckets = self.stamps.len();
-        self.ghost.get_or_insert_with(|| Ghost::new(buckets)).put(hash, entries);
+        self.ghost.get_or_insert_with(|| Ghost::new(buckets)).put(hash, &self.sequence.ghosts);
     }
 
     /// Writes old stamps anew, before the sequence comes round and makes them look young.

@@ -146,9 +146,8 @@ impl Shard {
 
     /// Takes out the entry in a bucket, whose hash is `hash`.
     pub(crate) fn take_at(&mut self, hasher: &KeyHash, bucket: usize, hash: u64, remember: bool) -> Option<Entry> {
-        let entries = self.table.len();
         if remember && let Some(stamps) = self.stamps_mut().filter(|stamps| stamps.is_small(bucket)) {
-            stamps.remember(hash, entries);
+            stamps.remember(hash);
         }
         let (entry, _) = self.table.get_bucket_entry(bucket).ok()?.remove();
         self.entry_bytes -= entry.bytes();
