@@ -229,7 +229,7 @@ impl Locked<'_> {
                 continue;
             }
             looked += held.guard.find_candidates(0, held.guard.buckets(), &ranking, &mut |candidate| {
-                let Some(entry) = held.guard.found(&candidate, &ranking) else { return };
+                let Some(entry) = held.guard.in_bucket(candidate.bucket) else { return };
                 if changed.binary_search(&self.base.hasher.hash(entry.key())).is_err() {
                     found += 1;
                     best.push((candidate.rank, at, candidate.bucket));
