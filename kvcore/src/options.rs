@@ -104,7 +104,8 @@ impl Options {
     }
 
     /// Holds at most so many entries, in all keyspaces together. Default: any number. [`eviction`](Self::eviction) says which
-    /// entry is removed for one more; without a policy a write that would add one fails.
+    /// entry is removed for one more; without a policy a write that would add one fails. The limit holds whoever writes at the
+    /// same time: while other transactions hold every entry that may go, one that adds some gives up what it has written itself.
     ///
     /// ```
     /// use kvcore::{Options, Policy, StoreExt};
