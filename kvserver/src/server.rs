@@ -150,7 +150,6 @@ impl Builder {
 
     /// Sets in how many seconds a connection has to log in where a password is needed; 0 for any number. 30 unless set.
     /// One that does not is closed, so that those who know no password cannot take all connections.
-    #[must_use]
     pub fn login_timeout(mut self, seconds: u64) -> Builder {
         self.settings.login_timeout_secs = seconds;
         self
