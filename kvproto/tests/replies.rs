@@ -67,7 +67,7 @@ fn decode_all(input: &[u8], piece: usize, bytes_max: usize) -> Result<Vec<Reply>
             replies.push(reply);
         }
         // Whether a caller lets go of what has been read makes no difference.
-        if input.len() % 2 == 0 {
+        if input.len().is_multiple_of(2) {
             buffer.drain(..decoder.release());
         }
     }
