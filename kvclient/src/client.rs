@@ -343,9 +343,6 @@ impl Client {
         match self.read_some(READ_BYTES) {
             Ok(0) => Err(self.close(Error::Closed { address: self.address.to_string() })),
             Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
-                Err(self.close(kvproto::ProtocolError::ReplyTooLong.into()))
-            }
             Err(error) if is_timeout(&error) => {
                 let after = self.options.reply_timeout.unwrap_or_default();
                 Err(self.close(Error::TimedOut { after }))
@@ -384,13 +381,16 @@ impl Client {
     }
 
     fn broken(&mut self, source: io::Error) -> Error {
+        if source.kind() == io::ErrorKind::OutOfMemory {
+            return self.close(kvproto::ProtocolError::ReplyTooLong.into());
+        }
         self.close(Error::Io { address: self.address.to_string(), source })
     }
 
     /// Closes the connection because of `error`.
     fn close(&mut self, error: Error) -> Error {
         self.stream = None;
-        // Perhaps it takes all the memory there is.
+        // Freed, because it may be why memory ran out.
         (self.input, self.consumed) = (Vec::new(), 0);
         error
     }

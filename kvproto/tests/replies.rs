@@ -162,6 +162,13 @@ fn what_a_reply_takes_in_memory_is_bounded_too() {
             assert_eq!(decode_all(&list(count + 1), piece, BYTES_MAX), Err(ProtocolError::ReplyTooLong), "{piece}");
         }
     }
+    // Attributes are dropped, and take nothing any more.
+    let many = [b"*2\r\n", &*b"|1\r\n+a\r\n$4\r\nword\r\n".repeat(items / 3), b":1\r\n", &*b"_\r\n"].concat();
+    assert!(decode_all(&many, 1_000, BYTES_MAX * 4).is_ok_and(|replies| replies.len() == 1));
+    // After an error the decoder begins anew, whatever it is given.
+    let mut decoder = ReplyDecoder::new(BYTES_MAX);
+    assert!(decoder.decode(b"*2\r\n:1\r\n:x\r\n").is_err());
+    assert_eq!((decoder.decode(b""), decoder.release()), (Ok(None), 0));
     // A long string behind a long list.
     let list = [b"*2\r\n*1000\r\n", &*b"_\r\n".repeat(1000), b"$1048000\r\n"].concat();
     assert_eq!(decode_all(&list, 1_000, BYTES_MAX), Err(ProtocolError::ReplyTooLong));

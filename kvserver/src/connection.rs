@@ -27,6 +27,8 @@ pub(crate) struct Connection {
     pub(crate) outbox: Outbox,
     pub(crate) input: Option<Box<Input>>,
     pub(crate) phase: Phase,
+    /// When it was last seen to be logged in, or not to have to be; when it came, if never.
+    pub(crate) known_until: Instant,
     /// The socket may hold input: edge-triggered, so it is only ever said once.
     pub(crate) readable: bool,
     /// The peer has sent its last byte; only a read of 0 bytes ends the connection, after all before it.
@@ -130,6 +132,7 @@ pub(crate) enum Phase {
 
 impl Connection {
     pub(crate) fn new(stream: Stream, protocol: Protocol, session: Session) -> Connection {
+        let known_until = session.client.connected();
         Connection {
             stream,
             protocol,
@@ -137,6 +140,7 @@ impl Connection {
             outbox: Outbox::default(),
             input: None,
             phase: Phase::Open,
+            known_until,
             readable: false,
             peer_ended: false,
             writable: true,

@@ -181,10 +181,12 @@ fn check_writes(spec: &Spec, queue: Option<&Queue>, server: &ServerState) -> Res
     server.apply_late_limits();
     let queued = queue.filter(|_| spec.name == "exec").map_or(&[][..], |queue| &queue.commands);
     let any = |flag| spec.flags.has(flag) || queued.iter().any(|(spec, _)| spec.flags.has(flag));
-    if server.checks_writes_for(WriteCheck::Memory) && any(Flag::DenyOom) && !server.has_room() {
+    // Whatever would be queued is refused, as in Redis.
+    let needs_room = any(Flag::DenyOom) || (queue.is_some() && transaction::is_queued(spec));
+    if server.has_write_check(WriteCheck::Memory) && needs_room && !server.has_room() {
         return Err(CommandError::custom(OOM));
     }
-    if server.checks_writes_for(WriteCheck::Replicas) && any(Flag::Write) {
+    if server.has_write_check(WriteCheck::Replicas) && any(Flag::Write) {
         return Err(CommandError::custom("NOREPLICAS Not enough good replicas to write."));
     }
     Ok(())

@@ -77,12 +77,12 @@ impl ServerState {
         self.count_client_memory();
         match self.db.set_limits(limits) {
             Err(Error::Reentered) => {
-                self.check_writes_for(WriteCheck::Limits, true);
+                self.set_write_check(WriteCheck::Limits, true);
                 return Ok(());
             }
             changed => changed?,
         }
-        self.check_writes_for(WriteCheck::Memory, limits.max_memory.is_some());
+        self.set_write_check(WriteCheck::Memory, limits.max_memory.is_some());
         self.tuning.touch();
         Ok(())
     }
@@ -94,8 +94,8 @@ impl ServerState {
 
     /// Gives the store the limits that EXEC has changed.
     pub(crate) fn apply_late_limits(&self) {
-        if self.checks_writes_for(WriteCheck::Limits) {
-            self.check_writes_for(WriteCheck::Limits, false);
+        if self.has_write_check(WriteCheck::Limits) {
+            self.set_write_check(WriteCheck::Limits, false);
             if let Err(error) = self.apply_limits() {
                 tracing::error!(%error, "the limits could not be changed");
             }

@@ -68,7 +68,7 @@ impl Topic {
             Topic::Pattern => "psubscribe",
             Topic::ShardChannel => "ssubscribe",
         };
-        user.permits_channel(name, self.is_pattern()) && user.may_go_on(command, None)
+        user.may_keep_subscription(command, name, self.is_pattern())
     }
 
     /// Whether the name is a pattern.

@@ -1,6 +1,6 @@
 //! Which words of a request are secrets. Whatever shows a request to others (MONITOR, SLOWLOG, logs) shows it through this.
 //!
-//! Invariant: what may be a secret counts as one, also in a request that another one quotes.
+//! Invariant: a secret that stands where the command's row says is hidden, also in a request that another one quotes.
 
 use kvproto::spec::{self, Secrets};
 use kvproto::{Request, Spec};

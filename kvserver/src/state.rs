@@ -361,7 +361,7 @@ impl ServerState {
     }
 
     /// Lets every command look whether it may write, or no longer.
-    pub(crate) fn check_writes_for(&self, why: WriteCheck, needed: bool) {
+    pub(crate) fn set_write_check(&self, why: WriteCheck, needed: bool) {
         if needed {
             self.write_checks.fetch_or(why as u8, Ordering::Relaxed);
         } else {
@@ -369,7 +369,7 @@ impl ServerState {
         }
     }
 
-    pub(crate) fn checks_writes_for(&self, why: WriteCheck) -> bool {
+    pub(crate) fn has_write_check(&self, why: WriteCheck) -> bool {
         self.write_checks.load(Ordering::Relaxed) & why as u8 != 0
     }
 

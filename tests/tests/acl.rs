@@ -62,21 +62,23 @@ fn with_a_password_nothing_is_done_before_it_was_given() {
 
 #[test]
 fn who_does_not_log_in_is_closed() {
-    let server = launch().arguments(["--login-timeout", "1"]).start();
+    let server = launch().arguments(["--login-timeout", "70"]).start();
     let (mut early, mut admin) = (server.connect(), server.connect());
-    admin.ask("CONFIG GET login-timeout", "*2\r\n$13\r\nlogin-timeout\r\n$1\r\n1\r\n");
+    // Accepted while no password is needed.
+    early.ask("PING", "+PONG\r\n");
+    admin.ask("CONFIG GET login-timeout", "*2\r\n$13\r\nlogin-timeout\r\n$2\r\n70\r\n");
     admin.ask("CONFIG SET requirepass pw", "+OK\r\n");
     let mut known = server.connect();
     known.ask("AUTH pw", "+OK\r\n");
     let (mut silent, mut busy) = (server.connect(), server.connect());
     busy.ask("PING", NOAUTH);
+    admin.ask("CONFIG SET login-timeout 1", "+OK\r\n");
     // It is refused for as long as it is there: asking is not logging in.
     while busy.try_command(&["PING"]).is_ok_and(|reply| reply == NOAUTH.as_bytes()) {}
     silent.expect_closed();
     for wire in [&mut early, &mut known, &mut admin] {
         wire.ask("PING", "+PONG\r\n");
     }
-    admin.ask("CONFIG SET login-timeout 0", "+OK\r\n");
 }
 
 #[test]
@@ -607,4 +609,63 @@ fn a_login_as_a_lesser_user_ends_what_that_one_may_not_have() {
             user.ask("PING", "+PONG\r\n");
         }
     }
+}
+
+#[test]
+fn a_subscription_needs_the_command_and_the_channel_of_one_selector() {
+    let server = start();
+    let mut admin = server.connect();
+    admin.ask("ACL SETUSER more on nopass ~* &* +@all", "+OK\r\n");
+    for (rules, keeps) in [
+        ("resetchannels -@all +subscribe +client (&ch -@all +get)", false),
+        ("resetchannels -@all +client (&ch -@all +subscribe)", true),
+        ("&ch -@all +client +subscribe|ch", true),
+    ] {
+        let rules: Vec<&str> =
+            ["ACL", "SETUSER", "b", "reset", "on", "nopass"].into_iter().chain(rules.split(' ')).collect();
+        assert_eq!(admin.try_command(&rules).expect("a reply"), b"+OK\r\n");
+        let mut user = server.connect();
+        user.command("HELLO 3 AUTH more x");
+        user.command("SUBSCRIBE ch");
+        user.ask("AUTH b x", "+OK\r\n");
+        assert_eq!(admin.integer("PUBLISH ch m"), i64::from(keeps), "{rules:?}");
+        // Another right, or the same again, ends nothing.
+        admin.ask("ACL SETUSER b +ping", "+OK\r\n");
+        assert_eq!(admin.integer("PUBLISH ch m"), i64::from(keeps), "{rules:?}");
+    }
+}
+
+#[test]
+fn a_login_in_a_transaction_that_fails_leaves_no_subscription_behind() {
+    let server = launch().arguments(["--max-entries", "1"]).start();
+    let mut admin = server.connect();
+    admin.ask("CONFIG SET maxmemory-policy noeviction", "+OK\r\n");
+    admin.ask("ACL SETUSER less on nopass ~* +@all", "+OK\r\n");
+    let mut user = server.connect();
+    user.command("HELLO 3");
+    user.command("SUBSCRIBE ch");
+    for line in ["MULTI", "AUTH less x", "SET a 1", "SET b 2"] {
+        user.command(line);
+    }
+    let failed = String::from_utf8(user.command("EXEC")).expect("text");
+    assert!(failed.starts_with("-OOM"), "{failed}");
+    admin.ask("PUBLISH ch m", ":0\r\n");
+    admin.ask("PUBSUB NUMSUB ch", "*2\r\n$2\r\nch\r\n:0\r\n");
+    user.ask("ACL WHOAMI", bulk("less"));
+}
+
+#[test]
+fn hello_with_a_bad_option_changes_nothing() {
+    let server = start();
+    let mut wire = server.connect();
+    wire.ask("ACL SETUSER less on nopass +@all", "+OK\r\n");
+    for line in ["HELLO 3 AUTH less x NONSENSE", "HELLO 3 SETNAME me AUTH less", "HELLO 3 SETNAME me NONSENSE"] {
+        assert!(wire.command(line).starts_with(b"-ERR Syntax error in HELLO option"), "{line}");
+    }
+    wire.ask("HELLO 3 SETNAME me AUTH less y NONSENSE", "-ERR Syntax error in HELLO option 'NONSENSE'\r\n");
+    wire.ask("ACL WHOAMI", bulk("default"));
+    wire.ask("CLIENT GETNAME", "$-1\r\n");
+    wire.command("HELLO 3 SETNAME me AUTH less x");
+    wire.ask("ACL WHOAMI", bulk("less"));
+    wire.ask("CLIENT GETNAME", bulk("me"));
 }

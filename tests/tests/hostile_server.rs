@@ -202,7 +202,7 @@ fn flooding(begin: &[u8], more: &[u8]) -> Hostile {
 fn a_flood_of_items_is_refused_before_it_fills_the_memory() {
     // So little that it is filled in a moment.
     let refused = |url: &str| {
-        let ended = Program::start(&mut client(url, &["GET", "k"], 96 * 1024)).finish();
+        let ended = Program::start(&mut client(url, &["GET", "k"], 40 * 1024)).finish();
         has_failed(ended, &["larger than the client accepts", "ask for less at once"]);
     };
     let text = [b"$1000\r\n", &*vec![b'x'; 1000], b"\r\n"].concat();

@@ -1,8 +1,8 @@
 //! Reads replies, for clients and tests.
 //!
-//! Invariant: a server, even a hostile one, can make it neither recurse, nor take more memory than is permitted for one
-//! reply, nor abort for want of memory; what was read stays read, so a reply that arrives in pieces costs no more than one
-//! that arrives whole.
+//! Invariant: a server, even a hostile one, can make it neither recurse nor hold items that take more memory than is
+//! permitted for one reply, and where memory for them runs out that is an error; what was read stays read, so a reply that
+//! arrives in pieces costs no more than one that arrives whole.
 
 use crate::bulk::Bulk;
 use crate::error::ProtocolError;
@@ -31,6 +31,8 @@ struct OpenList {
     kind: ListKind,
     items_left: usize,
     items: Vec<Reply>,
+    /// What complete items took in memory when it began.
+    held_before: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -86,8 +88,8 @@ impl ReplyDecoder {
         let window = &input[..input.len().min(bytes_max)];
         let decoded = self.decode_in(window, input.len() > bytes_max);
         if decoded.is_err() {
-            // What there is of it may be all the memory there was.
-            self.open = Vec::new();
+            // Frees the items so far, which may be why memory ran out.
+            *self = ReplyDecoder::new(self.bytes_max);
         }
         decoded
     }
@@ -104,11 +106,10 @@ impl ReplyDecoder {
                     if self.open.len() == DEPTH_MAX {
                         return Err(ProtocolError::ReplyTooDeep);
                     }
-                    self.open.push(OpenList {
-                        kind,
-                        items_left: items,
-                        items: Vec::with_capacity(items.min(ITEMS_RESERVED_MAX)),
-                    });
+                    let mut list = Vec::new();
+                    let reserved = list.try_reserve_exact(items.min(ITEMS_RESERVED_MAX));
+                    reserved.and_then(|()| self.open.try_reserve(1)).map_err(|_| ProtocolError::ReplyTooLong)?;
+                    self.open.push(OpenList { kind, items_left: items, items: list, held_before: self.held });
                     None
                 }
                 Part::Reply(reply) => Some(reply),
@@ -149,7 +150,10 @@ impl ReplyDecoder {
                 ListKind::Push => Some(Reply::Push(list.items)),
                 ListKind::Map => Some(Reply::Map(pairs(list.items)?)),
                 // Nothing to put into the list around it, which goes on waiting for its item.
-                ListKind::Attributes => return Ok(None),
+                ListKind::Attributes => {
+                    self.held = list.held_before;
+                    return Ok(None);
+                }
             };
         }
     }

@@ -200,10 +200,10 @@ impl Selector {
     /// Puts a command, its subcommands, and what does the same by another name in, or takes them out. Returns whether
     /// that made a difference; a rule that makes none is not kept.
     fn change(&mut self, spec: &'static Spec, allows: bool) -> bool {
-        let mut changed = self.first_args.remove(spec.name).is_some();
+        let mut changed = false;
         let equivalents = spec.equivalents.iter().filter_map(|name| spec::lookup(name.as_bytes()));
         for each in std::iter::once(spec).chain(spec.subcommands).chain(equivalents) {
-            changed |= self.commands.has(each) != allows;
+            changed |= self.first_args.remove(each.name).is_some() || self.commands.has(each) != allows;
             self.commands.set(each, allows);
         }
         self.all_commands &= allows;
@@ -262,6 +262,19 @@ impl Selector {
     /// Whether it permits a command whatever its arguments are.
     pub(crate) fn permits_whole(&self, spec: &Spec) -> bool {
         self.all_commands || self.commands.has(spec)
+    }
+
+    /// Whether it permits a subscription to a channel or a pattern by a command, with some first arguments at least.
+    pub(crate) fn permits_subscription(&self, spec: &Spec, name: &[u8], is_pattern: bool) -> bool {
+        (self.permits_whole(spec) || self.first_args.contains_key(spec.name)) && self.permits_channel(name, is_pattern)
+    }
+
+    /// Whether it permits the same as another one, by whatever rules.
+    pub(crate) fn permits_as(&self, other: &Selector) -> bool {
+        (&self.commands, &self.first_args, self.all_keys, self.all_channels)
+            == (&other.commands, &other.first_args, other.all_keys, other.all_channels)
+            && self.keys == other.keys
+            && self.channels == other.channels
     }
 
     fn permits_key(&self, key: &[u8], access: KeyAccess) -> bool {

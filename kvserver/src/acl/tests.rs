@@ -42,6 +42,8 @@ fn a_user_is_described_by_the_rules_that_make_it() {
         ("+get -get", "off resetchannels -@all"),
         ("+get|x -get", "off resetchannels -@all"),
         ("+get|x +set -get", "off resetchannels -@all +set"),
+        ("-@all +put|k -set", "off resetchannels -@all"),
+        ("+set +put|k -set", "off resetchannels -@all"),
         ("+@all -flushdb +flush", "off resetchannels +@all -flushdb +flush"),
         ("+@all -flushdb +flushdb", "off resetchannels +@all"),
         ("+delete", "off resetchannels -@all +del"),

@@ -260,9 +260,18 @@ impl User {
         spec.is_some_and(|spec| self.selectors().any(|selector| selector.permits_whole(spec)))
     }
 
-    /// Whether the user may be subscribed to a channel or a pattern.
-    pub(crate) fn permits_channel(&self, name: &[u8], is_pattern: bool) -> bool {
-        self.selectors().any(|selector| selector.permits_channel(name, is_pattern))
+    /// Whether the user may keep a subscription that a command of this name began.
+    pub(crate) fn may_keep_subscription(&self, command: &str, name: &[u8], is_pattern: bool) -> bool {
+        spec::lookup(command.as_bytes())
+            .is_some_and(|spec| self.selectors().any(|one| one.permits_subscription(spec, name, is_pattern)))
+    }
+
+    /// Whether this is the same user as another one, by whatever rules.
+    pub(crate) fn is_as(&self, other: &User) -> bool {
+        (self.enabled, self.nopass, self.sanitize, &self.passwords)
+            == (other.enabled, other.nopass, other.sanitize, &other.passwords)
+            && self.selectors.len() == other.selectors.len()
+            && self.selectors().zip(other.selectors()).all(|(own, other)| own.permits_as(other))
     }
 
     /// `on`, `nopass` and the like.

@@ -82,7 +82,7 @@ pub(crate) fn auth(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 fn authenticate(user: &[u8], password: &[u8], request: Request<'_>, ctx: &mut Context<'_>) -> Result<(), CommandError> {
     let attempt = Attempt { command: request.name(), in_multi: ctx.txn.is_some() };
     ctx.session.authenticate(user, password, attempt, ctx.server)?;
-    if !ctx.session.may_be_sent_more(ctx.server) {
+    if !ctx.session.may_keep_what_it_is_sent(ctx.server) {
         super::pubsub::leave_all(ctx);
         ctx.session.stop_monitoring(ctx.server);
         ctx.session.stop_tracking(ctx.server);
@@ -101,16 +101,18 @@ pub(crate) fn hello(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         Some(Some(3)) => Some(Version::Resp3),
         Some(Some(_)) => return Err(CommandError::custom("NOPROTO unsupported protocol version").into()),
     };
+    let (mut login, mut name) = (None, None);
     while let Some(option) = args.next_opt() {
         if option.eq_ignore_ascii_case(b"auth") && args.remaining() >= 2 {
-            let (user, password) = (args.next()?, args.next()?);
-            authenticate(user, password, args.request(), ctx)?;
+            login = Some((args.next()?, args.next()?));
         } else if option.eq_ignore_ascii_case(b"setname") && !args.is_empty() {
-            let name = label(args.next()?).ok_or_else(bad_name)?;
-            ctx.session.client.label(|labels| labels.name = name);
+            name = Some(label(args.next()?).ok_or_else(bad_name)?);
         } else {
             return Err(CommandError::quoting("ERR Syntax error in HELLO option '", option, "'").into());
         }
+    }
+    if let Some((user, password)) = login {
+        authenticate(user, password, args.request(), ctx)?;
     }
     if !ctx.session.access.is_authenticated(&ctx.server.acl) {
         return Err(CommandError::custom(
@@ -118,6 +120,9 @@ pub(crate) fn hello(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
              <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
         )
         .into());
+    }
+    if let Some(name) = name {
+        ctx.session.client.label(|labels| labels.name = name);
     }
     if let Some(version) = version {
         ctx.session.version = version;

@@ -241,7 +241,9 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
         })
         .collect();
     let start = (ctx.session.database, ctx.session.keyspace.clone());
-    let subscribes = queue.commands.iter().any(|(spec, _)| spec.name.ends_with("subscribe"));
+    // A login may end subscriptions, too.
+    let subscribes = |(spec, _): &(&Spec, _)| spec.name.ends_with("subscribe") || matches!(spec.name, "auth" | "hello");
+    let subscribes = queue.commands.iter().any(subscribes);
     let subscriptions = if subscribes { ctx.session.subscriptions.clone() } else { None };
     let (session, server, runs) = (&mut *ctx.session, ctx.server, ctx.runs);
     let wanted = server.audience.wanted();
@@ -344,11 +346,14 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
             Ok(replies)
         }
         Err(error) => {
-            // Nothing was done, so SELECT and SUBSCRIBE were not either.
+            // Nothing was done, so SELECT and SUBSCRIBE were not either; a login was.
             (ctx.session.database, ctx.session.keyspace) = start;
             if subscribes {
                 ctx.session.subscriptions = subscriptions;
                 ctx.session.show_subscriptions();
+                if !ctx.session.may_keep_what_it_is_sent(server) {
+                    ctx.session.stop_listening(server);
+                }
             }
             Err(error.into())
         }

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use kvproto::quote::{HighBytes, write_quoted};
 
-use super::{Directive, directive, lines, read_bounded};
+use super::{Directive, FILE_BYTES_MAX, directive, lines, read_bounded};
 use crate::acl::Account;
 use crate::durable_file;
 use crate::parameters::{self, Parameter, lists};
@@ -46,12 +46,13 @@ pub(crate) fn rewrite(server: &ServerState) -> Result<(), String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => (Vec::new(), PRIVATE_MODE),
         Err(error) => return Err(failed(error)),
     };
-    let draft = |text: &[u8]| rewritten(text, &path, server).map_err(|why| failed(io::Error::other(why)));
-    let new = draft(&old)?;
-    if draft(&new)? != new {
-        return Err(failed(io::Error::other(
-            "what holds now cannot be written so that it is read as it is; try again",
-        )));
+    let refused = |why: String| failed(io::Error::other(why));
+    let new = rewritten(&old, &path, server).map_err(refused)?.unwrap_or_else(|| old.clone());
+    if new.len() as u64 > FILE_BYTES_MAX {
+        return Err(refused(format!("it would be larger than the {FILE_BYTES_MAX} bytes that are read at a start")));
+    }
+    if rewritten(&new, &path, server).map_err(refused)?.is_some() {
+        return Err(refused("it would not be read as what holds now: try again".to_owned()));
     }
     let new_mode = if has_secrets(&new) { mode & PRIVATE_MODE } else { mode };
     if new != old || new_mode != mode {
@@ -76,8 +77,8 @@ struct Draft {
     changed: bool,
 }
 
-/// Returns what the file must say. A file that says it already stays as it is.
-fn rewritten(old: &[u8], path: &Path, server: &ServerState) -> Result<Vec<u8>, String> {
+/// Returns what the file must say; `None` if it says it already.
+fn rewritten(old: &[u8], path: &Path, server: &ServerState) -> Result<Option<Vec<u8>>, String> {
     let mut draft = Draft { lines: Vec::new(), directives: Vec::new(), added: Vec::new(), changed: false };
     if !old.is_empty() {
         for (at, line) in lines(old).enumerate() {
@@ -102,7 +103,7 @@ fn rewritten(old: &[u8], path: &Path, server: &ServerState) -> Result<Vec<u8>, S
         let users = server.acl.all();
         draft.put(&own, users.iter().map(|account| user_line(account)).collect());
     }
-    Ok(if draft.changed { draft.text() } else { old.to_vec() })
+    Ok(draft.changed.then(|| draft.text()))
 }
 
 impl Draft {

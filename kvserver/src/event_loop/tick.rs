@@ -27,7 +27,8 @@ impl EventLoop {
             self.makes_room = false;
             return;
         }
-        self.makes_room = self.server().keep_limits();
+        // With a log that takes no removals there is nothing to go on with; the next tick tries again.
+        self.makes_room = self.server().keep_limits() && self.server().log_failure().is_none();
         if self.server().tracking.is_on() {
             self.server().tracking.settle(&self.server().clients, 0, &ReadKeys::new());
         }
@@ -44,7 +45,7 @@ impl EventLoop {
     /// With a limit on memory, no longer counts what a connection has sent, as it is about to become data: a large value would
     /// count twice, and displace as much again. What is not executed counts again when the connection is [shown](Self::show).
     pub(super) fn count_requests_as_executed(&self, connection: &mut Connection) {
-        if self.server().checks_writes_for(WriteCheck::Memory) {
+        if self.server().has_write_check(WriteCheck::Memory) {
             let bytes = connection.take_request_bytes();
             let held = &self.counters().held_bytes;
             held.set(held.get().saturating_sub(bytes as u64));
@@ -119,8 +120,11 @@ impl EventLoop {
                     }
                     self.closing.push(slot);
                 }
+                if known {
+                    connection.known_until = self.now;
+                }
                 // Whatever it asks for meanwhile: what is refused costs it nothing.
-                if !known && self.now.saturating_duration_since(connection.session.client.connected()) > login_max {
+                if self.now.saturating_duration_since(connection.known_until) > login_max {
                     connection.phase = Phase::Broken;
                     self.closing.push(slot);
                 }

@@ -372,7 +372,7 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
 fn replication(server: &ServerState, fields: &mut Fields<'_>) {
     fields.add("role", "master");
     fields.add("connected_slaves", 0);
-    if server.checks_writes_for(WriteCheck::Replicas) {
+    if server.has_write_check(WriteCheck::Replicas) {
         fields.add("min_slaves_good_slaves", 0);
     }
     fields.add("master_failover_state", "no-failover");

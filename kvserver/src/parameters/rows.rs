@@ -324,7 +324,7 @@ pub(crate) const ROWS: &[Parameter] = &[
         |server| server.tuning.replicas_min.load(Relaxed).to_string(),
         |server, value| {
             store(&server.tuning.replicas_min, value)?;
-            server.check_writes_for(WriteCheck::Replicas, value != "0");
+            server.set_write_check(WriteCheck::Replicas, value != "0");
             Ok(())
         },
     )

@@ -67,11 +67,11 @@ impl Session {
 
     /// Whether it must end because of what its user became: removed, or not permitted something that it is sent.
     pub(crate) fn is_expelled(&mut self, server: &ServerState) -> bool {
-        self.access.account().is_removed() || !self.may_be_sent_more(server)
+        self.access.account().is_removed() || !self.may_keep_what_it_is_sent(server)
     }
 
     /// Whether its user may have all that it subscribed to, monitors and tracks.
-    pub(crate) fn may_be_sent_more(&mut self, server: &ServerState) -> bool {
+    pub(crate) fn may_keep_what_it_is_sent(&mut self, server: &ServerState) -> bool {
         let user = self.access.user(&server.acl).clone();
         let subscriptions = self.subscriptions.iter().flat_map(|held| held.all());
         self.client.shown.is_permitted(&user)

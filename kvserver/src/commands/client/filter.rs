@@ -2,6 +2,7 @@
 //!
 //! Invariant: a filter is read whole before any client is looked at; a client is chosen if all that is given holds.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use kvproto::{Args, CommandError, parse_integer};
@@ -12,7 +13,7 @@ use crate::databases::DATABASES;
 
 /// What a client must be, or with `NOT-` before it must not be.
 enum Criterion<'b> {
-    Ids(Vec<u64>),
+    Ids(BTreeSet<u64>),
     Type(ClientType),
     Peer(&'b [u8]),
     Local(&'b [u8]),
@@ -127,11 +128,11 @@ impl Criterion<'_> {
 }
 
 /// An id and those that follow it: the words up to one that is no number, which has to be the next option.
-fn ids(first: &[u8], args: &mut Args<'_>) -> Result<Vec<u64>, CommandError> {
+fn ids(first: &[u8], args: &mut Args<'_>) -> Result<BTreeSet<u64>, CommandError> {
     const WRONG: &str = "ERR client-id should be greater than 0";
-    let mut ids = vec![positive(first, WRONG)?];
+    let mut ids = BTreeSet::from([positive(first, WRONG)?]);
     while let Some(word) = args.peek().filter(|word| parse_integer(word).is_some()) {
-        ids.push(positive(word, WRONG)?);
+        ids.insert(positive(word, WRONG)?);
         args.next_opt();
     }
     Ok(ids)
