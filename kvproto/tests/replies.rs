@@ -163,7 +163,7 @@ fn what_a_reply_takes_in_memory_is_bounded_too() {
         }
     }
     // Attributes are dropped, and take nothing any more.
-    let many = [b"*2\r\n", &*b"|1\r\n+a\r\n$4\r\nword\r\n".repeat(items / 3), b":1\r\n", &*b"_\r\n"].concat();
+    let many = [b"*2\r\n", &*b"|1\r\n+a\r\n$4\r\nword\r\n".repeat(items / 3), b":1\r\n", b"_\r\n"].concat();
     assert!(decode_all(&many, 1_000, BYTES_MAX * 4).is_ok_and(|replies| replies.len() == 1));
     // After an error the decoder begins anew, whatever it is given.
     let mut decoder = ReplyDecoder::new(BYTES_MAX);
