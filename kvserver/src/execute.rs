@@ -361,7 +361,7 @@ impl Executor {
         {
             return;
         }
-        if matches!(reply, Reply::Array(_)) {
+        if matches!(reply, Reply::Array(_) | Reply::Map(_)) {
             let bytes = reply.payload_bytes();
             if bytes > REPLY_BYTES_MAX {
                 return self.reply(connection, about, &outcome::reply_too_large().into(), lsn);

@@ -31,6 +31,7 @@ mod event_loop;
 mod events;
 mod eviction;
 mod execute;
+mod gather;
 mod glob;
 mod http;
 mod info;

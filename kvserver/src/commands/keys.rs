@@ -3,9 +3,12 @@
 //!
 //! Invariant: what is listed was alive when it was seen; no order is promised but that of PRINT.
 
-use kvcore::{Cursor, Deadline, Txn, Walk};
-use kvproto::{Args, Bulk, CommandError, Reply};
+use std::cmp::Ordering;
 
+use kvcore::{Cursor, Deadline, Txn, Walk};
+use kvproto::{Args, CommandError, Reply};
+
+use crate::gather::gather;
 use crate::glob;
 use crate::outcome::Outcome;
 
@@ -92,21 +95,26 @@ fn put_in_place(
 /// `KEYS pattern`
 pub fn keys(mut args: Args<'_>, walk: &dyn Walk) -> Outcome {
     let pattern = args.next()?;
-    let mut found = Vec::new();
-    walk.for_each(&mut |key, _| {
-        if selects(pattern, key) {
-            found.push(Reply::bulk(key));
-        }
+    let found = gather(|found| {
+        walk.for_each(&mut |key, _| {
+            if selects(pattern, key) {
+                found.bulk(key);
+            }
+        })?;
+        Ok(())
     })?;
     Ok(Reply::Array(found))
 }
 
 /// `PRINT`: all keys in the order of their bytes.
 pub fn print(_: Args<'_>, walk: &dyn Walk) -> Outcome {
-    let mut found: Vec<Bulk> = Vec::new();
-    walk.for_each(&mut |key, _| found.push(key.into()))?;
-    found.sort_unstable_by(|a, b| a[..].cmp(&b[..]));
-    Ok(Reply::Array(found.into_iter().map(Reply::Bulk).collect()))
+    let mut found = gather(|found| Ok(walk.for_each(&mut |key, _| found.bulk(key))?))?;
+    found.sort_unstable_by(|a, b| match (a, b) {
+        (Reply::Bulk(a), Reply::Bulk(b)) => a[..].cmp(&b[..]),
+        // There are none.
+        _ => Ordering::Equal,
+    });
+    Ok(Reply::Array(found))
 }
 
 /// `SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]`
@@ -129,11 +137,15 @@ pub fn scan(mut args: Args<'_>, walk: &dyn Walk) -> Outcome {
             return Err(CommandError::Syntax.into());
         }
     }
-    let mut found = Vec::new();
-    let next = walk.walk(Cursor::from(cursor), usize::try_from(count).unwrap_or(usize::MAX), &mut |key, _| {
-        if of_type && pattern.is_none_or(|pattern| selects(pattern, key)) {
-            found.push(Reply::bulk(key));
-        }
+    let at_least = usize::try_from(count).unwrap_or(usize::MAX);
+    let mut next = Cursor::START;
+    let found = gather(|found| {
+        next = walk.walk(Cursor::from(cursor), at_least, &mut |key, _| {
+            if of_type && pattern.is_none_or(|pattern| selects(pattern, key)) {
+                found.bulk(key);
+            }
+        })?;
+        Ok(())
     })?;
     let next = itoa::Buffer::new().format(u64::from(next)).into();
     Ok(Reply::Array(vec![Reply::Bulk(next), Reply::Array(found)]))

@@ -11,6 +11,7 @@ use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
 use crate::context::Context;
+use crate::gather::gather;
 use crate::glob;
 use crate::outcome::Outcome;
 use crate::pubsub::{Announcement, Publication, Topic};
@@ -188,7 +189,10 @@ fn names(topic: Topic, mut args: Args<'_>, ctx: &Context<'_>) -> Outcome {
     }
     let names = all_names(topic, ctx);
     let wanted = |name: &&Arc<[u8]>| pattern.is_none_or(|pattern| glob::matches(pattern, name));
-    Ok(Reply::bulks(names.iter().filter(wanted).map(|name| &**name)))
+    Ok(Reply::Array(gather(|found| {
+        names.iter().filter(wanted).for_each(|name| found.bulk(name));
+        Ok(())
+    })?))
 }
 
 fn counts(topic: Topic, mut args: Args<'_>, ctx: &Context<'_>) -> Reply {

@@ -9,6 +9,7 @@ use kvcore::{Deadline, Txn, ValueRef};
 use kvproto::{Args, CommandError, Reply, parse_integer};
 
 use super::expiry::{Lifetime, Notation};
+use crate::gather::UNSURVEYED_BYTES_MAX;
 use crate::outcome::{self, Outcome};
 use crate::settings::REPLY_BYTES_MAX;
 use compare::Condition;
@@ -193,16 +194,34 @@ pub fn getex(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 /// `MGET key [key ...]`
 pub fn mget(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let mut values = Vec::with_capacity(args.remaining());
-    let mut bytes = 0;
+    let (mut bytes, mut is_surveyed) = (0, false);
     while let Some(key) = args.next_opt() {
         let value = txn.get(key)?;
-        bytes += value.as_ref().map_or(0, |value| value.bytes().len());
-        if bytes > REPLY_BYTES_MAX {
-            return Err(outcome::reply_too_large().into());
+        bytes += size_of::<Reply>() + value.as_ref().map_or(0, |value| value.bytes().len());
+        if bytes > UNSURVEYED_BYTES_MAX && !is_surveyed {
+            // They are locked, so their sizes stay.
+            is_surveyed = true;
+            let value = bulk_or_nil(value);
+            if bytes + bytes_of_rest(args, txn)? > REPLY_BYTES_MAX {
+                return Err(outcome::reply_too_large().into());
+            }
+            values.push(value);
+        } else {
+            values.push(bulk_or_nil(value));
         }
-        values.push(bulk_or_nil(value));
     }
     Ok(Reply::Array(values))
+}
+
+/// Returns how large the values of the remaining keys are in a reply, or more than may be.
+fn bytes_of_rest(mut args: Args<'_>, txn: &mut dyn Txn) -> kvcore::Result<usize> {
+    let mut bytes = 0;
+    while let Some(key) = args.next_opt()
+        && bytes <= REPLY_BYTES_MAX
+    {
+        bytes += size_of::<Reply>() + txn.peek(key)?.map_or(0, |value| value.len());
+    }
+    Ok(bytes)
 }
 
 /// `MSET key value [key value ...]`; a key named twice keeps the last of its values.

@@ -7,6 +7,7 @@ use kvproto::{Args, CommandError, OwnedRequest, Reply, Spec};
 
 use super::help::help;
 use crate::context::Context;
+use crate::gather::gather;
 use crate::glob;
 use crate::outcome::Outcome;
 
@@ -17,9 +18,17 @@ pub(crate) fn command(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     match ctx.spec.own_name() {
         "count" => Ok(Reply::count(spec::COMMANDS.len())),
         "info" if args.is_empty() => Ok(Reply::Array(spec::COMMANDS.iter().map(info).collect())),
-        "info" => Ok(Reply::Array(named(args).map(|(_, spec)| spec.map_or(Reply::Nil, info)).collect())),
+        "info" => Ok(Reply::Array(gather(|infos| {
+            for (_, spec) in named(args) {
+                infos.push(spec.map_or(Reply::Nil, info));
+                if infos.is_too_large() {
+                    break;
+                }
+            }
+            Ok(())
+        })?)),
         "docs" if args.is_empty() => Ok(Reply::Map(spec::COMMANDS.iter().map(documented).collect())),
-        "docs" => Ok(Reply::Map(named(args).filter_map(|(_, spec)| spec).map(documented).collect())),
+        "docs" => docs(args),
         "list" => list(args),
         "getkeys" => keys_of(args, |key, _| Reply::bulk(key)),
         "getkeysandflags" => keys_of(args, |key, flags| Reply::Array(vec![Reply::bulk(key), statuses(flags.names())])),
@@ -36,6 +45,22 @@ fn named(mut args: Args<'_>) -> impl Iterator<Item = (&[u8], Option<&'static Spe
         };
         (word, spec)
     })
+}
+
+/// `COMMAND DOCS name ...`: a name that is repeated is documented as often.
+fn docs(args: Args<'_>) -> Outcome {
+    let mut words = gather(|words| {
+        for (name, about) in named(args).filter_map(|(_, spec)| spec).map(documented) {
+            words.push(name);
+            words.push(about);
+            if words.is_too_large() {
+                break;
+            }
+        }
+        Ok(())
+    })?
+    .into_iter();
+    Ok(Reply::Map(std::iter::from_fn(|| words.next().zip(words.next())).collect()))
 }
 
 fn statuses(names: impl Iterator<Item = &'static str>) -> Reply {
