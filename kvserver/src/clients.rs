@@ -76,6 +76,8 @@ pub(crate) struct Shown {
     pub(crate) output_bytes: AtomicUsize,
     /// Of what it subscribed to, watches and tracks by prefix.
     pub(crate) interest_bytes: AtomicUsize,
+    /// Of the names that it gave itself.
+    label_bytes: AtomicUsize,
     pub(crate) parked: AtomicBool,
     pub(crate) no_evict: AtomicBool,
     pub(crate) no_touch: AtomicBool,
@@ -90,10 +92,11 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
-    /// What it holds beside its own record: what came and is not executed yet, what has yet to leave, and what it asked to
-    /// be told of.
+    /// Returns what it holds beside its own record: what came and is not executed yet, what has yet to leave, what it asked
+    /// to be told of, and what it is named.
     pub(crate) fn held_bytes(&self) -> usize {
-        let parts = [&self.input_bytes, &self.queued_bytes, &self.output_bytes, &self.interest_bytes];
+        let parts =
+            [&self.input_bytes, &self.queued_bytes, &self.output_bytes, &self.interest_bytes, &self.label_bytes];
         parts.iter().map(|part| part.load(Relaxed)).sum()
     }
 
@@ -137,8 +140,17 @@ impl Client {
         self.labels.lock().clone()
     }
 
+    /// Changes the names that it gave itself, and counts their bytes.
     pub(crate) fn label(&self, change: impl FnOnce(&mut Labels)) {
-        change(&mut self.labels.lock());
+        let mut labels = self.labels.lock();
+        change(&mut labels);
+        let bytes = labels.name.len() + labels.library.len() + labels.library_version.len();
+        self.shown.label_bytes.store(bytes, Relaxed);
+    }
+
+    /// Shows which command it sent last.
+    pub(crate) fn show_command(&self, command: Option<&'static str>) {
+        self.labels.lock().last_command = command;
     }
 
     pub(crate) fn connected(&self) -> Instant {

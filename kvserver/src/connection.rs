@@ -325,7 +325,7 @@ impl Connection {
         let command = self.session.last_command.map(|spec| spec.name);
         if command != self.session.shown_command {
             self.session.shown_command = command;
-            client.label(|labels| labels.last_command = command);
+            client.show_command(command);
         }
         let active = now.saturating_duration_since(client.connected());
         client.shown.active_ms.store(u64::try_from(active.as_millis()).unwrap_or(u64::MAX), Relaxed);

@@ -18,6 +18,9 @@ pub(crate) const UNAUTHENTICATED_OUTPUT_BYTES_MAX: usize = 1024;
 /// The largest reply, in bytes as it is held before it is spelled. Without a bound a request of some kilobytes could name
 /// one value a thousand times.
 pub(crate) const REPLY_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// The longest name or library label that a client may give itself, and the longest name of a user, in bytes. They are shown
+/// in CLIENT LIST, copied into logs, and kept for as long as the connection.
+pub(crate) const LABEL_BYTES_MAX: usize = 256;
 /// Bytes one connection may bring in one round.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 /// Requests one connection may have executed in one round, so that nobody waits long for a busy neighbour.
@@ -29,7 +32,8 @@ pub(crate) const QUEUED_COMMAND_BYTES: usize = 192;
 pub(crate) const QUEUED_WORD_BYTES: usize = 64;
 /// Keys a client can watch, in bytes of memory.
 pub(crate) const WATCHED_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// What a watched key takes beside its bytes: a place in the session's table and in the server's, and at EXEC its lock.
+/// What a watched key takes beside its bytes, which are kept twice: a place in the session's table and in the server's, and
+/// at EXEC its lock.
 pub(crate) const WATCHED_KEY_BYTES: usize = 256;
 /// Channels and patterns a client can subscribe to, in bytes of memory.
 pub(crate) const SUBSCRIPTION_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -7,17 +7,21 @@ use std::time::{Duration, Instant};
 
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
-use super::connection::{bad_name, label};
+use super::connection::label;
 use super::help::help;
 use super::tracking;
 use crate::clients::Client;
 use crate::context::{Context, Next};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, reply_too_large};
 use crate::pause::Held;
 use crate::session::Replies;
+use crate::settings::REPLY_BYTES_MAX;
 use filter::Filter;
 
 mod filter;
+
+/// How many clients CLIENT LIST shows without measuring their lines first, which have about two kilobytes at most.
+const UNSURVEYED_CLIENTS_MAX: usize = 8 * 1024;
 
 pub(crate) fn client(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     args.next()?;
@@ -29,7 +33,7 @@ pub(crate) fn client(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             Ok(if name.is_empty() { Reply::Nil } else { Reply::bulk(&*name) })
         }
         "setname" => {
-            let name = label(args.next()?).ok_or_else(bad_name)?;
+            let name = label("Client names", args.next()?)?;
             client.label(|labels| labels.name = name);
             Ok(Reply::Ok)
         }
@@ -80,9 +84,7 @@ fn set_info(mut args: Args<'_>, client: &Client) -> Outcome {
     if !library && !attribute.eq_ignore_ascii_case(b"lib-ver") {
         return Err(CommandError::quoting("ERR Unrecognized option '", attribute, "'").into());
     }
-    let value = label(value).ok_or_else(|| {
-        CommandError::quoting("ERR ", attribute, " cannot contain spaces, newlines or special characters.")
-    })?;
+    let value = label(&String::from_utf8_lossy(attribute), value)?;
     client.label(|labels| if library { labels.library = value } else { labels.library_version = value });
     Ok(Reply::Ok)
 }
@@ -90,7 +92,7 @@ fn set_info(mut args: Args<'_>, client: &Client) -> Outcome {
 /// What others see of a client is written at the end of its turn, which is too late for what it asks of itself.
 fn show_self(request: Request<'_>, ctx: &Context<'_>) {
     let client = &ctx.session.client;
-    client.label(|labels| labels.last_command = Some(ctx.spec.name));
+    client.show_command(Some(ctx.spec.name));
     let active = client.connected().elapsed().as_millis();
     client.shown.active_ms.store(u64::try_from(active).unwrap_or(u64::MAX), Relaxed);
     let words: usize = request.iter().map(<[u8]>::len).sum();
@@ -110,11 +112,25 @@ fn list(args: Args<'_>, ctx: &Context<'_>) -> Outcome {
             clients
         }
     };
-    let mut lines = Vec::new();
-    for client in &clients {
-        client.describe(now, &mut lines);
+    let show = |client: &Client, lines: &mut Vec<u8>| {
+        client.describe(now, lines);
         lines.push(b'\n');
+    };
+    let mut lines = Vec::new();
+    if clients.len() > UNSURVEYED_CLIENTS_MAX {
+        // One whose ID is repeated is shown as often.
+        let mut bytes = 0;
+        for client in &clients {
+            lines.clear();
+            show(client, &mut lines);
+            bytes += lines.len();
+        }
+        if bytes > REPLY_BYTES_MAX {
+            return Err(reply_too_large().into());
+        }
+        lines.clear();
     }
+    clients.iter().for_each(|client| show(client, &mut lines));
     Ok(Reply::text(lines))
 }
 

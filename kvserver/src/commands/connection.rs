@@ -15,6 +15,7 @@ use crate::databases::DATABASES;
 use crate::info::REDIS_VERSION;
 use crate::outcome::Outcome;
 use crate::session::Attempt;
+use crate::settings::LABEL_BYTES_MAX;
 
 pub(crate) fn ping(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let message = args.next_opt();
@@ -106,7 +107,7 @@ pub(crate) fn hello(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         if option.eq_ignore_ascii_case(b"auth") && args.remaining() >= 2 {
             login = Some((args.next()?, args.next()?));
         } else if option.eq_ignore_ascii_case(b"setname") && !args.is_empty() {
-            name = Some(label(args.next()?).ok_or_else(bad_name)?);
+            name = Some(label("Client names", args.next()?)?);
         } else {
             return Err(CommandError::quoting("ERR Syntax error in HELLO option '", option, "'").into());
         }
@@ -141,13 +142,17 @@ pub(crate) fn hello(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     Ok(Reply::Map(fields.into_iter().map(|(name, value)| (Reply::bulk(name), value)).collect()))
 }
 
-/// A name a client gives itself: printable, without blanks, so that CLIENT LIST can be split at blanks.
-pub(super) fn label(word: &[u8]) -> Option<Box<str>> {
-    if word.iter().all(u8::is_ascii_graphic) { std::str::from_utf8(word).ok().map(Box::from) } else { None }
-}
-
-pub(super) fn bad_name() -> CommandError {
-    CommandError::custom("ERR Client names cannot contain spaces, newlines or special characters.")
+/// Reads a name that a client gives itself: printable, without blanks, so that CLIENT LIST can be split at blanks, and of at
+/// most [`LABEL_BYTES_MAX`] bytes. `what` begins the text of the error.
+pub(super) fn label(what: &str, word: &[u8]) -> Result<Box<str>, CommandError> {
+    let refuse = |why: &str| Err(CommandError::quoting_start("ERR ", what.as_bytes(), why));
+    if word.len() > LABEL_BYTES_MAX {
+        return refuse(&format!(" cannot be longer than {LABEL_BYTES_MAX} bytes"));
+    }
+    match std::str::from_utf8(word) {
+        Ok(text) if word.iter().all(u8::is_ascii_graphic) => Ok(text.into()),
+        _ => refuse(" cannot contain spaces, newlines or special characters."),
+    }
 }
 
 pub(crate) fn reset(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {

@@ -165,7 +165,7 @@ impl Session {
     fn describe(&self) -> Vec<u8> {
         // What others see of a client is written at the end of its turn.
         let command = self.last_command.map(|spec| spec.name);
-        self.client.label(|labels| labels.last_command = command);
+        self.client.show_command(command);
         let mut line = Vec::new();
         self.client.describe(Instant::now(), &mut line);
         line
