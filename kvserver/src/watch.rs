@@ -69,6 +69,10 @@ impl WatchTable {
         marks.retain(|other| !Arc::ptr_eq(&other.0, &mark.0));
         if marks.is_empty() {
             keys.remove(key);
+            if keys.is_empty() {
+                // With the room that it had for many.
+                watchers.remove(&keyspace_id);
+            }
             self.count.fetch_sub(1, Ordering::SeqCst);
         }
     }

@@ -118,9 +118,9 @@ impl<'b> Options<'b> {
     }
 }
 
-/// The memory a prefix takes.
+/// Returns the memory a prefix takes: the session has it, and the server's table has its own.
 fn cost(prefix: &[u8]) -> usize {
-    SUBSCRIPTION_BYTES + prefix.len()
+    SUBSCRIPTION_BYTES + 2 * prefix.len()
 }
 
 pub(crate) fn tracking(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {

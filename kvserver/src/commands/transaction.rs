@@ -93,7 +93,7 @@ pub(crate) fn watch(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         if keys.contains_key(key) {
             continue;
         }
-        let more = WATCHED_KEY_BYTES + key.len();
+        let more = WATCHED_KEY_BYTES + 2 * key.len();
         if *bytes + more > WATCHED_BYTES_MAX {
             // A transaction that relied on the key must not go through.
             mark.set();
