@@ -1,6 +1,6 @@
 //! What Redis' words for eviction mean to the store, which does it.
 //!
-//! Invariant: clients' memory counts against `maxmemory` beside the data, and what the process needs by itself does not; an
+//! Invariant: clients' memory and what is kept for them count against `maxmemory` beside the data, and what the process needs by itself does not; an
 //! embedder's own keyspaces count, and nothing of them is removed.
 
 use std::sync::atomic::Ordering::Relaxed;
@@ -87,9 +87,9 @@ impl ServerState {
         Ok(())
     }
 
-    /// Counts what clients hold now against `maxmemory`.
+    /// Counts what clients hold now, and what is kept for them, against `maxmemory`.
     pub(crate) fn count_client_memory(&self) {
-        self.db.reserve_memory(self.client_bytes());
+        self.db.reserve_memory(self.client_bytes() + self.kept_bytes());
     }
 
     /// Gives the store the limits that EXEC has changed.

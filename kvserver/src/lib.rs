@@ -38,6 +38,7 @@ mod info;
 mod listener;
 mod logging;
 mod mailbox;
+mod newest;
 mod offline;
 mod offload;
 mod outbox;

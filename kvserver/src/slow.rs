@@ -12,6 +12,7 @@ use kvproto::{Request, Spec};
 use parking_lot::Mutex;
 
 use crate::clients::Client;
+use crate::newest::{self, Newest};
 
 /// Words of a slow command that are kept.
 const WORDS_MAX: usize = 32;
@@ -42,7 +43,7 @@ impl Logged {
 }
 
 /// A logged command.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) id: u64,
     pub(crate) at_secs: u64,
@@ -51,6 +52,13 @@ pub(crate) struct Entry {
     pub(crate) words: Vec<Vec<u8>>,
     pub(crate) peer: Box<str>,
     pub(crate) name: Box<str>,
+}
+
+impl newest::Entry for Entry {
+    fn bytes(&self) -> usize {
+        let words: usize = self.words.iter().map(|word| size_of::<Vec<u8>>() + word.capacity()).sum();
+        size_of::<Entry>() + words + self.peer.len() + self.name.len()
+    }
 }
 
 /// What was noted of one kind of event.
@@ -68,18 +76,24 @@ pub(crate) struct CommandLog {
     from: AtomicI64,
     length_max: AtomicUsize,
     kept: Mutex<Kept>,
+    /// What the entries take in memory.
+    bytes: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct Kept {
     next_id: u64,
-    /// Newest first.
-    entries: VecDeque<Entry>,
+    entries: Newest<Entry>,
 }
 
 impl CommandLog {
     fn new(from: i64) -> CommandLog {
-        CommandLog { from: AtomicI64::new(from), length_max: AtomicUsize::new(128), kept: Mutex::default() }
+        CommandLog {
+            from: AtomicI64::new(from),
+            length_max: AtomicUsize::new(128),
+            kept: Mutex::default(),
+            bytes: AtomicUsize::new(0),
+        }
     }
 
     pub(crate) fn from(&self) -> i64 {
@@ -101,7 +115,19 @@ impl CommandLog {
 
     pub(crate) fn set_length_max(&self, length: usize) {
         self.length_max.store(length, Relaxed);
-        self.kept.lock().entries.truncate(length);
+        self.shorten(length);
+    }
+
+    /// Drops the oldest entries until there are at most `length`.
+    fn shorten(&self, length: usize) {
+        let entries = &mut self.kept.lock().entries;
+        entries.shorten(length);
+        self.bytes.store(entries.bytes(), Relaxed);
+    }
+
+    /// Returns what the entries take in memory.
+    fn bytes(&self) -> usize {
+        self.bytes.load(Relaxed)
     }
 
     fn push(&self, mut entry: Entry) {
@@ -109,13 +135,13 @@ impl CommandLog {
         let mut kept = self.kept.lock();
         entry.id = kept.next_id;
         kept.next_id += 1;
-        kept.entries.push_front(entry);
-        kept.entries.truncate(length_max);
+        kept.entries.push(entry, length_max);
+        self.bytes.store(kept.entries.bytes(), Relaxed);
     }
 
-    /// The newest entries, newest first.
-    pub(crate) fn newest(&self, count: usize) -> Vec<Entry> {
-        self.kept.lock().entries.iter().take(count).cloned().collect()
+    /// Calls `each` with the newest entries, newest first.
+    pub(crate) fn for_newest(&self, count: usize, each: impl FnMut(&Entry)) {
+        self.kept.lock().entries.iter().take(count).for_each(each);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -123,7 +149,7 @@ impl CommandLog {
     }
 
     pub(crate) fn clear(&self) {
-        self.kept.lock().entries.clear();
+        self.shorten(0);
     }
 }
 
@@ -138,6 +164,8 @@ pub(crate) struct Slow {
     by_request: CommandLog,
     by_reply: CommandLog,
     events: Mutex<BTreeMap<&'static str, Event>>,
+    /// What they take in memory.
+    event_bytes: AtomicUsize,
 }
 
 impl Slow {
@@ -150,6 +178,7 @@ impl Slow {
             by_request: CommandLog::new(LARGE_BYTES.into()),
             by_reply: CommandLog::new(LARGE_BYTES.into()),
             events: Mutex::default(),
+            event_bytes: AtomicUsize::new(0),
         };
         slow.set_threshold();
         slow
@@ -161,6 +190,12 @@ impl Slow {
             Logged::Request => &self.by_request,
             Logged::Reply => &self.by_reply,
         }
+    }
+
+    /// Returns what the logs and the events take in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        [&self.by_time, &self.by_request, &self.by_reply].map(CommandLog::bytes).iter().sum::<usize>()
+            + self.event_bytes.load(Relaxed)
     }
 
     /// Sets from how much on commands are logged. Of bytes, the loops must be told by their bounds.
@@ -266,6 +301,12 @@ impl Slow {
         if event.samples.len() > SAMPLES_MAX {
             event.samples.pop_front();
         }
+        self.count_events(&events);
+    }
+
+    fn count_events(&self, events: &BTreeMap<&'static str, Event>) {
+        let of_one = |event: &Event| size_of::<Event>() + event.samples.len() * size_of::<(u64, u64)>();
+        self.event_bytes.store(events.values().map(of_one).sum(), Relaxed);
     }
 
     pub(crate) fn events(&self) -> BTreeMap<&'static str, Event> {
@@ -277,6 +318,7 @@ impl Slow {
         let mut events = self.events.lock();
         let before = events.len();
         events.retain(|name, _| !chosen(name));
+        self.count_events(&events);
         before - events.len()
     }
 }
@@ -322,6 +364,16 @@ mod tests {
     #[test]
     fn secrets_are_not_kept() {
         assert_eq!(kept(&["acl", "setuser", "me", ">pass", "on"]), "acl setuser me (redacted) on");
+    }
+
+    #[test]
+    fn events_are_bounded_and_counted() {
+        let slow = Slow::new();
+        (0..1000).for_each(|second| slow.note_event("command", second, 1));
+        let bytes = SAMPLES_MAX * size_of::<(u64, u64)>() + size_of::<Event>();
+        assert_eq!((slow.events()["command"].samples.len(), slow.bytes()), (SAMPLES_MAX, bytes));
+        slow.forget_events(|_| true);
+        assert_eq!(slow.bytes(), 0);
     }
 
     #[test]

@@ -320,6 +320,13 @@ impl ServerState {
         held.saturating_sub(self.clients.leaving_bytes()) + self.clients.count() as u64 * CLIENT_BYTES
     }
 
+    /// Returns what is kept for clients beside what is their own: logs, users, keys that are tracked, statistics of commands
+    /// and errors.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        let counters: usize = self.counters.iter().map(|counters| counters.commands.bytes()).sum();
+        (self.acl.bytes() + self.acl.log.bytes() + self.slow.bytes() + self.tracking.bytes() + counters) as u64
+    }
+
     /// Ends the clients whose buffers hold most until all together take no more than so many bytes. Those that must not be
     /// ended for it are not counted either: others would all have to go for one of them. Answers where those that it ended
     /// are.

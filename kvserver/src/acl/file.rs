@@ -12,7 +12,7 @@ use std::sync::Arc;
 use kvproto::Text;
 
 use super::rules::{RuleError, merge_selectors};
-use super::{Account, Acl, DEFAULT, User, has_spaces};
+use super::{Account, Acl, DEFAULT, USER_NAME_BYTES_MAX, User, has_spaces};
 use crate::durable_file;
 
 /// A file of users may have this many bytes.
@@ -93,6 +93,11 @@ fn parse(text: &[u8], path: &Path, all_channels: bool) -> Result<BTreeMap<Box<[u
             errors.extend(quoting(format!("{place}: username '"), name, "' contains invalid characters. "));
             continue;
         }
+        if name.len() > USER_NAME_BYTES_MAX {
+            let after = format!("...' is longer than {USER_NAME_BYTES_MAX} bytes. ");
+            errors.extend(quoting(format!("{place}: username '"), &name[..USER_NAME_BYTES_MAX], &after));
+            continue;
+        }
         if users.contains_key(name) {
             let found = format!("' found on line {number}. ");
             errors.extend(quoting("WARNING: Duplicate user '".to_owned(), name, &found));
@@ -167,6 +172,10 @@ mod tests {
         ] {
             assert_eq!(parsed(text), Err(format!("{error}{end}").into()));
         }
+        let name = "n".repeat(USER_NAME_BYTES_MAX);
+        assert!(parsed(&format!("user {name} on")).is_ok());
+        let error = format!("users.acl:1: username '{name}...' is longer than 256 bytes. {end}");
+        assert_eq!(parsed(&format!("user {name}n on")), Err(error.into()));
     }
 
     #[test]

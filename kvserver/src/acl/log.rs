@@ -2,11 +2,14 @@
 //!
 //! Invariant: a bounded number of entries, each of bounded size, whatever clients try.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use kvproto::Reply;
 use parking_lot::Mutex;
+
+use crate::gather::gather;
+use crate::newest::{self, Newest};
+use crate::outcome::Outcome;
 
 /// Refusals of one kind less than this apart are one entry, in milliseconds.
 const GROUPED_MS: u64 = 60_000;
@@ -14,8 +17,10 @@ const GROUPED_MS: u64 = 60_000;
 const COMPARED: usize = 10;
 /// Entries kept, unless set otherwise.
 const ENTRIES: usize = 128;
-/// How much of a name is kept, in bytes.
+/// How much of a command, a key, a channel or a user's name is kept, in bytes.
 const NAME_BYTES_MAX: usize = 1024;
+/// How much of what CLIENT LIST shows of a client is kept, in bytes: all of it, with the longest names and addresses.
+const CLIENT_BYTES_MAX: usize = 2048;
 
 /// Why something was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +75,7 @@ struct Entry {
     in_multi: bool,
     object: Box<[u8]>,
     user: Box<[u8]>,
-    client: Vec<u8>,
+    client: Box<[u8]>,
     created_ms: u64,
     updated_ms: u64,
 }
@@ -78,32 +83,48 @@ struct Entry {
 /// The log, newest entry first.
 #[derive(Debug)]
 pub(crate) struct Log {
-    entries: Mutex<(VecDeque<Entry>, u64)>,
+    kept: Mutex<Kept>,
+    /// What the entries take in memory.
+    bytes: AtomicUsize,
     /// `acllog-max-len`
     pub(crate) entries_max: AtomicUsize,
     counts: [AtomicU64; Reason::ALL.len()],
 }
 
+#[derive(Debug, Default)]
+struct Kept {
+    next_id: u64,
+    entries: Newest<Entry>,
+}
+
 impl Default for Log {
     fn default() -> Log {
-        Log { entries: Mutex::default(), entries_max: AtomicUsize::new(ENTRIES), counts: Default::default() }
+        Log {
+            kept: Mutex::default(),
+            bytes: AtomicUsize::new(0),
+            entries_max: AtomicUsize::new(ENTRIES),
+            counts: Default::default(),
+        }
     }
 }
 
 impl Log {
-    /// Takes note of a refusal.
+    /// Logs a refusal.
     pub(crate) fn add(&self, refused: Refused<'_>) {
         let Refused { reason, in_multi, object, user, client, now_ms } = refused;
         self.counts[reason as usize].fetch_add(1, Relaxed);
         let [object, user] = [object, user].map(|name| &name[..name.len().min(NAME_BYTES_MAX)]);
-        let (entries, next_id) = &mut *self.entries.lock();
+        let client: Box<[u8]> = client[..client.len().min(CLIENT_BYTES_MAX)].into();
+        let kept = &mut *self.kept.lock();
+        let Kept { next_id, entries } = kept;
         let same = |entry: &Entry| {
             (entry.reason, entry.in_multi) == (reason, in_multi)
                 && now_ms.abs_diff(entry.updated_ms) <= GROUPED_MS
                 && *entry.object == *object
                 && *entry.user == *user
         };
-        let entry = match entries.iter().take(COMPARED).position(same).and_then(|at| entries.remove(at)) {
+        let same = entries.iter().take(COMPARED).position(same);
+        let entry = match same.and_then(|at| entries.take(at)) {
             Some(entry) => Entry { count: entry.count + 1, client, updated_ms: now_ms, ..entry },
             None => {
                 let id = *next_id;
@@ -121,19 +142,31 @@ impl Log {
                 }
             }
         };
-        entries.push_front(entry);
-        entries.truncate(self.entries_max.load(Relaxed));
+        entries.push(entry, self.entries_max.load(Relaxed));
+        self.bytes.store(entries.bytes(), Relaxed);
+    }
+
+    /// Drops the oldest entries until there are at most `count`.
+    fn shorten(&self, count: usize) {
+        let entries = &mut self.kept.lock().entries;
+        entries.shorten(count);
+        self.bytes.store(entries.bytes(), Relaxed);
     }
 
     /// How many entries are kept from now on.
     pub(crate) fn set_entries_max(&self, count: usize) {
         self.entries_max.store(count, Relaxed);
-        self.entries.lock().0.truncate(count);
+        self.shorten(count);
+    }
+
+    /// Returns what the entries take in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Relaxed)
     }
 
     /// Forgets all entries; the counts stay.
     pub(crate) fn reset(&self) {
-        self.entries.lock().0.clear();
+        self.shorten(0);
     }
 
     /// How often something was refused for this reason.
@@ -142,9 +175,18 @@ impl Log {
     }
 
     /// The newest entries, as ACL LOG shows them.
-    pub(crate) fn show(&self, count: usize, now_ms: u64) -> Reply {
-        let entries = self.entries.lock();
-        Reply::Array(entries.0.iter().take(count).map(|entry| entry.show(now_ms)).collect())
+    pub(crate) fn show(&self, count: usize, now_ms: u64) -> Outcome {
+        let kept = self.kept.lock();
+        Ok(Reply::Array(gather(|entries| {
+            kept.entries.iter().take(count).for_each(|entry| entries.push(entry.show(now_ms)));
+            Ok(())
+        })?))
+    }
+}
+
+impl newest::Entry for Entry {
+    fn bytes(&self) -> usize {
+        size_of::<Entry>() + self.object.len() + self.user.len() + self.client.len()
     }
 }
 

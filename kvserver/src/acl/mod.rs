@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use kvproto::Text;
 use parking_lot::Mutex;
@@ -26,7 +26,7 @@ mod tests;
 mod user;
 
 pub(crate) use access::Access;
-pub(crate) use rules::{USER_BYTES_MAX, has_spaces};
+pub(crate) use rules::{USER_NAME_BYTES_MAX, has_spaces};
 pub(crate) use selector::{Denial, category};
 pub(crate) use user::{Account, DEFAULT, User, hex};
 
@@ -38,6 +38,8 @@ pub(crate) struct Acl {
     /// Counts changes of any user. Begins at 1, so that 0 is none.
     generation: AtomicU64,
     accounts: Mutex<BTreeMap<Box<[u8]>, Arc<Account>>>,
+    /// What the accounts take in memory. Changed while they are locked.
+    bytes: AtomicUsize,
     default: Arc<Account>,
     /// `acl-pubsub-default`: whether a user is made with every channel.
     pub(crate) all_channels: AtomicBool,
@@ -53,6 +55,7 @@ impl Default for Acl {
         let default = Account::new(DEFAULT, User::unrestricted());
         Acl {
             generation: AtomicU64::new(1),
+            bytes: AtomicUsize::new(default.bytes()),
             accounts: Mutex::new(BTreeMap::from([(DEFAULT.into(), default.clone())])),
             default,
             all_channels: AtomicBool::new(false),
@@ -73,6 +76,17 @@ impl Acl {
     /// Makes sessions look at their users again.
     fn changed(&self) {
         self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Returns what the users take in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Counts an account that took `before` bytes, and takes `after` from now on. The accounts are locked.
+    fn recount(&self, before: usize, after: usize) {
+        let bytes = (self.bytes.load(Ordering::Relaxed) + after).saturating_sub(before);
+        self.bytes.store(bytes, Ordering::Relaxed);
     }
 
     fn all_channels(&self) -> bool {
@@ -123,9 +137,15 @@ impl Acl {
             Text::join(&[b"ERR Error in ACL SETUSER modifier '", &quoted(rule), why.as_bytes()])
         })?;
         match &account {
-            Some(account) => account.replace(user),
+            Some(account) => {
+                let before = account.bytes();
+                account.replace(user);
+                self.recount(before, account.bytes());
+            }
             None => {
-                accounts.insert(name.into(), Account::new(name, user));
+                let account = Account::new(name, user);
+                self.recount(0, account.bytes());
+                accounts.insert(name.into(), account);
             }
         }
         drop(accounts);
@@ -135,8 +155,11 @@ impl Acl {
 
     /// Removes a user, which must not be `default`. Its connections must be ended.
     pub(crate) fn remove_user(&self, name: &[u8]) -> Option<Arc<Account>> {
-        let account = self.accounts.lock().remove(name)?;
+        let mut accounts = self.accounts.lock();
+        let account = accounts.remove(name)?;
         account.remove();
+        self.recount(account.bytes(), 0);
+        drop(accounts);
         self.changed();
         Some(account)
     }
@@ -151,6 +174,7 @@ impl Acl {
         self.default.replace(default);
         *accounts = users.into_iter().map(|(name, user)| (name.clone(), Account::new(&name, user))).collect();
         accounts.insert(DEFAULT.into(), self.default.clone());
+        self.bytes.store(accounts.values().map(|account| account.bytes()).sum(), Ordering::Relaxed);
         drop(accounts);
         self.changed();
         before
@@ -162,7 +186,9 @@ impl Acl {
         let accounts = self.accounts.lock();
         let mut user = User::clone(&self.default.user());
         user.set_password((!password.is_empty()).then_some(password));
+        let before = self.default.bytes();
         self.default.replace(user);
+        self.recount(before, self.default.bytes());
         drop(accounts);
         *shown = password.into();
         self.changed();

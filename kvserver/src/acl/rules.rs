@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use super::key_access::KeyAccess;
+use crate::settings::LABEL_BYTES_MAX;
 
 /// Why a rule is refused. The texts are those Redis sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +37,9 @@ pub(crate) enum RuleError {
 
 /// What the rules of one user may take in memory, in bytes. They are compared one by one, on an event loop.
 pub(crate) const USER_BYTES_MAX: usize = 1024 * 1024;
+
+/// The longest name of a user, in bytes.
+pub(crate) const USER_NAME_BYTES_MAX: usize = LABEL_BYTES_MAX;
 
 /// What a pattern, a password or a command's argument takes beside its bytes.
 pub(crate) const ITEM_BYTES: usize = 64;

@@ -232,3 +232,19 @@ fn the_rules_of_a_user_are_bounded() {
     // Said again and again, a rule is still one.
     acl.set_user(b"u", (0..20_000).map(|_| &b"~x"[..])).unwrap();
 }
+
+#[test]
+fn the_bytes_of_users_are_those_of_the_users_there_are() {
+    let acl = Acl::default();
+    let fresh = acl.bytes();
+    let pattern = format!("~{}", "x".repeat(1000));
+    acl.set_user(b"a", [pattern.as_bytes(), b"+get"]).unwrap();
+    let with_one = acl.bytes();
+    assert!((fresh + 1000..fresh + 2000).contains(&with_one), "{fresh} {with_one}");
+    acl.set_user(b"a", [b"resetkeys".as_slice(), b">password"]).unwrap();
+    assert!((fresh + 1..with_one - 500).contains(&acl.bytes()));
+    acl.set_password(b"secret");
+    acl.set_password(b"");
+    acl.remove_user(b"a").unwrap();
+    assert_eq!(acl.bytes(), fresh);
+}

@@ -58,6 +58,11 @@ impl Account {
         self.user.lock().clone()
     }
 
+    /// Returns what it takes in memory. Its name is kept twice: it is what the accounts are found by.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Account>() + 2 * self.name.len() + size_of::<User>() + self.user().bytes()
+    }
+
     pub(super) fn replace(&self, user: User) {
         *self.user.lock() = Arc::new(user);
     }

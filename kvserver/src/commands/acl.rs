@@ -7,8 +7,9 @@ use kvproto::spec::{self, COMMANDS, Category};
 use kvproto::{Args, CommandError, OwnedRequest, Reply};
 
 use super::help::help;
-use crate::acl::{self, Denial, User};
+use crate::acl::{self, Account, Denial, USER_NAME_BYTES_MAX, User};
 use crate::context::{Context, Next};
+use crate::gather::{Gathered, gather};
 use crate::offload::Work;
 use crate::outcome::Outcome;
 
@@ -29,12 +30,12 @@ pub(crate) fn acl(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             let account = ctx.server.acl.find(args.next()?);
             Ok(account.map_or(Reply::Nil, |account| show_user(&account.user())))
         }
-        "list" => Ok(Reply::bulks(ctx.server.acl.all().iter().map(|account| acl::file::describe(account)))),
+        "list" => of_users(ctx, |lines, account| lines.push(Reply::bulk(acl::file::describe(account)))),
         "load" => through_file(Work::LoadUsers, ctx),
         "log" => log(args, ctx),
         "save" => through_file(Work::SaveUsers, ctx),
         "setuser" => setuser(args, ctx),
-        "users" => Ok(Reply::bulks(ctx.server.acl.all().iter().map(|account| &*account.name))),
+        "users" => of_users(ctx, |names, account| names.bulk(&account.name)),
         "whoami" => Ok(Reply::bulk(ctx.session.user_name())),
         _ => Ok(help(ctx.spec)),
     }
@@ -44,6 +45,15 @@ pub(crate) fn acl(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 fn too_many(args: Args<'_>) -> CommandError {
     let given = args.request().get(1).unwrap_or_default();
     CommandError::quoting_start("ERR unknown subcommand or wrong number of arguments for '", given, "'. Try ACL HELP.")
+}
+
+/// A list with one element for each user.
+fn of_users(ctx: &Context<'_>, add: fn(&mut Gathered, &Account)) -> Outcome {
+    let accounts = ctx.server.acl.all();
+    Ok(Reply::Array(gather(|list| {
+        accounts.iter().for_each(|account| add(list, account));
+        Ok(())
+    })?))
 }
 
 /// `ACL CAT [category]`
@@ -66,8 +76,9 @@ fn setuser(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     if acl::has_spaces(name) {
         return Err(CommandError::custom("ERR Usernames can't contain spaces or null characters").into());
     }
-    if name.len() > acl::USER_BYTES_MAX {
-        return Err(CommandError::custom("ERR the name of a user is too long").into());
+    if name.len() > USER_NAME_BYTES_MAX {
+        let text = format!("ERR Usernames cannot be longer than {USER_NAME_BYTES_MAX} bytes");
+        return Err(CommandError::custom(text).into());
     }
     let rules = std::iter::from_fn(|| args.next_opt());
     let changed = ctx.server.acl.set_user(name, rules).map_err(CommandError::custom)?;
@@ -183,7 +194,7 @@ fn log(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         return Ok(Reply::Ok);
     }
     let count = if words == 0 { LOG_ENTRIES } else { args.integer()? };
-    Ok(log.show(usize::try_from(count).unwrap_or(0), ctx.server.db.now_ms()))
+    log.show(usize::try_from(count).unwrap_or(0), ctx.server.db.now_ms())
 }
 
 /// ACL LOAD and ACL SAVE: no loop waits for a file.

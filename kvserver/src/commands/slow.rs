@@ -8,8 +8,9 @@ use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
 use crate::context::Context;
+use crate::gather::gather;
 use crate::outcome::Outcome;
-use crate::slow::{Entry, Event, Logged};
+use crate::slow::{CommandLog, Entry, Event, Logged};
 
 /// Entries SLOWLOG GET shows unless told otherwise.
 const SHOWN: usize = 10;
@@ -24,8 +25,7 @@ pub(crate) fn slowlog(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         "get" => {
             let count = if args.is_empty() { Ok(SHOWN) } else { count(&mut args) };
             args.finish()?;
-            let entries = log.newest(count?);
-            Ok(shown(entries, ctx))
+            shown(log, count?, ctx)
         }
         "len" => Ok(Reply::count(log.len())),
         "reset" => {
@@ -43,8 +43,7 @@ pub(crate) fn commandlog(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     match ctx.spec.own_name() {
         "get" => {
             let count = count(&mut args)?;
-            let entries = slow.log(logged(&mut args)?).newest(count);
-            Ok(shown(entries, ctx))
+            shown(slow.log(logged(&mut args)?), count, ctx)
         }
         "len" => Ok(Reply::count(slow.log(logged(&mut args)?).len())),
         "reset" => {
@@ -69,18 +68,22 @@ fn logged(args: &mut Args<'_>) -> Result<Logged, CommandError> {
     })
 }
 
-fn shown(entries: Vec<Entry>, ctx: &mut Context<'_>) -> Reply {
+fn shown(log: &CommandLog, count: usize, ctx: &mut Context<'_>) -> Outcome {
+    let entries = gather(|entries| {
+        log.for_newest(count, |entry| entries.push(show(entry)));
+        Ok(())
+    })?;
     // As with MONITOR: it shows who wrote what.
     ctx.reveal_everything();
-    Reply::Array(entries.into_iter().map(show).collect())
+    Ok(Reply::Array(entries))
 }
 
-fn show(entry: Entry) -> Reply {
+fn show(entry: &Entry) -> Reply {
     Reply::Array(vec![
         Reply::count(entry.id),
         Reply::count(entry.at_secs),
         Reply::count(entry.amount),
-        Reply::Array(entry.words.into_iter().map(Reply::bulk).collect()),
+        Reply::Array(entry.words.iter().map(|word| Reply::bulk(&word[..])).collect()),
         Reply::bulk(entry.peer.as_bytes()),
         Reply::bulk(entry.name.as_bytes()),
     ])

@@ -4,7 +4,7 @@
 //! loop zeroes its own counters when it sees one, and readers leave out loops that have not.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use kvproto::spec::COMMANDS;
@@ -20,6 +20,10 @@ const BUCKETS: usize = 288;
 const FIRST: u64 = (1023 + 6) << 3;
 /// Codes of errors that are told apart; what comes after is counted as one.
 const ERROR_CODES_MAX: usize = 128;
+/// How much of a code is kept, in bytes.
+const ERROR_CODE_BYTES_MAX: usize = 64;
+/// What a code takes beside its bytes.
+const ERROR_CODE_BYTES: usize = 64;
 
 /// The commands one loop has carried out.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ pub(crate) struct CommandCounters {
     subcommands: Mutex<BTreeMap<&'static str, Arc<Row>>>,
     /// Error replies by their code word.
     errors: Mutex<BTreeMap<Box<str>, u64>>,
+    /// What all of it takes in memory.
+    bytes: AtomicUsize,
 }
 
 /// One command.
@@ -73,6 +79,7 @@ impl Default for CommandCounters {
             rows: COMMANDS.iter().map(|_| OnceLock::new()).collect(),
             subcommands: Mutex::default(),
             errors: Mutex::default(),
+            bytes: AtomicUsize::new(0),
         }
     }
 }
@@ -105,26 +112,44 @@ impl CommandCounters {
         match COMMANDS.get(spec.index()) {
             Some(top) if top.name == spec.name => {
                 if let Some(row) = self.rows.get(spec.index()) {
-                    change(row.get_or_init(|| Box::new(Row::new(spec.name))));
+                    change(row.get_or_init(|| Box::new(self.new_row(spec.name))));
                 }
             }
             _ => {
-                let row =
-                    self.subcommands.lock().entry(spec.name).or_insert_with(|| Arc::new(Row::new(spec.name))).clone();
+                let row = self
+                    .subcommands
+                    .lock()
+                    .entry(spec.name)
+                    .or_insert_with(|| Arc::new(self.new_row(spec.name)))
+                    .clone();
                 change(&row);
             }
         }
     }
 
-    /// An error was answered.
+    fn new_row(&self, name: &'static str) -> Row {
+        self.bytes.fetch_add(size_of::<Row>(), Relaxed);
+        Row::new(name)
+    }
+
+    /// Returns what the counters of commands and errors take in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Relaxed)
+    }
+
+    /// Counts an error reply.
     pub(crate) fn error(&self, text: &Text) {
-        let code = String::from_utf8_lossy(text.first_word());
+        let code = text.first_word();
+        let code = String::from_utf8_lossy(&code[..code.len().min(ERROR_CODE_BYTES_MAX)]);
         let mut errors = self.errors.lock();
         if let Some(count) = errors.get_mut(&*code) {
             *count += 1;
         } else {
             let code = if errors.len() < ERROR_CODES_MAX { &*code } else { "OTHER" };
-            *errors.entry(code.into()).or_default() += 1;
+            *errors.entry(code.into()).or_insert_with(|| {
+                self.bytes.fetch_add(code.len() + ERROR_CODE_BYTES, Relaxed);
+                0
+            }) += 1;
         }
     }
 
@@ -134,8 +159,10 @@ impl CommandCounters {
             for row in self.rows.iter().filter_map(OnceLock::get) {
                 row.clear();
             }
-            self.subcommands.lock().clear();
-            self.errors.lock().clear();
+            let subcommands = std::mem::take(&mut *self.subcommands.lock());
+            let errors = std::mem::take(&mut *self.errors.lock());
+            let codes: usize = errors.keys().map(|code| code.len() + ERROR_CODE_BYTES).sum();
+            self.bytes.fetch_sub(subcommands.len() * size_of::<Row>() + codes, Relaxed);
             self.epoch.store(epoch, Relaxed);
         }
     }

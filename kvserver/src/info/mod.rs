@@ -149,7 +149,7 @@ fn clients(server: &ServerState, fields: &mut Fields<'_>) {
 pub(crate) struct Memory {
     pub(crate) dataset: u64,
     pub(crate) clients: u64,
-    /// All of it.
+    /// All of it: also what is kept for clients, such as logs.
     pub(crate) used: u64,
 }
 
@@ -158,7 +158,7 @@ impl Memory {
     pub(crate) fn of(server: &ServerState, locked: bool) -> Memory {
         let dataset = if locked { 0 } else { server.db.stats().memory_bytes };
         let clients = server.client_bytes();
-        Memory { dataset, clients, used: dataset + clients }
+        Memory { dataset, clients, used: dataset + clients + server.kept_bytes() }
     }
 }
 

@@ -30,6 +30,9 @@ use table::{Event, Notice, Table, Totals};
 const FOREIGN_EVENTS_MAX: usize = 64 * 1024;
 /// Keys the table remembers unless told otherwise.
 const KEYS_MAX: usize = 1_000_000;
+/// What the remembered keys may take in memory for each key that may be remembered. Beyond it keys are forgotten although
+/// they are few, as when they are long.
+const KEY_BYTES_MAX: usize = 256;
 
 /// What this thread has noted since it last looked.
 #[derive(Default)]
@@ -53,6 +56,8 @@ pub(crate) struct TrackingTable {
     /// More keys are remembered than allowed.
     overfull: AtomicBool,
     keys_max: AtomicUsize,
+    /// What the remembered keys take in memory. Changed under the lock of `table`.
+    bytes: AtomicUsize,
     table: Mutex<Table>,
     /// Changes made by threads that are no loops of this server.
     foreign: Mutex<Vec<Event>>,
@@ -67,6 +72,7 @@ impl TrackingTable {
             count: AtomicUsize::new(0),
             overfull: AtomicBool::new(false),
             keys_max: AtomicUsize::new(KEYS_MAX),
+            bytes: AtomicUsize::new(0),
             table: Mutex::default(),
             foreign: Mutex::default(),
             mailboxes,
@@ -133,7 +139,10 @@ impl TrackingTable {
 
     /// A client that tracked these prefixes tracks no more.
     pub(crate) fn leave(&self, client_id: u64, prefixes: &BTreeSet<Box<[u8]>>) {
-        self.table.lock().stop(client_id, prefixes);
+        let mut table = self.table.lock();
+        table.stop(client_id, prefixes);
+        self.bytes.store(table.bytes(), Ordering::Relaxed);
+        drop(table);
         self.count.fetch_sub(1, Ordering::SeqCst);
     }
 
@@ -141,11 +150,25 @@ impl TrackingTable {
     pub(crate) fn remember(&self, key: &[u8], client_id: u64) -> bool {
         let mut table = self.table.lock();
         let is_new = table.remember(key, client_id);
-        let max = self.keys_max.load(Ordering::Relaxed);
-        if max != 0 && table.key_count() > max {
+        self.bytes.store(table.bytes(), Ordering::Relaxed);
+        let (keys_max, bytes_max) = self.limits();
+        if table.key_count() > keys_max || table.bytes() > bytes_max {
             self.overfull.store(true, Ordering::Relaxed);
         }
         is_new
+    }
+
+    /// Returns what the remembered keys take in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many keys may be remembered, and what they may take in memory.
+    fn limits(&self) -> (usize, usize) {
+        match self.keys_max() {
+            0 => (usize::MAX, usize::MAX),
+            keys_max => (keys_max, keys_max.saturating_mul(KEY_BYTES_MAX)),
+        }
     }
 
     pub(crate) fn keys_max(&self) -> usize {
@@ -191,9 +214,10 @@ impl TrackingTable {
             }
         }
         if self.overfull.swap(false, Ordering::Relaxed) {
-            let max = self.keys_max.load(Ordering::Relaxed);
-            table.shrink_to(if max == 0 { usize::MAX } else { max }, &mut notices);
+            let (keys_max, bytes_max) = self.limits();
+            table.shrink_to(keys_max, bytes_max, &mut notices);
         }
+        self.bytes.store(table.bytes(), Ordering::Relaxed);
         // Posted under the lock: once a client has left the table, all that it is sent is in its mailbox.
         let mut to_own = Vec::new();
         for invalidation in notices.into_iter().filter_map(|notice| address(notice, &table, clients)) {

@@ -58,6 +58,9 @@ struct Readers {
     ids: SmallVec<[u64; 2]>,
 }
 
+/// What a key takes beside its name: its places in `keys` and `order`, and its first two readers.
+const KEY_BYTES: usize = 128;
+
 /// The tracking table of a server.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
@@ -66,6 +69,8 @@ pub(crate) struct Table {
     order: Vec<Arc<[u8]>>,
     /// Readers over all keys.
     items: usize,
+    /// Of all keys' names.
+    name_bytes: usize,
     prefixes: BTreeMap<Box<[u8]>, BTreeSet<u64>>,
     trackers: HashMap<u64, Tracker>,
     random: u64,
@@ -74,6 +79,11 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) fn key_count(&self) -> usize {
         self.keys.len()
+    }
+
+    /// Returns what the keys take in memory, and who read them.
+    pub(crate) fn bytes(&self) -> usize {
+        self.name_bytes + self.keys.len() * KEY_BYTES + self.items * size_of::<u64>()
     }
 
     pub(crate) fn totals(&self) -> Totals {
@@ -114,6 +124,7 @@ impl Table {
     pub(crate) fn remember(&mut self, key: &[u8], id: u64) -> bool {
         let Some(readers) = self.keys.get_mut(key) else {
             let key: Arc<[u8]> = key.into();
+            self.name_bytes += key.len();
             self.order.push(key.clone());
             self.keys.insert(key, Readers { at: self.order.len() - 1, ids: SmallVec::from_slice(&[id]) });
             self.items += 1;
@@ -142,6 +153,7 @@ impl Table {
             other.at = readers.at;
         }
         self.items -= readers.ids.len();
+        self.name_bytes -= key.len();
         readers.ids
     }
 
@@ -169,7 +181,7 @@ impl Table {
     fn forget_keys(&mut self) {
         self.keys = HashMap::new();
         self.order = Vec::new();
-        self.items = 0;
+        (self.items, self.name_bytes) = (0, 0);
     }
 
     fn tell_readers(&mut self, key: &[u8], origin: u64, lsn: Lsn, notices: &mut Vec<Notice>) {
@@ -215,9 +227,10 @@ impl Table {
         }
     }
 
-    /// Forgets keys at random until there are `max`; their readers are told as if they had changed.
-    pub(crate) fn shrink_to(&mut self, max: usize, notices: &mut Vec<Notice>) {
-        while self.order.len() > max {
+    /// Forgets keys at random until there are at most `max`, which take at most `bytes_max`; their readers are notified as if
+    /// they had changed.
+    pub(crate) fn shrink_to(&mut self, max: usize, bytes_max: usize, notices: &mut Vec<Notice>) {
+        while self.order.len() > max || (self.bytes() > bytes_max && !self.order.is_empty()) {
             let at = usize::try_from(self.next_random() % self.order.len() as u64).unwrap_or(0);
             let key = self.order[at].clone();
             self.tell_readers(&key, 0, Lsn::ZERO, notices);

@@ -100,13 +100,28 @@ fn a_full_table_forgets_keys_and_says_so() {
         table.remember(key.as_bytes(), 1);
     }
     let mut notices = Vec::new();
-    table.shrink_to(3, &mut notices);
+    table.shrink_to(3, usize::MAX, &mut notices);
     let forgotten: BTreeSet<String> = shown(&notices).into_iter().map(|(_, key)| key).collect();
     assert_eq!((counts(&table), forgotten.len()), ((3, 3), 97));
     for key in keys.iter().filter(|key| !forgotten.contains(*key)) {
         assert_eq!(told(&mut table, &[changed(key, 0)]), [(1, key.clone())]);
     }
     assert_eq!(table.key_count(), 0);
+}
+
+#[test]
+fn keys_that_are_too_long_together_are_forgotten() {
+    let mut table = started(&[1, 2]);
+    for number in 0..10 {
+        table.remember(format!("{number}{}", "k".repeat(999)).as_bytes(), 1);
+    }
+    table.remember(format!("0{}", "k".repeat(999)).as_bytes(), 2);
+    let each = 1000 + KEY_BYTES + size_of::<u64>();
+    assert_eq!(table.bytes(), 10 * each + size_of::<u64>());
+    table.shrink_to(usize::MAX, 4 * each, &mut Vec::new());
+    assert!((3..=4).contains(&table.key_count()) && table.bytes() <= 4 * each, "{table:?}");
+    table.shrink_to(usize::MAX, 0, &mut Vec::new());
+    assert_eq!((table.key_count(), table.bytes()), (0, 0));
 }
 
 #[test]
