@@ -74,7 +74,7 @@ impl ServerState {
             // Commands that need no memory are obeyed beyond the limit, too, as in Redis.
             refuses_writes: false,
         };
-        self.count_client_memory();
+        self.count_kept_memory();
         match self.db.set_limits(limits) {
             Err(Error::Reentered) => {
                 self.set_write_check(WriteCheck::Limits, true);
@@ -87,9 +87,16 @@ impl ServerState {
         Ok(())
     }
 
-    /// Counts what clients hold now, and what is kept for them, against `maxmemory`.
+    /// Counts what clients hold now against `maxmemory`, beside what was kept for them when it was last [looked
+    /// at](Self::count_kept_memory).
     pub(crate) fn count_client_memory(&self) {
-        self.db.reserve_memory(self.client_bytes() + self.kept_bytes());
+        self.db.reserve_memory(self.client_bytes() + self.counted_kept_bytes.load(Relaxed));
+    }
+
+    /// Counts what is kept for clients, and what they hold now, against `maxmemory`.
+    fn count_kept_memory(&self) {
+        self.counted_kept_bytes.store(self.kept_bytes(), Relaxed);
+        self.count_client_memory();
     }
 
     /// Gives the store the limits that EXEC has changed.
@@ -105,7 +112,7 @@ impl ServerState {
     /// Brings the store closer to its limits, as what clients hold and what the limits are may have changed. Returns whether
     /// more is to do. Not from inside a transaction.
     pub(crate) fn keep_limits(&self) -> bool {
-        self.count_client_memory();
+        self.count_kept_memory();
         matches!(self.db.make_room(ITERATION_KEYS), Ok(Room::Unfinished))
     }
 

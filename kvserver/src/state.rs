@@ -78,6 +78,8 @@ pub(crate) struct ServerState {
     /// What the counters showed when they were reset.
     baseline: Counters,
     pub(crate) peak_memory_bytes: AtomicU64,
+    /// What was kept for clients when it was last counted against `maxmemory`: once in an iteration of a loop.
+    pub(crate) counted_kept_bytes: AtomicU64,
     expired_before: AtomicU64,
     evicted_before: AtomicU64,
     /// The system's number of the first loop's thread; 0 if it is not known.
@@ -140,6 +142,7 @@ impl ServerState {
             ended_by_query_limit: AtomicU64::new(0),
             baseline: Counters::default(),
             peak_memory_bytes: AtomicU64::new(0),
+            counted_kept_bytes: AtomicU64::new(0),
             expired_before: AtomicU64::new(0),
             evicted_before: AtomicU64::new(0),
             counters: (0..mailboxes.len()).map(|_| Arc::default()).collect(),
@@ -320,11 +323,12 @@ impl ServerState {
         held.saturating_sub(self.clients.leaving_bytes()) + self.clients.count() as u64 * CLIENT_BYTES
     }
 
-    /// Returns what is kept for clients beside what is their own: logs, users, keys that are tracked, statistics of commands
-    /// and errors.
+    /// Returns what is kept for clients beside what is their own: logs, users, keys that are tracked, messages between
+    /// loops, statistics of commands and errors.
     pub(crate) fn kept_bytes(&self) -> u64 {
         let counters: usize = self.counters.iter().map(|counters| counters.commands.bytes()).sum();
-        (self.acl.bytes() + self.acl.log.bytes() + self.slow.bytes() + self.tracking.bytes() + counters) as u64
+        let tables = self.acl.bytes() + self.tracking.bytes() + self.mailboxes.undelivered_bytes();
+        (self.acl.log.bytes() + self.slow.bytes() + tables + counters) as u64
     }
 
     /// Ends the clients whose buffers hold most until all together take no more than so many bytes. Those that must not be

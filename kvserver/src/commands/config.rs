@@ -77,6 +77,9 @@ fn get(mut args: Args<'_>, server: &ServerState) -> Reply {
     Reply::Map(shown.collect())
 }
 
+/// The longest value of a parameter that a client may set, in bytes. It is kept, and shown to others.
+const VALUE_BYTES_MAX: usize = 64 * 1024;
+
 /// Pairs of a name and a value. All are checked before the first is changed; should one fail then, those before it get
 /// their old values back.
 fn set(mut args: Args<'_>, server: &ServerState) -> Outcome {
@@ -95,6 +98,9 @@ fn set(mut args: Args<'_>, server: &ServerState) -> Outcome {
             Change::Protected => return failed(pair[0], "can't set protected config"),
             _ if changes.iter().any(|(other, _)| other.name == row.name) => {
                 return failed(pair[0], "duplicate parameter");
+            }
+            _ if pair[1].len() > VALUE_BYTES_MAX => {
+                return failed(pair[0], &format!("argument must have at most {VALUE_BYTES_MAX} bytes"));
             }
             _ => changes.push((row, pair[1])),
         }
@@ -136,6 +142,7 @@ fn failed(name: &[u8], why: &str) -> Outcome {
 mod tests {
     use kvproto::{OwnedRequest, Reply};
 
+    use super::VALUE_BYTES_MAX;
     use crate::server::Server;
 
     /// Replies of a server that listens nowhere.
@@ -172,6 +179,11 @@ mod tests {
     fn several_settings_change_together_or_not_at_all() {
         converse(&[
             (&["set", "maxmemory", "100mb", "timeout", "7"], "OK"),
+            (
+                &["set", "timeout", "8", "replica-announce-ip", &"x".repeat(VALUE_BYTES_MAX + 1)],
+                "ERR CONFIG SET failed (possibly related to argument 'replica-announce-ip') - argument must have at most \
+                 65536 bytes",
+            ),
             (&["get", "MAXMEMORY", "timeout", "maxmemory"], "MAXMEMORY=104857600 timeout=7"),
             (
                 &["set", "maxmemory", "1", "maxmemory-clients", "200%", "client-query-buffer-limit", "x"],

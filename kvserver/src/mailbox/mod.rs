@@ -239,8 +239,13 @@ impl Mailboxes {
         self.undelivered.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// Returns the bytes of messages on their way between loops.
+    pub(crate) fn undelivered_bytes(&self) -> usize {
+        self.undelivered.load(Ordering::Relaxed)
+    }
+
     /// Whether messages pile up between loops.
     pub(crate) fn is_backlogged(&self) -> bool {
-        self.undelivered.load(Ordering::Relaxed) > UNDELIVERED_BYTES_MAX
+        self.undelivered_bytes() > UNDELIVERED_BYTES_MAX
     }
 }
