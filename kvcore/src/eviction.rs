@@ -230,8 +230,7 @@ impl Eviction {
         *kept = limits;
         pool.clear();
         pool.spaces = spaces.filter(|space| limits.may_evict_from(&space.name)).cloned().collect();
-        drop(state);
-        self.choose_recording(&limits);
+        self.choose_recording(kept);
     }
 
     /// Brings a shard under the limits, and to what their policy needs to know.
@@ -246,7 +245,7 @@ impl Eviction {
         self.max_bytes.store(limits.max_memory.unwrap_or(u64::MAX), Relaxed);
         self.refuses_writes.store(limits.refuses_writes, Relaxed);
         self.on.store(limits.is_limited(), Relaxed);
-        self.choose_recording(limits);
+        self.choose_recording(&self.pool.lock().0);
     }
 
     /// Brings a new keyspace under the limits. Called with the registry locked for writing.
@@ -293,13 +292,20 @@ impl Eviction {
             self.totals.bytes.fetch_add(growth.bytes, Relaxed);
         }
         if growth.entries != 0 {
-            let entries = self.totals.entries.fetch_add(growth.entries, Relaxed) + growth.entries;
-            if entries.unsigned_abs().abs_diff(NUMBERED_ENTRIES_MAX) < 64 {
-                self.choose_recording(&self.limits());
-            }
+            let before = self.totals.entries.fetch_add(growth.entries, Relaxed);
+            self.entries_changed(before, before + growth.entries);
         }
     }
 
+    /// Chooses anew how accesses are recorded, if the number of entries has passed what decides that.
+    fn entries_changed(&self, before: i64, after: i64) {
+        let is_few = |entries: i64| entries <= NUMBERED_ENTRIES_MAX as i64;
+        if is_few(before) != is_few(after) {
+            self.choose_recording(&self.pool.lock().0);
+        }
+    }
+
+    /// The pool is locked, so that of several that choose the last one knows all changes of the total.
     fn choose_recording(&self, limits: &Limits) {
         self.sequence.record(match limits.policy {
             Policy::S3Fifo => Recording::Queues,
@@ -379,9 +385,8 @@ impl Eviction {
                 let after = entries + growth.entries;
                 (u64::try_from(after).is_ok_and(|after| after <= max_entries)).then_some(after)
             };
-            if self.totals.entries.fetch_update(Relaxed, Relaxed, admitted).is_err() {
-                return Ok(false);
-            }
+            let Ok(before) = self.totals.entries.fetch_update(Relaxed, Relaxed, admitted) else { return Ok(false) };
+            self.entries_changed(before, before + growth.entries);
             self.add(Growth { entries: 0, ..growth });
         } else {
             self.add(growth);
@@ -697,4 +702,25 @@ fn walk(pool: &mut Pool, spaces: &[Arc<Space>], ranking: &Ranking, locked: &dyn 
         }
     }
     is_busy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accesses_are_numbered_one_by_one_while_entries_are_few_however_many_come_or_go_at_once() {
+        let (eviction, many) = (Eviction::new(), 3 * NUMBERED_ENTRIES_MAX as i64);
+        let limits = Limits { max_entries: Some(1_000_000), policy: Policy::Lru, ..Limits::default() };
+        eviction.change(limits, [].iter());
+        eviction.finish(&limits);
+        for step in [1, 100, many] {
+            assert_eq!(eviction.sequence.recording(), Recording::Exact);
+            for _ in 0..many / step {
+                assert!(eviction.admit(Growth { entries: step, bytes: 0 }, false).unwrap());
+            }
+            assert_eq!(eviction.sequence.recording(), Recording::Coarse, "by {step}");
+            eviction.add(Growth { entries: -(many / step * step), bytes: 0 });
+        }
+    }
 }

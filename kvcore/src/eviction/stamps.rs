@@ -62,7 +62,7 @@ impl AccessSequence {
         self.newest.fetch_add(1, Relaxed) + 1
     }
 
-    fn recording(&self) -> Recording {
+    pub(super) fn recording(&self) -> Recording {
         match self.recording.load(Relaxed) {
             0 => Recording::Exact,
             1 => Recording::Coarse,
