@@ -503,3 +503,12 @@ fn expired_entries_go_before_live_ones_in_a_store_without_threads() {
     (0..4).for_each(|i| db.set(format!("new{i}"), "v").unwrap());
     assert!((0..5).all(|i| db.exists(format!("old{i}")).unwrap()));
 }
+
+#[test]
+fn a_key_of_the_same_name_in_another_keyspace_makes_room() {
+    let db = Options::new().max_entries(1).eviction(Policy::Lru).in_memory().unwrap();
+    let (first, second) = (db.keyspace("first").unwrap(), db.keyspace("second").unwrap());
+    first.set("a", "1").unwrap();
+    second.set("a", "2").unwrap();
+    assert_eq!((first.get("a").unwrap(), second.get("a").unwrap().as_deref()), (None, Some(&b"2"[..])));
+}

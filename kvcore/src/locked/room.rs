@@ -71,7 +71,7 @@ impl LockedShards for Own<'_, '_> {
 
     fn spares(&self, space_id: u32, hash: u64) -> bool {
         match self.claims {
-            Claims::Key(named) => named == hash,
+            Claims::Key(named) => named == hash && self.held.first().is_some_and(|held| held.space.id == space_id),
             Claims::Many(claims) => claims
                 .iter()
                 .filter(|claim| claim.space.id == space_id)
