@@ -144,7 +144,10 @@ impl Locked<'_> {
             let removal = eviction.remove_one(self.base, &mut shards);
             *freed = shards.freed;
             match removal? {
-                Removal::Done(entry) => self.notes.evicted.push(entry),
+                Removal::Done(entry) => {
+                    self.notes.evicted.push(entry);
+                    yields = 0;
+                }
                 Removal::Busy if yields < YIELDS_MAX => {
                     yields += 1;
                     thread::yield_now();
