@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 use crate::base::Base;
 use crate::entry::Entry;
 use crate::error::{Error, Result};
+use crate::hash::KeyHash;
 use crate::lsn::Lsn;
 use crate::observer::{Change, ChangeKind};
 use crate::padded::Padded;
@@ -67,6 +68,8 @@ const TIME_EVERY: u64 = 256;
 /// Entries that a transaction removes at most before it runs. What it adds is less, as a rule, so that a store far beyond a
 /// limit that was just lowered comes within it over some of them.
 pub(crate) const ROOM_STEP: u64 = 1_024;
+/// How often one removal looks at all entries again, without the shards that others have locked.
+const BUSY_LOOKS_MAX: usize = 4;
 /// How often a removal is tried that other transactions are in the way of.
 const BUSY_MAX: usize = 64;
 /// The parts of the small queue and the whole, of S3-FIFO.
@@ -431,9 +434,11 @@ impl Eviction {
 
     /// Removes the entry that the policy lets go first.
     pub(crate) fn remove_one(&self, base: &Base, locked: &mut dyn LockedShards) -> Result<Removal> {
-        let (mut is_busy, mut is_spared, mut requeued, mut walks, mut progress) = (false, false, 0, 0, true);
+        let (mut is_busy, mut is_spared, mut requeued, mut looks, mut progress) = (false, false, 0, 0, true);
         // What may go another time.
         let mut aside: SmallVec<[Candidate; 4]> = SmallVec::new();
+        // Shards that others had locked.
+        let mut busy: SmallVec<[(u32, usize); 4]> = SmallVec::new();
         let mut removal = None;
         for _ in 0..TRIES_MAX {
             let mut state = self.pool.lock();
@@ -448,9 +453,10 @@ impl Eviction {
             }
             if !is_small {
                 is_busy |= sample(pool, &ranking, locked);
-            } else if pool.is_empty() && (walks == 0 || progress) {
-                is_busy |= look_at_all(pool, &ranking, locked);
-                (walks, progress) = (walks + 1, false);
+            } else if pool.is_empty() && (looks == 0 || progress) {
+                is_busy |= look_at_all(pool, &ranking, locked, &base.hasher, &busy, &mut aside);
+                is_spared |= !aside.is_empty();
+                (looks, progress) = (looks + 1, false);
             }
             let Some(candidate) = pool.pop() else { break };
             let Some(space) = pool.space(candidate.space_id).cloned() else { continue };
@@ -480,6 +486,8 @@ impl Eviction {
                 }
                 Tried::Busy => {
                     is_busy = true;
+                    progress |= looks < BUSY_LOOKS_MAX;
+                    busy.push((candidate.space_id, candidate.shard));
                     aside.push(candidate);
                 }
             }
@@ -599,14 +607,36 @@ fn look(space: &Space, shard: usize, locked: &dyn LockedShards, show: &mut dyn F
     false
 }
 
-/// Puts the first of all entries into the pool. Returns whether shards were locked by others.
-fn look_at_all(pool: &mut Pool, ranking: &Ranking, locked: &dyn LockedShards) -> bool {
+/// Puts the first of all entries into the pool, and those among them that the caller spares `aside`: they must not take the
+/// places of what may go. Passes over `busy` shards. Returns whether shards were locked by others.
+fn look_at_all(
+    pool: &mut Pool,
+    ranking: &Ranking,
+    locked: &dyn LockedShards,
+    hasher: &KeyHash,
+    busy: &[(u32, usize)],
+    aside: &mut SmallVec<[Candidate; 4]>,
+) -> bool {
     let spaces = std::mem::take(&mut pool.spaces);
     let mut is_busy = false;
     for space in &spaces {
         for shard in 0..space.shard_count() {
+            if busy.contains(&(space.id, shard)) {
+                is_busy = true;
+                continue;
+            }
             is_busy |= look(space, shard, locked, &mut |inside| {
-                let offer = &mut |found| pool.offer(Candidate { space_id: space.id, shard, found });
+                let offer = &mut |found: Found| {
+                    let candidate = Candidate { space_id: space.id, shard, found };
+                    if !pool.takes(&candidate) {
+                        return;
+                    }
+                    let spares = |entry: &Entry| locked.spares(space.id, hasher.hash(entry.key()));
+                    match inside.in_bucket(found.bucket).is_some_and(spares) {
+                        true => aside.push(candidate),
+                        false => pool.offer(candidate),
+                    }
+                };
                 inside.find_candidates(0, inside.buckets(), ranking, offer);
             });
         }
@@ -619,6 +649,10 @@ fn look_at_all(pool: &mut Pool, ranking: &Ranking, locked: &dyn LockedShards) ->
         pool.keep(1);
     } else if ranking.policy != Policy::Lru || ranking.needs_deadline {
         pool.keep(EXACT_KEPT);
+    }
+    // What is put back must not come before entries that were left out.
+    if let Some(highest) = pool.highest_rank() {
+        aside.retain(|candidate| candidate.found.rank <= highest);
     }
     is_busy
 }

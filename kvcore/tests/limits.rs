@@ -512,3 +512,45 @@ fn a_key_of_the_same_name_in_another_keyspace_makes_room() {
     second.set("a", "2").unwrap();
     assert_eq!((first.get("a").unwrap(), second.get("a").unwrap().as_deref()), (None, Some(&b"2"[..])));
 }
+
+#[test]
+fn a_transaction_keeps_its_new_keys_while_others_may_go() {
+    let mortal = |txn: &mut dyn kvcore::Txn, i: u32| {
+        let deadline = kvcore::Deadline::at_ms(txn.now_ms() + 1_000_000);
+        txn.set(format!("new{i}").as_bytes(), b"v", Some(deadline))
+    };
+    let may_go: Option<fn(&str) -> bool> = Some(|_| true);
+    for (policy, candidates, keyspaces) in [
+        (Policy::Lfu, Candidates::All, None),
+        (Policy::Lfu, Candidates::All, may_go),
+        (Policy::Lfu, Candidates::WithDeadline, None),
+        (Policy::NearestDeadline, Candidates::All, None),
+        (Policy::Random, Candidates::All, None),
+        (Policy::Lru, Candidates::All, None),
+        (Policy::S3Fifo, Candidates::All, None),
+    ] {
+        for new in [8, 30] {
+            let db = Options::new().in_memory().unwrap();
+            let limits = Limits { max_entries: Some(100), policy, candidates, keyspaces, ..Limits::default() };
+            db.set_limits(limits).unwrap();
+            let later = SetOptions::new().expires_in(Duration::from_secs(2_000));
+            (0..100).for_each(|i| drop(db.set_with(format!("old{i}"), "v", later).unwrap()));
+            (0..100).for_each(|i| assert!(db.get(format!("old{i}")).unwrap().is_some()));
+            let keys: Vec<String> = (0..new).map(|i| format!("new{i}")).collect();
+            db.update(&keys, |txn| (0..new).try_for_each(|i| mortal(txn, i))).unwrap();
+            let kept = keys.iter().filter(|key| db.exists(key).unwrap()).count();
+            assert_eq!((kept, db.len()), (new as usize, 100), "{policy:?}, {candidates:?}");
+        }
+    }
+}
+
+#[test]
+fn memory_is_made_free_though_the_new_keys_are_the_least_used() {
+    let db = Options::new().max_memory(100_000).eviction(Policy::Lfu).in_memory().unwrap();
+    (0..500).for_each(|i| db.set(format!("old{i}"), [b'x'; 300]).unwrap());
+    db.scan_all().iter().for_each(|key| drop(db.get(key).unwrap()));
+    let keys: Vec<String> = (0..16).map(|i| format!("new{i}")).collect();
+    db.set_many(&keys.iter().map(|key| (key, [b'x'; 300])).collect::<Vec<_>>()).unwrap();
+    assert!(db.stats().memory_bytes <= 100_000, "{:?}", db.stats());
+    assert!(keys.iter().all(|key| db.exists(key).unwrap()));
+}

@@ -69,10 +69,23 @@ impl Pool {
         self.candidates.drain(..surplus);
     }
 
+    /// Returns the highest rank in the pool.
+    pub(crate) fn highest_rank(&self) -> Option<u64> {
+        self.candidates.first().map(|candidate| candidate.found.rank)
+    }
+
+    fn is_full(&self) -> bool {
+        self.candidates.len() >= CANDIDATES_MAX
+    }
+
+    /// Returns whether a candidate that is [offered](Self::offer) comes into the pool.
+    pub(crate) fn takes(&self, candidate: &Candidate) -> bool {
+        !self.is_full() || self.highest_rank().is_none_or(|highest| candidate.found.rank < highest)
+    }
+
     pub(crate) fn offer(&mut self, candidate: Candidate) {
         let Candidate { space_id, shard, found } = candidate;
-        let is_full = self.candidates.len() >= CANDIDATES_MAX;
-        if is_full && self.candidates.first().is_some_and(|worst| worst.found.rank <= found.rank) {
+        if !self.takes(&candidate) {
             return;
         }
         let same = |other: &Candidate| {
@@ -80,7 +93,7 @@ impl Pool {
         };
         if let Some(at) = self.candidates.iter().position(same) {
             self.candidates.remove(at);
-        } else if is_full {
+        } else if self.is_full() {
             self.candidates.remove(0);
         }
         let at = self.candidates.partition_point(|other| other.found.rank > found.rank);
