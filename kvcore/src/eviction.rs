@@ -222,12 +222,16 @@ impl Eviction {
         if self.limits_entries() { self.entries() } else { u64::MAX }
     }
 
-    /// Begins to change the limits: from now on totals are kept. `spaces` are all there are; their shards must then each be
+    /// Begins to change the limits: from now on totals are kept, and limits that become higher are in force. `spaces` are all there are; their shards must then each be
     /// [adopted](Self::adopt_shard), and the change [finished](Self::finish).
     pub(crate) fn change<'s>(&self, limits: Limits, spaces: impl Iterator<Item = &'s Arc<Space>>) {
         if limits.is_limited() {
             self.on.store(true, Relaxed);
         }
+        // A limit that is lifted is lifted before the policy that kept it is gone.
+        self.max_entries.fetch_max(limits.max_entries.unwrap_or(u64::MAX), Relaxed);
+        self.max_bytes.fetch_max(limits.max_memory.unwrap_or(u64::MAX), Relaxed);
+        self.refuses_writes.fetch_and(limits.refuses_writes, Relaxed);
         let mut state = self.pool.lock();
         let (kept, pool) = &mut *state;
         *kept = limits;

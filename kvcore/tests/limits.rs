@@ -554,3 +554,34 @@ fn memory_is_made_free_though_the_new_keys_are_the_least_used() {
     assert!(db.stats().memory_bytes <= 100_000, "{:?}", db.stats());
     assert!(keys.iter().all(|key| db.exists(key).unwrap()));
 }
+
+#[test]
+fn no_write_fails_while_limits_are_lifted() {
+    let db = Options::new().max_entries(2).max_memory(100_000).eviction(Policy::Lru).in_memory().unwrap();
+    db.set("held", "v").unwrap();
+    db.set("b", "v").unwrap();
+    let (begin, begun) = mpsc::channel();
+    let (end, ended) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let holding = db.clone();
+        scope.spawn(move || {
+            holding
+                .update(&["held"], |_| {
+                    begin.send(()).unwrap();
+                    // Should a key below be in the same shard, it is written afterwards.
+                    let _ = ended.recv_timeout(Duration::from_secs(2));
+                    Ok(())
+                })
+                .unwrap();
+        });
+        begun.recv().unwrap();
+        let lifting = scope.spawn(|| db.set_limits(Limits::default()).unwrap());
+        while db.limits().max_entries.is_some() {
+            std::thread::yield_now();
+        }
+        (0..4).for_each(|i| db.set(format!("new{i}"), [b'x'; 50_000]).unwrap());
+        let _ = end.send(());
+        lifting.join().unwrap();
+    });
+    assert_eq!(db.len(), 6);
+}
