@@ -369,7 +369,9 @@ impl Engine {
         }
         if done.room_wanted > 0 {
             let of = |named: &Named<'_>| named.hashes.iter().flatten().map(|hash| (named.space.id, *hash)).collect();
-            let spared: Vec<(u32, u64)> = named.iter().flat_map::<Vec<_>, _>(of).collect();
+            let mut spared: Vec<(u32, u64)> = named.iter().flat_map::<Vec<_>, _>(of).collect();
+            spared.sort_unstable();
+            spared.dedup();
             self.base.eviction.make_room(&self.base, done.room_wanted, &spared);
         }
         drop(entered);

@@ -127,7 +127,7 @@ pub(crate) trait LockedShards {
     fn keep_freed(&mut self, growth: Growth) -> Growth;
 }
 
-/// No shard is locked; these entries, by keyspace and hash, stay.
+/// No shard is locked; these entries, by keyspace and hash, stay. They are sorted.
 pub(crate) struct Unlocked<'a>(pub(crate) &'a [(u32, u64)]);
 
 impl LockedShards for Unlocked<'_> {
@@ -140,7 +140,7 @@ impl LockedShards for Unlocked<'_> {
     }
 
     fn spares(&self, space_id: u32, hash: u64) -> bool {
-        self.0.contains(&(space_id, hash))
+        self.0.binary_search(&(space_id, hash)).is_ok()
     }
 
     fn spared_max(&self) -> u64 {
@@ -340,8 +340,8 @@ impl Eviction {
             || self.bytes().saturating_add(self.reserved_bytes.load(Relaxed)) > self.max_bytes.load(Relaxed)
     }
 
-    /// Removes entries, at most `at_most`, until the store is within its limits; those that are `spared` stay. Called
-    /// without any lock.
+    /// Removes entries, at most `at_most`, until the store is within its limits; those in `spared`, which is
+    /// sorted, stay. Called without any lock.
     pub(crate) fn make_room(&self, base: &Base, at_most: u64, spared: &[(u32, u64)]) -> Room {
         let (mut removed, mut busy) = (0, 0);
         self.refresh_if_due(base);

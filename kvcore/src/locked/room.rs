@@ -4,7 +4,7 @@
 //! Keys that the transaction named stay, unless everything else that may go is locked by others: two transactions that each hold
 //! what the other would remove must both go on. Then what they have changed themselves is removed, in the same transaction.
 
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
@@ -204,13 +204,13 @@ impl Locked<'_> {
 
     /// Entries that the transaction has changed and that may go, in the order of the changes.
     fn changed(&self, count: usize, limits: &Limits) -> Vec<(usize, Vec<u8>)> {
-        let mut found: Vec<(usize, Vec<u8>)> = Vec::new();
+        let (mut found, mut seen) = (Vec::new(), HashSet::new());
         for done in &self.notes.changes {
             let (held, key) = (&self.held[done.held], &self.notes.saved[done.key.clone()]);
             let may_go = |entry: &Entry| Self::may_evict(held, entry, limits);
             if found.len() < count
                 && held.guard.find(done.hash, key).is_some_and(may_go)
-                && !found.iter().any(|(at, other)| *at == done.held && other == key)
+                && seen.insert((done.held, key))
             {
                 found.push((done.held, key.to_vec()));
             }
