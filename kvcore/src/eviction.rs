@@ -289,6 +289,7 @@ impl Eviction {
     /// Adds to the totals what a shard has gained or lost.
     pub(crate) fn publish(&self, shard: &mut Shard) {
         if self.is_on() {
+            shard.free_if_empty();
             let growth = shard.publish();
             self.add(growth);
         }

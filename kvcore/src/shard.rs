@@ -117,8 +117,10 @@ impl Shard {
 
     /// Bytes of memory that entries, table and wheel take.
     pub(crate) fn bytes(&self) -> usize {
+        // One that never held anything says that it has one bucket.
+        let buckets = if self.table.capacity() == 0 { 0 } else { self.table.num_buckets() };
         self.entry_bytes
-            + self.table.num_buckets() * SLOT_BYTES
+            + buckets * SLOT_BYTES
             + self.wheel.as_ref().map_or(0, |wheel| wheel.bytes())
             + self.uses.as_ref().map_or(0, |uses| uses.bytes())
     }

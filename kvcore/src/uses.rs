@@ -163,8 +163,8 @@ impl Uses {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        // Of a shard without entries nothing counts: a limit could not be kept by removing them.
-        if self.places.is_empty() {
+        // A table without memory has one bucket. Nothing counts then: a limit could not be kept by removing entries.
+        if self.places.len() <= 1 {
             return 0;
         }
         size_of::<Uses>() + size_of_val(&*self.places) + self.stamps.as_ref().map_or(0, Stamps::bytes)

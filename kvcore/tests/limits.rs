@@ -585,3 +585,41 @@ fn no_write_fails_while_limits_are_lifted() {
     });
     assert_eq!(db.len(), 6);
 }
+
+#[test]
+fn an_empty_store_takes_no_memory_from_its_limit() {
+    for policy in EVICTING {
+        let db = Options::new().max_memory(12_000).eviction(policy).in_memory().unwrap();
+        assert_eq!(db.stats().memory_bytes, 0, "{policy:?}");
+        db.set("a", "v").unwrap();
+        assert!(db.exists("a").unwrap(), "{policy:?}");
+        // Nor do the tables of keys that are gone, however they went.
+        for i in 0..1000 {
+            let key = format!("k{i}");
+            match i % 3 {
+                0 => drop((db.set(&key, "v").unwrap(), db.delete(&key).unwrap())),
+                1 => {
+                    drop(db.update(&[&key], |txn| txn.set(key.as_bytes(), b"v", None).and(Err::<(), _>(Error::Closed))))
+                }
+                _ => db
+                    .update(&[&key], |txn| {
+                        txn.set(key.as_bytes(), b"v", None)?;
+                        txn.delete(key.as_bytes()).map(drop)
+                    })
+                    .unwrap(),
+            }
+        }
+        assert!(db.exists("a").unwrap() && db.delete("a").unwrap(), "{policy:?}");
+        assert_eq!((db.stats().memory_bytes, db.stats().evicted), (0, 0), "{policy:?}");
+    }
+}
+
+#[test]
+fn expired_entries_leave_no_tables() {
+    let clock = Arc::new(kvcore::ManualClock::at(1_700_000_000_000));
+    let db = Options::new().clock(clock.clone()).max_memory(1_000_000).eviction(Policy::Lru).in_memory().unwrap();
+    (0..500).for_each(|i| drop(db.set_with(format!("k{i}"), "v", with_deadline()).unwrap()));
+    clock.advance(1_100_000);
+    db.sweep();
+    assert_eq!((db.len(), db.stats().memory_bytes), (0, 0));
+}

@@ -114,6 +114,7 @@ impl Locked<'_> {
     #[cold]
     pub(super) fn take_room(&mut self) -> Result<()> {
         let eviction = &self.base.eviction;
+        self.held.iter_mut().for_each(|held| held.guard.free_if_empty());
         let bytes = u64::try_from(self.growth().bytes).unwrap_or(0);
         let (mut freed, mut own) = (0, 0);
         if let Err(error) = self.pay(&mut freed, &mut own) {

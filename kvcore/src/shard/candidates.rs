@@ -46,6 +46,13 @@ impl Shard {
         growth
     }
 
+    /// Frees a table that has no entries left: a limit on memory must not be used up by such tables.
+    pub(crate) fn free_if_empty(&mut self) {
+        if self.table.is_empty() && self.table.capacity() > 0 {
+            drop(self.clear());
+        }
+    }
+
     pub(crate) fn buckets(&self) -> usize {
         self.table.num_buckets()
     }
@@ -152,10 +159,7 @@ impl Shard {
         let (entry, _) = self.table.get_bucket_entry(bucket).ok()?.remove();
         self.entry_bytes -= entry.bytes();
         self.count_deadlines(entry.deadline(), None);
-        if self.table.is_empty() {
-            // A limit on memory must not be used up by empty tables.
-            drop(self.clear());
-        }
+        self.free_if_empty();
         self.shrink(hasher);
         Some(entry)
     }
