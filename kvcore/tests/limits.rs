@@ -623,3 +623,19 @@ fn expired_entries_leave_no_tables() {
     db.sweep();
     assert_eq!((db.len(), db.stats().memory_bytes), (0, 0));
 }
+
+#[test]
+fn what_a_transaction_has_only_named_stays_though_it_claims_another_keyspace_whole() {
+    for _ in 0..20 {
+        let db = Options::new().max_entries(4).eviction(Policy::Lru).in_memory().unwrap();
+        let other = db.keyspace("other").unwrap();
+        other.set("read", "v").unwrap();
+        ["a", "b", "c"].iter().for_each(|key| db.set(key, "v").unwrap());
+        let read: &[u8] = b"read";
+        let claims =
+            [Claim { keyspace: &db, scope: Scope::Whole }, Claim { keyspace: &other, scope: Scope::Keys(&[read]) }];
+        db.update_across(&claims, |txn| txn.set(b"d", b"v", None)).unwrap();
+        assert!(other.exists("read").unwrap() && db.exists("d").unwrap());
+        assert_eq!((db.len(), other.len()), (3, 1));
+    }
+}

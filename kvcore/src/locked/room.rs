@@ -58,6 +58,11 @@ impl Claims<'_> {
     fn any_whole(&self) -> bool {
         matches!(self, Claims::Many(claims) if claims.iter().any(|claim| claim.hashes.is_none()))
     }
+
+    fn is_whole(&self, space_id: u32) -> bool {
+        let is_it = |claim: &Named<'_>| claim.hashes.is_none() && claim.space.id == space_id;
+        matches!(self, Claims::Many(claims) if claims.iter().any(is_it))
+    }
 }
 
 impl LockedShards for Own<'_, '_> {
@@ -219,7 +224,8 @@ impl Locked<'_> {
         found
     }
 
-    /// Entries that the policy lets go first, of a sample of those that the transaction has not changed.
+    /// Entries that the policy lets go first, of a sample of those that the transaction has not changed, in the keyspaces that
+    /// it claimed whole.
     fn unchanged(&self, count: usize, limits: &Limits) -> Vec<(usize, Vec<u8>)> {
         let mut changed: Vec<u64> = self.notes.changes.iter().map(|done| done.hash).collect();
         changed.sort_unstable();
@@ -229,7 +235,7 @@ impl Locked<'_> {
         let (mut looked, mut found) = (0, 0);
         for at in (first..self.held.len()).chain(0..first) {
             let held = &self.held[at];
-            if !limits.may_evict_from(&held.space.name) {
+            if !self.claims.is_whole(held.space.id) || !limits.may_evict_from(&held.space.name) {
                 continue;
             }
             looked += held.guard.find_candidates(0, held.guard.buckets(), &ranking, &mut |candidate| {
