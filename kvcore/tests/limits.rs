@@ -639,3 +639,22 @@ fn what_a_transaction_has_only_named_stays_though_it_claims_another_keyspace_who
         assert_eq!((db.len(), other.len()), (3, 1));
     }
 }
+
+#[test]
+fn an_expired_entry_that_makes_room_is_observed_once() {
+    let clock = Arc::new(kvcore::ManualClock::at(1_700_000_000_000));
+    let recorder = Arc::new(Recorder::default());
+    let options = Options::new().clock(clock.clone()).observer(recorder.clone());
+    let db = options.max_entries(2).eviction(Policy::Lru).in_memory().unwrap();
+    db.set_with("mortal", "v", SetOptions::new().expires_in(Duration::from_secs(1))).unwrap();
+    db.set("b", "v").unwrap();
+    let claims = [Claim { keyspace: &db, scope: Scope::Whole }];
+    db.update_across(&claims, |txn| {
+        clock.advance(2000);
+        txn.set(b"new", b"v", None)
+    })
+    .unwrap();
+    let seen = recorder.0.lock().unwrap();
+    let of_mortal: Vec<_> = seen.iter().filter(|(_, key)| key == b"mortal").map(|(kind, _)| *kind).collect();
+    assert_eq!(of_mortal, [ChangeKind::Set, ChangeKind::Evict]);
+}

@@ -91,7 +91,8 @@ impl Locked<'_> {
     /// What a value was put over had expired, perhaps, and no sweep will find it now. It is told of first: it was gone
     /// before the transaction began.
     fn tell_of_the_dead(&self, lsn: Lsn) {
-        for done in &self.notes.changes {
+        // An entry that made room is told of as evicted, whatever its deadline.
+        for done in self.notes.changes.iter().filter(|done| done.kind != ChangeKind::Evict) {
             let deadline = match &done.undo {
                 Undo::Put(Some(old)) => old.deadline(),
                 Undo::InPlace(InPlace::Overwritten { old_deadline }, _) => *old_deadline,
