@@ -336,6 +336,7 @@ impl Engine {
                 Claimed::Keys(keys) => {
                     let sorted = hashes.insert(keys.iter().map(|key| self.base.hasher.hash(key)).collect::<Vec<_>>());
                     sorted.sort_unstable();
+                    sorted.dedup();
                     wanted.extend(sorted.iter().map(|hash| (space.id, space.shard_of(*hash), space)));
                 }
             }
