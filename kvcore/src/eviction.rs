@@ -722,9 +722,9 @@ fn walk(pool: &mut Pool, spaces: &[Arc<Space>], ranking: &Ranking, locked: &dyn 
     let random = RandomState::new().hash_one(0) as usize;
     let mut is_busy = false;
     for nth in 0..spaces.len() {
-        let space = &spaces[(random + nth) % spaces.len()];
+        let space = &spaces[random.wrapping_add(nth) % spaces.len()];
         for shard in 0..space.shard_count() {
-            let shard = (random + shard) % space.shard_count();
+            let shard = random.wrapping_add(shard) % space.shard_count();
             let (mut from, mut buckets) = (0, 1);
             while from < buckets {
                 is_busy |= look(space, shard, locked, &mut |inside| {
