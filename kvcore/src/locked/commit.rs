@@ -28,12 +28,7 @@ impl Locked<'_> {
                 let name = self.space.name.to_string();
                 return Err(Error::KeyspaceDropped { name });
             }
-            if self.base.eviction.is_on() {
-                self.take_room()?;
-            }
-            if let Some(wal) = &self.base.wal {
-                own = wal.append(&self.notes.records)?;
-            }
+            own = if self.base.eviction.is_on() { self.append_within_limits()? } else { self.append()? };
         }
         let changes = self.notes.changes.len() as i64 + self.more_changes;
         if changes != 0
@@ -66,6 +61,20 @@ impl Locked<'_> {
         let is_exceeded = self.room_wanted > 0 && self.base.eviction.is_exceeded();
         let room_wanted = if is_exceeded { self.room_wanted } else { 0 };
         Ok(Committed { lsn: revealed, met_expired: self.passed_ms.get() != 0, room_wanted })
+    }
+
+    #[inline]
+    fn append(&self) -> Result<Lsn> {
+        self.base.wal.as_ref().map_or(Ok(Lsn::ZERO), |wal| wal.append(&self.notes.records))
+    }
+
+    #[cold]
+    fn append_within_limits(&mut self) -> Result<Lsn> {
+        let evicted = self.take_room()?;
+        let lsn = self.append()?;
+        // If the log had refused them, they would be put back.
+        self.base.eviction.count_evicted(evicted);
+        Ok(lsn)
     }
 
     fn tell(&self, lsn: Lsn) {

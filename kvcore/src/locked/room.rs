@@ -114,10 +114,9 @@ impl Locked<'_> {
         self.held.iter().fold(Growth::default(), add)
     }
 
-    /// Counts the changes in the store's totals, and removes an entry for each that the store may not hold more. An error
-    /// if that is not possible.
-    #[cold]
-    pub(super) fn take_room(&mut self) -> Result<()> {
+    /// Counts the changes in the store's totals, and removes an entry for each that the store may not hold more. Returns
+    /// how many of the transaction's own entries that are; an error if that is not possible.
+    pub(super) fn take_room(&mut self) -> Result<usize> {
         let eviction = &self.base.eviction;
         self.held.iter_mut().for_each(|held| held.guard.free_if_empty());
         let bytes = u64::try_from(self.growth().bytes).unwrap_or(0);
@@ -129,9 +128,8 @@ impl Locked<'_> {
         for held in &mut self.held {
             held.guard.publish();
         }
-        eviction.count_evicted(own);
         self.room_wanted = ROOM_STEP + bytes / ENTRY_BYTES;
-        Ok(())
+        Ok(own)
     }
 
     /// Removes entries until the changes may count: `freed` of other shards, below zero, and `own` of its own.
