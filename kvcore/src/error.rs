@@ -180,7 +180,8 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
-    /// The store holds as many bytes as it may, and nothing can be removed to make room. Nothing was changed.
+    /// The store holds as many bytes as it may, and nothing can be removed to make room. Nothing of the write that fails
+    /// is applied; entries that were evicted for it before stay removed.
     #[error(
         "the store may hold {max} bytes (max_memory), and nothing can be removed to make room: raise the limit, set an \
          eviction policy under which entries may go, or delete some"
@@ -189,7 +190,8 @@ pub enum Error {
         /// [`Limits::max_memory`](crate::Limits::max_memory).
         max: u64,
     },
-    /// The store holds as many entries as it may, and none can be removed to make room. Nothing was changed.
+    /// The store holds as many entries as it may, and none can be removed to make room. Nothing of the write that fails is
+    /// applied; entries that were evicted for it before stay removed.
     #[error(
         "the store may hold {max} entries (max_entries), and none can be removed to make room: raise the limit, set an \
          eviction policy under which entries may go, or delete some"

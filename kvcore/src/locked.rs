@@ -1,5 +1,6 @@
-//! Locked: the engine's [`Txn`]. Invariant: until `commit` returns, nobody else sees any of its changes; if it does not get
-//! there (an error, a panic), all of them are undone and nothing is logged.
+//! Locked: the engine's [`Txn`]. Invariant: until its locks are given back, no other thread reads any of its changes; if it is
+//! not committed (an error, a panic), all of them are undone and none is logged. Entries of other shards that were evicted for
+//! it stay removed: each was a transaction of its own.
 //!
 //! Changes are made in place, under the locks, with a note of how to undo each: a transaction of one write then costs no
 //! allocation beyond the entry's own, and reads inside it are plain reads.
