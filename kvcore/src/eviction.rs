@@ -24,7 +24,7 @@ use crate::record::Record;
 use crate::shard::{Growth, Shard};
 use crate::space::Space;
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
-use crate::sync::{Mutex, thread};
+use crate::sync::{Mutex, RwLockWriteGuard, thread};
 use crate::uses::Moment;
 
 mod ghost;
@@ -68,6 +68,8 @@ const TIME_EVERY: u64 = 256;
 /// Entries that a transaction removes at most before it runs. What it adds is less, as a rule, so that a store far beyond a
 /// limit that was just lowered comes within it over some of them.
 pub(crate) const ROOM_STEP: u64 = 1_024;
+/// How often the shard of a candidate is tried before the next candidate is.
+const WRITE_TRIES_MAX: usize = 64;
 /// How often one removal looks at all entries again, without the shards that others have locked.
 const BUSY_LOOKS_MAX: usize = 4;
 /// How often a removal is tried that other transactions are in the way of.
@@ -444,6 +446,7 @@ impl Eviction {
         let mut aside: SmallVec<[Candidate; 4]> = SmallVec::new();
         // Shards that others had locked.
         let mut busy: SmallVec<[(u32, usize); 4]> = SmallVec::new();
+        let mut first_busy = None;
         let mut removal = None;
         for _ in 0..TRIES_MAX {
             let mut state = self.pool.lock();
@@ -472,7 +475,8 @@ impl Eviction {
             if tell_time {
                 base.note_time();
             }
-            match self.try_candidate(base, &space, &candidate, &ranking, locked, requeued < REQUEUED_MAX)? {
+            let may_requeue = requeued < REQUEUED_MAX;
+            match self.try_candidate(base, &space, &candidate, &ranking, locked, may_requeue, false)? {
                 Tried::Removed(entry) => {
                     removal = Some(Removal::Done(entry));
                     break;
@@ -494,7 +498,18 @@ impl Eviction {
                     progress |= looks < BUSY_LOOKS_MAX;
                     busy.push((candidate.space_id, candidate.shard));
                     aside.push(candidate);
+                    first_busy.get_or_insert((space, candidate));
                 }
+            }
+        }
+        if removal.is_none()
+            && locked.may_wait()
+            && let Some((space, candidate)) = first_busy
+        {
+            let ranking = self.ranking(&self.limits(), base);
+            let tried = self.try_candidate(base, &space, &candidate, &ranking, locked, false, true)?;
+            if let Tried::Removed(entry) = tried {
+                removal = Some(Removal::Done(entry));
             }
         }
         if !aside.is_empty() {
@@ -515,6 +530,8 @@ impl Eviction {
         })
     }
 
+    /// Removes a candidate if it is what was found. `waits`: until its shard can be had.
+    #[allow(clippy::too_many_arguments, reason = "which entry, where, and by what rule: all plain values")]
     fn try_candidate(
         &self,
         base: &Base,
@@ -523,6 +540,7 @@ impl Eviction {
         ranking: &Ranking,
         locked: &mut dyn LockedShards,
         may_requeue: bool,
+        waits: bool,
     ) -> Result<Tried> {
         let Candidate { shard: at, found, .. } = candidate;
         let hash_of = |shard: &Shard| shard.found(found, ranking).map(|entry| base.hasher.hash(entry.key()));
@@ -537,7 +555,11 @@ impl Eviction {
             let Some(shard) = locked.shard_mut(space.id, *at) else { return Ok(Tried::Stale) };
             return self.remove(base, space, shard, found, hash, ranking, may_requeue);
         }
-        let guard = if locked.may_wait() { Some(space.write(*at)) } else { space.try_write(*at) };
+        let guard = match (waits, locked.may_wait()) {
+            (true, _) => Some(space.write(*at)),
+            (_, true) => write_soon(space, *at),
+            _ => space.try_write(*at),
+        };
         let Some(mut guard) = guard else { return Ok(Tried::Busy) };
         if guard.has_moved(found) {
             return Ok(Tried::Lost);
@@ -598,6 +620,17 @@ impl Eviction {
             (0..space.shard_count()).for_each(|shard| space.read(shard).refresh_stamps());
         }
     }
+}
+
+/// Locks a shard, unless another thread holds it for longer than most do.
+fn write_soon(space: &Space, shard: usize) -> Option<RwLockWriteGuard<'_, Shard>> {
+    for _ in 0..WRITE_TRIES_MAX {
+        if let Some(guard) = space.try_write(shard) {
+            return Some(guard);
+        }
+        thread::yield_now();
+    }
+    None
 }
 
 /// Shows a shard, if it can be had without waiting; returns whether it could not.

@@ -658,3 +658,32 @@ fn an_expired_entry_that_makes_room_is_observed_once() {
     let of_mortal: Vec<_> = seen.iter().filter(|(_, key)| key == b"mortal").map(|(kind, _)| *kind).collect();
     assert_eq!(of_mortal, [ChangeKind::Set, ChangeKind::Evict]);
 }
+
+#[test]
+fn room_is_made_beside_a_shard_that_is_held_for_long() {
+    let db = Options::new().max_memory(1_000_000).eviction(Policy::Lru).in_memory().unwrap();
+    (0..20).for_each(|i| db.set(format!("k{i}"), "v").unwrap());
+    db.reserve_memory(1_000_001 - db.stats().memory_bytes);
+    assert_eq!(db.make_room(u64::MAX).unwrap(), Room::Enough);
+    assert!(!db.exists("k0").unwrap());
+    let left = db.stats().memory_bytes;
+    let (begin, begun) = mpsc::channel();
+    let (end, ended) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let holding = db.clone();
+        let holder = scope.spawn(move || {
+            holding
+                .update(&["k1"], |_| {
+                    begin.send(()).unwrap();
+                    Ok(ended.recv_timeout(Duration::from_secs(2)).is_ok())
+                })
+                .unwrap()
+        });
+        begun.recv().unwrap();
+        db.reserve_memory(1_000_001 - left);
+        assert_eq!(db.make_room(u64::MAX).unwrap(), Room::Enough);
+        let _ = end.send(());
+        assert!(holder.join().unwrap(), "it waited");
+    });
+    assert!(db.exists("k1").unwrap());
+}
