@@ -183,7 +183,7 @@ impl Db {
         }
     }
 
-    fn engine(&self) -> &Engine {
+    pub(crate) fn engine(&self) -> &Engine {
         &self.lease.0
     }
 
@@ -544,7 +544,7 @@ impl Db {
     /// Lets the time that keys count as unused go on until now. Who wants it to be known calls this once a second or so:
     /// from the first call on, transactions take note of the keys they use, in two bytes for each place of the tables.
     pub fn note_time(&self) {
-        self.engine().base.note_time();
+        self.engine().note_time();
     }
 
     /// Takes note of how often keys are used, or with `None` again of when. What was known by the other measure is

@@ -396,6 +396,7 @@ impl Engine {
     /// has expired goes first, where no thread removes it.
     #[cold]
     fn make_room(&self, space: &Space) -> bool {
+        self.base.eviction.refresh_if_due(&self.base);
         if !self.base.eviction.is_reached() {
             return false;
         }
@@ -434,10 +435,20 @@ impl Engine {
         Ok(())
     }
 
+    /// Lets the access statistics go on to the present time.
+    pub(crate) fn note_time(&self) {
+        self.base.note_time();
+        // From inside a transaction it would wait for what that holds.
+        if let Ok(_entered) = self.base.enter() {
+            self.base.eviction.refresh_if_due(&self.base);
+        }
+    }
+
     /// Removes entries, at most `at_most`, until the store is within its limits.
     pub(crate) fn room(&self, at_most: u64) -> Result<Room> {
         self.check_open()?;
         let _entered = self.base.enter()?;
+        self.base.eviction.refresh_if_due(&self.base);
         Ok(self.base.eviction.make_room(&self.base, at_most, &[]))
     }
 
@@ -490,6 +501,7 @@ impl Engine {
     /// Removes every entry whose deadline has passed, as far as the wheels' ticks tell; answers how many.
     pub(crate) fn sweep(&self) -> u64 {
         let Ok(_entered) = self.base.enter() else { return 0 };
+        self.base.eviction.refresh_if_due(&self.base);
         self.sweep_entered()
     }
 

@@ -347,7 +347,6 @@ impl Eviction {
     /// sorted, stay. Called without any lock.
     pub(crate) fn make_room(&self, base: &Base, at_most: u64, spared: &[(u32, u64)]) -> Room {
         let (mut removed, mut busy) = (0, 0);
-        self.refresh_if_due(base);
         while self.is_exceeded() {
             if removed == at_most || busy == BUSY_MAX {
                 return Room::Unfinished;
@@ -608,10 +607,18 @@ impl Eviction {
         Ok(Tried::Removed(entry))
     }
 
-    /// Refreshes the stamps of all shards, once in a long while.
-    fn refresh_if_due(&self, base: &Base) {
+    /// Refreshes the stamps of all shards, once in a long while. Called without any lock.
+    #[inline]
+    pub(crate) fn refresh_if_due(&self, base: &Base) {
+        if self.is_on() && self.refreshes.load(Relaxed) != self.sequence.refreshes() {
+            self.refresh(base);
+        }
+    }
+
+    #[cold]
+    fn refresh(&self, base: &Base) {
         let due = self.sequence.refreshes();
-        if self.refreshes.load(Relaxed) == due || self.refreshes.swap(due, Relaxed) == due {
+        if self.refreshes.swap(due, Relaxed) == due {
             return;
         }
         base.note_time();
@@ -779,6 +786,7 @@ fn walk(pool: &mut Pool, spaces: &[Arc<Space>], ranking: &Ranking, locked: &dyn 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Db, Options, StoreExt};
 
     #[test]
     fn accesses_are_numbered_one_by_one_while_entries_are_few_however_many_come_or_go_at_once() {
@@ -793,6 +801,28 @@ mod tests {
             }
             assert_eq!(eviction.sequence.recording(), Recording::Coarse, "by {step}");
             eviction.add(Growth { entries: -(many / step * step), bytes: 0 });
+        }
+    }
+
+    /// A store that stays below its limits has no room to make, and yet its access sequence comes round.
+    #[test]
+    fn what_was_accessed_long_ago_goes_first_though_nothing_was_evicted_since() {
+        let sweep = |db: &Db| assert_eq!(db.sweep(), 0);
+        let set = |db: &Db| db.set("e", "v").unwrap();
+        let ways: [&dyn Fn(&Db); 3] = [&Db::note_time, &sweep, &set];
+        for as_time_goes_by in ways {
+            let db = Options::new().max_entries(5).eviction(Policy::Lru).in_memory().unwrap();
+            db.set("a", "v").unwrap();
+            let sequence = &db.engine().base.eviction.sequence;
+            let first = sequence.newest();
+            let round = 8 * stamps::REFRESH_EVERY;
+            for _ in 0..7 {
+                sequence.skip(stamps::REFRESH_EVERY);
+                as_time_goes_by(&db);
+            }
+            sequence.skip(round - 3 - (sequence.newest() - first));
+            ["b", "c", "d", "e", "f"].iter().for_each(|key| db.set(key, "v").unwrap());
+            assert!(!db.exists("a").unwrap() && db.exists("b").unwrap());
         }
     }
 }

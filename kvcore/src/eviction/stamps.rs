@@ -20,7 +20,7 @@ const MAIN: u32 = 1 << 31;
 /// A stamp older than this looks as if it were no older.
 const AGE_MAX: u32 = 1 << (NUMBER_BITS - 1);
 /// Stamps are refreshed each time the sequence has advanced by this much, long before it comes round.
-const REFRESH_EVERY: u64 = 1 << (NUMBER_BITS - 3);
+pub(super) const REFRESH_EVERY: u64 = 1 << (NUMBER_BITS - 3);
 /// The first number: what was accessed before it has room below.
 const FIRST: u64 = 1 << NUMBER_BITS;
 /// While the order need not be exact, a shard advances the sequence once in so many accesses.
@@ -56,6 +56,12 @@ impl AccessSequence {
 
     pub(crate) fn newest(&self) -> u64 {
         self.newest.load(Relaxed)
+    }
+
+    /// As so many accesses do.
+    #[cfg(test)]
+    pub(super) fn skip(&self, accesses: u64) {
+        self.newest.fetch_add(accesses, Relaxed);
     }
 
     fn advance(&self) -> u64 {
