@@ -1,12 +1,15 @@
-//! Eviction: limits on what a store holds, and which entries are removed to keep them. Invariant: whoever writes makes the
-//! room, before its transaction locks anything or in steps of one entry, and never waits for a lock while it holds another.
+//! Eviction: limits on what a store holds, and which entries are removed to keep them. Invariant: nobody who has a shard locked
+//! waits for another one in order to evict.
 //!
-//! A write over a limit removes entries until the store is within it again ([`Eviction::make_room`]); what a transaction
-//! adds to the number of entries is paid for when it commits, under its locks, by entries of shards that are free or its
-//! own ([`Eviction::admit`]): what it frees elsewhere stays its own, so that nobody else takes it. Candidates come from runs of neighbouring buckets at random places, of which the best are
-//! kept in a [`Pool`]; up to [`EXACT_ENTRIES_MAX`] entries all of them are looked at instead.
+//! A write over a limit removes entries until the store is within it again ([`Eviction::make_room`]), without any lock. What a
+//! transaction adds to the number of entries is paid for when it commits, under its locks ([`Eviction::admit`]): by entries of
+//! shards that are free, or of its own. What it frees in other shards is kept for its own entries, so that no other transaction
+//! takes it.
 //!
-//! Removals are transactions of their own: logged, and observed as [`ChangeKind::Evict`].
+//! Candidates come from runs of neighbouring buckets at random places, of which the best are kept in a [`Pool`]; up to
+//! [`EXACT_ENTRIES_MAX`] entries all of them are looked at instead.
+//!
+//! Each removal from a shard that is free is a transaction of its own. All are logged, and observed as [`ChangeKind::Evict`].
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -43,7 +46,8 @@ use stamps::Recording;
 const EXACT_ENTRIES_MAX: u64 = 1_000;
 /// Up to so many, each access has a number of its own, so that there is an exact order by the time it is needed.
 const NUMBERED_ENTRIES_MAX: u64 = 2_000;
-/// Candidates that are kept of such a look where others may become worth less before they are removed.
+/// Of a look at all entries, so many candidates are kept by policies under which another entry may come to be the first to go
+/// before these are removed.
 const EXACT_KEPT: usize = 8;
 /// Buckets that are looked at side by side: the stamps of so many lie in a few cache lines.
 const RUN_BUCKETS: usize = 64;
@@ -74,7 +78,7 @@ const WRITE_TRIES_MAX: usize = 64;
 const BUSY_LOOKS_MAX: usize = 4;
 /// How often a removal is tried that other transactions are in the way of.
 const BUSY_MAX: usize = 64;
-/// The parts of the small queue and the whole, of S3-FIFO.
+/// One in so many entries is in the small queue of S3-FIFO.
 const SMALL_QUEUE_PART: u64 = 10;
 
 /// What the entries of a store come to.
@@ -224,8 +228,8 @@ impl Eviction {
         if self.limits_entries() { self.entries() } else { u64::MAX }
     }
 
-    /// Begins to change the limits: from now on totals are kept, and limits that become higher are in force. `spaces` are all there are; their shards must then each be
-    /// [adopted](Self::adopt_shard), and the change [finished](Self::finish).
+    /// Begins to change the limits: from now on totals are kept, and limits that become higher are in force. `spaces` are all
+    /// there are; their shards must then each be [adopted](Self::adopt_shard), and the change [finished](Self::finish).
     pub(crate) fn change<'s>(&self, limits: Limits, spaces: impl Iterator<Item = &'s Arc<Space>>) {
         if limits.is_limited() {
             self.on.store(true, Relaxed);

@@ -92,8 +92,8 @@ pub(crate) struct Named<'a> {
 /// How often all shards are tried together before they are waited for one after the other.
 const TRIES_MAX: usize = 64;
 
-/// Locks all shards, and holds none while it waits for another: who needs room at the end of a transaction may need what is in
-/// them.
+/// Locks all shards, without waiting for any while it holds others: a transaction that commits may need what is in them to make
+/// room. Returns `None` if some of them stay locked.
 fn lock_without_waiting<'a>(wanted: &[(u32, usize, &'a Space)]) -> Option<SmallVec<[Held<'a>; 1]>> {
     for _ in 0..TRIES_MAX {
         let mut held = SmallVec::new();

@@ -123,8 +123,10 @@ impl Options {
     }
 
     /// Holds at most so many bytes, as [`Stats::memory_bytes`](crate::Stats::memory_bytes) counts them: entries, tables, and
-    /// what is recorded for the limits. Default: any number. A write may take the store beyond it by what it adds; entries
-    /// that this displaces are gone when it returns.
+    /// what is recorded for the limits. Default: any number. A write may take the store beyond it by what it adds, and removes
+    /// entries before it returns until the store is within the limit again: about a thousand, and one for every 16 bytes that it
+    /// adds. What it leaves, as when other transactions hold the entries that may go, is removed by the writes that follow.
+    /// Without a policy, or if no entry may go, a write that adds bytes beyond the limit fails.
     pub fn max_memory(mut self, bytes: u64) -> Self {
         self.limits.max_memory = Some(bytes);
         self

@@ -1,5 +1,8 @@
-//! Ghost: which keys S3-FIFO has removed of late, for each shard. Invariant: a key that is found was removed no longer ago than
-//! nine tenths as many keys as the store has entries; of two keys in some ten thousand one is taken for the other.
+//! Ghost: the keys that S3-FIFO has removed from a shard of late, as far as there are slots for them. Invariant: a key is found
+//! only once, and only until as many keys were removed after it as nine tenths of the store's entries.
+//!
+//! It may err: about one key in 8,000 is taken for another, by 15 bits of its hash in a set of four slots; and the clock comes
+//! round, so that a slot that was filled long ago may look as if it had just been.
 //!
 //! A table of sets of four slots. A slot holds 16 bits of a hash and 16 of when it was put there, by a clock that all shards
 //! share and that counts such keys.

@@ -20,7 +20,7 @@ pub(crate) struct Committed {
 }
 
 impl Locked<'_> {
-    /// Logs the changes as one group, and lets everybody see them when this is dropped, next of all.
+    /// Logs the changes as one group. The locks are given back when this is dropped, and other threads then see the changes.
     pub(crate) fn commit(&mut self) -> Result<Committed> {
         let mut own = Lsn::ZERO;
         if !self.notes.changes.is_empty() {

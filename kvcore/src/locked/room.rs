@@ -1,8 +1,9 @@
-//! Room: what a transaction adds is counted, and paid for, when it commits. Invariant: no shard is waited for, and the store
-//! never holds more entries than it may.
+//! Room: what a transaction adds is counted, and paid for, when it commits. Invariant: no shard is waited for, and no
+//! transaction takes the number of entries beyond the limit.
 //!
-//! Keys that the transaction named stay, unless everything else that may go is locked by others: two transactions that each hold
-//! what the other would remove must both go on. Then what they have changed themselves is removed, in the same transaction.
+//! Keys that the transaction named stay while anything else may go. If all of that is locked by others, the transaction removes
+//! keys that it has changed itself, as its last changes: two transactions that each hold what the other would remove must both
+//! go on. Of keyspaces that it claimed whole, those that it has not changed go first.
 
 use std::collections::{BinaryHeap, HashSet};
 use std::hash::{BuildHasher, RandomState};
