@@ -115,10 +115,14 @@ impl Shard {
         self.deadlines_ms = self.deadlines_ms.wrapping_add(ms(new)).wrapping_sub(ms(old));
     }
 
+    /// Whether the table takes memory. One that does not says that it has one bucket.
+    fn is_allocated(&self) -> bool {
+        self.table.num_buckets() > 1
+    }
+
     /// Bytes of memory that entries, table and wheel take.
     pub(crate) fn bytes(&self) -> usize {
-        // One that never held anything says that it has one bucket.
-        let buckets = if self.table.capacity() == 0 { 0 } else { self.table.num_buckets() };
+        let buckets = if self.is_allocated() { self.table.num_buckets() } else { 0 };
         self.entry_bytes
             + buckets * SLOT_BYTES
             + self.wheel.as_ref().map_or(0, |wheel| wheel.bytes())

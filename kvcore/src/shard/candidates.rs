@@ -48,7 +48,7 @@ impl Shard {
 
     /// Frees a table that has no entries left: a limit on memory must not be used up by such tables.
     pub(crate) fn free_if_empty(&mut self) {
-        if self.table.is_empty() && self.table.capacity() > 0 {
+        if self.table.is_empty() && self.is_allocated() {
             drop(self.clear());
         }
     }
