@@ -463,7 +463,7 @@ impl Eviction {
                 pool.clear();
             }
             if !is_small {
-                is_busy |= sample(pool, &ranking, locked);
+                is_busy |= sample(pool, &ranking, locked, is_spared.then_some(&base.hasher));
             } else if pool.is_empty() && (looks == 0 || progress) {
                 is_busy |= look_at_all(pool, &ranking, locked, &base.hasher, &busy, &mut aside);
                 is_spared |= !aside.is_empty();
@@ -494,7 +494,11 @@ impl Eviction {
                 Tried::Requeued => (requeued, progress) = (requeued + 1, true),
                 Tried::Spared => {
                     is_spared = true;
-                    aside.push(candidate);
+                    // Of a sample none is needed: those that the same transaction spares would be tried again for each entry
+                    // that it removes.
+                    if is_small {
+                        aside.push(candidate);
+                    }
                 }
                 Tried::Busy => {
                     is_busy = true;
@@ -680,8 +684,7 @@ fn look_at_all(
                     if !pool.takes(&candidate) {
                         return;
                     }
-                    let spares = |entry: &Entry| locked.spares(space.id, hasher.hash(entry.key()));
-                    match inside.in_bucket(found.bucket).is_some_and(spares) {
+                    match is_spared(inside, &candidate, locked, hasher) {
                         true => aside.push(candidate),
                         false => pool.offer(candidate),
                     }
@@ -706,9 +709,23 @@ fn look_at_all(
     is_busy
 }
 
+/// Whether the caller wants an entry of a shard to stay.
+fn is_spared(inside: &Shard, candidate: &Candidate, locked: &dyn LockedShards, hasher: &KeyHash) -> bool {
+    let spares = |entry: &Entry| locked.spares(candidate.space_id, hasher.hash(entry.key()));
+    inside.in_bucket(candidate.found.bucket).is_some_and(spares)
+}
+
+/// Offers an entry that was found, unless the caller spares it, which is looked for with a `hasher` only.
+fn offer(pool: &mut Pool, inside: &Shard, candidate: Candidate, locked: &dyn LockedShards, hasher: Option<&KeyHash>) {
+    if hasher.is_none_or(|hasher| pool.takes(&candidate) && !is_spared(inside, &candidate, locked, hasher)) {
+        pool.offer(candidate);
+    }
+}
+
 /// Puts the best of a sample into the pool; where none is found, as where few entries have a deadline, the first that are
-/// come upon. Returns whether shards were locked by others.
-fn sample(pool: &mut Pool, ranking: &Ranking, locked: &dyn LockedShards) -> bool {
+/// come upon. With a `hasher`, none that the caller spares: to look at the keys of all takes longer, and few transactions name
+/// so many of a large store. Returns whether shards were locked by others.
+fn sample(pool: &mut Pool, ranking: &Ranking, locked: &dyn LockedShards, hasher: Option<&KeyHash>) -> bool {
     let spaces = std::mem::take(&mut pool.spaces);
     let mut is_busy = false;
     if pool.counted_for == 0 {
@@ -732,7 +749,8 @@ fn sample(pool: &mut Pool, ranking: &Ranking, locked: &dyn LockedShards) -> bool
         let Some((space, random)) = pick(&spaces, &pool.buckets) else { break };
         let shard = (random >> 40) as usize % space.shard_count();
         is_busy |= look(space, shard, locked, &mut |inside| {
-            let offer = &mut |found| pool.offer(Candidate { space_id: space.id, shard, found });
+            let offer =
+                &mut |found| offer(pool, inside, Candidate { space_id: space.id, shard, found }, locked, hasher);
             if let Some(from) = (random as usize).checked_rem(inside.buckets()) {
                 entries += inside.find_candidates(from, run, ranking, offer);
             }
@@ -742,7 +760,7 @@ fn sample(pool: &mut Pool, ranking: &Ranking, locked: &dyn LockedShards) -> bool
         }
     }
     if pool.is_empty() {
-        is_busy |= walk(pool, &spaces, ranking, locked);
+        is_busy |= walk(pool, &spaces, ranking, locked, hasher);
     }
     pool.spaces = spaces;
     is_busy
@@ -762,7 +780,13 @@ fn pick<'s>(spaces: &'s [Arc<Space>], buckets: &[u64]) -> Option<(&'s Arc<Space>
 }
 
 /// Looks at one shard after the other, from a random one on, until anything is found.
-fn walk(pool: &mut Pool, spaces: &[Arc<Space>], ranking: &Ranking, locked: &dyn LockedShards) -> bool {
+fn walk(
+    pool: &mut Pool,
+    spaces: &[Arc<Space>],
+    ranking: &Ranking,
+    locked: &dyn LockedShards,
+    hasher: Option<&KeyHash>,
+) -> bool {
     let random = RandomState::new().hash_one(0) as usize;
     let mut is_busy = false;
     for nth in 0..spaces.len() {
@@ -774,7 +798,9 @@ fn walk(pool: &mut Pool, spaces: &[Arc<Space>], ranking: &Ranking, locked: &dyn 
                 is_busy |= look(space, shard, locked, &mut |inside| {
                     buckets = inside.buckets();
                     let count = WALK_BUCKETS.min(buckets.saturating_sub(from));
-                    let offer = &mut |found| pool.offer(Candidate { space_id: space.id, shard, found });
+                    let offer = &mut |found| {
+                        offer(pool, inside, Candidate { space_id: space.id, shard, found }, locked, hasher)
+                    };
                     inside.find_candidates(from, count, ranking, offer);
                 });
                 from += WALK_BUCKETS;

@@ -529,17 +529,17 @@ fn a_transaction_keeps_its_new_keys_while_others_may_go() {
         (Policy::Lru, Candidates::All, None),
         (Policy::S3Fifo, Candidates::All, None),
     ] {
-        for new in [8, 30] {
+        for (entries, new) in [(100, 8), (100, 30), (1200, 1100)] {
             let db = Options::new().in_memory().unwrap();
-            let limits = Limits { max_entries: Some(100), policy, candidates, keyspaces, ..Limits::default() };
+            let limits = Limits { max_entries: Some(entries), policy, candidates, keyspaces, ..Limits::default() };
             db.set_limits(limits).unwrap();
             let later = SetOptions::new().expires_in(Duration::from_secs(2_000));
-            (0..100).for_each(|i| drop(db.set_with(format!("old{i}"), "v", later).unwrap()));
-            (0..100).for_each(|i| assert!(db.get(format!("old{i}")).unwrap().is_some()));
+            (0..entries).for_each(|i| drop(db.set_with(format!("old{i}"), "v", later).unwrap()));
+            (0..entries).for_each(|i| assert!(db.get(format!("old{i}")).unwrap().is_some()));
             let keys: Vec<String> = (0..new).map(|i| format!("new{i}")).collect();
             db.update(&keys, |txn| (0..new).try_for_each(|i| mortal(txn, i))).unwrap();
             let kept = keys.iter().filter(|key| db.exists(key).unwrap()).count();
-            assert_eq!((kept, db.len()), (new as usize, 100), "{policy:?}, {candidates:?}");
+            assert_eq!((kept, db.len()), (new as usize, entries), "{policy:?}, {candidates:?}");
         }
     }
 }
