@@ -137,7 +137,7 @@ mod tests {
             let late = &hashes[3 * entries - entries / 2..];
             let known = found(&mut ghosts, late);
             assert!(known >= late.len() * 4 / 5, "{entries} in {shards}: {known} of {} known", late.len());
-            assert!(found(&mut ghosts, late) <= entries / 1000, "{entries}: each is found once");
+            assert!(found(&mut ghosts, late) <= 1 + entries / 1000, "{entries}: each is found once");
         }
     }
 }
