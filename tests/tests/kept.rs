@@ -159,7 +159,7 @@ const PLACES: &[Place] = &[
                 wire.send(request(&[command, &large_name(0), &large_name(at + 1)]));
                 assert!(wire.reply().starts_with(b"-ERR too many subscriptions"));
             }
-            (vec![wire], 63 * MEBIBYTE)
+            (vec![wire], 63 * LARGE_NAME)
         },
     },
     Place {
@@ -174,7 +174,7 @@ const PLACES: &[Place] = &[
             wire.send(request(&["WATCH", &large_name(32)]));
             assert!(wire.reply().starts_with(b"-ERR too many watched keys"));
             // Each is in the table of its client, and in that of all.
-            (vec![wire], 2 * 31 * MEBIBYTE)
+            (vec![wire], 2 * 31 * LARGE_NAME)
         },
     },
     Place {
@@ -190,7 +190,7 @@ const PLACES: &[Place] = &[
             }
             wire.send(track(32));
             assert!(wire.reply().starts_with(b"-ERR too many prefixes"));
-            (vec![wire], 2 * 31 * MEBIBYTE)
+            (vec![wire], 2 * 31 * LARGE_NAME)
         },
     },
     Place {
@@ -282,9 +282,12 @@ fn refused(wire: &mut Wire, line: &str, why: &str) {
     assert!(reply.starts_with("-ERR ") && reply.trim_end().ends_with(why), "{reply}");
 }
 
+/// The length of a [`large_name`], in bytes.
+const LARGE_NAME: usize = MEBIBYTE - 506;
+
 /// A mebibyte, less what a name takes beside its bytes.
 fn large_name(at: usize) -> String {
-    format!("{at:06}{}", "x".repeat(MEBIBYTE - 512))
+    format!("{at:06}{}", "x".repeat(LARGE_NAME - 6))
 }
 
 /// The longest name of a user.
