@@ -231,6 +231,8 @@ fn a_connection_has_one_backup_and_a_server_a_few() {
     gone.send([request(&["BACKUP", "START"]), request(&["BACKUP", "READ"]), request(&["BACKUP", "READ"])].concat());
     drop(gone);
     wait::until_true("all that have gone to end", || info(&mut wires[last], "backups_running") == 2);
+    // One whose client went away may have been read to its end before that was seen.
+    let completed = info(&mut wires[0], "backups_completed");
     // One that is not read.
     assert_eq!(
         show(&wires[0].command("CONFIG GET backup-timeout")),
@@ -239,7 +241,7 @@ fn a_connection_has_one_backup_and_a_server_a_few() {
     wires[0].ask("CONFIG SET backup-timeout 1", "+OK\r\n");
     wait::until_true("backups that nobody reads to end", || info(&mut wires[0], "backups_running") == 0);
     error(&mut wires[last], "BACKUP READ", "not read for 1 seconds");
-    assert_eq!(info(&mut wires[0], "backups_completed"), 0);
+    assert_eq!(info(&mut wires[0], "backups_completed"), completed);
     wires[0].ask("PING", "+PONG\r\n");
 }
 
