@@ -67,7 +67,7 @@ const REQUEUED_MAX: usize = 32;
 const COUNTED_FOR: u32 = 1_024;
 /// Removals after which the log is given the time to write them.
 const LOG_EVERY: u64 = 64;
-/// Removals after which the time is told to the access statistics, in a program that does not do so itself.
+/// Removals after which the access statistics get the time, in a program that does not call `note_time`.
 const TIME_EVERY: u64 = 256;
 /// Entries that a transaction removes at most before it runs. What it adds is less, as a rule, so that a store far beyond a
 /// limit that was just lowered comes within it over some of them.

@@ -100,7 +100,7 @@ impl Locked<'_> {
     /// What a value was put over had expired, perhaps, and no sweep will find it now. It is told of first: it was gone
     /// before the transaction began.
     fn tell_of_the_dead(&self, lsn: Lsn) {
-        // An entry that made room is told of as evicted, whatever its deadline.
+        // Observers have it as evicted, whatever its deadline.
         for done in self.notes.changes.iter().filter(|done| done.kind != ChangeKind::Evict) {
             let deadline = match &done.undo {
                 Undo::Put(Some(old)) => old.deadline(),
