@@ -385,23 +385,27 @@ fn threads_of_an_embedded_store_see_one_store() {
 #[test]
 fn a_stale_read_or_a_lost_update_in_a_real_history_is_caught() {
     let db = Db::in_memory();
-    let recorded: Vec<Event<Register>> = {
-        let all = record(|client, watch| {
+    let record_once = || {
+        db.flush_all().expect("a store that works");
+        record::<Register>(|client, watch| {
             let mut dice = Rng::with_seed(client as u64);
             (0..OPERATIONS)
                 .map(|number| {
                     let (key, operation) = (dice.usize(0..KEYS), operation(&mut dice, client, number));
-                    (
-                        key,
-                        watch
-                            .time(client, operation, |operation| run_embedded(&db, &format!("k{key}"), operation).ok()),
-                    )
+                    let run = |operation: &Operation| run_embedded(&db, &format!("k{key}"), operation).ok();
+                    (key, watch.time(client, operation, run))
                 })
                 .collect()
-        });
-        all.into_iter().next().expect("the first key's")
+        })
     };
-    assert_eq!(check(&recorded), Ok(()));
+    // On a busy machine all clients may be under way at once, which leaves too many orders to try: then the history of
+    // another key is taken, or of another run.
+    let can_be_checked = |history: &Vec<Event<Register>>| match check(history) {
+        Ok(()) => true,
+        Err(Unproven::GivenUp) => false,
+        Err(Unproven::Impossible(told)) => panic!("{told}"),
+    };
+    let recorded = (0..10).flat_map(|_| record_once()).find(can_be_checked).expect("a history that can be checked");
     // As if an increment had been lost: two that did not overlap answer the same number, with nothing in between.
     let end = recorded.iter().map(|event| event.returned).max().expect("a history") + 1;
     let after = |operation, outcome, at: u64| Event::<Register> {
