@@ -49,6 +49,8 @@ pub(crate) struct Base {
     pub(crate) sweeping_paused: AtomicBool,
     /// Whether they stay even then.
     pub(crate) expiry_held: AtomicBool,
+    /// Set from before a snapshot's start Lsn is noted until all entries are in it: the log then holds whole values only.
+    pub(crate) is_snapshot_running: AtomicBool,
     /// Wakes the sweeper when a deadline comes sooner than it sleeps.
     pub(crate) sweeper: Arc<Alarm>,
 }
@@ -170,6 +172,7 @@ impl Base {
             opened_ms,
             sweeping_paused: AtomicBool::new(false),
             expiry_held: AtomicBool::new(false),
+            is_snapshot_running: AtomicBool::new(false),
             sweeper: Arc::default(),
         }
     }

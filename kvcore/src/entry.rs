@@ -90,6 +90,22 @@ enum Kept {
 }
 
 impl Value {
+    /// Returns the buffer, if the value is large enough to have one of its own.
+    pub(crate) fn shared(&self) -> Option<&Arc<Vec<u8>>> {
+        match &self.0 {
+            Kept::Own(_) => None,
+            Kept::Shared(shared) => Some(shared),
+        }
+    }
+
+    /// Returns an entry with this value. A large one is shared with it.
+    pub(crate) fn into_entry(self, key: &[u8], deadline: Option<Deadline>) -> Entry {
+        match self.0 {
+            Kept::Own(bytes) => Entry::new(key, &bytes, deadline),
+            Kept::Shared(shared) => Entry::large(key, shared, deadline),
+        }
+    }
+
     /// Its bytes as an owned vector; copies only what is still shared.
     pub fn into_vec(self) -> Vec<u8> {
         match self.0 {

@@ -19,6 +19,8 @@ use crate::disk::{Directory, Disk, DiskFile, Location, copy_bytes};
 /// The file that is locked.
 pub(crate) const LOCK: &str = "lock";
 
+/// The operating system takes no more parts in one write (Linux: `IOV_MAX`).
+const PARTS_MAX: usize = 1024;
 /// Access for other users than the owner.
 const OTHERS: u32 = 0o077;
 
@@ -327,7 +329,7 @@ impl DiskFile for OpenFile {
         // So that empty parts are none.
         IoSlice::advance_slices(&mut parts, 0);
         while !parts.is_empty() {
-            match rustix::io::pwritev(&self.file, parts, offset) {
+            match rustix::io::pwritev(&self.file, &parts[..parts.len().min(PARTS_MAX)], offset) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     offset += written as u64;
@@ -376,5 +378,24 @@ impl DiskFile for OpenFile {
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         Some(self.file.as_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_parts_than_one_write_takes_are_all_written() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let dir = FileDisk.open_dir(dir.path()).expect("opens");
+        let file = dir.create("parts").expect("creates");
+        let bytes: Vec<[u8; 3]> =
+            (0..3 * PARTS_MAX as u32 + 1).map(|part| [part as u8, (part >> 8) as u8, 7]).collect();
+        let mut parts: Vec<IoSlice<'_>> = bytes.iter().map(|part| IoSlice::new(part)).collect();
+        file.write_parts_at(&mut parts, 5).expect("writes");
+        let mut read = vec![0; 3 * bytes.len()];
+        assert_eq!(file.read_at(&mut read, 5).expect("reads"), read.len());
+        assert!(read == bytes.concat());
     }
 }

@@ -7,7 +7,7 @@
 //! | at | bytes | what |
 //! |---|---|---|
 //! | 0 | 4 | `KVSG` |
-//! | 4 | 4 | format version, 2 |
+//! | 4 | 4 | format version, 3 |
 //! | 8 | 8 | segment id |
 //! | 16 | 8 | Lsn of its first transaction |
 //! | 24 | 8 | the store's id, the same in all its files |
@@ -35,8 +35,9 @@
 //! The body holds every transaction from the frame's first Lsn to its last, in any order: the length of its records
 //! (4 bytes), the low half of its Lsn (4 bytes), its [records](crate::record).
 //!
-//! Version 1 is still read: its segment header has 32 bytes, without store id and salt; its frames begin with `KVF1` and
-//! have one CRC-32 at byte 40, begun with the segment id, of bytes 0..40 and the body.
+//! Versions 1 and 2 are still read. Version 2 lacks the record that copies a value. In version 1, too; its segment header has
+//! 32 bytes, without store id and salt; its frames begin with `KVF1` and have one CRC-32 at byte 40, begun with the segment
+//! id, of bytes 0..40 and the body.
 
 use crate::lsn::{Lsn, NUMBER_MAX};
 
@@ -48,7 +49,9 @@ pub(crate) const ALIGNMENT: usize = 8;
 pub(crate) const RECORDS_BYTES_MAX: usize = 1 << 30;
 
 const SEGMENT_MAGIC: [u8; 4] = *b"KVSG";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// The oldest version whose header has this form.
+const VERSION_MIN: u32 = 2;
 const VERSION_1_HEADER_BYTES: usize = 32;
 const VERSION_1_FRAME_MAGIC: u32 = u32::from_le_bytes(*b"KVF1");
 
@@ -86,9 +89,13 @@ impl FrameKeys {
 
 /// The start of a segment of the newest version.
 pub(crate) fn segment_header(id: u64, first: Lsn, store: u64, salt: u64) -> [u8; SEGMENT_HEADER_BYTES] {
+    segment_header_of(VERSION, id, first, store, salt)
+}
+
+fn segment_header_of(version: u32, id: u64, first: Lsn, store: u64, salt: u64) -> [u8; SEGMENT_HEADER_BYTES] {
     let mut bytes = [0; SEGMENT_HEADER_BYTES];
     bytes[0..4].copy_from_slice(&SEGMENT_MAGIC);
-    bytes[4..8].copy_from_slice(&VERSION.to_le_bytes());
+    bytes[4..8].copy_from_slice(&version.to_le_bytes());
     bytes[8..16].copy_from_slice(&id.to_le_bytes());
     bytes[16..24].copy_from_slice(&first.get().to_le_bytes());
     bytes[24..32].copy_from_slice(&store.to_le_bytes());
@@ -116,7 +123,7 @@ impl SegmentHeader {
         if crc32fast::hash(&head[..40]) != u32_at(head, 40) {
             return Err("the segment header's checksum does not match, or a newer version of the store wrote it");
         }
-        if u32_at(head, 4) != VERSION {
+        if !(VERSION_MIN..=VERSION).contains(&u32_at(head, 4)) {
             return Err(crate::error::NEWER_VERSION);
         }
         if out_of_range {
@@ -141,7 +148,10 @@ impl SegmentHeader {
         let (head, keys) = (bytes.first_chunk::<SEGMENT_HEADER_BYTES>()?, Self::keys_of_damaged(bytes)?);
         let named = u64_at(head, 24);
         let (store, salt) = (store.unwrap_or(named), u64_at(head, 32));
-        let matches = |first: Lsn| u32_at(&segment_header(id, first, store, salt), 40) == u32_at(head, 40);
+        let matches = |first: Lsn| {
+            let mut versions = VERSION_MIN..=VERSION;
+            versions.any(|version| segment_header_of(version, id, first, store, salt)[40..44] == head[40..44])
+        };
         // Frames may be lost before the one that was found.
         let named_first = Lsn::new(u64_at(head, 16));
         let is_first = named_first > Lsn::ZERO && named_first <= first && matches(named_first);
@@ -224,10 +234,15 @@ pub(crate) fn header_is_proof(keys: FrameKeys) -> bool {
 /// Appends a transaction to a body.
 #[inline]
 pub(crate) fn push_transaction(body: &mut Vec<u8>, lsn: Lsn, records: &[u8]) {
-    let head = u64::from(records.len() as u32) | lsn.get() << 32;
     body.reserve(TRANSACTION_HEADER_BYTES + records.len());
-    body.extend_from_slice(&head.to_le_bytes());
+    body.extend_from_slice(&transaction_header(lsn, records.len()));
     body.extend_from_slice(records);
+}
+
+/// What stands before a transaction's records, which have this many bytes.
+#[inline]
+pub(crate) fn transaction_header(lsn: Lsn, records_len: usize) -> [u8; TRANSACTION_HEADER_BYTES] {
+    (u64::from(records_len as u32) | lsn.get() << 32).to_le_bytes()
 }
 
 /// Sorts the transactions in a frame's body by their Lsns, which must be all from the frame's first to its last. An
@@ -349,6 +364,13 @@ mod tests {
         }
         for len in 0..bytes.len() {
             assert!(SegmentHeader::decode(&bytes[..len]).is_err());
+        }
+        for version in [VERSION_MIN - 1, VERSION_MIN, VERSION, VERSION + 1] {
+            let decoded = SegmentHeader::decode(&segment_header_of(version, 3, Lsn::new(10), 77, 5));
+            match version {
+                VERSION_MIN..=VERSION => assert!(decoded.is_ok_and(|header| header.keys == FrameKeys::salted(5))),
+                _ => assert_eq!(decoded, Err(crate::error::NEWER_VERSION), "no older one has this form"),
+            }
         }
         for (id, first) in [(u64::MAX, 1), (1, u64::MAX), (1, 0)] {
             let beyond = segment_header(id, Lsn::new(first), 77, 1);

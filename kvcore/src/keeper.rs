@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::base::Alarm;
+use crate::base::{Alarm, Base};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::files::Files;
@@ -129,8 +129,32 @@ pub(crate) fn snapshot(engine: &Engine, files: &Files) -> Result<()> {
     }
 }
 
+/// While this exists, no record of the log copies the value of another key. Replayed over a snapshot that is as old as the
+/// record for one of the keys and newer for the other, it would copy the wrong value, or none.
+struct WholeValues<'a>(&'a Base);
+
+impl<'a> WholeValues<'a> {
+    /// On return, whatever is appended to the log holds whole values.
+    fn begin(engine: &'a Engine) -> Self {
+        engine.base.is_snapshot_running.store(true, Ordering::SeqCst);
+        let begun = WholeValues(&engine.base);
+        // A transaction that has not seen the sign holds its locks until its records are in the log.
+        for space in engine.spaces() {
+            space.each_shard(false, |_| ());
+        }
+        begun
+    }
+}
+
+impl Drop for WholeValues<'_> {
+    fn drop(&mut self) {
+        self.0.is_snapshot_running.store(false, Ordering::SeqCst);
+    }
+}
+
 fn write_snapshot(engine: &Engine, files: &Files) -> Result<Written> {
     let (wal, base) = (&files.wal, &engine.base);
+    let whole_values = WholeValues::begin(engine);
     {
         let mut writer = wal.writer.lock();
         wal.flush_and_rotate(&mut writer);
@@ -157,6 +181,8 @@ fn write_snapshot(engine: &Engine, files: &Files) -> Result<Written> {
         let holding = || engine.registry.read().holding(log_id).cloned();
         writer.write_keyspace(log_id, &holding, &|| files.snapshots.state.lock().closing)?;
     }
+    // What is logged from here on comes after everything in the snapshot.
+    drop(whole_values);
     // Nothing may be in a snapshot that a crash could still take from the log.
     let end = wal.last();
     wal.wait(end)?;

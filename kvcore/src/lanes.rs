@@ -9,9 +9,10 @@ use std::array;
 use std::cell::Cell;
 use std::sync::atomic::AtomicUsize;
 
-use crate::frame;
+use crate::frame::{self, TRANSACTION_HEADER_BYTES};
 use crate::lsn::Lsn;
 use crate::padded::Padded;
+use crate::records::{Piece, Records};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, thread_local};
 
@@ -27,29 +28,58 @@ const KEPT_BYTES: usize = 1024 * 1024;
 const USED_PART: usize = 16;
 
 pub(crate) struct Lanes {
-    lanes: [Padded<Mutex<Vec<u8>>>; LANES],
+    lanes: [Padded<Mutex<Lane>>; LANES],
     /// The Lsn the next transaction gets; given under the lock of the lane that it goes to.
     next: Padded<AtomicU64>,
     /// Set to turn appends away.
     closed: AtomicBool,
 }
 
+/// Transactions that wait.
+#[derive(Default)]
+struct Lane {
+    /// Those that were copied.
+    bytes: Vec<u8>,
+    /// Those that share values with the table.
+    shared: Vec<Piece>,
+    shared_bytes: usize,
+}
+
+impl Lane {
+    fn len(&self) -> usize {
+        self.bytes.len() + self.shared_bytes
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &[u8]> + Clone {
+        std::iter::once(&self.bytes[..]).chain(self.shared.iter().map(Piece::bytes))
+    }
+
+    /// Takes all that waits in another.
+    fn append(&mut self, other: &mut Lane) {
+        self.bytes.append(&mut other.bytes);
+        self.shared.append(&mut other.shared);
+        self.shared_bytes += std::mem::take(&mut other.shared_bytes);
+    }
+}
+
 /// What was collected from the lanes: the body of a frame, lane after lane.
 #[derive(Default)]
-pub(crate) struct Body([Vec<u8>; LANES]);
+pub(crate) struct Body([Lane; LANES]);
 
 impl Body {
     pub(crate) fn parts(&self) -> impl Iterator<Item = &[u8]> + Clone {
-        self.0.iter().map(Vec::as_slice)
+        self.0.iter().flat_map(Lane::parts)
     }
 
     /// Empties it. Its buffers go back to the lanes with the next collection.
     pub(crate) fn clear(&mut self) {
-        for buffer in &mut self.0 {
-            if buffer.capacity() > KEPT_BYTES && buffer.len() < buffer.capacity() / USED_PART {
-                *buffer = Vec::new();
+        for Lane { bytes, shared, shared_bytes } in &mut self.0 {
+            if bytes.capacity() > KEPT_BYTES && bytes.len() < bytes.capacity() / USED_PART {
+                *bytes = Vec::new();
             }
-            buffer.clear();
+            bytes.clear();
+            shared.clear();
+            *shared_bytes = 0;
         }
     }
 }
@@ -105,6 +135,19 @@ impl Lanes {
 
     /// Gives a transaction its Lsn and keeps its records for the next frame.
     pub(crate) fn append(&self, records: &[u8]) -> Appended {
+        self.append_by(|lane, lsn| frame::push_transaction(&mut lane.bytes, lsn, records))
+    }
+
+    /// As [`append`](Self::append), and keeps values that the table shares as they are.
+    pub(crate) fn append_shared(&self, records: &Records) -> Appended {
+        self.append_by(|lane, lsn| {
+            records.push_pieces(&frame::transaction_header(lsn, records.len()), &mut lane.shared);
+            lane.shared_bytes += TRANSACTION_HEADER_BYTES + records.len();
+        })
+    }
+
+    #[inline]
+    fn append_by(&self, push: impl FnOnce(&mut Lane, Lsn)) -> Appended {
         let mut lane = self.lanes[lane()].lock();
         // Under the lane's lock: whoever closes the lanes and then collects them misses nothing.
         if self.closed.load(Ordering::SeqCst) {
@@ -112,7 +155,7 @@ impl Lanes {
         }
         let lsn = Lsn::new(self.next.fetch_add(1, Ordering::SeqCst));
         let before = lane.len();
-        frame::push_transaction(&mut lane, lsn, records);
+        push(&mut lane, lsn);
         let fullness = match lane.len() {
             len if len > LANE_BYTES_MAX => Fullness::TooMuch,
             len if before < FLUSH_BYTES && len >= FLUSH_BYTES => Fullness::Enough,
@@ -129,7 +172,7 @@ impl Lanes {
     /// Adds everything that waits to the end of `body`, and leaves it where it is; answers the newest Lsn given.
     pub(crate) fn copy_to(&self, body: &mut Vec<u8>) -> Lsn {
         let lanes: [_; LANES] = array::from_fn(|i| self.lanes[i].lock());
-        lanes.iter().for_each(|lane| body.extend_from_slice(lane));
+        lanes.iter().flat_map(|lane| lane.parts()).for_each(|part| body.extend_from_slice(part));
         self.last()
     }
 
@@ -137,8 +180,8 @@ impl Lanes {
     pub(crate) fn shrink(&self) {
         for lane in &self.lanes {
             let mut lane = lane.lock();
-            if lane.is_empty() && lane.capacity() > KEPT_BYTES {
-                *lane = Vec::new();
+            if lane.len() == 0 && lane.bytes.capacity() > KEPT_BYTES {
+                lane.bytes = Vec::new();
             }
         }
     }
@@ -148,7 +191,7 @@ impl Lanes {
     pub(crate) fn collect(&self, body: &mut Body) -> Lsn {
         let mut lanes: [_; LANES] = array::from_fn(|i| self.lanes[i].lock());
         for (lane, collected) in lanes.iter_mut().zip(&mut body.0) {
-            if collected.is_empty() {
+            if collected.len() == 0 {
                 std::mem::swap(&mut **lane, collected);
             } else {
                 // What found no space on the disk is still there.

@@ -58,6 +58,7 @@ mod options;
 mod padded;
 mod partial;
 mod record;
+mod records;
 mod recovery;
 mod repair;
 mod restore;

@@ -7,16 +7,19 @@
 
 use std::cell::Cell;
 use std::ops::Range;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use crate::base::Base;
 use crate::entry::{Deadline, Entry, LARGE_VALUE_BYTES, ValueRef};
 use crate::error::{Error, Result};
+use crate::frame::RECORDS_BYTES_MAX;
 use crate::observer::ChangeKind;
 use crate::record::Record;
 use crate::shard::{InPlace, Shard};
 use crate::space::Space;
+use crate::sync::atomic::Ordering;
 use crate::sync::{RwLockWriteGuard, thread};
 use crate::txn::{Lookup, Lookups, Txn, Usage};
 use crate::uses::Moment;
@@ -273,16 +276,71 @@ impl<'a> Locked<'a> {
         self.note(at, hash, key, ChangeKind::Delete, Undo::Put(taken));
     }
 
+    /// Gives `key` a large value that another key, `from`, has.
+    fn share(
+        &mut self,
+        key: &[u8],
+        value: &Arc<Vec<u8>>,
+        deadline: Option<Deadline>,
+        (from_keyspace, from): (u32, &[u8]),
+    ) -> Result<()> {
+        self.base.check_key(key)?;
+        let hash = self.hash(key);
+        let at = self.place(hash)?;
+        let now_ms = self.now_for(deadline);
+        if deadline.is_some_and(|deadline| deadline.has_passed(now_ms)) {
+            self.store_for_no_time(at, hash, key);
+            self.used.set(0);
+            return Ok(());
+        }
+        // Looked at with the shard locked: see where it is set.
+        let is_logged_whole = self.base.is_snapshot_running.load(Ordering::SeqCst);
+        self.check_records(if is_logged_whole { value.len() } else { 0 })?;
+        let (moment, use_now) = (self.moment, self.use_by_writing(hash));
+        let entry = Entry::large(key, Arc::clone(value), deadline);
+        let old = self.held[at].guard.put(&self.base.hasher, hash, entry, now_ms, moment, use_now);
+        self.begin_use_if_gone(at, hash, key, old.as_ref().and_then(Entry::deadline));
+        if is_logged_whole && self.base.wal.is_some() {
+            self.notes.records.push_set(self.log_id, key, value, deadline);
+        } else {
+            let (keyspace, deadline) = (self.log_id, deadline.map_or(0, Deadline::as_ms));
+            self.log(&Record::Copy { keyspace, key, from_keyspace, from, deadline });
+        }
+        self.note(at, hash, key, ChangeKind::Set, Undo::Put(old));
+        self.used.set(0);
+        Ok(())
+    }
+
+    /// Notes `key` as just made, if what it was put over had expired.
+    #[inline]
+    fn begin_use_if_gone(&mut self, at: usize, hash: u64, key: &[u8], old_deadline: Option<Deadline>) {
+        if old_deadline.is_some_and(|deadline| deadline.has_passed(self.now())) {
+            let moment = self.moment;
+            self.held[at].guard.begin_use(hash, key, moment);
+        }
+    }
+
     /// The use that writing the key with this hash is: none if the command has looked it up before.
     #[inline]
     fn use_by_writing(&self, hash: u64) -> Moment {
         if self.uses_keys && self.used.get() != hash { self.moment } else { Moment::NONE }
     }
 
+    /// Refuses a large value if the log would not take it with what the transaction has logged so far. Looked at before it is
+    /// copied: a transaction of some bytes can make many large values.
+    #[inline]
+    fn check_records(&self, value_len: usize) -> Result<()> {
+        let len = self.notes.records.len() + value_len;
+        if value_len >= LARGE_VALUE_BYTES && len > RECORDS_BYTES_MAX && self.base.wal.is_some() {
+            return Err(Error::TransactionTooLarge { len, max: RECORDS_BYTES_MAX });
+        }
+        Ok(())
+    }
+
     #[inline]
     fn log(&mut self, record: &Record<'_>) {
         if self.base.wal.is_some() {
-            record.encode(&mut self.notes.records);
+            self.notes.records.push(record);
         }
     }
 }
@@ -349,6 +407,7 @@ impl Txn for Locked<'_> {
     fn set(&mut self, key: &[u8], value: &[u8], deadline: Option<Deadline>) -> Result<()> {
         self.base.check_key(key)?;
         self.base.check_value(value.len())?;
+        self.check_records(value.len())?;
         let hash = self.hash(key);
         let at = self.place(hash)?;
         let now_ms = self.now_for(deadline);
@@ -373,16 +432,22 @@ impl Txn for Locked<'_> {
                     (Undo::Put(old), old_deadline)
                 }
             };
-        if old_deadline.is_some_and(|deadline| deadline.has_passed(self.now())) {
-            // What was there had gone: this is a new key.
-            self.held[at].guard.begin_use(hash, key, moment);
-        }
+        self.begin_use_if_gone(at, hash, key, old_deadline);
         // After the table, so that the processor encodes while it waits for the entry's memory.
         self.log(&Record::Set { keyspace: self.log_id, key, value, deadline: deadline.map_or(0, Deadline::as_ms) });
         self.note(at, hash, key, ChangeKind::Set, undo);
         // Another value for the same key is another use.
         self.used.set(0);
         Ok(())
+    }
+
+    fn copy(&mut self, from: &[u8], to: &[u8], deadline: Option<Deadline>) -> Result<bool> {
+        let Some(value) = self.peek(from)?.map(|value| value.to_value()) else { return Ok(false) };
+        match value.shared() {
+            Some(shared) => self.share(to, shared, deadline, (self.log_id, from))?,
+            None => self.set(to, &value, deadline)?,
+        }
+        Ok(true)
     }
 
     fn write_range(&mut self, key: &[u8], offset: usize, bytes: &[u8]) -> Result<usize> {

@@ -1,5 +1,6 @@
-//! Record: one effect, as bytes. Invariant: records are absolute and idempotent; replaying any suffix of the log over a
-//! state that already holds part of it ends in the same state.
+//! Record: one effect, as bytes. Invariant: replaying the log from a snapshot's start over the snapshot, which already holds
+//! part of it, ends in the state that the store had. Records are therefore absolute and idempotent, but for
+//! [`Copy`](Record::Copy).
 //!
 //! Encoded with `bincode` 2 (its standard configuration: variable-length integers, little-endian). A new kind of record
 //! is added at the end of the enum, because its position is its code in every log ever written.
@@ -28,6 +29,9 @@ pub(crate) enum Record<'a> {
     Drop { keyspace: u32 },
     /// The store's time was at least this.
     Time { ms: u64 },
+    /// The key has the value that another key has at this point of the log, and this deadline. The only record that is not
+    /// absolute: it is written only while no [snapshot](crate::snapshot) is, so that what is replayed before it is exact.
+    Copy { keyspace: u32, key: &'a [u8], from_keyspace: u32, from: &'a [u8], deadline: u64 },
 }
 
 fn configuration() -> impl Config {
@@ -62,6 +66,22 @@ impl<'a> Record<'a> {
     }
 }
 
+/// Appends a [`Record::Set`] to `out`, but for its value, which has `value_len` bytes. Returns where it belongs.
+pub(crate) fn encode_set_without_value(
+    keyspace: u32,
+    key: &[u8],
+    value_len: usize,
+    deadline: u64,
+    out: &mut Vec<u8>,
+) -> usize {
+    const SET: u32 = 0;
+    let written = bincode::encode_into_writer((SET, keyspace, key, value_len as u64), VecWriter(out), configuration());
+    let at = out.len();
+    let after = bincode::encode_into_writer(deadline, VecWriter(out), configuration());
+    debug_assert!(written.is_ok() && after.is_ok());
+    at
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +98,7 @@ mod tests {
             Record::Bind { keyspace: 3, name: "sessions" },
             Record::Drop { keyspace: 3 },
             Record::Time { ms: 1_700_000_000_000 },
+            Record::Copy { keyspace: 1, key: b"k", from_keyspace: 2, from: b"from", deadline: 9 },
         ];
         let mut bytes = Vec::new();
         records.iter().for_each(|record| record.encode(&mut bytes));
@@ -94,7 +115,8 @@ mod tests {
         let mut bytes = Vec::new();
         Record::Set { keyspace: 1, key: b"k", value: b"v", deadline: 0 }.encode(&mut bytes);
         Record::Time { ms: 5 }.encode(&mut bytes);
-        assert_eq!(bytes, [0, 1, 1, b'k', 1, b'v', 0, 7, 5]);
+        Record::Copy { keyspace: 1, key: b"k", from_keyspace: 2, from: b"f", deadline: 0 }.encode(&mut bytes);
+        assert_eq!(bytes, [0, 1, 1, b'k', 1, b'v', 0, 7, 5, 8, 1, 1, b'k', 2, 1, b'f', 0]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::entry::{Deadline, Entry};
+use crate::entry::{Deadline, Entry, Value};
 use crate::error::Result;
 use crate::frame;
 use crate::hash::KeyHash;
@@ -92,6 +92,13 @@ impl Tables {
         Ok(())
     }
 
+    /// Returns the value of a key, if it is there.
+    pub(crate) fn value(&self, keyspace: u32, key: &[u8]) -> Option<Value> {
+        let (space, hash) = (self.spaces.get(&keyspace)?, self.hasher.hash(key));
+        let shard = space.read(space.shard_of(hash));
+        shard.find(hash, key).map(|entry| entry.value().to_value())
+    }
+
     /// Applies one record.
     pub(crate) fn apply(&mut self, record: &Record<'_>) -> Result<(), &'static str> {
         let (hasher, spaces, now_ms) = (&self.hasher, &self.spaces, self.floor_ms);
@@ -104,6 +111,10 @@ impl Tables {
             | Record::Range { keyspace, .. }
                 if self.keep == Keep::Nothing =>
             {
+                space(keyspace)?;
+            }
+            Record::Copy { keyspace, from_keyspace, .. } if self.keep == Keep::Nothing => {
+                space(from_keyspace)?;
                 space(keyspace)?;
             }
             Record::Set { keyspace, key, value, deadline } => {
@@ -123,6 +134,12 @@ impl Tables {
                 let (space, hash) = (space(keyspace)?, hasher.hash(key));
                 let mut shard = space.write(space.shard_of(hash));
                 shard.replay_range(hash, key, offset as usize, bytes, len as usize);
+            }
+            Record::Copy { keyspace, key, from_keyspace, from, deadline } => {
+                let space = space(keyspace)?;
+                let value = self.value(from_keyspace, from).ok_or("a record copies a key that is not there")?;
+                let (hash, entry) = (hasher.hash(key), value.into_entry(key, deadline_of(deadline)));
+                space.write(space.shard_of(hash)).put(hasher, hash, entry, now_ms, Moment::NONE, Moment::NONE);
             }
             Record::Flush { keyspace } => {
                 let space = space(keyspace)?;

@@ -58,6 +58,16 @@ pub trait Txn {
     /// change, of which observers are notified, even if the key was not there.
     fn set(&mut self, key: &[u8], value: &[u8], deadline: Option<Deadline>) -> Result<()>;
 
+    /// Gives `to` the value that `from` has, and this deadline, as [`set`](Self::set) does; false if there is no `from`.
+    ///
+    /// Looking `from` up counts as [`Lookup::Internal`]. A large value is neither copied nor, unless a snapshot is being
+    /// written, logged again: both keys share it until one of them is changed. It counts in full for each of them.
+    fn copy(&mut self, from: &[u8], to: &[u8], deadline: Option<Deadline>) -> Result<bool> {
+        let Some(value) = self.peek(from)?.map(|value| value.to_value()) else { return Ok(false) };
+        self.set(to, &value, deadline)?;
+        Ok(true)
+    }
+
     /// Writes `bytes` into the value at `offset`, and answers its length afterwards. A missing key is created and a
     /// short value is filled with zeros; the deadline stays. No bytes change nothing. On large values the cost, in
     /// time and in log, is that of `bytes`.
@@ -151,6 +161,9 @@ pub trait CrossTxn: Txn {
     /// Makes the next calls speak of the keyspace with this [id](crate::Keyspace::id), which must be one of those
     /// claimed.
     fn select(&mut self, keyspace_id: u32) -> Result<()>;
+
+    /// As [`copy`](Txn::copy), from the keyspace with this id, which must be one of those claimed, to the current one.
+    fn copy_from(&mut self, keyspace_id: u32, from: &[u8], to: &[u8], deadline: Option<Deadline>) -> Result<bool>;
 
     /// Exchanges all that the current keyspace and the one with this id hold. Only where the transaction claimed both
     /// whole. Handles keep their names: what they see is the other keyspace's from then on.

@@ -34,7 +34,8 @@ impl Unsettled {
                         Record::Set { key, .. }
                         | Record::Delete { key, .. }
                         | Record::Deadline { key, .. }
-                        | Record::Range { key, .. },
+                        | Record::Range { key, .. }
+                        | Record::Copy { key, .. },
                     ) => keys.insert(key.into()),
                     // Whole keyspaces, or the time, by which any key may have expired.
                     _ => return Unsettled::All,

@@ -16,6 +16,7 @@ use crate::lanes::{Appended, Body, Fullness, Lanes};
 use crate::lsn::Lsn;
 use crate::padded::Padded;
 use crate::record::Record;
+use crate::records::Records;
 use crate::segment::{Failure, Writer};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, MutexGuard};
@@ -147,11 +148,24 @@ impl Wal {
     ///
     /// Called under the locks of the shards it changed, so that log order is key order.
     pub(crate) fn append(&self, records: &[u8]) -> Result<Lsn> {
-        if records.len() > RECORDS_BYTES_MAX {
-            return Err(Error::TransactionTooLarge { len: records.len(), max: RECORDS_BYTES_MAX });
+        self.append_by(records.len(), |lanes| lanes.append(records))
+    }
+
+    /// As [`append`](Self::append), without copying values that the records share.
+    pub(crate) fn append_records(&self, records: &Records) -> Result<Lsn> {
+        match records.as_bytes() {
+            Some(bytes) => self.append(bytes),
+            None => self.append_by(records.len(), |lanes| lanes.append_shared(records)),
+        }
+    }
+
+    #[inline]
+    fn append_by(&self, len: usize, append: impl Fn(&Lanes) -> Appended) -> Result<Lsn> {
+        if len > RECORDS_BYTES_MAX {
+            return Err(Error::TransactionTooLarge { len, max: RECORDS_BYTES_MAX });
         }
         let (lsn, fullness) = loop {
-            match self.lanes.append(records) {
+            match append(&self.lanes) {
                 Appended::At(lsn, fullness) => break (lsn, fullness),
                 // The lanes may have been opened again meanwhile: then once more.
                 Appended::Refused => self.refusal()?,

@@ -65,7 +65,7 @@ impl Locked<'_> {
 
     #[inline]
     fn append(&self) -> Result<Lsn> {
-        self.base.wal.as_ref().map_or(Ok(Lsn::ZERO), |wal| wal.append(&self.notes.records))
+        self.base.wal.as_ref().map_or(Ok(Lsn::ZERO), |wal| wal.append_records(&self.notes.records))
     }
 
     #[cold]

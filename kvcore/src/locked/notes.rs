@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::Locked;
 use crate::entry::{Deadline, Entry};
 use crate::observer::ChangeKind;
+use crate::records::Records;
 use crate::shard::{InPlace, Shard};
 use crate::uses::Moment;
 
@@ -16,7 +17,7 @@ const KEPT_BYTES_MAX: usize = 64 * 1024;
 /// What was done: its records for the log, and how to undo it.
 #[derive(Default)]
 pub(crate) struct Notes {
-    pub(super) records: Vec<u8>,
+    pub(super) records: Records,
     pub(super) changes: Vec<Done>,
     /// Keys of changes and bytes that were overwritten.
     pub(super) saved: Vec<u8>,

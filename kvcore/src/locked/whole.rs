@@ -3,12 +3,12 @@
 
 use super::notes::Undo;
 use super::{Claims, Locked};
-use crate::entry::ValueRef;
+use crate::entry::{Deadline, ValueRef};
 use crate::error::{Error, Result};
 use crate::observer::ChangeKind;
 use crate::record::Record;
 use crate::space::Space;
-use crate::txn::CrossTxn;
+use crate::txn::{CrossTxn, Txn};
 use crate::walk::{Cursor, Walk};
 
 impl Locked<'_> {
@@ -95,6 +95,20 @@ impl CrossTxn for Locked<'_> {
         self.log_id = self.log_id_of(self.space);
         // The same key hashes alike everywhere, but the shard is another keyspace's: nothing to forget.
         Ok(())
+    }
+
+    fn copy_from(&mut self, keyspace_id: u32, from: &[u8], to: &[u8], deadline: Option<Deadline>) -> Result<bool> {
+        let here = self.space;
+        self.select(keyspace_id)?;
+        let found = self.peek(from).map(|value| value.map(|value| value.to_value()));
+        let from_keyspace = self.log_id;
+        self.select(here.id)?;
+        let Some(value) = found? else { return Ok(false) };
+        match value.shared() {
+            Some(shared) => self.share(to, shared, deadline, (from_keyspace, from))?,
+            None => self.set(to, &value, deadline)?,
+        }
+        Ok(true)
     }
 
     fn swap(&mut self, keyspace_id: u32) -> Result<()> {

@@ -164,6 +164,7 @@ impl<'a> Replay<'a> {
             | Record::Delete { keyspace, .. }
             | Record::Deadline { keyspace, .. }
             | Record::Range { keyspace, .. }
+            | Record::Copy { keyspace, .. }
             | Record::Flush { keyspace }
             | Record::Bind { keyspace, .. }
             | Record::Drop { keyspace } => keyspace,
@@ -184,7 +185,12 @@ impl<'a> Replay<'a> {
             }
             _ => {}
         }
-        let applies = self.others == Others::AreRight || self.settles(record);
+        let is_right = self.others == Others::AreRight;
+        let applies = match record {
+            Record::Range { .. } | Record::Deadline { .. } if is_right => true,
+            Record::Copy { .. } => self.settles(record),
+            _ => (is_right && self.left_out.0.is_empty()) || self.settles(record),
+        };
         let applied = if applies { self.tables.apply(record) } else { Ok(()) };
         self.spaces_max = self.spaces_max.max(self.tables.spaces.len());
         applied
@@ -193,33 +199,55 @@ impl<'a> Replay<'a> {
     /// Notes what this record says all about. Returns whether it may be applied.
     fn settles(&mut self, record: &Record<'_>) -> bool {
         match *record {
-            Record::Set { keyspace, key, .. } | Record::Delete { keyspace, key } => {
-                self.settled.insert(keyspace, key);
-                self.left_out.remove(keyspace, key);
-                self.skipped.remove(keyspace, key);
-            }
+            Record::Set { keyspace, key, .. } | Record::Delete { keyspace, key } => self.settle(keyspace, key),
             Record::Flush { keyspace } | Record::Drop { keyspace } => {
                 self.cleared.insert(keyspace);
                 self.left_out.0.remove(&keyspace);
                 self.skipped.0.remove(&keyspace);
             }
             Record::Range { keyspace, key, .. } | Record::Deadline { keyspace, key, .. } => {
-                if self.cleared.contains(&keyspace) || self.settled.contains(keyspace, key) {
+                if self.is_settled(keyspace, key) {
                     return true;
                 }
                 if self.others == Others::MayBeEarlier {
                     // What it had before is not what it has now, and what it has now is known in part.
-                    self.left_out.insert(keyspace, key);
-                    // A deletion always makes sense.
-                    let _ = self.tables.apply(&Record::Delete { keyspace, key });
+                    self.leave_out(keyspace, key);
                 } else {
                     self.skipped.insert(keyspace, key);
                 }
                 return false;
             }
+            Record::Copy { keyspace, key, from_keyspace, from, .. } => {
+                let is_right = self.others == Others::AreRight || self.is_settled(from_keyspace, from);
+                // It may be lost with a part of the base.
+                if !is_right || self.tables.value(from_keyspace, from).is_none() {
+                    self.leave_out(keyspace, key);
+                    return false;
+                }
+                self.settle(keyspace, key);
+            }
             Record::Bind { .. } | Record::Time { .. } => {}
         }
         true
+    }
+
+    /// Whether a key is as it was at this point of the log.
+    fn is_settled(&self, keyspace: u32, key: &[u8]) -> bool {
+        self.cleared.contains(&keyspace) || self.settled.contains(keyspace, key)
+    }
+
+    fn settle(&mut self, keyspace: u32, key: &[u8]) {
+        self.settled.insert(keyspace, key);
+        self.left_out.remove(keyspace, key);
+        self.skipped.remove(keyspace, key);
+    }
+
+    /// Removes a key whose value is not known from here on.
+    fn leave_out(&mut self, keyspace: u32, key: &[u8]) {
+        self.settled.remove(keyspace, key);
+        self.left_out.insert(keyspace, key);
+        // A deletion always makes sense.
+        let _ = self.tables.apply(&Record::Delete { keyspace, key });
     }
 
     /// Names what has no name, and counts.

@@ -132,3 +132,66 @@ fn after_a_gap_only_what_was_logged_whole_is_changed_in_part() {
     assert_eq!((replayed.count, &replayed.gaps[..]), (4, &[(Lsn::new(3), Lsn::new(3))][..]));
     assert_eq!((replayed.left_out.count, replayed.possibly_stale.count), (2, 1), "whole and new; early");
 }
+
+/// A record that copies another key's value is applied where that value is known, and nowhere else.
+#[test]
+fn after_a_gap_only_what_is_known_is_copied() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let set = |key, value| Record::Set { keyspace: 0, key, value, deadline: 0 };
+    let copy = |from, key| Record::Copy { keyspace: 0, key, from_keyspace: 0, from, deadline: 7 };
+    write_snapshot(dir, &[(&b"old"[..], &b"1"[..]), (b"kept", b"1"), (b"target", b"1")]);
+    let starts = write_log(
+        dir,
+        &[
+            &[set(b"lost", b"2")],
+            &[set(b"old", b"3")],
+            &[set(b"new", b"4")],
+            // What `old` was is lost with Lsn 3.
+            &[copy(b"old", b"target"), copy(b"new", b"from new")],
+            // And so is what `target` was made of it, though `target` has been spoken of.
+            &[copy(b"target", b"third"), copy(b"from new", b"fourth")],
+            &[Record::Range { keyspace: 0, key: b"target", offset: 0, bytes: b"x", len: 4 }],
+        ],
+    );
+    let path = dir.join(segment_name(1));
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[starts[1]] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let found = salvage(&*FileDisk.open_dir(dir).unwrap(), 1, Way::Salvage).unwrap();
+    let entry = |key: &str, value: &str, deadline| (key.to_owned(), (value.to_owned(), deadline));
+    let expected = [
+        entry("old", "1", None),
+        entry("kept", "1", None),
+        entry("lost", "2", None),
+        entry("new", "4", None),
+        entry("from new", "4", Some(7)),
+        entry("fourth", "4", Some(7)),
+    ];
+    assert_eq!(shown(&found), BTreeMap::from(expected));
+    let replayed = &found.replayed;
+    assert_eq!((replayed.left_out.count, replayed.possibly_stale.count), (2, 3), "target, third; old, kept, lost");
+}
+
+/// What is copied may be lost although nothing of the log is: with a part of the snapshot.
+#[test]
+fn a_copy_of_what_the_snapshot_has_lost_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let set = |key, value| Record::Set { keyspace: 0, key, value, deadline: 0 };
+    let copy = |from, key| Record::Copy { keyspace: 0, key, from_keyspace: 0, from, deadline: 0 };
+    write_snapshot(dir, &[(&b"kept"[..], &b"1"[..]), (b"a", b"1"), (b"b", b"1")]);
+    write_log(
+        dir,
+        &[&[copy(b"lost", b"a"), copy(b"lost", b"b"), copy(b"kept", b"c")], &[set(b"a", b"3")], &[set(b"later", b"4")]],
+    );
+    let found = salvage(&*FileDisk.open_dir(dir).unwrap(), 1, Way::Prefix).unwrap();
+    assert!(found.is_one_moment);
+    let entry = |key: &str, value: &str| (key.to_owned(), (value.to_owned(), None));
+    assert_eq!(
+        shown(&found),
+        BTreeMap::from([entry("kept", "1"), entry("a", "3"), entry("c", "1"), entry("later", "4")])
+    );
+    let left_out = &found.replayed.left_out;
+    assert_eq!((left_out.count, &left_out.examples[..]), (1, &[("0".to_owned(), b"b".to_vec())][..]));
+}

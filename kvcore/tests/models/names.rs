@@ -1,5 +1,6 @@
-//! Models of snapshots against the names of keyspaces: what is exchanged, dropped and made anew while a snapshot begins, is
-//! written and ends. Invariant: a snapshot and the log from its start are the store as it was, whichever came first.
+//! Models of snapshots against what the log says of names and other keys: what is exchanged, dropped, made anew and copied
+//! while a snapshot begins, is written and ends. Invariant: a snapshot and the log from its start are the store as it was,
+//! whichever came first.
 
 use std::collections::BTreeMap;
 
@@ -86,5 +87,27 @@ fn a_snapshot_that_meets_new_names_knows_them() {
         thread::yield_now();
         db.drop_keyspace("c").unwrap();
         set(db, "d", "0");
+    });
+}
+
+#[test]
+fn a_snapshot_that_meets_copies_of_large_values_has_them_all() {
+    // Large enough to be shared, and then to be logged by the name of another key.
+    const LARGE: usize = 8 * 1024;
+    model(|db| {
+        let mut rng = shuttle::rand::thread_rng();
+        let a = db.keyspace("a").unwrap();
+        a.set("0", vec![b'0'; LARGE]).unwrap();
+        for from in 0..rng.gen_range(1..4) {
+            let (from, to) = (from.to_string(), (from + 1).to_string());
+            let moved = a.update(&[&from, &to], |txn| {
+                txn.copy(from.as_bytes(), to.as_bytes(), None)?;
+                txn.delete(from.as_bytes())
+            });
+            assert!(moved.unwrap());
+            if rng.gen_bool(0.3) {
+                thread::yield_now();
+            }
+        }
     });
 }

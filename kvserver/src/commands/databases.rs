@@ -31,11 +31,11 @@ pub(crate) fn copy(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     }
     between(args.request(), ctx, (&[from], database, &[to]), &mut |txn, here, there| {
         let Some(value) = txn.get(from)? else { return Ok(Reply::flag(false)) };
-        let (value, deadline) = (value.to_value(), value.deadline());
+        let deadline = value.deadline();
         txn.select(there)?;
         let free = txn.get_to_write(to)?.is_none() || replace;
         if free {
-            txn.set(to, &value, deadline)?;
+            txn.copy_from(here, from, to, deadline)?;
             // A new key, even where it replaces one.
             txn.set_usage(to, Usage::default())?;
         }
@@ -53,12 +53,12 @@ pub(crate) fn move_(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     }
     between(args.request(), ctx, (&[key], database, &[key]), &mut |txn, here, there| {
         let Some(value) = txn.get_to_write(key)? else { return Ok(Reply::flag(false)) };
-        let (value, deadline) = (value.to_value(), value.deadline());
+        let deadline = value.deadline();
         let usage = txn.usage(key)?;
         txn.select(there)?;
         let free = txn.get_to_write(key)?.is_none();
         if free {
-            txn.set(key, &value, deadline)?;
+            txn.copy_from(here, key, key, deadline)?;
             if let Some(usage) = usage {
                 txn.set_usage(key, usage)?;
             }

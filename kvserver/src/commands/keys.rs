@@ -55,8 +55,8 @@ pub fn rename(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let to = args.next()?;
     let value = txn.get_to_write(from)?.ok_or(CommandError::NoSuchKey)?;
     if from != to {
-        let (value, deadline) = (value.to_value(), value.deadline());
-        put_in_place(&value, deadline, (from, to), txn)?;
+        let deadline = value.deadline();
+        put_in_place(from, to, deadline, txn)?;
     }
     Ok(Reply::Ok)
 }
@@ -66,24 +66,19 @@ pub fn renamenx(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let from = args.next()?;
     let to = args.next()?;
     let value = txn.get_to_write(from)?.ok_or(CommandError::NoSuchKey)?;
-    let (value, deadline) = (value.to_value(), value.deadline());
+    let deadline = value.deadline();
     // A key that is renamed to itself is looked up once: it is there.
     let free = from != to && txn.get_to_write(to)?.is_none();
     if free {
-        put_in_place(&value, deadline, (from, to), txn)?;
+        put_in_place(from, to, deadline, txn)?;
     }
     Ok(Reply::flag(free))
 }
 
 /// Gives a key a new name; what is known of its use goes with it.
-fn put_in_place(
-    value: &[u8],
-    deadline: Option<Deadline>,
-    (from, to): (&[u8], &[u8]),
-    txn: &mut dyn Txn,
-) -> kvcore::Result<()> {
+fn put_in_place(from: &[u8], to: &[u8], deadline: Option<Deadline>, txn: &mut dyn Txn) -> kvcore::Result<()> {
     let usage = txn.usage(from)?;
-    txn.set(to, value, deadline)?;
+    txn.copy(from, to, deadline)?;
     if let Some(usage) = usage {
         txn.set_usage(to, usage)?;
     }

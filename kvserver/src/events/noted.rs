@@ -128,6 +128,21 @@ impl<'t, T: Txn + ?Sized> Noted<'t, T> {
         }
     }
 
+    /// Runs `copy`, which gives `to` another key's value and this deadline.
+    fn note_copy(
+        &mut self,
+        to: &[u8],
+        deadline: Option<Deadline>,
+        copy: &mut dyn FnMut(&mut T) -> Result<bool>,
+    ) -> Result<bool> {
+        let old = self.txn.peek(to)?.map(|old| old.deadline());
+        let copied = copy(self.txn)?;
+        if copied && !self.wanted.is_empty() {
+            self.note_set(to, old, deadline);
+        }
+        Ok(copied)
+    }
+
     fn keeps_deadline(&self) -> bool {
         self.request.iter().any(|word| word.eq_ignore_ascii_case(b"KEEPTTL"))
     }
@@ -180,6 +195,10 @@ impl<T: Txn + ?Sized> Txn for Noted<'_, T> {
         self.txn.set(key, value, deadline)?;
         self.note_set(key, old, deadline);
         Ok(())
+    }
+
+    fn copy(&mut self, from: &[u8], to: &[u8], deadline: Option<Deadline>) -> Result<bool> {
+        self.note_copy(to, deadline, &mut |txn| txn.copy(from, to, deadline))
     }
 
     fn write_range(&mut self, key: &[u8], offset: usize, bytes: &[u8]) -> Result<usize> {
@@ -240,6 +259,10 @@ impl<T: CrossTxn + ?Sized> CrossTxn for Noted<'_, T> {
             self.database = database;
         }
         Ok(())
+    }
+
+    fn copy_from(&mut self, keyspace_id: u32, from: &[u8], to: &[u8], deadline: Option<Deadline>) -> Result<bool> {
+        self.note_copy(to, deadline, &mut |txn| txn.copy_from(keyspace_id, from, to, deadline))
     }
 
     fn swap(&mut self, keyspace_id: u32) -> Result<()> {

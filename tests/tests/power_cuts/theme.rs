@@ -66,6 +66,8 @@ pub struct Theme {
     pub deadline_changes: u8,
     /// Whether some values are large.
     pub large: bool,
+    /// One change in so many copies a key's value to another key, and perhaps deletes the first; 0 for none.
+    pub copy_every: u8,
     pub lanes: usize,
     /// Whether the disk fails in every life, and most lives wait for it.
     pub disk_fails: bool,
@@ -94,6 +96,7 @@ const EVERYTHING: Theme = Theme {
     deadline_ms: 1000,
     deadline_changes: 1,
     large: false,
+    copy_every: 12,
     lanes: 1,
     disk_fails: false,
 };
@@ -165,6 +168,19 @@ const SNAPSHOTS: Theme = Theme {
     ..NAMES
 };
 
+/// Large values go from key to key, and from keyspace to keyspace, while snapshots begin and end: the log has a value, or
+/// only the name of the key that has it.
+const COPIES: Theme = Theme {
+    name: "copies",
+    steps: &[(12, Snapshot), (1, Settle), (3, Read), (1, Redeem), (2, Breathe), (26, Change)],
+    calls: &[(1, Flush), (1, Drop), (2, Swap), (7, Across), (5, Deferred), (16, Plain)],
+    keys: 4,
+    call_keys: 3,
+    large: true,
+    copy_every: 2,
+    ..SNAPSHOTS
+};
+
 /// What was just changed is read, settled, before anything else makes it durable.
 const READS: Theme = Theme {
     name: "reads",
@@ -228,7 +244,7 @@ fn draw<T: Copy>(rng: &mut Rng, weighed: &[(u8, T)]) -> T {
 impl Theme {
     /// The theme of a seed. Seeds that follow one another take turns, so that a few histories meet all of them.
     pub fn of(seed: u64, rng: &mut Rng) -> Theme {
-        match seed % 10 {
+        match seed % 11 {
             0 => NAMES,
             1 => TIME,
             2 => SNAPSHOTS,
@@ -236,6 +252,7 @@ impl Theme {
             3 | 6 | 9 => DOUBT,
             4 => NAMES_AND_TIME,
             5 => READS,
+            10 => COPIES,
             _ => Theme {
                 lanes: if rng.u8(..3) == 0 { 3 } else { 1 },
                 deadline_every: if rng.u8(..4) > 0 { EVERYTHING.deadline_every } else { 0 },
@@ -243,6 +260,17 @@ impl Theme {
                 ..EVERYTHING
             },
         }
+    }
+
+    /// Whether a change is followed by a copy.
+    pub fn copies(&self, rng: &mut Rng) -> bool {
+        self.copy_every > 0 && rng.u8(..self.copy_every) == 0
+    }
+
+    /// The deadline of a write, if it has one: now and then one that has passed already, which removes the key.
+    pub fn deadline(&self, rng: &mut Rng, now_ms: u64) -> Option<u64> {
+        let has_deadline = self.deadline_every > 0 && rng.u8(..self.deadline_every) == 0;
+        has_deadline.then(|| now_ms + rng.u64(..self.deadline_ms))
     }
 
     /// What a lane that is `alone` does next, or one of several.

@@ -188,6 +188,7 @@ impl Lane {
         let (before, theme, rng) = (gives_up.then(|| state.clone()), &*self.theme, &mut self.rng);
         let mut body = |txn: &mut dyn Txn| {
             keys.iter().for_each(|key| change(rng, txn, state, &names[which], key, theme));
+            keys.windows(2).for_each(|pair| copy(rng, txn, state, &names[which], [&pair[0], &pair[1]], theme));
             if gives_up { Err(Error::aborted("of its own will")) } else { Ok(()) }
         };
         let outcome = match what {
@@ -200,6 +201,14 @@ impl Lane {
                     for (keyspace, name) in keyspaces.iter().zip(names) {
                         txn.select(keyspace.id())?;
                         keys.iter().for_each(|key| change(rng, txn, state, name, key, theme));
+                    }
+                    // The second is the one that calls speak of.
+                    let [from, to] = [&names[0], &names[1]].map(|name| (name.clone(), keys[0].clone()));
+                    if theme.copies(rng) {
+                        let (now_ms, deadline) = (txn.now_ms(), theme.deadline(rng, txn.now_ms()));
+                        let copied = copy_in_model(state, &from, to, deadline, now_ms);
+                        let at = deadline.map(Deadline::at_ms);
+                        assert_eq!(txn.copy_from(keyspaces[0].id(), &from.1, &from.1, at)?, copied, "as in the model");
                     }
                     if gives_up { Err(Error::aborted("of its own will")) } else { Ok(()) }
                 })
@@ -411,9 +420,7 @@ fn change(rng: &mut Rng, txn: &mut (impl Txn + ?Sized), state: &mut State, name:
     let len =
         if key == LARGE && old_len < 8 * 1024 { rng.usize(8 * 1024..9 * 1024) } else { rng.usize(..theme.value_bytes) };
     let value: Vec<u8> = std::iter::repeat_n(rng.alphanumeric() as u8, len).collect();
-    // Now and then one that has passed already, which removes the key.
-    let has_deadline = theme.deadline_every > 0 && rng.u8(..theme.deadline_every) == 0;
-    let deadline = has_deadline.then(|| now_ms + rng.u64(..theme.deadline_ms));
+    let deadline = theme.deadline(rng, now_ms);
     let what = if key == LARGE && old_len > 0 && rng.u8(..8) > 0 { 1 } else { rng.u8(..8) };
     match what {
         _ if (2..2 + theme.deadline_changes).contains(&what) => {
@@ -446,6 +453,39 @@ fn change(rng: &mut Rng, txn: &mut (impl Txn + ?Sized), state: &mut State, name:
             }
         }
     }
+}
+
+/// Copies the value of one key to another, in the store and in its model, and perhaps deletes the first.
+fn copy(
+    rng: &mut Rng,
+    txn: &mut (impl Txn + ?Sized),
+    state: &mut State,
+    name: &str,
+    [from, to]: [&[u8]; 2],
+    theme: &Theme,
+) {
+    if !theme.copies(rng) {
+        return;
+    }
+    let (now_ms, deadline) = (txn.now_ms(), theme.deadline(rng, txn.now_ms()));
+    let [source, target] = [from, to].map(|key| (name.to_owned(), key.to_vec()));
+    let copied = copy_in_model(state, &source, target, deadline, now_ms);
+    assert_eq!(txn.copy(from, to, deadline.map(Deadline::at_ms)).unwrap(), copied, "as in the model");
+    if rng.bool() {
+        txn.delete(from).unwrap();
+        state.remove(&source);
+    }
+}
+
+/// Returns whether there is something to copy.
+fn copy_in_model(state: &mut State, from: &Place, to: Place, deadline: Option<u64>, now_ms: u64) -> bool {
+    let is_live = |(_, deadline): &&Entry| deadline.is_none_or(|at| at > now_ms);
+    let Some((value, _)) = state.get(from).filter(is_live).cloned() else { return false };
+    match deadline {
+        Some(at) if at <= now_ms => drop(state.remove(&to)),
+        _ => drop(state.insert(to, (value, deadline))),
+    }
+    true
 }
 
 /// Awaits `future` on this thread.
