@@ -234,6 +234,7 @@ impl Db {
             };
             claimed.push((&*claim.keyspace.space, scope));
         }
+        self.wait_for_room()?;
         self.engine().commit_across(&claimed, &mut |locked| body(locked))
     }
 
@@ -482,6 +483,12 @@ impl Db {
     /// Tells `observer` of each change from now on. A store has at most eight observers.
     pub fn observe(&self, observer: Arc<dyn Observer>) -> Result<()> {
         self.engine().base.observe(observer)
+    }
+
+    /// Returns the same store for threads that must never wait; see [`Keyspace::without_waiting_for_room`].
+    #[must_use]
+    pub fn without_waiting_for_room(&self) -> Db {
+        Db { default: self.default.without_waiting_for_room() }
     }
 
     /// Whether so much waits to be written that the next write would wait, too.

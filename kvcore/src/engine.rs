@@ -286,7 +286,6 @@ impl Engine {
         let [key] = keys else { return self.commit_across(&[(space, Claimed::Keys(keys))], body) };
         self.check_open()?;
         let entered = self.base.enter()?;
-        self.wait_for_room()?;
         let is_exhausted = self.base.eviction.is_on() && self.make_room(space);
         let hash = self.base.hasher.hash(key);
         let done = Notes::lend(|notes| {
@@ -324,7 +323,6 @@ impl Engine {
     ) -> Result<Lsn> {
         self.check_open()?;
         let entered = self.base.enter()?;
-        self.wait_for_room()?;
         let Some((first, _)) = claims.first() else { return Err(Error::KeyNotNamed) };
         let is_exhausted = self.base.eviction.is_on() && self.make_room(first);
         let mut wanted: SmallVec<[(u32, usize, &Space); 8]> = SmallVec::new();
@@ -387,8 +385,9 @@ impl Engine {
         }
     }
 
+    /// Waits while the log's buffers are full.
     #[inline]
-    fn wait_for_room(&self) -> Result<()> {
+    pub(crate) fn wait_for_room(&self) -> Result<()> {
         self.base.wal.as_ref().map_or(Ok(()), |wal| wal.wait_for_room())
     }
 

@@ -41,6 +41,8 @@ pub struct Keyspace {
     pub(crate) space: Arc<Space>,
     /// `None`: the store's.
     durability: Option<Durability>,
+    /// Whether transactions wait while the log's buffers are full.
+    waits_for_room: bool,
 }
 
 impl fmt::Debug for Keyspace {
@@ -51,7 +53,7 @@ impl fmt::Debug for Keyspace {
 
 impl Keyspace {
     pub(crate) fn new(lease: Arc<Lease>, space: Arc<Space>) -> Self {
-        Keyspace { lease, space, durability: None }
+        Keyspace { lease, space, durability: None, waits_for_room: true }
     }
 
     /// Another keyspace's handle with the same promise.
@@ -132,6 +134,20 @@ impl Keyspace {
         Keyspace { durability: Some(durability), ..self.clone() }
     }
 
+    /// Returns the same keyspace for a thread that must never wait, such as an event loop: its transactions do not wait
+    /// while [the log's buffers are full](crate::Db::is_backlogged).
+    ///
+    /// The caller looks at that before each write. If it does not, the log's buffers grow without a bound.
+    pub fn without_waiting_for_room(&self) -> Keyspace {
+        Keyspace { waits_for_room: false, ..self.clone() }
+    }
+
+    /// Waits while the log's buffers are full, if this handle does.
+    #[inline]
+    pub(crate) fn wait_for_room(&self) -> Result<()> {
+        if self.waits_for_room { self.engine().wait_for_room() } else { Ok(()) }
+    }
+
     /// The same keyspace, whose writes return a [`Ticket`] at once, so that many of them can share one sync.
     pub fn deferred(&self) -> Deferred {
         Deferred(self.clone())
@@ -144,6 +160,7 @@ impl Store for Keyspace {
     }
 
     fn commit(&self, keys: &[&[u8]], body: &mut dyn FnMut(&mut dyn Txn) -> Result<()>) -> Result<Lsn> {
+        self.wait_for_room()?;
         self.engine().commit(&self.space, keys, &mut |locked| body(locked))
     }
 
@@ -161,6 +178,7 @@ impl Store for Keyspace {
 
     fn flush(&self) -> Result<u64> {
         let mut removed = 0;
+        self.wait_for_room()?;
         let lsn = self.engine().commit_across(&[(&self.space, Claimed::Whole)], &mut |locked| {
             removed = locked.flush()?;
             Ok(())

@@ -124,6 +124,8 @@ pub(crate) enum Phase {
     Parked,
     /// Its next request waits for the end of a pause.
     Paused,
+    /// Its next request waits until the log, or the other loops, can take what it writes.
+    AwaitsRoom,
     /// It is closed once its output has left.
     Closing,
     /// It is closed at once: the socket failed, or the client left too much unread.
@@ -333,7 +335,7 @@ impl Connection {
         let input = self.input.as_ref().map_or(0, |input| input.bytes.len() + input.decoder.held_bytes());
         client.shown.input_bytes.store(input + self.parked_bytes, Relaxed);
         client.shown.output_bytes.store(self.outbox.capacity(), Relaxed);
-        client.shown.parked.store(matches!(self.phase, Phase::Parked | Phase::Paused), Relaxed);
+        client.shown.parked.store(matches!(self.phase, Phase::Parked | Phase::Paused | Phase::AwaitsRoom), Relaxed);
         client.shown.interest_bytes.store(self.session.interest_bytes(), Relaxed);
         self.held_bytes = client.shown.held_bytes();
     }

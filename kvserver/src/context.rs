@@ -85,8 +85,10 @@ pub(crate) enum Next {
     Close,
     /// It waits, and nothing more of it is executed, until the work is done elsewhere.
     Park(Work),
-    /// The request was not executed: it is executed when the pause is over.
-    Postpone,
+    /// The request was not executed: it is read again when the pause is over.
+    AwaitPause,
+    /// The request was not executed: it is read again when there is room for what it writes.
+    AwaitRoom,
 }
 
 impl<'c> Context<'c> {

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use kvcore::{Lookups, Lsn, Store, Txn, Walk};
 use kvproto::resp::Version;
 use kvproto::spec::{self, Flag, KeyRule, Unresolved};
-use kvproto::{Args, CommandError, Reply, Request, Spec, is_http_word, line};
+use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, is_http_word, line};
 use smallvec::SmallVec;
 
 use crate::commands::{debug, monitor, transaction};
@@ -92,10 +92,11 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
     {
         return reject(Some(spec), error, request, session, server);
     }
-    if server.pause.is_on()
-        && server.pause.holds(spec, session.transaction.as_ref().map(|queue| queue.commands.as_slice()))
-    {
-        return Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).then(Next::Postpone);
+    if server.pause.is_on() && server.pause.holds(spec, queued(session)) {
+        return Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).then(Next::AwaitPause);
+    }
+    if server.is_backlogged() && server.lacks_room(spec, queued(session)) {
+        return Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).then(Next::AwaitRoom);
     }
     if server.write_checks.load(Relaxed) != 0
         && let Err(error) = check_writes(spec, session.transaction.as_deref(), server)
@@ -130,6 +131,11 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
         monitor::show(spec, request, session.database, answer.lsn, session, server);
     }
     answer
+}
+
+/// Returns the commands since MULTI.
+fn queued(session: &Session) -> Option<&[(&'static Spec, OwnedRequest)]> {
+    session.transaction.as_ref().map(|queue| queue.commands.as_slice())
 }
 
 /// Returns the rows that a request names; a subcommand that is not here is an error.

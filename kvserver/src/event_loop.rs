@@ -21,9 +21,10 @@ use crate::accept::{Accept, LISTENER_TOKENS};
 use crate::connection::{Connection, Decoder, Phase};
 use crate::context::Runs;
 use crate::counters::Counters;
-use crate::execute::Executor;
+use crate::execute::{self, Executor};
 use crate::mailbox::Mailbox;
 use crate::process;
+use crate::settings::ITERATION_TIME;
 use crate::state::ServerState;
 use tick::TICK;
 use turns::READ_BUFFER_BYTES;
@@ -53,16 +54,22 @@ pub(crate) struct EventLoop {
     /// Places of `connections` that are free.
     free: Vec<usize>,
     executor: Executor,
+    /// [`ITERATION_TIME`] in ticks of the executor's clock.
+    iteration_ticks: u64,
     read_buffer: Vec<u8>,
     /// Decoders for input that is whole at once, as nearly all is. Boxed: they change hands with every turn.
     resp_decoder: Option<Box<Decoder>>,
     line_decoder: Option<Box<Decoder>>,
     /// Connections that have something to do.
     turns: VecDeque<usize>,
+    /// Connections whose last turn ended before all was executed that they had sent: they come after the others.
+    unfinished: VecDeque<usize>,
     /// Connections whose output waits for the log.
     gated: Vec<usize>,
     /// Connections whose next request waits for the end of a pause.
     paused: Vec<usize>,
+    /// Connections whose next request waits until there is room for what it writes.
+    awaiting_room: Vec<usize>,
     /// [`Pause::changes`](crate::pause::Pause::changes) when they were last looked at.
     pause_changes: u64,
     /// Up to where the log was durable when `gated` was last looked at.
@@ -91,28 +98,23 @@ impl EventLoop {
     ) -> EventLoop {
         let counters = server.counters[index].clone();
         let now = Instant::now();
+        let executor = Executor::new(server, counters, runs);
         EventLoop {
             index,
             poll,
             accept,
             connections: Vec::new(),
             free: Vec::new(),
-            executor: Executor {
-                bounds_generation: server.tuning.generation(),
-                bounds: server.tuning.bounds(),
-                clock: server.slow.clock().clone(),
-                last_tick: 0,
-                server,
-                counters,
-                round: Default::default(),
-                runs,
-            },
+            iteration_ticks: execute::ticks_in(&executor.clock, ITERATION_TIME),
+            executor,
             read_buffer: vec![0; READ_BUFFER_BYTES],
             resp_decoder: None,
             line_decoder: None,
             turns: VecDeque::new(),
+            unfinished: VecDeque::new(),
             gated: Vec::new(),
             paused: Vec::new(),
+            awaiting_room: Vec::new(),
             pause_changes: 0,
             released: Lsn::ZERO,
             closing: Vec::new(),
@@ -168,6 +170,7 @@ impl EventLoop {
                 self.take_mail(mail);
             }
             self.resume_paused();
+            self.resume_for_room();
             self.release_gated();
             self.give_turns();
             self.write_round();
@@ -182,15 +185,16 @@ impl EventLoop {
 
     /// Waits for events, unless there is something to do already.
     fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
-        let backlogged = !self.turns.is_empty() && self.server().is_backlogged();
+        let awaits_room = !self.awaiting_room.is_empty();
         // What CONFIG SET has just changed is in force although nothing comes.
         let changed = self.server().tuning.generation() != self.executor.bounds_generation;
-        let runnable = (!self.turns.is_empty() && !backlogged) || self.makes_room || changed;
-        let awaits_log = backlogged || !self.gated.is_empty();
-        let ready = self.mailbox().fall_asleep(awaits_log, || runnable || self.gate_opened());
+        let runnable = !self.turns.is_empty() || !self.unfinished.is_empty() || self.makes_room || changed;
+        let awaits_log = awaits_room || !self.gated.is_empty();
+        let has_room = || awaits_room && !self.server().is_backlogged();
+        let ready = self.mailbox().fall_asleep(awaits_log, || runnable || has_room() || self.gate_opened());
         let timeout = if ready {
             Duration::ZERO
-        } else if backlogged {
+        } else if awaits_room {
             BACKLOG_PAUSE
         } else {
             let accepts = self.accept.as_ref().and_then(Accept::resumes_at);
@@ -242,14 +246,15 @@ impl EventLoop {
         self.schedule(slot);
     }
 
-    /// Gives a connection a turn in this round if it has something to do.
+    /// Gives a connection a turn if it has something to do.
     fn schedule(&mut self, slot: usize) {
         if let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_deref_mut)
             && !connection.scheduled
             && connection.wants_turn()
         {
             connection.scheduled = true;
-            self.turns.push_back(slot);
+            let is_unfinished = connection.has_runnable_input();
+            (if is_unfinished { &mut self.unfinished } else { &mut self.turns }).push_back(slot);
         }
     }
 }

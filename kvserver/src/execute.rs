@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use kvcore::Lsn;
 use kvproto::line::{self, LineDecoder, LineErrorKind};
@@ -21,7 +22,7 @@ use crate::outcome;
 use crate::ran::Ran;
 use crate::round::Round;
 use crate::session::Replies;
-use crate::settings::{OUTPUT_PAUSE_BYTES, REPLY_BYTES_MAX, ROUND_REQUESTS_MAX};
+use crate::settings::{OUTPUT_PAUSE_BYTES, REPLY_BYTES_MAX, ROUND_REQUESTS_MAX, TURN_TIME};
 use crate::state::ServerState;
 use crate::tracking::ReadKeys;
 use crate::tuning::Bounds;
@@ -38,6 +39,15 @@ pub(crate) struct Executor {
     /// A copy of the clock that commands are timed by, and what it showed last.
     pub(crate) clock: quanta::Clock,
     pub(crate) last_tick: u64,
+    /// [`TURN_TIME`] in ticks of the clock.
+    turn_ticks: u64,
+}
+
+/// Returns the ticks of a clock in so long a time.
+pub(crate) fn ticks_in(clock: &quanta::Clock, time: Duration) -> u64 {
+    const TICKS: u64 = 1 << 20;
+    let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    nanos.saturating_mul(TICKS) / clock.delta_as_nanos(0, TICKS).max(1)
 }
 
 /// One request read, or refused.
@@ -50,11 +60,28 @@ struct Step {
 impl Step {
     /// A request of `bytes`, unless it was postponed: then it is read again.
     fn over(bytes: usize, whole: bool, connection: &Connection) -> Step {
-        Step { bytes: if connection.phase == Phase::Paused { 0 } else { bytes }, whole }
+        let is_postponed = matches!(connection.phase, Phase::Paused | Phase::AwaitsRoom);
+        Step { bytes: if is_postponed { 0 } else { bytes }, whole }
     }
 }
 
 impl Executor {
+    pub(crate) fn new(server: Arc<ServerState>, counters: Arc<Counters>, runs: Runs) -> Executor {
+        let clock = server.slow.clock().clone();
+        let turn_ticks = ticks_in(&clock, TURN_TIME);
+        Executor {
+            bounds_generation: server.tuning.generation(),
+            bounds: server.tuning.bounds(),
+            clock,
+            last_tick: 0,
+            turn_ticks,
+            server,
+            counters,
+            round: Round::default(),
+            runs,
+        }
+    }
+
     /// Executes what `input` holds, as far as it is whole and the connection may go on.
     pub(crate) fn execute(
         &mut self,
@@ -65,6 +92,7 @@ impl Executor {
     ) -> Progress {
         self.refresh_bounds();
         self.last_tick = self.clock.raw();
+        let end_of_turn = self.last_tick.saturating_add(self.turn_ticks);
         let start = self.round.len();
         self.round.begin(slot);
         if self.server.tracking.is_on() {
@@ -75,9 +103,7 @@ impl Executor {
         while progress.used < input.len()
             && requests < ROUND_REQUESTS_MAX
             && connection.phase == Phase::Open
-            // The next request would wait in the store for the log, and the whole loop with it; or would publish more
-            // than the loops hand on.
-            && !self.server.is_backlogged()
+            && self.last_tick < end_of_turn
             && connection.outbox.len() + (self.round.len() - start) <= OUTPUT_PAUSE_BYTES
         {
             let rest = &input[progress.used..];
@@ -269,8 +295,12 @@ impl Executor {
                 self.server.offload.start(Job { from, request: request.to_owned(), work });
                 return false;
             }
-            Next::Postpone => {
+            Next::AwaitPause => {
                 connection.phase = Phase::Paused;
+                return false;
+            }
+            Next::AwaitRoom => {
+                connection.phase = Phase::AwaitsRoom;
                 return false;
             }
         }

@@ -229,7 +229,7 @@ impl Builder {
     pub fn start(self) -> Result<Server> {
         let Builder { db, bound: listeners, settings, acl, logging, said, stops_on_signals, signals, .. } =
             self.bind()?;
-        let db = db.ok_or(Error::NoStore)?;
+        let db = db.ok_or(Error::NoStore)?.without_waiting_for_room();
         let signals = match signals {
             Some(signals) => Some(signals.and_to_stop()?),
             None if stops_on_signals => Some(Registered::to_stop()?),

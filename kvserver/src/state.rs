@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
 use std::time::Instant;
 
 use kvcore::{Db, Durability, Lsn};
+use kvproto::{OwnedRequest, Spec};
 
 use crate::acl::{Account, Acl};
 use crate::backups::Backups;
@@ -24,7 +25,7 @@ use crate::listener::BoundAddress;
 use crate::logging::Logging;
 use crate::mailbox::{Address, Changed, Mail, Mailboxes};
 use crate::offload::Offload;
-use crate::pause::{Held, Pause};
+use crate::pause::{self, Held, Pause};
 use crate::process;
 use crate::pubsub::PubSub;
 use crate::settings::Settings;
@@ -200,9 +201,16 @@ impl ServerState {
         self.db.last_lsn()
     }
 
-    /// Whether requests have to wait: for the log, or for loops to hand on what was published.
+    /// Whether some requests have to wait: for the log, or for loops to hand on what was published.
     pub(crate) fn is_backlogged(&self) -> bool {
         self.db.is_backlogged() || self.mailboxes.is_backlogged()
+    }
+
+    /// Whether a request has to wait while the server [is backlogged](Self::is_backlogged): for the log if it may write,
+    /// and for messages whatever it is, because monitors are shown all requests.
+    #[cold]
+    pub(crate) fn lacks_room(&self, spec: &Spec, queued: Option<&[(&'static Spec, OwnedRequest)]>) -> bool {
+        self.mailboxes.is_backlogged() || (self.db.is_backlogged() && pause::may_write(spec, queued))
     }
 
     /// Why what waits for the log cannot be promised, if so: it has failed, or there is no space for it.

@@ -595,12 +595,8 @@ fn when_the_log_fails_what_waited_is_refused_and_settled_keys_are_still_read() {
     client.expect_end();
 }
 
-#[test]
-fn a_loop_goes_on_while_the_log_can_take_no_more() {
-    // The controller's place and the writer's are all there are.
-    let gated = Gated::build(1, 2);
-    let mut writer = gated.client();
-    gated.hold();
+/// Writes until the log can take no more. Returns the thread that does, which ends when its connection does.
+fn fill_the_log(gated: &Gated, writer: &mut Numbered) -> thread::JoinHandle<()> {
     let line = format!("SET k {}\r\n", "v".repeat(4000));
     let mut sender = writer.client.stream().try_clone().unwrap();
     let sending = thread::spawn(move || {
@@ -611,6 +607,16 @@ fn a_loop_goes_on_while_the_log_can_take_no_more() {
         }
     });
     until("the log is full", || gated.db.is_backlogged());
+    sending
+}
+
+#[test]
+fn a_loop_goes_on_while_the_log_can_take_no_more() {
+    // The controller's place and the writer's are all there are.
+    let gated = Gated::build(1, 2);
+    let mut writer = gated.client();
+    gated.hold();
+    let sending = fill_the_log(&gated, &mut writer);
     // The loop accepts and refuses again and again, so it does not wait for the log.
     for _ in 0..20 {
         let mut refused = Client::of(&gated.server);
@@ -619,6 +625,42 @@ fn a_loop_goes_on_while_the_log_can_take_no_more() {
     }
     assert!(gated.db.is_backlogged());
     gated.release();
+    writer.client.expect("+OK\r\n".repeat(1000));
+    writer.client.stream().shutdown(std::net::Shutdown::Both).unwrap();
+    sending.join().unwrap();
+}
+
+/// It was the loop that stopped: nobody could even read, or look who it was that wrote so much.
+#[test]
+fn only_who_writes_waits_while_the_log_can_take_no_more() {
+    let mut gated = Gated::build(1, 8);
+    let (mut writer, mut other, mut exec, mut reader) =
+        (gated.client(), gated.client(), gated.client(), gated.client());
+    // A database of its own, so that it sees nothing of what waits for the log.
+    reader.client.ask("SELECT 1", "+OK\r\n");
+    reader.client.ask("SET there 1", "+OK\r\n");
+    exec.client.ask("MULTI", "+OK\r\n");
+    exec.client.ask("SET exec 1", "+QUEUED\r\n");
+    gated.hold();
+    let sending = fill_the_log(&gated, &mut writer);
+    other.client.send("SET other 1\r\nPING\r\n");
+    exec.client.send("EXEC\r\nPING\r\n");
+    for _ in 0..100 {
+        reader.client.ask("GET there", "$1\r\n1\r\n");
+        reader.client.ask("PING", "+PONG\r\n");
+    }
+    for waiting in [&writer, &other, &exec] {
+        until("it waits", || {
+            gated.controller.send(format!("CLIENT LIST ID {}\r\n", waiting.id));
+            let shown = gated.controller.bulk();
+            // EXEC waits in a transaction.
+            [" flags=b ", " flags=xb "].iter().any(|flags| shown.contains(flags))
+        });
+    }
+    assert!(gated.db.is_backlogged());
+    gated.release();
+    other.client.expect("+OK\r\n+PONG\r\n");
+    exec.client.expect("*1\r\n+OK\r\n+PONG\r\n");
     writer.client.expect("+OK\r\n".repeat(1000));
     writer.client.stream().shutdown(std::net::Shutdown::Both).unwrap();
     sending.join().unwrap();

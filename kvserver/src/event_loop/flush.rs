@@ -168,6 +168,11 @@ impl EventLoop {
             connection.session.end(&self.executor.server);
             let held = &self.counters().held_bytes;
             held.set(held.get().saturating_sub(connection.held_bytes() as u64));
+            if connection.scheduled {
+                // Whoever has this place next is not to have its turn.
+                self.turns.retain(|queued| *queued != slot);
+                self.unfinished.retain(|queued| *queued != slot);
+            }
             // Not used again before the round is over: an event of the old connection may still be in the list.
             self.free.push(slot);
         }

@@ -1,6 +1,6 @@
-//! Connections whose next request waits for the end of CLIENT PAUSE.
+//! Connections whose next request waits: for the end of CLIENT PAUSE, or for room.
 //!
-//! Invariant: each of them is in the loop's list, and the loop does not sleep past the end of the pause.
+//! Invariant: each of them is in the loop's list, and the loop does not sleep past the end of what it waits for.
 
 use std::time::Instant;
 
@@ -25,12 +25,27 @@ impl EventLoop {
         }
         self.pause_changes = changes;
         for slot in std::mem::take(&mut self.paused) {
-            if let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_deref_mut)
-                && connection.phase == Phase::Paused
-            {
-                connection.phase = Phase::Open;
-                self.schedule(slot);
-            }
+            self.reopen(slot, Phase::Paused);
+        }
+    }
+
+    /// Lets connections that wait for room try again once there is some.
+    pub(super) fn resume_for_room(&mut self) {
+        if self.awaiting_room.is_empty() || self.server().is_backlogged() {
+            return;
+        }
+        for slot in std::mem::take(&mut self.awaiting_room) {
+            self.reopen(slot, Phase::AwaitsRoom);
+        }
+    }
+
+    /// Lets a connection go on that waits, if it still does.
+    fn reopen(&mut self, slot: usize, phase: Phase) {
+        if let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_deref_mut)
+            && connection.phase == phase
+        {
+            connection.phase = Phase::Open;
+            self.schedule(slot);
         }
     }
 }

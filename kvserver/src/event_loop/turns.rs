@@ -1,6 +1,7 @@
 //! The middle of a round: connections that have something to do are read from, and what they sent is executed.
 //!
-//! Invariant: a connection gets at most one turn a round, in the order in which they came to have something to do.
+//! Invariant: a connection gets at most one turn a round, in the order in which they came to have something to do; those whose
+//! turn has ended before they were finished come after the others, and only for so long.
 
 use std::ops::Range;
 
@@ -27,6 +28,14 @@ struct Turn {
     read: Range<usize>,
 }
 
+/// Connections that are read from before any of them is executed.
+#[derive(Default)]
+struct Group {
+    turns: SmallVec<[Turn; GROUP_TURNS]>,
+    /// Bytes of the loop's buffer that hold what was read.
+    filled: usize,
+}
+
 impl EventLoop {
     /// Reads from some connections, fetches what the first request of each will need, executes; then the next some.
     pub(super) fn give_turns(&mut self) {
@@ -34,36 +43,57 @@ impl EventLoop {
         // connection is out of its place, that connection's part is lost. Turns add no such part: each writes only to
         // its own connection, which has one turn a round and is back in its place before anything is written.
         self.write_round();
-        let mut left = self.turns.len();
+        // Those that get into the queues from here on have their turns in the next iteration.
+        let (mut fresh, mut unfinished) = (self.turns.len(), self.unfinished.len());
+        let end = self.executor.clock.raw().saturating_add(self.iteration_ticks);
         let mut buffer = std::mem::take(&mut self.read_buffer);
-        while left > 0 && !self.server().is_backlogged() {
-            let mut group: SmallVec<[Turn; GROUP_TURNS]> = SmallVec::new();
-            let mut filled = 0;
-            while left > 0 && group.len() < GROUP_TURNS && filled + READ_BYTES <= buffer.len() {
-                left -= 1;
-                let Some(slot) = self.turns.pop_front() else { continue };
-                let Some(mut connection) = self.connections[slot].take() else { continue };
-                connection.scheduled = false;
-                if connection.session.client.is_killed() {
-                    connection.phase = Phase::Broken;
-                    self.end_turn(slot, connection);
-                } else if connection.wants_turn() {
-                    let read = self.read(&mut connection, &mut buffer[filled..][..READ_BYTES]);
-                    group.push(Turn { slot, connection, read: filled..filled + read });
-                    filled += read;
-                } else {
-                    self.end_turn(slot, connection);
-                }
+        while fresh > 0 {
+            let mut group = Group::default();
+            while fresh > 0 && group.turns.len() < GROUP_TURNS && group.filled + READ_BYTES <= buffer.len() {
+                fresh -= 1;
+                let slot = self.turns.pop_front();
+                self.begin_turn(slot, &mut group, &mut buffer);
             }
-            prefetch(&group, &buffer);
-            for Turn { slot, mut connection, read } in group.drain(..) {
-                self.execute(slot, &mut connection, &buffer[read]);
-                self.end_turn(slot, connection);
-                self.bound_round();
+            self.execute_group(group, &buffer);
+        }
+        while unfinished > 0 {
+            unfinished -= 1;
+            let mut group = Group::default();
+            let slot = self.unfinished.pop_front();
+            self.begin_turn(slot, &mut group, &mut buffer);
+            self.execute_group(group, &buffer);
+            if self.executor.last_tick >= end {
+                break;
             }
-            self.bound_clients();
         }
         self.read_buffer = buffer;
+    }
+
+    /// Takes a connection out of its place and reads from it, if it still has something to do.
+    fn begin_turn(&mut self, slot: Option<usize>, group: &mut Group, buffer: &mut [u8]) {
+        let Some(slot) = slot else { return };
+        let Some(mut connection) = self.connections[slot].take() else { return };
+        connection.scheduled = false;
+        if connection.session.client.is_killed() {
+            connection.phase = Phase::Broken;
+            self.end_turn(slot, connection);
+        } else if connection.wants_turn() {
+            let read = self.read(&mut connection, &mut buffer[group.filled..][..READ_BYTES]);
+            group.turns.push(Turn { slot, connection, read: group.filled..group.filled + read });
+            group.filled += read;
+        } else {
+            self.end_turn(slot, connection);
+        }
+    }
+
+    fn execute_group(&mut self, mut group: Group, buffer: &[u8]) {
+        prefetch(&group.turns, buffer);
+        for Turn { slot, mut connection, read } in group.turns.drain(..) {
+            self.execute(slot, &mut connection, &buffer[read]);
+            self.end_turn(slot, connection);
+            self.bound_round();
+        }
+        self.bound_clients();
     }
 
     /// Reads once, unless there is something to execute already. Answers how many bytes.
@@ -105,6 +135,7 @@ impl EventLoop {
         match connection.phase {
             Phase::Open => {}
             Phase::Paused => self.paused.push(slot),
+            Phase::AwaitsRoom => self.awaiting_room.push(slot),
             Phase::Parked => self.closing.push(slot),
             Phase::Closing | Phase::Broken => {
                 connection.session.depart(self.server());
