@@ -21,6 +21,11 @@ use crate::wal::Wal;
 /// A handful: the server's own, and those of the program around it.
 const OBSERVERS_MAX: usize = 8;
 
+/// No snapshot is being written. Numbers of snapshots are greater than these two.
+pub(crate) const NO_SNAPSHOT: u64 = 0;
+/// A snapshot is about to note its start.
+pub(crate) const BEGINNING_SNAPSHOT: u64 = 1;
+
 pub(crate) struct Base {
     /// Tells this store from others in the process.
     pub(crate) store_id: u64,
@@ -49,8 +54,8 @@ pub(crate) struct Base {
     pub(crate) sweeping_paused: AtomicBool,
     /// Whether they stay even then.
     pub(crate) expiry_held: AtomicBool,
-    /// Set from before a snapshot's start Lsn is noted until all entries are in it: the log then holds whole values only.
-    pub(crate) is_snapshot_running: AtomicBool,
+    /// The number of the snapshot that is being written, [`NO_SNAPSHOT`], or [`BEGINNING_SNAPSHOT`] until its start is noted.
+    pub(crate) snapshot: AtomicU64,
     /// Wakes the sweeper when a deadline comes sooner than it sleeps.
     pub(crate) sweeper: Arc<Alarm>,
 }
@@ -172,7 +177,7 @@ impl Base {
             opened_ms,
             sweeping_paused: AtomicBool::new(false),
             expiry_held: AtomicBool::new(false),
-            is_snapshot_running: AtomicBool::new(false),
+            snapshot: AtomicU64::new(NO_SNAPSHOT),
             sweeper: Arc::default(),
         }
     }

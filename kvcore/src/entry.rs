@@ -162,6 +162,8 @@ pub(crate) struct LargeEntry {
     key: Box<[u8]>,
     deadline: Option<Deadline>,
     value: Arc<Vec<u8>>,
+    /// The number of the last snapshot while which the log was given the whole value.
+    logged_in: u64,
 }
 
 const HEAD_BYTES: usize = 4;
@@ -208,7 +210,7 @@ impl Entry {
     }
 
     pub(crate) fn large(key: &[u8], value: Arc<Vec<u8>>, deadline: Option<Deadline>) -> Self {
-        Entry::Large(Box::new(LargeEntry { key: key.into(), deadline, value }))
+        Entry::Large(Box::new(LargeEntry { key: key.into(), deadline, value, logged_in: 0 }))
     }
 
     #[inline]
@@ -290,6 +292,20 @@ impl Entry {
         match self {
             Entry::Packed(_) => None,
             Entry::Large(large) => Some(Arc::make_mut(&mut large.value)),
+        }
+    }
+
+    /// Returns the number of the last snapshot while which the log was given the whole of a large value; 0 for none.
+    pub(crate) fn logged_in(&self) -> u64 {
+        match self {
+            Entry::Packed(_) => 0,
+            Entry::Large(large) => large.logged_in,
+        }
+    }
+
+    pub(crate) fn set_logged_in(&mut self, snapshot: u64) {
+        if let Entry::Large(large) = self {
+            large.logged_in = snapshot;
         }
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::base::{Alarm, Base};
+use crate::base::{Alarm, BEGINNING_SNAPSHOT, Base, NO_SNAPSHOT};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::files::Files;
@@ -129,14 +129,15 @@ pub(crate) fn snapshot(engine: &Engine, files: &Files) -> Result<()> {
     }
 }
 
-/// While this exists, no record of the log copies the value of another key. Replayed over a snapshot that is as old as the
-/// record for one of the keys and newer for the other, it would copy the wrong value, or none.
+/// While this exists, the log copies the value of another key only from one whose whole value it was given since the
+/// snapshot's start. Replayed over a snapshot that is as old as the record for one of the keys and newer for the other, it
+/// would copy the wrong value, or none.
 struct WholeValues<'a>(&'a Base);
 
 impl<'a> WholeValues<'a> {
-    /// On return, whatever is appended to the log holds whole values.
+    /// On return, what is appended to the log and copies a value holds the value, too.
     fn begin(engine: &'a Engine) -> Self {
-        engine.base.is_snapshot_running.store(true, Ordering::SeqCst);
+        engine.base.snapshot.store(BEGINNING_SNAPSHOT, Ordering::SeqCst);
         let begun = WholeValues(&engine.base);
         // A transaction that has not seen the sign holds its locks until its records are in the log.
         for space in engine.spaces() {
@@ -144,11 +145,16 @@ impl<'a> WholeValues<'a> {
         }
         begun
     }
+
+    /// From here on a value that the log is given comes after the snapshot's start, so it need not be given again.
+    fn number(&self, number: u64) {
+        self.0.snapshot.store(number, Ordering::SeqCst);
+    }
 }
 
 impl Drop for WholeValues<'_> {
     fn drop(&mut self) {
-        self.0.is_snapshot_running.store(false, Ordering::SeqCst);
+        self.0.snapshot.store(NO_SNAPSHOT, Ordering::SeqCst);
     }
 }
 
@@ -166,6 +172,7 @@ fn write_snapshot(engine: &Engine, files: &Files) -> Result<Written> {
         let names: Vec<_> = registry.spaces().map(|space| (space.log_id(), space.name.to_string())).collect();
         (wal.last(), names, registry.next_id)
     };
+    whole_values.number(files.snapshots.next_number());
     let keyspaces: Vec<u32> = names.iter().map(|(log_id, _)| *log_id).collect();
     let head = Head {
         version: snapshot::VERSION,

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::base::Base;
-use crate::entry::{Deadline, Entry, LARGE_VALUE_BYTES, ValueRef};
+use crate::base::{BEGINNING_SNAPSHOT, Base, NO_SNAPSHOT};
+use crate::entry::{Deadline, Entry, LARGE_VALUE_BYTES, Value, ValueRef};
 use crate::error::{Error, Result};
 use crate::frame::RECORDS_BYTES_MAX;
 use crate::observer::ChangeKind;
@@ -23,7 +23,7 @@ use crate::sync::atomic::Ordering;
 use crate::sync::{RwLockWriteGuard, thread};
 use crate::txn::{Lookup, Lookups, Txn, Usage};
 use crate::uses::Moment;
-use notes::Undo;
+use notes::{Logged, Undo};
 
 mod commit;
 mod notes;
@@ -276,6 +276,38 @@ impl<'a> Locked<'a> {
         self.note(at, hash, key, ChangeKind::Delete, Undo::Put(taken));
     }
 
+    /// Returns the value of `from` to be copied. If the log could not copy it by the key's name alone, it is given the value.
+    fn source(&mut self, from: &[u8]) -> Result<Option<Value>> {
+        let Some(found) = self.peek(from)? else { return Ok(None) };
+        let (value, deadline) = (found.to_value(), found.deadline());
+        // Looked at with the shard locked: see where it is set.
+        let snapshot = self.base.snapshot.load(Ordering::SeqCst);
+        if let Some(shared) = value.shared()
+            && self.base.wal.is_some()
+            && snapshot != NO_SNAPSHOT
+        {
+            let hash = self.hash(from);
+            let at = self.place(hash)?;
+            let is_logged = self.held[at].guard.find(hash, from).is_some_and(|entry| entry.logged_in() == snapshot);
+            if !is_logged
+                && !self.notes.logged.iter().any(|one| one.held == at && one.hash == hash && *one.key == *from)
+            {
+                self.check_records(shared.len())?;
+                self.notes.records.push_set(self.log_id, from, shared, deadline);
+                self.note_logged(at, hash, from, snapshot);
+            }
+        }
+        Ok(Some(value))
+    }
+
+    /// Notes that the log is given the whole value of a key.
+    fn note_logged(&mut self, held: usize, hash: u64, key: &[u8], snapshot: u64) {
+        // Before the snapshot's start is noted it is not known to come after that.
+        if snapshot > BEGINNING_SNAPSHOT {
+            self.notes.logged.push(Logged { held, hash, key: key.into(), snapshot });
+        }
+    }
+
     /// Gives `key` a large value that another key, `from`, has.
     fn share(
         &mut self,
@@ -293,19 +325,13 @@ impl<'a> Locked<'a> {
             self.used.set(0);
             return Ok(());
         }
-        // Looked at with the shard locked: see where it is set.
-        let is_logged_whole = self.base.is_snapshot_running.load(Ordering::SeqCst);
-        self.check_records(if is_logged_whole { value.len() } else { 0 })?;
         let (moment, use_now) = (self.moment, self.use_by_writing(hash));
         let entry = Entry::large(key, Arc::clone(value), deadline);
         let old = self.held[at].guard.put(&self.base.hasher, hash, entry, now_ms, moment, use_now);
         self.begin_use_if_gone(at, hash, key, old.as_ref().and_then(Entry::deadline));
-        if is_logged_whole && self.base.wal.is_some() {
-            self.notes.records.push_set(self.log_id, key, value, deadline);
-        } else {
-            let (keyspace, deadline) = (self.log_id, deadline.map_or(0, Deadline::as_ms));
-            self.log(&Record::Copy { keyspace, key, from_keyspace, from, deadline });
-        }
+        let (keyspace, deadline) = (self.log_id, deadline.map_or(0, Deadline::as_ms));
+        self.log(&Record::Copy { keyspace, key, from_keyspace, from, deadline });
+        self.note_logged(at, hash, key, self.base.snapshot.load(Ordering::SeqCst));
         self.note(at, hash, key, ChangeKind::Set, Undo::Put(old));
         self.used.set(0);
         Ok(())
@@ -442,7 +468,7 @@ impl Txn for Locked<'_> {
     }
 
     fn copy(&mut self, from: &[u8], to: &[u8], deadline: Option<Deadline>) -> Result<bool> {
-        let Some(value) = self.peek(from)?.map(|value| value.to_value()) else { return Ok(false) };
+        let Some(value) = self.source(from)? else { return Ok(false) };
         match value.shared() {
             Some(shared) => self.share(to, shared, deadline, (self.log_id, from))?,
             None => self.set(to, &value, deadline)?,

@@ -30,7 +30,8 @@ pub(crate) enum Record<'a> {
     /// The store's time was at least this.
     Time { ms: u64 },
     /// The key has the value that another key has at this point of the log, and this deadline. The only record that is not
-    /// absolute: it is written only while no [snapshot](crate::snapshot) is, so that what is replayed before it is exact.
+    /// absolute: it is written only where replay is exact: while no [snapshot](crate::snapshot) is written, or after the whole
+    /// value of the other key, given to the log since the snapshot's start.
     Copy { keyspace: u32, key: &'a [u8], from_keyspace: u32, from: &'a [u8], deadline: u64 },
 }
 

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::base::BEGINNING_SNAPSHOT;
 use crate::lsn::Lsn;
 use crate::stats::SnapshotStatus;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +16,8 @@ pub(crate) struct Snapshots {
     pub(crate) state: Mutex<SnapshotState>,
     /// Wakes the snapshot thread.
     pub(crate) bell: Condvar,
+    /// How many have begun.
+    begun: AtomicU64,
     /// How many bytes of log there were when the last one began.
     pub(crate) log_mark: AtomicU64,
     /// From this many bytes of log since then the next is due.
@@ -56,6 +59,11 @@ impl Snapshots {
         if since > self.due_after.load(Ordering::Relaxed) {
             self.request();
         }
+    }
+
+    /// Returns the number of the snapshot that begins: no other of this store, while it is open, has the same.
+    pub(crate) fn next_number(&self) -> u64 {
+        BEGINNING_SNAPSHOT + 1 + self.begun.fetch_add(1, Ordering::SeqCst)
     }
 
     /// Asks for a snapshot; false if one is being written or asked for already.

@@ -343,6 +343,13 @@ impl Shard {
         Some(old_deadline)
     }
 
+    /// Notes that the log has the whole value of a key, which was given to it while this snapshot was written.
+    pub(crate) fn set_logged_in(&mut self, hash: u64, key: &[u8], snapshot: u64) {
+        if let Some(entry) = self.table.find_mut(hash, |entry| entry.key() == key) {
+            entry.set_logged_in(snapshot);
+        }
+    }
+
     /// Writes `bytes` at `offset` of a value that is, or by this becomes, large; `None` if there is no such entry or
     /// it stays small.
     pub(crate) fn write_range(

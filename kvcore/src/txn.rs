@@ -60,8 +60,8 @@ pub trait Txn {
 
     /// Gives `to` the value that `from` has, and this deadline, as [`set`](Self::set) does; false if there is no `from`.
     ///
-    /// Looking `from` up counts as [`Lookup::Internal`]. A large value is neither copied nor, unless a snapshot is being
-    /// written, logged again: both keys share it until one of them is changed. It counts in full for each of them.
+    /// Looking `from` up counts as [`Lookup::Internal`]. A large value is neither copied nor logged again, but for once while a
+    /// snapshot is written: both keys share it until one of them is changed. It counts in full for each of them.
     fn copy(&mut self, from: &[u8], to: &[u8], deadline: Option<Deadline>) -> Result<bool> {
         let Some(value) = self.peek(from)?.map(|value| value.to_value()) else { return Ok(false) };
         self.set(to, &value, deadline)?;

@@ -2,7 +2,7 @@
 //! observer is told lies at one Lsn, in the order in which it was done, before the locks are given back.
 
 use super::Locked;
-use super::notes::{Done, Undo};
+use super::notes::{Done, Logged, Undo};
 use crate::entry::{Deadline, Entry};
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
@@ -29,6 +29,9 @@ impl Locked<'_> {
                 return Err(Error::KeyspaceDropped { name });
             }
             own = if self.base.eviction.is_on() { self.append_within_limits()? } else { self.append()? };
+        }
+        for Logged { held, hash, key, snapshot } in self.notes.logged.drain(..) {
+            self.held[held].guard.set_logged_in(hash, &key, snapshot);
         }
         let changes = self.notes.changes.len() as i64 + self.more_changes;
         if changes != 0

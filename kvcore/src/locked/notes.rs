@@ -21,10 +21,21 @@ pub(crate) struct Notes {
     pub(super) changes: Vec<Done>,
     /// Keys of changes and bytes that were overwritten.
     pub(super) saved: Vec<u8>,
+    /// Keys of which the log was given the whole value while a snapshot is written.
+    pub(super) logged: Vec<Logged>,
     /// Entries that were removed to make room, to be dropped when nothing is locked.
     pub(super) evicted: Vec<Entry>,
     /// By keyspace id, the number in the log of what it holds now. Only those that differ from what others see.
     pub(super) moved: Vec<(u32, u32)>,
+}
+
+/// A key of which the log was given the whole value while a snapshot is written.
+pub(super) struct Logged {
+    /// Index into `held`.
+    pub(super) held: usize,
+    pub(super) hash: u64,
+    pub(super) key: Box<[u8]>,
+    pub(super) snapshot: u64,
 }
 
 pub(super) struct Done {
@@ -65,7 +76,8 @@ impl Notes {
         // While a thread ends there may be none left, nor a place for them.
         let mut notes = NOTES.try_with(Cell::take).ok().flatten().unwrap_or_default();
         let outcome = run(&mut notes);
-        let Notes { records, changes, saved, evicted, moved } = &mut *notes;
+        let Notes { records, changes, saved, logged, evicted, moved } = &mut *notes;
+        logged.clear();
         moved.clear();
         evicted.clear();
         changes.clear();

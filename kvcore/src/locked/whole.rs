@@ -100,7 +100,7 @@ impl CrossTxn for Locked<'_> {
     fn copy_from(&mut self, keyspace_id: u32, from: &[u8], to: &[u8], deadline: Option<Deadline>) -> Result<bool> {
         let here = self.space;
         self.select(keyspace_id)?;
-        let found = self.peek(from).map(|value| value.map(|value| value.to_value()));
+        let found = self.source(from);
         let from_keyspace = self.log_id;
         self.select(here.id)?;
         let Some(value) = found? else { return Ok(false) };
@@ -120,6 +120,8 @@ impl CrossTxn for Locked<'_> {
         if one.id == other.id {
             return Ok(());
         }
+        // What was noted of keys stands for where they were.
+        self.notes.logged.clear();
         // One change, however many shards it is.
         self.more_changes += 1 - ours.len() as i64;
         for (one, other) in ours.clone().zip(theirs) {

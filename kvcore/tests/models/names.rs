@@ -98,7 +98,7 @@ fn a_snapshot_that_meets_copies_of_large_values_has_them_all() {
         let mut rng = shuttle::rand::thread_rng();
         let a = db.keyspace("a").unwrap();
         a.set("0", vec![b'0'; LARGE]).unwrap();
-        for from in 0..rng.gen_range(1..4) {
+        for from in 0..rng.gen_range(1..5) {
             let (from, to) = (from.to_string(), (from + 1).to_string());
             let moved = a.update(&[&from, &to], |txn| {
                 txn.copy(from.as_bytes(), to.as_bytes(), None)?;
