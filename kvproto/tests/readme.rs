@@ -9,23 +9,37 @@ use kvproto::Spec;
 use kvproto::spec::{COMMANDS, Group};
 
 /// The families in the order of the tables, with their headings; for those that are not executed, why.
-const FAMILIES: [(Group, &str, &str); 16] = [
+const FAMILIES: [(Group, &str, &str); 18] = [
     (Group::String, "Strings", ""),
     (Group::Bitmap, "Bitmaps", ""),
     (Group::HyperLogLog, "HyperLogLog", "debugging of another implementation"),
-    (Group::Generic, "Keys", "they are about other types of value, or other servers"),
+    (
+        Group::Generic,
+        "Keys",
+        "they are about other types of value, or other servers, or a mark on keys that is not kept here",
+    ),
     (Group::PubSub, "Publish and subscribe", ""),
     (Group::Transactions, "Transactions", ""),
-    (Group::Connection, "Connection", ""),
-    (Group::Server, "Server", "there is no replication (`REPLICAOF NO ONE` is `OK`), and there are no modules"),
+    (Group::Connection, "Connection", "expired keys are shown to nobody"),
+    (
+        Group::Server,
+        "Server",
+        "there is no replication (`REPLICAOF NO ONE` is `OK`), there are no modules, and users have no roles",
+    ),
     (Group::List, "Lists", "values are strings"),
     (Group::Hash, "Hashes", "values are strings"),
     (Group::Set, "Sets", "values are strings"),
     (Group::SortedSet, "Sorted sets", "values are strings"),
     (Group::Stream, "Streams", "values are strings"),
     (Group::Geo, "Geo", "values are strings"),
+    (Group::Array, "Arrays", "values are strings"),
+    (Group::VectorSet, "Vector sets", "values are strings"),
     (Group::Scripting, "Scripting", "no programs run inside the server"),
-    (Group::Cluster, "Cluster", "a server is one node; the error is that of a Redis without cluster mode"),
+    (
+        Group::Cluster,
+        "Cluster",
+        "a server is one node; the error is that of a Redis without cluster mode (`CLUSTER KEYSLOT` replies)",
+    ),
 ];
 
 const BEGIN: &str = "<!-- begin: written by kvproto/tests/readme.rs -->\n";

@@ -175,7 +175,6 @@ fn commands_of_clusters_are_refused_in_redis_words() {
         "MYSHARDID",
         "LINKS",
         "HELP",
-        "KEYSLOT k",
         "COUNTKEYSINSLOT 1",
         "RESET",
         "RESET SOFT",
@@ -188,7 +187,7 @@ fn commands_of_clusters_are_refused_in_redis_words() {
     for line in subcommands.map(|words| format!("CLUSTER {words}")) {
         wire.ask(&line, disabled);
     }
-    for line in ["READONLY", "readwrite", "ASKING"] {
+    for line in ["READONLY", "readwrite", "ASKING", "CLUSTERSCAN 0", "CLUSTER SLOT-STATS SLOTSRANGE 0 1"] {
         wire.ask(line, disabled);
     }
     wire.ask("CLUSTER", "-ERR wrong number of arguments for 'cluster' command\r\n");

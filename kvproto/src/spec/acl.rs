@@ -1,6 +1,7 @@
 //! Commands about users and what they may do.
 //!
-//! Invariant: arity, flags, categories, key positions and arguments are those clients know from Redis 7.2.
+//! Invariant: arity, flags, categories, key positions and arguments are those clients know from Redis 7.2, or from the version
+//! that the row names.
 
 use super::{Arg, Flag, Group, Secrets, Spec, indexed};
 
@@ -9,7 +10,13 @@ pub(super) const ROWS: &[Spec] = &[Spec::new("acl", -2, Group::Server, "6.0.0")
     .complexity("That of the subcommand")
     .subcommands(&SUBCOMMANDS)];
 
-const SUBCOMMANDS: [Spec; 13] = indexed([
+const FOR_ADMINS: &[Flag] = &[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale];
+
+const fn role(name: &'static str, arity: i32) -> Spec {
+    Spec::absent(name, arity, Group::Server, "9.2.0").flags(FOR_ADMINS).secrets(Secrets::From(2))
+}
+
+const SUBCOMMANDS: [Spec; 18] = indexed([
     Spec::new("acl|cat", -2, Group::Server, "6.0.0")
         .summary("Lists the categories of commands, or the commands of one.")
         .complexity("O(1): both are fixed")
@@ -22,6 +29,10 @@ const SUBCOMMANDS: [Spec; 13] = indexed([
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .args(&[Arg::string("username").multiple()]),
+    Spec::new("acl|digest", 2, Group::Server, "9.2.0")
+        .summary("Computes a fingerprint of all users and their rules, in hexadecimal.")
+        .complexity("O(N) in the users")
+        .flags(FOR_ADMINS),
     Spec::new("acl|dryrun", -4, Group::Server, "7.0.0")
         .secrets(Secrets::OfRequestAt(3))
         .summary("Tells whether a user may run a command, without running it.")
@@ -76,4 +87,9 @@ const SUBCOMMANDS: [Spec; 13] = indexed([
         .summary("Tells as which user this connection acts.")
         .complexity("O(1)")
         .flags(&[Flag::NoScript, Flag::Loading, Flag::Stale]),
+    // Roles of Valkey 9.2.
+    role("acl|delrole", -3).tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+    role("acl|getrole", 3),
+    role("acl|roles", 2),
+    role("acl|setrole", -3).tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
 ]);

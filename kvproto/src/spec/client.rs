@@ -48,7 +48,7 @@ const NOT_TYPE: Arg = newer(
     "NOT-TYPE",
 );
 
-pub(super) const SUBCOMMANDS: [Spec; 19] = indexed([
+pub(super) const SUBCOMMANDS: [Spec; 20] = indexed([
     Spec::new("client|capa", -3, Group::Connection, "8.0.0")
         .summary("Says what this connection can handle. CLIENT LIST and CLIENT KILL can choose by it.")
         .complexity("O(1)")
@@ -271,4 +271,7 @@ pub(super) const SUBCOMMANDS: [Spec; 19] = indexed([
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .args(&[Arg::string("connection-name")]),
     Spec::help("client|help", Group::Connection, "5.0.0").in_categories(&[Category::Connection]),
+    Spec::absent("client|import-source", 3, Group::Connection, "8.1.0")
+        .flags(FOR_ALL)
+        .in_categories(&[Category::Connection]),
 ]);

@@ -210,6 +210,8 @@ vocabulary! {
 /// The families commands are documented in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Group {
+    /// About arrays.
+    Array,
     /// About strings as bits.
     Bitmap,
     /// About the nodes of a cluster.
@@ -242,12 +244,15 @@ pub enum Group {
     String,
     /// Transactions.
     Transactions,
+    /// About sets of vectors.
+    VectorSet,
 }
 
 impl Group {
     /// The name in COMMAND DOCS.
     pub const fn name(self) -> &'static str {
         match self {
+            Group::Array => "array",
             Group::Bitmap => "bitmap",
             Group::Cluster => "cluster",
             Group::Connection => "connection",
@@ -264,6 +269,7 @@ impl Group {
             Group::Stream => "stream",
             Group::String => "string",
             Group::Transactions => "transactions",
+            Group::VectorSet => "vector_set",
         }
     }
 }

@@ -66,7 +66,7 @@ const FUNCTION_SUBCOMMANDS: [Spec; 9] = indexed([
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
 ]);
 
-const SCRIPT_SUBCOMMANDS: [Spec; 6] = indexed([
+const SCRIPT_SUBCOMMANDS: [Spec; 7] = indexed([
     Spec::new("script|exists", -3, Group::Scripting, "2.6.0")
         .summary("Tells for each digest whether its script is kept; none is.")
         .complexity("O(N) in the digests")
@@ -94,5 +94,8 @@ const SCRIPT_SUBCOMMANDS: [Spec; 6] = indexed([
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
     Spec::absent("script|debug", 3, Group::Scripting, "3.2.0")
         .flags(&[Flag::NoScript])
+        .in_categories(&[Category::Scripting]),
+    Spec::absent("script|show", 3, Group::Scripting, "8.0.0")
+        .flags(&[Flag::NoScript, Flag::Stale])
         .in_categories(&[Category::Scripting]),
 ]);

@@ -5,6 +5,7 @@
 
 use kvproto::spec::{self, COMMANDS, Category};
 use kvproto::{Args, CommandError, OwnedRequest, Reply};
+use sha2::{Digest, Sha256};
 
 use super::help::help;
 use crate::acl::{self, Account, Denial, USER_NAME_BYTES_MAX, User};
@@ -24,6 +25,7 @@ pub(crate) fn acl(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     match ctx.spec.own_name() {
         "cat" => cat(args),
         "deluser" => deluser(args, ctx),
+        "digest" => Ok(digest(ctx)),
         "dryrun" => dryrun(args, ctx),
         "genpass" => genpass(args),
         "getuser" => {
@@ -54,6 +56,19 @@ fn of_users(ctx: &Context<'_>, add: fn(&mut Gathered, &Account)) -> Outcome {
         accounts.iter().for_each(|account| add(list, account));
         Ok(())
     })?))
+}
+
+/// `ACL DIGEST`: of the lines of ACL LIST, sorted, so that the order in which users were made is of no account.
+fn digest(ctx: &Context<'_>) -> Reply {
+    let mut lines: Vec<Vec<u8>> = ctx.server.acl.all().iter().map(|account| acl::file::describe(account)).collect();
+    lines.sort_unstable();
+    let mut hash = Sha256::new();
+    for line in lines {
+        // No line holds the byte that ends it.
+        hash.update(line);
+        hash.update([b'\n']);
+    }
+    Reply::bulk(acl::hex(&hash.finalize()))
 }
 
 /// `ACL CAT [category]`

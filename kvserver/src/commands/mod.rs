@@ -133,7 +133,7 @@ fn run_of(name: &str) -> Option<Run> {
         "sunsubscribe" => Session(pubsub::sunsubscribe),
         "unsubscribe" => Session(pubsub::unsubscribe),
 
-        "asking" | "cluster" | "readonly" | "readwrite" => Session(refused::cluster),
+        "asking" | "cluster" | "clusterscan" | "readonly" | "readwrite" => Session(refused::cluster),
         "failover" => Session(refused::failover),
         "replicaof" | "slaveof" => Session(refused::replicaof),
 

@@ -10,10 +10,16 @@ use crate::outcome::Outcome;
 
 /// The commands that are marked absent in the table and have a function here.
 #[cfg(test)]
-pub(crate) const NAMES: [&str; 7] = ["asking", "cluster", "failover", "readonly", "readwrite", "replicaof", "slaveof"];
+pub(crate) const NAMES: [&str; 8] =
+    ["asking", "cluster", "clusterscan", "failover", "readonly", "readwrite", "replicaof", "slaveof"];
 
-/// `CLUSTER ...`, `ASKING`, `READONLY`, `READWRITE`: the error of a Redis that is not in cluster mode.
-pub(crate) fn cluster(_: Args<'_>, _: &mut Context<'_>) -> Outcome {
+/// `CLUSTER ...`, `CLUSTERSCAN`, `ASKING`, `READONLY`, `READWRITE`: the error of a Redis that is not in cluster mode. `CLUSTER KEYSLOT` depends
+/// on nothing but the key; as in Valkey 9.1 it needs no cluster.
+pub(crate) fn cluster(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    if ctx.spec.name == "cluster|keyslot" {
+        args.next()?;
+        return Ok(Reply::Integer(i64::from(slot_of(args.next()?))));
+    }
     Err(CommandError::custom("ERR This instance has cluster support disabled").into())
 }
 
@@ -52,4 +58,43 @@ pub(crate) fn failover(mut args: Args<'_>, _: &mut Context<'_>) -> Outcome {
         }
     }
     Err(CommandError::custom("ERR FAILOVER requires connected replicas.").into())
+}
+
+/// Slots of a cluster.
+const SLOTS: u16 = 16_384;
+
+/// The slot of a key in a cluster: by what stands between its first `{` and the next `}`, if that is anything, else by all
+/// of it.
+fn slot_of(key: &[u8]) -> u16 {
+    let tag = key.iter().position(|byte| *byte == b'{').and_then(|start| {
+        let rest = &key[start + 1..];
+        rest.iter().position(|byte| *byte == b'}').filter(|len| *len > 0).map(|len| &rest[..len])
+    });
+    crc16(tag.unwrap_or(key)) % SLOTS
+}
+
+/// CRC-16 of the polynomial 0x1021, from zero and not reflected (XMODEM).
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |crc: u16, byte| {
+        (0..8).fold(crc ^ u16::from(*byte) << 8, |crc, _| if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slot_of;
+
+    #[test]
+    fn slots_are_those_of_a_cluster() {
+        // The examples of the specification of clusters, and of its command.
+        assert_eq!(super::crc16(b"123456789"), 0x31c3);
+        assert_eq!(slot_of(b"somekey"), 11_058);
+        assert_eq!(slot_of(b"foo{hash_tag}"), 2515);
+        assert_eq!(slot_of(b"bar{hash_tag}"), 2515);
+        assert_eq!(slot_of(b"{user1000}.following"), slot_of(b"user1000"));
+        assert_eq!(slot_of(b"foo{}{bar}"), super::crc16(b"foo{}{bar}") % super::SLOTS);
+        assert_eq!(slot_of(b"foo{{bar}}zap"), slot_of(b"{bar"));
+        assert_eq!(slot_of(b"foo{bar}{zap}"), slot_of(b"bar"));
+        assert_eq!(slot_of(b""), 0);
+    }
 }

@@ -80,6 +80,7 @@ fn examples() -> Vec<(&'static str, Effects)> {
         ("commandlog len large-request", none()),
         ("commandlog reset large-reply", none()),
         ("commandlog help", none()),
+        ("acl digest", none()),
         ("waitaof 0 0 0", none()),
         ("help", none()),
         ("help set", none()),

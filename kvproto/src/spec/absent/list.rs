@@ -1,6 +1,7 @@
 //! Lists: known, not executed.
 //!
-//! Invariant: arity, flags, categories and key positions are those clients know from Redis 7.2.
+//! Invariant: arity, flags, categories and key positions are those clients know from Redis 7.2, and for what came later from
+//! the version that the row names.
 
 use super::effects::{INSERT, LOOK, READ, REMOVE, TAKE, UPDATE};
 use crate::spec::Flag::{Blocking, DenyOom, Fast, ReadOnly, Write};
@@ -12,6 +13,7 @@ const fn row(name: &'static str, arity: i32, since: &'static str, flags: &[Flag]
 
 pub(in crate::spec) const ROWS: &[Spec] = &[
     row("blmove", 6, "6.2.0", &[Write, DenyOom, Blocking], &[KeySpec::one(1, TAKE), KeySpec::one(2, INSERT)]),
+    row("blmovem", -6, "8.10.0", &[Write, DenyOom, Blocking], &[KeySpec::one(1, TAKE), KeySpec::one(2, INSERT)]),
     row("blmpop", -5, "7.0.0", &[Write, Blocking], &[KeySpec::counted(2, 1, TAKE)]),
     row("blpop", -3, "2.0.0", &[Write, Blocking], &[KeySpec::range(1, -2, TAKE)]),
     row("brpop", -3, "2.0.0", &[Write, Blocking], &[KeySpec::range(1, -2, TAKE)]),
@@ -21,6 +23,7 @@ pub(in crate::spec) const ROWS: &[Spec] = &[
     row("linsert", 5, "2.2.0", &[Write, DenyOom], &[KeySpec::one(1, INSERT)]),
     row("llen", 2, "1.0.0", &[ReadOnly, Fast], &[KeySpec::one(1, LOOK)]),
     row("lmove", 5, "6.2.0", &[Write, DenyOom], &[KeySpec::one(1, TAKE), KeySpec::one(2, INSERT)]),
+    row("lmovem", -5, "8.10.0", &[Write, DenyOom], &[KeySpec::one(1, TAKE), KeySpec::one(2, INSERT)]),
     row("lmpop", -4, "7.0.0", &[Write], &[KeySpec::counted(1, 1, TAKE)]),
     row("lpop", -2, "1.0.0", &[Write, Fast], &[KeySpec::one(1, TAKE)]),
     row("lpos", -3, "6.0.6", &[ReadOnly], &[KeySpec::one(1, READ)]),

@@ -1,10 +1,11 @@
 //! Commands of Redis that this server knows and does not execute: clients ask about them, and an error says so.
 //!
 //! Invariant: no row here has a function in the server, but for those that it refuses in Redis' own words; what a row says of arity, flags, categories and keys is true of
-//! Redis 7.2.
+//! Redis 7.2, or of the later version that introduced the command.
 
 use super::Spec;
 
+mod array;
 mod cluster;
 mod effects;
 mod generic;
@@ -16,8 +17,10 @@ mod server;
 mod set;
 mod sorted_set;
 mod stream;
+mod vector_set;
 
 pub(super) const FAMILIES: &[&[Spec]] = &[
+    array::ROWS,
     cluster::ROWS,
     generic::ROWS,
     geo::ROWS,
@@ -28,4 +31,5 @@ pub(super) const FAMILIES: &[&[Spec]] = &[
     set::ROWS,
     sorted_set::ROWS,
     stream::ROWS,
+    vector_set::ROWS,
 ];

@@ -1,6 +1,7 @@
 //! Sorted sets: known, not executed.
 //!
-//! Invariant: arity, flags, categories and key positions are those clients know from Redis 7.2.
+//! Invariant: arity, flags, categories and key positions are those clients know from Redis 7.2, and for what came later from
+//! the version that the row names.
 
 use super::effects::{CHANGE, LOOK, READ, REMOVE, STORE, TAKE, UPDATE};
 use crate::spec::Flag::{Blocking, DenyOom, Fast, ReadOnly, Write};
@@ -11,6 +12,7 @@ const fn row(name: &'static str, arity: i32, since: &'static str, flags: &[Flag]
 }
 
 pub(in crate::spec) const ROWS: &[Spec] = &[
+    row("bzmove", -5, "8.12.0", &[Write, DenyOom, Blocking], &[KeySpec::one(1, TAKE), KeySpec::one(2, UPDATE)]),
     row("bzmpop", -5, "7.0.0", &[Write, Blocking], &[KeySpec::counted(2, 1, TAKE)]),
     row("bzpopmax", -3, "5.0.0", &[Write, Blocking, Fast], &[KeySpec::range(1, -2, TAKE)]),
     row("bzpopmin", -3, "5.0.0", &[Write, Blocking, Fast], &[KeySpec::range(1, -2, TAKE)]),
@@ -24,6 +26,8 @@ pub(in crate::spec) const ROWS: &[Spec] = &[
     row("zintercard", -3, "7.0.0", &[ReadOnly], &[KeySpec::counted(1, 1, READ)]),
     row("zinterstore", -4, "2.0.0", &[Write, DenyOom], &[KeySpec::one(1, STORE), KeySpec::counted(2, 1, READ)]),
     row("zlexcount", 4, "2.8.9", &[ReadOnly, Fast], &[KeySpec::one(1, READ)]),
+    row("zmove", -4, "8.12.0", &[Write, DenyOom], &[KeySpec::one(1, TAKE), KeySpec::one(2, UPDATE)]),
+    row("zmovemember", -6, "8.12.0", &[Write, DenyOom], &[KeySpec::one(1, TAKE), KeySpec::one(2, UPDATE)]),
     row("zmpop", -4, "7.0.0", &[Write], &[KeySpec::counted(1, 1, TAKE)]),
     row("zmscore", -3, "6.2.0", &[ReadOnly, Fast], &[KeySpec::one(1, READ)]),
     row("zpopmax", -2, "5.0.0", &[Write, Fast], &[KeySpec::one(1, TAKE)]),
