@@ -314,7 +314,7 @@ impl Db {
             Some(files) => {
                 // From inside a transaction it would wait for the very locks that this holds.
                 let _entered = self.engine().base.enter()?;
-                keeper::snapshot(self.engine(), files)
+                keeper::snapshot(self.engine(), files, false)
             }
             None => Err(Error::InvalidOption("a store in memory has nowhere to write a snapshot".to_owned())),
         }
@@ -328,6 +328,21 @@ impl Db {
             Some(files) => Ok(files.snapshots.request()),
             None => Err(Error::InvalidOption("a store in memory has nowhere to write a snapshot".to_owned())),
         }
+    }
+
+    /// Gives up the snapshot that is being written, by whomever it was begun, and takes back one that was only asked for;
+    /// returns whether there was one. Its writer returns [`Error::SnapshotCancelled`]; what the files hold stays as it was, and
+    /// [`snapshot_status`](Self::snapshot_status) shows the outcome of the snapshot before it.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// use kvcore::Db;
+    /// let db = Db::open(dir.path())?;
+    /// assert!(!db.cancel_snapshot());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cancel_snapshot(&self) -> bool {
+        self.engine().files.as_ref().is_some_and(|files| files.snapshots.cancel())
     }
 
     /// Makes everything durable, reads it back from the files as an opener would after a crash now, compares it with

@@ -56,6 +56,9 @@ pub enum Error {
     /// The store was closed, by this handle or another.
     #[error("the store is closed: open it again")]
     Closed,
+    /// The snapshot was given up because of [`Db::cancel_snapshot`](crate::Db::cancel_snapshot).
+    #[error("the snapshot was cancelled: begin another when it is wanted")]
+    SnapshotCancelled,
     /// The keyspace was dropped; its handles are of no more use.
     #[error("the keyspace {name:?} was dropped: ask the Db for it again")]
     KeyspaceDropped {

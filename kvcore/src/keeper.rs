@@ -77,13 +77,13 @@ fn take_snapshots(engine: &Weak<Engine>, snapshots: &Snapshots, every: Option<Du
         }
         if asked || (waited_out && files.has_unsaved()) {
             // The outcome is in the status and in the log of the program.
-            let _ = snapshot(&engine, files);
+            let _ = snapshot(&engine, files, asked);
         }
     }
 }
 
-/// Writes a snapshot, and drops what it makes superfluous.
-pub(crate) fn snapshot(engine: &Engine, files: &Files) -> Result<()> {
+/// Writes a snapshot, and drops what it makes superfluous. `asked`: only if it is still asked for.
+pub(crate) fn snapshot(engine: &Engine, files: &Files, asked: bool) -> Result<()> {
     let _writing = files.snapshots.writing.lock();
     // Another store may have the directory by now.
     if engine.is_closed() {
@@ -93,7 +93,12 @@ pub(crate) fn snapshot(engine: &Engine, files: &Files) -> Result<()> {
     let started_ms = time.monotonic_ms();
     {
         let mut state = files.snapshots.state.lock();
+        if asked && !state.wanted {
+            // It was cancelled, or another that began later stands for it.
+            return Err(Error::SnapshotCancelled);
+        }
         state.wanted = false;
+        (state.is_cancelled, state.is_whole) = (false, false);
         state.status.running = true;
         state.started_ms = started_ms;
     }
@@ -114,6 +119,11 @@ pub(crate) fn snapshot(engine: &Engine, files: &Files) -> Result<()> {
             files.snapshots.due_after.store(files.snapshot_log_bytes.max(written.bytes), Ordering::Relaxed);
             tracing::info!("snapshot: {} keys, {} bytes", written.entries, written.bytes);
             Ok(())
+        }
+        // It was wanted so: no failure, and the outcome of the last one stands.
+        Err(Error::SnapshotCancelled) => {
+            tracing::info!("the snapshot was cancelled");
+            Err(Error::SnapshotCancelled)
         }
         Err(error) => {
             if !matches!(error, Error::Closed) {
@@ -186,13 +196,23 @@ fn write_snapshot(engine: &Engine, files: &Files) -> Result<Written> {
     let mut writer = SnapshotWriter::begin(Arc::clone(&files.dir), &head)?;
     for log_id in keyspaces {
         let holding = || engine.registry.read().holding(log_id).cloned();
-        writer.write_keyspace(log_id, &holding, &|| files.snapshots.state.lock().closing)?;
+        writer.write_keyspace(log_id, &holding, &|| files.snapshots.must_stop()).map_err(|error| {
+            let is_cancelled = matches!(error, Error::Closed) && files.snapshots.state.lock().is_cancelled;
+            if is_cancelled { Error::SnapshotCancelled } else { error }
+        })?;
     }
     // What is logged from here on comes after everything in the snapshot.
     drop(whole_values);
     // Nothing may be in a snapshot that a crash could still take from the log.
     let end = wal.last();
     wal.wait(end)?;
+    {
+        let mut state = files.snapshots.state.lock();
+        if state.is_cancelled {
+            return Err(Error::SnapshotCancelled);
+        }
+        state.is_whole = true;
+    }
     let written = writer.finish(end)?;
     // Before anything is removed: a backup that begins now is of this snapshot.
     files.snapshots.state.lock().start = start;

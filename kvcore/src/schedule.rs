@@ -45,6 +45,10 @@ pub(crate) struct SnapshotState {
     /// How many transactions of the log the last good one lacked when the store was opened; 0 once there is another.
     pub(crate) replayed: u64,
     pub(crate) wanted: bool,
+    /// The one that is being written is to be given up.
+    pub(crate) is_cancelled: bool,
+    /// The one that is being written is about to be given its name: it can no longer be given up.
+    pub(crate) is_whole: bool,
     pub(crate) closing: bool,
     /// Files were not removed because somebody held them.
     is_removal_deferred: bool,
@@ -75,6 +79,21 @@ impl Snapshots {
         state.wanted = true;
         self.bell.notify_all();
         true
+    }
+
+    /// Takes back a request, and gives up the snapshot that is being written. Returns false if there is neither, or if the
+    /// snapshot is whole already.
+    pub(crate) fn cancel(&self) -> bool {
+        let mut state = self.state.lock();
+        let is_running = state.status.running && !state.is_whole && !state.is_cancelled;
+        state.is_cancelled |= is_running;
+        std::mem::take(&mut state.wanted) || is_running
+    }
+
+    /// Whether the snapshot that is being written has to be given up.
+    pub(crate) fn must_stop(&self) -> bool {
+        let state = self.state.lock();
+        state.closing || state.is_cancelled
     }
 
     /// Keeps the newest snapshot, and the log from its start on, until the returned value is dropped. Waits for a removal

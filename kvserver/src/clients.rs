@@ -70,6 +70,12 @@ pub(crate) struct Shown {
     pub(crate) queued: AtomicUsize,
     pub(crate) queued_bytes: AtomicUsize,
     pub(crate) watching: AtomicBool,
+    pub(crate) watched_keys: AtomicUsize,
+    /// Bytes that it has sent, and has been sent.
+    pub(crate) received_bytes: AtomicU64,
+    pub(crate) sent_bytes: AtomicU64,
+    /// Commands of it that were carried out.
+    pub(crate) commands: AtomicU64,
     pub(crate) input_bytes: AtomicUsize,
     /// Of the words of the request that is being executed, if it is one that shows this client.
     pub(crate) argument_bytes: AtomicUsize,
@@ -104,6 +110,11 @@ impl Shown {
     pub(crate) fn is_permitted(&self, user: &User) -> bool {
         (!self.monitors.load(Relaxed) || user.may_go_on("monitor", None))
             && (!self.tracking.load(Relaxed) || user.may_go_on("client", Some("tracking")))
+    }
+
+    /// Adds to a number that only the client's own loop writes.
+    pub(crate) fn add(number: &AtomicU64, more: u64) {
+        number.store(number.load(Relaxed).wrapping_add(more), Relaxed);
     }
 
     /// What RESET takes back.
@@ -239,7 +250,8 @@ impl Client {
         if flags.is_empty() { "N".to_owned() } else { flags }
     }
 
-    /// One line of CLIENT LIST, without its line end; fields and order are Redis 7.2's.
+    /// One line of CLIENT LIST, without its line end: the fields of Redis 7.2 in their order, and between and after them those of
+    /// Valkey 8.1, and `io-thread` of Redis 8.0.
     pub(crate) fn describe(&self, now: Instant, out: &mut Vec<u8>) {
         let shown = &self.shown;
         let labels = self.labels();
@@ -254,8 +266,8 @@ impl Client {
         // Writing to memory cannot fail.
         let _ = write!(
             out,
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={} \
-             qbuf={input} qbuf-free=0 argv-mem={} multi-mem={queued_bytes} rbs={reply_buffer} rbp={reply_peak} obl=0 oll={} \
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} capa={} db={} sub={} psub={} ssub={} multi={} \
+             watch={} qbuf={input} qbuf-free=0 argv-mem={} multi-mem={queued_bytes} rbs={reply_buffer} rbp={reply_peak} obl=0 oll={} \
              omem={output} tot-mem={} events={} cmd={} user=",
             self.id,
             self.peer,
@@ -264,11 +276,13 @@ impl Client {
             labels.name,
             age.as_secs(),
             self.idle(now).as_secs(),
+            if self.can_be_redirected() { "r" } else { "" },
             self.database(),
             shown.channels.load(Relaxed),
             shown.patterns.load(Relaxed),
             shown.shard_channels.load(Relaxed),
             i64::try_from(queued).unwrap_or(i64::MAX) - 1,
+            shown.watched_keys.load(Relaxed),
             shown.argument_bytes.load(Relaxed),
             usize::from(output > 0),
             CLIENT_BYTES as usize + shown.held_bytes(),
@@ -278,7 +292,7 @@ impl Client {
         out.extend(&*self.account().name);
         let _ = write!(
             out,
-            " redir={} resp={} lib-name={} lib-ver={}",
+            " redir={} resp={} lib-name={} lib-ver={} io-thread={} tot-net-in={} tot-net-out={} tot-cmds={}",
             if shown.tracking.load(Relaxed) {
                 i64::try_from(shown.redirect.load(Relaxed)).unwrap_or(i64::MAX)
             } else {
@@ -287,6 +301,10 @@ impl Client {
             if shown.resp3.load(Relaxed) { 3 } else { 2 },
             labels.library,
             labels.library_version,
+            self.address.loop_index,
+            shown.received_bytes.load(Relaxed),
+            shown.sent_bytes.load(Relaxed),
+            shown.commands.load(Relaxed),
         );
     }
 }

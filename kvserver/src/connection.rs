@@ -12,6 +12,7 @@ use kvcore::Lsn;
 use kvproto::line::LineDecoder;
 use kvproto::resp::RequestDecoder;
 
+use crate::clients::Shown;
 use crate::listener::Protocol;
 use crate::outbox::Outbox;
 use crate::session::Session;
@@ -189,6 +190,7 @@ impl Connection {
                     // A short read has emptied the socket, so the next one would only say so. The end of the stream
                     // is the exception: its edge may have come together with these bytes.
                     self.readable = count == buffer.len() || self.peer_ended;
+                    Shown::add(&self.session.client.shown.received_bytes, count as u64);
                     return count;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -252,6 +254,7 @@ impl Connection {
                 Ok(count) => {
                     // The socket is full when it takes less than it was given; an event tells when it is not.
                     self.writable = count == bytes.len();
+                    Shown::add(&self.session.client.shown.sent_bytes, count as u64);
                     sent += count;
                     bytes = &bytes[count..];
                 }
@@ -336,6 +339,7 @@ impl Connection {
         client.shown.input_bytes.store(input + self.parked_bytes, Relaxed);
         client.shown.output_bytes.store(self.outbox.capacity(), Relaxed);
         client.shown.parked.store(matches!(self.phase, Phase::Parked | Phase::Paused | Phase::AwaitsRoom), Relaxed);
+        client.shown.commands.store(self.session.commands.get(), Relaxed);
         client.shown.interest_bytes.store(self.session.interest_bytes(), Relaxed);
         self.held_bytes = client.shown.held_bytes();
     }

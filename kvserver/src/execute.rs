@@ -342,6 +342,7 @@ impl Executor {
             // EXEC will count it.
             return;
         }
+        connection.session.count_command();
         let ran = Ran { spec, request, client: &connection.session.client, ticks };
         ran.count(&self.counters, &self.server.slow);
         if matches!(reply, Reply::Error(_)) {

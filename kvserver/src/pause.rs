@@ -4,7 +4,7 @@
 //! turns until the pause ends or changes; nobody polls for that: a change wakes the loops, an end has its time.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kvcore::Db;
 use kvproto::{OwnedRequest, Spec};
@@ -74,6 +74,13 @@ impl Pause {
             self.change(&mut current, None);
         }
         current.map(|(_, until)| until)
+    }
+
+    /// Returns which requests wait, and for how long still.
+    pub(crate) fn current(&self, now: Instant) -> Option<(Held, Duration)> {
+        let (held, until) = (*self.current.lock())?;
+        let left = until.saturating_duration_since(now);
+        (!left.is_zero()).then_some((held, left))
     }
 
     /// Whether a request has to wait. `queued`: the commands since MULTI, which EXEC would

@@ -14,10 +14,10 @@ use parking_lot::Mutex;
 use crate::clients::Client;
 use crate::newest::{self, Newest};
 
-/// Words of a slow command that are kept.
-const WORDS_MAX: usize = 32;
-/// Bytes of a word that are kept.
-const WORD_BYTES_MAX: usize = 128;
+/// Words of a logged command that are kept, unless a parameter says otherwise.
+pub(crate) const WORDS_MAX: usize = 32;
+/// Bytes of a word that are kept, unless a parameter says otherwise.
+pub(crate) const WORD_BYTES_MAX: usize = 128;
 /// A request or a reply of this length is logged, unless a parameter says otherwise.
 pub(crate) const LARGE_BYTES: u32 = 1024 * 1024;
 /// Samples of an event that are kept.
@@ -67,6 +67,22 @@ pub(crate) struct Event {
     /// Unix seconds and milliseconds it took, oldest first; one a second at most, the longest.
     pub(crate) samples: VecDeque<(u64, u64)>,
     pub(crate) longest_ms: u64,
+}
+
+/// How many commands were logged for the time they took, and that time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SlowTotals {
+    pub(crate) count: u64,
+    pub(crate) micros: u64,
+    pub(crate) longest_micros: u64,
+}
+
+impl SlowTotals {
+    fn add(&mut self, micros: u64) {
+        self.count += 1;
+        self.micros += micros;
+        self.longest_micros = self.longest_micros.max(micros);
+    }
 }
 
 /// The newest commands that were logged for one reason.
@@ -163,6 +179,10 @@ pub(crate) struct Slow {
     by_time: CommandLog,
     by_request: CommandLog,
     by_reply: CommandLog,
+    /// Of the commands in `by_time`, those that it no longer holds included, by name.
+    totals: Mutex<BTreeMap<&'static str, SlowTotals>>,
+    pub(crate) words_max: AtomicUsize,
+    pub(crate) word_bytes_max: AtomicUsize,
     events: Mutex<BTreeMap<&'static str, Event>>,
     /// What they take in memory.
     event_bytes: AtomicUsize,
@@ -177,6 +197,9 @@ impl Slow {
             by_time: CommandLog::new(10_000),
             by_request: CommandLog::new(LARGE_BYTES.into()),
             by_reply: CommandLog::new(LARGE_BYTES.into()),
+            totals: Mutex::default(),
+            words_max: AtomicUsize::new(WORDS_MAX),
+            word_bytes_max: AtomicUsize::new(WORD_BYTES_MAX),
             events: Mutex::default(),
             event_bytes: AtomicUsize::new(0),
         };
@@ -261,7 +284,8 @@ impl Slow {
         let micros = self.nanos(ticks) / 1000;
         let at_secs = seconds_since_1970();
         if self.by_time.takes(micros) && !spec.flags.has(Flag::SkipSlowLog) {
-            self.by_time.push(entry(micros, at_secs, request, client, is_secret));
+            self.totals.lock().entry(spec.name).or_default().add(micros);
+            self.by_time.push(self.entry(micros, at_secs, request, client, is_secret));
         }
         let latency_ms = self.latency_ms();
         if latency_ms > 0 && micros / 1000 >= latency_ms && spec.name != "exec" {
@@ -285,9 +309,32 @@ impl Slow {
         }
         for (log, bytes) in [(&self.by_request, request_bytes as u64), (&self.by_reply, reply_bytes as u64)] {
             if log.takes(bytes) {
-                log.push(entry(bytes, seconds_since_1970(), request, client, &is_secret));
+                log.push(self.entry(bytes, seconds_since_1970(), request, client, &is_secret));
             }
         }
+    }
+
+    /// Returns an entry, whose log has yet to give it its number.
+    fn entry(
+        &self,
+        amount: u64,
+        at_secs: u64,
+        request: Request<'_>,
+        client: &Client,
+        is_secret: impl Fn(usize) -> bool,
+    ) -> Entry {
+        let words = kept_words(request, self.words_max.load(Relaxed), self.word_bytes_max.load(Relaxed), is_secret);
+        Entry { id: 0, at_secs, amount, words, peer: client.peer().into(), name: client.labels().name }
+    }
+
+    /// Returns how many commands of each name were logged for the time they took, since they were last reset.
+    pub(crate) fn totals(&self) -> BTreeMap<&'static str, SlowTotals> {
+        self.totals.lock().clone()
+    }
+
+    /// Lets the totals begin at zero again; the logs stay as they are.
+    pub(crate) fn reset_totals(&self) {
+        self.totals.lock().clear();
     }
 
     fn note_event(&self, name: &'static str, at_secs: u64, milliseconds: u64) {
@@ -327,20 +374,20 @@ fn seconds_since_1970() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// An entry, whose log has yet to give it its number.
-fn entry(amount: u64, at_secs: u64, request: Request<'_>, client: &Client, is_secret: impl Fn(usize) -> bool) -> Entry {
-    let words = kept_words(request, is_secret);
-    Entry { id: 0, at_secs, amount, words, peer: client.peer().into(), name: client.labels().name }
-}
-
-/// The words as they may be shown: not too many, not too long, no secrets.
-fn kept_words(request: Request<'_>, is_secret: impl Fn(usize) -> bool) -> Vec<Vec<u8>> {
-    let shown = if request.len() > WORDS_MAX { WORDS_MAX - 1 } else { request.len() };
+/// The words as they may be shown: not too many, not too long, no secrets. Of too many, the last one says how many more there
+/// were.
+fn kept_words(
+    request: Request<'_>,
+    words_max: usize,
+    word_bytes_max: usize,
+    is_secret: impl Fn(usize) -> bool,
+) -> Vec<Vec<u8>> {
+    let shown = if request.len() > words_max { words_max.saturating_sub(1) } else { request.len() };
     let mut words: Vec<Vec<u8>> = Vec::with_capacity(shown + 1);
     for (index, word) in request.iter().take(shown).enumerate() {
-        words.push(match word.len().checked_sub(WORD_BYTES_MAX) {
+        words.push(match word.len().checked_sub(word_bytes_max) {
             _ if is_secret(index) => b"(redacted)".to_vec(),
-            Some(more @ 1..) => [&word[..WORD_BYTES_MAX], format!("... ({more} more bytes)").as_bytes()].concat(),
+            Some(more @ 1..) => [&word[..word_bytes_max], format!("... ({more} more bytes)").as_bytes()].concat(),
             _ => word.to_vec(),
         });
     }
@@ -357,7 +404,7 @@ mod tests {
 
     fn kept(words: &[&str]) -> String {
         let request = OwnedRequest::from_words(words);
-        let words = kept_words(request.as_request(), |at| at == 3);
+        let words = kept_words(request.as_request(), WORDS_MAX, WORD_BYTES_MAX, |at| at == 3);
         words.iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" ")
     }
 

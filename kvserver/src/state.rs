@@ -79,6 +79,8 @@ pub(crate) struct ServerState {
     /// What the counters showed when they were reset.
     baseline: Counters,
     pub(crate) peak_memory_bytes: AtomicU64,
+    /// When that was, in Unix seconds.
+    pub(crate) peak_memory_secs: AtomicU64,
     /// What was kept for clients when it was last counted against `maxmemory`: once in an iteration of a loop.
     pub(crate) counted_kept_bytes: AtomicU64,
     expired_before: AtomicU64,
@@ -143,6 +145,7 @@ impl ServerState {
             ended_by_query_limit: AtomicU64::new(0),
             baseline: Counters::default(),
             peak_memory_bytes: AtomicU64::new(0),
+            peak_memory_secs: AtomicU64::new(0),
             counted_kept_bytes: AtomicU64::new(0),
             expired_before: AtomicU64::new(0),
             evicted_before: AtomicU64::new(0),
@@ -405,6 +408,7 @@ impl ServerState {
         self.evicted_before.store(self.db.evicted(), Ordering::Relaxed);
         self.evicted_clients.store(0, Ordering::Relaxed);
         self.http_refusals.reset();
+        self.slow.reset_totals();
         self.ended_by_output_limit.store(0, Ordering::Relaxed);
         self.ended_by_query_limit.store(0, Ordering::Relaxed);
         self.swept_ms_before.store(self.all_swept_ms(), Ordering::Relaxed);

@@ -665,3 +665,33 @@ fn only_who_writes_waits_while_the_log_can_take_no_more() {
     writer.client.stream().shutdown(std::net::Shutdown::Both).unwrap();
     sending.join().unwrap();
 }
+
+/// BGSAVE CANCEL of Valkey 8.1: the snapshot that is being written is given up, which is no failure, and the next one is written.
+#[test]
+fn a_snapshot_that_is_being_written_can_be_cancelled() {
+    let gated = Gated::new();
+    let mut client = Client::of(&gated.server);
+    let none = "-ERR Background saving is currently not in progress or scheduled\r\n";
+    client.ask("BGSAVE CANCEL", none);
+    client.ask("BGSAVE CANCEL NOW", "-ERR syntax error\r\n");
+    client.ask("SET a 1", "+OK\r\n");
+    gated.hold();
+    // A snapshot waits for what is in the log.
+    let mut writer = gated.client();
+    writer.client.send("SET b 1\r\n");
+    until("the write is in the log", || gated.db.durable_lsn() < gated.db.last_lsn());
+    client.ask("BGSAVE", "+Background saving started\r\n");
+    until("the snapshot is being written", || gated.db.snapshot_status().running);
+    client.ask("BGSAVE CANCEL", "+Background saving cancelled\r\n");
+    client.ask("BGSAVE CANCEL", none);
+    gated.release();
+    until("the snapshot was given up", || !gated.db.snapshot_status().running);
+    let status = gated.db.snapshot_status();
+    assert_eq!((status.saves, status.last_error), (0, None));
+    let files = std::fs::read_dir(gated.dir.path().join("data")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.starts_with("snapshot")).collect::<Vec<_>>(), Vec::<String>::new());
+    client.ask("BGSAVE", "+Background saving started\r\n");
+    until("the next snapshot is written", || gated.db.snapshot_status().saves == 1);
+    client.ask("BGSAVE CANCEL", none);
+}

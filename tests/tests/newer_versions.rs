@@ -4,9 +4,12 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
+
 use kvtests::process::{Launch, ServerProcess};
 use kvtests::server_program;
-use kvtests::wire::Wire;
+use kvtests::wait;
+use kvtests::wire::{self, Wire};
 use tempfile::TempDir;
 
 fn start() -> (ServerProcess, Wire, TempDir) {
@@ -96,4 +99,134 @@ fn the_digest_of_users_follows_from_their_rules_alone() {
     wire.ask("ACL SETUSER alice +set", "+OK\r\n");
     assert_ne!(wire.text("ACL DIGEST"), with_both);
     drop(server);
+}
+
+/// The fields of a line of CLIENT LIST.
+fn fields(line: &str) -> BTreeMap<String, String> {
+    let pairs = line.trim_end().split(' ').filter_map(|field| field.split_once('='));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// The newer fields of CLIENT LIST and CLIENT INFO: `capa`, `watch`, `io-thread`, `tot-net-in`, `tot-net-out`, `tot-cmds`.
+#[test]
+fn a_client_is_listed_with_what_it_did() {
+    let (_server, mut wire, _dir) = start();
+    let own = |wire: &mut Wire, names: &[&str]| -> Vec<String> {
+        let found = fields(&wire.text("CLIENT INFO"));
+        names.iter().map(|name| found[*name].clone()).collect()
+    };
+    assert_eq!(own(&mut wire, &["capa", "watch", "io-thread", "tot-cmds"]), ["", "0", "0", "0"]);
+    wire.ask("CLIENT CAPA redirect", "+OK\r\n");
+    // A key counts once.
+    wire.ask("WATCH a b a", "+OK\r\n");
+    assert_eq!(own(&mut wire, &["capa", "watch", "tot-cmds"]), ["r", "2", "3"]);
+    // What is refused or queued is not carried out; EXEC and what it carries out are.
+    wire.ask("GET", "-ERR wrong number of arguments for 'get' command\r\n");
+    wire.ask("MULTI", "+OK\r\n");
+    wire.ask("SET a 1", "+QUEUED\r\n");
+    wire.ask("SET b 1", "+QUEUED\r\n");
+    wire.ask("EXEC", "*2\r\n+OK\r\n+OK\r\n");
+    assert_eq!(own(&mut wire, &["watch", "tot-cmds"]), ["0", "8"]);
+    wire.ask("WATCH a", "+OK\r\n");
+    assert_eq!(own(&mut wire, &["watch", "tot-cmds"]), ["1", "10"]);
+    wire.ask("RESET", "+RESET\r\n");
+    assert_eq!(own(&mut wire, &["watch"]), ["0"]);
+}
+
+#[test]
+fn the_bytes_of_a_client_are_counted() {
+    let (server, mut wire, _dir) = start();
+    let mut other = server.connect();
+    let id = other.integer("CLIENT ID");
+    let mut bytes = || {
+        let found = fields(&wire.text(&format!("CLIENT LIST ID {id}")));
+        ["tot-net-in", "tot-net-out"].map(|name| found[name].parse::<usize>().expect("a number"))
+    };
+    // What is counted when a reply has left may be shown a moment later.
+    let mut before = [0, 0];
+    wait::until_true("the bytes of CLIENT ID are shown", || {
+        before = bytes();
+        before[1] >= format!(":{id}\r\n").len()
+    });
+    let value = "x".repeat(10_000);
+    other.ask(&format!("SET k {value}"), "+OK\r\n");
+    other.ask("GET k", format!("$10000\r\n{value}\r\n"));
+    let sent = wire::request(&["SET", "k", &value]).len() + wire::request(&["GET", "k"]).len();
+    let replied = "+OK\r\n".len() + format!("$10000\r\n{value}\r\n").len();
+    wait::until_true("all bytes are shown", || bytes() == [before[0] + sent, before[1] + replied]);
+}
+
+/// INFO's fields of Valkey 8.1 about CLIENT PAUSE, and of Redis 8.2 and 8.8 about memory and slow commands.
+#[test]
+fn info_has_newer_fields() {
+    let (_server, mut wire, _dir) = start();
+    let paused = |wire: &mut Wire| {
+        let text = wire.text("INFO clients");
+        let of = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).expect("a field").to_owned();
+        (
+            of("paused_reason:"),
+            of("paused_actions:"),
+            of("paused_timeout_milliseconds:").parse::<u64>().expect("a number"),
+        )
+    };
+    let none = ("none".to_owned(), "none".to_owned(), 0);
+    assert_eq!(paused(&mut wire), none);
+    wire.ask("CLIENT PAUSE 1000000 WRITE", "+OK\r\n");
+    let (reason, actions, left) = paused(&mut wire);
+    assert_eq!((reason.as_str(), actions.as_str()), ("client_pause", "write"));
+    assert!((1..=1_000_000).contains(&left), "{left}");
+    wire.ask("CLIENT UNPAUSE", "+OK\r\n");
+    assert_eq!(paused(&mut wire), none);
+
+    let text = wire.text("INFO memory");
+    let peak = text.lines().find_map(|line| line.strip_prefix("used_memory_peak_time:")).expect("a field");
+    assert!(peak.parse::<u64>().is_ok_and(|secs| secs > 1_600_000_000), "{peak}");
+
+    let slow = |wire: &mut Wire| {
+        let (stats, commands) = (wire.text("INFO stats"), wire.text("INFO commandstats"));
+        let count = stats.lines().find_map(|line| line.strip_prefix("slowlog_commands_count:")).expect("a field");
+        let set = commands.lines().find(|line| line.starts_with("cmdstat_set:")).map(str::to_owned);
+        (count.to_owned(), set.unwrap_or_default())
+    };
+    wire.ask("SET k v", "+OK\r\n");
+    let (count, set) = slow(&mut wire);
+    assert!(count == "0" && !set.contains("slowlog_count"), "{count} {set}");
+    wire.ask("CONFIG SET slowlog-log-slower-than 0", "+OK\r\n");
+    wire.ask("SET k v", "+OK\r\n");
+    wire.ask("SET k v", "+OK\r\n");
+    wire.ask("CONFIG SET slowlog-log-slower-than -1", "+OK\r\n");
+    let (count, set) = slow(&mut wire);
+    // CONFIG SET that began it was timed before it had begun, or after.
+    assert!(count == "2" || count == "3", "{count}");
+    assert!(set.contains(",slowlog_count=2,slowlog_time_ms_sum=") && set.contains(",slowlog_time_ms_max="), "{set}");
+    wire.ask("CONFIG RESETSTAT", "+OK\r\n");
+    assert_eq!(slow(&mut wire), ("0".to_owned(), String::new()));
+}
+
+/// Redis 8.8: how much of a command is kept in SLOWLOG.
+#[test]
+fn the_length_of_entries_in_the_slow_log_can_be_set() {
+    let (_server, mut wire, _dir) = start();
+    wire.ask("CONFIG GET slowlog-entry-max-argc", "*2\r\n$22\r\nslowlog-entry-max-argc\r\n$2\r\n32\r\n");
+    wire.ask("CONFIG GET slowlog-entry-max-string-len", "*2\r\n$28\r\nslowlog-entry-max-string-len\r\n$3\r\n128\r\n");
+    let refusal = "-ERR CONFIG SET failed (possibly related to argument 'slowlog-entry-max-argc') - argument must be between \
+                   2 and 2147483647 inclusive\r\n";
+    wire.ask("CONFIG SET slowlog-entry-max-argc 1", refusal);
+    wire.ask("CONFIG SET slowlog-entry-max-argc 3 slowlog-entry-max-string-len 4 slowlog-log-slower-than 0", "+OK\r\n");
+    wire.ask("DEL abcdefgh b c d", ":0\r\n");
+    let entry = String::from_utf8(wire.command("SLOWLOG GET 1")).expect("text");
+    let words = "*3\r\n$3\r\nDEL\r\n$22\r\nabcd... (4 more bytes)\r\n$22\r\n... (3 more arguments)\r\n";
+    assert!(entry.contains(words), "{entry}");
+    // COMMANDLOG of Valkey keeps as much.
+    let entry = String::from_utf8(wire.command("COMMANDLOG GET 10 SLOW")).expect("text");
+    assert!(entry.contains(words), "{entry}");
+}
+
+/// Valkey 9.0: on one node alone SAFE forbids nothing.
+#[test]
+fn shutdown_takes_the_words_of_valkey() {
+    let (mut server, mut wire, _dir) = start();
+    wire.ask("SHUTDOWN ABORT SAFE", "-ERR syntax error\r\n");
+    wire.send("SHUTDOWN NOSAVE SAFE FAILOVER\r\n");
+    assert!(server.wait().success());
 }

@@ -1,6 +1,7 @@
 //! Commands on a value as bits: single ones, ranges, small integers, whole values combined.
 //!
-//! Invariant: arity, flags, categories, key positions and arguments are those clients know from Redis 7.2.
+//! Invariant: arity, flags, categories, key positions and arguments are those clients know from Redis 7.2, or from the version
+//! that the row names.
 
 use super::{Arg, Category, Flag, Group, KeyFlag, KeySpec, Spec};
 
@@ -113,6 +114,20 @@ pub(super) const ROWS: &[Spec] = &[
                 &[Arg::integer("start"), Arg::block("end-unit-block", &[Arg::integer("end"), UNIT]).optional()],
             )
             .optional(),
+        ]),
+    Spec::new("bitrangeintarray", -4, Group::Bitmap, "8.12.0")
+        .summary("Lists the positions of the bits that are set, or clear, in a part of a value.")
+        .complexity("O(N) in the bytes looked at and the bits found")
+        .flags(&[Flag::ReadOnly])
+        .in_categories(&[Category::Bitmap])
+        .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadOnly, KeyFlag::Access])])
+        .args(&[
+            Arg::key("key"),
+            Arg::integer("start"),
+            Arg::integer("end"),
+            Arg::one_of("unit", &[Arg::token("byte", "BYTE"), Arg::token("bit", "BIT")]).optional(),
+            Arg::integer("count").after("LIMIT").optional(),
+            Arg::token("zeros", "ZEROS").optional(),
         ]),
     Spec::new("getbit", 3, Group::Bitmap, "2.2.0")
         .summary("Reads one bit of a value.")

@@ -10,10 +10,16 @@ pub(super) const ROWS: &[Spec] = &[
         .complexity("That of the subcommand")
         .subcommands(&BACKUP_SUBCOMMANDS),
     Spec::new("bgsave", -1, Group::Server, "1.0.0")
-        .summary("Starts writing a snapshot while commands go on being served.")
+        .summary(
+            "Starts writing a snapshot while commands go on being served, or gives up the one that is being written.",
+        )
         .complexity("O(1)")
         .flags(&[Flag::NoAsyncLoading, Flag::Admin, Flag::NoScript])
-        .args(&[Arg::token("schedule", "SCHEDULE").optional().since("3.2.2")]),
+        .args(&[Arg::one_of(
+            "operation",
+            &[Arg::token("schedule", "SCHEDULE").since("3.2.2"), Arg::token("cancel", "CANCEL").since("8.1.0")],
+        )
+        .optional()]),
     Spec::new("command", -1, Group::Server, "2.8.13")
         .summary("Describes every command of this server.")
         .complexity("O(N) in the commands of the server")
@@ -94,6 +100,8 @@ pub(super) const ROWS: &[Spec] = &[
             Arg::one_of("save-selector", &[Arg::token("nosave", "NOSAVE"), Arg::token("save", "SAVE")]).optional(),
             Arg::token("now", "NOW").optional().since("7.0.0"),
             Arg::token("force", "FORCE").optional().since("7.0.0"),
+            Arg::token("safe", "SAFE").optional().since("9.0.0"),
+            Arg::token("failover", "FAILOVER").optional().since("9.0.0"),
             Arg::token("abort", "ABORT").optional().since("7.0.0"),
         ]),
     Spec::new("swapdb", 3, Group::Server, "4.0.0")

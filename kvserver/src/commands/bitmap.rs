@@ -6,6 +6,7 @@ use kvcore::Txn;
 use kvproto::{Args, CommandError, Reply, parse_integer};
 
 use super::string::range::Span;
+use crate::gather::gather;
 use crate::outcome::Outcome;
 
 pub mod field;
@@ -118,6 +119,54 @@ pub fn bitpos(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     })
 }
 
+/// `BITRANGEINTARRAY key start end [BYTE|BIT] [LIMIT count] [ZEROS]` of Redis 8.12: the positions of the set bits in a range, or
+/// of the clear ones. A limit in bytes is not applied within a byte, so that the next range can begin with the next byte.
+pub fn bitrangeintarray(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+    let key = args.next()?;
+    let (start, end) = (args.integer()?, args.integer()?);
+    let (mut unit, mut limit, mut zeros) = (None, None, false);
+    while !args.is_empty() {
+        if unit.is_none() && args.eat("BIT") {
+            unit = Some(Unit::Bit);
+        } else if unit.is_none() && args.eat("BYTE") {
+            unit = Some(Unit::Byte);
+        } else if limit.is_none() && args.eat("LIMIT") {
+            let count = usize::try_from(args.integer()?).ok().filter(|count| *count > 0);
+            limit = Some(count.ok_or_else(|| CommandError::custom("ERR LIMIT must be a positive integer"))?);
+        } else if !zeros && args.eat("ZEROS") {
+            zeros = true;
+        } else {
+            return Err(CommandError::Syntax.into());
+        }
+    }
+    let unit = unit.unwrap_or(Unit::Byte);
+    let Some(value) = txn.get(key)? else {
+        return Ok(Reply::Array(Vec::new()));
+    };
+    let bytes = value.bytes();
+    // As of BITCOUNT, positions before the beginning are in order, too.
+    let is_backwards = start < 0 && end < 0 && start > end;
+    let Some(bits) = unit.span(start, end, bytes).filter(|_| !is_backwards) else {
+        return Ok(Reply::Array(Vec::new()));
+    };
+    Ok(Reply::Array(gather(|positions| {
+        let mut left = limit.unwrap_or(usize::MAX);
+        for (at, wanted) in bits.wanted(!zeros, bytes) {
+            let mut wanted = wanted;
+            while wanted != 0 && (left > 0 || unit == Unit::Byte) {
+                let bit = wanted.leading_zeros();
+                wanted &= !(0x80 >> bit);
+                left = left.saturating_sub(1);
+                positions.push(Reply::count(at + u64::from(bit)));
+            }
+            if left == 0 || positions.is_too_large() {
+                break;
+            }
+        }
+        Ok(())
+    })?))
+}
+
 /// What positions count.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Unit {
@@ -179,6 +228,19 @@ impl BitSpan {
     /// Which bits of the last byte are not behind it.
     fn tail_mask(self) -> u8 {
         0xff << (7 - self.last % 8)
+    }
+
+    /// Of each byte that has bits of the span that are as wanted, where it begins and these bits.
+    fn wanted(self, set: bool, value: &[u8]) -> impl Iterator<Item = (u64, u8)> {
+        let bytes = self.bytes(value);
+        let unlike = if set { 0x00 } else { 0xff };
+        let (from, last) = (self.first / 8 * 8, bytes.len().saturating_sub(1));
+        bytes.iter().enumerate().filter(move |(_, byte)| **byte != unlike).filter_map(move |(at, byte)| {
+            let head = if at == 0 { self.head_mask() } else { 0xff };
+            let tail = if at == last { self.tail_mask() } else { 0xff };
+            let wanted = (byte ^ unlike) & head & tail;
+            (wanted != 0).then(|| (from + at as u64 * 8, wanted))
+        })
     }
 
     /// The position of the first bit that is as wanted.

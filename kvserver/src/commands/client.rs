@@ -98,6 +98,7 @@ fn show_self(request: Request<'_>, ctx: &Context<'_>) {
     let words: usize = request.iter().map(<[u8]>::len).sum();
     client.shown.argument_bytes.store(words, Relaxed);
     client.shown.input_bytes.store(request.resp_bytes(), Relaxed);
+    client.shown.commands.store(ctx.session.commands.get(), Relaxed);
 }
 
 fn list(args: Args<'_>, ctx: &Context<'_>) -> Outcome {

@@ -47,6 +47,7 @@ fn run_of(name: &str) -> Option<Run> {
         "bitfield_ro" => Store(bitmap::field::bitfield_ro),
         "bitop" => Store(bitmap::bitop),
         "bitpos" => Store(bitmap::bitpos),
+        "bitrangeintarray" => Store(bitmap::bitrangeintarray),
         "getbit" => Store(bitmap::getbit),
         "setbit" => Store(bitmap::setbit),
 

@@ -80,7 +80,14 @@ pub(crate) fn save(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     Ok(Reply::Nothing)
 }
 
+/// `BGSAVE [SCHEDULE|CANCEL]`
 pub(crate) fn bgsave(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    if args.remaining() == 1 && args.eat("cancel") {
+        if ctx.server.db.cancel_snapshot() {
+            return Ok(Reply::simple("Background saving cancelled"));
+        }
+        return Err(CommandError::custom("ERR Background saving is currently not in progress or scheduled").into());
+    }
     if !args.is_empty() && !args.eat("schedule") {
         return Err(CommandError::Syntax.into());
     }
@@ -105,7 +112,8 @@ pub(crate) fn lastsave(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     Ok(Reply::count(info::last_save_seconds(ctx.server)))
 }
 
-/// `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]`. The log has everything, so a snapshot is only written when asked for.
+/// `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [SAFE] [FAILOVER] [ABORT]`. The log has everything, so a snapshot is only written when
+/// asked for. SAFE and FAILOVER of Valkey 9.0 are about the nodes of a cluster: one node alone may always stop.
 pub(crate) fn shutdown(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let (mut save, mut nosave, mut other, mut abort) = (false, false, false, false);
     while !args.is_empty() {
@@ -113,7 +121,7 @@ pub(crate) fn shutdown(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             save = true;
         } else if args.eat("nosave") {
             nosave = true;
-        } else if args.eat("now") || args.eat("force") {
+        } else if ["now", "force", "safe", "failover"].iter().any(|word| args.eat(word)) {
             other = true;
         } else if args.eat("abort") {
             abort = true;

@@ -105,6 +105,7 @@ pub(crate) fn watch(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         *bytes += more;
         let existed = ctx.server.watch.watch(keyspace, key, mark);
         keys.insert(key.into(), existed);
+        session.client.shown.watched_keys.fetch_add(1, Relaxed);
     }
     Ok(Reply::Ok)
 }
@@ -363,6 +364,7 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
 /// Takes note of a queued command that ran.
 fn count(ctx: &Context<'_>, request: Request<'_>, reply: &Reply, ticks: u64) {
     let Some(counters) = ctx.server.counters.get(ctx.session.address.loop_index) else { return };
+    ctx.session.count_command();
     let ran = Ran { spec: ctx.spec, request, client: &ctx.session.client, ticks };
     ran.count(counters, &ctx.server.slow);
     // Its encoded reply is never longer.

@@ -9,12 +9,22 @@ use crate::parameters::show_percentile;
 use crate::state::ServerState;
 
 pub(super) fn commandstats(server: &ServerState, fields: &mut Fields<'_>) {
+    let slow = server.slow.totals();
     for total in server.command_totals() {
         let micros = server.slow.nanos(total.ticks) as f64 / 1000.0;
+        // Of Redis 8.8, and as there only of commands that were slow.
+        let slow = slow.get(&*total.name).map_or_else(String::new, |slow| {
+            format!(
+                ",slowlog_count={},slowlog_time_ms_sum={},slowlog_time_ms_max={}",
+                slow.count,
+                slow.micros / 1000,
+                slow.longest_micros / 1000
+            )
+        });
         fields.add(
             &format!("cmdstat_{}", total.name),
             format_args!(
-                "calls={},usec={},usec_per_call={:.2},rejected_calls={},failed_calls={}",
+                "calls={},usec={},usec_per_call={:.2},rejected_calls={},failed_calls={}{slow}",
                 total.calls,
                 micros as u64,
                 micros / total.calls.max(1) as f64,

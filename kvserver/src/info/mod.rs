@@ -9,7 +9,7 @@ mod fields;
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fields::Fields;
 use kvcore::Location;
@@ -17,6 +17,7 @@ use kvcore::Location;
 use crate::acl::log::Reason;
 use crate::databases;
 use crate::listener::BoundAddress;
+use crate::pause::Held;
 use crate::process::{self, Usage};
 use crate::pubsub::Topic;
 use crate::state::{ServerState, WriteCheck};
@@ -142,6 +143,14 @@ fn clients(server: &ServerState, fields: &mut Fields<'_>) {
     fields.add("total_watched_keys", server.watch.keys());
     fields.add("total_blocking_keys", 0);
     fields.add("total_blocking_keys_on_nokey", 0);
+    let (actions, left) = match server.pause.current(Instant::now()) {
+        Some((Held::Write, left)) => ("write", left),
+        Some((Held::All, left)) => ("all", left),
+        None => ("none", Duration::ZERO),
+    };
+    fields.add("paused_reason", if left.is_zero() { "none" } else { "client_pause" });
+    fields.add("paused_actions", actions);
+    fields.add("paused_timeout_milliseconds", left.as_millis());
 }
 
 /// What takes the memory that `maxmemory` limits, in bytes.
@@ -164,13 +173,18 @@ impl Memory {
 
 fn memory(server: &ServerState, usage: &Usage, locked: bool, fields: &mut Fields<'_>) {
     let Memory { dataset, clients, used } = Memory::of(server, locked);
-    let peak = server.peak_memory_bytes.fetch_max(used, Relaxed).max(used);
+    let peak_before = server.peak_memory_bytes.fetch_max(used, Relaxed);
+    if used > peak_before {
+        server.peak_memory_secs.store(server.db.now_ms() / 1000, Relaxed);
+    }
+    let peak = peak_before.max(used);
     fields.add("used_memory", used);
     fields.add("used_memory_human", human(used));
     fields.add("used_memory_rss", usage.resident_bytes);
     fields.add("used_memory_rss_human", human(usage.resident_bytes));
     fields.add("used_memory_peak", peak);
     fields.add("used_memory_peak_human", human(peak));
+    fields.add("used_memory_peak_time", server.peak_memory_secs.load(Relaxed));
     fields.add("used_memory_peak_perc", percent(used, peak));
     fields.add("used_memory_overhead", used - dataset);
     // What the process needs by itself is not in `used_memory`.
@@ -328,6 +342,10 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("evicted_scripts", 0);
     fields.add("total_eviction_exceeded_time", 0);
     fields.add("current_eviction_exceeded_time", 0);
+    let slow = server.slow.totals();
+    fields.add("slowlog_commands_count", slow.values().map(|of| of.count).sum::<u64>());
+    fields.add("slowlog_commands_time_ms_sum", slow.values().map(|of| of.micros).sum::<u64>() / 1000);
+    fields.add("slowlog_commands_time_ms_max", slow.values().map(|of| of.longest_micros).max().unwrap_or(0) / 1000);
     fields.add("keyspace_hits", server.total(|of| &of.hits));
     fields.add("keyspace_misses", server.total(|of| &of.misses));
     fields.add("pubsub_channels", server.pubsub.count(Topic::Channel));

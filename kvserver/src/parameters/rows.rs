@@ -412,6 +412,24 @@ pub(crate) const ROWS: &[Parameter] = &[
         },
     ),
     Parameter::new(
+        "slowlog-entry-max-argc",
+        Kind::Integer(2, INT_MAX),
+        |server| server.slow.words_max.load(Relaxed).to_string(),
+        |server, value| {
+            server.slow.words_max.store(number(value)?, Relaxed);
+            Ok(())
+        },
+    ),
+    Parameter::new(
+        "slowlog-entry-max-string-len",
+        COUNT,
+        |server| server.slow.word_bytes_max.load(Relaxed).to_string(),
+        |server, value| {
+            server.slow.word_bytes_max.store(number(value)?, Relaxed);
+            Ok(())
+        },
+    ),
+    Parameter::new(
         "slowlog-log-slower-than",
         LONG_OR_NEVER,
         |server| log_from(server, Logged::Time),

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a session that did nothing unusual owns no heap memory of its own; the rare states are boxed.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -35,6 +36,8 @@ pub(crate) struct Session {
     /// Between MULTI and EXEC.
     pub(crate) transaction: Option<Box<Queue>>,
     pub(crate) watched: Option<Box<Watched>>,
+    /// Commands of it that were carried out.
+    pub(crate) commands: Cell<u64>,
     pub(crate) subscriptions: Option<Box<Subscriptions>>,
     pub(crate) tracking: Option<Box<Tracking>>,
     pub(crate) replies: Replies,
@@ -161,6 +164,7 @@ impl Session {
             access,
             transaction: None,
             watched: None,
+            commands: Cell::new(0),
             subscriptions: None,
             tracking: None,
             replies: Replies::On,
@@ -221,6 +225,12 @@ impl Session {
         }
     }
 
+    /// Counts one command that was carried out.
+    #[inline]
+    pub(crate) fn count_command(&self) {
+        self.commands.set(self.commands.get().wrapping_add(1));
+    }
+
     /// Forgets all watched keys.
     pub(crate) fn unwatch(&mut self, server: &ServerState) {
         if let Some(watched) = self.watched.take() {
@@ -230,6 +240,7 @@ impl Session {
                 }
             }
             self.client.shown.watching.store(false, Relaxed);
+            self.client.shown.watched_keys.store(0, Relaxed);
         }
     }
 

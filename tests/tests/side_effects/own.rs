@@ -76,6 +76,8 @@ fn examples() -> Vec<(&'static str, Effects)> {
         ("increx num BYFLOAT 0.5", Effects { events: &[("incrbyfloat", "num")], ..increased() }),
         ("increx num LBOUND 0 UBOUND 0 SATURATE", increased()),
         ("increx num LBOUND 0 UBOUND 0", Effects { uses: &[("num", Some(101))], ..none() }),
+        ("bitrangeintarray str 0 -1", Effects { hits: 1, uses: &[("str", Some(101))], ..none() }),
+        ("bitrangeintarray nope 0 -1", Effects { misses: 1, events: &[("keymiss", "nope")], ..none() }),
         ("commandlog get 10 slow", none()),
         ("commandlog len large-request", none()),
         ("commandlog reset large-reply", none()),

@@ -233,11 +233,15 @@ proptest! {
         let shell = Shell::new();
         shell.reply([&b"SET"[..], b"k", &bytes]);
         let unit = if in_bits { "BIT" } else { "BYTE" };
-        // BITCOUNT alone minds the order of positions before the beginning.
+        // BITCOUNT and BITRANGEINTARRAY mind the order of positions before the beginning.
         let backwards = start < 0 && end < 0 && start > end;
         let set = bits.iter().filter(|(_, set)| *set && !backwards).count();
         prop_assert_eq!(shell.run(&format!("BITCOUNT k {start} {end} {unit}")), set.to_string());
-        for wanted in [false, true] {
+        for (wanted, zeros) in [(false, "ZEROS"), (true, "")] {
+            let found = bits.iter().filter(|(_, set)| *set == wanted && !backwards).map(|(at, _)| at.to_string());
+            let request = format!("BITRANGEINTARRAY k {start} {end} {unit} {zeros}");
+            let found = found.collect::<Vec<_>>().join(", ");
+            prop_assert_eq!(shell.run(request.trim_end()), format!("[{found}]"));
             let first = bits.iter().find(|(_, set)| *set == wanted).map_or(-1, |(at, _)| *at as i64);
             let wanted = u8::from(wanted);
             prop_assert_eq!(shell.run(&format!("BITPOS k {wanted} {start} {end} {unit}")), first.to_string());
@@ -249,4 +253,48 @@ proptest! {
         prop_assert_eq!(ones(&bytes), bytes.iter().map(|byte| u64::from(byte.count_ones())).sum::<u64>());
         prop_assert_eq!(first_other(&bytes, byte), bytes.iter().position(|other| *other != byte));
     }
+}
+
+/// Redis 8.12: examples that follow from its documentation.
+#[test]
+fn positions_of_bits() {
+    let shell = Shell::new();
+    shell.converse(
+        r#"
+        BITRANGEINTARRAY none 0 -1            -> []
+        SETBIT k 1 1                          -> 0
+        SETBIT k 9 1                          -> 0
+        SETBIT k 10 1                         -> 0
+        SETBIT k 23 1                         -> 0
+        BITRANGEINTARRAY k 0 -1               -> [1, 9, 10, 23]
+        BITRANGEINTARRAY k 0 -1 BYTE          -> [1, 9, 10, 23]
+        BITRANGEINTARRAY k 1 1                -> [9, 10]
+        BITRANGEINTARRAY k -1 -1              -> [23]
+        BITRANGEINTARRAY k 9 9 BIT            -> [9]
+        BITRANGEINTARRAY k 2 -2 BIT           -> [9, 10]
+        BITRANGEINTARRAY k 0 -1 BIT           -> [1, 9, 10, 23]
+        BITRANGEINTARRAY k 0 0 ZEROS          -> [0, 2, 3, 4, 5, 6, 7]
+        BITRANGEINTARRAY k 7 11 bit zeros     -> [7, 8, 11]
+        BITRANGEINTARRAY k 0 -1 BIT LIMIT 2   -> [1, 9]
+        BITRANGEINTARRAY k 0 -1 LIMIT 1       -> [1]
+        BITRANGEINTARRAY k 0 -1 LIMIT 2       -> [1, 9, 10]
+        BITRANGEINTARRAY k 0 -1 ZEROS LIMIT 1 -> [0, 2, 3, 4, 5, 6, 7]
+        BITRANGEINTARRAY k 0 -1 LIMIT 100     -> [1, 9, 10, 23]
+        BITRANGEINTARRAY k 3 9                -> []
+        BITRANGEINTARRAY k 1 0                -> []
+        BITRANGEINTARRAY k -1 0               -> []
+        "#,
+    );
+    shell.refuses(&[
+        ("BITRANGEINTARRAY k 0", "ERR wrong number of arguments for 'bitrangeintarray' command"),
+        ("BITRANGEINTARRAY k x 0", NOT_AN_INTEGER),
+        ("BITRANGEINTARRAY k 0 x", NOT_AN_INTEGER),
+        ("BITRANGEINTARRAY k 0 -1 LIMIT x", NOT_AN_INTEGER),
+        ("BITRANGEINTARRAY k 0 -1 LIMIT 0", "ERR LIMIT must be a positive integer"),
+        ("BITRANGEINTARRAY none 0 -1 LIMIT -1", "ERR LIMIT must be a positive integer"),
+        ("BITRANGEINTARRAY k 0 -1 LIMIT", SYNTAX),
+        ("BITRANGEINTARRAY k 0 -1 BIT BYTE", SYNTAX),
+        ("BITRANGEINTARRAY k 0 -1 ZEROS ZEROS", SYNTAX),
+        ("BITRANGEINTARRAY k 0 -1 NONSENSE", SYNTAX),
+    ]);
 }
