@@ -140,7 +140,7 @@ fn only_the_wanted_classes_are_told_on_the_wanted_channels() {
     listening.client.ask(
         "CONFIG SET notify-keyspace-events KEq",
         "-ERR CONFIG SET failed (possibly related to argument 'notify-keyspace-events') - Invalid event class \
-         character. Use 'Ag$lshzxeKEtmdn'.\r\n",
+         character. Use 'Ag$lshzxeKEtmdnoc'.\r\n",
     );
     listening.client.ask("CONFIG SET notify-keyspace-events KEA", "+OK\r\n");
     listening.client.send(request(&["CONFIG", "SET", "notify-keyspace-events", ""]));

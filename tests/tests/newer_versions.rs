@@ -230,3 +230,93 @@ fn shutdown_takes_the_words_of_valkey() {
     wire.send("SHUTDOWN NOSAVE SAFE FAILOVER\r\n");
     assert!(server.wait().success());
 }
+
+/// Redis 8.2: the class `o` of keyspace events, of values that are replaced as a whole. They are in no other class.
+#[test]
+fn keys_that_are_overwritten_have_an_event() {
+    let (server, mut wire, _dir) = start();
+    let mut listener = server.connect();
+    let mut expect_events = |line: &str, classes: &str, events: &[&str], wire: &mut Wire| {
+        wire.ask(&format!("CONFIG SET notify-keyspace-events {classes}"), "+OK\r\n");
+        listener.send("PSUBSCRIBE __keyevent@0__:*\r\n");
+        listener.reply();
+        assert_ne!(wire.command(line)[0], b'-', "{line}");
+        // Ends what came of it.
+        wire.ask("PUBLISH __keyevent@0__:end x", ":1\r\n");
+        let mut seen = Vec::new();
+        loop {
+            let message = String::from_utf8(listener.reply()).expect("text");
+            let words: Vec<&str> = message.split("\r\n").collect();
+            let event = words[6].trim_start_matches("__keyevent@0__:");
+            if event == "end" {
+                break;
+            }
+            seen.push(format!("{event} {}", words[8]));
+        }
+        assert_eq!(seen, events, "{line} with {classes}");
+        listener.send("PUNSUBSCRIBE\r\n");
+        listener.reply();
+    };
+    wire.ask("MSET a 1 b 2 c 3", "+OK\r\n");
+    let payload = wire.command("DUMP c");
+    for (line, events) in [
+        ("SET a x", vec!["overwritten a"]),
+        ("SET new x", vec![]),
+        ("SETEX a 100 x", vec!["overwritten a"]),
+        ("GETSET a y", vec!["overwritten a"]),
+        ("MSET a 1 fresh 1 b 2", vec!["overwritten a", "overwritten b"]),
+        ("COPY a b REPLACE", vec!["overwritten b"]),
+        ("COPY a other", vec![]),
+        ("RENAME other b", vec!["overwritten b"]),
+        ("RENAME b unheard-of", vec![]),
+        ("BITOP NOT a c", vec!["overwritten a"]),
+        // Parts of values, deadlines, keys that go.
+        ("APPEND a x", vec![]),
+        ("SETRANGE a 0 x", vec![]),
+        ("INCR c", vec![]),
+        ("EXPIRE a 100", vec![]),
+        ("DEL a", vec![]),
+    ] {
+        expect_events(line, "Eo", &events, &mut wire);
+    }
+    expect_events("SET c x", "EA", &["set c"], &mut wire);
+    expect_events("SET c x", "EAo", &["overwritten c", "set c"], &mut wire);
+    // No value here is of another type.
+    expect_events("SET c x", "Ec", &[], &mut wire);
+    wire.ask("CONFIG GET notify-keyspace-events", "*2\r\n$22\r\nnotify-keyspace-events\r\n$2\r\nEc\r\n");
+    wire.ask("CONFIG SET notify-keyspace-events Eo", "+OK\r\n");
+    listener.send("PSUBSCRIBE __keyevent@0__:*\r\n");
+    listener.reply();
+    let body = &payload[payload.iter().position(|byte| *byte == b'\n').expect("a line") + 1..payload.len() - 2];
+    let restored = wire.try_command(&[&b"RESTORE"[..], b"c", b"0", body, b"REPLACE"]).expect("a reply");
+    assert_eq!(restored, b"+OK\r\n");
+    let message = String::from_utf8(listener.reply()).expect("text");
+    assert!(message.contains(":overwritten\r\n$1\r\nc\r\n"), "{message}");
+}
+
+/// Redis 8.0: INFO keysizes, the lengths of values by powers of two.
+#[test]
+fn the_lengths_of_values_are_shown_by_powers_of_two() {
+    let (_server, mut wire, _dir) = start();
+    assert_eq!(wire.text("INFO keysizes").trim_end(), "# Keysizes");
+    for (key, len) in [("a", 1), ("b", 3), ("c", 4), ("d", 5), ("e", 7), ("f", 1000), ("g", 1024), ("h", 3_000_000)] {
+        wire.ask(&format!("SETRANGE {key} {} x", len - 1), format!(":{len}\r\n"));
+    }
+    assert_eq!(wire.try_command(&["SET", "empty", ""]).expect("a reply"), b"+OK\r\n");
+    wire.ask("SELECT 3", "+OK\r\n");
+    wire.ask("SET k vv PX 1", "+OK\r\n");
+    wire.ask("SET n 1234567890", "+OK\r\n");
+    // What has expired has no size.
+    wait::until_true("the key expires", || wire.integer("EXISTS k") == 0);
+    let sizes =
+        "# Keysizes\r\ndb0_distrib_strings_sizes:0=1,1=1,2=1,4=3,512=1,1K=1,2M=1\r\ndb3_distrib_strings_sizes:8=1";
+    assert_eq!(wire.text("INFO keysizes").trim_end(), sizes);
+    // With other sections, of which only the one that is named walks over the keys.
+    let both = wire.text("INFO cluster KEYSIZES");
+    assert!(both.starts_with("# Cluster") && both.trim_end().ends_with(sizes), "{both}");
+    assert!(!wire.text("INFO everything").contains("distrib"));
+    // Inside EXEC the keys are not walked over.
+    wire.ask("MULTI", "+OK\r\n");
+    wire.ask("INFO keysizes", "+QUEUED\r\n");
+    wire.ask("EXEC", "*1\r\n$12\r\n# Keysizes\r\n\r\n");
+}

@@ -13,10 +13,11 @@ pub(crate) enum Class {
     Evicted,
     New,
     KeyMiss,
+    Overwritten,
 }
 
 /// The letters and their bits, in the order in which they are shown. Some stand for types of values that are not here.
-const LETTERS: [(u8, u32); 14] = [
+const LETTERS: [(u8, u32); 16] = [
     (b'g', 1 << 0),
     (b'$', 1 << 1),
     (b'l', 1 << 2),
@@ -31,13 +32,19 @@ const LETTERS: [(u8, u32); 14] = [
     (b'K', KEYSPACE),
     (b'E', KEYEVENT),
     (b'm', KEY_MISS),
+    (b'o', OVERWRITTEN),
+    (b'c', TYPE_CHANGED),
 ];
-/// What `A` stands for: all but new keys, missed keys and the two kinds of channels.
+/// What `A` stands for: all but new, missed, overwritten and changed keys, and the two kinds of channels.
 const ALL: u32 = (1 << 10) - 1;
 const NEW: u32 = 1 << 10;
 const KEYSPACE: u32 = 1 << 11;
 const KEYEVENT: u32 = 1 << 12;
 const KEY_MISS: u32 = 1 << 13;
+/// Since Redis 8.2.
+const OVERWRITTEN: u32 = 1 << 14;
+/// Of keys that get a value of another type, of which there is none here.
+const TYPE_CHANGED: u32 = 1 << 15;
 
 /// Classes of events, and on which of the two kinds of channels they are told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,6 +95,7 @@ impl Classes {
             Class::Evicted => 1 << 7,
             Class::New => NEW,
             Class::KeyMiss => KEY_MISS,
+            Class::Overwritten => OVERWRITTEN,
         };
         self.0 & bit != 0
     }
@@ -135,10 +143,16 @@ mod tests {
             ("nE", "nE"),
             ("nAE", "AnE"),
             ("mE", "Em"),
+            ("coEA", "AEoc"),
+            ("KEo", "KEo"),
         ] {
             assert_eq!(Classes::parse(said).map(Classes::show).as_deref(), Some(shown), "{said}");
         }
         assert_eq!(Classes::parse("KEq"), None);
-        assert!(Classes::parse("A").is_some_and(|all| !all.has(Class::New) && !all.has(Class::KeyMiss)));
+        assert!(
+            Classes::parse("A").is_some_and(|all| [Class::New, Class::KeyMiss, Class::Overwritten]
+                .iter()
+                .all(|class| !all.has(*class)))
+        );
     }
 }

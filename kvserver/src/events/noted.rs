@@ -113,6 +113,10 @@ impl<'t, T: Txn + ?Sized> Noted<'t, T> {
         if old.is_none() || self.replaces() {
             self.note(Class::New, "new", key);
         }
+        // With MSET, COPY and the like, not with what changes a part of a value.
+        if old.is_some() && (name == "set" || self.replaces()) {
+            self.note(Class::Overwritten, "overwritten", key);
+        }
         // One event a key, in however many pieces the command has written it. MSET may say a key twice and mean it.
         if name == "set" || !self.events.borrow().iter().any(|event| event.name == name && *event.key == *key) {
             self.note(class, name, key);
@@ -152,7 +156,7 @@ impl<'t, T: Txn + ?Sized> Noted<'t, T> {
             "rename" | "renamenx" => self.note_origin("rename_from", key),
             "move" => self.note_origin("move_from", key),
             // It makes room for the copy.
-            "copy" => {}
+            "copy" => self.note(Class::Overwritten, "overwritten", key),
             _ => self.note(Class::Generic, "del", key),
         }
     }

@@ -312,7 +312,7 @@ pub(crate) const ROWS: &[Parameter] = &[
         Kind::Text,
         |server| server.audience.wanted().events().show(),
         |server, letters| {
-            let unknown = "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.";
+            let unknown = "Invalid event class character. Use 'Ag$lshzxeKEtmdnoc'.";
             let classes = Classes::parse(letters).ok_or(unknown)?;
             server.audience.want(classes, &server.db).map_err(|error| error.to_string())
         },
