@@ -18,6 +18,8 @@ use crate::outcome::Outcome;
 pub(crate) enum Work {
     /// A command that looks over a whole keyspace.
     Walk(fn(Args<'_>, &dyn Walk) -> Outcome, Keyspace),
+    /// INFO with the sizes of all values.
+    Info(Vec<String>),
     /// A snapshot.
     Save,
     /// BACKUP START and BACKUP READ

@@ -11,6 +11,7 @@ use kvcore::Lsn;
 use kvproto::{Args, Reply, Text};
 
 use crate::configuration::rewrite;
+use crate::info;
 use crate::mailbox::{Done, Mail};
 use crate::offload::{Job, Work};
 use crate::outcome::store_error;
@@ -26,11 +27,15 @@ pub(crate) fn run(server: &Arc<ServerState>, jobs: &Receiver<Option<Job>>) {
         let mut users = Vec::new();
         let begun = server.slow.clock().raw();
         // Only what looked at the keys reveals any: that a snapshot failed is told although nothing becomes durable.
-        let reveals = matches!(work, Work::Walk(..));
+        let reveals = matches!(work, Work::Walk(..) | Work::Info(_));
         let reply = match work {
             Work::Walk(walk, keyspace) => match walk(Args::new(request.as_request()), &keyspace) {
                 Ok(reply) => reply,
                 Err(failure) => failure.into(),
+            },
+            Work::Info(wanted) => match info::key_sizes(server) {
+                Ok(sizes) => Reply::text(info::text(server, &wanted, false, &sizes)),
+                Err(error) => store_error(&error),
             },
             Work::Save => save(server),
             // Whatever is in a backup is durable.

@@ -161,7 +161,11 @@ pub(crate) fn time(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 pub(crate) fn info(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let wanted: Vec<String> =
         std::iter::from_fn(|| args.next_opt()).map(|word| String::from_utf8_lossy(word).to_ascii_lowercase()).collect();
-    let text = info::text(ctx.server, &wanted, ctx.txn.is_some());
+    if ctx.txn.is_none() && info::wants_key_sizes(&wanted) {
+        ctx.next = Next::Park(Work::Info(wanted));
+        return Ok(Reply::Nothing);
+    }
+    let text = info::text(ctx.server, &wanted, ctx.txn.is_some(), &[]);
     ctx.reveal_everything();
     Ok(Reply::text(text))
 }

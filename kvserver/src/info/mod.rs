@@ -6,12 +6,14 @@
 
 mod commands;
 mod fields;
+mod key_sizes;
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use fields::Fields;
+pub(crate) use key_sizes::{Sizes, of as key_sizes};
 use kvcore::Location;
 
 use crate::acl::log::Reason;
@@ -29,7 +31,7 @@ pub(crate) const REDIS_VERSION: &str = "7.2.4";
 const LRU_CLOCK_SECONDS: u64 = 1 << 24;
 
 /// All sections, in order, and whether a plain INFO has them.
-const SECTIONS: [(&str, bool); 13] = [
+const SECTIONS: [(&str, bool); 14] = [
     ("server", true),
     ("clients", true),
     ("memory", true),
@@ -43,16 +45,27 @@ const SECTIONS: [(&str, bool); 13] = [
     ("latencystats", false),
     ("cluster", true),
     ("keyspace", true),
+    (KEY_SIZES, false),
 ];
 
-/// The text of INFO. `locked`: it runs inside EXEC, where looking at the stores would look at what is locked.
-pub(crate) fn text(server: &ServerState, wanted: &[String], locked: bool) -> String {
+/// The section that is shown only to who names it, because all keys have to be walked over for it.
+const KEY_SIZES: &str = "keysizes";
+
+/// Whether what only [`key_sizes`] finds out is among the sections that are wanted.
+pub(crate) fn wants_key_sizes(wanted: &[String]) -> bool {
+    wanted.iter().any(|name| name == KEY_SIZES)
+}
+
+/// The text of INFO. `locked`: it runs inside EXEC, where looking at the stores would look at what is locked. `sizes`: what
+/// [`key_sizes`] has found out, if that was wanted and possible.
+pub(crate) fn text(server: &ServerState, wanted: &[String], locked: bool, sizes: &[Sizes]) -> String {
     let all = wanted.iter().any(|name| matches!(name.as_str(), "all" | "everything"));
     let plain = wanted.is_empty() || wanted.iter().any(|name| name == "default");
     let usage = Usage::now();
     let mut text = String::new();
     for (section, is_plain) in SECTIONS {
-        let is_wanted = all || (plain && is_plain) || wanted.iter().any(|name| name == section);
+        let is_wanted =
+            (all && section != KEY_SIZES) || (plain && is_plain) || wanted.iter().any(|name| name == section);
         if !is_wanted {
             continue;
         }
@@ -76,6 +89,7 @@ pub(crate) fn text(server: &ServerState, wanted: &[String], locked: bool) -> Str
             "errorstats" => commands::errorstats(server, &mut fields),
             "latencystats" => commands::latencystats(server, &mut fields),
             "cluster" => fields.add("cluster_enabled", 0),
+            KEY_SIZES => key_sizes::show(sizes, &mut fields),
             _ if !locked => keyspaces(server, &mut fields),
             _ => {}
         }
