@@ -241,12 +241,12 @@ impl Executor {
         let Some(rest) = rest else {
             self.count(connection, about, &reply, ticks);
             self.reply(connection, about, &reply, lsn);
-            self.log_if_large(connection, about, bytes, start);
+            self.log_if_large(connection, about, bytes, start, ticks);
             return self.after_request(connection);
         };
         let ran = about.filter(|_| !rest.rejected);
         if self.finish_rest(connection, request, about, &reply, lsn, *rest, ticks) {
-            self.log_if_large(connection, ran, bytes, start);
+            self.log_if_large(connection, ran, bytes, start, ticks);
             self.after_request(connection);
         }
     }
@@ -350,7 +350,8 @@ impl Executor {
         }
     }
 
-    /// Logs a command that ran if its request of `bytes`, or what it has added to the round since `start`, was large.
+    /// Logs a command that ran if its request of `bytes`, or what it has added to the round since `start`, was large; and
+    /// counts it for its keys while hot keys are tracked.
     #[inline]
     pub(crate) fn log_if_large(
         &self,
@@ -358,6 +359,7 @@ impl Executor {
         about: Option<(&'static kvproto::Spec, Request<'_>)>,
         bytes: usize,
         start: usize,
+        ticks: u64,
     ) {
         let reply_bytes = self.round.len() - start;
         if bytes.max(reply_bytes) < self.bounds.large_bytes {
@@ -368,8 +370,8 @@ impl Executor {
             // EXEC will log it.
             return;
         }
-        let ran = Ran { spec, request, client: &connection.session.client, ticks: 0 };
-        ran.note_size([bytes, reply_bytes], &self.server.slow);
+        let ran = Ran { spec, request, client: &connection.session.client, ticks };
+        ran.note_size([bytes, reply_bytes], &self.server);
     }
 
     /// Writes one reply in the connection's language.

@@ -33,6 +33,7 @@ mod eviction;
 mod execute;
 mod gather;
 mod glob;
+mod hot_keys;
 mod http;
 mod info;
 mod listener;

@@ -8,6 +8,7 @@ use crate::clients::Client;
 use crate::counters::Counters;
 use crate::secrets::Hidden;
 use crate::slow::Slow;
+use crate::state::ServerState;
 
 /// A command that was carried out.
 pub(crate) struct Ran<'r> {
@@ -29,11 +30,13 @@ impl Ran<'_> {
         }
     }
 
-    /// Logs it if its request or its reply was large: how many bytes they had.
+    /// Logs it if its request or its reply was large, and counts it for its keys if hot keys are tracked. `bytes`: how many
+    /// both had.
     #[cold]
-    pub(crate) fn note_size(&self, bytes: [usize; 2], slow: &Slow) {
-        let Ran { spec, request, client, .. } = *self;
+    pub(crate) fn note_size(&self, bytes: [usize; 2], server: &ServerState) {
+        let Ran { spec, request, client, ticks } = *self;
+        server.hot_keys.note(spec, request, ticks, bytes, server);
         let hidden = Hidden::of(spec, request);
-        slow.note_size(spec, request, bytes, client, |at| hidden.has(at));
+        server.slow.note_size(spec, request, bytes, client, |at| hidden.has(at));
     }
 }

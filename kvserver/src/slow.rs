@@ -4,7 +4,7 @@
 //! and secrets among its words are not kept.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kvproto::spec::Flag;
@@ -179,6 +179,8 @@ pub(crate) struct Slow {
     by_time: CommandLog,
     by_request: CommandLog,
     by_reply: CommandLog,
+    /// Every command is looked at as if it were large.
+    watches_all: AtomicBool,
     /// Of the commands in `by_time`, those that it no longer holds included, by name.
     totals: Mutex<BTreeMap<&'static str, SlowTotals>>,
     pub(crate) words_max: AtomicUsize,
@@ -197,6 +199,7 @@ impl Slow {
             by_time: CommandLog::new(10_000),
             by_request: CommandLog::new(LARGE_BYTES.into()),
             by_reply: CommandLog::new(LARGE_BYTES.into()),
+            watches_all: AtomicBool::new(false),
             totals: Mutex::default(),
             words_max: AtomicUsize::new(WORDS_MAX),
             word_bytes_max: AtomicUsize::new(WORD_BYTES_MAX),
@@ -229,8 +232,16 @@ impl Slow {
 
     /// The fewest bytes of a request or a reply for which a command may be logged.
     pub(crate) fn large_bytes(&self) -> usize {
+        if self.watches_all.load(Relaxed) {
+            return 0;
+        }
         let thresholds = [&self.by_request, &self.by_reply].into_iter().filter_map(CommandLog::threshold);
         thresholds.min().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX)
+    }
+
+    /// Lets every command be looked at as if it were large, or no longer. The loops must be told by their bounds.
+    pub(crate) fn watch_all(&self, watches_all: bool) {
+        self.watches_all.store(watches_all, Relaxed);
     }
 
     /// The clock that ticks are counted by.

@@ -20,6 +20,7 @@ use crate::clients::{CLIENT_BYTES, Client, Clients};
 use crate::counters::{self, Counter, Counters, Totals};
 use crate::databases::Databases;
 use crate::events::Audience;
+use crate::hot_keys::HotKeys;
 use crate::http::HttpRefusals;
 use crate::listener::BoundAddress;
 use crate::logging::Logging;
@@ -78,6 +79,7 @@ pub(crate) struct ServerState {
     pub(crate) http_refusals: HttpRefusals,
     /// What the counters showed when they were reset.
     baseline: Counters,
+    pub(crate) hot_keys: HotKeys,
     pub(crate) peak_memory_bytes: AtomicU64,
     /// When that was, in Unix seconds.
     pub(crate) peak_memory_secs: AtomicU64,
@@ -144,6 +146,7 @@ impl ServerState {
             ended_by_output_limit: AtomicU64::new(0),
             ended_by_query_limit: AtomicU64::new(0),
             baseline: Counters::default(),
+            hot_keys: HotKeys::default(),
             peak_memory_bytes: AtomicU64::new(0),
             peak_memory_secs: AtomicU64::new(0),
             counted_kept_bytes: AtomicU64::new(0),
@@ -339,7 +342,7 @@ impl ServerState {
     pub(crate) fn kept_bytes(&self) -> u64 {
         let counters: usize = self.counters.iter().map(|counters| counters.commands.bytes()).sum();
         let tables = self.acl.bytes() + self.tracking.bytes() + self.mailboxes.undelivered_bytes();
-        (self.acl.log.bytes() + self.slow.bytes() + tables + counters) as u64
+        (self.acl.log.bytes() + self.slow.bytes() + self.hot_keys.bytes() + tables + counters) as u64
     }
 
     /// Ends the clients whose buffers hold most until all together take no more than so many bytes. Those that must not be

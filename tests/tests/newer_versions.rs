@@ -320,3 +320,121 @@ fn the_lengths_of_values_are_shown_by_powers_of_two() {
     wire.ask("INFO keysizes", "+QUEUED\r\n");
     wire.ask("EXEC", "*1\r\n$12\r\n# Keysizes\r\n\r\n");
 }
+
+/// What HOTKEYS GET shows, by name. In RESP3 it is a map.
+fn hot_keys(wire: &mut Wire) -> BTreeMap<String, Vec<String>> {
+    let text = String::from_utf8(wire.command("HOTKEYS GET")).expect("text");
+    let words: Vec<&str> =
+        text.split("\r\n").filter(|word| !word.starts_with(['$', '%', '*']) && !word.is_empty()).collect();
+    let mut fields: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut name = String::new();
+    let names = ["by-", "all-", "net-", "tracking-", "sample-", "selected-", "collection-", "total-"];
+    for word in words {
+        if names.iter().any(|start| word.starts_with(start)) {
+            name = word.to_owned();
+            fields.entry(name.clone()).or_default();
+        } else {
+            fields.entry(name.clone()).or_default().push(word.trim_start_matches(':').to_owned());
+        }
+    }
+    fields
+}
+
+/// Redis 8.6: HOTKEYS.
+#[test]
+fn hot_keys_are_those_that_commands_were_about() {
+    let (server, mut wire, _dir) = start();
+    wire.ask("HOTKEYS GET", "$-1\r\n");
+    wire.ask("HOTKEYS STOP", "-ERR no hotkeys tracking session in progress\r\n");
+    wire.ask("HOTKEYS RESET", "+OK\r\n");
+    for (line, error) in [
+        ("HOTKEYS START CPU NET COUNT", "METRICS parameter is required"),
+        ("HOTKEYS START METRICS 2 CPU", "METRICS count does not match number of metric types provided"),
+        ("HOTKEYS START METRICS 1 CPU NET", "METRICS count does not match number of metric types provided"),
+        ("HOTKEYS START METRICS 1 MEM", "METRICS count does not match number of metric types provided"),
+        ("HOTKEYS START METRICS 1 NET COUNT 0", "COUNT must be between 1 and 64"),
+        ("HOTKEYS START METRICS 1 NET COUNT 65", "COUNT must be between 1 and 64"),
+        ("HOTKEYS START METRICS 1 NET DURATION 0", "DURATION must be between 1 and 1000000"),
+        ("HOTKEYS START METRICS 1 NET SAMPLE x", "value is not an integer or out of range"),
+        ("HOTKEYS START METRICS 1 NET SLOTS 1 0", "SLOTS parameter cannot be used in non-cluster mode"),
+        ("HOTKEYS START METRICS 1 NET NONSENSE", "syntax error"),
+    ] {
+        wire.ask(line, format!("-ERR {error}\r\n"));
+    }
+    wire.ask("HOTKEYS START METRICS 2 CPU NET COUNT 2", "+OK\r\n");
+    wire.ask("HOTKEYS START METRICS 1 NET", "-ERR hotkeys tracking session already in progress\r\n");
+    wire.ask("HOTKEYS RESET", "-ERR hotkeys tracking session in progress, stop tracking first\r\n");
+    // Sends a request; returns how many bytes it and its reply had.
+    let send = |words: &[&str], reply: &str, wire: &mut Wire| {
+        assert_eq!(wire.try_command(words).expect("a reply"), reply.as_bytes());
+        wire::request(words).len() + reply.len()
+    };
+    let value = "x".repeat(1000);
+    let large = send(&["SET", "large", &value], "+OK\r\n", &mut wire)
+        + send(&["GET", "large"], &format!("$1000\r\n{value}\r\n"), &mut wire);
+    let mut small = 0;
+    for number in 1..10 {
+        small += send(&["INCR", "small"], &format!(":{number}\r\n"), &mut wire);
+    }
+    let tiny = send(&["GET", "tiny"], "$-1\r\n", &mut wire);
+    // What a command with several keys is given is shared by them.
+    let both = send(&["EXISTS", "large", "tiny"], ":1\r\n", &mut wire);
+    let none = send(&["PING"], "+PONG\r\n", &mut wire);
+    let found = hot_keys(&mut wire);
+    let number = |name: &str| found[name][0].parse::<usize>().expect("a number");
+    assert_eq!(found["by-net-bytes"], ["large", &(large + both / 2).to_string(), "small", &small.to_string()]);
+    assert_eq!(number("total-net-bytes"), large + small + tiny + both);
+    // Those that begin tracking and show what came of it may count, too.
+    assert!(number("net-bytes-all-commands-all-slots") >= large + small + tiny + both + none);
+    assert_eq!((number("tracking-active"), number("sample-ratio")), (1, 1));
+    assert_eq!(found["selected-slots"], ["0", "16383"]);
+    assert!(number("collection-start-time-unix-ms") > 1_600_000_000_000);
+    let by_time = &found["by-cpu-time-us"];
+    assert_eq!(by_time.len(), 4, "two keys with their times: {by_time:?}");
+    for name in ["collection-duration-ms", "total-cpu-time-user-ms", "total-cpu-time-sys-ms"] {
+        assert!(found[name][0].parse::<u64>().is_ok(), "{name}");
+    }
+    let info = wire.text("INFO hotkeys");
+    assert!(info.starts_with("# Hotkeys\r\ntracking_active:1\r\nused_memory:"), "{info}");
+
+    // What is known is kept when it ends, and nothing is added.
+    wire.ask("HOTKEYS STOP", "+OK\r\n");
+    wire.ask("HOTKEYS STOP", "-ERR no hotkeys tracking session in progress\r\n");
+    (0..100).for_each(|_| wire.ask("GET tiny", "$-1\r\n"));
+    let ended = hot_keys(&mut wire);
+    assert_eq!(ended["by-net-bytes"], found["by-net-bytes"]);
+    assert_eq!(ended["tracking-active"], ["0"]);
+
+    // A new one begins at zero; commands of a transaction count one by one, and only what was wanted is shown.
+    wire.ask("HOTKEYS START METRICS 1 NET", "+OK\r\n");
+    wire.ask("MULTI", "+OK\r\n");
+    wire.ask("SET a 1", "+QUEUED\r\n");
+    wire.ask("SET b 22", "+QUEUED\r\n");
+    wire.ask("EXEC", "*2\r\n+OK\r\n+OK\r\n");
+    // In RESP3 it is a map.
+    wire.send("HELLO 3\r\n");
+    wire.reply();
+    assert!(wire.command("HOTKEYS GET").starts_with(b"*1\r\n%9\r\n$15\r\ntracking-active\r\n:1\r\n"));
+    wire.send("HELLO 2\r\n");
+    wire.reply();
+    let found = hot_keys(&mut wire);
+    let bytes = |words: &[&str]| (wire::request(words).len() + "+OK\r\n".len()).to_string();
+    assert_eq!(found["by-net-bytes"], ["b", &bytes(&["SET", "b", "22"]), "a", &bytes(&["SET", "a", "1"])]);
+    assert!(!found.contains_key("by-cpu-time-us") && !found.contains_key("total-cpu-time-user-ms"));
+    wire.ask("HOTKEYS STOP", "+OK\r\n");
+    wire.ask("HOTKEYS RESET", "+OK\r\n");
+    wire.ask("HOTKEYS GET", "$-1\r\n");
+    // It ends by itself.
+    wire.ask("HOTKEYS START METRICS 1 CPU DURATION 1 SAMPLE 1000000000", "+OK\r\n");
+    wire.ask("GET a", "$1\r\n1\r\n");
+    wait::until_true("its time is over", || hot_keys(&mut wire)["tracking-active"] == ["0"]);
+    let found = hot_keys(&mut wire);
+    assert_eq!(
+        (&found["collection-duration-ms"], &found["sample-ratio"]),
+        (&vec!["1000".to_owned()], &vec!["1000000000".to_owned()])
+    );
+    assert_eq!(found["by-cpu-time-us"], [""; 0], "one key in so many is tracked");
+    wire.ask("HOTKEYS STOP", "-ERR no hotkeys tracking session in progress\r\n");
+    wire.ask("HOTKEYS RESET", "+OK\r\n");
+    drop(server);
+}

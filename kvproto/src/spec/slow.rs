@@ -1,7 +1,7 @@
-//! Commands that tell what was slow or large: COMMANDLOG, SLOWLOG and LATENCY.
+//! Commands that tell what was slow, large or hot: COMMANDLOG, HOTKEYS, SLOWLOG and LATENCY.
 //!
 //! Invariant: arity, flags, categories and arguments are those clients know from Redis 7.2, those of COMMANDLOG from
-//! Valkey 8.1.
+//! Valkey 8.1, those of HOTKEYS from Redis 8.6.
 
 use super::{Arg, Flag, Group, Spec, indexed};
 
@@ -9,6 +9,10 @@ const ADMIN: [Flag; 4] = [Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stal
 const ALL_NODES: [&str; 3] = ["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"];
 
 pub(super) const ROWS: &[Spec] = &[
+    Spec::new("hotkeys", -2, Group::Server, "8.6.0")
+        .summary("Groups the commands about hot keys.")
+        .complexity("That of the subcommand")
+        .subcommands(&HOTKEYS_SUBCOMMANDS),
     Spec::new("commandlog", -2, Group::Server, "8.1.0")
         .summary("Groups the commands about the logs of slow and large commands.")
         .complexity("That of the subcommand")
@@ -22,6 +26,41 @@ pub(super) const ROWS: &[Spec] = &[
         .complexity("That of the subcommand")
         .subcommands(&SLOWLOG_SUBCOMMANDS),
 ];
+
+const FOR_HOTKEYS: &[Flag] = &[Flag::Admin, Flag::NoScript];
+
+const HOTKEYS_SUBCOMMANDS: [Spec; 5] = indexed([
+    Spec::new("hotkeys|get", 2, Group::Server, "8.6.0")
+        .summary("Shows on which keys the most time was spent, and which had the most bytes of requests and replies.")
+        .complexity("O(N log N) in the keys that are remembered, which are few")
+        .flags(FOR_HOTKEYS),
+    Spec::help("hotkeys|help", Group::Server, "8.6.1"),
+    Spec::new("hotkeys|reset", 2, Group::Server, "8.6.0")
+        .summary("Forgets what was tracked.")
+        .complexity("O(1)")
+        .flags(FOR_HOTKEYS),
+    Spec::new("hotkeys|start", -5, Group::Server, "8.6.0")
+        .summary("Begins to track what commands spend on keys.")
+        .complexity("O(1)")
+        .flags(FOR_HOTKEYS)
+        .args(&[
+            Arg::block(
+                "metrics",
+                &[
+                    Arg::integer("count"),
+                    Arg::one_of("metric", &[Arg::token("cpu", "CPU"), Arg::token("net", "NET")]).multiple(),
+                ],
+            )
+            .after("METRICS"),
+            Arg::integer("k").after("COUNT").optional(),
+            Arg::integer("seconds").after("DURATION").optional(),
+            Arg::integer("ratio").after("SAMPLE").optional(),
+        ]),
+    Spec::new("hotkeys|stop", 2, Group::Server, "8.6.0")
+        .summary("Ends tracking; what is known is kept.")
+        .complexity("O(1)")
+        .flags(FOR_HOTKEYS),
+]);
 
 const LATENCY_SUBCOMMANDS: [Spec; 7] = indexed([
     Spec::new("latency|doctor", 2, Group::Server, "2.8.13")

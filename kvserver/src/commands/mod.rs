@@ -16,6 +16,7 @@ pub mod debug;
 pub mod dump;
 pub mod expiry;
 mod help;
+mod hot_keys;
 pub mod hyperloglog;
 pub mod keys;
 pub mod memory;
@@ -149,6 +150,7 @@ fn run_of(name: &str) -> Option<Run> {
         "bgsave" => Session(server::bgsave),
         "command" => Session(table::command),
         "commandlog" => Session(slow::commandlog),
+        "hotkeys" => Session(hot_keys::hotkeys),
         "config" => Session(config::config),
         "debug" => Session(debug::debug),
         "flush" => Session(server::flush),

@@ -373,7 +373,7 @@ fn count(ctx: &Context<'_>, request: Request<'_>, reply: &Reply, ticks: u64) {
     if request_bytes.max(reply.payload_bytes()) >= large_bytes {
         let mut encoded = Vec::new();
         resp::encode(reply, ctx.session.version, &mut encoded);
-        ran.note_size([request_bytes, encoded.len()], &ctx.server.slow);
+        ran.note_size([request_bytes, encoded.len()], ctx.server);
     }
     if let Reply::Error(text) = reply {
         counters.errors.add(1);

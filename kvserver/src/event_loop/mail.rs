@@ -101,7 +101,7 @@ impl EventLoop {
             let start = self.executor.round.len();
             self.executor.count(&connection, about, &done.reply, done.ticks);
             self.executor.reply(&mut connection, about, &done.reply, done.lsn);
-            self.executor.log_if_large(&connection, about, request.resp_bytes(), start);
+            self.executor.log_if_large(&connection, about, request.resp_bytes(), start, done.ticks);
             self.executor.after_request(&mut connection);
             connection.phase = Phase::Open;
             connection.parked_bytes = 0;

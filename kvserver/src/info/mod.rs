@@ -31,7 +31,7 @@ pub(crate) const REDIS_VERSION: &str = "7.2.4";
 const LRU_CLOCK_SECONDS: u64 = 1 << 24;
 
 /// All sections, in order, and whether a plain INFO has them.
-const SECTIONS: [(&str, bool); 14] = [
+const SECTIONS: [(&str, bool); 15] = [
     ("server", true),
     ("clients", true),
     ("memory", true),
@@ -46,6 +46,7 @@ const SECTIONS: [(&str, bool); 14] = [
     ("cluster", true),
     ("keyspace", true),
     (KEY_SIZES, false),
+    ("hotkeys", false),
 ];
 
 /// The section that is shown only to who names it, because all keys have to be walked over for it.
@@ -89,6 +90,7 @@ pub(crate) fn text(server: &ServerState, wanted: &[String], locked: bool, sizes:
             "errorstats" => commands::errorstats(server, &mut fields),
             "latencystats" => commands::latencystats(server, &mut fields),
             "cluster" => fields.add("cluster_enabled", 0),
+            "hotkeys" => hot_keys(server, &mut fields),
             KEY_SIZES => key_sizes::show(sizes, &mut fields),
             _ if !locked => keyspaces(server, &mut fields),
             _ => {}
@@ -428,6 +430,13 @@ fn cpu(server: &ServerState, usage: &Usage, fields: &mut Fields<'_>) {
         fields.add("used_cpu_sys_main_thread", format_args!("{system:.6}"));
         fields.add("used_cpu_user_main_thread", format_args!("{user:.6}"));
     }
+}
+
+fn hot_keys(server: &ServerState, fields: &mut Fields<'_>) {
+    let (is_active, bytes, spent) = server.hot_keys.status().unwrap_or_default();
+    fields.add("tracking_active", u8::from(is_active));
+    fields.add("used_memory", bytes);
+    fields.add("cpu_time", spent.as_millis());
 }
 
 fn keyspaces(server: &ServerState, fields: &mut Fields<'_>) {
