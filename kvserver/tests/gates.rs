@@ -143,7 +143,7 @@ fn every_request_waits_for_the_time_at_which_it_found_a_key_expired() {
 }
 
 /// Rows without a flag that says so whose replies show what was written, by anybody.
-const SHOW_DATA: &[&str] = &["commandlog|get", "info", "memory|stats", "slowlog|get", "waitaof"];
+const SHOW_DATA: &[&str] = &["commandlog|get", "hotkeys|get", "info", "memory|stats", "slowlog|get", "waitaof"];
 
 #[test]
 fn what_shows_no_data_is_replied_to_at_once() {
