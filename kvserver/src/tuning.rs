@@ -44,6 +44,8 @@ impl OutputLimits {
 
 /// A sparse HyperLogLog that would grow beyond this becomes dense, unless `hll-sparse-max-bytes` says otherwise.
 pub(crate) const SPARSE_BYTES: usize = 3000;
+/// A parameter that has no effect but to be shown.
+pub(crate) const AVAILABILITY_ZONE: &str = "availability-zone";
 /// A lower limit on what clients may take could keep everybody out, whoever would raise it too. As in Redis.
 const CLIENT_MEMORY_LEAST: u64 = 128 * 1024;
 
@@ -117,6 +119,11 @@ impl Tuning {
             inert: Mutex::default(),
             at_start: OnceLock::new(),
         }
+    }
+
+    /// The value of `availability-zone`: where the server runs, as clients are told that choose the nearest.
+    pub(crate) fn availability_zone(&self) -> String {
+        self.inert.lock().get(AVAILABILITY_ZONE).cloned().unwrap_or_default()
     }
 
     /// Which copy of the bounds is the newest.

@@ -438,3 +438,15 @@ fn hot_keys_are_those_that_commands_were_about() {
     wire.ask("HOTKEYS RESET", "+OK\r\n");
     drop(server);
 }
+
+/// Valkey 8.1: where the server runs, for clients that choose the nearest.
+#[test]
+fn clients_learn_the_availability_zone() {
+    let (_server, mut wire, _dir) = start();
+    assert!(!wire.command("HELLO 2").windows(17).any(|bytes| bytes == b"availability_zone"));
+    assert!(wire.text("INFO server").contains("\r\navailability_zone:\r\n"));
+    wire.ask("CONFIG SET availability-zone eu-1a", "+OK\r\n");
+    wire.ask("CONFIG GET availability-zone", "*2\r\n$17\r\navailability-zone\r\n$5\r\neu-1a\r\n");
+    assert!(wire.command("HELLO 2").ends_with(b"$17\r\navailability_zone\r\n$5\r\neu-1a\r\n"));
+    assert!(wire.text("INFO server").contains("\r\navailability_zone:eu-1a\r\n"));
+}

@@ -130,7 +130,7 @@ pub(crate) fn hello(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         ctx.session.client.shown.resp3.store(version == Version::Resp3, Relaxed);
     }
     let protocol = if ctx.session.version == Version::Resp3 { 3 } else { 2 };
-    let fields = [
+    let mut fields = vec![
         ("server", Reply::bulk("redis")),
         ("version", Reply::bulk(REDIS_VERSION)),
         ("proto", Reply::Integer(protocol)),
@@ -139,6 +139,11 @@ pub(crate) fn hello(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         ("role", Reply::bulk("master")),
         ("modules", Reply::Array(Vec::new())),
     ];
+    // Of Valkey 8.1, and as there only where one was set.
+    let zone = ctx.server.tuning.availability_zone();
+    if !zone.is_empty() {
+        fields.push(("availability_zone", Reply::bulk(zone)));
+    }
     Ok(Reply::Map(fields.into_iter().map(|(name, value)| (Reply::bulk(name), value)).collect()))
 }
 

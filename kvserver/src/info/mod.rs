@@ -46,11 +46,14 @@ const SECTIONS: [(&str, bool); 15] = [
     ("cluster", true),
     ("keyspace", true),
     (KEY_SIZES, false),
-    ("hotkeys", false),
+    (HOT_KEYS, false),
 ];
 
 /// The section that is shown only to who names it, because all keys have to be walked over for it.
 const KEY_SIZES: &str = "keysizes";
+
+/// Likewise only to who names it: it has a field of the name of one in another section.
+const HOT_KEYS: &str = "hotkeys";
 
 /// Whether what only [`key_sizes`] finds out is among the sections that are wanted.
 pub(crate) fn wants_key_sizes(wanted: &[String]) -> bool {
@@ -65,8 +68,9 @@ pub(crate) fn text(server: &ServerState, wanted: &[String], locked: bool, sizes:
     let usage = Usage::now();
     let mut text = String::new();
     for (section, is_plain) in SECTIONS {
-        let is_wanted =
-            (all && section != KEY_SIZES) || (plain && is_plain) || wanted.iter().any(|name| name == section);
+        let is_wanted = (all && ![KEY_SIZES, HOT_KEYS].contains(&section))
+            || (plain && is_plain)
+            || wanted.iter().any(|name| name == section);
         if !is_wanted {
             continue;
         }
@@ -90,7 +94,7 @@ pub(crate) fn text(server: &ServerState, wanted: &[String], locked: bool, sizes:
             "errorstats" => commands::errorstats(server, &mut fields),
             "latencystats" => commands::latencystats(server, &mut fields),
             "cluster" => fields.add("cluster_enabled", 0),
-            "hotkeys" => hot_keys(server, &mut fields),
+            HOT_KEYS => hot_keys(server, &mut fields),
             KEY_SIZES => key_sizes::show(sizes, &mut fields),
             _ if !locked => keyspaces(server, &mut fields),
             _ => {}
@@ -135,6 +139,7 @@ fn about_server(server: &ServerState, fields: &mut Fields<'_>) {
     fields.add("io_threads_active", i32::from(server.mailboxes.len() > 1));
     fields.add("event_loops", server.mailboxes.len());
     let shown = |path: Option<PathBuf>| path.map_or_else(String::new, |path| path.display().to_string());
+    fields.add("availability_zone", server.tuning.availability_zone());
     fields.add("executable", shown(std::env::current_exe().ok()));
     fields.add("config_file", shown(server.settings.config_file.clone()));
     for (index, address) in server.addresses.iter().enumerate() {

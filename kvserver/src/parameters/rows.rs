@@ -18,6 +18,7 @@ use crate::logging::LogLevel;
 use crate::process::clients_possible;
 use crate::slow::Logged;
 use crate::state::{ServerState, WriteCheck};
+use crate::tuning::AVAILABILITY_ZONE;
 
 const INT_MAX: i64 = i32::MAX as i64;
 const LONG_MAX: u64 = i64::MAX as u64;
@@ -94,6 +95,7 @@ pub(crate) const ROWS: &[Parameter] = &[
         },
         "Failed to bind to specified addresses. Listeners are named by --listen when the server starts.",
     ),
+    Parameter::inert(AVAILABILITY_ZONE, Kind::Text, ""),
     Parameter::inert("busy-reply-threshold", LONG, "5000").alias("lua-time-limit"),
     Parameter::new(
         "client-output-buffer-limit",
