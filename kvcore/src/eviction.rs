@@ -323,6 +323,8 @@ impl Eviction {
     fn choose_recording(&self, limits: &Limits) {
         self.sequence.record(match limits.policy {
             Policy::S3Fifo => Recording::Queues,
+            Policy::Lrm if self.entries() <= NUMBERED_ENTRIES_MAX => Recording::ExactWrites,
+            Policy::Lrm => Recording::CoarseWrites,
             _ if self.entries() <= NUMBERED_ENTRIES_MAX => Recording::Exact,
             _ => Recording::Coarse,
         });
@@ -699,7 +701,7 @@ fn look_at_all(
     // what is accessed later is newer than all that was found, so the order of accesses stays.
     if is_busy {
         pool.keep(1);
-    } else if ranking.policy != Policy::Lru || ranking.needs_deadline {
+    } else if !matches!(ranking.policy, Policy::Lru | Policy::Lrm) || ranking.needs_deadline {
         pool.keep(EXACT_KEPT);
     }
     // What is put back must not come before entries that were left out.

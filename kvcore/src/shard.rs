@@ -199,13 +199,14 @@ impl Shard {
         }
     }
 
-    /// Takes note that the entry in a bucket is used now.
+    /// Takes note that the entry in a bucket is written now; `used`: the use that this is, if it is one of its own.
     #[inline]
-    fn note_use(&self, bucket: usize, now: Moment) {
-        if let Some(uses) = &self.uses
-            && !now.is_none()
-        {
-            uses.note(bucket, now);
+    fn note_write(&self, bucket: usize, used: Moment) {
+        if let Some(uses) = &self.uses {
+            if !used.is_none() {
+                uses.note(bucket, used);
+            }
+            uses.note_write(bucket);
         }
     }
 
@@ -238,7 +239,7 @@ impl Shard {
         let old = match bucket.and_then(|bucket| Some((bucket, self.table.get_bucket_mut(bucket)?))) {
             Some((bucket, slot)) => {
                 let old = std::mem::replace(slot, entry);
-                self.note_use(bucket, used);
+                self.note_write(bucket, used);
                 Some(old)
             }
             None => {
@@ -338,7 +339,7 @@ impl Shard {
         if !entry.overwrite(value, deadline, saved) {
             return None;
         }
-        self.note_use(bucket, now);
+        self.note_write(bucket, now);
         self.file(hasher, hash, old_deadline, deadline, now_ms);
         Some(old_deadline)
     }
@@ -362,7 +363,7 @@ impl Shard {
         saved: &mut Vec<u8>,
     ) -> Option<InPlace> {
         let bucket = self.table.find_bucket_index(hash, |entry| entry.key() == key)?;
-        self.note_use(bucket, now);
+        self.note_write(bucket, now);
         let entry = self.table.get_bucket_mut(bucket)?;
         let old_len = entry.value().len();
         let end = offset + bytes.len();
@@ -429,7 +430,10 @@ impl Shard {
         deadline: Option<Deadline>,
         now_ms: u64,
     ) -> Option<Option<Deadline>> {
-        let entry = self.table.find_mut(hash, |entry| entry.key() == key)?;
+        let bucket = self.table.find_bucket_index(hash, |entry| entry.key() == key)?;
+        // The use that it is was noted when the entry was looked up.
+        self.note_write(bucket, Moment::NONE);
+        let entry = self.table.get_bucket_mut(bucket)?;
         let (old, before) = (entry.deadline(), entry.bytes());
         entry.set_deadline(deadline);
         self.entry_bytes = self.entry_bytes + entry.bytes() - before;

@@ -205,6 +205,14 @@ impl Uses {
         }
     }
 
+    /// Records that the entry in a bucket is written, apart from the use that this is.
+    #[inline]
+    pub(crate) fn note_write(&self, bucket: usize) {
+        if let Some(stamps) = &self.stamps {
+            stamps.write(bucket);
+        }
+    }
+
     /// As [`note`](Self::note), of an entry whose place in the order of accesses is recorded already.
     #[inline]
     pub(crate) fn note_time(&self, bucket: usize, now: Moment) {

@@ -12,7 +12,7 @@ use kvcore::{
     Store, StoreExt, TxnExt, Walk,
 };
 
-const EVICTING: [Policy; 4] = [Policy::Lru, Policy::Lfu, Policy::S3Fifo, Policy::Random];
+const EVICTING: [Policy; 5] = [Policy::Lru, Policy::Lrm, Policy::Lfu, Policy::S3Fifo, Policy::Random];
 
 fn random(below: u64) -> u64 {
     RandomState::new().hash_one(0) % below
@@ -63,6 +63,60 @@ fn the_sixth_entry_replaces_the_least_recently_used_of_five() {
         assert_eq!(there(&db, &all), ["a", "d", "f", "g", "h"]);
         assert_eq!(db.stats().evicted, 2);
     }
+}
+
+/// Only a write keeps an entry, whether or not the transaction has looked it up before.
+#[test]
+fn the_sixth_entry_replaces_the_least_recently_modified_of_five() {
+    for shards in [1, 256] {
+        let db = Options::new().shards(shards).max_entries(5).eviction(Policy::Lrm).in_memory().unwrap();
+        let all = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+        ["a", "b", "c", "d", "e"].iter().for_each(|key| db.set(key, "v").unwrap());
+        let read_all = || {
+            for key in all {
+                db.get(key).unwrap();
+                db.get_with(key, |_| {}).unwrap();
+                db.update(&[key], |txn| txn.get(key.as_bytes()).map(drop)).unwrap();
+            }
+        };
+        read_all();
+        db.set("f", "v").unwrap();
+        assert_eq!(there(&db, &all), ["b", "c", "d", "e", "f"]);
+        // Another value of the same length, and of another; a deadline; a value that was read before.
+        db.set("b", "w").unwrap();
+        db.set("c", "another").unwrap();
+        db.expire("d", Duration::from_secs(1000)).unwrap();
+        read_all();
+        db.set("g", "v").unwrap();
+        assert_eq!(there(&db, &all), ["b", "c", "d", "f", "g"]);
+        db.update(&["f"], |txn| {
+            txn.get_to_write(b"f")?;
+            txn.set(b"f", b"changed", None)
+        })
+        .unwrap();
+        read_all();
+        db.set("h", "v").unwrap();
+        db.set("i", "v").unwrap();
+        assert_eq!(there(&db, &all), ["d", "f", "g", "h", "i"]);
+        assert_eq!(db.stats().evicted, 4);
+    }
+}
+
+/// Beyond the number of entries up to which the order is exact.
+#[test]
+fn what_is_modified_stays_in_larger_stores_however_often_the_rest_is_read() {
+    let db = Options::new().max_entries(6000).eviction(Policy::Lrm).in_memory().unwrap();
+    (0..6000).for_each(|i| db.set(format!("k{i}"), "v").unwrap());
+    // The last third is written again, the first is read.
+    (4000..6000).for_each(|i| db.set(format!("k{i}"), "w").unwrap());
+    (0..3).for_each(|_| (0..2000).for_each(|i| drop(db.get(format!("k{i}")).unwrap())));
+    (0..1000).for_each(|i| db.set(format!("new{i}"), "v").unwrap());
+    let there =
+        |keys: std::ops::Range<u32>| keys.filter(|i| db.peek(format!("k{i}").as_bytes(), &mut |_| {}).unwrap()).count();
+    assert_eq!(there(0..6000), 5000);
+    // A sample is looked at, so that a few of the others may go.
+    assert!(there(4000..6000) >= 1990, "{}", there(4000..6000));
+    assert!(there(0..2000) < 1800, "reading keeps nothing: {}", there(0..2000));
 }
 
 /// Against a list in which a use moves an entry to the end.
@@ -306,7 +360,7 @@ fn without_a_policy_writes_that_need_room_fail_and_the_rest_goes_on() {
 
 #[test]
 fn entries_without_a_deadline_stay_where_only_others_may_go() {
-    for policy in [Policy::Lru, Policy::Lfu, Policy::S3Fifo, Policy::Random, Policy::NearestDeadline] {
+    for policy in [Policy::Lru, Policy::Lrm, Policy::Lfu, Policy::S3Fifo, Policy::Random, Policy::NearestDeadline] {
         for (entries, shards) in [(50, 256), (3000, 16)] {
             let options = Options::new().shards(shards).max_entries(entries).eviction(policy);
             let db = options.eviction_candidates(Candidates::WithDeadline).in_memory().unwrap();

@@ -11,7 +11,7 @@ use crate::databases;
 use crate::state::{ServerState, WriteCheck};
 
 /// Names of `maxmemory-policy`.
-pub(crate) const POLICIES: [&str; 9] = [
+pub(crate) const POLICIES: [&str; 11] = [
     "volatile-lru",
     "volatile-lfu",
     "volatile-random",
@@ -21,6 +21,8 @@ pub(crate) const POLICIES: [&str; 9] = [
     "allkeys-random",
     "noeviction",
     "allkeys-s3fifo",
+    "volatile-lrm",
+    "allkeys-lrm",
 ];
 
 /// The place of `noeviction`.
@@ -34,6 +36,8 @@ pub(crate) fn policy_of(limits: &Limits) -> usize {
     let name = match limits.policy {
         Policy::Lru if volatile => "volatile-lru",
         Policy::Lru => "allkeys-lru",
+        Policy::Lrm if volatile => "volatile-lrm",
+        Policy::Lrm => "allkeys-lrm",
         Policy::Lfu if volatile => "volatile-lfu",
         Policy::Lfu => "allkeys-lfu",
         Policy::Random if volatile => "volatile-random",
@@ -50,6 +54,7 @@ fn parse(policy: &str) -> (Policy, Candidates) {
     let candidates = if kind == "volatile" { Candidates::WithDeadline } else { Candidates::All };
     let policy = match by {
         "lru" => Policy::Lru,
+        "lrm" => Policy::Lrm,
         "lfu" => Policy::Lfu,
         "random" => Policy::Random,
         "ttl" => Policy::NearestDeadline,

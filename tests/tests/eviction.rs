@@ -314,7 +314,15 @@ fn with_room_for_five_keys_the_sixth_replaces_the_least_recently_used() {
     wire.ask("CONFIG SET max-entries 2", "+OK\r\n");
     wait::until_true("keys are evicted", || wire.integer("DBSIZE") == 2);
     wire.ask("GET g", "$1\r\nw\r\n");
-    for policy in ["allkeys-s3fifo", "allkeys-lfu", "allkeys-random", "volatile-ttl", "allkeys-lru"] {
+    for policy in [
+        "allkeys-s3fifo",
+        "allkeys-lfu",
+        "allkeys-random",
+        "volatile-ttl",
+        "volatile-lrm",
+        "allkeys-lrm",
+        "allkeys-lru",
+    ] {
         wire.ask(&format!("CONFIG SET maxmemory-policy {policy} max-entries 100"), "+OK\r\n");
         let refuses = policy.starts_with("volatile");
         for number in 0..300 {

@@ -439,6 +439,37 @@ fn hot_keys_are_those_that_commands_were_about() {
     drop(server);
 }
 
+/// Redis 8.6: `allkeys-lrm` and `volatile-lrm`, under which only writes keep a key.
+#[test]
+fn keys_that_were_not_modified_go_first() {
+    let (_server, mut wire, _dir) = start();
+    wire.ask("CONFIG SET maxmemory-policy allkeys-lrm max-entries 3", "+OK\r\n");
+    wire.ask("CONFIG GET maxmemory-policy", "*2\r\n$16\r\nmaxmemory-policy\r\n$11\r\nallkeys-lrm\r\n");
+    let is_there = |wire: &mut Wire| {
+        let reply = String::from_utf8(wire.command("PRINT")).expect("text");
+        reply.split("\r\n").filter(|word| word.len() == 1).collect::<String>()
+    };
+    wire.ask("MSET a 1 b 1 c 1", "+OK\r\n");
+    (0..10).for_each(|_| wire.ask("GET a", "$1\r\n1\r\n"));
+    wire.ask("SET d 1", "+OK\r\n");
+    assert_eq!(is_there(&mut wire), "bcd");
+    // Commands that read a value in order to write it.
+    wire.ask("INCR b", ":2\r\n");
+    wire.ask("SETRANGE c 0 x", ":1\r\n");
+    wire.ask("SET e 1", "+OK\r\n");
+    assert_eq!(is_there(&mut wire), "bce");
+    wire.ask("EXPIRE b 1000", ":1\r\n");
+    wire.ask("TTL c", ":-1\r\n");
+    wire.ask("TOUCH c", ":1\r\n");
+    wire.ask("SET f 1", "+OK\r\n");
+    assert_eq!(is_there(&mut wire), "bef");
+    // Of the others, only those with a deadline.
+    wire.ask("CONFIG SET maxmemory-policy volatile-lrm", "+OK\r\n");
+    wire.ask("SET g 1", "+OK\r\n");
+    assert_eq!(is_there(&mut wire), "efg");
+    assert!(wire.command("SET h 1").starts_with(b"-OOM"));
+}
+
 /// Valkey 8.1: where the server runs, for clients that choose the nearest.
 #[test]
 fn clients_learn_the_availability_zone() {

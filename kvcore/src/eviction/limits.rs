@@ -13,6 +13,8 @@ pub enum Policy {
     /// The least recently used one. Exact while the store holds 1,000 entries or fewer, with reads and writes ordered by a
     /// sequence, not by time; in larger stores the oldest of a sample.
     Lru,
+    /// The least recently modified one: as [`Lru`](Policy::Lru), but only writes count, to the value or to the deadline.
+    Lrm,
     /// The least frequently used one, by a counter that grows ever more slowly and fades with time
     /// ([`UseCounter`](crate::UseCounter)); of equals the least recently used one.
     Lfu,
@@ -99,7 +101,7 @@ impl Limits {
 
     /// Whether the order of accesses decides.
     pub(crate) fn needs_order(&self) -> bool {
-        self.is_limited() && matches!(self.policy, Policy::Lru | Policy::Lfu | Policy::S3Fifo)
+        self.is_limited() && matches!(self.policy, Policy::Lru | Policy::Lrm | Policy::Lfu | Policy::S3Fifo)
     }
 
     pub(crate) fn may_evict_from(&self, keyspace: &str) -> bool {

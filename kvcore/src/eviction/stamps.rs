@@ -36,6 +36,9 @@ pub(crate) enum Recording {
     Coarse = 1,
     /// An entry keeps the number of when it came into its queue, and counts accesses.
     Queues = 2,
+    /// As the first two, but an entry keeps the number of its last write, and reads have none.
+    ExactWrites = 3,
+    CoarseWrites = 4,
 }
 
 /// The sequence in which the entries of a store are accessed.
@@ -72,7 +75,9 @@ impl AccessSequence {
         match self.recording.load(Relaxed) {
             0 => Recording::Exact,
             1 => Recording::Coarse,
-            _ => Recording::Queues,
+            2 => Recording::Queues,
+            3 => Recording::ExactWrites,
+            _ => Recording::CoarseWrites,
         }
     }
 
@@ -170,14 +175,9 @@ impl Stamps {
     pub(crate) fn access(&self, bucket: usize) {
         let Some(stamp) = self.stamps.get(bucket) else { return };
         match self.sequence.recording() {
-            Recording::Exact => stamp.store(self.sequence.advance() as u32 & NUMBER, Relaxed),
-            Recording::Coarse => {
-                let unnumbered = self.unnumbered.load(Relaxed) + 1;
-                let is_due = unnumbered >= ACCESSES_AT_ONCE;
-                self.unnumbered.store(if is_due { 0 } else { unnumbered }, Relaxed);
-                let number = if is_due { self.sequence.advance() } else { self.sequence.newest() };
-                stamp.store(number as u32 & NUMBER, Relaxed);
-            }
+            Recording::Exact => stamp.store(self.next(), Relaxed),
+            Recording::Coarse => stamp.store(self.next_of_several(), Relaxed),
+            Recording::ExactWrites | Recording::CoarseWrites => {}
             Recording::Queues => {
                 let old = stamp.load(Relaxed);
                 if Stamp(old).accesses() < ACCESSES_MAX {
@@ -185,6 +185,31 @@ impl Stamps {
                 }
             }
         }
+    }
+
+    /// Records a write of the entry in a bucket, where that is not an access like others.
+    #[inline]
+    pub(crate) fn write(&self, bucket: usize) {
+        let Some(stamp) = self.stamps.get(bucket) else { return };
+        match self.sequence.recording() {
+            Recording::ExactWrites => stamp.store(self.next(), Relaxed),
+            Recording::CoarseWrites => stamp.store(self.next_of_several(), Relaxed),
+            Recording::Exact | Recording::Coarse | Recording::Queues => {}
+        }
+    }
+
+    /// A number for one access alone.
+    fn next(&self) -> u32 {
+        self.sequence.advance() as u32 & NUMBER
+    }
+
+    /// A number that accesses close to each other share.
+    fn next_of_several(&self) -> u32 {
+        let unnumbered = self.unnumbered.load(Relaxed) + 1;
+        let is_due = unnumbered >= ACCESSES_AT_ONCE;
+        self.unnumbered.store(if is_due { 0 } else { unnumbered }, Relaxed);
+        let number = if is_due { self.sequence.advance() } else { self.sequence.newest() };
+        number as u32 & NUMBER
     }
 
     /// Records that a new entry is in a bucket.

@@ -109,7 +109,7 @@ impl Shard {
             Policy::None => return None,
             Policy::Random => 0,
             Policy::NearestDeadline => deadline.map_or(u64::MAX, |deadline| deadline.as_ms()),
-            Policy::Lru => number,
+            Policy::Lru | Policy::Lrm => number,
             Policy::Lfu => {
                 let usage = self.uses.as_ref().and_then(|uses| uses.usage(bucket, ranking.now).frequency);
                 (u64::from(usage.unwrap_or(FREQUENCY_UNKNOWN)) << FREQUENCY_SHIFT) | (number % (1 << FREQUENCY_SHIFT))
