@@ -13,7 +13,7 @@ pub(super) fn commandstats(server: &ServerState, fields: &mut Fields<'_>) {
     for total in server.command_totals() {
         let micros = server.slow.nanos(total.ticks) as f64 / 1000.0;
         // Of Redis 8.8, and as there only of commands that were slow.
-        let slow = slow.get(&*total.name).map_or_else(String::new, |slow| {
+        let slow = slow.get(total.name).map_or_else(String::new, |slow| {
             format!(
                 ",slowlog_count={},slowlog_time_ms_sum={},slowlog_time_ms_max={}",
                 slow.count,

@@ -83,7 +83,7 @@ fn examples() -> Vec<(&'static str, Effects)> {
         ("commandlog reset large-reply", none()),
         ("commandlog help", none()),
         ("acl digest", none()),
-        ("hotkeys start METRICS 2 CPU NET", none()),
+        ("hotkeys reset", none()),
         ("hotkeys get", none()),
         ("hotkeys help", none()),
         ("waitaof 0 0 0", none()),

@@ -13,6 +13,7 @@ pub fn left_out(spec: &Spec) -> Option<&'static str> {
             "it ends the conversation, or holds it up"
         }
         "save" | "bgsave" | "bgrewriteaof" => "while a child of Redis writes, uses of keys are not noted there",
+        "hotkeys|start" | "hotkeys|stop" => "done twice, it is an error the second time",
         "config|resetstat" => "it resets what is compared",
         name if name.starts_with("debug") => "it looks into what each server is made of",
         name if name.starts_with("backup|") => "it reads a backup that another command must have begun",
