@@ -199,7 +199,7 @@ impl Shard {
         }
     }
 
-    /// Takes note that the entry in a bucket is written now; `used`: the use that this is, if it is one of its own.
+    /// Records that the entry in a bucket is written now; `used`: the use that this is, if it is one of its own.
     #[inline]
     fn note_write(&self, bucket: usize, used: Moment) {
         if let Some(uses) = &self.uses {

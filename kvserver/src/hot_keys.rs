@@ -228,7 +228,7 @@ impl HotKeys {
         true
     }
 
-    /// Lets commands be noted, or no longer. Called with the lock held.
+    /// Begins or ends the counting of commands. Called with the lock held.
     fn turn(&self, is_on: bool, server: &ServerState) {
         if self.is_on.swap(is_on, Relaxed) != is_on {
             server.slow.watch_all(is_on);
@@ -261,8 +261,8 @@ impl HotKeys {
         })
     }
 
-    /// Takes note of a command that took so many ticks, and of the bytes of its request and its reply. EXEC is not one:
-    /// those that it carried out are.
+    /// Counts a command that took so many ticks, and the bytes of its request and its reply. EXEC does not count: the commands
+    /// that it carried out do.
     #[inline]
     pub(crate) fn note(&self, spec: &Spec, request: Request<'_>, ticks: u64, bytes: [usize; 2], server: &ServerState) {
         if self.is_on.load(Relaxed) && spec.name != "exec" {
@@ -284,7 +284,7 @@ impl HotKeys {
         tracked.spent += Duration::from_nanos(server.slow.nanos(took));
     }
 
-    /// Whether it is under way, what it takes in memory, and how long it has taken: if there is anything to tell.
+    /// Returns whether it is under way, what it takes in memory, and how long it has taken; nothing before the first START.
     pub(crate) fn status(&self) -> Option<(bool, usize, Duration)> {
         let mut tracked = self.tracked.lock();
         let tracked = tracked.as_mut()?;

@@ -121,7 +121,7 @@ impl Tuning {
         }
     }
 
-    /// The value of `availability-zone`: where the server runs, as clients are told that choose the nearest.
+    /// Returns the value of `availability-zone`: where the server runs, for clients that choose the nearest one.
     pub(crate) fn availability_zone(&self) -> String {
         self.inert.lock().get(AVAILABILITY_ZONE).cloned().unwrap_or_default()
     }

@@ -20,7 +20,7 @@ pub(crate) struct Sizes {
     counts: [u64; CLASSES],
 }
 
-/// Walks over all databases.
+/// Walks over all databases, and returns the sizes of each that has keys.
 ///
 /// # Errors
 ///
@@ -53,12 +53,12 @@ pub(super) fn show(all: &[Sizes], fields: &mut Fields<'_>) {
     }
 }
 
-/// The class of a length: 0 of an empty value, else one more than the power of two that it reaches.
+/// Returns the class of a length: 0 of an empty value, else one more than the power of two that it reaches.
 fn class(len: usize) -> usize {
     (usize::BITS - len.leading_zeros()) as usize
 }
 
-/// The least length in a class, with the units K, M, G.
+/// Returns the least length in a class, with the units K, M, G.
 fn label(class: usize) -> String {
     let Some(power) = class.checked_sub(1) else { return "0".to_owned() };
     let unit = ["", "K", "M", "G", "T", "P", "E"].get(power / 10).copied().unwrap_or_default();

@@ -49,18 +49,19 @@ const SECTIONS: [(&str, bool); 15] = [
     (HOT_KEYS, false),
 ];
 
-/// The section that is shown only to who names it, because all keys have to be walked over for it.
+/// The section that is shown only if it is named, because all keys have to be walked over for it.
 const KEY_SIZES: &str = "keysizes";
 
-/// Likewise only to who names it: it has a field of the name of one in another section.
+/// Shown only if it is named, too: it has a field of the same name as one of another section.
 const HOT_KEYS: &str = "hotkeys";
 
-/// Whether what only [`key_sizes`] finds out is among the sections that are wanted.
+/// Returns whether the section for which [`key_sizes`] is needed is among those that are wanted.
 pub(crate) fn wants_key_sizes(wanted: &[String]) -> bool {
     wanted.iter().any(|name| name == KEY_SIZES)
 }
 
-/// The text of INFO. `locked`: it runs inside EXEC, where looking at the stores would look at what is locked. `sizes`: what
+/// Returns the text of INFO. `locked`: it runs inside EXEC, where looking at the stores would look at what is locked.
+/// `sizes`: what
 /// [`key_sizes`] has found out, if that was wanted and possible.
 pub(crate) fn text(server: &ServerState, wanted: &[String], locked: bool, sizes: &[Sizes]) -> String {
     let all = wanted.iter().any(|name| matches!(name.as_str(), "all" | "everything"));
