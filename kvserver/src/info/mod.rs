@@ -61,8 +61,7 @@ pub(crate) fn wants_key_sizes(wanted: &[String]) -> bool {
 }
 
 /// Returns the text of INFO. `locked`: it runs inside EXEC, where looking at the stores would look at what is locked.
-/// `sizes`: what
-/// [`key_sizes`] has found out, if that was wanted and possible.
+/// `sizes`: what [`key_sizes`] has found out, if that was wanted and possible.
 pub(crate) fn text(server: &ServerState, wanted: &[String], locked: bool, sizes: &[Sizes]) -> String {
     let all = wanted.iter().any(|name| matches!(name.as_str(), "all" | "everything"));
     let plain = wanted.is_empty() || wanted.iter().any(|name| name == "default");
