@@ -6,6 +6,7 @@
 
 mod eviction;
 mod figures;
+mod room;
 mod stores;
 mod table;
 mod workload;
@@ -65,6 +66,15 @@ enum Figure {
         #[arg(long, default_values_t = [0.1, 1.0, 5.0, 10.0])]
         capacity: Vec<f64>,
     },
+    /// How long a transaction holds its locks to make room, by policy and by what it claims.
+    Room {
+        /// Entries of the full store.
+        #[arg(long, default_value_t = 1_000_000)]
+        entries: u64,
+        /// Transactions of each kind.
+        #[arg(long, default_value_t = 200)]
+        rounds: u32,
+    },
     /// SET that returns when it is durable: kvcore, redb, sled and fjall.
     DurableSet {
         /// Threads that write at the same time; may be given more than once.
@@ -109,6 +119,7 @@ fn main() -> ExitCode {
         Figure::EmbeddedGet { threads, common } => figures::embedded_get(threads, &common),
         Figure::EmbeddedSet { threads, writes, common } => figures::embedded_set(threads, writes, &common),
         Figure::HitRatio { keys, requests, capacity } => eviction::hit_ratios(keys, requests, &capacity),
+        Figure::Room { entries, rounds } => room::holds(entries, rounds),
         Figure::DurableSet { threads, common } => {
             threads.iter().try_for_each(|&threads| figures::durable_set(threads, &common))
         }

@@ -298,7 +298,7 @@ impl Engine {
             self.expire_now(space, key);
         }
         if done.room_wanted > 0 {
-            self.base.eviction.make_room(&self.base, done.room_wanted, &[(space.id, hash)]);
+            self.make_room_after(&done, &[(space.id, hash)]);
         }
         drop(entered);
         self.sweep_if_due(space);
@@ -371,7 +371,7 @@ impl Engine {
             let mut spared: Vec<(u32, u64)> = named.iter().flat_map::<Vec<_>, _>(of).collect();
             spared.sort_unstable();
             spared.dedup();
-            self.base.eviction.make_room(&self.base, done.room_wanted, &spared);
+            self.make_room_after(&done, &spared);
         }
         drop(entered);
         self.sweep_if_due(first);
@@ -403,7 +403,21 @@ impl Engine {
         if self.files.is_none() && due != u64::MAX && due <= tick_at(self.base.time.now_ms()) {
             self.sweep_entered();
         }
+        if self.base.eviction.is_full() {
+            self.base.eviction.prepare(&self.base);
+        }
         self.base.eviction.make_room(&self.base, ROOM_STEP, &[]) == Room::Exhausted
+    }
+
+    /// Makes the room that a transaction wants when it has given back its locks. What it named, `spared`, stays if anything
+    /// else can go.
+    #[cold]
+    fn make_room_after(&self, done: &Committed, spared: &[(u32, u64)]) {
+        let eviction = &self.base.eviction;
+        eviction.make_room(&self.base, done.room_wanted, spared);
+        if done.is_late && eviction.has_surplus() {
+            eviction.make_room(&self.base, done.room_wanted, &[]);
+        }
     }
 
     /// Changes the limits. Entries beyond them are removed by the writes that follow, or by [`room`](Self::room).
@@ -427,7 +441,7 @@ impl Engine {
         };
         for space in spaces {
             for shard in 0..space.shard_count() {
-                eviction.adopt_shard(&mut space.write(shard), &limits, self.base.moment());
+                eviction.adopt_shard(&space, shard, &limits, self.base.moment());
             }
         }
         eviction.finish(&limits);
@@ -573,6 +587,7 @@ impl Engine {
         let mut stats = Stats {
             expired: self.base.expired.load(Ordering::Relaxed),
             evicted: self.base.eviction.evicted.load(Ordering::Relaxed),
+            eviction_step_max: self.base.eviction.step_max.load(Ordering::Relaxed),
             time_ahead_ms: self.base.time.ahead_of_wall_ms(),
             ..Stats::default()
         };

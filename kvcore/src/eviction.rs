@@ -30,7 +30,7 @@ mod victim;
 pub use limits::{Candidates, Limits, Policy, Room};
 pub(crate) use pool::Found;
 pub(crate) use stamps::{AccessSequence, Stamps};
-pub(crate) use victim::{LockedShards, Ranking, Removal};
+pub(crate) use victim::{HASH_COST, LockedShards, REMOVAL_COST, Ranking, Removal, SHARD_COST, Step};
 
 use pool::Pool;
 use stamps::Recording;
@@ -38,13 +38,26 @@ use victim::Unlocked;
 
 /// Up to so many, each access has a number of its own, so that there is an exact order by the time it is needed.
 const NUMBERED_ENTRIES_MAX: u64 = 2_000;
+/// Removals after which it is seen to that more candidates can be found.
+const PREPARED_FOR: u64 = 64;
 /// Removals after which the log is given the time to write them.
 const LOG_EVERY: u64 = 64;
 /// Entries that a transaction removes at most before it runs. What it adds is less, as a rule, so that a store far beyond a
 /// limit that was just lowered comes within it over some of them.
 pub(crate) const ROOM_STEP: u64 = 1_024;
+/// Stamps of a shard that are looked at while it is locked.
+const STAMPS_AT_ONCE: usize = 8_192;
 /// How often a removal is tried that other transactions are in the way of.
 const BUSY_MAX: usize = 64;
+
+/// How often the stamps of a shard are made in steps, before they are made at once.
+const PREPARED_TRIES_MAX: usize = 3;
+
+/// Stamps for a table that has not changed its buckets since an epoch.
+pub(crate) struct Prepared {
+    pub(crate) stamps: Stamps,
+    pub(crate) epoch: u16,
+}
 
 /// What the entries of a store come to.
 #[derive(Default)]
@@ -66,6 +79,8 @@ pub(crate) struct Eviction {
     /// Stamps have been refreshed so many times.
     refreshes: AtomicU64,
     pub(crate) evicted: AtomicU64,
+    /// The largest [`Step`] so far.
+    pub(crate) step_max: AtomicU64,
     sequence: Arc<AccessSequence>,
     /// Written by every transaction that adds or removes.
     totals: Padded<Totals>,
@@ -83,6 +98,7 @@ impl Eviction {
             reserved_bytes: AtomicU64::new(0),
             refreshes: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
+            step_max: AtomicU64::new(0),
             sequence: Arc::new(AccessSequence::new()),
             totals: Padded::default(),
             pool: Mutex::new((Limits::default(), Pool::default())),
@@ -126,15 +142,52 @@ impl Eviction {
         let mut state = self.pool.lock();
         let (kept, pool) = &mut *state;
         *kept = limits;
-        pool.clear();
-        pool.spaces = spaces.filter(|space| limits.may_evict_from(&space.name)).cloned().collect();
+        pool.invalidate();
+        pool.spaces = Arc::new(spaces.filter(|space| limits.may_evict_from(&space.name)).cloned().collect());
         self.choose_recording(kept);
     }
 
     /// Brings a shard under the limits, and to what their policy needs to know.
-    pub(crate) fn adopt_shard(&self, shard: &mut Shard, limits: &Limits, now: Moment) {
-        shard.keep_order(limits.needs_order().then_some(&self.sequence), now);
-        self.publish(shard);
+    pub(crate) fn adopt_shard(&self, space: &Space, at: usize, limits: &Limits, now: Moment) {
+        let mut prepared = None;
+        if limits.needs_order() {
+            prepared = (0..PREPARED_TRIES_MAX).find_map(|_| self.prepare_order(space, at, now));
+        }
+        let step = Step::new(&self.step_max);
+        let mut shard = space.write(at);
+        let old = match limits.needs_order() {
+            false => shard.forget_order(),
+            true => {
+                step.add(shard.keep_order(&self.sequence, prepared, now) as u64);
+                None
+            }
+        };
+        self.publish(&mut shard);
+        drop(shard);
+        drop(old);
+    }
+
+    /// Makes the stamps of a large shard in steps, as far as is known when its entries were used; `None` if it has some, or
+    /// changes its table meanwhile, or is small.
+    fn prepare_order(&self, space: &Space, at: usize, now: Moment) -> Option<Prepared> {
+        let (buckets, epoch) = {
+            let shard = space.read(at);
+            (shard.buckets(), shard.epoch())
+        };
+        if buckets <= STAMPS_AT_ONCE {
+            return None;
+        }
+        let stamps = Stamps::new(buckets, Arc::clone(&self.sequence));
+        for from in (0..buckets).step_by(STAMPS_AT_ONCE) {
+            let step = Step::new(&self.step_max);
+            let shard = space.read(at);
+            if shard.has_order() || shard.epoch() != epoch {
+                return None;
+            }
+            step.add(STAMPS_AT_ONCE as u64);
+            shard.fill_order(&stamps, from..from + STAMPS_AT_ONCE, now);
+        }
+        Some(Prepared { stamps, epoch })
     }
 
     /// Puts the limits into force that all shards have been brought under.
@@ -152,25 +205,25 @@ impl Eviction {
             let mut state = self.pool.lock();
             let (limits, pool) = &mut *state;
             if limits.may_evict_from(&space.name) {
-                pool.spaces.push(Arc::clone(space));
+                Arc::make_mut(&mut pool.spaces).push(Arc::clone(space));
                 pool.counted_for = 0;
             }
             *limits
         };
         if limits.is_limited() {
-            (0..space.shard_count()).for_each(|shard| self.adopt_shard(&mut space.write(shard), &limits, now));
+            (0..space.shard_count()).for_each(|shard| self.adopt_shard(space, shard, &limits, now));
         }
     }
 
     pub(crate) fn forget(&self, space: &Space) {
         let (_, pool) = &mut *self.pool.lock();
-        pool.spaces.retain(|other| other.id != space.id);
-        pool.clear();
+        Arc::make_mut(&mut pool.spaces).retain(|other| other.id != space.id);
+        pool.invalidate();
     }
 
     /// Forgets what was found: entries have changed places.
     pub(crate) fn forget_candidates(&self) {
-        self.pool.lock().1.clear();
+        self.pool.lock().1.invalidate();
     }
 
     pub(crate) fn set_reserved(&self, bytes: u64) {
@@ -225,12 +278,22 @@ impl Eviction {
 
     /// Whether one more entry, or byte, would be beyond a limit.
     pub(crate) fn is_reached(&self) -> bool {
-        self.entries() >= self.max_entries.load(Relaxed) || self.is_exceeded()
+        self.is_full() || self.is_exceeded()
+    }
+
+    /// Whether one more entry would be beyond the limit.
+    pub(crate) fn is_full(&self) -> bool {
+        self.entries() >= self.max_entries.load(Relaxed)
+    }
+
+    /// Whether the store holds more entries than it may.
+    pub(crate) fn has_surplus(&self) -> bool {
+        self.entries() > self.max_entries.load(Relaxed)
     }
 
     /// Whether the store holds more than a limit allows.
     pub(crate) fn is_exceeded(&self) -> bool {
-        self.entries() > self.max_entries.load(Relaxed)
+        self.has_surplus()
             || self.bytes().saturating_add(self.reserved_bytes.load(Relaxed)) > self.max_bytes.load(Relaxed)
     }
 
@@ -242,9 +305,14 @@ impl Eviction {
             if removed == at_most || busy == BUSY_MAX {
                 return Room::Unfinished;
             }
-            match self.remove_one(base, &mut Unlocked(spared)) {
+            if removed % PREPARED_FOR == 0 {
+                self.prepare(base);
+            }
+            let mut unlocked = Unlocked { spared, step: Step::new(&self.step_max) };
+            match self.remove_one(base, &mut unlocked) {
+                // The entry is dropped without any lock: a large one takes long.
                 Ok(Removal::Done(_)) => removed += 1,
-                Ok(Removal::Busy) => {
+                Ok(Removal::Busy | Removal::Unfinished { .. }) => {
                     busy += 1;
                     thread::yield_now();
                 }
@@ -262,10 +330,11 @@ impl Eviction {
 
     /// Lets a transaction's changes count: `growth` is what the shards it has locked gained, without the entries that it had
     /// removed elsewhere. Returns false if the store would then hold more entries than it may; an error if the changes are
-    /// not to be allowed. `was_exhausted`: nothing could be removed before it began.
+    /// not to be allowed. `was_exhausted`: nothing could be removed before it began. `is_late`: the room for its entries is made
+    /// afterwards.
     ///
     /// The shards must be [published](Shard::publish) by the caller at once.
-    pub(crate) fn admit(&self, growth: Growth, was_exhausted: bool) -> Result<bool> {
+    pub(crate) fn admit(&self, growth: Growth, was_exhausted: bool, is_late: bool) -> Result<bool> {
         let max = self.max_bytes.load(Relaxed);
         if growth.bytes > 0 && max != u64::MAX {
             let (more, reserved) = (growth.bytes.unsigned_abs(), self.reserved_bytes.load(Relaxed));
@@ -283,7 +352,7 @@ impl Eviction {
             }
             let admitted = |entries: i64| {
                 let after = entries + growth.entries;
-                (u64::try_from(after).is_ok_and(|after| after <= max_entries)).then_some(after)
+                (is_late || u64::try_from(after).is_ok_and(|after| after <= max_entries)).then_some(after)
             };
             let Ok(before) = self.totals.entries.fetch_update(Relaxed, Relaxed, admitted) else { return Ok(false) };
             self.entries_changed(before, before + growth.entries);
@@ -332,8 +401,17 @@ impl Eviction {
         }
         base.note_time();
         let spaces = self.pool.lock().1.spaces.clone();
-        for space in spaces {
-            (0..space.shard_count()).for_each(|shard| space.read(shard).refresh_stamps());
+        for space in spaces.iter() {
+            for shard in 0..space.shard_count() {
+                let (mut from, mut end) = (0, 1);
+                while from < end {
+                    let step = Step::new(&self.step_max);
+                    let shard = space.read(shard);
+                    step.add(STAMPS_AT_ONCE as u64);
+                    shard.refresh_stamps(from, STAMPS_AT_ONCE);
+                    (from, end) = (from + STAMPS_AT_ONCE, shard.buckets());
+                }
+            }
         }
     }
 }
@@ -352,7 +430,7 @@ mod tests {
         for step in [1, 100, many] {
             assert_eq!(eviction.sequence.recording(), Recording::Exact);
             for _ in 0..many / step {
-                assert!(eviction.admit(Growth { entries: step, bytes: 0 }, false).unwrap());
+                assert!(eviction.admit(Growth { entries: step, bytes: 0 }, false, false).unwrap());
             }
             assert_eq!(eviction.sequence.recording(), Recording::Coarse, "by {step}");
             eviction.add(Growth { entries: -(many / step * step), bytes: 0 });

@@ -69,6 +69,8 @@ pub(crate) struct Locked<'a> {
     pub(crate) is_exhausted: bool,
     /// Entries to remove at most for what it adds; 0 while its changes do not count in the store's totals.
     room_wanted: u64,
+    /// The room for its entries is made when the locks are given back.
+    is_late: bool,
 }
 
 struct Held<'a> {
@@ -174,6 +176,7 @@ impl<'a> Locked<'a> {
             committed: false,
             is_exhausted: false,
             room_wanted: 0,
+            is_late: false,
         }
     }
 

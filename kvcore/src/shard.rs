@@ -2,12 +2,13 @@
 //! of entries with a deadline are those of the table, and no entry moves to another bucket without a new epoch and without
 //! taking along what is known of its use.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
 
 use crate::entry::{Deadline, Entry, LARGE_VALUE_BYTES};
-use crate::eviction::AccessSequence;
+use crate::eviction::{AccessSequence, Prepared, Stamps};
 use crate::expiry::{Wheel, tick_at};
 use crate::hash::KeyHash;
 use crate::lsn::Lsn;
@@ -150,14 +151,44 @@ impl Shard {
         self.uses = Some(Box::new(Uses::new(self.table.num_buckets(), now)));
     }
 
-    /// Records the order of accesses by `sequence` from now on, or no longer.
-    pub(crate) fn keep_order(&mut self, sequence: Option<&Arc<AccessSequence>>, now: Moment) {
-        if sequence.is_some() {
-            self.note_uses(now);
+    /// Records the order of accesses by `sequence` from now on, which begins with what was `prepared`, if nothing has changed
+    /// since. Returns how many buckets were looked at.
+    pub(crate) fn keep_order(
+        &mut self,
+        sequence: &Arc<AccessSequence>,
+        prepared: Option<Prepared>,
+        now: Moment,
+    ) -> usize {
+        self.note_uses(now);
+        let (buckets, epoch) = (self.table.num_buckets(), self.epoch);
+        let Some(uses) = self.uses.as_mut().filter(|uses| uses.stamps().is_none()) else { return 0 };
+        if let Some(prepared) = prepared.filter(|prepared| prepared.epoch == epoch) {
+            uses.keep_order(Some(prepared.stamps));
+            return 0;
         }
-        if let Some(uses) = &mut self.uses {
-            uses.keep_order(sequence, now);
-        }
+        let stamps = Stamps::new(buckets, Arc::clone(sequence));
+        uses.fill_order(&stamps, 0..buckets, now);
+        uses.keep_order(Some(stamps));
+        buckets
+    }
+
+    /// No longer records the order of accesses, and returns what was recorded.
+    pub(crate) fn forget_order(&mut self) -> Option<Stamps> {
+        self.uses.as_mut()?.keep_order(None)
+    }
+
+    pub(crate) fn has_order(&self) -> bool {
+        self.uses.as_ref().is_some_and(|uses| uses.stamps().is_some())
+    }
+
+    /// Writes into stamps of this table what is known of when entries were used.
+    pub(crate) fn fill_order(&self, stamps: &Stamps, buckets: Range<usize>, now: Moment) {
+        self.uses.iter().for_each(|uses| uses.fill_order(stamps, buckets.clone(), now));
+    }
+
+    /// Changes when entries change their buckets.
+    pub(crate) fn epoch(&self) -> u16 {
+        self.epoch
     }
 
     /// How an entry was used, as far as is known.

@@ -7,10 +7,10 @@
 //! Redis. Not durable. Written with plain stores, under the shard's lock.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
 
-use crate::eviction::{AccessSequence, Stamps};
+use crate::eviction::Stamps;
 use crate::txn::Usage;
 
 /// How the counter of a key's uses grows and fades.
@@ -133,19 +133,16 @@ impl Uses {
         Uses { stamps, ..Uses::new(buckets, self.looked()) }
     }
 
-    /// Records the order of accesses by `sequence` from now on, or no longer.
-    pub(crate) fn keep_order(&mut self, sequence: Option<&Arc<AccessSequence>>, now: Moment) {
-        match sequence {
-            None => self.stamps = None,
-            Some(_) if self.stamps.is_some() => {}
-            Some(sequence) => {
-                let stamps = Stamps::new(self.places.len(), Arc::clone(sequence));
-                // What is known to the second is a beginning.
-                for bucket in (0..self.places.len()).filter(|bucket| self.get(*bucket) != UNKNOWN) {
-                    stamps.age_by(bucket, self.usage(bucket, now).idle_secs);
-                }
-                self.stamps = Some(stamps);
-            }
+    /// Records the order of accesses in these stamps from now on, or no longer. Returns the stamps before.
+    pub(crate) fn keep_order(&mut self, stamps: Option<Stamps>) -> Option<Stamps> {
+        std::mem::replace(&mut self.stamps, stamps)
+    }
+
+    /// Writes into stamps when the entries in some buckets were used: what is known to the second is a beginning.
+    pub(crate) fn fill_order(&self, stamps: &Stamps, buckets: Range<usize>, now: Moment) {
+        let buckets = buckets.start..buckets.end.min(self.places.len());
+        for bucket in buckets.filter(|bucket| self.get(*bucket) != UNKNOWN) {
+            stamps.age_by(bucket, self.usage(bucket, now).idle_secs);
         }
     }
 

@@ -741,3 +741,80 @@ fn room_is_made_beside_a_shard_that_is_held_for_long() {
     });
     assert!(db.exists("k1").unwrap());
 }
+
+/// Work at once is bounded, however much a transaction claims, adds or displaces: all others wait for it.
+const STEP_MAX: u64 = 65_536;
+
+/// Numbers of places that are looked at, shards and removals: the bound holds for every policy and every kind of transaction.
+#[test]
+fn room_is_made_in_bounded_steps_whatever_is_claimed() {
+    for policy in [Policy::Lru, Policy::Lfu, Policy::S3Fifo, Policy::Random, Policy::NearestDeadline] {
+        for candidates in [Candidates::All, Candidates::WithDeadline] {
+            for (entries, shards) in [(900, 256), (12_000, 256), (12_000, 4)] {
+                let db = Options::new().shards(shards).in_memory().unwrap();
+                let other = db.keyspace("other").unwrap();
+                (0..entries).for_each(|i| drop(db.set_with(format!("k{i}"), [b'x'; 40], with_deadline()).unwrap()));
+                (0..50).for_each(|i| drop(other.set_with(format!("o{i}"), "v", with_deadline()).unwrap()));
+                let step = |what: &str| {
+                    let stats = db.stats();
+                    let done = stats.eviction_step_max;
+                    assert!(
+                        done <= STEP_MAX,
+                        "{policy:?}, {candidates:?}, {entries} entries, {shards} shards, {what}: {done}"
+                    );
+                    stats
+                };
+                let max_entries = Some(entries + 50);
+                let limits = Limits { max_entries, policy, candidates, ..Limits::default() };
+                db.set_limits(limits).unwrap();
+                step("limits are set");
+                (0..100).for_each(|i| drop(db.set_with(format!("one{i}"), "v", with_deadline()).unwrap()));
+                step("single keys");
+                // Many new keys, named.
+                let names: Vec<String> = (0..600).map(|i| format!("many{i}")).collect();
+                let mortal = |txn: &mut dyn kvcore::Txn, key: &str| {
+                    let deadline = kvcore::Deadline::at_ms(txn.now_ms() + 1_000_000);
+                    txn.set(key.as_bytes(), b"v", Some(deadline))
+                };
+                db.update(&names, |txn| names.iter().try_for_each(|key| mortal(txn, key))).unwrap();
+                assert_eq!(step("many keys").entries, entries + 50);
+                assert!(names.iter().all(|key| db.exists(key).unwrap()), "{policy:?}: what was named stays");
+                // The whole keyspace, one and many new keys.
+                let whole = [Claim { keyspace: &db, scope: Scope::Whole }];
+                for new in [1, 10, 600] {
+                    let more =
+                        |txn: &mut dyn kvcore::CrossTxn| (0..new).try_for_each(|i| mortal(txn, &format!("w{new}.{i}")));
+                    db.update_across(&whole, more).unwrap();
+                    assert_eq!(step("a whole keyspace").entries, entries + 50);
+                }
+                // All keyspaces; what is removed makes the room for half of what is new.
+                let all =
+                    [Claim { keyspace: &db, scope: Scope::Whole }, Claim { keyspace: &other, scope: Scope::Whole }];
+                db.update_across(&all, |txn| {
+                    (0..100).try_for_each(|i| txn.delete(format!("w600.{i}").as_bytes()).map(drop))?;
+                    (0..200).try_for_each(|i| mortal(txn, &format!("a{i}")))
+                })
+                .unwrap();
+                assert!(step("all keyspaces").entries <= entries + 50);
+                // Emptied and filled anew.
+                db.update_across(&whole, |txn| {
+                    txn.flush()?;
+                    (0..entries / 2).try_for_each(|i| mortal(txn, &format!("f{i}")))
+                })
+                .unwrap();
+                step("a flush");
+                // Entries that may not go, among which few may.
+                (0..entries / 2 - 100).for_each(|i| db.set(format!("plain{i}"), "v").unwrap());
+                step("few candidates");
+                // Lowered limits, and one value that displaces thousands.
+                db.set_limits(Limits { max_entries: Some(entries / 2 + 40), ..limits }).unwrap();
+                while db.make_room(500).unwrap() == Room::Unfinished {}
+                step("a lower limit");
+                let memory = db.stats().memory_bytes;
+                db.set_limits(Limits { max_entries: None, max_memory: Some(memory), ..limits }).unwrap();
+                let _ = db.set_with("large", vec![0; memory as usize / 8], with_deadline());
+                step("a large value");
+            }
+        }
+    }
+}

@@ -30,8 +30,8 @@ pub(crate) struct Found {
 #[derive(Default)]
 pub(crate) struct Pool {
     /// The keyspaces whose entries may be removed.
-    pub(crate) spaces: Vec<Arc<Space>>,
-    /// For each of them, how many buckets it had of late, all before it included.
+    pub(crate) spaces: Arc<Vec<Arc<Space>>>,
+    /// For each of them, how many buckets it had of late, all before it included. Of fewer if they have not been counted.
     pub(crate) buckets: Vec<u64>,
     /// Removals until they are counted again.
     pub(crate) counted_for: u32,
@@ -41,26 +41,54 @@ pub(crate) struct Pool {
     pub(crate) is_exact: bool,
     /// Removals, for what is done once in many.
     pub(crate) removals: u64,
+    /// What was found before this changed is not worth anything any more.
+    pub(crate) version: u64,
 }
 
 impl Pool {
     pub(crate) fn clear(&mut self) {
         self.candidates.clear();
         self.is_exact = false;
+    }
+
+    /// Forgets all, and what is being looked for: keyspaces, or the order, are others now.
+    pub(crate) fn invalidate(&mut self) {
+        self.clear();
+        self.version += 1;
         self.counted_for = 0;
+        self.buckets.clear();
+    }
+
+    /// Takes in what was found since this had a version; returns false if it has another one now.
+    pub(crate) fn merge(&mut self, found: Pool, version: u64, is_exact: bool) -> bool {
+        if self.version != version {
+            return false;
+        }
+        if self.is_exact != is_exact {
+            self.clear();
+            self.is_exact = is_exact;
+        }
+        found.candidates.into_iter().for_each(|candidate| self.offer(candidate));
+        true
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.candidates.is_empty()
     }
 
-    pub(crate) fn space(&self, id: u32) -> Option<&Arc<Space>> {
-        self.spaces.iter().find(|space| space.id == id)
+    /// Takes the candidate of the lowest rank.
+    fn pop(&mut self) -> Option<Candidate> {
+        self.candidates.pop()
     }
 
-    /// Takes the candidate of the lowest rank.
-    pub(crate) fn pop(&mut self) -> Option<Candidate> {
-        self.candidates.pop()
+    /// As [`pop`](Self::pop), of a keyspace that is there still.
+    pub(crate) fn pop_known(&mut self) -> Option<(Arc<Space>, Candidate)> {
+        while let Some(candidate) = self.pop() {
+            if let Some(space) = self.spaces.iter().find(|space| space.id == candidate.space_id) {
+                return Some((Arc::clone(space), candidate));
+            }
+        }
+        None
     }
 
     /// Forgets all but the `count` of the lowest ranks.

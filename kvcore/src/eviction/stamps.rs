@@ -232,10 +232,10 @@ impl Stamps {
         self.ghost.get_or_insert_with(|| Ghost::new(buckets)).put(hash, &self.sequence.ghosts);
     }
 
-    /// Writes old stamps anew, before the sequence comes round and makes them look young.
-    pub(crate) fn refresh(&self) {
+    /// Writes old ones of `count` stamps from one on anew, before the sequence comes round and makes them look young.
+    pub(crate) fn refresh(&self, from: usize, count: usize) {
         let newest = self.sequence.newest();
-        for stamp in &self.stamps {
+        for stamp in self.stamps.iter().skip(from).take(count) {
             let old = stamp.load(Relaxed);
             if age(old, newest) >= AGE_MAX {
                 stamp.store(old & !NUMBER | (newest as u32).wrapping_sub(AGE_MAX) & NUMBER, Relaxed);

@@ -1,9 +1,12 @@
 //! Victims: the choice of the entry that is removed next, and its removal. Invariant: an entry is removed only as it was when it
-//! was found, and no shard is waited for while another one is locked.
+//! was found, no shard is waited for while another one is locked, and what is done while the same locks are held is a bounded
+//! [`Step`].
 //!
 //! Candidates come from runs of neighbouring buckets at random places, of which the best are kept in a [`Pool`]; up to
-//! [`EXACT_ENTRIES_MAX`] entries all of them are looked at instead.
+//! [`EXACT_ENTRIES_MAX`] entries all of them are looked at instead. The pool is locked only while a few runs are looked at: those
+//! who wait for it may have locked shards.
 
+use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
@@ -20,7 +23,7 @@ use crate::observer::{Change, ChangeKind};
 use crate::record::Record;
 use crate::shard::{Growth, Shard};
 use crate::space::Space;
-use crate::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::{RwLockWriteGuard, thread};
 use crate::uses::Moment;
 
@@ -37,8 +40,10 @@ const RUN_BUCKETS_APART: usize = 16;
 const SAMPLE_ENTRIES: usize = 32;
 const SAMPLE_ENTRIES_APART: usize = 12;
 const RUNS_MAX: usize = 8;
-/// Buckets that are looked at while a shard is locked, where all of them are.
-const WALK_BUCKETS: usize = 2_048;
+/// Buckets of a shard that are looked at side by side where all of them are, one after the other.
+const WALK_BUCKETS: usize = 512;
+/// The same of a store of so few entries that all are looked at: such a table is no larger.
+const EXACT_WALK_BUCKETS: usize = 8_192;
 /// Candidates that one removal tries.
 const TRIES_MAX: usize = 256;
 /// Entries that S3-FIFO lets stay, because they were accessed, before it takes the next whatever it is.
@@ -71,16 +76,86 @@ pub(crate) trait LockedShards {
     fn shard_mut(&mut self, space_id: u32, shard: usize) -> Option<&mut Shard>;
     /// Whether the entry with this hash must stay.
     fn spares(&self, space_id: u32, hash: u64) -> bool;
+    /// Whether all entries of a keyspace must stay.
+    fn spares_all(&self, space_id: u32) -> bool;
     /// How many of the entries that count in the store's totals must stay, at most.
     fn spared_max(&self) -> u64;
     /// Whether other shards may be waited for: nothing is locked.
     fn may_wait(&self) -> bool;
+    /// What is done with the locks that are held. If none is, it ends with each that is given back.
+    fn step(&self) -> &Step<'_>;
     /// Keeps what a removal from another shard has freed for the caller's own entries; returns what is free for all.
     fn keep_freed(&mut self, growth: Growth) -> Growth;
 }
 
+/// What is done while the same locks are held, at most: a bucket that is looked at counts as 1. About 0.2 ms.
+const STEP_MAX: u64 = 65_536;
+/// What a search may take of that. The rest is for removing entries of the transaction's own.
+const SEARCH_MAX: u64 = STEP_MAX / 2;
+/// A shard that is looked at counts as so many buckets, which take about as long.
+pub(crate) const SHARD_COST: u64 = 16;
+/// A key that is hashed, to see whether its entry must stay.
+pub(crate) const HASH_COST: u64 = 16;
+/// A candidate that is tried and, perhaps, removed.
+pub(crate) const REMOVAL_COST: u64 = 192;
+
+/// What is done to keep the limits while the same locks are held.
+pub(crate) struct Step<'a> {
+    /// The most that was done in any step so far.
+    most: &'a AtomicU64,
+    done: Cell<u64>,
+}
+
+impl<'a> Step<'a> {
+    /// Begins with the locks.
+    pub(crate) fn new(most: &'a AtomicU64) -> Self {
+        Step { most, done: Cell::new(0) }
+    }
+
+    fn within(&self, max: u64, cost: u64) -> bool {
+        let done = self.done.get().saturating_add(cost);
+        let fits = done <= max;
+        if fits {
+            self.done.set(done);
+        }
+        fits
+    }
+
+    /// Counts what is about to be done; false if that is too much for this step, and must not be done.
+    pub(crate) fn takes(&self, cost: u64) -> bool {
+        self.within(STEP_MAX, cost)
+    }
+
+    /// As [`takes`](Self::takes), for the search of what may be removed.
+    fn searches(&self, cost: u64) -> bool {
+        self.within(SEARCH_MAX, cost)
+    }
+
+    /// Counts what has been done, and is bounded by itself.
+    pub(crate) fn add(&self, cost: u64) {
+        self.done.set(self.done.get().saturating_add(cost));
+    }
+
+    /// Begins anew: no lock is held any more.
+    pub(crate) fn end(&self) {
+        let done = self.done.replace(0);
+        if done > self.most.load(Relaxed) {
+            self.most.fetch_max(done, Relaxed);
+        }
+    }
+}
+
+impl Drop for Step<'_> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 /// No shard is locked; these entries, by keyspace and hash, stay. They are sorted.
-pub(crate) struct Unlocked<'a>(pub(crate) &'a [(u32, u64)]);
+pub(crate) struct Unlocked<'a> {
+    pub(crate) spared: &'a [(u32, u64)],
+    pub(crate) step: Step<'a>,
+}
 
 impl LockedShards for Unlocked<'_> {
     fn shard(&self, _: u32, _: usize) -> Option<&Shard> {
@@ -92,15 +167,23 @@ impl LockedShards for Unlocked<'_> {
     }
 
     fn spares(&self, space_id: u32, hash: u64) -> bool {
-        self.0.binary_search(&(space_id, hash)).is_ok()
+        self.spared.binary_search(&(space_id, hash)).is_ok()
+    }
+
+    fn spares_all(&self, _: u32) -> bool {
+        false
     }
 
     fn spared_max(&self) -> u64 {
-        self.0.len() as u64
+        self.spared.len() as u64
     }
 
     fn may_wait(&self) -> bool {
         true
+    }
+
+    fn step(&self) -> &Step<'_> {
+        &self.step
     }
 
     fn keep_freed(&mut self, growth: Growth) -> Growth {
@@ -118,6 +201,8 @@ pub(crate) enum Removal {
     Spared,
     /// There is nothing that may be removed.
     Exhausted,
+    /// The [`Step`] is at its end, before anything was found. `is_busy`: some of it is locked by others.
+    Unfinished { is_busy: bool },
 }
 
 /// What became of one candidate.
@@ -134,6 +219,50 @@ enum Tried {
     Busy,
 }
 
+/// The state of one removal's search.
+struct Search {
+    /// Shards were locked by others.
+    is_busy: bool,
+    /// There are entries that the caller wants to keep.
+    is_spared: bool,
+    /// All of some keyspace is to be kept, so that not all entries have been looked at.
+    is_partial: bool,
+    /// There was more to look at than the step allows.
+    is_cut: bool,
+    requeued: usize,
+    /// Looks at all entries, and whether anything is different since the last.
+    looks: usize,
+    progress: bool,
+    /// What may go another time.
+    aside: SmallVec<[Candidate; 4]>,
+    /// Shards that others had locked.
+    busy: SmallVec<[(u32, usize); 4]>,
+}
+
+impl Search {
+    fn new() -> Self {
+        Search {
+            is_busy: false,
+            is_spared: false,
+            is_partial: false,
+            is_cut: false,
+            requeued: 0,
+            looks: 0,
+            progress: true,
+            aside: SmallVec::new(),
+            busy: SmallVec::new(),
+        }
+    }
+
+    /// Whether nothing of a keyspace may go.
+    fn passes_over(&mut self, space: &Space, locked: &dyn LockedShards) -> bool {
+        let passes = locked.spares_all(space.id);
+        self.is_spared |= passes;
+        self.is_partial |= passes;
+        passes
+    }
+}
+
 impl Eviction {
     pub(crate) fn ranking(&self, limits: &Limits, base: &Base) -> Ranking {
         if limits.policy == Policy::S3Fifo {
@@ -148,69 +277,119 @@ impl Eviction {
         }
     }
 
+    /// Finds candidates before a transaction locks anything, where that takes long. Called without any lock.
+    pub(crate) fn prepare(&self, base: &Base) {
+        let (limits, spaces, version, is_small) = {
+            let (limits, pool) = &mut *self.pool.lock();
+            let is_small = self.entries() <= EXACT_ENTRIES_MAX;
+            let is_due = match is_small {
+                true => pool.is_empty(),
+                false => pool.counted_for == 0 && pool.spaces.len() > 1,
+            };
+            if !is_due || limits.policy == Policy::None {
+                return;
+            }
+            (*limits, Arc::clone(&pool.spaces), pool.version, is_small)
+        };
+        let unlocked = Unlocked { spared: &[], step: Step::new(&self.step_max) };
+        if is_small {
+            let ranking = self.ranking(&limits, base);
+            if let Some(found) = look_at_all(&spaces, &ranking, &unlocked, &base.hasher, &mut Search::new()) {
+                self.pool.lock().1.merge(found, version, true);
+            }
+            return;
+        }
+        let buckets = count_buckets(&spaces, &unlocked);
+        let (_, pool) = &mut *self.pool.lock();
+        if pool.version == version {
+            (pool.buckets, pool.counted_for) = (buckets, COUNTED_FOR);
+        }
+    }
+
+    /// Finds the entry that the policy lets go first; `None` if there is none, or if the step is at its end.
+    fn next_candidate(
+        &self,
+        base: &Base,
+        locked: &dyn LockedShards,
+        search: &mut Search,
+    ) -> Option<(Arc<Space>, Candidate, Ranking)> {
+        let mut state = self.pool.lock();
+        let (limits, pool) = &mut *state;
+        if limits.policy == Policy::None {
+            return None;
+        }
+        let ranking = self.ranking(limits, base);
+        let is_small = self.entries() <= EXACT_ENTRIES_MAX;
+        if is_small != pool.is_exact {
+            pool.clear();
+        }
+        let hasher = search.is_spared.then_some(&base.hasher);
+        if !is_small {
+            sample(pool, &ranking, locked, hasher, search);
+        }
+        if pool.is_empty() && !(is_small && search.looks > 0 && !search.progress) {
+            let (spaces, version) = (Arc::clone(&pool.spaces), pool.version);
+            drop(state);
+            let found = match is_small {
+                true => look_at_all(&spaces, &ranking, locked, &base.hasher, search)?,
+                false => walk(&spaces, &ranking, locked, hasher, search),
+            };
+            (search.looks, search.progress) = (search.looks + 1, false);
+            state = self.pool.lock();
+            // Else it is not known any more what goes first.
+            search.is_busy |= !state.1.merge(found, version, is_small);
+        }
+        let (_, pool) = &mut *state;
+        let (space, candidate) = pool.pop_known()?;
+        pool.removals += 1;
+        let tell_time = pool.removals % TIME_EVERY == 0;
+        // Shards may be waited for now.
+        drop(state);
+        end_step(locked);
+        if tell_time {
+            base.note_time();
+        }
+        Some((space, candidate, ranking))
+    }
+
     /// Removes the entry that the policy lets go first.
     pub(crate) fn remove_one(&self, base: &Base, locked: &mut dyn LockedShards) -> Result<Removal> {
-        let (mut is_busy, mut is_spared, mut requeued, mut looks, mut progress) = (false, false, 0, 0, true);
-        // What may go another time.
-        let mut aside: SmallVec<[Candidate; 4]> = SmallVec::new();
-        // Shards that others had locked.
-        let mut busy: SmallVec<[(u32, usize); 4]> = SmallVec::new();
+        let mut search = Search::new();
         let mut first_busy = None;
         let mut removal = None;
         for _ in 0..TRIES_MAX {
-            let mut state = self.pool.lock();
-            let (limits, pool) = &mut *state;
-            if limits.policy == Policy::None {
-                return Ok(Removal::Exhausted);
+            if !locked.step().searches(REMOVAL_COST) {
+                search.is_cut = true;
+                break;
             }
-            let ranking = self.ranking(limits, base);
-            let is_small = self.entries() <= EXACT_ENTRIES_MAX;
-            if is_small != pool.is_exact {
-                pool.clear();
-            }
-            if !is_small {
-                is_busy |= sample(pool, &ranking, locked, is_spared.then_some(&base.hasher));
-            } else if pool.is_empty() && (looks == 0 || progress) {
-                is_busy |= look_at_all(pool, &ranking, locked, &base.hasher, &busy, &mut aside);
-                is_spared |= !aside.is_empty();
-                (looks, progress) = (looks + 1, false);
-            }
-            let Some(candidate) = pool.pop() else { break };
-            let Some(space) = pool.space(candidate.space_id).cloned() else { continue };
-            pool.removals += 1;
-            let tell_time = pool.removals % TIME_EVERY == 0;
-            // Shards may be waited for now.
-            drop(state);
-            if tell_time {
-                base.note_time();
-            }
-            let may_requeue = requeued < REQUEUED_MAX;
+            let Some((space, candidate, ranking)) = self.next_candidate(base, locked, &mut search) else { break };
+            let may_requeue = search.requeued < REQUEUED_MAX;
             match self.try_candidate(base, &space, &candidate, &ranking, locked, may_requeue, false)? {
                 Tried::Removed(entry) => {
                     removal = Some(Removal::Done(entry));
                     break;
                 }
-                Tried::Stale => progress = true,
+                Tried::Stale => search.progress = true,
                 Tried::Lost => {
-                    progress = true;
-                    if is_small {
-                        self.forget_candidates();
+                    search.progress = true;
+                    if self.entries() <= EXACT_ENTRIES_MAX {
+                        self.pool.lock().1.clear();
                     }
                 }
-                Tried::Requeued => (requeued, progress) = (requeued + 1, true),
+                Tried::Requeued => (search.requeued, search.progress) = (search.requeued + 1, true),
                 Tried::Spared => {
-                    is_spared = true;
+                    search.is_spared = true;
                     // Of a sample none is needed: those that the same transaction spares would be tried again for each entry
                     // that it removes.
-                    if is_small {
-                        aside.push(candidate);
+                    if self.entries() <= EXACT_ENTRIES_MAX {
+                        search.aside.push(candidate);
                     }
                 }
                 Tried::Busy => {
-                    is_busy = true;
-                    progress |= looks < BUSY_LOOKS_MAX;
-                    busy.push((candidate.space_id, candidate.shard));
-                    aside.push(candidate);
+                    search.is_busy = true;
+                    search.progress |= search.looks < BUSY_LOOKS_MAX;
+                    search.busy.push((candidate.space_id, candidate.shard));
+                    search.aside.push(candidate);
                     first_busy.get_or_insert((space, candidate));
                 }
             }
@@ -225,16 +404,23 @@ impl Eviction {
                 removal = Some(Removal::Done(entry));
             }
         }
-        if !aside.is_empty() {
+        if search.is_partial || !search.aside.is_empty() {
             let (_, pool) = &mut *self.pool.lock();
-            aside.into_iter().for_each(|candidate| pool.offer(candidate));
+            if search.is_partial && pool.is_exact {
+                // What was passed over may be the first to go for all others.
+                pool.clear();
+            } else {
+                search.aside.into_iter().for_each(|candidate| pool.offer(candidate));
+            }
         }
         if let Some(done) = removal {
             return Ok(done);
         }
         let limits = self.limits();
         let all_may_go = !limits.needs_deadline() && limits.keyspaces.is_none();
-        Ok(match (is_busy, is_spared) {
+        Ok(match (search.is_busy, search.is_spared) {
+            _ if limits.policy == Policy::None => Removal::Exhausted,
+            (is_busy, _) if search.is_cut => Removal::Unfinished { is_busy },
             (true, _) => Removal::Busy,
             // What others removed here they are adding there.
             _ if all_may_go && self.entries() > locked.spared_max() => Removal::Busy,
@@ -285,6 +471,8 @@ impl Eviction {
         if self.is_on() {
             self.add(locked.keep_freed(guard.publish()));
         }
+        drop(guard);
+        end_step(locked);
         Ok(tried)
     }
 
@@ -345,41 +533,94 @@ fn look(space: &Space, shard: usize, locked: &dyn LockedShards, show: &mut dyn F
     false
 }
 
-/// Puts the first of all entries into the pool, and those among them that the caller spares `aside`: they must not take the
-/// places of what may go. Passes over `busy` shards. Returns whether shards were locked by others.
+/// What became of a look at buckets of a shard.
+enum Looked {
+    /// There are so many buckets, and so many entries in those that were looked at.
+    At { buckets: usize, entries: usize },
+    /// The shard is locked by others.
+    Busy,
+    /// The step does not allow it.
+    Cut,
+}
+
+/// Offers the entries in `count` buckets of a shard from one on. `hashes`: their keys are hashed for that, perhaps.
+fn look_at_run(
+    (space, shard): (&Space, usize),
+    (from, count): (usize, usize),
+    ranking: &Ranking,
+    locked: &dyn LockedShards,
+    hashes: bool,
+    offer: &mut dyn FnMut(&Shard, Candidate),
+) -> Looked {
+    let step = locked.step();
+    if !step.searches(SHARD_COST) {
+        return Looked::Cut;
+    }
+    let mut looked = Looked::Busy;
+    look(space, shard, locked, &mut |inside| {
+        let buckets = inside.buckets();
+        let count = count.min(buckets);
+        let hashed = if hashes { count.min(inside.len()) as u64 * HASH_COST } else { 0 };
+        looked = if !inside.has_candidates(ranking) {
+            Looked::At { buckets, entries: 0 }
+        } else if step.searches(count as u64 + hashed) {
+            let offer = &mut |found| offer(inside, Candidate { space_id: space.id, shard, found });
+            let entries = inside.find_candidates(from % buckets, count, ranking, offer);
+            Looked::At { buckets, entries }
+        } else {
+            Looked::Cut
+        };
+    });
+    looked
+}
+
+/// Returns the first of all entries, and puts those among them that the caller spares aside: they must not take the places of
+/// what may go. Passes over shards that were busy. `None` if the step ends before.
 fn look_at_all(
-    pool: &mut Pool,
+    spaces: &[Arc<Space>],
     ranking: &Ranking,
     locked: &dyn LockedShards,
     hasher: &KeyHash,
-    busy: &[(u32, usize)],
-    aside: &mut SmallVec<[Candidate; 4]>,
-) -> bool {
-    let spaces = std::mem::take(&mut pool.spaces);
+    search: &mut Search,
+) -> Option<Pool> {
+    let mut pool = Pool::default();
     let mut is_busy = false;
-    for space in &spaces {
+    // Without locks, and with nothing to spare, every entry may go.
+    let hashes = !locked.may_wait() || locked.spared_max() > 0;
+    for space in spaces {
+        if search.passes_over(space, locked) {
+            continue;
+        }
         for shard in 0..space.shard_count() {
-            if busy.contains(&(space.id, shard)) {
+            if search.busy.contains(&(space.id, shard)) {
                 is_busy = true;
                 continue;
             }
-            is_busy |= look(space, shard, locked, &mut |inside| {
-                let offer = &mut |found: Found| {
-                    let candidate = Candidate { space_id: space.id, shard, found };
+            let (mut from, mut end) = (0, 1);
+            while from < end {
+                let aside = &mut search.aside;
+                let offer = &mut |inside: &Shard, candidate: Candidate| {
                     if !pool.takes(&candidate) {
                         return;
                     }
-                    match is_spared(inside, &candidate, locked, hasher) {
+                    match hashes && is_spared(inside, &candidate, locked, hasher) {
                         true => aside.push(candidate),
                         false => pool.offer(candidate),
                     }
                 };
-                inside.find_candidates(0, inside.buckets(), ranking, offer);
-            });
+                match look_at_run((space, shard), (from, EXACT_WALK_BUCKETS), ranking, locked, hashes, offer) {
+                    Looked::At { buckets, .. } => end = buckets,
+                    Looked::Busy => (is_busy, end) = (true, 0),
+                    Looked::Cut => {
+                        search.is_cut = true;
+                        return None;
+                    }
+                }
+                end_step(locked);
+                from += EXACT_WALK_BUCKETS;
+            }
         }
     }
-    pool.spaces = spaces;
-    pool.is_exact = true;
     // What was locked may hold the second. By frequency, or by deadline, what comes may be worth less than what was found;
     // what is accessed later is newer than all that was found, so the order of accesses stays.
     if is_busy {
@@ -389,9 +630,18 @@ fn look_at_all(
     }
     // What is put back must not come before entries that were left out.
     if let Some(highest) = pool.highest_rank() {
-        aside.retain(|candidate| candidate.found.rank <= highest);
+        search.aside.retain(|candidate| candidate.found.rank <= highest);
     }
-    is_busy
+    search.is_busy |= is_busy;
+    search.is_spared |= !search.aside.is_empty();
+    Some(pool)
+}
+
+/// Ends the step of a caller that has no lock now.
+fn end_step(locked: &dyn LockedShards) {
+    if locked.may_wait() {
+        locked.step().end();
+    }
 }
 
 /// Whether the caller wants an entry of a shard to stay.
@@ -407,93 +657,104 @@ fn offer(pool: &mut Pool, inside: &Shard, candidate: Candidate, locked: &dyn Loc
     }
 }
 
-/// Puts the best of a sample into the pool; where none is found, as where few entries have a deadline, the first that are
-/// come upon. With a `hasher`, none that the caller spares: to look at the keys of all takes longer, and few transactions name
-/// so many of a large store. Returns whether shards were locked by others.
-fn sample(pool: &mut Pool, ranking: &Ranking, locked: &dyn LockedShards, hasher: Option<&KeyHash>) -> bool {
-    let spaces = std::mem::take(&mut pool.spaces);
-    let mut is_busy = false;
-    if pool.counted_for == 0 {
-        let mut sum = 0;
-        let count = |space: &Arc<Space>| {
-            for shard in 0..space.shard_count() {
-                look(space, shard, locked, &mut |shard| sum += shard.buckets() as u64);
-            }
-            sum
-        };
-        pool.buckets = spaces.iter().map(count).collect();
-        pool.counted_for = COUNTED_FOR;
-    }
-    pool.counted_for -= 1;
+/// Puts the best of a sample into the pool. With a `hasher`, none that the caller spares: to look at the keys of all takes
+/// longer, and few transactions name so many of a large store.
+fn sample(
+    pool: &mut Pool,
+    ranking: &Ranking,
+    locked: &dyn LockedShards,
+    hasher: Option<&KeyHash>,
+    search: &mut Search,
+) {
+    let spaces = Arc::clone(&pool.spaces);
+    pool.counted_for = pool.counted_for.saturating_sub(1);
     let (run, wanted) = match ranking.needs_deadline {
         true => (RUN_BUCKETS_APART, SAMPLE_ENTRIES_APART),
         false => (RUN_BUCKETS, SAMPLE_ENTRIES),
     };
-    let mut entries = 0;
+    let mut sampled = 0;
     for _ in 0..RUNS_MAX {
         let Some((space, random)) = pick(&spaces, &pool.buckets) else { break };
+        if search.passes_over(space, locked) {
+            continue;
+        }
         let shard = (random >> 40) as usize % space.shard_count();
-        is_busy |= look(space, shard, locked, &mut |inside| {
-            let offer =
-                &mut |found| offer(pool, inside, Candidate { space_id: space.id, shard, found }, locked, hasher);
-            if let Some(from) = (random as usize).checked_rem(inside.buckets()) {
-                entries += inside.find_candidates(from, run, ranking, offer);
-            }
-        });
-        if entries >= wanted {
+        let offer = &mut |inside: &Shard, candidate| offer(pool, inside, candidate, locked, hasher);
+        match look_at_run((space, shard), (random as usize, run), ranking, locked, hasher.is_some(), offer) {
+            Looked::At { entries, .. } => sampled += entries,
+            Looked::Busy => search.is_busy = true,
+            Looked::Cut => break,
+        }
+        if sampled >= wanted {
             break;
         }
     }
-    if pool.is_empty() {
-        is_busy |= walk(pool, &spaces, ranking, locked, hasher);
-    }
-    pool.spaces = spaces;
-    is_busy
 }
 
-/// Picks a keyspace, as likely as it is large, and returns what is left of the random number.
+/// Picks a keyspace, as likely as it was large when the `buckets` were counted, and returns what is left of the random number.
 fn pick<'s>(spaces: &'s [Arc<Space>], buckets: &[u64]) -> Option<(&'s Arc<Space>, u64)> {
     let random = RandomState::new().hash_one(0);
-    let at = match spaces {
-        [_] => 0,
-        _ => {
-            let nth = RandomState::new().hash_one(1).checked_rem(*buckets.last()?)?;
+    let at = match (spaces, buckets.last()) {
+        ([_], _) => 0,
+        (_, Some(&sum)) if sum > 0 && buckets.len() == spaces.len() => {
+            let nth = RandomState::new().hash_one(1) % sum;
             buckets.partition_point(|sum| *sum <= nth)
         }
+        _ => (RandomState::new().hash_one(1) as usize).checked_rem(spaces.len())?,
     };
     Some((spaces.get(at)?, random))
 }
 
-/// Looks at one shard after the other, from a random one on, until anything is found.
+/// Counts the buckets of all keyspaces: for each, how many there are up to its end.
+fn count_buckets(spaces: &[Arc<Space>], locked: &dyn LockedShards) -> Vec<u64> {
+    let mut sum = 0;
+    let count = |space: &Arc<Space>| {
+        for shard in 0..space.shard_count() {
+            locked.step().add(SHARD_COST);
+            look(space, shard, locked, &mut |shard| sum += shard.buckets() as u64);
+            end_step(locked);
+        }
+        sum
+    };
+    spaces.iter().map(count).collect()
+}
+
+/// Looks at one shard after the other, from a random one on, and returns what the first of them holds that holds anything: as
+/// where few entries have a deadline.
 fn walk(
-    pool: &mut Pool,
     spaces: &[Arc<Space>],
     ranking: &Ranking,
     locked: &dyn LockedShards,
     hasher: Option<&KeyHash>,
-) -> bool {
+    search: &mut Search,
+) -> Pool {
+    let mut pool = Pool::default();
     let random = RandomState::new().hash_one(0) as usize;
-    let mut is_busy = false;
     for nth in 0..spaces.len() {
         let space = &spaces[random.wrapping_add(nth) % spaces.len()];
+        if search.passes_over(space, locked) {
+            continue;
+        }
         for shard in 0..space.shard_count() {
             let shard = random.wrapping_add(shard) % space.shard_count();
-            let (mut from, mut buckets) = (0, 1);
-            while from < buckets {
-                is_busy |= look(space, shard, locked, &mut |inside| {
-                    buckets = inside.buckets();
-                    let count = WALK_BUCKETS.min(buckets.saturating_sub(from));
-                    let offer = &mut |found| {
-                        offer(pool, inside, Candidate { space_id: space.id, shard, found }, locked, hasher)
-                    };
-                    inside.find_candidates(from, count, ranking, offer);
-                });
+            let (mut from, mut end) = (0, 1);
+            while from < end {
+                let offer = &mut |inside: &Shard, candidate| offer(&mut pool, inside, candidate, locked, hasher);
+                match look_at_run((space, shard), (from, WALK_BUCKETS), ranking, locked, hasher.is_some(), offer) {
+                    Looked::At { buckets, .. } => end = buckets,
+                    Looked::Busy => (search.is_busy, end) = (true, 0),
+                    Looked::Cut => {
+                        search.is_cut = pool.is_empty();
+                        return pool;
+                    }
+                }
+                end_step(locked);
                 from += WALK_BUCKETS;
             }
             if !pool.is_empty() {
-                return is_busy;
+                return pool;
             }
         }
     }
-    is_busy
+    pool
 }

@@ -17,6 +17,8 @@ pub(crate) struct Committed {
     pub(crate) met_expired: bool,
     /// Entries to remove at most because the store now holds more than a limit allows; 0 if it does not.
     pub(crate) room_wanted: u64,
+    /// Some of them are entries that were added beyond the limit, whose room the transaction owes.
+    pub(crate) is_late: bool,
 }
 
 impl Locked<'_> {
@@ -63,7 +65,7 @@ impl Locked<'_> {
         }
         let is_exceeded = self.room_wanted > 0 && self.base.eviction.is_exceeded();
         let room_wanted = if is_exceeded { self.room_wanted } else { 0 };
-        Ok(Committed { lsn: revealed, met_expired: self.passed_ms.get() != 0, room_wanted })
+        Ok(Committed { lsn: revealed, met_expired: self.passed_ms.get() != 0, room_wanted, is_late: self.is_late })
     }
 
     #[inline]

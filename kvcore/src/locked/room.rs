@@ -1,5 +1,6 @@
-//! Room: what a transaction adds is counted, and paid for, when it commits. Invariant: no shard is waited for, and no
-//! transaction takes the number of entries beyond the limit.
+//! Room: what a transaction adds is counted, and paid for, when it commits. Invariant: no shard is waited for, what is done is
+//! one bounded step, and no transaction takes the number of entries beyond the limit, but for what is left to do after that step:
+//! it is done when the locks have been given back, before the transaction returns.
 //!
 //! Keys that the transaction named stay while anything else may go. If all of that is locked by others, the transaction removes
 //! keys that it has changed itself, as its last changes: two transactions that each hold what the other would remove must both
@@ -7,7 +8,6 @@
 
 use std::collections::{BinaryHeap, HashSet};
 use std::hash::{BuildHasher, RandomState};
-use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -15,7 +15,7 @@ use super::notes::Undo;
 use super::{Claims, Held, Locked, Named};
 use crate::entry::Entry;
 use crate::error::Result;
-use crate::eviction::{Limits, LockedShards, Policy, ROOM_STEP, Removal};
+use crate::eviction::{HASH_COST, Limits, LockedShards, Policy, REMOVAL_COST, ROOM_STEP, Removal, SHARD_COST, Step};
 use crate::observer::ChangeKind;
 use crate::record::Record;
 use crate::shard::{Growth, Shard};
@@ -23,24 +23,30 @@ use crate::sync::thread;
 
 /// How often room is looked for that other transactions are in the way of, before the transaction's own entries go.
 const YIELDS_MAX: usize = 64;
-/// How often it is waited for if they may not.
-const WAITS_MAX: usize = 50;
-const WAIT: Duration = Duration::from_micros(200);
-/// Entries come and go while they are looked for: so often nothing is found before that is believed.
+/// What such a pause counts as.
+const YIELD_COST: u64 = 256;
+/// For so many shards that are held one bucket is counted each time that all of them are added up.
+const SHARDS_ADDED_UP: usize = 4;
+/// How often nothing is found before that is believed.
 const EXHAUSTED_MAX: usize = 16;
 /// Entries of keyspaces that are claimed whole that are looked at, at least, for some that go.
-const OWN_SAMPLE: usize = 4_096;
+const OWN_SAMPLE: usize = 1_024;
+/// Buckets of a shard that are looked at side by side for that.
+const OWN_RUN_BUCKETS: usize = 256;
+/// So many of a transaction's own entries go at once, before it is seen whether others can go now.
+const OWN_AT_ONCE: usize = 128;
+/// The same of those that it has changed.
+const CHANGED_AT_ONCE: usize = 8;
+/// What a change counts as that is looked up again.
+const CHANGE_COST: u64 = 24;
+/// The same of one that is only hashed, and sorted.
+const SORTED_COST: u64 = 8;
 /// The smallest entry: for so many bytes that are added one entry is removed, at most.
 const ENTRY_BYTES: u64 = 16;
 
-/// Waits for another thread to let go.
-fn pause(wait: Duration) {
-    // A model decides itself who goes on.
-    if cfg!(shuttle) { thread::yield_now() } else { std::thread::sleep(wait) }
-}
-
 /// The shards that a transaction holds, and what it named.
 struct Own<'l, 'a> {
+    step: &'l Step<'a>,
     held: &'l mut SmallVec<[Held<'a>; 1]>,
     claims: Claims<'a>,
     /// Entries that are new: they count in no total yet.
@@ -85,6 +91,10 @@ impl LockedShards for Own<'_, '_> {
         }
     }
 
+    fn spares_all(&self, space_id: u32) -> bool {
+        self.claims.is_whole(space_id)
+    }
+
     fn spared_max(&self) -> u64 {
         let named = match self.claims {
             Claims::Key(_) => 1,
@@ -98,6 +108,10 @@ impl LockedShards for Own<'_, '_> {
 
     fn may_wait(&self) -> bool {
         false
+    }
+
+    fn step(&self) -> &Step<'_> {
+        self.step
     }
 
     fn keep_freed(&mut self, growth: Growth) -> Growth {
@@ -120,7 +134,8 @@ impl Locked<'_> {
     pub(super) fn take_room(&mut self) -> Result<usize> {
         let eviction = &self.base.eviction;
         self.held.iter_mut().for_each(|held| held.guard.free_if_empty());
-        let bytes = u64::try_from(self.growth().bytes).unwrap_or(0);
+        let Growth { entries, bytes } = self.growth();
+        let wanted = |count: i64| u64::try_from(count).unwrap_or(0);
         let (mut freed, mut own) = (0, 0);
         if let Err(error) = self.pay(&mut freed, &mut own) {
             eviction.give_back(freed);
@@ -129,68 +144,87 @@ impl Locked<'_> {
         for held in &mut self.held {
             held.guard.publish();
         }
-        self.room_wanted = ROOM_STEP + bytes / ENTRY_BYTES;
+        self.room_wanted = ROOM_STEP + wanted(bytes) / ENTRY_BYTES + wanted(entries);
         Ok(own)
     }
 
-    /// Removes entries until the changes may count: `freed` of other shards, below zero, and `own` of its own.
+    /// Removes entries until the changes may count: `freed` of other shards, below zero, and `own` of its own. What is more
+    /// than one step is left for later.
     fn pay(&mut self, freed: &mut i64, own: &mut usize) -> Result<()> {
         let eviction = &self.base.eviction;
+        let step = Step::new(&eviction.step_max);
         let is_whole = self.claims.any_whole();
-        let (mut yields, mut waits) = (0, 0);
+        // `is_known`: all there is has been looked at, and of that nothing could be removed.
+        let (mut yields, mut is_busy, mut is_known) = (0, false, false);
         loop {
             let mut growth = self.growth();
             let added = growth.entries;
             growth.entries += *freed;
-            if eviction.admit(growth, self.is_exhausted)? {
+            if eviction.admit(growth, self.is_exhausted, self.is_late)? {
                 return Ok(());
             }
-            let mut shards = Own { held: &mut self.held, claims: self.claims, added, freed: *freed };
-            let removal = eviction.remove_one(self.base, &mut shards);
-            *freed = shards.freed;
-            match removal? {
+            let removal = if step.takes((self.held.len() / SHARDS_ADDED_UP) as u64) {
+                let mut shards = Own { held: &mut self.held, claims: self.claims, added, freed: *freed, step: &step };
+                let removal = eviction.remove_one(self.base, &mut shards);
+                *freed = shards.freed;
+                removal?
+            } else {
+                Removal::Unfinished { is_busy: false }
+            };
+            match removal {
                 Removal::Done(entry) => {
                     self.notes.evicted.push(entry);
-                    yields = 0;
+                    (yields, is_busy, is_known) = (0, false, false);
+                    continue;
                 }
-                Removal::Busy if yields < YIELDS_MAX => {
-                    yields += 1;
-                    thread::yield_now();
-                }
-                Removal::Spared | Removal::Exhausted if !is_whole && yields < EXHAUSTED_MAX && eviction.removes() => {
-                    yields += 1;
-                    thread::yield_now();
-                }
-                Removal::Spared | Removal::Exhausted if !is_whole => return Err(eviction.entry_limit()),
-                blocked => {
-                    let evicted = self.evict_own(eviction.surplus(growth.entries).max(1));
-                    *own += evicted;
-                    if evicted > 0 {
-                        continue;
-                    }
-                    if !matches!(blocked, Removal::Busy) || waits == WAITS_MAX {
-                        return Err(eviction.entry_limit());
-                    }
-                    waits += 1;
-                    pause(WAIT);
-                }
+                Removal::Busy => (is_busy, is_known) = (true, false),
+                Removal::Spared | Removal::Exhausted => (is_busy, is_known) = (false, true),
+                Removal::Unfinished { is_busy: some } => is_busy |= some,
+            }
+            // Entries come and go while they are looked for.
+            let yields_max = match is_busy {
+                true => YIELDS_MAX,
+                false if is_known && !is_whole && eviction.removes() => EXHAUSTED_MAX,
+                false => 0,
+            };
+            if yields < yields_max && !matches!(removal, Removal::Unfinished { .. }) && step.takes(YIELD_COST) {
+                yields += 1;
+                thread::yield_now();
+                continue;
+            }
+            let at_once = if is_whole { OWN_AT_ONCE } else { CHANGED_AT_ONCE };
+            let evicted = match is_whole || is_busy {
+                true => self.evict_own(eviction.surplus(growth.entries).clamp(1, at_once), &step),
+                false if is_known => Some(0),
+                false => None,
+            };
+            match evicted {
+                Some(0) if is_known && !is_busy => return Err(eviction.entry_limit()),
+                // Nothing could be removed without any lock.
+                None | Some(0) if self.is_exhausted => return Err(eviction.entry_limit()),
+                None | Some(0) => self.is_late = true,
+                Some(evicted) => *own += evicted,
             }
         }
     }
 
     /// Removes entries of the transaction's own shards as its last change, `count` at most: of keyspaces that it claimed whole,
-    /// those that it has not changed; if there are none, what it has. Returns how many.
-    fn evict_own(&mut self, count: usize) -> usize {
+    /// those that it has not changed; if there are none, what it has. Returns how many; `None` if the step is at its end
+    /// before any is found.
+    fn evict_own(&mut self, count: usize, step: &Step<'_>) -> Option<usize> {
         let limits = self.base.eviction.limits();
         if limits.policy == Policy::None {
-            return 0;
+            return Some(0);
         }
-        let mut victims = if self.claims.any_whole() { self.unchanged(count, &limits) } else { Vec::new() };
+        let mut victims = if self.claims.any_whole() { self.unchanged(count, &limits, step)? } else { Vec::new() };
         if victims.is_empty() {
-            victims = self.changed(count, &limits);
+            victims = self.changed(count, &limits, step)?;
         }
         let mut evicted = 0;
         for (at, key) in victims {
+            if !step.takes(REMOVAL_COST) {
+                return (evicted > 0).then_some(evicted);
+            }
             let (space, hash) = (self.held[at].space, self.base.hasher.hash(&key));
             let Some(entry) = self.held[at].guard.take(&self.base.hasher, hash, &key) else { continue };
             let keyspace = self.log_id_of(space);
@@ -200,59 +234,83 @@ impl Locked<'_> {
             self.more_changes -= 1;
             evicted += 1;
         }
-        evicted
+        Some(evicted)
     }
 
     fn may_evict(held: &Held<'_>, entry: &Entry, limits: &Limits) -> bool {
         limits.may_evict_from(&held.space.name) && (!limits.needs_deadline() || entry.deadline().is_some())
     }
 
-    /// Entries that the transaction has changed and that may go, in the order of the changes.
-    fn changed(&self, count: usize, limits: &Limits) -> Vec<(usize, Vec<u8>)> {
+    /// Returns entries that the transaction has changed and that may go, in the order of the changes; `None` if the step is at
+    /// its end before any is found.
+    fn changed(&self, count: usize, limits: &Limits, step: &Step<'_>) -> Option<Vec<(usize, Vec<u8>)>> {
         let (mut found, mut seen) = (Vec::new(), HashSet::new());
         for done in &self.notes.changes {
+            if found.len() == count {
+                break;
+            }
+            if !step.takes(CHANGE_COST) {
+                return (!found.is_empty()).then_some(found);
+            }
             let (held, key) = (&self.held[done.held], &self.notes.saved[done.key.clone()]);
             let may_go = |entry: &Entry| Self::may_evict(held, entry, limits);
-            if found.len() < count
-                && held.guard.find(done.hash, key).is_some_and(may_go)
-                && seen.insert((done.held, key))
-            {
+            if held.guard.find(done.hash, key).is_some_and(may_go) && seen.insert((done.held, key)) {
                 found.push((done.held, key.to_vec()));
             }
         }
-        found
+        Some(found)
     }
 
-    /// Entries that the policy lets go first, of a sample of those that the transaction has not changed, in the keyspaces that
-    /// it claimed whole.
-    fn unchanged(&self, count: usize, limits: &Limits) -> Vec<(usize, Vec<u8>)> {
+    /// Returns entries that the policy lets go first, of a sample of those that the transaction has not changed, in the
+    /// keyspaces that it claimed whole; `None` if the step is at its end before any is found.
+    fn unchanged(&self, count: usize, limits: &Limits, step: &Step<'_>) -> Option<Vec<(usize, Vec<u8>)>> {
+        if !step.takes((self.notes.changes.len() + self.held.len()) as u64 * SORTED_COST) {
+            return None;
+        }
         let mut changed: Vec<u64> = self.notes.changes.iter().map(|done| done.hash).collect();
         changed.sort_unstable();
         let ranking = self.base.eviction.ranking(limits, self.base);
-        let mut best = BinaryHeap::new();
+        let may_look = |held: &Held<'_>| {
+            self.claims.is_whole(held.space.id)
+                && limits.may_evict_from(&held.space.name)
+                && held.guard.has_candidates(&ranking)
+        };
         let first = RandomState::new().hash_one(0) as usize % self.held.len().max(1);
-        let (mut looked, mut found) = (0, 0);
-        for at in (first..self.held.len()).chain(0..first) {
-            let held = &self.held[at];
-            if !self.claims.is_whole(held.space.id) || !limits.may_evict_from(&held.space.name) {
-                continue;
-            }
-            looked += held.guard.find_candidates(0, held.guard.buckets(), &ranking, &mut |candidate| {
-                let Some(entry) = held.guard.in_bucket(candidate.bucket) else { return };
-                if changed.binary_search(&self.base.hasher.hash(entry.key())).is_err() {
-                    found += 1;
-                    best.push((candidate.rank, at, candidate.bucket));
-                    if best.len() > count {
-                        best.pop();
-                    }
+        let mut shards: Vec<usize> = (first..self.held.len()).chain(0..first).collect();
+        shards.retain(|at| may_look(&self.held[*at]));
+        let mut best = BinaryHeap::new();
+        let (mut from, mut looked, mut found, mut is_cut) = (0, 0, 0, false);
+        'all: while !shards.is_empty() {
+            for &at in &shards {
+                let shard = &self.held[at].guard;
+                let run = OWN_RUN_BUCKETS.min(shard.buckets().saturating_sub(from));
+                let hashed = run.min(shard.len()) as u64 * HASH_COST;
+                is_cut = !step.takes(SHARD_COST + run as u64 + hashed);
+                if is_cut {
+                    break 'all;
                 }
-            });
-            if looked >= OWN_SAMPLE && found >= count {
-                break;
+                looked += shard.find_candidates(from, run, &ranking, &mut |candidate| {
+                    let Some(entry) = shard.in_bucket(candidate.bucket) else { return };
+                    if changed.binary_search(&self.base.hasher.hash(entry.key())).is_err() {
+                        found += 1;
+                        best.push((candidate.rank, at, candidate.bucket));
+                        if best.len() > count {
+                            best.pop();
+                        }
+                    }
+                });
+                if looked >= OWN_SAMPLE && found >= count {
+                    break 'all;
+                }
             }
+            from += OWN_RUN_BUCKETS;
+            shards.retain(|at| self.held[*at].guard.buckets() > from);
+        }
+        if is_cut && best.is_empty() {
+            return None;
         }
         let key = |at: usize, bucket: usize| Some((at, self.held[at].guard.in_bucket(bucket)?.key().to_vec()));
-        best.into_iter().filter_map(|(_, at, bucket)| key(at, bucket)).collect()
+        Some(best.into_iter().filter_map(|(_, at, bucket)| key(at, bucket)).collect())
     }
 
     /// Counts what is left when the changes have been undone.

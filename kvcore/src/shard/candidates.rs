@@ -70,9 +70,14 @@ impl Shard {
         self.uses.as_mut()?.stamps_mut()
     }
 
-    /// Keeps old stamps from looking young.
-    pub(crate) fn refresh_stamps(&self) {
-        self.stamps().into_iter().for_each(Stamps::refresh);
+    /// Keeps old stamps of `count` buckets from one on from looking young.
+    pub(crate) fn refresh_stamps(&self, from: usize, count: usize) {
+        self.stamps().into_iter().for_each(|stamps| stamps.refresh(from, count));
+    }
+
+    /// Whether any entry can be a candidate.
+    pub(crate) fn has_candidates(&self, ranking: &Ranking) -> bool {
+        if ranking.needs_deadline { self.with_deadline > 0 } else { !self.table.is_empty() }
     }
 
     /// Offers the entries in `count` buckets from `from` on, over the table's end to its beginning; returns how many there
@@ -85,7 +90,7 @@ impl Shard {
         offer: &mut dyn FnMut(Found),
     ) -> usize {
         let buckets = self.table.num_buckets();
-        if ranking.needs_deadline && self.with_deadline == 0 {
+        if !self.has_candidates(ranking) {
             return 0;
         }
         let mut entries = 0;
