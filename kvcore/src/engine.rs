@@ -403,10 +403,8 @@ impl Engine {
         if self.files.is_none() && due != u64::MAX && due <= tick_at(self.base.time.now_ms()) {
             self.sweep_entered();
         }
-        if self.base.eviction.is_full() {
-            self.base.eviction.prepare(&self.base);
-        }
-        self.base.eviction.make_room(&self.base, ROOM_STEP, &[]) == Room::Exhausted
+        let is_exhausted = self.base.eviction.is_full() && !self.base.eviction.prepare(&self.base);
+        is_exhausted || self.base.eviction.make_room(&self.base, ROOM_STEP, &[]) == Room::Exhausted
     }
 
     /// Makes the room that a transaction wants when it has given back its locks. What it named, `spared`, stays if anything

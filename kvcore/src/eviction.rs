@@ -30,7 +30,7 @@ mod victim;
 pub use limits::{Candidates, Limits, Policy, Room};
 pub(crate) use pool::Found;
 pub(crate) use stamps::{AccessSequence, Stamps};
-pub(crate) use victim::{HASH_COST, LockedShards, REMOVAL_COST, Ranking, Removal, SHARD_COST, Step};
+pub(crate) use victim::{DEADLINE_COST, HASH_COST, LockedShards, REMOVAL_COST, Ranking, Removal, SHARD_COST, Step};
 
 use pool::Pool;
 use stamps::Recording;

@@ -19,7 +19,7 @@ pub struct Stats {
     /// Keys removed to make room, since the store was opened.
     pub evicted: u64,
     /// The most work that was done at once to keep the limits, while shards were locked, counted in places of a table that are
-    /// looked at. Never more than 65,536, which takes a fraction of a millisecond: transactions that need more room make the
+    /// looked at. Never more than 32,768, which takes a fraction of a millisecond: transactions that need more room make the
     /// rest when they have given back their locks.
     pub eviction_step_max: u64,
     /// Bytes in the log's segments.

@@ -743,16 +743,17 @@ fn room_is_made_beside_a_shard_that_is_held_for_long() {
 }
 
 /// Work at once is bounded, however much a transaction claims, adds or displaces: all others wait for it.
-const STEP_MAX: u64 = 65_536;
+const STEP_MAX: u64 = 32_768;
 
 /// Numbers of places that are looked at, shards and removals: the bound holds for every policy and every kind of transaction.
 #[test]
 fn room_is_made_in_bounded_steps_whatever_is_claimed() {
     for policy in [Policy::Lru, Policy::Lfu, Policy::S3Fifo, Policy::Random, Policy::NearestDeadline] {
         for candidates in [Candidates::All, Candidates::WithDeadline] {
-            for (entries, shards) in [(900, 256), (12_000, 256), (12_000, 4)] {
+            for (entries, shards, keyspaces) in [(900, 256, 12), (5_000, 64, 1)] {
                 let db = Options::new().shards(shards).in_memory().unwrap();
                 let other = db.keyspace("other").unwrap();
+                (1..keyspaces).for_each(|i| drop(db.keyspace(&format!("empty{i}")).unwrap()));
                 (0..entries).for_each(|i| drop(db.set_with(format!("k{i}"), [b'x'; 40], with_deadline()).unwrap()));
                 (0..50).for_each(|i| drop(other.set_with(format!("o{i}"), "v", with_deadline()).unwrap()));
                 let step = |what: &str| {
@@ -816,5 +817,27 @@ fn room_is_made_in_bounded_steps_whatever_is_claimed() {
                 step("a large value");
             }
         }
+    }
+}
+
+/// To see that no keyspace holds a candidate takes more than a transaction does under its locks.
+#[test]
+fn a_store_of_many_keyspaces_without_candidates_is_never_beyond_its_limit() {
+    for entries in [20, 2_000] {
+        let db = Options::new().in_memory().unwrap();
+        (0..40).for_each(|i| drop(db.keyspace(&format!("empty{i}")).unwrap()));
+        (0..entries).for_each(|i| db.set(format!("plain{i}"), "v").unwrap());
+        let candidates = Candidates::WithDeadline;
+        let limits = Limits { max_entries: Some(entries), policy: Policy::Lru, candidates, ..Limits::default() };
+        db.set_limits(limits).unwrap();
+        assert!(matches!(db.set("new", "v"), Err(Error::EntryLimit { .. })));
+        assert_eq!(db.len(), entries);
+        db.set("plain0", "written over").unwrap();
+        // Where there is one it is found.
+        let last = db.keyspace("empty39").unwrap();
+        assert!(db.delete("plain1").unwrap());
+        last.set_with("mortal", "v", with_deadline()).unwrap();
+        db.set("new", "v").unwrap();
+        assert_eq!((db.len(), last.len()), (entries, 0));
     }
 }

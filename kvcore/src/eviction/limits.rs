@@ -99,6 +99,11 @@ impl Limits {
         self.candidates == Candidates::WithDeadline || self.policy == Policy::NearestDeadline
     }
 
+    /// Whether any entry may be removed.
+    pub(crate) fn all_may_go(&self) -> bool {
+        !self.needs_deadline() && self.keyspaces.is_none()
+    }
+
     /// Whether the order of accesses decides.
     pub(crate) fn needs_order(&self) -> bool {
         self.is_limited() && matches!(self.policy, Policy::Lru | Policy::Lrm | Policy::Lfu | Policy::S3Fifo)

@@ -88,12 +88,15 @@ pub(crate) trait LockedShards {
     fn keep_freed(&mut self, growth: Growth) -> Growth;
 }
 
-/// What is done while the same locks are held, at most: a bucket that is looked at counts as 1. About 0.2 ms.
-const STEP_MAX: u64 = 65_536;
-/// What a search may take of that. The rest is for removing entries of the transaction's own.
+/// What is done while the same locks are held, at most: a bucket that is looked at counts as 1. By `kvbench
+/// room` about a quarter of a millisecond, with nothing in the processor's cache.
+const STEP_MAX: u64 = 32_768;
+/// What the search of a transaction may take of that. The rest is for removing entries of its own.
 const SEARCH_MAX: u64 = STEP_MAX / 2;
 /// A shard that is looked at counts as so many buckets, which take about as long.
-pub(crate) const SHARD_COST: u64 = 16;
+pub(crate) const SHARD_COST: u64 = 8;
+/// An entry whose deadline is looked at, which lies apart from the table.
+pub(crate) const DEADLINE_COST: u64 = 8;
 /// A key that is hashed, to see whether its entry must stay.
 pub(crate) const HASH_COST: u64 = 16;
 /// A candidate that is tried and, perhaps, removed.
@@ -103,13 +106,19 @@ pub(crate) const REMOVAL_COST: u64 = 192;
 pub(crate) struct Step<'a> {
     /// The most that was done in any step so far.
     most: &'a AtomicU64,
+    search_max: u64,
     done: Cell<u64>,
 }
 
 impl<'a> Step<'a> {
-    /// Begins with the locks.
+    /// Begins with a lock that is held for this step only.
     pub(crate) fn new(most: &'a AtomicU64) -> Self {
-        Step { most, done: Cell::new(0) }
+        Step { most, search_max: STEP_MAX, done: Cell::new(0) }
+    }
+
+    /// Begins when a transaction, which holds its locks, needs room.
+    pub(crate) fn of_transaction(most: &'a AtomicU64) -> Self {
+        Step { most, search_max: SEARCH_MAX, done: Cell::new(0) }
     }
 
     fn within(&self, max: u64, cost: u64) -> bool {
@@ -128,7 +137,7 @@ impl<'a> Step<'a> {
 
     /// As [`takes`](Self::takes), for the search of what may be removed.
     fn searches(&self, cost: u64) -> bool {
-        self.within(SEARCH_MAX, cost)
+        self.within(self.search_max, cost)
     }
 
     /// Counts what has been done, and is bounded by itself.
@@ -277,33 +286,42 @@ impl Eviction {
         }
     }
 
-    /// Finds candidates before a transaction locks anything, where that takes long. Called without any lock.
-    pub(crate) fn prepare(&self, base: &Base) {
+    /// Finds candidates before a transaction locks anything, where that takes long. Returns false if there are none. Called
+    /// without any lock.
+    pub(crate) fn prepare(&self, base: &Base) -> bool {
         let (limits, spaces, version, is_small) = {
             let (limits, pool) = &mut *self.pool.lock();
+            if limits.policy == Policy::None {
+                return true;
+            }
             let is_small = self.entries() <= EXACT_ENTRIES_MAX;
-            let is_due = match is_small {
-                true => pool.is_empty(),
-                false => pool.counted_for == 0 && pool.spaces.len() > 1,
-            };
-            if !is_due || limits.policy == Policy::None {
-                return;
+            let is_counted = is_small || pool.counted_for > 0 || pool.spaces.len() <= 1;
+            // A transaction sees itself whether any of a few shards holds a candidate.
+            let is_found = !pool.is_empty() || !(limits.all_may_go() && is_small || is_wide(&pool.spaces));
+            if is_counted && (is_found || limits.all_may_go() && !is_small) {
+                return true;
             }
             (*limits, Arc::clone(&pool.spaces), pool.version, is_small)
         };
         let unlocked = Unlocked { spared: &[], step: Step::new(&self.step_max) };
-        if is_small {
-            let ranking = self.ranking(&limits, base);
-            if let Some(found) = look_at_all(&spaces, &ranking, &unlocked, &base.hasher, &mut Search::new()) {
-                self.pool.lock().1.merge(found, version, true);
+        if !is_small {
+            let buckets = count_buckets(&spaces, &unlocked);
+            let (_, pool) = &mut *self.pool.lock();
+            if pool.version == version {
+                (pool.buckets, pool.counted_for) = (buckets, COUNTED_FOR);
             }
-            return;
+            if limits.all_may_go() || !pool.is_empty() {
+                return true;
+            }
         }
-        let buckets = count_buckets(&spaces, &unlocked);
-        let (_, pool) = &mut *self.pool.lock();
-        if pool.version == version {
-            (pool.buckets, pool.counted_for) = (buckets, COUNTED_FOR);
-        }
+        let (ranking, mut search) = (self.ranking(&limits, base), Search::new());
+        let found = match is_small {
+            true => look_at_all(&spaces, &ranking, &unlocked, &base.hasher, &mut search).unwrap_or_default(),
+            false => walk(&spaces, &ranking, &unlocked, None, &mut search),
+        };
+        let is_known = !search.is_busy && !search.is_cut && !limits.all_may_go();
+        let is_empty = found.is_empty();
+        !self.pool.lock().1.merge(found, version, is_small) || !is_known || !is_empty
     }
 
     /// Finds the entry that the policy lets go first; `None` if there is none, or if the step is at its end.
@@ -417,13 +435,12 @@ impl Eviction {
             return Ok(done);
         }
         let limits = self.limits();
-        let all_may_go = !limits.needs_deadline() && limits.keyspaces.is_none();
         Ok(match (search.is_busy, search.is_spared) {
             _ if limits.policy == Policy::None => Removal::Exhausted,
             (is_busy, _) if search.is_cut => Removal::Unfinished { is_busy },
             (true, _) => Removal::Busy,
             // What others removed here they are adding there.
-            _ if all_may_go && self.entries() > locked.spared_max() => Removal::Busy,
+            _ if limits.all_may_go() && self.entries() > locked.spared_max() => Removal::Busy,
             (_, true) => Removal::Spared,
             _ => Removal::Exhausted,
         })
@@ -543,13 +560,12 @@ enum Looked {
     Cut,
 }
 
-/// Offers the entries in `count` buckets of a shard from one on. `hashes`: their keys are hashed for that, perhaps.
+/// Offers the entries in `count` buckets of a shard from one on.
 fn look_at_run(
     (space, shard): (&Space, usize),
     (from, count): (usize, usize),
     ranking: &Ranking,
     locked: &dyn LockedShards,
-    hashes: bool,
     offer: &mut dyn FnMut(&Shard, Candidate),
 ) -> Looked {
     let step = locked.step();
@@ -560,10 +576,10 @@ fn look_at_run(
     look(space, shard, locked, &mut |inside| {
         let buckets = inside.buckets();
         let count = count.min(buckets);
-        let hashed = if hashes { count.min(inside.len()) as u64 * HASH_COST } else { 0 };
+        let cost = count as u64 + inside.cost_of_deadlines(count, ranking);
         looked = if !inside.has_candidates(ranking) {
             Looked::At { buckets, entries: 0 }
-        } else if step.searches(count as u64 + hashed) {
+        } else if step.searches(cost) {
             let offer = &mut |found| offer(inside, Candidate { space_id: space.id, shard, found });
             let entries = inside.find_candidates(from % buckets, count, ranking, offer);
             Looked::At { buckets, entries }
@@ -598,17 +614,20 @@ fn look_at_all(
             }
             let (mut from, mut end) = (0, 1);
             while from < end {
-                let aside = &mut search.aside;
+                let (aside, is_cut) = (&mut search.aside, &mut search.is_cut);
                 let offer = &mut |inside: &Shard, candidate: Candidate| {
                     if !pool.takes(&candidate) {
                         return;
                     }
-                    match hashes && is_spared(inside, &candidate, locked, hasher) {
-                        true => aside.push(candidate),
-                        false => pool.offer(candidate),
+                    match if hashes { is_spared(inside, &candidate, locked, hasher) } else { Some(false) } {
+                        Some(true) => aside.push(candidate),
+                        Some(false) => pool.offer(candidate),
+                        None => *is_cut = true,
                     }
                 };
-                match look_at_run((space, shard), (from, EXACT_WALK_BUCKETS), ranking, locked, hashes, offer) {
+                let looked = look_at_run((space, shard), (from, EXACT_WALK_BUCKETS), ranking, locked, offer);
+                match looked {
+                    _ if search.is_cut => return None,
                     Looked::At { buckets, .. } => end = buckets,
                     Looked::Busy => (is_busy, end) = (true, 0),
                     Looked::Cut => {
@@ -644,15 +663,19 @@ fn end_step(locked: &dyn LockedShards) {
     }
 }
 
-/// Whether the caller wants an entry of a shard to stay.
-fn is_spared(inside: &Shard, candidate: &Candidate, locked: &dyn LockedShards, hasher: &KeyHash) -> bool {
+/// Whether the caller wants an entry of a shard to stay; `None` if the step does not allow to see.
+fn is_spared(inside: &Shard, candidate: &Candidate, locked: &dyn LockedShards, hasher: &KeyHash) -> Option<bool> {
+    if !locked.step().searches(HASH_COST) {
+        return None;
+    }
     let spares = |entry: &Entry| locked.spares(candidate.space_id, hasher.hash(entry.key()));
-    inside.in_bucket(candidate.found.bucket).is_some_and(spares)
+    Some(inside.in_bucket(candidate.found.bucket).is_some_and(spares))
 }
 
 /// Offers an entry that was found, unless the caller spares it, which is looked for with a `hasher` only.
 fn offer(pool: &mut Pool, inside: &Shard, candidate: Candidate, locked: &dyn LockedShards, hasher: Option<&KeyHash>) {
-    if hasher.is_none_or(|hasher| pool.takes(&candidate) && !is_spared(inside, &candidate, locked, hasher)) {
+    let may_go = |hasher| pool.takes(&candidate) && is_spared(inside, &candidate, locked, hasher) == Some(false);
+    if hasher.is_none_or(may_go) {
         pool.offer(candidate);
     }
 }
@@ -680,7 +703,7 @@ fn sample(
         }
         let shard = (random >> 40) as usize % space.shard_count();
         let offer = &mut |inside: &Shard, candidate| offer(pool, inside, candidate, locked, hasher);
-        match look_at_run((space, shard), (random as usize, run), ranking, locked, hasher.is_some(), offer) {
+        match look_at_run((space, shard), (random as usize, run), ranking, locked, offer) {
             Looked::At { entries, .. } => sampled += entries,
             Looked::Busy => search.is_busy = true,
             Looked::Cut => break,
@@ -703,6 +726,12 @@ fn pick<'s>(spaces: &'s [Arc<Space>], buckets: &[u64]) -> Option<(&'s Arc<Space>
         _ => (RandomState::new().hash_one(1) as usize).checked_rem(spaces.len())?,
     };
     Some((spaces.get(at)?, random))
+}
+
+/// Whether there are more shards than a transaction can look at, with some left to do.
+fn is_wide(spaces: &[Arc<Space>]) -> bool {
+    let shards: usize = spaces.iter().map(|space| space.shard_count()).sum();
+    shards as u64 * SHARD_COST > SEARCH_MAX / 2
 }
 
 /// Counts the buckets of all keyspaces: for each, how many there are up to its end.
@@ -740,7 +769,7 @@ fn walk(
             let (mut from, mut end) = (0, 1);
             while from < end {
                 let offer = &mut |inside: &Shard, candidate| offer(&mut pool, inside, candidate, locked, hasher);
-                match look_at_run((space, shard), (from, WALK_BUCKETS), ranking, locked, hasher.is_some(), offer) {
+                match look_at_run((space, shard), (from, WALK_BUCKETS), ranking, locked, offer) {
                     Looked::At { buckets, .. } => end = buckets,
                     Looked::Busy => (search.is_busy, end) = (true, 0),
                     Looked::Cut => {

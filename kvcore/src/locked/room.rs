@@ -152,7 +152,7 @@ impl Locked<'_> {
     /// than one step is left for later.
     fn pay(&mut self, freed: &mut i64, own: &mut usize) -> Result<()> {
         let eviction = &self.base.eviction;
-        let step = Step::new(&eviction.step_max);
+        let step = Step::of_transaction(&eviction.step_max);
         let is_whole = self.claims.any_whole();
         // `is_known`: all there is has been looked at, and of that nothing could be removed.
         let (mut yields, mut is_busy, mut is_known) = (0, false, false);
@@ -279,27 +279,33 @@ impl Locked<'_> {
         let mut shards: Vec<usize> = (first..self.held.len()).chain(0..first).collect();
         shards.retain(|at| may_look(&self.held[*at]));
         let mut best = BinaryHeap::new();
-        let (mut from, mut looked, mut found, mut is_cut) = (0, 0, 0, false);
+        let (mut from, mut looked, mut is_cut) = (0, 0, false);
         'all: while !shards.is_empty() {
             for &at in &shards {
                 let shard = &self.held[at].guard;
                 let run = OWN_RUN_BUCKETS.min(shard.buckets().saturating_sub(from));
-                let hashed = run.min(shard.len()) as u64 * HASH_COST;
-                is_cut = !step.takes(SHARD_COST + run as u64 + hashed);
+                is_cut = !step.takes(SHARD_COST + run as u64 + shard.cost_of_deadlines(run, &ranking));
                 if is_cut {
                     break 'all;
                 }
                 looked += shard.find_candidates(from, run, &ranking, &mut |candidate| {
                     let Some(entry) = shard.in_bucket(candidate.bucket) else { return };
-                    if changed.binary_search(&self.base.hasher.hash(entry.key())).is_err() {
-                        found += 1;
-                        best.push((candidate.rank, at, candidate.bucket));
+                    let place = (candidate.rank, at, candidate.bucket);
+                    if best.len() == count && best.peek().is_some_and(|last| *last <= place) {
+                        return;
+                    }
+                    is_cut |= !step.takes(HASH_COST);
+                    if !is_cut && changed.binary_search(&self.base.hasher.hash(entry.key())).is_err() {
+                        best.push(place);
                         if best.len() > count {
                             best.pop();
                         }
                     }
                 });
-                if looked >= OWN_SAMPLE && found >= count {
+                if is_cut {
+                    break 'all;
+                }
+                if looked >= OWN_SAMPLE && best.len() >= count {
                     break 'all;
                 }
             }

@@ -3,7 +3,7 @@
 
 use super::Shard;
 use crate::entry::Entry;
-use crate::eviction::{Found, Policy, Ranking, Stamps};
+use crate::eviction::{DEADLINE_COST, Found, Policy, Ranking, Stamps};
 use crate::hash::KeyHash;
 
 /// A shard's part of the store's totals.
@@ -78,6 +78,11 @@ impl Shard {
     /// Whether any entry can be a candidate.
     pub(crate) fn has_candidates(&self, ranking: &Ranking) -> bool {
         if ranking.needs_deadline { self.with_deadline > 0 } else { !self.table.is_empty() }
+    }
+
+    /// What it takes to look at the deadlines of the entries in `count` buckets, if that must be done.
+    pub(crate) fn cost_of_deadlines(&self, count: usize, ranking: &Ranking) -> u64 {
+        if ranking.needs_deadline { count.min(self.len()) as u64 * DEADLINE_COST } else { 0 }
     }
 
     /// Offers the entries in `count` buckets from `from` on, over the table's end to its beginning; returns how many there
