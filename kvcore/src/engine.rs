@@ -220,6 +220,7 @@ impl Engine {
         let Some(space) = self.registry.read().by_name.get(name).cloned() else { return Ok((false, Lsn::ZERO)) };
         // With every shard locked no commit can be between its effects and its place in the log. Shards before the
         // registry, as in a transaction that asks for a keyspace's name.
+        let mut emptied = Vec::with_capacity(space.shard_count());
         let mut guards: Vec<_> = (0..space.shard_count()).map(|shard| space.write(shard)).collect();
         let mut registry = self.registry.write();
         if space.is_dropped() {
@@ -228,7 +229,8 @@ impl Engine {
         let lsn = self.log(&Record::Drop { keyspace: space.log_id() })?;
         space.set_dropped();
         for guard in &mut guards {
-            guard.clear();
+            // Dropped when nothing is locked any more.
+            emptied.push(guard.clear());
             guard.reveals(lsn);
             self.base.eviction.publish(guard);
         }
@@ -477,10 +479,12 @@ impl Engine {
             return;
         }
         let (hash, now_ms) = (self.base.hasher.hash(key), self.base.time.now_ms());
+        // Dropped after the guard.
+        let _taken;
         let mut guard = space.write(space.shard_of(hash));
         let passed = guard.find(hash, key).and_then(Entry::deadline).filter(|deadline| deadline.has_passed(now_ms));
         let Some(deadline) = passed else { return };
-        guard.take(&self.base.hasher, hash, key);
+        _taken = guard.take(&self.base.hasher, hash, key);
         self.base.eviction.publish(&mut guard);
         let lsn = self.base.mark_time(deadline.as_ms(), now_ms);
         guard.reveals(lsn);
@@ -542,23 +546,22 @@ impl Engine {
             return 0;
         }
         loop {
+            // Dropped after the guard: to free large values takes long.
+            let mut expired = SmallVec::<[Entry; 0]>::new();
             let mut guard = space.write(shard);
-            let (mut last_deadline, mut expired) = (0, SmallVec::<[Vec<u8>; 0]>::new());
-            let (mut count, observed) = (0, self.base.is_observed());
+            let (mut last_deadline, mut count) = (0, 0);
             let more = guard.sweep(&self.base.hasher, now_ms, SWEEP_STEP, &mut |entry| {
                 last_deadline = last_deadline.max(entry.deadline().map_or(0, |deadline| deadline.as_ms()));
                 count += 1;
-                if observed {
-                    expired.push(entry.key().to_vec());
-                }
+                expired.push(entry);
             });
             if count > 0 {
                 let lsn = self.base.mark_time(last_deadline, now_ms);
                 guard.reveals(lsn);
                 self.base.eviction.publish(&mut guard);
-                for key in &expired {
-                    let (keyspace_id, keyspace) = (space.id, &*space.name);
-                    self.base.tell(&Change { keyspace_id, keyspace, key: Some(key), kind: ChangeKind::Expire, lsn });
+                for entry in expired.iter().filter(|_| self.base.is_observed()) {
+                    let (keyspace_id, keyspace, key) = (space.id, &*space.name, Some(entry.key()));
+                    self.base.tell(&Change { keyspace_id, keyspace, key, kind: ChangeKind::Expire, lsn });
                 }
             }
             removed += count;

@@ -49,7 +49,6 @@ pub(crate) const ROOM_STEP: u64 = 1_024;
 const STAMPS_AT_ONCE: usize = 8_192;
 /// How often a removal is tried that other transactions are in the way of.
 const BUSY_MAX: usize = 64;
-
 /// How often the stamps of a shard are made in steps, before they are made at once.
 const PREPARED_TRIES_MAX: usize = 3;
 
@@ -170,11 +169,11 @@ impl Eviction {
     /// Makes the stamps of a large shard in steps, as far as is known when its entries were used; `None` if it has some, or
     /// changes its table meanwhile, or is small.
     fn prepare_order(&self, space: &Space, at: usize, now: Moment) -> Option<Prepared> {
-        let (buckets, epoch) = {
+        let (buckets, epoch, has_order) = {
             let shard = space.read(at);
-            (shard.buckets(), shard.epoch())
+            (shard.buckets(), shard.epoch(), shard.has_order())
         };
-        if buckets <= STAMPS_AT_ONCE {
+        if has_order || buckets <= STAMPS_AT_ONCE {
             return None;
         }
         let stamps = Stamps::new(buckets, Arc::clone(&self.sequence));

@@ -511,9 +511,10 @@ impl Shard {
         }
     }
 
-    /// Handles at most `max` wheel records that are due: removes what has expired, telling `expired` of each, and files
+    /// Handles at most `max` wheel records that are due: removes what has expired, passing each to `expired`, which drops it when
+    /// the shard is not locked any more, and files
     /// again what has not. Answers whether more are due now.
-    pub(crate) fn sweep(&mut self, hasher: &KeyHash, now_ms: u64, max: usize, expired: &mut dyn FnMut(&Entry)) -> bool {
+    pub(crate) fn sweep(&mut self, hasher: &KeyHash, now_ms: u64, max: usize, expired: &mut dyn FnMut(Entry)) -> bool {
         let now_tick = tick_at(now_ms);
         let Some(mut wheel) = self.wheel.take() else { return false };
         for _ in 0..max {
@@ -529,7 +530,7 @@ impl Shard {
                     let (entry, _) = occupied.remove();
                     self.entry_bytes -= entry.bytes();
                     self.count_deadlines(entry.deadline(), None);
-                    expired(&entry);
+                    expired(entry);
                 }
             }
         }

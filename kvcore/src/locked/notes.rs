@@ -23,7 +23,7 @@ pub(crate) struct Notes {
     pub(super) saved: Vec<u8>,
     /// Keys of which the log was given the whole value while a snapshot is written.
     pub(super) logged: Vec<Logged>,
-    /// Entries that were removed to make room, to be dropped when nothing is locked.
+    /// Entries that were removed to make room, or whose change was undone, to be dropped when nothing is locked.
     pub(super) evicted: Vec<Entry>,
     /// By keyspace id, the number in the log of what it holds now. Only those that differ from what others see.
     pub(super) moved: Vec<(u32, u32)>,
@@ -105,13 +105,14 @@ impl Locked<'_> {
                 self.swap_shards(held, with);
                 continue;
             }
-            let (key, shard) = (&self.notes.saved[key], &mut self.held[held].guard);
+            let Notes { saved: all_saved, evicted: dropped, .. } = &mut *self.notes;
+            let (key, shard) = (&all_saved[key], &mut self.held[held].guard);
             match undo {
                 Undo::Put(Some(entry)) => {
-                    drop(shard.put(hasher, hash, entry, self.now_ms.get(), Moment::NONE, Moment::NONE));
+                    dropped.extend(shard.put(hasher, hash, entry, self.now_ms.get(), Moment::NONE, Moment::NONE));
                 }
-                Undo::Put(None) => drop(shard.take(hasher, hash, key)),
-                Undo::InPlace(what, saved) => shard.undo_in_place(hash, key, &what, &self.notes.saved[saved]),
+                Undo::Put(None) => dropped.extend(shard.take(hasher, hash, key)),
+                Undo::InPlace(what, saved) => shard.undo_in_place(hash, key, &what, &all_saved[saved]),
                 Undo::Deadline(deadline) => {
                     shard.set_deadline(hasher, hash, key, deadline, self.now_ms.get());
                 }
