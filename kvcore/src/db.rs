@@ -506,6 +506,15 @@ impl Db {
         Db { default: self.default.without_waiting_for_room() }
     }
 
+    /// Waits while [the log's buffers are full](Self::is_backlogged), for threads whose handle does not wait by itself.
+    ///
+    /// # Errors
+    ///
+    /// The log takes no writes.
+    pub fn await_room(&self) -> Result<()> {
+        self.engine().wait_for_room()
+    }
+
     /// Whether so much waits to be written that the next write would wait, too.
     pub fn is_backlogged(&self) -> bool {
         self.wal().is_some_and(|wal| wal.is_backlogged())

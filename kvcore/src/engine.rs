@@ -387,10 +387,13 @@ impl Engine {
         }
     }
 
-    /// Waits while the log's buffers are full.
+    /// Waits while the log's buffers are full. From inside a transaction it returns at once: no lock is held meanwhile.
     #[inline]
     pub(crate) fn wait_for_room(&self) -> Result<()> {
-        self.base.wal.as_ref().map_or(Ok(()), |wal| wal.wait_for_room())
+        match &self.base.wal {
+            Some(wal) if wal.is_backlogged() && !self.base.is_entered() => wal.wait_for_room(),
+            _ => Ok(()),
+        }
     }
 
     /// Brings the store within its limits before a transaction locks anything; returns whether that is not possible. What

@@ -40,8 +40,6 @@ use victim::Unlocked;
 const NUMBERED_ENTRIES_MAX: u64 = 2_000;
 /// Removals after which it is seen to that more candidates can be found.
 const PREPARED_FOR: u64 = 64;
-/// Removals after which the log is given the time to write them.
-const LOG_EVERY: u64 = 64;
 /// Entries that a transaction removes at most before it runs. What it adds is less, as a rule, so that a store far beyond a
 /// limit that was just lowered comes within it over some of them.
 pub(crate) const ROOM_STEP: u64 = 1_024;
@@ -320,7 +318,8 @@ impl Eviction {
                 // A log that takes nothing takes no write either, and says so to whoever tries.
                 Err(_) => return Room::Unfinished,
             }
-            if removed % LOG_EVERY == 0 && base.wal.as_ref().is_some_and(|wal| wal.wait_for_room().is_err()) {
+            // Whoever may wait for the log does so before its next transaction.
+            if base.wal.as_ref().is_some_and(|wal| wal.is_backlogged()) {
                 return Room::Unfinished;
             }
         }

@@ -239,7 +239,7 @@ pub(crate) fn push_transaction(body: &mut Vec<u8>, lsn: Lsn, records: &[u8]) {
     body.extend_from_slice(records);
 }
 
-/// What stands before a transaction's records, which have this many bytes.
+/// Returns the header of a transaction whose records have this many bytes.
 #[inline]
 pub(crate) fn transaction_header(lsn: Lsn, records_len: usize) -> [u8; TRANSACTION_HEADER_BYTES] {
     (u64::from(records_len as u32) | lsn.get() << 32).to_le_bytes()

@@ -149,7 +149,7 @@ impl<'a> WholeValues<'a> {
     fn begin(engine: &'a Engine) -> Self {
         engine.base.snapshot.store(BEGINNING_SNAPSHOT, Ordering::SeqCst);
         let begun = WholeValues(&engine.base);
-        // A transaction that has not seen the sign holds its locks until its records are in the log.
+        // A transaction that has not seen this holds its locks until its records are in the log.
         for space in engine.spaces() {
             space.each_shard(false, |_| ());
         }

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicUsize;
 use crate::frame::{self, TRANSACTION_HEADER_BYTES};
 use crate::lsn::Lsn;
 use crate::padded::Padded;
-use crate::records::{Piece, Records};
+use crate::records::{Part, Records};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, thread_local};
 
@@ -41,7 +41,7 @@ struct Lane {
     /// Those that were copied.
     bytes: Vec<u8>,
     /// Those that share values with the table.
-    shared: Vec<Piece>,
+    shared: Vec<Part>,
     shared_bytes: usize,
 }
 
@@ -51,7 +51,7 @@ impl Lane {
     }
 
     fn parts(&self) -> impl Iterator<Item = &[u8]> + Clone {
-        std::iter::once(&self.bytes[..]).chain(self.shared.iter().map(Piece::bytes))
+        std::iter::once(&self.bytes[..]).chain(self.shared.iter().map(Part::bytes))
     }
 
     /// Takes all that waits in another.
@@ -138,10 +138,10 @@ impl Lanes {
         self.append_by(|lane, lsn| frame::push_transaction(&mut lane.bytes, lsn, records))
     }
 
-    /// As [`append`](Self::append), and keeps values that the table shares as they are.
+    /// Appends as [`append`](Self::append) does, and keeps values that the table shares as they are.
     pub(crate) fn append_shared(&self, records: &Records) -> Appended {
         self.append_by(|lane, lsn| {
-            records.push_pieces(&frame::transaction_header(lsn, records.len()), &mut lane.shared);
+            records.push_parts(&frame::transaction_header(lsn, records.len()), &mut lane.shared);
             lane.shared_bytes += TRANSACTION_HEADER_BYTES + records.len();
         })
     }

@@ -67,6 +67,8 @@ pub(crate) struct Locked<'a> {
     committed: bool,
     /// The store was beyond a limit when this began, and nothing could be removed.
     pub(crate) is_exhausted: bool,
+    /// How many bytes of records the log would not take; 0 if it takes them all.
+    refused_bytes: usize,
     /// Entries to remove at most for what it adds; 0 while its changes do not count in the store's totals.
     room_wanted: u64,
     /// The room for its entries is made when the locks are given back.
@@ -175,6 +177,7 @@ impl<'a> Locked<'a> {
             notes,
             committed: false,
             is_exhausted: false,
+            refused_bytes: 0,
             room_wanted: 0,
             is_late: false,
         }
@@ -283,7 +286,7 @@ impl<'a> Locked<'a> {
     fn source(&mut self, from: &[u8]) -> Result<Option<Value>> {
         let Some(found) = self.peek(from)? else { return Ok(None) };
         let (value, deadline) = (found.to_value(), found.deadline());
-        // Looked at with the shard locked: see where it is set.
+        // Looked at with the shard locked: a snapshot that begins waits for the lock.
         let snapshot = self.base.snapshot.load(Ordering::SeqCst);
         if let Some(shared) = value.shared()
             && self.base.wal.is_some()
@@ -309,6 +312,15 @@ impl<'a> Locked<'a> {
         if snapshot > BEGINNING_SNAPSHOT {
             self.notes.logged.push(Logged { held, hash, key: key.into(), snapshot });
         }
+    }
+
+    /// Gives `to` the value that another key, `from`, has.
+    fn put_copy(&mut self, value: &Value, to: &[u8], deadline: Option<Deadline>, from: (u32, &[u8])) -> Result<bool> {
+        match value.shared() {
+            Some(shared) => self.share(to, shared, deadline, from)?,
+            None => self.set(to, value, deadline)?,
+        }
+        Ok(true)
     }
 
     /// Gives `key` a large value that another key, `from`, has.
@@ -355,15 +367,22 @@ impl<'a> Locked<'a> {
         if self.uses_keys && self.used.get() != hash { self.moment } else { Moment::NONE }
     }
 
-    /// Refuses a large value if the log would not take it with what the transaction has logged so far. Looked at before it is
+    /// Refuses a value, and the transaction, if the log would not take it with what was logged so far. Looked at before it is
     /// copied: a transaction of some bytes can make many large values.
     #[inline]
-    fn check_records(&self, value_len: usize) -> Result<()> {
+    fn check_records(&mut self, value_len: usize) -> Result<()> {
         let len = self.notes.records.len() + value_len;
-        if value_len >= LARGE_VALUE_BYTES && len > RECORDS_BYTES_MAX && self.base.wal.is_some() {
-            return Err(Error::TransactionTooLarge { len, max: RECORDS_BYTES_MAX });
+        if len > RECORDS_BYTES_MAX { self.refuse_records(len) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn refuse_records(&mut self, len: usize) -> Result<()> {
+        if self.base.wal.is_none() {
+            return Ok(());
         }
-        Ok(())
+        // Even if the body goes on: a part of what it did must not be all that is done.
+        self.refused_bytes = len;
+        Err(Error::TransactionTooLarge { len, max: RECORDS_BYTES_MAX })
     }
 
     #[inline]
@@ -472,11 +491,7 @@ impl Txn for Locked<'_> {
 
     fn copy(&mut self, from: &[u8], to: &[u8], deadline: Option<Deadline>) -> Result<bool> {
         let Some(value) = self.source(from)? else { return Ok(false) };
-        match value.shared() {
-            Some(shared) => self.share(to, shared, deadline, (self.log_id, from))?,
-            None => self.set(to, &value, deadline)?,
-        }
-        Ok(true)
+        self.put_copy(&value, to, deadline, (self.log_id, from))
     }
 
     fn write_range(&mut self, key: &[u8], offset: usize, bytes: &[u8]) -> Result<usize> {

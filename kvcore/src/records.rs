@@ -1,4 +1,4 @@
-//! Records: those of one transaction, gathered for the log. Invariant: put together in order, the pieces are the records'
+//! Records: those of one transaction, gathered for the log. Invariant: put together in order, the parts are the records'
 //! encoding, whether a value among them was copied or is shared with the table.
 
 use std::sync::Arc;
@@ -21,16 +21,16 @@ pub(crate) struct Records {
 }
 
 /// A part of what is to be written.
-pub(crate) enum Piece {
+pub(crate) enum Part {
     Bytes(Vec<u8>),
     Shared(Arc<Vec<u8>>),
 }
 
-impl Piece {
+impl Part {
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
-            Piece::Bytes(bytes) => bytes,
-            Piece::Shared(shared) => shared,
+            Part::Bytes(bytes) => bytes,
+            Part::Shared(shared) => shared,
         }
     }
 }
@@ -64,15 +64,15 @@ impl Records {
         self.shared.is_empty().then_some(&self.bytes)
     }
 
-    /// Appends `head` and the encoding of these to `pieces`.
-    pub(crate) fn push_pieces(&self, head: &[u8], pieces: &mut Vec<Piece>) {
+    /// Appends `head` and the encoding of these to `parts`.
+    pub(crate) fn push_parts(&self, head: &[u8], parts: &mut Vec<Part>) {
         let (mut before, mut from) = (head.to_vec(), 0);
         for (at, value) in &self.shared {
             before.extend_from_slice(&self.bytes[from..*at]);
-            pieces.extend([Piece::Bytes(std::mem::take(&mut before)), Piece::Shared(Arc::clone(value))]);
+            parts.extend([Part::Bytes(std::mem::take(&mut before)), Part::Shared(Arc::clone(value))]);
             from = *at;
         }
-        pieces.push(Piece::Bytes(self.bytes[from..].to_vec()));
+        parts.push(Part::Bytes(self.bytes[from..].to_vec()));
     }
 
     /// Returns how many bytes of memory are kept for the next transaction.
@@ -107,10 +107,10 @@ mod tests {
                 set.encode(&mut expected);
                 delete.encode(&mut expected);
             }
-            let mut pieces = Vec::new();
-            records.push_pieces(b"head", &mut pieces);
-            assert_eq!((records.len(), records.as_bytes(), pieces.len()), (expected.len(), None, 5));
-            let encoded: Vec<u8> = pieces.iter().flat_map(|piece| piece.bytes().to_vec()).collect();
+            let mut parts = Vec::new();
+            records.push_parts(b"head", &mut parts);
+            assert_eq!((records.len(), records.as_bytes(), parts.len()), (expected.len(), None, 5));
+            let encoded: Vec<u8> = parts.iter().flat_map(|piece| piece.bytes().to_vec()).collect();
             assert_eq!(encoded, [b"head", &expected[..]].concat());
             records.clear();
             assert_eq!((records.len(), records.as_bytes()), (0, Some(&b""[..])));

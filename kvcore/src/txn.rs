@@ -61,7 +61,8 @@ pub trait Txn {
     /// Gives `to` the value that `from` has, and this deadline, as [`set`](Self::set) does; false if there is no `from`.
     ///
     /// Looking `from` up counts as [`Lookup::Internal`]. A large value is neither copied nor logged again, but for once while a
-    /// snapshot is written: both keys share it until one of them is changed. It counts in full for each of them.
+    /// snapshot is written: both keys share it until one of them is changed. It counts in full for each of them, is written in full for each to
+    /// snapshots, and is shared no longer when the store is opened from one.
     fn copy(&mut self, from: &[u8], to: &[u8], deadline: Option<Deadline>) -> Result<bool> {
         let Some(value) = self.peek(from)?.map(|value| value.to_value()) else { return Ok(false) };
         self.set(to, &value, deadline)?;
@@ -162,7 +163,7 @@ pub trait CrossTxn: Txn {
     /// claimed.
     fn select(&mut self, keyspace_id: u32) -> Result<()>;
 
-    /// As [`copy`](Txn::copy), from the keyspace with this id, which must be one of those claimed, to the current one.
+    /// Copies as [`copy`](Txn::copy) does, from the keyspace with this id, which must be one of those claimed, to the current one.
     fn copy_from(&mut self, keyspace_id: u32, from: &[u8], to: &[u8], deadline: Option<Deadline>) -> Result<bool>;
 
     /// Exchanges all that the current keyspace and the one with this id hold. Only where the transaction claimed both

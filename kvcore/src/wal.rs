@@ -151,7 +151,7 @@ impl Wal {
         self.append_by(records.len(), |lanes| lanes.append(records))
     }
 
-    /// As [`append`](Self::append), without copying values that the records share.
+    /// Appends one transaction's records as [`append`](Self::append) does, without copying values that they share.
     pub(crate) fn append_records(&self, records: &Records) -> Result<Lsn> {
         match records.as_bytes() {
             Some(bytes) => self.append(bytes),
@@ -175,9 +175,9 @@ impl Wal {
             Fullness::Little => {}
             Fullness::Enough => self.wake_syncer(&mut self.state.lock(), true),
             Fullness::TooMuch => {
-                // Unless it was taken meanwhile: then nobody would take the sign back.
+                // Unless it was taken meanwhile, or the log has failed: then nobody would take the sign back.
                 let state = self.state.lock();
-                if lsn > state.taken {
+                if lsn > state.taken && state.failure.is_none() {
                     self.signs.backlogged.store(true, Ordering::Relaxed);
                 }
             }

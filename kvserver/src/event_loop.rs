@@ -62,7 +62,7 @@ pub(crate) struct EventLoop {
     line_decoder: Option<Box<Decoder>>,
     /// Connections that have something to do.
     turns: VecDeque<usize>,
-    /// Connections whose last turn ended before all was executed that they had sent: they come after the others.
+    /// Connections that had a turn and have more to do: they come after the others.
     unfinished: VecDeque<usize>,
     /// Connections whose output waits for the log.
     gated: Vec<usize>,
@@ -253,8 +253,7 @@ impl EventLoop {
             && connection.wants_turn()
         {
             connection.scheduled = true;
-            let is_unfinished = connection.has_runnable_input();
-            (if is_unfinished { &mut self.unfinished } else { &mut self.turns }).push_back(slot);
+            self.turns.push_back(slot);
         }
     }
 }

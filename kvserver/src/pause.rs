@@ -89,16 +89,13 @@ impl Pause {
         if self.until(Instant::now()).is_none() {
             return false;
         }
-        self.held.load(SeqCst) == Held::All as u8 || may_write(spec, queued)
+        // What is refused when it is queued need not wait for that.
+        let writes =
+            |spec: &Spec| (spec.is_write() || MAY_REPLICATE.contains(&spec.name)) && !(spec.absent && queued.is_some());
+        self.held.load(SeqCst) == Held::All as u8
+            || writes(spec)
+            || (spec.name == "exec" && queued.is_some_and(|queued| queued.iter().any(|(spec, _)| writes(spec))))
     }
-}
-
-/// Whether a request may write or publish. `queued`: the commands since MULTI, which EXEC would carry out.
-pub(crate) fn may_write(spec: &Spec, queued: Option<&[(&'static Spec, OwnedRequest)]>) -> bool {
-    // What is refused when it is queued need not wait for that.
-    let writes =
-        |spec: &Spec| (spec.is_write() || MAY_REPLICATE.contains(&spec.name)) && !(spec.absent && queued.is_some());
-    writes(spec) || (spec.name == "exec" && queued.is_some_and(|queued| queued.iter().any(|(spec, _)| writes(spec))))
 }
 
 impl Drop for Pause {

@@ -23,10 +23,10 @@ pub(crate) const REPLY_BYTES_MAX: usize = 1024 * 1024 * 1024;
 pub(crate) const LABEL_BYTES_MAX: usize = 256;
 /// Bytes one connection may bring in one round.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
-/// When a connection's turn ends, if it has more to be executed, so that nobody waits long for a busy neighbour. The request
-/// that is being executed then is finished.
+/// How long a connection's turn lasts at most, so that nobody waits long for a busy neighbour. The request that is being
+/// executed then is finished.
 pub(crate) const TURN_TIME: Duration = Duration::from_millis(2);
-/// When those whose turn had ended before get no more turns in this iteration of the loop. The first of them gets one.
+/// How long an iteration of a loop lasts until connections that had a turn before get no other one. The first of them gets one.
 pub(crate) const ITERATION_TIME: Duration = Duration::from_millis(10);
 /// Requests one connection may have executed in one round, so that nobody waits long for a busy neighbour.
 pub(crate) const ROUND_REQUESTS_MAX: usize = 2048;

@@ -26,7 +26,7 @@ use crate::listener::BoundAddress;
 use crate::logging::Logging;
 use crate::mailbox::{Address, Changed, Mail, Mailboxes};
 use crate::offload::Offload;
-use crate::pause::{self, Held, Pause};
+use crate::pause::{Held, Pause};
 use crate::process;
 use crate::pubsub::PubSub;
 use crate::settings::Settings;
@@ -212,11 +212,17 @@ impl ServerState {
         self.db.is_backlogged() || self.mailboxes.is_backlogged()
     }
 
-    /// Whether a request has to wait while the server [is backlogged](Self::is_backlogged): for the log if it may write,
-    /// and for messages whatever it is, because monitors are shown all requests.
+    /// Returns whether a request has to wait while the server [is backlogged](Self::is_backlogged): for the log if it writes,
+    /// and for messages whatever it is, because monitors are shown all requests. `queued`: the commands since MULTI.
     #[cold]
     pub(crate) fn lacks_room(&self, spec: &Spec, queued: Option<&[(&'static Spec, OwnedRequest)]>) -> bool {
-        self.mailboxes.is_backlogged() || (self.db.is_backlogged() && pause::may_write(spec, queued))
+        // PFCOUNT may store what it has counted.
+        let writes = |spec: &Spec| spec.is_write() || spec.name == "pfcount";
+        let awaits_log = match queued {
+            Some(queued) => spec.name == "exec" && queued.iter().any(|(spec, _)| writes(spec)),
+            None => writes(spec),
+        };
+        self.mailboxes.is_backlogged() || (awaits_log && self.db.is_backlogged())
     }
 
     /// Why what waits for the log cannot be promised, if so: it has failed, or there is no space for it.

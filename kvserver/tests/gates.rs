@@ -666,6 +666,30 @@ fn only_who_writes_waits_while_the_log_can_take_no_more() {
     sending.join().unwrap();
 }
 
+/// To make room for entries waited for the log, on the loop.
+#[test]
+fn a_lowered_limit_does_not_wait_for_the_log() {
+    let mut gated = Gated::build(1, 8);
+    let (mut writer, mut reader) = (gated.client(), gated.client());
+    gated.prepare(&(0..300).map(|key| format!("SET {key} v\r\n")).collect::<String>());
+    gated.prepare("CONFIG SET maxmemory-policy allkeys-lru\r\n");
+    gated.hold();
+    let sending = fill_the_log(&gated, &mut writer);
+    reader.client.ask("CONFIG SET max-entries 10", "+OK\r\n");
+    for _ in 0..100 {
+        reader.client.ask("PING", "+PONG\r\n");
+    }
+    assert!(gated.db.is_backlogged());
+    gated.release();
+    writer.client.expect("+OK\r\n".repeat(1000));
+    writer.client.stream().shutdown(std::net::Shutdown::Both).unwrap();
+    sending.join().unwrap();
+    until("the store is within its limit", || {
+        reader.client.send("DBSIZE\r\n");
+        reader.client.line().trim_start_matches(':').parse::<u64>().unwrap() <= 10
+    });
+}
+
 /// BGSAVE CANCEL of Valkey 8.1: the snapshot that is being written is given up, which is no failure, and the next one is written.
 #[test]
 fn a_snapshot_that_is_being_written_can_be_cancelled() {

@@ -5,6 +5,7 @@ use super::Locked;
 use super::notes::{Done, Logged, Undo};
 use crate::entry::{Deadline, Entry};
 use crate::error::{Error, Result};
+use crate::frame::RECORDS_BYTES_MAX;
 use crate::lsn::Lsn;
 use crate::observer::{Change, ChangeKind, Swap};
 use crate::shard::InPlace;
@@ -26,6 +27,9 @@ impl Locked<'_> {
     pub(crate) fn commit(&mut self) -> Result<Committed> {
         let mut own = Lsn::ZERO;
         if !self.notes.changes.is_empty() {
+            if self.refused_bytes > 0 {
+                return Err(Error::TransactionTooLarge { len: self.refused_bytes, max: RECORDS_BYTES_MAX });
+            }
             if self.held.iter().any(|held| held.space.is_dropped()) {
                 let name = self.space.name.to_string();
                 return Err(Error::KeyspaceDropped { name });

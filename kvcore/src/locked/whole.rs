@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::observer::ChangeKind;
 use crate::record::Record;
 use crate::space::Space;
-use crate::txn::{CrossTxn, Txn};
+use crate::txn::CrossTxn;
 use crate::walk::{Cursor, Walk};
 
 impl Locked<'_> {
@@ -104,11 +104,7 @@ impl CrossTxn for Locked<'_> {
         let from_keyspace = self.log_id;
         self.select(here.id)?;
         let Some(value) = found? else { return Ok(false) };
-        match value.shared() {
-            Some(shared) => self.share(to, shared, deadline, (from_keyspace, from))?,
-            None => self.set(to, &value, deadline)?,
-        }
-        Ok(true)
+        self.put_copy(&value, to, deadline, (from_keyspace, from))
     }
 
     fn swap(&mut self, keyspace_id: u32) -> Result<()> {

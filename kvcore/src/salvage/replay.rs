@@ -218,9 +218,9 @@ impl<'a> Replay<'a> {
                 return false;
             }
             Record::Copy { keyspace, key, from_keyspace, from, .. } => {
-                let is_right = self.others == Others::AreRight || self.is_settled(from_keyspace, from);
+                let is_known = self.others == Others::AreRight || self.is_settled(from_keyspace, from);
                 // It may be lost with a part of the base.
-                if !is_right || self.tables.value(from_keyspace, from).is_none() {
+                if !is_known || self.tables.value(from_keyspace, from).is_none() {
                     self.leave_out(keyspace, key);
                     return false;
                 }
@@ -231,7 +231,7 @@ impl<'a> Replay<'a> {
         true
     }
 
-    /// Whether a key is as it was at this point of the log.
+    /// Returns whether a key is as it was at this point of the log.
     fn is_settled(&self, keyspace: u32, key: &[u8]) -> bool {
         self.cleared.contains(&keyspace) || self.settled.contains(keyspace, key)
     }

@@ -268,6 +268,7 @@ fn populate(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         let keys: Vec<Vec<u8>> =
             numbers.clone().map(|number| [prefix, b":", number.to_string().as_bytes()].concat()).collect();
         let words: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        ctx.server.db.await_room()?;
         let lsn = keyspace.commit(&words, &mut |txn: &mut dyn Txn| {
             for (key, number) in words.iter().zip(numbers.clone()) {
                 if txn.peek(key)?.is_none() {

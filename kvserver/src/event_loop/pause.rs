@@ -34,6 +34,8 @@ impl EventLoop {
         if self.awaiting_room.is_empty() || self.server().is_backlogged() {
             return;
         }
+        // The first may use up all the room, and would be the first again.
+        self.awaiting_room.rotate_left(1);
         for slot in std::mem::take(&mut self.awaiting_room) {
             self.reopen(slot, Phase::AwaitsRoom);
         }

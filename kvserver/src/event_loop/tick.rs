@@ -27,8 +27,10 @@ impl EventLoop {
             self.makes_room = false;
             return;
         }
-        // With a log that takes no removals there is nothing to go on with; the next tick tries again.
-        self.makes_room = self.server().keep_limits() && self.server().log_failure().is_none();
+        let is_unfinished = self.server().keep_limits();
+        // With a log that takes no removals there is nothing to go on with; the next iteration tries again.
+        let takes_removals = self.server().log_failure().is_none() && !self.server().db.is_backlogged();
+        self.makes_room = is_unfinished && takes_removals;
         if self.server().tracking.is_on() {
             self.server().tracking.settle(&self.server().clients, 0, &ReadKeys::new());
         }

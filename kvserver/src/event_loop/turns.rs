@@ -44,34 +44,35 @@ impl EventLoop {
         // its own connection, which has one turn a round and is back in its place before anything is written.
         self.write_round();
         // Those that get into the queues from here on have their turns in the next iteration.
-        let (mut fresh, mut unfinished) = (self.turns.len(), self.unfinished.len());
+        let mut fresh = std::mem::take(&mut self.turns);
+        let mut unfinished = std::mem::take(&mut self.unfinished);
         let end = self.executor.clock.raw().saturating_add(self.iteration_ticks);
         let mut buffer = std::mem::take(&mut self.read_buffer);
-        while fresh > 0 {
+        while !fresh.is_empty() {
             let mut group = Group::default();
-            while fresh > 0 && group.turns.len() < GROUP_TURNS && group.filled + READ_BYTES <= buffer.len() {
-                fresh -= 1;
-                let slot = self.turns.pop_front();
+            while group.turns.len() < GROUP_TURNS && group.filled + READ_BYTES <= buffer.len() {
+                let Some(slot) = fresh.pop_front() else { break };
                 self.begin_turn(slot, &mut group, &mut buffer);
             }
             self.execute_group(group, &buffer);
         }
-        while unfinished > 0 {
-            unfinished -= 1;
+        while let Some(slot) = unfinished.pop_front() {
             let mut group = Group::default();
-            let slot = self.unfinished.pop_front();
             self.begin_turn(slot, &mut group, &mut buffer);
             self.execute_group(group, &buffer);
             if self.executor.last_tick >= end {
                 break;
             }
         }
+        // They were first, and are so the next time; but not those that are gone, whose places others get.
+        unfinished.retain(|slot| self.connections[*slot].is_some());
+        unfinished.append(&mut self.unfinished);
+        self.unfinished = unfinished;
         self.read_buffer = buffer;
     }
 
     /// Takes a connection out of its place and reads from it, if it still has something to do.
-    fn begin_turn(&mut self, slot: Option<usize>, group: &mut Group, buffer: &mut [u8]) {
-        let Some(slot) = slot else { return };
+    fn begin_turn(&mut self, slot: usize, group: &mut Group, buffer: &mut [u8]) {
         let Some(mut connection) = self.connections[slot].take() else { return };
         connection.scheduled = false;
         if connection.session.client.is_killed() {
@@ -142,8 +143,11 @@ impl EventLoop {
                 self.closing.push(slot);
             }
         }
+        if connection.wants_turn() && !connection.scheduled {
+            connection.scheduled = true;
+            self.unfinished.push_back(slot);
+        }
         self.connections[slot] = Some(connection);
-        self.schedule(slot);
     }
 
     fn spare_decoder(&mut self, protocol: Protocol) -> &mut Option<Box<Decoder>> {

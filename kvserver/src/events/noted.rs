@@ -139,9 +139,12 @@ impl<'t, T: Txn + ?Sized> Noted<'t, T> {
         deadline: Option<Deadline>,
         copy: &mut dyn FnMut(&mut T) -> Result<bool>,
     ) -> Result<bool> {
+        if self.wanted.is_empty() {
+            return copy(self.txn);
+        }
         let old = self.txn.peek(to)?.map(|old| old.deadline());
         let copied = copy(self.txn)?;
-        if copied && !self.wanted.is_empty() {
+        if copied {
             self.note_set(to, old, deadline);
         }
         Ok(copied)
