@@ -223,8 +223,13 @@ impl Db {
         claims: &[Claim<'_>],
         body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>,
     ) -> Result<Lsn> {
-        let mut claimed = Vec::with_capacity(claims.len());
-        for claim in claims {
+        let claimed = self.claimed(claims)?;
+        self.wait_for_room()?;
+        self.engine().commit_across(&claimed, &mut |locked| body(locked))
+    }
+
+    fn claimed<'c>(&self, claims: &[Claim<'c>]) -> Result<Vec<(&'c Space, Claimed<'c>)>> {
+        let claimed = |claim: &Claim<'c>| {
             if !Arc::ptr_eq(&claim.keyspace.lease, &self.lease) {
                 return Err(Error::ForeignKeyspace);
             }
@@ -232,10 +237,42 @@ impl Db {
                 Scope::Keys(keys) => Claimed::Keys(keys),
                 Scope::Whole => Claimed::Whole,
             };
-            claimed.push((&*claim.keyspace.space, scope));
-        }
-        self.wait_for_room()?;
-        self.engine().commit_across(&claimed, &mut |locked| body(locked))
+            Ok((&*claim.keyspace.space, scope))
+        };
+        claims.iter().map(claimed).collect()
+    }
+
+    /// Runs `body` as [`commit_across`](Self::commit_across) does, but without locks while it runs: for what takes long.
+    /// Waits while [the log's buffers are full](Self::is_backlogged), whichever handle it is, and not until anything is durable.
+    ///
+    /// `body` works on a draft: it sees all the keys as they were at one moment, which `now_ms` tells, and its own
+    /// changes. If it has changed anything, the keys are then locked and compared with what it saw: if they are the same,
+    /// its changes are applied and logged as one transaction; if they are not, it runs again on what they are now, and
+    /// after eight runs under the locks. So it must be repeatable: only the last run counts. A body that changes nothing
+    /// runs once. Large values are neither copied nor compared under the locks.
+    ///
+    /// Where a whole keyspace is claimed, it runs under the locks.
+    ///
+    /// ```
+    /// use kvcore::{Claim, Db, Scope, StoreExt};
+    /// let db = Db::in_memory();
+    /// db.set("text", "a long text")?;
+    /// let keys: [&[u8]; 2] = [b"text", b"length"];
+    /// db.commit_draft(&[Claim { keyspace: &db, scope: Scope::Keys(&keys) }], &mut |txn| {
+    ///     let length = txn.get(b"text")?.map_or(0, |text| text.len());
+    ///     txn.set(b"length", length.to_string().as_bytes(), None)
+    /// })?;
+    /// assert_eq!(db.get("length")?.unwrap(), "11");
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn commit_draft(
+        &self,
+        claims: &[Claim<'_>],
+        body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>,
+    ) -> Result<Lsn> {
+        let claimed = self.claimed(claims)?;
+        self.await_room()?;
+        self.engine().commit_draft(&claimed, body)
     }
 
     /// As [`commit_across`](Self::commit_across), and returns when the outcome is as durable as the store promises.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::base::Base;
+use crate::base::{Base, Entered};
 use crate::clock::Timeline;
 use crate::entry::{Entry, ValueRef};
 use crate::error::{Error, Result};
@@ -16,7 +16,7 @@ use crate::expiry::{TICK_MS, tick_at};
 use crate::files::Files;
 use crate::hash::KeyHash;
 use crate::inspection;
-use crate::locked::{Committed, Locked, Named, Notes};
+use crate::locked::{Committed, Draft, Locked, Named, Notes, Seen};
 use crate::lsn::Lsn;
 use crate::observer::{Change, ChangeKind};
 use crate::options::Options;
@@ -27,6 +27,7 @@ use crate::stats::{SnapshotStatus, Stats};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
 use crate::tables::{Keep, Tables};
+use crate::txn::CrossTxn;
 use crate::wal::Wal;
 
 /// The sweeper handles at most this many records while it holds a shard.
@@ -86,6 +87,16 @@ pub(crate) enum Claimed<'a> {
     Keys(&'a [&'a [u8]]),
     Whole,
 }
+
+/// What a transaction locks, and what it may speak of.
+struct Plan<'c> {
+    /// In the order (keyspace id, shard).
+    wanted: SmallVec<[(u32, usize, &'c Space); 8]>,
+    named: SmallVec<[Named<'c>; 1]>,
+}
+
+/// How often a draft is tried before the transaction runs under the locks.
+const DRAFTS_MAX: usize = 8;
 
 impl Engine {
     pub(crate) fn open(options: Options, dir: Option<&Path>) -> Result<Arc<Self>> {
@@ -327,8 +338,87 @@ impl Engine {
         let entered = self.base.enter()?;
         let Some((first, _)) = claims.first() else { return Err(Error::KeyNotNamed) };
         let is_exhausted = self.base.eviction.is_on() && self.make_room(first);
-        let mut wanted: SmallVec<[(u32, usize, &Space); 8]> = SmallVec::new();
-        let mut named: SmallVec<[Named<'_>; 1]> = SmallVec::new();
+        let Plan { wanted, named } = self.plan(claims);
+        let done = Notes::lend(|notes| {
+            let mut locked = Locked::lock(&self.base, first, &named, &wanted, notes);
+            locked.is_exhausted = is_exhausted;
+            body(&mut locked)?;
+            // Which name means what changes together with the log's knowing it: a snapshot sees both or neither.
+            let _names = locked.has_swapped().then(|| self.registry.write());
+            let done = locked.commit();
+            // Before the names are given back.
+            drop(locked);
+            done
+        })?;
+        Ok(self.finish(claims, &named, &done, entered))
+    }
+
+    /// Runs a transaction over keys of several keyspaces on a draft, again if they have changed meanwhile.
+    pub(crate) fn commit_draft(
+        &self,
+        claims: &[(&Space, Claimed<'_>)],
+        body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>,
+    ) -> Result<Lsn> {
+        let Some((first, _)) = claims.first() else { return Err(Error::KeyNotNamed) };
+        if claims.iter().all(|(_, claimed)| matches!(claimed, Claimed::Keys(_))) {
+            for _ in 0..DRAFTS_MAX {
+                self.check_open()?;
+                let entered = self.base.enter()?;
+                self.wait_for_room()?;
+                let is_exhausted = self.base.eviction.is_on() && self.make_room(first);
+                let plan = self.plan(claims);
+                if let Some(done) = self.try_draft(claims, &plan, is_exhausted, body)? {
+                    return Ok(self.finish(claims, &plan.named, &done, entered));
+                }
+            }
+        }
+        self.commit_across(claims, &mut |locked| body(locked))
+    }
+
+    /// Runs a transaction once on a draft; `None` if its keys have changed meanwhile.
+    fn try_draft(
+        &self,
+        claims: &[(&Space, Claimed<'_>)],
+        Plan { wanted, named }: &Plan<'_>,
+        is_exhausted: bool,
+        body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>,
+    ) -> Result<Option<Committed>> {
+        let Some((first, _)) = claims.first() else { return Err(Error::KeyNotNamed) };
+        let keys = claims.iter().flat_map(|(space, claimed)| {
+            let keys = match claimed {
+                Claimed::Keys(keys) => *keys,
+                Claimed::Whole => &[],
+            };
+            keys.iter().map(|key| (space.id, *key))
+        });
+        let seen = Notes::lend(|notes| Seen::take(&mut Locked::lock(&self.base, first, named, wanted, notes), keys))?;
+        let own_named = seen.named(named);
+        let mut notes = Notes::default();
+        let mut draft = Draft::new(&self.base, &seen, &own_named, first.id, &mut notes)?;
+        body(&mut draft)?;
+        if draft.is_read_only() {
+            let marked = draft.mark_time();
+            if draft.has_uses() {
+                Notes::lend(|notes| Locked::lock(&self.base, first, named, wanted, notes).use_keys(&draft));
+            }
+            let lsn = marked.map_or(seen.lsn, |lsn| lsn.max(seen.lsn));
+            return Ok(Some(Committed { lsn, met_expired: marked.is_some(), room_wanted: 0 }));
+        }
+        Notes::lend(|notes| {
+            let mut locked = Locked::lock(&self.base, first, named, wanted, notes);
+            locked.is_exhausted = is_exhausted;
+            if !locked.is_as_seen(&seen) {
+                return Ok(None);
+            }
+            locked.apply(&mut draft);
+            locked.use_keys(&draft);
+            locked.commit().map(Some)
+        })
+    }
+
+    /// Returns what to lock for `claims`.
+    fn plan<'c>(&self, claims: &[(&'c Space, Claimed<'_>)]) -> Plan<'c> {
+        let (mut wanted, mut named) = (SmallVec::new(), SmallVec::new());
         for &(space, ref claimed) in claims {
             let mut hashes = None;
             match claimed {
@@ -342,19 +432,13 @@ impl Engine {
             }
             named.push(Named { space, hashes });
         }
-        wanted.sort_unstable_by_key(|&(id, shard, _)| (id, shard));
+        wanted.sort_unstable_by_key(|&(id, shard, _): &(u32, usize, &Space)| (id, shard));
         wanted.dedup_by_key(|&mut (id, shard, _)| (id, shard));
-        let done = Notes::lend(|notes| {
-            let mut locked = Locked::lock(&self.base, first, &named, &wanted, notes);
-            locked.is_exhausted = is_exhausted;
-            body(&mut locked)?;
-            // Which name means what changes together with the log's knowing it: a snapshot sees both or neither.
-            let _names = locked.has_swapped().then(|| self.registry.write());
-            let done = locked.commit();
-            // Before the names are given back.
-            drop(locked);
-            done
-        })?;
+        Plan { wanted, named }
+    }
+
+    /// Does what follows a commit over several keyspaces. Returns what must be durable before its outcome may be told.
+    fn finish(&self, claims: &[(&Space, Claimed<'_>)], named: &[Named<'_>], done: &Committed, entered: Entered) -> Lsn {
         if done.met_expired && !self.base.expiry_held.load(Ordering::Relaxed) {
             for (space, claimed) in claims {
                 match claimed {
@@ -376,14 +460,14 @@ impl Engine {
             self.make_room_after(&done, &spared);
         }
         drop(entered);
-        self.sweep_if_due(first);
+        claims.iter().take(1).for_each(|(first, _)| self.sweep_if_due(first));
         let keys = claims.iter().flat_map(|(_, claimed)| match claimed {
             Claimed::Keys(keys) => *keys,
             Claimed::Whole => &[],
         });
         match claims.iter().all(|(_, claimed)| matches!(claimed, Claimed::Keys(_))) {
-            true => Ok(self.revealed(&done, keys.copied())),
-            false => Ok(done.lsn),
+            true => self.revealed(done, keys.copied()),
+            false => done.lsn,
         }
     }
 

@@ -213,6 +213,26 @@ impl Entry {
         Entry::Large(Box::new(LargeEntry { key: key.into(), deadline, value, logged_in: 0 }))
     }
 
+    /// Returns an entry of the same parts. A large value is shared.
+    pub(crate) fn share(&self) -> Entry {
+        match self {
+            Entry::Packed(packed) => Entry::Packed(packed.clone()),
+            Entry::Large(large) => Entry::large(&large.key, Arc::clone(&large.value), large.deadline),
+        }
+    }
+
+    /// Whether the parts are the same. Large values are the same if they are one buffer: nobody writes into a buffer that
+    /// is shared, so while both are held it has not changed either.
+    pub(crate) fn is_same(&self, other: &Entry) -> bool {
+        match (self, other) {
+            (Entry::Packed(one), Entry::Packed(other)) => one == other,
+            (Entry::Large(one), Entry::Large(other)) => {
+                Arc::ptr_eq(&one.value, &other.value) && one.deadline == other.deadline && one.key == other.key
+            }
+            _ => false,
+        }
+    }
+
     #[inline]
     pub(crate) fn key(&self) -> &[u8] {
         match self {

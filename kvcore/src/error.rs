@@ -203,6 +203,9 @@ pub enum Error {
         /// [`Limits::max_entries`](crate::Limits::max_entries).
         max: u64,
     },
+    /// The transaction would take more work than it was [limited](crate::Txn::limit_work) to. Nothing was changed.
+    #[error("the transaction takes more work than it was limited to: run it on a draft (Db::commit_draft)")]
+    TooMuchWork,
     /// An option is out of its range.
     #[error("invalid option: {0}")]
     InvalidOption(String),

@@ -26,11 +26,13 @@ use crate::uses::Moment;
 use notes::{Logged, Undo};
 
 mod commit;
+mod draft;
 mod notes;
 mod room;
 mod whole;
 
 pub(crate) use commit::Committed;
+pub(crate) use draft::{Draft, Seen};
 pub(crate) use notes::Notes;
 
 pub(crate) struct Locked<'a> {
@@ -63,6 +65,8 @@ pub(crate) struct Locked<'a> {
     more_before: i64,
     /// The last key that was hashed, most often the next one too.
     hashed: Cell<(*const u8, usize, u64)>,
+    /// Work that may still be charged, in units of about a nanosecond.
+    work_left: Cell<u64>,
     notes: &'a mut Notes,
     committed: bool,
     /// The store was beyond a limit when this began, and nothing could be removed.
@@ -95,6 +99,9 @@ pub(crate) struct Named<'a> {
     /// The keys' hashes, sorted; `None` for all there are.
     pub(crate) hashes: Option<Vec<u64>>,
 }
+
+/// Bytes of a large value that are copied, or filled with zeros, in a unit of work. Fresh pages cost more than the copying.
+const BYTES_PER_WORK: u64 = 2;
 
 /// How often all shards are tried together before they are waited for one after the other.
 const TRIES_MAX: usize = 64;
@@ -174,6 +181,7 @@ impl<'a> Locked<'a> {
             more_changes: 0,
             more_before: 0,
             hashed: Cell::new((std::ptr::null(), 0, 0)),
+            work_left: Cell::new(u64::MAX),
             notes,
             committed: false,
             is_exhausted: false,
@@ -385,6 +393,15 @@ impl<'a> Locked<'a> {
         Err(Error::TransactionTooLarge { len, max: RECORDS_BYTES_MAX })
     }
 
+    /// Charges what writing `offset..end` of a value costs beside the bytes themselves.
+    fn charge_range(&self, old: Option<&Entry>, offset: usize, end: usize) -> Result<()> {
+        let old = old.map(Entry::value);
+        let len = old.map_or(0, |old| old.len());
+        let is_copied = |buffer: &Arc<Vec<u8>>| Arc::strong_count(buffer) > 1 || end > buffer.capacity();
+        let copied = if old.and_then(|old| old.shared()).is_some_and(is_copied) { len } else { 0 };
+        self.charge((copied + offset.saturating_sub(len)) as u64 / BYTES_PER_WORK)
+    }
+
     #[inline]
     fn log(&mut self, record: &Record<'_>) {
         if self.base.wal.is_some() {
@@ -437,6 +454,18 @@ impl Txn for Locked<'_> {
         self.more_changes = self.more_before + count.cast_signed() - made.cast_signed();
     }
 
+    fn limit_work(&mut self, work: u64) {
+        self.work_left.set(work);
+    }
+
+    fn charge(&self, work: u64) -> Result<()> {
+        match self.work_left.get() {
+            u64::MAX => {}
+            left => self.work_left.set(left.checked_sub(work).ok_or(Error::TooMuchWork)?),
+        }
+        Ok(())
+    }
+
     fn usage(&self, key: &[u8]) -> Result<Option<Usage>> {
         let hash = self.hash(key);
         let at = self.place(hash)?;
@@ -456,6 +485,9 @@ impl Txn for Locked<'_> {
         self.base.check_key(key)?;
         self.base.check_value(value.len())?;
         self.check_records(value.len())?;
+        if value.len() >= LARGE_VALUE_BYTES {
+            self.charge(value.len() as u64 / BYTES_PER_WORK)?;
+        }
         let hash = self.hash(key);
         let at = self.place(hash)?;
         let now_ms = self.now_for(deadline);
@@ -505,6 +537,7 @@ impl Txn for Locked<'_> {
         let end = offset.saturating_add(bytes.len());
         self.base.check_value(end)?;
         let new_len = end.max(old_len);
+        self.charge_range(self.find(at, hash, key), offset, end)?;
         let saved_from = self.notes.saved.len();
         let is_there = self.find(at, hash, key).is_some();
         if !is_there && new_len >= LARGE_VALUE_BYTES {

@@ -48,6 +48,23 @@ pub trait Txn {
         let _ = uses_keys;
     }
 
+    /// Limits the work that may be [charged](Self::charge) from now on. Without a call it is not limited; a draft
+    /// ([`Db::commit_draft`](crate::Db::commit_draft)) never is, since it holds no locks.
+    fn limit_work(&mut self, work: u64) {
+        let _ = work;
+    }
+
+    /// Adds work that is about to be done while the keys are locked, in units of about a nanosecond. The view itself
+    /// charges for values that it copies or fills with zeros.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooMuchWork`] if that is more than the transaction was limited to; the caller passes it on.
+    fn charge(&self, work: u64) -> Result<()> {
+        let _ = work;
+        Ok(())
+    }
+
     /// How `key` was used, as far as is known; `None` if it is not there.
     fn usage(&self, key: &[u8]) -> Result<Option<Usage>>;
 
