@@ -251,6 +251,9 @@ impl Db {
     /// after eight runs under the locks. So it must be repeatable: only the last run counts. A body that changes nothing
     /// runs once. Large values are neither copied nor compared under the locks.
     ///
+    /// `is_valid` is called under the locks, too, before changes are applied; where it returns false, `body` runs again. It
+    /// must return soon and must not call the store.
+    ///
     /// Where a whole keyspace is claimed, it runs under the locks.
     ///
     /// ```
@@ -258,7 +261,7 @@ impl Db {
     /// let db = Db::in_memory();
     /// db.set("text", "a long text")?;
     /// let keys: [&[u8]; 2] = [b"text", b"length"];
-    /// db.commit_draft(&[Claim { keyspace: &db, scope: Scope::Keys(&keys) }], &mut |txn| {
+    /// db.commit_draft(&[Claim { keyspace: &db, scope: Scope::Keys(&keys) }], &|| true, &mut |txn| {
     ///     let length = txn.get(b"text")?.map_or(0, |text| text.len());
     ///     txn.set(b"length", length.to_string().as_bytes(), None)
     /// })?;
@@ -268,11 +271,12 @@ impl Db {
     pub fn commit_draft(
         &self,
         claims: &[Claim<'_>],
+        is_valid: &dyn Fn() -> bool,
         body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>,
     ) -> Result<Lsn> {
         let claimed = self.claimed(claims)?;
         self.await_room()?;
-        self.engine().commit_draft(&claimed, body)
+        self.engine().commit_draft(&claimed, is_valid, body)
     }
 
     /// As [`commit_across`](Self::commit_across), and returns when the outcome is as durable as the store promises.

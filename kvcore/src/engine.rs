@@ -357,6 +357,7 @@ impl Engine {
     pub(crate) fn commit_draft(
         &self,
         claims: &[(&Space, Claimed<'_>)],
+        is_valid: &dyn Fn() -> bool,
         body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>,
     ) -> Result<Lsn> {
         let Some((first, _)) = claims.first() else { return Err(Error::KeyNotNamed) };
@@ -367,7 +368,7 @@ impl Engine {
                 self.wait_for_room()?;
                 let is_exhausted = self.base.eviction.is_on() && self.make_room(first);
                 let plan = self.plan(claims);
-                if let Some(done) = self.try_draft(claims, &plan, is_exhausted, body)? {
+                if let Some(done) = self.try_draft(claims, &plan, is_exhausted, is_valid, body)? {
                     return Ok(self.finish(claims, &plan.named, &done, entered));
                 }
             }
@@ -381,6 +382,7 @@ impl Engine {
         claims: &[(&Space, Claimed<'_>)],
         Plan { wanted, named }: &Plan<'_>,
         is_exhausted: bool,
+        is_valid: &dyn Fn() -> bool,
         body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>,
     ) -> Result<Option<Committed>> {
         let Some((first, _)) = claims.first() else { return Err(Error::KeyNotNamed) };
@@ -402,12 +404,12 @@ impl Engine {
                 Notes::lend(|notes| Locked::lock(&self.base, first, named, wanted, notes).use_keys(&draft));
             }
             let lsn = marked.map_or(seen.lsn, |lsn| lsn.max(seen.lsn));
-            return Ok(Some(Committed { lsn, met_expired: marked.is_some(), room_wanted: 0 }));
+            return Ok(Some(Committed { lsn, met_expired: marked.is_some(), room_wanted: 0, is_late: false }));
         }
         Notes::lend(|notes| {
             let mut locked = Locked::lock(&self.base, first, named, wanted, notes);
             locked.is_exhausted = is_exhausted;
-            if !locked.is_as_seen(&seen) {
+            if !locked.is_as_seen(&seen) || !is_valid() {
                 return Ok(None);
             }
             locked.apply(&mut draft);

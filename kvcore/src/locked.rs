@@ -71,6 +71,8 @@ pub(crate) struct Locked<'a> {
     committed: bool,
     /// The store was beyond a limit when this began, and nothing could be removed.
     pub(crate) is_exhausted: bool,
+    /// What it holds are copies, which nobody else sees: the locks are taken later.
+    is_draft: bool,
     /// How many bytes of records the log would not take; 0 if it takes them all.
     refused_bytes: usize,
     /// Entries to remove at most for what it adds; 0 while its changes do not count in the store's totals.
@@ -185,6 +187,7 @@ impl<'a> Locked<'a> {
             notes,
             committed: false,
             is_exhausted: false,
+            is_draft: false,
             refused_bytes: 0,
             room_wanted: 0,
             is_late: false,
@@ -298,6 +301,7 @@ impl<'a> Locked<'a> {
         let snapshot = self.base.snapshot.load(Ordering::SeqCst);
         if let Some(shared) = value.shared()
             && self.base.wal.is_some()
+            && !self.is_draft
             && snapshot != NO_SNAPSHOT
         {
             let hash = self.hash(from);
@@ -352,9 +356,15 @@ impl<'a> Locked<'a> {
         let entry = Entry::large(key, Arc::clone(value), deadline);
         let old = self.held[at].guard.put(&self.base.hasher, hash, entry, now_ms, moment, use_now);
         self.begin_use_if_gone(at, hash, key, old.as_ref().and_then(Entry::deadline));
-        let (keyspace, deadline) = (self.log_id, deadline.map_or(0, Deadline::as_ms));
-        self.log(&Record::Copy { keyspace, key, from_keyspace, from, deadline });
-        self.note_logged(at, hash, key, self.base.snapshot.load(Ordering::SeqCst));
+        if self.is_draft && self.base.wal.is_some() {
+            // Whether a snapshot is being written is not known before the shards are locked.
+            self.check_records(value.len())?;
+            self.notes.records.push_set(self.log_id, key, value, deadline);
+        } else {
+            let (keyspace, deadline) = (self.log_id, deadline.map_or(0, Deadline::as_ms));
+            self.log(&Record::Copy { keyspace, key, from_keyspace, from, deadline });
+            self.note_logged(at, hash, key, self.base.snapshot.load(Ordering::SeqCst));
+        }
         self.note(at, hash, key, ChangeKind::Set, Undo::Put(old));
         self.used.set(0);
         Ok(())

@@ -154,7 +154,7 @@ impl Side {
             Ok(())
         };
         let lsn = match on_a_draft {
-            true => self.db.commit_draft(&claims, body),
+            true => self.db.commit_draft(&claims, &|| true, body),
             false => self.db.commit_across(&claims, body),
         };
         let stats = self.db.stats();
@@ -234,7 +234,7 @@ fn concurrent_drafts_lose_nothing() {
             thread::spawn(move || {
                 let keys: [&[u8]; 2] = [b"small", b"large"];
                 for _ in 0..200 {
-                    db.commit_draft(&claim(&db, &keys), &mut |txn| {
+                    db.commit_draft(&claim(&db, &keys), &|| true, &mut |txn| {
                         txn.increment(b"small", 1)?;
                         txn.append(b"large", &[b'x'; 100])?;
                         thread::yield_now();
@@ -256,7 +256,7 @@ fn concurrent_drafts_lose_nothing() {
 /// body ran.
 fn runs_when(db: &Db, change: impl Fn(&Db) + Sync) -> usize {
     let mut runs = 0;
-    db.commit_draft(&claim(db, &[b"k"]), &mut |txn| {
+    db.commit_draft(&claim(db, &[b"k"]), &|| true, &mut |txn| {
         runs += 1;
         if runs == 1 {
             // From another thread: this one is inside a transaction.
@@ -307,11 +307,28 @@ fn a_draft_runs_again_when_its_keys_have_changed() {
 fn a_draft_of_a_dropped_keyspace_fails() {
     let db = Db::in_memory();
     let other = db.keyspace("other").unwrap();
-    let dropped = db.commit_draft(&claim(&other, &[b"k"]), &mut |txn| {
+    let dropped = db.commit_draft(&claim(&other, &[b"k"]), &|| true, &mut |txn| {
         thread::scope(|scope| scope.spawn(|| db.drop_keyspace("other").unwrap()).join().unwrap());
         txn.set(b"k", b"v", None)
     });
     assert!(matches!(dropped, Err(Error::KeyspaceDropped { .. })), "{dropped:?}");
+}
+
+#[test]
+fn a_draft_runs_again_when_it_is_no_longer_valid() {
+    let db = Db::in_memory();
+    let asked = std::cell::Cell::new(0);
+    let mut runs = 0;
+    let is_valid = || {
+        asked.set(asked.get() + 1);
+        asked.get() == 3
+    };
+    db.commit_draft(&claim(&db, &[b"k"]), &is_valid, &mut |txn| {
+        runs += 1;
+        txn.set(b"k", runs.to_string().as_bytes(), None)
+    })
+    .unwrap();
+    assert_eq!(db.get("k").unwrap().unwrap(), "3");
 }
 
 /// Whoever changes the keys each time cannot keep it from ending.
@@ -319,7 +336,7 @@ fn a_draft_of_a_dropped_keyspace_fails() {
 fn a_draft_that_finds_its_keys_changed_each_time_runs_under_the_locks_in_the_end() {
     let db = Db::in_memory();
     let (mut runs, mut locked) = (0, false);
-    db.commit_draft(&claim(&db, &[b"k"]), &mut |txn| {
+    db.commit_draft(&claim(&db, &[b"k"]), &|| true, &mut |txn| {
         runs += 1;
         // Under the locks the other thread would wait for this one.
         locked = runs > 8;
@@ -339,7 +356,7 @@ fn a_draft_holds_no_lock_while_it_runs() {
     let db = Options::new().shards(1).in_memory().unwrap();
     db.set("k", vec![b'v'; 100_000]).unwrap();
     let mut len = 0;
-    db.commit_draft(&claim(&db, &[b"k"]), &mut |txn| {
+    db.commit_draft(&claim(&db, &[b"k"]), &|| true, &mut |txn| {
         thread::scope(|scope| {
             scope.spawn(|| {
                 db.set("k", "new").unwrap();
@@ -363,7 +380,9 @@ fn a_draft_logs_no_more_than_its_changes() {
     db.set("k", vec![b'v'; 1 << 20]).unwrap();
     let before = db.stats().log_bytes;
     let shared = db.get("k").unwrap();
-    let lsn = db.commit_draft(&claim(&db, &[b"k"]), &mut |txn| txn.write_range(b"k", 1000, b"x").map(|_| ())).unwrap();
+    let lsn = db
+        .commit_draft(&claim(&db, &[b"k"]), &|| true, &mut |txn| txn.write_range(b"k", 1000, b"x").map(|_| ()))
+        .unwrap();
     db.wait(lsn).unwrap();
     assert!(db.stats().log_bytes - before < 1000);
     assert_eq!(shared.unwrap()[1000], b'v');

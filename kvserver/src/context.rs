@@ -21,8 +21,10 @@ pub enum Run {
     /// Under the locks of exactly the keys its row in the command table names. All checks come before the first
     /// effect: a command that answers with an error has changed nothing.
     Store(fn(Args<'_>, &mut dyn Txn) -> Outcome),
-    /// As `Store`, and how it writes what it stores is a parameter's to say.
-    Tuned(fn(Args<'_>, &mut dyn Txn, &Tuning) -> Outcome),
+    /// As `Store`, and its work may be large beside that of reading the request. It [charges](Txn::charge) for it before it
+    /// does it, and must be repeatable: what is too much for a loop is done on a draft instead. A request of fewer words
+    /// than the number is never costly. How it writes what it stores may be a parameter's to say.
+    Costly(fn(Args<'_>, &mut dyn Txn, &Tuning) -> Outcome, u16),
     /// Looks over a whole keyspace without changing it.
     Walk(fn(Args<'_>, &dyn Walk) -> Outcome),
     /// Concerns the session or the server.

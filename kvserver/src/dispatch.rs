@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 
 use crate::commands::{debug, monitor, transaction};
 use crate::context::{Context, Next, Run, Runs};
+use crate::costly::{LOOP_WORK_MAX, StoreCall};
 use crate::events::{self, Classes, Noted};
 use crate::listener::LineRules;
 use crate::offload::Work;
@@ -49,6 +50,10 @@ impl Answer {
         Answer { spec, reply, lsn, lookups: Lookups::default(), rest: None }
     }
 
+    pub(crate) fn nothing() -> Answer {
+        Answer::new(None, Reply::Nothing, Lsn::ZERO)
+    }
+
     fn counting(mut self, lookups: Lookups) -> Answer {
         self.lookups = lookups;
         self
@@ -59,6 +64,12 @@ impl Answer {
             self.rest = Some(Box::new(Rest { before, version, next, rejected: false }));
         }
         self
+    }
+
+    /// Whether it is not known yet what the request comes to: it has changed nothing, and is carried out elsewhere.
+    fn is_postponed(&self) -> bool {
+        let next = self.rest.as_ref().map(|rest| &rest.next);
+        matches!(next, Some(Next::Park(Work::Store(_) | Work::Exec(_))))
     }
 
     fn then(self, next: Next) -> Answer {
@@ -113,10 +124,11 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
     }
     let wanted = server.audience.wanted();
     let answer = match runs.of(top) {
-        Some(Run::Store(run)) => store(spec, run, request, session, server, wanted.events()),
-        Some(Run::Tuned(run)) => {
+        Some(Run::Store(run)) => store(spec, run, request, session, server, wanted.events(), None),
+        Some(Run::Costly(run, words_min)) => {
             let run = |args: Args<'_>, txn: &mut dyn Txn| run(args, txn, &server.tuning);
-            store(spec, run, request, session, server, wanted.events())
+            let work_max = (request.len() >= words_min.into()).then_some(LOOP_WORK_MAX);
+            store(spec, run, request, session, server, wanted.events(), work_max)
         }
         Some(Run::Walk(run)) => walk(spec, run, request, session, server),
         Some(Run::Session(run)) => {
@@ -127,7 +139,7 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
         }
         None => return reject(Some(spec), CommandError::absent(spec.name), request, session, server),
     };
-    if wanted.is_monitored() {
+    if wanted.is_monitored() && !answer.is_postponed() {
         monitor::show(spec, request, session.database, answer.lsn, session, server);
     }
     answer
@@ -222,6 +234,18 @@ fn reject(
     Answer { rest: Some(Box::new(rest)), ..Answer::new(spec, reply, Lsn::ZERO) }
 }
 
+/// A store command, and what it needs to know of its client.
+pub(crate) struct Call<'r> {
+    pub(crate) spec: &'static Spec,
+    pub(crate) request: Request<'r>,
+    pub(crate) database: usize,
+    pub(crate) uses_keys: bool,
+    /// The events that are wanted.
+    pub(crate) events: Classes,
+    /// What it may charge, if that is limited.
+    pub(crate) work_max: Option<u64>,
+}
+
 fn store(
     spec: &'static Spec,
     run: impl Fn(Args<'_>, &mut dyn Txn) -> Outcome,
@@ -229,12 +253,35 @@ fn store(
     session: &mut Session,
     server: &ServerState,
     events: Classes,
+    work_max: Option<u64>,
 ) -> Answer {
+    let (database, uses_keys) = (session.database, session.uses_keys_of(spec));
+    let call = Call { spec, request, database, uses_keys, events, work_max };
+    let keyspace = &session.keyspace;
+    match carry_out(&call, run, server, |keys, body| keyspace.commit(keys, body)) {
+        Some(answer) => answer,
+        None => {
+            let call = StoreCall { keyspace: keyspace.clone(), database, uses_keys };
+            Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).then(Next::Park(Work::Store(call)))
+        }
+    }
+}
+
+/// Carries out a store command in a transaction that `commit` runs; `None` if that is more work than it may be.
+#[inline]
+pub(crate) fn carry_out(
+    call: &Call<'_>,
+    run: impl Fn(Args<'_>, &mut dyn Txn) -> Outcome,
+    server: &ServerState,
+    commit: impl FnOnce(&[&[u8]], &mut Body<'_>) -> kvcore::Result<Lsn>,
+) -> Option<Answer> {
+    let Call { spec, request, database, uses_keys, events, work_max } = *call;
     let mut reply = None;
-    let database = session.database;
-    let uses_keys = session.uses_keys_of(spec);
     let mut lookups = Lookups::default();
     let mut body = |txn: &mut dyn Txn| {
+        if let Some(work_max) = work_max {
+            txn.limit_work(work_max);
+        }
         if !uses_keys {
             txn.begin_command(false);
         }
@@ -258,11 +305,11 @@ fn store(
     let outcome = match spec.keys {
         KeyRule::Range { first, last, .. } if last == first.cast_signed() => {
             let key = request.get(first).unwrap_or_default();
-            session.keyspace.commit(&[key], &mut body)
+            commit(&[key], &mut body)
         }
         _ => {
             let keys: SmallVec<[&[u8]; 16]> = spec.keys(request).map(|(_, key)| key).collect();
-            session.keyspace.commit(&keys, &mut body)
+            commit(&keys, &mut body)
         }
     };
     if !events.is_empty() {
@@ -271,16 +318,20 @@ fn store(
     match outcome {
         Ok(lsn) => {
             let lsn = if server.is_gated() { lsn } else { Lsn::ZERO };
-            Answer::new(Some(spec), reply.unwrap_or_default(), lsn).counting(lookups)
+            Some(Answer::new(Some(spec), reply.unwrap_or_default(), lsn).counting(lookups))
         }
+        Err(kvcore::Error::TooMuchWork) => None,
         Err(error) => {
             // Refused because of what the key holds: the only such error that the store itself finds.
             let shows_value = matches!(error, kvcore::Error::ValueTooLong { .. });
             let lsn = if shows_value { server.newest() } else { Lsn::ZERO };
-            Answer::new(Some(spec), store_error(&error), lsn)
+            Some(Answer::new(Some(spec), store_error(&error), lsn))
         }
     }
 }
+
+/// What a transaction does.
+type Body<'b> = dyn FnMut(&mut dyn Txn) -> kvcore::Result<()> + 'b;
 
 fn walk(
     spec: &'static Spec,

@@ -17,7 +17,7 @@ use crate::context::{Next, Runs};
 use crate::counters::Counters;
 use crate::dispatch::{self, Answer, Rest};
 use crate::listener::{LineRules, Protocol};
-use crate::offload::Job;
+use crate::offload::{Job, Work};
 use crate::outcome;
 use crate::ran::Ran;
 use crate::round::Round;
@@ -291,7 +291,8 @@ impl Executor {
             }
             Next::Park(work) => {
                 connection.phase = Phase::Parked;
-                connection.parked_bytes = request.iter().map(<[u8]>::len).sum();
+                let queued = if let Work::Exec(execution) = &work { execution.queue.bytes } else { 0 };
+                connection.parked_bytes = queued + request.iter().map(<[u8]>::len).sum::<usize>();
                 let from = connection.session.address;
                 self.server.offload.start(Job { from, request: request.to_owned(), work });
                 return false;

@@ -21,6 +21,7 @@ mod config;
 mod configuration;
 mod connection;
 mod context;
+mod costly;
 mod counters;
 mod databases;
 mod digest;

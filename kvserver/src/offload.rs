@@ -1,16 +1,20 @@
 //! Work that takes long or waits for a file, on its way to the thread that does it: SAVE, BACKUP, and KEYS over a large
-//! keyspace.
+//! keyspace; and commands that take much computing, for which there are threads of their own: those wait for no file.
 //!
 //! Invariant: an event loop never runs them. The connection that asked is parked until its answer comes by mail, so
 //! its own later requests wait and nobody else's do.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::available_parallelism;
 
 use kvcore::{Keyspace, Walk};
 use kvproto::{Args, OwnedRequest};
+use parking_lot::Mutex;
 
 use crate::backups::{Running, Step};
+use crate::commands::transaction::Execution;
+use crate::costly::StoreCall;
 use crate::mailbox::Address;
 use crate::outcome::Outcome;
 
@@ -20,6 +24,10 @@ pub(crate) enum Work {
     Walk(fn(Args<'_>, &dyn Walk) -> Outcome, Keyspace),
     /// INFO with the sizes of all values.
     Info(Vec<String>),
+    /// A store command that was too much work for the loop.
+    Store(StoreCall),
+    /// A transaction that was.
+    Exec(Box<Execution>),
     /// A snapshot.
     Save,
     /// BACKUP START and BACKUP READ
@@ -47,20 +55,39 @@ pub(crate) struct Job {
 pub(crate) struct Offload {
     /// `None` ends the thread.
     jobs: Sender<Option<Job>>,
+    /// Commands that take much computing. Each `None` ends one of the threads.
+    computing: Sender<Option<Job>>,
+}
+
+/// The ends from which the threads take their jobs.
+pub(crate) struct Jobs {
+    pub(crate) jobs: Receiver<Option<Job>>,
+    /// Taken from by one thread at a time.
+    pub(crate) computing: Arc<Mutex<Receiver<Option<Job>>>>,
+}
+
+/// How many threads carry out commands that take much computing: half of the cores are left to the loops.
+pub(crate) fn computing_threads() -> usize {
+    available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }
 
 impl Offload {
-    pub(crate) fn new() -> (Offload, Receiver<Option<Job>>) {
+    pub(crate) fn new() -> (Offload, Jobs) {
         let (jobs, received) = mpsc::channel();
-        (Offload { jobs }, received)
+        let (computing, received_computing) = mpsc::channel();
+        (Offload { jobs, computing }, Jobs { jobs: received, computing: Arc::new(Mutex::new(received_computing)) })
     }
 
     pub(crate) fn start(&self, job: Job) {
+        let jobs = if matches!(job.work, Work::Store(_) | Work::Exec(_)) { &self.computing } else { &self.jobs };
         // Fails only after the thread ended, which it does after the last loop.
-        let _ = self.jobs.send(Some(job));
+        let _ = jobs.send(Some(job));
     }
 
     pub(crate) fn end(&self) {
         let _ = self.jobs.send(None);
+        for _ in 0..computing_threads() {
+            let _ = self.computing.send(None);
+        }
     }
 }

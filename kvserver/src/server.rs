@@ -25,7 +25,7 @@ use crate::events::Audience;
 use crate::listener::{BoundAddress, ListenUrl, Listener};
 use crate::logging::Logging;
 use crate::mailbox::{Mailbox, Mailboxes};
-use crate::offload::Offload;
+use crate::offload::{Jobs, Offload, computing_threads};
 use crate::process;
 use crate::pubsub::PubSub;
 use crate::settings::{SavePoint, Settings};
@@ -52,7 +52,7 @@ use crate::worker;
 pub struct Server {
     state: Arc<ServerState>,
     loops: Vec<JoinHandle<()>>,
-    offload: Option<JoinHandle<()>>,
+    offload: Vec<JoinHandle<()>>,
     _signals: Option<SignalThread>,
 }
 
@@ -270,9 +270,15 @@ impl Builder {
         wake_loops_when_durable(&state);
 
         let signals = signals.map(|signals| SignalThread::listen(signals, state.clone())).transpose()?;
-        let mut server = Server { state: state.clone(), loops: Vec::new(), offload: None, _signals: signals };
+        let mut server = Server { state: state.clone(), loops: Vec::new(), offload: Vec::new(), _signals: signals };
         let worker = state.clone();
-        server.offload = Some(spawn("kv-offload".to_owned(), move || worker::run(&worker, &jobs))?);
+        let Jobs { jobs, computing } = jobs;
+        server.offload.push(spawn("kv-offload".to_owned(), move || worker::run(&worker, &jobs))?);
+        for number in 0..computing_threads() {
+            let (worker, jobs) = (state.clone(), computing.clone());
+            let run = move || worker::compute(&worker, &jobs, &commands::runs());
+            server.offload.push(spawn(format!("kv-compute-{number}"), run)?);
+        }
         for (index, poll) in polls.into_iter().enumerate() {
             let event_loop = EventLoop::new(index, poll, state.clone(), accept.take(), commands::runs());
             let guard = StopOnPanic(state.clone());
@@ -361,7 +367,7 @@ impl Server {
         self.join()
     }
 
-    /// Waits for the threads: the loops first, since they give the offload thread its work.
+    /// Waits for the threads: the loops first, since they give the others their work.
     fn join(&mut self) -> Result<()> {
         let mut outcome = Ok(());
         for handle in self.loops.drain(..) {
@@ -370,10 +376,10 @@ impl Server {
             }
         }
         self.state.offload.end();
-        if let Some(handle) = self.offload.take()
-            && handle.join().is_err()
-        {
-            outcome = Err(Error::LoopPanicked);
+        for handle in self.offload.drain(..) {
+            if handle.join().is_err() {
+                outcome = Err(Error::LoopPanicked);
+            }
         }
         outcome
     }

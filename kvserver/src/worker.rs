@@ -1,18 +1,22 @@
-//! The thread that does what event loops hand on: commands that take long or wait for a file.
+//! The threads that do what event loops hand on: one for commands that take long or wait for a file, and some for those
+//! that take much computing.
 //!
-//! Invariant: every job is answered, in the order in which they came; the thread ends when it is told to.
+//! Invariant: every job is answered, in the order in which they came; a thread ends when it is told to.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use kvcore::Lsn;
+use kvcore::{Lookups, Lsn};
 use kvproto::{Args, Reply, Text};
+use parking_lot::Mutex;
 
 use crate::configuration::rewrite;
+use crate::context::Runs;
+use crate::costly;
 use crate::info;
-use crate::mailbox::{Done, Mail};
+use crate::mailbox::{Costly, Done, Mail};
 use crate::offload::{Job, Work};
 use crate::outcome::store_error;
 use crate::state::ServerState;
@@ -29,6 +33,8 @@ pub(crate) fn run(server: &Arc<ServerState>, jobs: &Receiver<Option<Job>>) {
         // Only what looked at the keys reveals any: that a snapshot failed is told although nothing becomes durable.
         let reveals = matches!(work, Work::Walk(..) | Work::Info(_));
         let reply = match work {
+            // These go to the other threads.
+            Work::Store(_) | Work::Exec(_) => Reply::Nothing,
             Work::Walk(walk, keyspace) => match walk(Args::new(request.as_request()), &keyspace) {
                 Ok(reply) => reply,
                 Err(failure) => failure.into(),
@@ -75,12 +81,40 @@ pub(crate) fn run(server: &Arc<ServerState>, jobs: &Receiver<Option<Job>>) {
         };
         let lsn = if reveals { server.newest() } else { Lsn::ZERO };
         let ticks = server.slow.clock().raw().saturating_sub(begun);
-        let done = Done { to: from, request, reply, lsn, ticks };
+        let done = Done { to: from, request, reply, lsn, ticks, lookups: Lookups::default(), costly: None };
         server.mailboxes.of(from.loop_index).post(Mail::Done(Box::new(done)));
         // After the answer, which the one who asked gets before it has to go with the others.
         if !users.is_empty() {
             server.expel(users, from.client_id);
         }
+    }
+}
+
+/// The whole life of a thread that carries out commands that take much computing.
+pub(crate) fn compute(server: &ServerState, jobs: &Mutex<Receiver<Option<Job>>>, runs: &Runs) {
+    server.tracking.adopt_thread();
+    loop {
+        let next = jobs.lock().recv();
+        let Ok(Some(Job { from, request, work })) = next else { return };
+        server.switches.wait_to_compute(&server.stopping);
+        let begun = server.slow.clock().raw();
+        server.tracking.blame(from.client_id);
+        let (reply, lsn, lookups, executed) = match work {
+            Work::Store(call) => {
+                let answer = costly::run_store(&request, &call, server, runs);
+                (answer.reply, answer.lsn, answer.lookups, None)
+            }
+            Work::Exec(execution) => {
+                let (reply, lsn, executed) = execution.run(server, runs);
+                (reply, lsn, Lookups::default(), Some(executed))
+            }
+            // The rest goes to the other thread.
+            _ => continue,
+        };
+        let ticks = server.slow.clock().raw().saturating_sub(begun);
+        let costly = Some(Costly { changes: server.tracking.take_noted(), executed });
+        let done = Done { to: from, request, reply, lsn, ticks, lookups, costly };
+        server.mailboxes.of(from.loop_index).post(Mail::Done(Box::new(done)));
     }
 }
 

@@ -151,6 +151,7 @@ impl<'s> Draft<'s> {
         let mut locked = Locked::lock(base, space, named, &wanted, notes);
         locked.select(first)?;
         locked.now_ms.set(seen.now_ms);
+        locked.is_draft = true;
         Ok(Draft { locked, uses: RefCell::default() })
     }
 
@@ -238,7 +239,7 @@ impl Locked<'_> {
     pub(crate) fn apply(&mut self, draft: &mut Draft<'_>) {
         let from = &mut draft.locked;
         std::mem::swap(&mut self.notes.records, &mut from.notes.records);
-        self.more_changes = from.more_changes;
+        (self.more_changes, self.refused_bytes) = (from.more_changes, from.refused_bytes);
         self.passed_ms.set(self.passed_ms.get().max(from.passed_ms.get()));
         let uses = draft.uses.borrow();
         let made = uses.made();
@@ -325,6 +326,10 @@ impl Txn for Draft<'_> {
         self.write(key, |locked| locked.set(key, value, deadline))
     }
 
+    fn copy(&mut self, from: &[u8], to: &[u8], deadline: Option<Deadline>) -> Result<bool> {
+        self.copy_from(self.locked.space.id, from, to, deadline)
+    }
+
     fn write_range(&mut self, key: &[u8], offset: usize, bytes: &[u8]) -> Result<usize> {
         match bytes {
             [] => self.locked.write_range(key, offset, bytes),
@@ -356,6 +361,17 @@ impl Txn for Draft<'_> {
 impl CrossTxn for Draft<'_> {
     fn select(&mut self, keyspace_id: u32) -> Result<()> {
         self.locked.select(keyspace_id)
+    }
+
+    fn copy_from(&mut self, keyspace_id: u32, from: &[u8], to: &[u8], deadline: Option<Deadline>) -> Result<bool> {
+        let here = self.locked.space.id;
+        self.locked.select(keyspace_id)?;
+        let is_there = self.locked.peek(from).map(|value| value.is_some());
+        self.locked.select(here)?;
+        if !is_there? {
+            return Ok(false);
+        }
+        self.write(to, |locked| locked.copy_from(keyspace_id, from, to, deadline))
     }
 
     fn swap(&mut self, keyspace_id: u32) -> Result<()> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::{Account, Acl, User};
 
 /// As whom a session acts.
+#[derive(Clone)]
 pub(crate) struct Access {
     account: Arc<Account>,
     /// What the account's user was in the generation `known`.

@@ -2,10 +2,13 @@
 //!
 //! Invariant: a write changes, and logs, the bytes its bits lie in and no others.
 
+use std::collections::HashMap;
+
 use kvcore::Txn;
 use kvproto::{Args, CommandError, Reply, parse_integer};
 
 use super::string::range::Span;
+use crate::costly::{charge_copy, charge_scan};
 use crate::gather::gather;
 use crate::outcome::Outcome;
 
@@ -67,6 +70,7 @@ pub fn bitcount(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     };
     let bytes = value.bytes();
     if args.is_empty() {
+        charge_scan(txn, bytes.len())?;
         return Ok(Reply::count(ones(bytes)));
     }
     if !matches!(args.remaining(), 2 | 3) {
@@ -81,6 +85,7 @@ pub fn bitcount(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let Some(bits) = unit.span(start, end, bytes) else {
         return Ok(Reply::Integer(0));
     };
+    charge_scan(txn, bits.bytes(bytes).len())?;
     let whole = ones(bits.bytes(bytes));
     let outside = (bits.first_byte(bytes) & !bits.head_mask()).count_ones()
         + (bits.last_byte(bytes) & !bits.tail_mask()).count_ones();
@@ -111,6 +116,7 @@ pub fn bitpos(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let Some(bits) = unit.span(start, last, bytes) else {
         return Ok(Reply::Integer(-1));
     };
+    charge_scan(txn, bits.bytes(bytes).len())?;
     let found = bits.find(wanted, bytes);
     Ok(match found {
         Some(position) => Reply::count(position),
@@ -297,16 +303,32 @@ pub fn bitop(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
         let text = format!("ERR BITOP {name} must be called with at least two source keys.");
         return Err(CommandError::custom(text).into());
     }
-    let first = txn.get(args.next()?)?.map_or(Vec::new(), |value| value.bytes().to_vec());
-    // What is worked with the first at the end, or from the start.
-    let (apart, mut outcome) = if operation.sets_first_apart() { (first, Vec::new()) } else { (Vec::new(), first) };
+    // A hit or a miss each time that a key is named, but its value is looked at once.
+    let mut named = args;
+    while let Some(key) = named.next_opt() {
+        txn.get(key)?;
+    }
+    let apart = if operation.sets_first_apart() { Some(args.next()?) } else { None };
+    let sources = distinct(std::iter::from_fn(|| args.next_opt()));
+    for (key, count) in apart.iter().map(|key| (key, 1)).chain(sources.iter().map(|(key, count)| (key, *count))) {
+        let len = txn.peek(key)?.map_or(0, |value| value.len());
+        charge_copy(txn, len * operation.times(count))?;
+    }
+    let mut outcome = Vec::new();
     // For ONE: the bits that more than one value has.
     let mut several = Vec::new();
-    while let Some(key) = args.next_opt() {
-        let value = txn.get(key)?;
-        operation.combine(&mut outcome, &mut several, value.as_ref().map_or(&[], |value| value.bytes()));
+    for (number, (key, count)) in sources.iter().enumerate() {
+        let value = txn.peek(key)?;
+        let bytes = value.as_ref().map_or(&b""[..], |value| value.bytes());
+        for time in 0..operation.times(*count) {
+            match (number, time) {
+                (0, 0) => outcome.extend_from_slice(bytes),
+                _ => operation.combine(&mut outcome, &mut several, bytes),
+            }
+        }
     }
-    operation.finish(&mut outcome, &several, &apart);
+    let apart = apart.map_or(Ok(None), |key| txn.peek(key))?;
+    operation.finish(&mut outcome, &several, apart.as_ref().map_or(&[], |value| value.bytes()));
     if outcome.is_empty() {
         txn.delete(target)?;
     } else {
@@ -315,6 +337,19 @@ pub fn bitop(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
         txn.set(target, &outcome, None)?;
     }
     Ok(Reply::count(outcome.len()))
+}
+
+/// The keys, each once and in the order in which they come first, and how often each comes.
+fn distinct<'k>(keys: impl Iterator<Item = &'k [u8]>) -> Vec<(&'k [u8], usize)> {
+    let (mut distinct, mut places) = (Vec::new(), HashMap::new());
+    for key in keys {
+        let place = *places.entry(key).or_insert(distinct.len());
+        match distinct.get_mut(place) {
+            Some((_, count)) => *count += 1,
+            None => distinct.push((key, 1)),
+        }
+    }
+    distinct
 }
 
 const OPERATIONS: [(&str, Operation); 8] = [
@@ -348,6 +383,16 @@ impl Operation {
     /// Whether the first value is not one of those that are combined.
     fn sets_first_apart(self) -> bool {
         matches!(self, Operation::Diff | Operation::Diff1 | Operation::AndOr)
+    }
+
+    /// How often a value that is named `count` times has to be worked in.
+    fn times(self, count: usize) -> usize {
+        match self {
+            // Twice is as good as not at all, save for the length.
+            Operation::Xor => 2 - count % 2,
+            Operation::One => count.min(2),
+            _ => 1,
+        }
     }
 
     /// Works `value` into `outcome`, which becomes as long as the longer of the two.

@@ -31,6 +31,7 @@ const HELP: &[(&str, &str)] = &[
     ("DIGEST", "Show a signature of everything that is stored."),
     ("DIGEST-VALUE <key> [<key> ...]", "Show a signature of each key's value and deadline."),
     ("ERROR <string>", "Answer with this error."),
+    ("HOLD-COMPUTING <0|1>", "Let commands that take much computing wait before they begin, or go on."),
     ("LOADAOF", "As RELOAD NOSAVE."),
     ("LOG <message>", "Write a line to the server's log."),
     ("OBJECT <key>", "Show how a value is represented."),
@@ -65,6 +66,10 @@ pub(crate) fn debug(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         (b"sleep", 1) => Ok(sleep(args.next()?, ctx)),
         (b"set-active-expire", 1) => {
             ctx.server.db.pause_sweeping(!flag(args.next()?));
+            Ok(Reply::Ok)
+        }
+        (b"hold-computing", 1) => {
+            switches.computing_held.store(flag(args.next()?), Relaxed);
             Ok(Reply::Ok)
         }
         (b"pause-cron", 1) => {

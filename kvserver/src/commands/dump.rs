@@ -11,9 +11,14 @@ use crate::rdb::{self, Refusal};
 /// No value is longer, whatever a payload says.
 const VALUE_BYTES_MAX: usize = 512 * 1024 * 1024;
 
+/// What a byte of a payload costs in nanoseconds, nearly all of it for the checksum.
+const PAYLOAD_NS: u64 = 3;
+
 /// `DUMP key`
 pub fn dump(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
-    Ok(Reply::bulk_or_nil(txn.get(args.next()?)?.map(|value| rdb::encode(&value))))
+    let Some(value) = txn.get(args.next()?)? else { return Ok(Reply::Nil) };
+    txn.charge(value.len() as u64 * PAYLOAD_NS)?;
+    Ok(Reply::bulk(rdb::encode(&value)))
 }
 
 /// `RESTORE key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]`
@@ -40,6 +45,7 @@ pub fn restore(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     }
     let ttl = kvproto::parse_integer(ttl).ok_or(CommandError::NotAnInteger)?;
     let ttl_ms = u64::try_from(ttl).map_err(|_| invalid("TTL value, must be >= 0"))?;
+    txn.charge(payload.len() as u64 * PAYLOAD_NS)?;
     let value = rdb::decode(payload, VALUE_BYTES_MAX).map_err(|refusal| match refusal {
         Refusal::Footer => CommandError::custom("ERR DUMP payload version or checksum are wrong"),
         Refusal::Format => CommandError::custom("ERR Bad data format"),

@@ -43,7 +43,7 @@ pub fn set(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let current = txn.get_to_write(key)?;
     let stores = match options.only_if {
         None => true,
-        Some(condition) => condition.holds(current)?,
+        Some(condition) => condition.holds(current, txn)?,
     };
     let deadline = match options.lifetime {
         Lifetime::Keyword => current.and_then(|value| value.deadline()),

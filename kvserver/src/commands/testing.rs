@@ -76,7 +76,7 @@ impl Shell {
         let args = Args::new(request);
         match run_of(spec.name).unwrap() {
             Run::Store(command) => self.change(spec, request, |txn| command(args, txn)),
-            Run::Tuned(command) => {
+            Run::Costly(command, _) => {
                 let tuning = Tuning::new(&Settings::default(), &kvcore::Limits::default());
                 self.change(spec, request, |txn| command(args, txn, &tuning))
             }

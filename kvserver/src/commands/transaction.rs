@@ -1,17 +1,23 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 //!
 //! Invariant: EXEC is one transaction of the store over all databases it touches: others see all of it or nothing,
-//! and so does a crash. Watched keys are compared under the same locks.
+//! and so does a crash. Watched keys are compared under the same locks. What takes long runs on a draft, where that is
+//! possible, and is counted, as a whole, once.
 
+use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
 
-use kvcore::{Claim, CrossTxn, Keyspace, Lsn, Scope};
+use kvcore::{Claim, CrossTxn, Keyspace, Lookups, Lsn, Scope};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, Text, resp, spec};
 
 use super::{databases, monitor};
+use crate::clients::Client;
 use crate::context::{Context, Next, Run, Runs};
+use crate::costly::LOOP_WORK_MAX;
 use crate::events::{self, Noted};
-use crate::outcome::Outcome;
+use crate::mailbox::Address;
+use crate::offload::Work;
+use crate::outcome::{Failure, Outcome};
 use crate::pubsub::Announcement;
 use crate::ran::Ran;
 use crate::session::{Queue, Session, Watched, WatchedKeys};
@@ -128,11 +134,113 @@ pub(crate) fn exec(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     } else if let Some(spec) = queue.absent {
         Err(aborted(&CommandError::absent(spec.name).into_text()).into())
     } else {
-        commit(&queue, watched.as_deref(), ctx)
+        let place = if may_run_elsewhere(&queue, ctx.runs) { Place::Loop } else { Place::LoopToTheEnd };
+        match commit(&queue, watched.as_deref(), ctx, place) {
+            Ok((reply, ran)) => {
+                ran.iter().for_each(|ran| ran.count(&queue, ctx.session, ctx.server));
+                Ok(reply)
+            }
+            Err(Failure::Store(kvcore::Error::TooMuchWork)) => return Ok(park(queue, watched, ctx)),
+            Err(failure) => Err(failure),
+        }
     };
     ctx.session.watched = watched;
     ctx.session.end_transaction(ctx.server);
     outcome
+}
+
+/// Where a transaction runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// On a loop, unless it takes too much work.
+    Loop,
+    /// On a loop, whatever work it takes: what it does concerns the connection or the server beside the store.
+    LoopToTheEnd,
+    /// On a thread for such work, on a draft.
+    Draft,
+}
+
+/// Whether all that is queued can run without the connection, and without a whole keyspace: on a draft.
+fn may_run_elsewhere(queue: &Queue, runs: &Runs) -> bool {
+    queue.commands.iter().all(|(spec, request)| match run_of(request.as_request(), runs) {
+        Some(Run::Store(_) | Run::Costly(..)) => true,
+        Some(Run::Session(_)) => matches!(
+            container(spec),
+            "select" | "copy" | "move" | "object" | "ping" | "echo" | "time" | "publish" | "spublish"
+        ),
+        _ => false,
+    })
+}
+
+/// A transaction of a parked connection.
+pub(crate) struct Execution {
+    pub(crate) queue: Box<Queue>,
+    /// As the connection's is: what the commands that [may run elsewhere](may_run_elsewhere) need of it.
+    session: Session,
+}
+
+/// What became of an [`Execution`].
+pub(crate) struct Executed {
+    queue: Box<Queue>,
+    ran: Vec<RanCommand>,
+    database: usize,
+    keyspace: Keyspace,
+}
+
+impl fmt::Debug for Executed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Executed").field("commands", &self.queue.commands.len()).finish_non_exhaustive()
+    }
+}
+
+/// Has the transaction run elsewhere. It has changed nothing yet.
+#[cold]
+fn park(queue: Box<Queue>, watched: Option<Box<Watched>>, ctx: &mut Context<'_>) -> Reply {
+    let session = &mut *ctx.session;
+    if session.tracking.is_some() {
+        // Keys are remembered before they are read.
+        for (spec, request) in &queue.commands {
+            session.remember_keys(spec, request.as_request(), ctx.server);
+        }
+    }
+    let mut copy =
+        Session::new(session.client.clone(), session.address, session.keyspace.clone(), session.access.clone());
+    copy.version = session.version;
+    copy.database = session.database;
+    copy.leaves_untouched = session.leaves_untouched;
+    copy.seen = session.seen;
+    copy.last_command = session.last_command;
+    copy.watched = watched;
+    session.client.shown.queued.store(0, Relaxed);
+    session.client.shown.queued_bytes.store(0, Relaxed);
+    ctx.next = Next::Park(Work::Exec(Box::new(Execution { queue, session: copy })));
+    Reply::Nothing
+}
+
+impl Execution {
+    /// Carries the transaction out on a draft.
+    pub(crate) fn run(self, server: &ServerState, runs: &Runs) -> (Reply, Lsn, Executed) {
+        let Execution { queue, mut session } = self;
+        let watched = session.watched.take();
+        let exec = session.last_command.unwrap_or(&spec::COMMANDS[0]);
+        let mut ctx = Context::new(&mut session, server, runs, exec);
+        let (reply, ran) = match commit(&queue, watched.as_deref(), &mut ctx, Place::Draft) {
+            Ok(done) => done,
+            Err(failure) => (failure.into(), Vec::new()),
+        };
+        let lsn = ctx.lsn;
+        session.watched = watched;
+        session.unwatch(server);
+        (reply, lsn, Executed { queue, ran, database: session.database, keyspace: session.keyspace.clone() })
+    }
+}
+
+impl Executed {
+    /// Tells the connection, on its loop, what has changed for it.
+    pub(crate) fn finish(&self, session: &mut Session, server: &ServerState) {
+        self.ran.iter().for_each(|ran| ran.count(&self.queue, session, server));
+        (session.database, session.keyspace) = (self.database, self.keyspace.clone());
+    }
 }
 
 /// Returns the error of an EXEC that is refused because of `why`.
@@ -190,7 +298,7 @@ impl<'q> Claims<'q> {
                         *claims.at(&other) = Claimed::Whole;
                     }
                 }
-                (_, Some(Run::Store(_) | Run::Tuned(_) | Run::Session(_))) => {
+                (_, Some(Run::Store(_) | Run::Costly(..) | Run::Session(_))) => {
                     for other in databases::others(spec.name, request, server)? {
                         claims.add_keys(&other, spec.keys(request).map(|(_, key)| key));
                     }
@@ -223,7 +331,12 @@ fn run_of(request: Request<'_>, runs: &Runs) -> Option<Run> {
 }
 
 /// Executes the queue as one transaction; `NilArray` if a watched key has changed.
-fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Outcome {
+fn commit(
+    queue: &Queue,
+    watched: Option<&Watched>,
+    ctx: &mut Context<'_>,
+    place: Place,
+) -> Result<(Reply, Vec<RanCommand>), Failure> {
     let mut claims = Claims::of_queue(queue, ctx.session, ctx.server, ctx.runs)?;
     for (keyspace, keys) in watched.iter().flat_map(|watched| watched.keys.values()) {
         claims.add_keys(keyspace, keys.keys().map(|key| &**key));
@@ -258,7 +371,17 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
     let mut revealed = Lsn::ZERO;
     // What to show monitors: the database after each command, as Redis does.
     let mut databases = Vec::new();
-    let committed = server.db.commit_across(&claims, &mut |txn| {
+    let mut ran = Vec::new();
+    let mut body = |txn: &mut dyn CrossTxn| {
+        // On a draft it may run several times.
+        (session.database, session.keyspace) = start.clone();
+        (replies, closes, left_at, revealed) = (None, false, None, Lsn::ZERO);
+        published.clear();
+        databases.clear();
+        ran.clear();
+        if place == Place::Loop {
+            txn.limit_work(LOOP_WORK_MAX);
+        }
         if let Some(watched) = watched
             && has_changed(watched, txn)?
         {
@@ -268,7 +391,7 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
         let mut answered = Vec::with_capacity(queue.commands.len());
         let mut answered_bytes = 0;
         let mut announcements = Vec::new();
-        for (spec, request) in &queue.commands {
+        for (at, (spec, request)) in queue.commands.iter().enumerate() {
             let words = request.as_request();
             txn.begin_command(session.uses_keys_of(spec));
             let looked_up = txn.lookups();
@@ -277,9 +400,9 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
             one.txn = Some(&mut noted);
             one.claimed = &claimed;
             let begun = server.slow.clock().raw();
-            let reply = execute(spec, request, &mut one);
+            let reply = execute(spec, request, &mut one)?;
             let ticks = server.slow.clock().raw().saturating_sub(begun);
-            count(&one, words, &reply, ticks);
+            let mut this = RanCommand::new(at, &one, words, &reply, ticks);
             let Context { mut before, announcements: mut said, has_left, lsn, next, .. } = one;
             revealed = revealed.max(lsn);
             // CLIENT KILL of itself.
@@ -294,9 +417,8 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
             }
             announcements.append(&mut said);
             announcements.extend(noted.finish());
-            if let Some(counters) = server.counters.get(session.address.loop_index) {
-                counters.count_lookups(txn.lookups().since(looked_up));
-            }
+            this.lookups = txn.lookups().since(looked_up);
+            ran.push(this);
             answered.push(reply);
             if answered_bytes > REPLY_BYTES_MAX {
                 // It can only be told that it was done.
@@ -315,7 +437,15 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
             Reply::Array(answered)
         });
         Ok(())
-    });
+    };
+    let committed = match place {
+        Place::Loop | Place::LoopToTheEnd => server.db.commit_across(&claims, &mut body),
+        // That a watched key has changed since it was looked at must be seen, whatever its value is.
+        Place::Draft => {
+            let is_unchanged = || watched.is_none_or(|watched| !watched.mark.is_set());
+            server.db.commit_draft(&claims, &is_unchanged, &mut body)
+        }
+    };
     // A message may rest on what the client did before, as with a PUBLISH of its own.
     let seen = session.seen;
     let receivers = server.audience.settle(committed.as_ref().ok().map(|lsn| seen.max(*lsn)));
@@ -344,7 +474,7 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
                     _ => ctx.before.extend(posted),
                 }
             }
-            Ok(replies)
+            Ok((replies, ran))
         }
         Err(error) => {
             // Nothing was done, so SELECT and SUBSCRIBE were not either; a login was.
@@ -361,24 +491,47 @@ fn commit(queue: &Queue, watched: Option<&Watched>, ctx: &mut Context<'_>) -> Ou
     }
 }
 
-/// Takes note of a queued command that ran.
-fn count(ctx: &Context<'_>, request: Request<'_>, reply: &Reply, ticks: u64) {
-    let Some(counters) = ctx.server.counters.get(ctx.session.address.loop_index) else { return };
-    ctx.session.count_command();
-    let ran = Ran { spec: ctx.spec, request, client: &ctx.session.client, ticks };
-    ran.count(counters, &ctx.server.slow);
-    // Its encoded reply is never longer.
-    let request_bytes = request.resp_bytes();
-    let large_bytes = ctx.server.slow.large_bytes();
-    if request_bytes.max(reply.payload_bytes()) >= large_bytes {
-        let mut encoded = Vec::new();
-        resp::encode(reply, ctx.session.version, &mut encoded);
-        ran.note_size([request_bytes, encoded.len()], ctx.server);
+/// A queued command that ran, to be counted once it is certain that the transaction is.
+struct RanCommand {
+    /// In the queue.
+    at: usize,
+    ticks: u64,
+    lookups: Lookups,
+    error: Option<Text>,
+    /// How many bytes its request and its reply had, if either was large.
+    large: Option<[usize; 2]>,
+}
+
+impl RanCommand {
+    fn new(at: usize, ctx: &Context<'_>, request: Request<'_>, reply: &Reply, ticks: u64) -> RanCommand {
+        // Its encoded reply is never longer.
+        let request_bytes = request.resp_bytes();
+        let is_large = request_bytes.max(reply.payload_bytes()) >= ctx.server.slow.large_bytes();
+        let large = is_large.then(|| {
+            let mut encoded = Vec::new();
+            resp::encode(reply, ctx.session.version, &mut encoded);
+            [request_bytes, encoded.len()]
+        });
+        let error = if let Reply::Error(text) = reply { Some(text.clone()) } else { None };
+        RanCommand { at, ticks, lookups: Lookups::default(), error, large }
     }
-    if let Reply::Error(text) = reply {
-        counters.errors.add(1);
-        counters.commands.error(text);
-        counters.commands.failed(ctx.spec);
+
+    /// Counts it. Only on the client's loop.
+    fn count(&self, queue: &Queue, session: &Session, server: &ServerState) {
+        let Some((spec, request)) = queue.commands.get(self.at) else { return };
+        let Some(counters) = server.counters.get(session.address.loop_index) else { return };
+        session.count_command();
+        let ran = Ran { spec, request: request.as_request(), client: &session.client, ticks: self.ticks };
+        ran.count(counters, &server.slow);
+        if let Some(bytes) = self.large {
+            ran.note_size(bytes, server);
+        }
+        if let Some(text) = &self.error {
+            counters.errors.add(1);
+            counters.commands.error(text);
+            counters.commands.failed(spec);
+        }
+        counters.count_lookups(self.lookups);
     }
 }
 
@@ -396,9 +549,13 @@ pub(crate) fn has_changed(watched: &Watched, txn: &mut dyn CrossTxn) -> kvcore::
 }
 
 /// One queued command, under the locks of all.
-fn execute(spec: &'static Spec, request: &OwnedRequest, ctx: &mut Context<'_>) -> Reply {
+///
+/// # Errors
+///
+/// Only that the transaction takes too much work for a loop: any other failure is the command's reply.
+fn execute(spec: &'static Spec, request: &OwnedRequest, ctx: &mut Context<'_>) -> kvcore::Result<Reply> {
     if let Some(refusal) = ctx.session.refused_at_exec(spec, request.as_request(), ctx.server) {
-        return refusal.into();
+        return Ok(refusal.into());
     }
     if ctx.session.tracking.is_some() {
         ctx.session.remember_keys(spec, request.as_request(), ctx.server);
@@ -406,10 +563,13 @@ fn execute(spec: &'static Spec, request: &OwnedRequest, ctx: &mut Context<'_>) -
     let args = Args::new(request.as_request());
     let outcome = match (run_of(request.as_request(), ctx.runs), &mut ctx.txn) {
         (Some(Run::Store(run)), Some(txn)) => run(args, &mut **txn),
-        (Some(Run::Tuned(run)), Some(txn)) => run(args, &mut **txn, &ctx.server.tuning),
+        (Some(Run::Costly(run, _)), Some(txn)) => run(args, &mut **txn, &ctx.server.tuning),
         (Some(Run::Walk(run)), Some(txn)) => run(args, txn.as_walk()),
         (Some(Run::Session(run)), _) => run(args, ctx),
         _ => Err(CommandError::unknown_command(request.as_request()).into()),
     };
-    outcome.unwrap_or_else(Reply::from)
+    match outcome {
+        Err(Failure::Store(error @ kvcore::Error::TooMuchWork)) => Err(error),
+        outcome => Ok(outcome.unwrap_or_else(Reply::from)),
+    }
 }

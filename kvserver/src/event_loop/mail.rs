@@ -8,18 +8,20 @@ use kvcore::Lsn;
 use mio::Token;
 
 use super::EventLoop;
+use crate::commands::monitor;
 use crate::connection::{Connection, Phase};
 use crate::listener::Protocol;
-use crate::mailbox::{Address, Changed, Done, Mail, Message};
+use crate::mailbox::{Address, Changed, Costly, Done, Mail, Message};
 use crate::session::Session;
 use crate::stream::Stream;
+use crate::tracking::ReadKeys;
 
 impl EventLoop {
     pub(super) fn take_mail(&mut self, mail: Mail) {
         match mail {
             Mail::Accepted(stream, protocol) => self.admit(stream, protocol),
             Mail::Published(message, to) => self.push(&message, &to),
-            Mail::Done(done) => self.resume(&done),
+            Mail::Done(done) => self.resume(*done),
             Mail::Kill(address) => self.kill(address),
             Mail::Invalidated(invalidation) => self.invalidate(*invalidation),
             Mail::Changed => self.server().tracking.settle_foreign(&self.server().clients),
@@ -87,19 +89,37 @@ impl EventLoop {
         }
     }
 
-    fn resume(&mut self, done: &Done) {
+    fn resume(&mut self, mut done: Done) {
+        let costly = done.costly.take();
+        let is_costly = costly.is_some();
+        let Costly { changes, executed } = costly.unwrap_or_default();
+        if !changes.is_empty() {
+            self.server().tracking.add_noted(changes);
+        }
         if let Some(mut connection) = self.take_addressed(done.to) {
             if connection.phase != Phase::Parked {
                 // It was ended while it waited, and is not opened again: nobody is there to be answered.
                 self.connections[done.to.slot] = Some(connection);
-                return self.closing.push(done.to.slot);
+                self.closing.push(done.to.slot);
+                return self.settle_nobodys();
             }
             let request = done.request.as_request();
             let about = kvproto::spec::resolve(request).ok().map(|spec| (spec, request));
             self.executor.round.begin(done.to.slot);
             self.executor.refresh_bounds();
             let start = self.executor.round.len();
+            if let Some(executed) = executed {
+                executed.finish(&mut connection.session, &self.executor.server);
+            }
+            self.executor.counters.count_lookups(done.lookups);
             self.executor.count(&connection, about, &done.reply, done.ticks);
+            if is_costly
+                && let Some((spec, request)) = about
+                && self.server().audience.wanted().is_monitored()
+            {
+                let session = &connection.session;
+                monitor::show(spec, request, session.database, done.lsn, session, self.server());
+            }
             self.executor.reply(&mut connection, about, &done.reply, done.lsn);
             self.executor.log_if_large(&connection, about, request.resp_bytes(), start, done.ticks);
             self.executor.after_request(&mut connection);
@@ -110,6 +130,16 @@ impl EventLoop {
             self.connections[done.to.slot] = Some(connection);
             self.schedule(done.to.slot);
             self.closing.push(done.to.slot);
+        } else {
+            self.settle_nobodys();
+        }
+    }
+
+    /// Looks up what a command has changed whose client is gone.
+    fn settle_nobodys(&self) {
+        let server = self.server();
+        if server.tracking.is_on() {
+            server.tracking.settle(&server.clients, 0, &ReadKeys::new());
         }
     }
 

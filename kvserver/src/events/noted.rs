@@ -186,6 +186,14 @@ impl<T: Txn + ?Sized> Txn for Noted<'_, T> {
         self.txn.begin_command(uses_keys);
     }
 
+    fn limit_work(&mut self, work: u64) {
+        self.txn.limit_work(work);
+    }
+
+    fn charge(&self, work: u64) -> Result<()> {
+        self.txn.charge(work)
+    }
+
     fn usage(&self, key: &[u8]) -> Result<Option<Usage>> {
         self.txn.usage(key)
     }

@@ -5,14 +5,16 @@
 
 use std::sync::Arc;
 
-use kvcore::Lsn;
+use kvcore::{Lookups, Lsn};
 use kvproto::{OwnedRequest, Reply};
 
 use crate::acl::Account;
+use crate::commands::transaction::Executed;
 use crate::listener::Protocol;
 use crate::stream::Stream;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, Waker};
+use crate::tracking::Event;
 
 mod address;
 mod invalidation;
@@ -73,6 +75,19 @@ pub(crate) struct Done {
     pub(crate) lsn: Lsn,
     /// How long it took, by the clock of [`Slow`](crate::slow::Slow).
     pub(crate) ticks: u64,
+    /// The key lookups that count.
+    pub(crate) lookups: Lookups,
+    /// What a command did that ran elsewhere because it was too much work for the loop.
+    pub(crate) costly: Option<Costly>,
+}
+
+/// What is left to do on the loop for a command that ran elsewhere.
+#[derive(Debug, Default)]
+pub(crate) struct Costly {
+    /// The changes that tracking is to look up.
+    pub(crate) changes: Vec<Event>,
+    /// Of an EXEC.
+    pub(crate) executed: Option<Executed>,
 }
 
 /// Users that connections may have to end for.

@@ -23,8 +23,9 @@ mod session;
 mod table;
 
 pub(crate) use session::{Choice, KeyRead, ReadKeys, Tracking};
+pub(crate) use table::Event;
 pub(crate) use table::Tracker;
-use table::{Event, Notice, Table, Totals};
+use table::{Notice, Table, Totals};
 
 /// Changes by other threads than loops that may wait to be looked up. With more of them, everything is told to be stale.
 const FOREIGN_EVENTS_MAX: usize = 64 * 1024;
@@ -92,6 +93,16 @@ impl TrackingTable {
     /// From now on what this thread changes is this client's doing; 0: nobody's.
     pub(crate) fn blame(&self, client_id: u64) {
         NOTED.with_borrow_mut(|noted| noted.origin = client_id);
+    }
+
+    /// Returns what this thread has noted, for the loop that looks it up.
+    pub(crate) fn take_noted(&self) -> Vec<Event> {
+        NOTED.with_borrow_mut(|noted| std::mem::take(&mut noted.events))
+    }
+
+    /// Adds what another thread has noted for a client of this one.
+    pub(crate) fn add_noted(&self, mut events: Vec<Event>) {
+        NOTED.with_borrow_mut(|noted| noted.events.append(&mut events));
     }
 
     /// Any key may have changed, by what this thread does now.

@@ -18,6 +18,7 @@ pub fn pfdebug(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let (subcommand, key) = (args.next()?, args.next()?);
     let value = txn.get_to_write(key)?.ok_or(CommandError::custom("ERR The specified key does not exist"))?;
     let form = form_of(value)?;
+    txn.charge(10 * value.len() as u64)?;
     match subcommand.to_ascii_lowercase().as_slice() {
         b"encoding" => Ok(Reply::simple(if form == Form::Dense { "dense" } else { "sparse" })),
         b"decode" if form == Form::Dense => Err(CommandError::custom("ERR HLL encoding is not sparse").into()),

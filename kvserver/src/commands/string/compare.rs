@@ -7,7 +7,8 @@ use kvproto::{Args, CommandError, Reply, parse_integer};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::commands::expiry::Lifetime;
-use crate::outcome::Outcome;
+use crate::costly::charge_scan;
+use crate::outcome::{Failure, Outcome};
 
 /// What has to be true of the old value for a command to do its work.
 #[derive(Clone, Copy)]
@@ -41,10 +42,13 @@ impl<'b> Condition<'b> {
     }
 
     /// Whether it is true. A digest is only read where there is a value to compare it with.
-    pub(super) fn holds(self, value: Option<ValueRef<'_>>) -> Result<bool, CommandError> {
+    pub(super) fn holds(self, value: Option<ValueRef<'_>>, txn: &dyn Txn) -> Result<bool, Failure> {
         let Some(value) = value else {
             return Ok(matches!(self, Condition::Absent | Condition::Unequal(_) | Condition::DigestUnequal(_)));
         };
+        if matches!(self, Condition::DigestEqual(_) | Condition::DigestUnequal(_)) {
+            charge_scan(txn, value.len())?;
+        }
         Ok(match self {
             Condition::Absent => false,
             Condition::Present => true,
@@ -72,15 +76,16 @@ fn parse_digest(word: &[u8]) -> Result<u64, CommandError> {
 
 /// `DIGEST key`: XXH3 (64 bits) of the value in 16 hexadecimal digits.
 pub fn digest(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
-    let digest = txn.get(args.next()?)?.map(|value| format!("{:016x}", xxh3_64(value.bytes())));
-    Ok(Reply::bulk_or_nil(digest))
+    let Some(value) = txn.get(args.next()?)? else { return Ok(Reply::Nil) };
+    charge_scan(txn, value.len())?;
+    Ok(Reply::bulk(format!("{:016x}", xxh3_64(value.bytes()))))
 }
 
 /// `DELIFEQ key value`: 1 if the key had the value and is gone.
 pub fn delifeq(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let key = args.next()?;
     let condition = Condition::Equal(args.next()?);
-    let deletes = condition.holds(txn.get_to_write(key)?)?;
+    let deletes = condition.holds(txn.get_to_write(key)?, txn)?;
     Ok(Reply::flag(deletes && txn.delete(key)?))
 }
 
@@ -99,7 +104,7 @@ pub fn delex(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     }
     let condition = Condition::take(&mut args)?
         .ok_or(CommandError::custom("ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE"))?;
-    let deletes = condition.holds(txn.peek(key)?)?;
+    let deletes = condition.holds(txn.peek(key)?, txn)?;
     Ok(Reply::flag(deletes && txn.delete(key)?))
 }
 
@@ -125,7 +130,7 @@ pub fn msetex(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let until = lifetime.until(txn.now_ms(), "msetex")?;
     if let Some(condition) = condition {
         for (key, _) in pairs() {
-            if !condition.holds(txn.get_to_write(key)?)? {
+            if !condition.holds(txn.get_to_write(key)?, txn)? {
                 return Ok(Reply::flag(false));
             }
         }

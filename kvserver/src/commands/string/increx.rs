@@ -137,7 +137,7 @@ impl<'b> Options<'b> {
     fn is_met(&self, key: &[u8], txn: &dyn Txn) -> Result<bool, crate::outcome::Failure> {
         match self.condition {
             None => Ok(true),
-            Some(condition) => Ok(condition.holds(txn.peek(key)?)?),
+            Some(condition) => Ok(condition.holds(txn.peek(key)?, txn)?),
         }
     }
 }

@@ -39,6 +39,8 @@ pub fn lcs(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
         )
         .into());
     }
+    // A cell takes about a nanosecond.
+    txn.charge(cells)?;
     if only_length {
         return Ok(Reply::count(Table::fill(a, b, false).length));
     }

@@ -7,6 +7,7 @@ use kvcore::Txn;
 use kvproto::{Args, CommandError, Reply};
 
 use super::bulk;
+use crate::costly::charge_copy;
 use crate::outcome::Outcome;
 
 /// `SETRANGE key offset value`: the length afterwards. The deadline stays.
@@ -35,7 +36,10 @@ pub fn getrange(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     Ok(match Span::of(start, end, bytes.len() as u64) {
         // A whole large value is shared instead of copied.
         Some(span) if span.len() == bytes.len() as u64 => bulk(value),
-        Some(span) => Reply::bulk(span.of_bytes(bytes)),
+        Some(span) => {
+            charge_copy(txn, span.len() as usize)?;
+            Reply::bulk(span.of_bytes(bytes))
+        }
         None => Reply::bulk(&b""[..]),
     })
 }

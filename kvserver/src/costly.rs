@@ -1,0 +1,57 @@
+//! Commands whose work may be large beside that of reading them, and where they are carried out.
+//!
+//! On a loop such a command runs in a transaction whose work is limited. Before it does what takes long, by lengths that it
+//! knows, it charges for it; what is too much ends the transaction, which has changed nothing, and the same command runs on
+//! a thread for that, on a draft of its keys: no lock is held while it works.
+//!
+//! Invariant: a command has the same reply, effects and statistics wherever it runs, and is counted once.
+
+use kvcore::{Claim, Scope, Txn};
+use kvproto::{Args, OwnedRequest, spec};
+
+use crate::context::{Run, Runs};
+use crate::dispatch::{Answer, Call, carry_out};
+use crate::state::ServerState;
+
+/// What a transaction on a loop may charge: about a millisecond, in nanoseconds.
+pub(crate) const LOOP_WORK_MAX: u64 = 1_000_000;
+
+/// Bytes that are looked at one after the other in a nanosecond, where that is all that is done: counted, compared.
+const SCANNED_PER_NS: u64 = 4;
+/// Bytes that are copied, or made, in a nanosecond, where that takes fresh memory.
+const COPIED_PER_NS: u64 = 2;
+
+/// Charges for looking at bytes, eight or more at a time.
+pub(crate) fn charge_scan(txn: &dyn Txn, bytes: usize) -> kvcore::Result<()> {
+    txn.charge(bytes as u64 / SCANNED_PER_NS)
+}
+
+/// Charges for copying bytes.
+pub(crate) fn charge_copy(txn: &dyn Txn, bytes: usize) -> kvcore::Result<()> {
+    txn.charge(bytes as u64 / COPIED_PER_NS)
+}
+
+/// What a store command of a parked connection needs to know of its client.
+pub(crate) struct StoreCall {
+    pub(crate) keyspace: kvcore::Keyspace,
+    pub(crate) database: usize,
+    pub(crate) uses_keys: bool,
+}
+
+/// Carries out, on a draft, a store command that was too much for a loop.
+pub(crate) fn run_store(request: &OwnedRequest, call: &StoreCall, server: &ServerState, runs: &Runs) -> Answer {
+    let request = request.as_request();
+    let StoreCall { keyspace, database, uses_keys } = call;
+    let found = spec::resolve_rows(request).ok().and_then(|(top, spec)| Some((spec, runs.of(top)?)));
+    // It ran on a loop before, so it has a function of this kind.
+    let Some((spec, Run::Costly(run, _))) = found else { return Answer::nothing() };
+    let events = server.audience.wanted().events();
+    let (database, uses_keys) = (*database, *uses_keys);
+    let call = Call { spec, request, database, uses_keys, events, work_max: None };
+    let run = |args: Args<'_>, txn: &mut dyn Txn| run(args, txn, &server.tuning);
+    let answer = carry_out(&call, run, server, |keys, body| {
+        let claims = [Claim { keyspace, scope: Scope::Keys(keys) }];
+        server.db.commit_draft(&claims, &|| true, &mut |txn| body(txn))
+    });
+    answer.unwrap_or_else(Answer::nothing)
+}
