@@ -5,6 +5,8 @@
 //! its own later requests wait and nobody else's do.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::available_parallelism;
 
@@ -57,6 +59,8 @@ pub(crate) struct Offload {
     jobs: Sender<Option<Job>>,
     /// Commands that take much computing. Each `None` ends one of the threads.
     computing: Sender<Option<Job>>,
+    /// How many of them there were since the start.
+    pub(crate) drafts: AtomicU64,
 }
 
 /// The ends from which the threads take their jobs.
@@ -75,11 +79,21 @@ impl Offload {
     pub(crate) fn new() -> (Offload, Jobs) {
         let (jobs, received) = mpsc::channel();
         let (computing, received_computing) = mpsc::channel();
-        (Offload { jobs, computing }, Jobs { jobs: received, computing: Arc::new(Mutex::new(received_computing)) })
+        let drafts = AtomicU64::new(0);
+        (
+            Offload { jobs, computing, drafts },
+            Jobs { jobs: received, computing: Arc::new(Mutex::new(received_computing)) },
+        )
     }
 
     pub(crate) fn start(&self, job: Job) {
-        let jobs = if matches!(job.work, Work::Store(_) | Work::Exec(_)) { &self.computing } else { &self.jobs };
+        let jobs = match job.work {
+            Work::Store(_) | Work::Exec(_) => {
+                self.drafts.fetch_add(1, Relaxed);
+                &self.computing
+            }
+            _ => &self.jobs,
+        };
         // Fails only after the thread ended, which it does after the last loop.
         let _ = jobs.send(Some(job));
     }

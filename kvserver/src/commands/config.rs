@@ -16,7 +16,7 @@ use crate::state::ServerState;
 pub(crate) fn config(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     args.next()?;
     match ctx.spec.own_name() {
-        "get" => Ok(get(args, ctx.server)),
+        "get" => get(args, ctx.server),
         "set" => {
             let reply = set(args, ctx.server)?;
             if names_durability(args) {
@@ -53,7 +53,15 @@ fn rewrite(ctx: &mut Context<'_>) -> Outcome {
 
 /// Every parameter that one of the words names, once under each name. A word without a wildcard names one parameter in any
 /// case, and is shown as it was typed; a pattern names all that it matches but the hidden ones.
-fn get(mut args: Args<'_>, server: &ServerState) -> Reply {
+/// The most patterns and names that CONFIG GET takes: each pattern is compared with every name.
+const GET_WORDS_MAX: usize = 1000;
+
+fn get(mut args: Args<'_>, server: &ServerState) -> Outcome {
+    if args.remaining() > GET_WORDS_MAX {
+        return Err(
+            CommandError::custom(format!("ERR at most {GET_WORDS_MAX} parameters or patterns at a time")).into()
+        );
+    }
     let mut found: Vec<(&[u8], &Parameter)> = Vec::new();
     let mut add = |name, row| {
         if !found.iter().any(|(other, _): &(&[u8], _)| other.eq_ignore_ascii_case(name)) {
@@ -74,7 +82,7 @@ fn get(mut args: Args<'_>, server: &ServerState) -> Reply {
         }
     }
     let shown = found.into_iter().map(|(name, row)| (Reply::bulk(name), Reply::bulk(row.value(server))));
-    Reply::Map(shown.collect())
+    Ok(Reply::Map(shown.collect()))
 }
 
 /// The longest value of a parameter that a client may set, in bytes. It is kept, and shown to others.
@@ -153,7 +161,7 @@ mod tests {
             let mut args = kvproto::Args::new(request.as_request());
             args.next().unwrap();
             let reply = match words[0] {
-                "get" => super::get(args, server.state()),
+                "get" => super::get(args, server.state()).unwrap(),
                 _ => super::set(args, server.state()).unwrap_or_else(Reply::from),
             };
             let shown = match reply {
