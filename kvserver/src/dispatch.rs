@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use crate::commands::{debug, monitor, transaction};
 use crate::context::{Context, Next, Run, Runs};
-use crate::costly::{LOOP_WORK_MAX, StoreCall};
+use crate::costly::StoreCall;
 use crate::events::{self, Classes, Noted};
 use crate::listener::LineRules;
 use crate::offload::Work;
@@ -127,7 +127,8 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
         Some(Run::Store(run)) => store(spec, run, request, session, server, wanted.events(), None),
         Some(Run::Costly(run, words_min)) => {
             let run = |args: Args<'_>, txn: &mut dyn Txn| run(args, txn, &server.tuning);
-            let work_max = (request.len() >= words_min.into()).then_some(LOOP_WORK_MAX);
+            let may_cost = request.len() >= words_min.into();
+            let work_max = may_cost.then(|| server.switches.loop_work_max.load(Relaxed));
             store(spec, run, request, session, server, wanted.events(), work_max)
         }
         Some(Run::Walk(run)) => walk(spec, run, request, session, server),
@@ -258,7 +259,11 @@ fn store(
     let (database, uses_keys) = (session.database, session.uses_keys_of(spec));
     let call = Call { spec, request, database, uses_keys, events, work_max };
     let keyspace = &session.keyspace;
-    match carry_out(&call, run, server, |keys, body| keyspace.commit(keys, body)) {
+    let answer = match work_max {
+        Some(0) => None,
+        _ => carry_out(&call, run, server, |keys, body| keyspace.commit(keys, body)),
+    };
+    match answer {
         Some(answer) => answer,
         None => {
             let call = StoreCall { keyspace: keyspace.clone(), database, uses_keys };

@@ -11,6 +11,7 @@ use kvcore::{Claim, CrossTxn, Keyspace, Scope, Store, Txn};
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
 use crate::context::{Context, Next};
+use crate::costly::LOOP_WORK_MAX;
 use crate::databases::DATABASES;
 use crate::digest::Digest;
 use crate::offload::Work;
@@ -34,6 +35,10 @@ const HELP: &[(&str, &str)] = &[
     ("HOLD-COMPUTING <0|1>", "Let commands that take much computing wait before they begin, or go on."),
     ("LOADAOF", "As RELOAD NOSAVE."),
     ("LOG <message>", "Write a line to the server's log."),
+    (
+        "LOOP-WORK <nanoseconds>",
+        "Run commands on a draft that would take an event loop longer: 0 for all that may, -1 for the usual time.",
+    ),
     ("OBJECT <key>", "Show how a value is represented."),
     ("PAUSE-CRON <0|1>", "Stop, or resume, what the server does by itself once a second."),
     ("POPULATE <count> [<prefix>] [<size>]", "Create string keys named <prefix>:<number>."),
@@ -70,6 +75,11 @@ pub(crate) fn debug(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         }
         (b"hold-computing", 1) => {
             switches.computing_held.store(flag(args.next()?), Relaxed);
+            Ok(Reply::Ok)
+        }
+        (b"loop-work", 1) => {
+            let max = u64::try_from(args.integer()?).unwrap_or(LOOP_WORK_MAX);
+            switches.loop_work_max.store(max, Relaxed);
             Ok(Reply::Ok)
         }
         (b"pause-cron", 1) => {

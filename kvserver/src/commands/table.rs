@@ -11,9 +11,15 @@ use crate::gather::gather;
 use crate::glob;
 use crate::outcome::Outcome;
 
+/// The most commands that COMMAND INFO and COMMAND DOCS show at a time: more than there are.
+const NAMES_MAX: usize = 1000;
+
 pub(crate) fn command(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     if args.next_opt().is_none() {
         return Ok(Reply::Array(spec::COMMANDS.iter().map(info).collect()));
+    }
+    if matches!(ctx.spec.own_name(), "info" | "docs") && args.remaining() > NAMES_MAX {
+        return Err(CommandError::custom(format!("ERR at most {NAMES_MAX} commands at a time")).into());
     }
     match ctx.spec.own_name() {
         "count" => Ok(Reply::count(spec::COMMANDS.len())),

@@ -13,7 +13,6 @@ use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, Text, resp
 use super::{databases, monitor};
 use crate::clients::Client;
 use crate::context::{Context, Next, Run, Runs};
-use crate::costly::LOOP_WORK_MAX;
 use crate::events::{self, Noted};
 use crate::mailbox::Address;
 use crate::offload::Work;
@@ -134,7 +133,14 @@ pub(crate) fn exec(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     } else if let Some(spec) = queue.absent {
         Err(aborted(&CommandError::absent(spec.name).into_text()).into())
     } else {
-        let place = if may_run_elsewhere(&queue, ctx.runs) { Place::Loop } else { Place::LoopToTheEnd };
+        let place = match may_run_elsewhere(&queue, ctx.runs) {
+            true => Place::Loop(ctx.server.switches.loop_work_max.load(Relaxed)),
+            false => Place::LoopToTheEnd,
+        };
+        if place == Place::Loop(0) {
+            remember_keys(&queue, 0, ctx);
+            return Ok(park(queue, watched, ctx));
+        }
         match commit(&queue, watched.as_deref(), ctx, place) {
             Ok((reply, ran)) => {
                 ran.iter().for_each(|ran| ran.count(&queue, ctx.session, ctx.server));
@@ -152,8 +158,8 @@ pub(crate) fn exec(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 /// Where a transaction runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// On a loop, unless it takes too much work.
-    Loop,
+    /// On a loop, unless it takes more work than this.
+    Loop(u64),
     /// On a loop, whatever work it takes: what it does concerns the connection or the server beside the store.
     LoopToTheEnd,
     /// On a thread for such work, on a draft.
@@ -193,16 +199,19 @@ impl fmt::Debug for Executed {
     }
 }
 
+/// Has a client that tracks remember the keys of the queued commands from `begun` on, before they are read.
+fn remember_keys(queue: &Queue, begun: usize, ctx: &mut Context<'_>) {
+    if ctx.session.tracking.is_some() {
+        for (spec, request) in queue.commands.iter().skip(begun) {
+            ctx.session.remember_keys(spec, request.as_request(), ctx.server);
+        }
+    }
+}
+
 /// Has the transaction run elsewhere. It has changed nothing yet.
 #[cold]
 fn park(queue: Box<Queue>, watched: Option<Box<Watched>>, ctx: &mut Context<'_>) -> Reply {
     let session = &mut *ctx.session;
-    if session.tracking.is_some() {
-        // Keys are remembered before they are read.
-        for (spec, request) in &queue.commands {
-            session.remember_keys(spec, request.as_request(), ctx.server);
-        }
-    }
     let mut copy =
         Session::new(session.client.clone(), session.address, session.keyspace.clone(), session.access.clone());
     copy.version = session.version;
@@ -379,8 +388,8 @@ fn commit(
         published.clear();
         databases.clear();
         ran.clear();
-        if place == Place::Loop {
-            txn.limit_work(LOOP_WORK_MAX);
+        if let Place::Loop(work_max) = place {
+            txn.limit_work(work_max);
         }
         if let Some(watched) = watched
             && has_changed(watched, txn)?
@@ -439,7 +448,7 @@ fn commit(
         Ok(())
     };
     let committed = match place {
-        Place::Loop | Place::LoopToTheEnd => server.db.commit_across(&claims, &mut body),
+        Place::Loop(_) | Place::LoopToTheEnd => server.db.commit_across(&claims, &mut body),
         // That a watched key has changed since it was looked at must be seen, whatever its value is.
         Place::Draft => {
             let is_unchanged = || watched.is_none_or(|watched| !watched.mark.is_set());
@@ -477,6 +486,11 @@ fn commit(
             Ok((replies, ran))
         }
         Err(error) => {
+            if matches!(error, kvcore::Error::TooMuchWork) {
+                // The last that was begun is not among those that ran.
+                let begun = ran.len() + 1;
+                remember_keys(queue, begun, ctx);
+            }
             // Nothing was done, so SELECT and SUBSCRIBE were not either; a login was.
             (ctx.session.database, ctx.session.keyspace) = start;
             if subscribes {
