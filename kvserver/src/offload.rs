@@ -5,8 +5,8 @@
 //! its own later requests wait and nobody else's do.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::available_parallelism;
 
@@ -61,6 +61,7 @@ pub(crate) struct Offload {
     computing: Sender<Option<Job>>,
     /// How many of them there were since the start.
     pub(crate) drafts: AtomicU64,
+    ended: AtomicBool,
 }
 
 /// The ends from which the threads take their jobs.
@@ -79,9 +80,9 @@ impl Offload {
     pub(crate) fn new() -> (Offload, Jobs) {
         let (jobs, received) = mpsc::channel();
         let (computing, received_computing) = mpsc::channel();
-        let drafts = AtomicU64::new(0);
+        let (drafts, ended) = (AtomicU64::new(0), AtomicBool::new(false));
         (
-            Offload { jobs, computing, drafts },
+            Offload { jobs, computing, drafts, ended },
             Jobs { jobs: received, computing: Arc::new(Mutex::new(received_computing)) },
         )
     }
@@ -98,7 +99,13 @@ impl Offload {
         let _ = jobs.send(Some(job));
     }
 
+    /// Whether the loops have ended, so that nobody waits for what is left.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Relaxed)
+    }
+
     pub(crate) fn end(&self) {
+        self.ended.store(true, Relaxed);
         let _ = self.jobs.send(None);
         for _ in 0..computing_threads() {
             let _ = self.computing.send(None);

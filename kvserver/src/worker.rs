@@ -96,6 +96,10 @@ pub(crate) fn compute(server: &ServerState, jobs: &Mutex<Receiver<Option<Job>>>,
     loop {
         let next = jobs.lock().recv();
         let Ok(Some(Job { from, request, work })) = next else { return };
+        if server.offload.has_ended() {
+            // Its connection is gone, and it has changed nothing yet.
+            continue;
+        }
         server.switches.wait_to_compute(&server.stopping);
         let begun = server.slow.clock().raw();
         server.tracking.blame(from.client_id);
