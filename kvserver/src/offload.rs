@@ -62,6 +62,8 @@ pub(crate) struct Offload {
     /// How many of them there were since the start.
     pub(crate) drafts: AtomicU64,
     ended: AtomicBool,
+    /// How many threads carry such commands out.
+    pub(crate) computing_threads: usize,
 }
 
 /// The ends from which the threads take their jobs.
@@ -71,18 +73,15 @@ pub(crate) struct Jobs {
     pub(crate) computing: Arc<Mutex<Receiver<Option<Job>>>>,
 }
 
-/// How many threads carry out commands that take much computing: half of the cores are left to the loops.
-pub(crate) fn computing_threads() -> usize {
-    available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
-}
-
 impl Offload {
     pub(crate) fn new() -> (Offload, Jobs) {
         let (jobs, received) = mpsc::channel();
         let (computing, received_computing) = mpsc::channel();
+        // Half of the cores are left to the loops.
+        let computing_threads = available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
         let (drafts, ended) = (AtomicU64::new(0), AtomicBool::new(false));
         (
-            Offload { jobs, computing, drafts, ended },
+            Offload { jobs, computing, drafts, ended, computing_threads },
             Jobs { jobs: received, computing: Arc::new(Mutex::new(received_computing)) },
         )
     }
@@ -107,7 +106,7 @@ impl Offload {
     pub(crate) fn end(&self) {
         self.ended.store(true, Relaxed);
         let _ = self.jobs.send(None);
-        for _ in 0..computing_threads() {
+        for _ in 0..self.computing_threads {
             let _ = self.computing.send(None);
         }
     }

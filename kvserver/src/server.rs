@@ -25,7 +25,7 @@ use crate::events::Audience;
 use crate::listener::{BoundAddress, ListenUrl, Listener};
 use crate::logging::Logging;
 use crate::mailbox::{Mailbox, Mailboxes};
-use crate::offload::{Jobs, Offload, computing_threads};
+use crate::offload::{Jobs, Offload};
 use crate::process;
 use crate::pubsub::PubSub;
 use crate::settings::{SavePoint, Settings};
@@ -274,7 +274,7 @@ impl Builder {
         let worker = state.clone();
         let Jobs { jobs, computing } = jobs;
         server.offload.push(spawn("kv-offload".to_owned(), move || worker::run(&worker, &jobs))?);
-        for number in 0..computing_threads() {
+        for number in 0..state.offload.computing_threads {
             let (worker, jobs) = (state.clone(), computing.clone());
             let run = move || worker::compute(&worker, &jobs, &commands::runs());
             server.offload.push(spawn(format!("kv-compute-{number}"), run)?);

@@ -134,8 +134,7 @@ fn changes_are_told_once_and_after_they_were_made() {
     monitor.ask("MONITOR", "+OK\r\n");
     world.hold();
     client.send("BITOP AND c a b\r\nMULTI\r\nSETBIT a 0 1\r\nBITCOUNT a\r\nSET k v\r\nEXEC\r\n");
-    let before = world.drafts();
-    while world.drafts() == before {}
+    world.until_drafts(1);
     assert_eq!(subscriber.arrived(), "");
     assert_eq!(tracker.arrived(), "");
     world.release();
