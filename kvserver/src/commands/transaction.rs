@@ -11,10 +11,8 @@ use kvcore::{Claim, CrossTxn, Keyspace, Lookups, Lsn, Scope};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, Text, resp, spec};
 
 use super::{databases, monitor};
-use crate::clients::Client;
 use crate::context::{Context, Next, Run, Runs};
 use crate::events::{self, Noted};
-use crate::mailbox::Address;
 use crate::offload::Work;
 use crate::outcome::{Failure, Outcome};
 use crate::pubsub::Announcement;
