@@ -347,7 +347,8 @@ fn without_a_policy_writes_that_need_room_fail_and_the_rest_goes_on() {
     assert!(matches!(db.increment("f", 1), Err(Error::EntryLimit { .. })));
 
     let db = Options::new().max_memory(100_000).in_memory().unwrap();
-    let written = (0..2000).take_while(|i| db.set(format!("key{i}"), [b'x'; 200]).is_ok()).count();
+    // To the last byte: one that is refused may have needed a larger table for its shard, where others need none.
+    let written = (0..2000).filter(|i| db.set(format!("key{i}"), [b'x'; 200]).is_ok()).count();
     let error = db.set("one more", [b'x'; 200]).unwrap_err();
     assert!(matches!(error, Error::MemoryLimit { max: 100_000 }), "{error}");
     assert!(error.to_string().contains("max_memory") && error.to_string().contains("policy"), "{error}");
