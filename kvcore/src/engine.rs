@@ -459,7 +459,7 @@ impl Engine {
             let mut spared: Vec<(u32, u64)> = named.iter().flat_map::<Vec<_>, _>(of).collect();
             spared.sort_unstable();
             spared.dedup();
-            self.make_room_after(&done, &spared);
+            self.make_room_after(done, &spared);
         }
         drop(entered);
         claims.iter().take(1).for_each(|(first, _)| self.sweep_if_due(first));
@@ -568,18 +568,19 @@ impl Engine {
             return;
         }
         let (hash, now_ms) = (self.base.hasher.hash(key), self.base.time.now_ms());
-        // Dropped after the guard.
-        let _taken;
         let mut guard = space.write(space.shard_of(hash));
         let passed = guard.find(hash, key).and_then(Entry::deadline).filter(|deadline| deadline.has_passed(now_ms));
         let Some(deadline) = passed else { return };
-        _taken = guard.take(&self.base.hasher, hash, key);
+        let taken = guard.take(&self.base.hasher, hash, key);
         self.base.eviction.publish(&mut guard);
         let lsn = self.base.mark_time(deadline.as_ms(), now_ms);
         guard.reveals(lsn);
         self.base.count_expired(1);
         let (keyspace_id, keyspace) = (space.id, &*space.name);
         self.base.tell(&Change { keyspace_id, keyspace, key: Some(key), kind: ChangeKind::Expire, lsn });
+        // In this order: to free a large value takes long.
+        drop(guard);
+        drop(taken);
     }
 
     /// Keeps expired entries even if somebody asks for them, or no longer does.
