@@ -243,7 +243,8 @@ impl Db {
     }
 
     /// Runs `body` as [`commit_across`](Self::commit_across) does, but without locks while it runs: for what takes long.
-    /// Waits while [the log's buffers are full](Self::is_backlogged), whichever handle it is, and not until anything is durable.
+    /// If it has changed anything, waits while [the log's buffers are full](Self::is_backlogged), whichever handle it is, before
+    /// it locks the keys. Does not wait until anything is durable.
     ///
     /// `body` works on a draft: it sees all the keys as they were at one moment, which `now_ms` tells, and its own
     /// changes. If it has changed anything, the keys are then locked and compared with what it saw: if they are the same,
@@ -275,7 +276,6 @@ impl Db {
         body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>,
     ) -> Result<Lsn> {
         let claimed = self.claimed(claims)?;
-        self.await_room()?;
         self.engine().commit_draft(&claimed, is_valid, body)
     }
 

@@ -11,7 +11,7 @@ use crate::base::{Base, Entered};
 use crate::clock::Timeline;
 use crate::entry::{Entry, ValueRef};
 use crate::error::{Error, Result};
-use crate::eviction::{Limits, Policy, ROOM_STEP, Room};
+use crate::eviction::{Backlog, Limits, Policy, ROOM_STEP, Room};
 use crate::expiry::{TICK_MS, tick_at};
 use crate::files::Files;
 use crate::hash::KeyHash;
@@ -365,11 +365,14 @@ impl Engine {
             for _ in 0..DRAFTS_MAX {
                 self.check_open()?;
                 let entered = self.base.enter()?;
-                self.wait_for_room()?;
                 let is_exhausted = self.base.eviction.is_on() && self.make_room(first);
                 let plan = self.plan(claims);
-                if let Some(done) = self.try_draft(claims, &plan, is_exhausted, is_valid, body)? {
-                    return Ok(self.finish(claims, &plan.named, &done, entered));
+                match self.try_draft(claims, &plan, is_exhausted, is_valid, body) {
+                    Ok(Some(done)) => return Ok(self.finish(claims, &plan.named, &done, entered)),
+                    Ok(None) => {}
+                    // A draft logs copies of values whole; under the locks they may be named.
+                    Err(Error::TransactionTooLarge { .. }) => break,
+                    Err(error) => return Err(error),
                 }
             }
         }
@@ -399,6 +402,9 @@ impl Engine {
         let mut draft = Draft::new(&self.base, &seen, &own_named, first.id, &mut notes)?;
         body(&mut draft)?;
         if draft.is_read_only() {
+            if !is_valid() {
+                return Ok(None);
+            }
             let marked = draft.mark_time();
             if draft.has_uses() {
                 Notes::lend(|notes| Locked::lock(&self.base, first, named, wanted, notes).use_keys(&draft));
@@ -406,6 +412,8 @@ impl Engine {
             let lsn = marked.map_or(seen.lsn, |lsn| lsn.max(seen.lsn));
             return Ok(Some(Committed { lsn, met_expired: marked.is_some(), room_wanted: 0, is_late: false }));
         }
+        // No lock is held yet.
+        self.base.wal.as_ref().map_or(Ok(()), |wal| wal.wait_for_room())?;
         Notes::lend(|notes| {
             let mut locked = Locked::lock(&self.base, first, named, wanted, notes);
             locked.is_exhausted = is_exhausted;
@@ -495,7 +503,7 @@ impl Engine {
             self.sweep_entered();
         }
         let is_exhausted = self.base.eviction.is_full() && !self.base.eviction.prepare(&self.base);
-        is_exhausted || self.base.eviction.make_room(&self.base, ROOM_STEP, &[]) == Room::Exhausted
+        is_exhausted || self.base.eviction.make_room(&self.base, ROOM_STEP, &[], Backlog::Ends) == Room::Exhausted
     }
 
     /// Makes the room that a transaction wants when it has given back its locks. What it named, `spared`, stays if anything
@@ -503,9 +511,10 @@ impl Engine {
     #[cold]
     fn make_room_after(&self, done: &Committed, spared: &[(u32, u64)]) {
         let eviction = &self.base.eviction;
-        eviction.make_room(&self.base, done.room_wanted, spared);
+        // Although the log may be full: a removal is a small record, and what was added is in the log already.
+        eviction.make_room(&self.base, done.room_wanted, spared, Backlog::Ignored);
         if done.is_late && eviction.has_surplus() {
-            eviction.make_room(&self.base, done.room_wanted, &[]);
+            eviction.make_room(&self.base, done.room_wanted, &[], Backlog::Ignored);
         }
     }
 
@@ -551,7 +560,7 @@ impl Engine {
         self.check_open()?;
         let _entered = self.base.enter()?;
         self.base.eviction.refresh_if_due(&self.base);
-        Ok(self.base.eviction.make_room(&self.base, at_most, &[]))
+        Ok(self.base.eviction.make_room(&self.base, at_most, &[], Backlog::Ends))
     }
 
     /// A store without threads sweeps as it is written to.

@@ -85,6 +85,15 @@ pub(crate) struct Eviction {
     pool: Mutex<(Limits, Pool)>,
 }
 
+/// What it means to who makes room that the log can take no more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Backlog {
+    /// It ends. Whoever may wait for the log does so before its next transaction.
+    Ends,
+    /// It goes on.
+    Ignored,
+}
+
 impl Eviction {
     pub(crate) fn new() -> Self {
         Eviction {
@@ -296,7 +305,7 @@ impl Eviction {
 
     /// Removes entries, at most `at_most`, until the store is within its limits; those in `spared`, which is
     /// sorted, stay. Called without any lock.
-    pub(crate) fn make_room(&self, base: &Base, at_most: u64, spared: &[(u32, u64)]) -> Room {
+    pub(crate) fn make_room(&self, base: &Base, at_most: u64, spared: &[(u32, u64)], backlog: Backlog) -> Room {
         let (mut removed, mut busy) = (0, 0);
         while self.is_exceeded() {
             if removed == at_most || busy == BUSY_MAX {
@@ -308,7 +317,7 @@ impl Eviction {
             let mut unlocked = Unlocked { spared, step: Step::new(&self.step_max) };
             match self.remove_one(base, &mut unlocked) {
                 // The entry is dropped without any lock: a large one takes long.
-                Ok(Removal::Done(_)) => removed += 1,
+                Ok(Removal::Done(_)) => (removed, busy) = (removed + 1, 0),
                 Ok(Removal::Busy | Removal::Unfinished { .. }) => {
                     busy += 1;
                     thread::yield_now();
@@ -318,8 +327,7 @@ impl Eviction {
                 // A log that takes nothing takes no write either, and says so to whoever tries.
                 Err(_) => return Room::Unfinished,
             }
-            // Whoever may wait for the log does so before its next transaction.
-            if base.wal.as_ref().is_some_and(|wal| wal.is_backlogged()) {
+            if backlog == Backlog::Ends && base.wal.as_ref().is_some_and(|wal| wal.is_backlogged()) {
                 return Room::Unfinished;
             }
         }

@@ -495,9 +495,6 @@ impl Txn for Locked<'_> {
         self.base.check_key(key)?;
         self.base.check_value(value.len())?;
         self.check_records(value.len())?;
-        if value.len() >= LARGE_VALUE_BYTES {
-            self.charge(value.len() as u64 / BYTES_PER_WORK)?;
-        }
         let hash = self.hash(key);
         let at = self.place(hash)?;
         let now_ms = self.now_for(deadline);
@@ -506,6 +503,9 @@ impl Txn for Locked<'_> {
             self.used.set(0);
             return Ok(());
         }
+        // A draft makes it here, so that nothing is copied when it is locked and logged.
+        let made = (self.is_draft && value.len() >= LARGE_VALUE_BYTES).then(|| Arc::new(value.to_vec()));
+        let shared = made.as_ref();
         let hasher = &self.base.hasher;
         let saved_from = self.notes.saved.len();
         let (moment, use_now) = (self.moment, self.use_by_writing(hash));
@@ -517,14 +517,24 @@ impl Txn for Locked<'_> {
                     (Undo::InPlace(undo, saved_from..self.notes.saved.len()), old_deadline)
                 }
                 None => {
-                    let old = shard.put(hasher, hash, Entry::new(key, value, deadline), now_ms, moment, use_now);
+                    let entry = match shared {
+                        Some(shared) => Entry::large(key, Arc::clone(shared), deadline),
+                        None => Entry::new(key, value, deadline),
+                    };
+                    let old = shard.put(hasher, hash, entry, now_ms, moment, use_now);
                     let old_deadline = old.as_ref().and_then(Entry::deadline);
                     (Undo::Put(old), old_deadline)
                 }
             };
         self.begin_use_if_gone(at, hash, key, old_deadline);
         // After the table, so that the processor encodes while it waits for the entry's memory.
-        self.log(&Record::Set { keyspace: self.log_id, key, value, deadline: deadline.map_or(0, Deadline::as_ms) });
+        match shared {
+            Some(shared) if self.base.wal.is_some() => self.notes.records.push_set(self.log_id, key, shared, deadline),
+            _ => {
+                let deadline = deadline.map_or(0, Deadline::as_ms);
+                self.log(&Record::Set { keyspace: self.log_id, key, value, deadline });
+            }
+        }
         self.note(at, hash, key, ChangeKind::Set, undo);
         // Another value for the same key is another use.
         self.used.set(0);

@@ -6,11 +6,11 @@
 //!
 //! Invariant: a command has the same reply, effects and statistics wherever it runs, and is counted once.
 
-use kvcore::{Claim, Scope, Txn};
+use kvcore::{Claim, Scope, Store, Txn};
 use kvproto::{Args, OwnedRequest, spec};
 
 use crate::context::{Run, Runs};
-use crate::dispatch::{Answer, Call, carry_out};
+use crate::dispatch::{Answer, Call, carry_out, check_writes};
 use crate::state::ServerState;
 
 /// What a transaction on a loop may charge: about a millisecond, in nanoseconds.
@@ -47,8 +47,22 @@ pub(crate) fn run_store(request: &OwnedRequest, call: &StoreCall, server: &Serve
     let Some((spec, Run::Costly(run, _))) = found else { return Answer::nothing() };
     let events = server.audience.wanted().events();
     let (database, uses_keys) = (*database, *uses_keys);
-    let call = Call { spec, request, database, uses_keys, events, work_max: None };
+    // Others may have used up the room since it was parked.
+    if let Err(error) = check_writes(spec, None, server) {
+        return Answer::refused(spec, error);
+    }
     let run = |args: Args<'_>, txn: &mut dyn Txn| run(args, txn, &server.tuning);
+    // Perhaps it has become cheap: what was shared with another command's draft is so no longer.
+    let cheap = Call { spec, request, database, uses_keys, events, work_max: Some(LOOP_WORK_MAX) };
+    if let Some(answer) = carry_out(&cheap, run, server, |keys, body| {
+        if spec.is_write() {
+            server.db.await_room()?;
+        }
+        keyspace.commit(keys, body)
+    }) {
+        return answer;
+    }
+    let call = Call { work_max: None, ..cheap };
     let answer = carry_out(&call, run, server, |keys, body| {
         let claims = [Claim { keyspace, scope: Scope::Keys(keys) }];
         server.db.commit_draft(&claims, &|| true, &mut |txn| body(txn))

@@ -273,10 +273,19 @@ impl Builder {
         let mut server = Server { state: state.clone(), loops: Vec::new(), offload: Vec::new(), _signals: signals };
         let worker = state.clone();
         let Jobs { jobs, computing } = jobs;
-        server.offload.push(spawn("kv-offload".to_owned(), move || worker::run(&worker, &jobs))?);
+        let guard = StopOnPanic(state.clone());
+        let run = move || {
+            let _guard = guard;
+            worker::run(&worker, &jobs);
+        };
+        server.offload.push(spawn("kv-offload".to_owned(), run)?);
         for number in 0..state.offload.computing_threads {
             let (worker, jobs) = (state.clone(), computing.clone());
-            let run = move || worker::compute(&worker, &jobs, &commands::runs());
+            let guard = StopOnPanic(state.clone());
+            let run = move || {
+                let _guard = guard;
+                worker::compute(&worker, &jobs, &commands::runs());
+            };
             server.offload.push(spawn(format!("kv-compute-{number}"), run)?);
         }
         for (index, poll) in polls.into_iter().enumerate() {

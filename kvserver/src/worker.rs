@@ -96,7 +96,7 @@ pub(crate) fn compute(server: &ServerState, jobs: &Mutex<Receiver<Option<Job>>>,
     loop {
         let next = jobs.lock().recv();
         let Ok(Some(Job { from, request, work })) = next else { return };
-        if server.offload.has_ended() {
+        if server.offload.has_ended() || server.clients.find(from.client_id).is_none_or(|client| client.is_killed()) {
             // Its connection is gone, and it has changed nothing yet.
             continue;
         }

@@ -200,6 +200,8 @@ impl Locked<'_> {
             };
             match evicted {
                 Some(0) if is_known && !is_busy => return Err(eviction.entry_limit()),
+                // What another has added late could not be removed either: it must not become more.
+                Some(0) if is_busy && eviction.has_surplus() => return Err(eviction.entry_limit()),
                 // Nothing could be removed without any lock.
                 None | Some(0) if self.is_exhausted => return Err(eviction.entry_limit()),
                 None | Some(0) => self.is_late = true,

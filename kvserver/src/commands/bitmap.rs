@@ -125,6 +125,9 @@ pub fn bitpos(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     })
 }
 
+/// Nanoseconds that a position in a reply takes.
+const POSITION_NS: u64 = 30;
+
 /// `BITRANGEINTARRAY key start end [BYTE|BIT] [LIMIT count] [ZEROS]` of Redis 8.12: the positions of the set bits in a range, or
 /// of the clear ones. A limit in bytes is not applied within a byte, so that the next range can begin with the next byte.
 pub fn bitrangeintarray(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
@@ -155,6 +158,10 @@ pub fn bitrangeintarray(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let Some(bits) = unit.span(start, end, bytes).filter(|_| !is_backwards) else {
         return Ok(Reply::Array(Vec::new()));
     };
+    // Each byte is looked at by itself, and may give eight positions.
+    let looked_at = bits.bytes(bytes).len();
+    let positions_max = limit.map_or(looked_at.saturating_mul(8), |limit| limit.min(looked_at.saturating_mul(8)));
+    txn.charge(looked_at as u64 + positions_max as u64 * POSITION_NS)?;
     Ok(Reply::Array(gather(|positions| {
         let mut left = limit.unwrap_or(usize::MAX);
         for (at, wanted) in bits.wanted(!zeros, bytes) {

@@ -43,6 +43,7 @@ fn form_of(value: ValueRef<'_>) -> Result<Form, CommandError> {
 /// `PFADD key [element ...]`: 1 if the estimate may have changed. The deadline stays.
 pub fn pfadd(mut args: Args<'_>, txn: &mut dyn Txn, tuning: &Tuning) -> Outcome {
     let key = args.next()?;
+    txn.charge(args.remaining() as u64 * ELEMENT_NS)?;
     // Each register that rises counts as a change, and the making of a sketch as one.
     let (mut sketch, deadline, mut changes) = match txn.get_to_write(key)? {
         None => (Sketch::new(), None, 1),
@@ -52,7 +53,6 @@ pub fn pfadd(mut args: Args<'_>, txn: &mut dyn Txn, tuning: &Tuning) -> Outcome 
             (Sketch::read(value.bytes()).ok_or_else(corrupted)?, value.deadline(), 0)
         }
     };
-    txn.charge(args.remaining() as u64 * ELEMENT_NS)?;
     sketch.keep_sparse_up_to(tuning.sparse_bytes_max.load(Relaxed));
     while let Some(element) = args.next_opt() {
         let (register, rank) = estimate::rank(element);

@@ -48,7 +48,7 @@ fn run_of(name: &str) -> Option<Run> {
         "bitfield_ro" => Store(bitmap::field::bitfield_ro),
         "bitop" => Costly(|args, txn, _| bitmap::bitop(args, txn), 4),
         "bitpos" => Costly(|args, txn, _| bitmap::bitpos(args, txn), 3),
-        "bitrangeintarray" => Store(bitmap::bitrangeintarray),
+        "bitrangeintarray" => Costly(|args, txn, _| bitmap::bitrangeintarray(args, txn), 4),
         "getbit" => Store(bitmap::getbit),
         "setbit" => Costly(|args, txn, _| bitmap::setbit(args, txn), 4),
 

@@ -12,6 +12,7 @@ use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, Text, resp
 
 use super::{databases, monitor};
 use crate::context::{Context, Next, Run, Runs};
+use crate::dispatch::check_writes;
 use crate::events::{self, Noted};
 use crate::offload::Work;
 use crate::outcome::{Failure, Outcome};
@@ -230,6 +231,14 @@ impl Execution {
         let Execution { queue, mut session } = self;
         let watched = session.watched.take();
         let exec = session.last_command.unwrap_or(&spec::COMMANDS[0]);
+        // Others may have used up the room since it was parked.
+        if let Err(error) = check_writes(exec, Some(&queue), server) {
+            session.watched = watched;
+            session.unwatch(server);
+            let (database, keyspace) = (session.database, session.keyspace.clone());
+            let reply = aborted(&error.into_text()).into();
+            return (reply, Lsn::ZERO, Executed { queue, ran: Vec::new(), database, keyspace });
+        }
         let mut ctx = Context::new(&mut session, server, runs, exec);
         let (reply, ran) = match commit(&queue, watched.as_deref(), &mut ctx, Place::Draft) {
             Ok(done) => done,
@@ -380,7 +389,8 @@ fn commit(
     let mut databases = Vec::new();
     let mut ran = Vec::new();
     let mut body = |txn: &mut dyn CrossTxn| {
-        // On a draft it may run several times.
+        // On a draft it may run several times, and what it announced then was not done.
+        events::gather(Vec::new());
         (session.database, session.keyspace) = start.clone();
         (replies, closes, left_at, revealed) = (None, false, None, Lsn::ZERO);
         published.clear();
@@ -400,6 +410,9 @@ fn commit(
         let mut announcements = Vec::new();
         for (at, (spec, request)) in queue.commands.iter().enumerate() {
             let words = request.as_request();
+            if place == Place::Draft && (server.offload.has_ended() || session.client.is_killed()) {
+                return Err(kvcore::Error::aborted("nobody waits for it"));
+            }
             txn.begin_command(session.uses_keys_of(spec));
             let looked_up = txn.lookups();
             let mut noted = Noted::new(&mut *txn, spec, words, session.database, wanted.events(), &server.databases);

@@ -122,7 +122,17 @@ impl EventLoop {
             }
             self.executor.reply(&mut connection, about, &done.reply, done.lsn);
             self.executor.log_if_large(&connection, about, request.resp_bytes(), start, done.ticks);
+            let again = match &connection.session.tracking {
+                Some(tracking) if is_costly => {
+                    let (server, own) = (&self.executor.server, connection.session.client.id);
+                    server.tracking.remember_again(&server.clients, own, &tracking.read)
+                }
+                _ => Vec::new(),
+            };
             self.executor.after_request(&mut connection);
+            for invalidation in again {
+                self.executor.invalidate(&mut connection, &invalidation);
+            }
             connection.phase = Phase::Open;
             connection.parked_bytes = 0;
             self.close_if_stopping(&mut connection);

@@ -139,7 +139,7 @@ fn about_server(server: &ServerState, fields: &mut Fields<'_>) {
     fields.add("io_threads_active", i32::from(server.mailboxes.len() > 1));
     fields.add("event_loops", server.mailboxes.len());
     let shown = |path: Option<PathBuf>| path.map_or_else(String::new, |path| path.display().to_string());
-    fields.add("availability_zone", server.tuning.availability_zone());
+    fields.add("availability_zone", one_line(Some(server.tuning.availability_zone())));
     fields.add("executable", shown(std::env::current_exe().ok()));
     fields.add("config_file", shown(server.settings.config_file.clone()));
     for (index, address) in server.addresses.iter().enumerate() {

@@ -208,6 +208,30 @@ impl TrackingTable {
         self.look_up(&events, clients, own, read)
     }
 
+    /// Remembers once more what a client has read by a command that ran on another thread. If a key has changed meanwhile,
+    /// the client was sent that before its reply, which may show the value before: returns, or posts, that it is to be
+    /// sent again, after the reply.
+    pub(crate) fn remember_again(&self, clients: &Clients, own: u64, read: &ReadKeys) -> Vec<Invalidation> {
+        let mut table = self.table.lock();
+        let stale: Vec<Box<[u8]>> = read
+            .iter()
+            .filter(|(key, read)| read.holds && table.remember(key, own))
+            .map(|(key, _)| key.clone())
+            .collect();
+        self.bytes.store(table.bytes(), Ordering::Relaxed);
+        if stale.is_empty() {
+            return Vec::new();
+        }
+        let notice = Notice { tracker: own, stale: Stale::Keys(stale.into()), lsn: Lsn::ZERO };
+        match address(notice, &table, clients) {
+            Some(invalidation) if invalidation.tracker.is_none() => vec![invalidation],
+            elsewhere => {
+                elsewhere.into_iter().for_each(|invalidation| self.mailboxes.invalidate(invalidation));
+                Vec::new()
+            }
+        }
+    }
+
     /// Looks up what other threads have noted.
     pub(crate) fn settle_foreign(&self, clients: &Clients) {
         let events = std::mem::take(&mut *self.foreign.lock());
