@@ -275,7 +275,8 @@ fn a_draft_runs_again_when_its_keys_have_changed() {
         let db = Options::new().clock(clock.clone()).in_memory().unwrap();
         db.keyspace("other").unwrap().set("k", vec![b'o'; len]).unwrap();
         let begin = || db.set("k", vec![b'v'; len]).unwrap();
-        let changes: [(&str, &(dyn Fn(&Db) + Sync), usize); 9] = [
+        type Change<'c> = &'c (dyn Fn(&Db) + Sync);
+        let changes: [(&str, Change<'_>, usize); 9] = [
             ("another key is changed", &|db| db.set("l", "1").unwrap(), 1),
             ("it is read", &|db| assert!(db.get("k").unwrap().is_some()), 1),
             ("it is set", &|db| db.set("k", "new").unwrap(), 2),

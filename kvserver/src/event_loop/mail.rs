@@ -101,7 +101,7 @@ impl EventLoop {
                 // It was ended while it waited, and is not opened again: nobody is there to be answered.
                 self.connections[done.to.slot] = Some(connection);
                 self.closing.push(done.to.slot);
-                return self.settle_nobodys();
+                return self.settle_changes();
             }
             let request = done.request.as_request();
             let about = kvproto::spec::resolve(request).ok().map(|spec| (spec, request));
@@ -133,6 +133,7 @@ impl EventLoop {
             for invalidation in again {
                 self.executor.invalidate(&mut connection, &invalidation);
             }
+            self.settle_changes();
             connection.phase = Phase::Open;
             connection.parked_bytes = 0;
             self.close_if_stopping(&mut connection);
@@ -141,12 +142,12 @@ impl EventLoop {
             self.schedule(done.to.slot);
             self.closing.push(done.to.slot);
         } else {
-            self.settle_nobodys();
+            self.settle_changes();
         }
     }
 
-    /// Looks up what a command has changed whose client is gone.
-    fn settle_nobodys(&self) {
+    /// Looks up what a command has changed whose client tracks nothing, or is gone.
+    fn settle_changes(&self) {
         let server = self.server();
         if server.tracking.is_on() {
             server.tracking.settle(&server.clients, 0, &ReadKeys::new());
