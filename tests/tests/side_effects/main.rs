@@ -8,6 +8,7 @@
 //! Invariant: what may differ is listed in [`reasons`], each with its reason; everything else fails. It needs
 //! `redis-server` of Redis 7.0 and says so, and passes, where there is none. `KV_REFERENCE` names another program, such as
 //! `valkey-server`. `KV_EFFECTS_SEED` repeats a run, `KV_EFFECTS_CASES` is the number of cases a command.
+//! With `KV_EFFECTS_LOOP_WORK=0` kvserver runs on drafts, off its event loop, all that may be too much work for the loop.
 
 #![forbid(unsafe_code)]
 
@@ -18,6 +19,7 @@ use kvtests::process::Launch;
 use kvtests::reference::{PROGRAM_VARIABLE, Reference};
 use kvtests::server_program;
 use kvtests::streams::Dice;
+use kvtests::wire::Wire;
 use tempfile::TempDir;
 
 use cases::Case;
@@ -58,6 +60,9 @@ fn what_a_command_causes_is_what_it_causes_in_redis() {
     let count = number_from("KV_EFFECTS_CASES").unwrap_or(CASES) as usize;
     let only = std::env::var("KV_EFFECTS_ONLY").ok();
     let mut sides = [Side::connect(reference.address()), Side::connect(kv.address(0))];
+    if let Some(work) = number_from("KV_EFFECTS_LOOP_WORK") {
+        assert_eq!(Wire::connect(kv.address(0)).command(&format!("debug loop-work {work}")), b"+OK\r\n");
+    }
     let payload = sides[0].payload();
     let mut dice = Dice::new(seed);
     let mut cases = Vec::new();
