@@ -23,7 +23,7 @@ use crate::ran::Ran;
 use crate::round::Round;
 use crate::session::Replies;
 use crate::settings::{OUTPUT_PAUSE_BYTES, REPLY_BYTES_MAX, ROUND_REQUESTS_MAX, TURN_TIME};
-use crate::state::ServerState;
+use crate::state::{ServerState, WriteCheck};
 use crate::tracking::ReadKeys;
 use crate::tuning::Bounds;
 
@@ -292,7 +292,11 @@ impl Executor {
             Next::Park(work) => {
                 connection.phase = Phase::Parked;
                 let queued = if let Work::Exec(execution) = &work { execution.queue.bytes } else { 0 };
-                connection.parked_bytes = queued + request.iter().map(<[u8]>::len).sum::<usize>();
+                let bytes = queued + request.iter().map(<[u8]>::len).sum::<usize>();
+                // As on a loop: it is about to become data, and would count twice.
+                let becomes_data = matches!(work, Work::Store(_) | Work::Exec(_));
+                let counts = !becomes_data || !self.server.has_write_check(WriteCheck::Memory);
+                connection.parked_bytes = if counts { bytes } else { 0 };
                 let from = connection.session.address;
                 self.server.offload.start(Job { from, request: request.to_owned(), work });
                 return false;
