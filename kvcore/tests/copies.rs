@@ -1,6 +1,11 @@
 //! A large value that is copied to another key is shared: in memory, and in the log.
 //!
 //! Invariant: that two keys share a value is seen in what it costs, and in nothing else.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and looks at files itself"
+)]
 
 use kvcore::{Claim, Db, Deadline, Durability, Keyspace, Options, Scope, StoreExt, Walk};
 use tempfile::TempDir;

@@ -222,6 +222,47 @@ fn a_watched_key_that_changes_meanwhile_ends_the_transaction() {
     }
 }
 
+/// A key was forgotten when it changed meanwhile, and the reply that came then, of before or after, was kept for ever.
+#[test]
+fn a_client_that_tracks_is_sent_again_what_changed_meanwhile() {
+    const CHANGED: &str = ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\na\r\n";
+    let mut world = World::new();
+    let (mut client, mut other) = (world.client(), world.client());
+    client.send("HELLO 3\r\n");
+    while client.line() != "*0" {}
+    client.ask("CLIENT TRACKING ON", "+OK\r\n");
+    world.hold();
+    let before = world.drafts();
+    client.send("BITCOUNT a\r\n");
+    world.until_drafts(before + 1);
+    other.ask("SETBIT a 0 1", ":0\r\n");
+    client.expect(CHANGED);
+    world.release();
+    client.expect(format!(":{}\r\n{CHANGED}", LARGE + 1));
+    // What does not change is not sent.
+    client.ask("BITCOUNT b", format!(":{LARGE}\r\n"));
+    other.ask("SETBIT b 0 1", ":0\r\n");
+    client.expect(CHANGED.replace("\r\na\r\n", "\r\nb\r\n"));
+}
+
+/// Many that were admitted one after the other took more than there was.
+#[test]
+fn room_is_looked_for_again_before_a_command_runs_elsewhere() {
+    let mut world = World::new();
+    let (mut client, mut exec) = (world.client(), world.client());
+    world.hold();
+    let before = world.drafts();
+    client.send("BITOP AND c a b\r\n");
+    exec.send("MULTI\r\nBITOP AND d a b\r\nEXEC\r\n");
+    world.until_drafts(before + 2);
+    world.control.ask("CONFIG SET maxmemory 1mb", "+OK\r\n");
+    world.release();
+    client.expect("-OOM command not allowed when used memory > 'maxmemory'.\r\n");
+    exec.expect("+OK\r\n+QUEUED\r\n-EXECABORT Transaction discarded because of: OOM");
+    exec.line();
+    exec.ask("EXISTS c d", ":0\r\n");
+}
+
 #[test]
 fn a_client_that_goes_meanwhile_is_not_waited_for() {
     let mut world = World::new();
