@@ -107,7 +107,9 @@ pub(crate) fn snapshot(engine: &Engine, files: &Files, asked: bool) -> Result<()
     let outcome = write_snapshot(engine, files);
     let mut state = files.snapshots.state.lock();
     state.status.running = false;
-    state.status.last_took = Duration::from_millis(time.monotonic_ms().saturating_sub(started_ms));
+    if !matches!(outcome, Err(Error::SnapshotCancelled)) {
+        state.status.last_took = Duration::from_millis(time.monotonic_ms().saturating_sub(started_ms));
+    }
     match outcome {
         Ok(written) => {
             state.status.last_good_ms = time.now_ms();

@@ -1,7 +1,7 @@
-//! HOTKEYS: which keys commands spend their time on, and which the bytes of the network are about.
+//! HOTKEYS: the keys on which commands spend most time, and those whose requests and replies have most bytes.
 //!
-//! Invariant: while nothing is tracked a command pays nothing for it: that commands are tracked is a bound on their size of
-//! which every one is above, and that bound is compared anyway. What is kept of keys is bounded.
+//! Invariant: a command costs nothing more while nothing is tracked, and what is kept of keys is bounded. To track is to lower to
+//! 0 the size from which on a command is looked at after it ran, which is compared in any case.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -47,10 +47,10 @@ struct Tracked {
     /// Once it has ended: for how long it was under way, and what the process had used then.
     ended: Option<(Duration, Usage)>,
     usage: Usage,
-    /// Of all commands.
+    /// The time and the bytes of all commands.
     nanos: u64,
     bytes: u64,
-    /// Of those with keys that are tracked.
+    /// The bytes of commands with keys that are tracked.
     tracked_bytes: u64,
     by_time: Summary,
     by_bytes: Summary,

@@ -239,7 +239,7 @@ impl Slow {
         thresholds.min().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX)
     }
 
-    /// Lets every command be looked at as if it were large, or no longer. The loops must be told by their bounds.
+    /// Sets whether every command is looked at as if it were large. Loops see it when their bounds are next read.
     pub(crate) fn watch_all(&self, watches_all: bool) {
         self.watches_all.store(watches_all, Relaxed);
     }

@@ -28,6 +28,10 @@ const SWEEP_EVERY: Duration = Duration::from_millis(100);
 pub(crate) fn run(server: &Arc<ServerState>, jobs: &Receiver<Option<Job>>) {
     while let Some(job) = next(server, jobs) {
         let Job { from, request, work } = job;
+        if server.offload.has_ended() && matches!(work, Work::Walk(..) | Work::Info(_)) {
+            // Its connection is gone, and it changes nothing.
+            continue;
+        }
         let mut users = Vec::new();
         let begun = server.slow.clock().raw();
         // Only what looked at the keys reveals any: that a snapshot failed is told although nothing becomes durable.
@@ -148,7 +152,9 @@ fn save(server: &ServerState) -> Reply {
     match server.db.snapshot() {
         Ok(_) => Reply::Ok,
         Err(error) => {
-            tracing::error!(%error, "the snapshot failed");
+            if !matches!(error, kvcore::Error::SnapshotCancelled) {
+                tracing::error!(%error, "the snapshot failed");
+            }
             store_error(&error)
         }
     }

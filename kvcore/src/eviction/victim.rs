@@ -439,7 +439,7 @@ impl Eviction {
             _ if limits.policy == Policy::None => Removal::Exhausted,
             (is_busy, _) if search.is_cut => Removal::Unfinished { is_busy },
             (true, _) => Removal::Busy,
-            // What others removed here they are adding there.
+            // Others count the entries that they add before those that they remove.
             _ if limits.all_may_go() && self.entries() > locked.spared_max() => Removal::Busy,
             (_, true) => Removal::Spared,
             _ => Removal::Exhausted,
