@@ -329,41 +329,53 @@ impl<'a> Locked<'a> {
     /// Gives `to` the value that another key, `from`, has.
     fn put_copy(&mut self, value: &Value, to: &[u8], deadline: Option<Deadline>, from: (u32, &[u8])) -> Result<bool> {
         match value.shared() {
-            Some(shared) => self.share(to, shared, deadline, from)?,
+            Some(shared) => self.share(to, shared, deadline, Some(from))?,
             None => self.set(to, value, deadline)?,
         }
         Ok(true)
     }
 
-    /// Gives `key` a large value that another key, `from`, has.
-    fn share(
-        &mut self,
-        key: &[u8],
-        value: &Arc<Vec<u8>>,
-        deadline: Option<Deadline>,
-        (from_keyspace, from): (u32, &[u8]),
-    ) -> Result<()> {
-        self.base.check_key(key)?;
+    /// Returns where `key` is to be stored: its shard, its hash and the time for its deadline; `None` if that has passed, and
+    /// all is done.
+    #[inline(always)]
+    fn begin_storing(&mut self, key: &[u8], deadline: Option<Deadline>) -> Result<Option<(usize, u64, u64)>> {
         let hash = self.hash(key);
         let at = self.place(hash)?;
         let now_ms = self.now_for(deadline);
         if deadline.is_some_and(|deadline| deadline.has_passed(now_ms)) {
             self.store_for_no_time(at, hash, key);
             self.used.set(0);
-            return Ok(());
+            return Ok(None);
         }
+        Ok(Some((at, hash, now_ms)))
+    }
+
+    /// Gives `key` a large value that is shared: that of the key `from` of a keyspace, by its number in the log, or a new one.
+    fn share(
+        &mut self,
+        key: &[u8],
+        value: &Arc<Vec<u8>>,
+        deadline: Option<Deadline>,
+        from: Option<(u32, &[u8])>,
+    ) -> Result<()> {
+        self.base.check_key(key)?;
+        if self.is_draft {
+            self.check_records(value.len())?;
+        }
+        let Some((at, hash, now_ms)) = self.begin_storing(key, deadline)? else { return Ok(()) };
         let (moment, use_now) = (self.moment, self.use_by_writing(hash));
         let entry = Entry::large(key, Arc::clone(value), deadline);
         let old = self.held[at].guard.put(&self.base.hasher, hash, entry, now_ms, moment, use_now);
         self.begin_use_if_gone(at, hash, key, old.as_ref().and_then(Entry::deadline));
-        if self.is_draft && self.base.wal.is_some() {
-            // Whether a snapshot is being written is not known before the shards are locked.
-            self.check_records(value.len())?;
-            self.notes.records.push_set(self.log_id, key, value, deadline);
-        } else {
-            let (keyspace, deadline) = (self.log_id, deadline.map_or(0, Deadline::as_ms));
-            self.log(&Record::Copy { keyspace, key, from_keyspace, from, deadline });
-            self.note_logged(at, hash, key, self.base.snapshot.load(Ordering::SeqCst));
+        match from {
+            // Of a draft it is not known whether a snapshot will be written when its shards are locked.
+            Some((from_keyspace, from)) if !self.is_draft => {
+                let (keyspace, deadline) = (self.log_id, deadline.map_or(0, Deadline::as_ms));
+                self.log(&Record::Copy { keyspace, key, from_keyspace, from, deadline });
+                self.note_logged(at, hash, key, self.base.snapshot.load(Ordering::SeqCst));
+            }
+            _ if self.base.wal.is_some() => self.notes.records.push_set(self.log_id, key, value, deadline),
+            _ => {}
         }
         self.note(at, hash, key, ChangeKind::Set, Undo::Put(old));
         self.used.set(0);
@@ -495,17 +507,11 @@ impl Txn for Locked<'_> {
         self.base.check_key(key)?;
         self.base.check_value(value.len())?;
         self.check_records(value.len())?;
-        let hash = self.hash(key);
-        let at = self.place(hash)?;
-        let now_ms = self.now_for(deadline);
-        if deadline.is_some_and(|deadline| deadline.has_passed(now_ms)) {
-            self.store_for_no_time(at, hash, key);
-            self.used.set(0);
-            return Ok(());
+        if self.is_draft && value.len() >= LARGE_VALUE_BYTES {
+            // So that nothing is copied when the shards are locked.
+            return self.share(key, &Arc::new(value.to_vec()), deadline, None);
         }
-        // A draft makes it here, so that nothing is copied when it is locked and logged.
-        let made = (self.is_draft && value.len() >= LARGE_VALUE_BYTES).then(|| Arc::new(value.to_vec()));
-        let shared = made.as_ref();
+        let Some((at, hash, now_ms)) = self.begin_storing(key, deadline)? else { return Ok(()) };
         let hasher = &self.base.hasher;
         let saved_from = self.notes.saved.len();
         let (moment, use_now) = (self.moment, self.use_by_writing(hash));
@@ -517,24 +523,14 @@ impl Txn for Locked<'_> {
                     (Undo::InPlace(undo, saved_from..self.notes.saved.len()), old_deadline)
                 }
                 None => {
-                    let entry = match shared {
-                        Some(shared) => Entry::large(key, Arc::clone(shared), deadline),
-                        None => Entry::new(key, value, deadline),
-                    };
-                    let old = shard.put(hasher, hash, entry, now_ms, moment, use_now);
+                    let old = shard.put(hasher, hash, Entry::new(key, value, deadline), now_ms, moment, use_now);
                     let old_deadline = old.as_ref().and_then(Entry::deadline);
                     (Undo::Put(old), old_deadline)
                 }
             };
         self.begin_use_if_gone(at, hash, key, old_deadline);
         // After the table, so that the processor encodes while it waits for the entry's memory.
-        match shared {
-            Some(shared) if self.base.wal.is_some() => self.notes.records.push_set(self.log_id, key, shared, deadline),
-            _ => {
-                let deadline = deadline.map_or(0, Deadline::as_ms);
-                self.log(&Record::Set { keyspace: self.log_id, key, value, deadline });
-            }
-        }
+        self.log(&Record::Set { keyspace: self.log_id, key, value, deadline: deadline.map_or(0, Deadline::as_ms) });
         self.note(at, hash, key, ChangeKind::Set, undo);
         // Another value for the same key is another use.
         self.used.set(0);
