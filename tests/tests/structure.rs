@@ -19,7 +19,7 @@ const LAYERS: &[&[&str]] = &[
     // Bytes and files.
     &["record", "frame", "disk", "file_disk"],
     // The log.
-    &["manifest", "lanes", "location", "wal", "segment", "segment_reader", "unsettled", "syncer", "ticket"],
+    &["manifest", "records", "lanes", "location", "wal", "segment", "segment_reader", "unsettled", "syncer", "ticket"],
     // The elements and what happens to them.
     &["expiry", "eviction", "observer", "uses", "shard", "space", "txn", "walk", "base", "locked"],
     // A store as files, and back.
