@@ -231,7 +231,7 @@ impl Shard {
     }
 
     /// Records that the entry in a bucket is written now; `used`: the use that this is, if it is one of its own.
-    #[inline]
+    #[inline(always)]
     fn note_write(&self, bucket: usize, used: Moment) {
         if let Some(uses) = &self.uses {
             if !used.is_none() {

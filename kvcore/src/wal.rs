@@ -147,19 +147,18 @@ impl Wal {
     /// Appends one transaction's records; they wait in a lane, not yet written.
     ///
     /// Called under the locks of the shards it changed, so that log order is key order.
+    #[inline]
     pub(crate) fn append(&self, records: &[u8]) -> Result<Lsn> {
         self.append_by(records.len(), |lanes| lanes.append(records))
     }
 
     /// Appends one transaction's records as [`append`](Self::append) does, without copying values that they share.
-    pub(crate) fn append_records(&self, records: &Records) -> Result<Lsn> {
-        match records.as_bytes() {
-            Some(bytes) => self.append(bytes),
-            None => self.append_by(records.len(), |lanes| lanes.append_shared(records)),
-        }
+    #[cold]
+    pub(crate) fn append_shared(&self, records: &Records) -> Result<Lsn> {
+        self.append_by(records.len(), |lanes| lanes.append_shared(records))
     }
 
-    #[inline]
+    #[inline(always)]
     fn append_by(&self, len: usize, append: impl Fn(&Lanes) -> Appended) -> Result<Lsn> {
         if len > RECORDS_BYTES_MAX {
             return Err(Error::TransactionTooLarge { len, max: RECORDS_BYTES_MAX });

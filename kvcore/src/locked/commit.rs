@@ -36,8 +36,8 @@ impl Locked<'_> {
             }
             own = if self.base.eviction.is_on() { self.append_within_limits()? } else { self.append()? };
         }
-        for Logged { held, hash, key, snapshot } in self.notes.logged.drain(..) {
-            self.held[held].guard.set_logged_in(hash, &key, snapshot);
+        if !self.notes.logged.is_empty() {
+            self.mark_logged();
         }
         let changes = self.notes.changes.len() as i64 + self.more_changes;
         if changes != 0
@@ -72,9 +72,21 @@ impl Locked<'_> {
         Ok(Committed { lsn: revealed, met_expired: self.passed_ms.get() != 0, room_wanted, is_late: self.is_late })
     }
 
+    /// Marks the keys whose whole values the log now has.
+    #[cold]
+    fn mark_logged(&mut self) {
+        for Logged { held, hash, key, snapshot } in self.notes.logged.drain(..) {
+            self.held[held].guard.set_logged_in(hash, &key, snapshot);
+        }
+    }
+
     #[inline]
     fn append(&self) -> Result<Lsn> {
-        self.base.wal.as_ref().map_or(Ok(Lsn::ZERO), |wal| wal.append_records(&self.notes.records))
+        let (Some(wal), records) = (&self.base.wal, &self.notes.records) else { return Ok(Lsn::ZERO) };
+        match records.as_bytes() {
+            Some(bytes) => wal.append(bytes),
+            None => wal.append_shared(records),
+        }
     }
 
     #[cold]

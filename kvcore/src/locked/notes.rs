@@ -77,7 +77,9 @@ impl Notes {
         let mut notes = NOTES.try_with(Cell::take).ok().flatten().unwrap_or_default();
         let outcome = run(&mut notes);
         let Notes { records, changes, saved, logged, evicted, moved } = &mut *notes;
-        logged.clear();
+        if !logged.is_empty() {
+            logged.clear();
+        }
         moved.clear();
         evicted.clear();
         changes.clear();
