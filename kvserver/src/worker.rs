@@ -1,7 +1,8 @@
 //! The threads that do what event loops hand on: one for commands that take long or wait for a file, and some for those
 //! that take much computing.
 //!
-//! Invariant: every job is answered, in the order in which they came; a thread ends when it is told to.
+//! Invariant: a thread takes jobs in the order in which they came, and each is followed by its reply, unless the client is gone
+//! or the server stops before it begins.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

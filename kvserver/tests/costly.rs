@@ -127,7 +127,7 @@ fn changes_are_told_once_and_after_they_were_made() {
     tracker.send("HELLO 3\r\nCLIENT TRACKING ON\r\nSTRLEN a\r\nSTRLEN c\r\n");
     tracker.until("+OK\r\n");
     tracker.until(":0\r\n");
-    // Its own changes are told to it as well, after their replies.
+    // A client is notified of its own changes as well, after their replies.
     client.send("HELLO 3\r\nCLIENT TRACKING ON\r\nSTRLEN c\r\n");
     client.until("+OK\r\n");
     client.until(":0\r\n");

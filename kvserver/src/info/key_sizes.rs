@@ -1,7 +1,7 @@
 //! INFO's section about the sizes of values, as Redis 8.0 has it: how many values of each database are of what length.
 //!
-//! Invariant: nothing is counted while commands are carried out; the keys are walked over when the section is asked for, in
-//! steps that hold no lock for long. So it must not run on an event loop, nor inside EXEC.
+//! Invariant: commands keep no counts for it: a request for the section walks over all keys, in steps that hold no lock for
+//! long. So it must not run on an event loop, nor inside EXEC.
 
 use kvcore::{Cursor, Walk};
 
