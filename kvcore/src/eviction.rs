@@ -19,7 +19,7 @@ use crate::shard::{Growth, Shard};
 use crate::space::Space;
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use crate::sync::{Mutex, thread};
-use crate::uses::Moment;
+use crate::uses::{Moment, Uses};
 
 mod ghost;
 mod limits;
@@ -32,6 +32,7 @@ pub(crate) use pool::Found;
 pub(crate) use stamps::{AccessSequence, Stamps};
 pub(crate) use victim::{DEADLINE_COST, HASH_COST, LockedShards, REMOVAL_COST, Ranking, Removal, SHARD_COST, Step};
 
+use ghost::Ghost;
 use pool::Pool;
 use stamps::Recording;
 use victim::Unlocked;
@@ -153,12 +154,18 @@ impl Eviction {
         self.choose_recording(kept);
     }
 
-    /// Brings a shard under the limits, and to what their policy needs to know.
+    /// Brings a shard under the limits, and to what their policy needs to know. The memory for that is taken without a lock: a
+    /// transaction that removes from many shards would hold them all meanwhile.
     pub(crate) fn adopt_shard(&self, space: &Space, at: usize, limits: &Limits, now: Moment) {
+        if limits.is_limited() {
+            self.prepare_uses(space, at, now);
+        }
         let mut prepared = None;
         if limits.needs_order() {
             prepared = (0..PREPARED_TRIES_MAX).find_map(|_| self.prepare_order(space, at, now));
         }
+        let needs_ghost = limits.needs_order() && limits.policy == Policy::S3Fifo;
+        let ghost = needs_ghost.then(|| Ghost::new(space.read(at).buckets()));
         let step = Step::new(&self.step_max);
         let mut shard = space.write(at);
         let old = match limits.needs_order() {
@@ -168,9 +175,24 @@ impl Eviction {
                 None
             }
         };
+        let old_ghost = shard.stamps_mut().and_then(|stamps| stamps.keep_ghost(ghost));
         self.publish(&mut shard);
         drop(shard);
-        drop(old);
+        drop((old, old_ghost));
+    }
+
+    /// Lets a shard take note of uses.
+    fn prepare_uses(&self, space: &Space, at: usize, now: Moment) {
+        let buckets = {
+            let shard = space.read(at);
+            if shard.notes_uses() {
+                return;
+            }
+            shard.buckets()
+        };
+        let uses = Box::new(Uses::new(buckets, now));
+        let not_needed = space.write(at).note_uses_in(uses);
+        drop(not_needed);
     }
 
     /// Makes the stamps of a large shard in steps, as far as is known when its entries were used; `None` if it has some, or

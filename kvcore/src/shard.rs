@@ -146,6 +146,20 @@ impl Shard {
         }
     }
 
+    pub(crate) fn notes_uses(&self) -> bool {
+        self.uses.is_some()
+    }
+
+    /// Takes note of uses from now on, in `uses`, if nothing else has begun to and they are of this table's size. Returns them
+    /// otherwise.
+    pub(crate) fn note_uses_in(&mut self, uses: Box<Uses>) -> Option<Box<Uses>> {
+        if self.notes_uses() || uses.buckets() != self.table.num_buckets() {
+            return Some(uses);
+        }
+        self.uses = Some(uses);
+        None
+    }
+
     #[cold]
     fn begin_to_note_uses(&mut self, now: Moment) {
         self.uses = Some(Box::new(Uses::new(self.table.num_buckets(), now)));

@@ -127,6 +127,11 @@ impl Uses {
         Uses { looked: AtomicU64::new(now.0), places, stamps: None }
     }
 
+    /// Of how many buckets the table is.
+    pub(crate) fn buckets(&self) -> usize {
+        self.places.len()
+    }
+
     /// For another table in the place of this one's, of which nothing has been [moved](Self::move_from) there yet.
     pub(crate) fn emptied(&mut self, buckets: usize) -> Uses {
         let stamps = self.stamps.as_mut().map(|stamps| stamps.emptied(buckets));

@@ -826,6 +826,21 @@ fn room_is_made_in_bounded_steps_whatever_is_claimed() {
     }
 }
 
+/// Memory that a policy needs for its own is taken when the limits are set: a transaction that removes from many shards would
+/// hold its locks while it is taken for each of them.
+#[test]
+fn what_a_policy_remembers_has_its_memory_before_entries_are_removed() {
+    for policy in [Policy::Lru, Policy::Lrm, Policy::Lfu, Policy::S3Fifo, Policy::Random] {
+        let db = Options::new().shards(1).in_memory().unwrap();
+        (0..5_000).for_each(|i| db.set(format!("k{i:05}"), "v").unwrap());
+        db.set_limits(Limits { max_entries: Some(5_000), policy, ..Limits::default() }).unwrap();
+        let memory = db.stats().memory_bytes;
+        (5_000..5_500).for_each(|i| db.set(format!("k{i:05}"), "v").unwrap());
+        let stats = db.stats();
+        assert_eq!((stats.entries, stats.evicted, stats.memory_bytes), (5_000, 500, memory), "{policy:?}");
+    }
+}
+
 /// To see that no keyspace holds a candidate takes more than a transaction does under its locks.
 #[test]
 fn a_store_of_many_keyspaces_without_candidates_is_never_beyond_its_limit() {

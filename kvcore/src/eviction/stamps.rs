@@ -127,7 +127,7 @@ pub(crate) struct Stamps {
     stamps: Box<[AtomicU32]>,
     /// Accesses since the shard last advanced the sequence.
     unnumbered: AtomicU32,
-    /// Keys that S3-FIFO removed of late.
+    /// Keys that were removed of late, with S3-FIFO.
     ghost: Option<Ghost>,
 }
 
@@ -141,8 +141,16 @@ impl Stamps {
 
     /// For another table in the place of this one, of which nothing has been moved there yet.
     pub(crate) fn emptied(&mut self, buckets: usize) -> Self {
-        let ghost = self.ghost.take().filter(|ghost| ghost.is_for(buckets));
+        let ghost = self.ghost.take().map(|ghost| if ghost.is_for(buckets) { ghost } else { Ghost::new(buckets) });
         Stamps { ghost, ..Stamps::new(buckets, Arc::clone(&self.sequence)) }
+    }
+
+    /// Remembers removed keys from now on, in this ghost if there is none yet; or no longer. Returns a ghost that is not needed.
+    pub(crate) fn keep_ghost(&mut self, ghost: Option<Ghost>) -> Option<Ghost> {
+        match (&self.ghost, ghost) {
+            (Some(_), Some(second)) => Some(second),
+            (_, ghost) => std::mem::replace(&mut self.ghost, ghost),
+        }
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -228,8 +236,9 @@ impl Stamps {
 
     /// Remembers the key of an entry that leaves the small queue: if it comes back soon, it goes to the main one.
     pub(crate) fn remember(&mut self, hash: u64) {
-        let buckets = self.stamps.len();
-        self.ghost.get_or_insert_with(|| Ghost::new(buckets)).put(hash, &self.sequence.ghosts);
+        if let Some(ghost) = &mut self.ghost {
+            ghost.put(hash, &self.sequence.ghosts);
+        }
     }
 
     /// Writes old ones of `count` stamps from one on anew, before the sequence comes round and makes them look young.

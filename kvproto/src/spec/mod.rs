@@ -7,6 +7,7 @@ mod arg;
 mod flags;
 mod key_search;
 mod key_spec;
+mod names;
 mod row;
 
 mod absent;
@@ -59,16 +60,10 @@ static TABLE: [Spec; COUNT] = table();
 /// Every command, sorted by name.
 pub static COMMANDS: &[Spec] = &TABLE;
 
-/// The command of that name or alias, in any case. No allocation, and one comparison in most cases.
+/// Returns the command of that name or alias, in any case. Allocates nothing, and compares once in most cases.
+#[inline]
 pub fn lookup(name: &[u8]) -> Option<&'static Spec> {
-    let mut slot = slot_of(name);
-    loop {
-        let spec = COMMANDS.get(usize::from(SLOTS[slot]))?;
-        if spec.is_named(name) {
-            return Some(spec);
-        }
-        slot = (slot + 1) % SLOTS_LEN;
-    }
+    names::find(name)
 }
 
 /// Returns the command or subcommand a request names, with its number of words checked; otherwise the error to reply.
@@ -146,56 +141,6 @@ const fn table() -> [Spec; COUNT] {
     }
     indexed(rows)
 }
-
-/// Slots of the hash table behind [`lookup`]: a power of two, and several times the names, so that few collide.
-const SLOTS_LEN: usize = 2048;
-/// A slot without a command; no command has this index.
-const FREE: u16 = u16::MAX;
-const _: () = assert!(COUNT < FREE as usize && COUNT * 4 <= SLOTS_LEN);
-
-/// For each slot the index of the command whose name, or alias, hashes there (or to a full slot before it).
-static SLOTS: [u16; SLOTS_LEN] = slots();
-
-const fn slots() -> [u16; SLOTS_LEN] {
-    let rows = &TABLE;
-    let mut slots = [FREE; SLOTS_LEN];
-    let mut index = 0;
-    while index < COUNT {
-        slots = with_name(slots, rows[index].name, index);
-        let mut alias = 0;
-        while alias < rows[index].aliases.len() {
-            slots = with_name(slots, rows[index].aliases[alias], index);
-            alias += 1;
-        }
-        index += 1;
-    }
-    slots
-}
-
-const fn with_name(mut slots: [u16; SLOTS_LEN], name: &str, index: usize) -> [u16; SLOTS_LEN] {
-    let mut slot = slot_of(name.as_bytes());
-    while slots[slot] != FREE {
-        slot = (slot + 1) % SLOTS_LEN;
-    }
-    slots[slot] = index as u16;
-    slots
-}
-
-/// Where the search for `name` begins. FNV-1a over at most the bytes the longest name has, letters folded to one case.
-const fn slot_of(name: &[u8]) -> usize {
-    let mut hash: u32 = 0x811c_9dc5;
-    let len = if name.len() < NAME_BYTES_MAX { name.len() } else { NAME_BYTES_MAX };
-    let mut at = 0;
-    while at < len {
-        hash = (hash ^ (name[at] | 0x20) as u32).wrapping_mul(0x0100_0193);
-        at += 1;
-    }
-    // The high half of a product is better mixed than the low one.
-    ((hash ^ (hash >> 16)) as usize) % SLOTS_LEN
-}
-
-/// No name is longer; a longer word need not be hashed whole to be refused.
-const NAME_BYTES_MAX: usize = 20;
 
 #[cfg(test)]
 mod tests;
