@@ -54,9 +54,7 @@ pub(super) fn find(name: &[u8]) -> Option<&'static Spec> {
     loop {
         let slot = &SLOTS[at];
         let spec = COMMANDS.get(usize::from(slot.index))?;
-        if slot.head == head
-            && usize::from(slot.len) == name.len()
-            && (name.len() <= HEAD_BYTES || spec.is_named(name))
+        if slot.head == head && usize::from(slot.len) == name.len() && (name.len() <= HEAD_BYTES || spec.is_named(name))
         {
             return Some(spec);
         }

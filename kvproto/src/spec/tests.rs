@@ -30,7 +30,9 @@ fn finds_every_name_and_alias_in_any_case_and_nothing_else() {
             assert!(lookup(format!("{name}x").as_bytes()).is_none_or(|found| found.name != spec.name));
         }
     }
-    for absent in ["", "ge", "get ", "get\0", "\0get", "client|list", "\0", "eval\x7fro", "zzzzzzzzzzzzzzzzzzzzzzzzzzzz"] {
+    for absent in
+        ["", "ge", "get ", "get\0", "\0get", "client|list", "\0", "eval\x7fro", "zzzzzzzzzzzzzzzzzzzzzzzzzzzz"]
+    {
         assert!(lookup(absent.as_bytes()).is_none(), "{absent:?}");
     }
 }
