@@ -8,6 +8,9 @@ use std::sync::Arc;
 
 /// Longest bytes held without an allocation.
 const INLINE_BYTES_MAX: usize = 30;
+/// Bytes from which on an owned vector is held so that it can be shared with what sends it. Copying fewer costs less than to
+/// send them by themselves.
+pub(crate) const SHARED_BYTES_MIN: usize = 64 * 1024;
 
 /// Bytes that are part of a reply: up to 30 of them held in place, more in a vector of their own, or in one shared
 /// with the store (so that a large value is not copied to be answered).
@@ -34,8 +37,16 @@ impl Bulk {
             let mut copy = Vec::new();
             copy.try_reserve_exact(bytes.len()).ok()?;
             copy.extend_from_slice(bytes);
-            Some(Bulk(Held::Owned(copy)))
+            Some(Bulk::from(copy))
         })
+    }
+
+    /// Returns the bytes if they are so many that sharing them is worth it, and can be shared.
+    pub fn as_large(&self) -> Option<&Arc<Vec<u8>>> {
+        match &self.0 {
+            Held::Shared(bytes) if bytes.len() >= SHARED_BYTES_MIN => Some(bytes),
+            _ => None,
+        }
     }
 
     /// The bytes, for a caller that wants to keep them.
@@ -82,7 +93,7 @@ impl fmt::Debug for Bulk {
 
 impl From<&[u8]> for Bulk {
     fn from(bytes: &[u8]) -> Bulk {
-        Bulk::inline(bytes).unwrap_or_else(|| Bulk(Held::Owned(bytes.to_vec())))
+        Bulk::inline(bytes).unwrap_or_else(|| Bulk::from(bytes.to_vec()))
     }
 }
 
@@ -100,7 +111,7 @@ impl From<&str> for Bulk {
 
 impl From<Vec<u8>> for Bulk {
     fn from(bytes: Vec<u8>) -> Bulk {
-        Bulk(Held::Owned(bytes))
+        Bulk(if bytes.len() < SHARED_BYTES_MIN { Held::Owned(bytes) } else { Held::Shared(Arc::new(bytes)) })
     }
 }
 
@@ -122,7 +133,7 @@ mod tests {
 
     #[test]
     fn holds_the_same_bytes_however_it_holds_them() {
-        for len in [0, 1, 29, 30, 31, 300] {
+        for len in [0, 1, 29, 30, 31, 300, SHARED_BYTES_MIN - 1, SHARED_BYTES_MIN] {
             let bytes = vec![7u8; len];
             let borrowed = Bulk::from(&bytes[..]);
             assert_eq!(*borrowed, bytes[..]);
@@ -131,6 +142,14 @@ mod tests {
             assert_eq!(Bulk::from(Arc::new(bytes.clone())).into_vec(), bytes);
             assert_eq!(borrowed.into_vec(), bytes);
         }
+    }
+
+    #[test]
+    fn large_vectors_can_be_shared() {
+        assert!(Bulk::from(vec![7; SHARED_BYTES_MIN - 1]).as_large().is_none());
+        assert!(Bulk::from(Arc::new(vec![7; SHARED_BYTES_MIN - 1])).as_large().is_none());
+        assert!(Bulk::from(vec![7; SHARED_BYTES_MIN]).as_large().is_some());
+        assert!(Bulk::from(&vec![7; SHARED_BYTES_MIN][..]).as_large().is_some());
     }
 
     #[test]

@@ -102,16 +102,24 @@ impl Reply {
     /// The bytes of all texts in it, and for each reply in it, itself included, the bytes of its place: about what it
     /// holds in memory. So a list of integers, or of lists of nothing, has a size as well.
     pub fn payload_bytes(&self) -> usize {
-        let of_pairs = |pairs: &[(Reply, Reply)]| {
-            pairs.iter().map(|(key, value)| key.payload_bytes() + value.payload_bytes()).sum()
-        };
+        self.sum(|bulk| bulk.len())
+    }
+
+    /// Returns the same without [large values](Bulk::as_large), which need not be copied to be sent.
+    pub fn copied_bytes(&self) -> usize {
+        self.sum(|bulk| if bulk.as_large().is_some() { 0 } else { bulk.len() })
+    }
+
+    fn sum(&self, of_bulk: fn(&Bulk) -> usize) -> usize {
+        let of_pairs =
+            |pairs: &[(Reply, Reply)]| pairs.iter().map(|(key, value)| key.sum(of_bulk) + value.sum(of_bulk)).sum();
         let of_parts = match self {
             Reply::Simple(text) | Reply::Error(text) => text.len(),
             Reply::BigNumber(digits) | Reply::Decimal(digits) => digits.len(),
-            Reply::Bulk(bytes) => bytes.len(),
+            Reply::Bulk(bytes) => of_bulk(bytes),
             Reply::Verbatim { text, .. } => text.len(),
             Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => {
-                items.iter().map(Reply::payload_bytes).sum()
+                items.iter().map(|item| item.sum(of_bulk)).sum()
             }
             Reply::Map(pairs) | Reply::Attribute(pairs) => of_pairs(pairs),
             Reply::Ok

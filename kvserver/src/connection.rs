@@ -14,7 +14,7 @@ use kvproto::resp::RequestDecoder;
 
 use crate::clients::Shown;
 use crate::listener::Protocol;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Piece};
 use crate::session::Session;
 use crate::settings::{OUTPUT_PAUSE_BYTES, READ_BYTES, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
 use crate::stream::Stream;
@@ -206,16 +206,22 @@ impl Connection {
         }
     }
 
-    /// Sends bytes that may leave at once, behind what waits already. Answers how many left now.
-    pub(crate) fn send(&mut self, bytes: &[u8]) -> usize {
-        if bytes.is_empty() || self.phase == Phase::Broken {
-            return 0;
+    /// Sends what may leave at once, behind what waits already. Returns how many bytes left now.
+    pub(crate) fn send<'p>(&mut self, pieces: impl Iterator<Item = Piece<'p>>) -> usize {
+        let (mut given, mut sent) = (0, 0);
+        for piece in pieces {
+            if self.phase == Phase::Broken {
+                break;
+            }
+            let bytes = piece.as_bytes();
+            given += bytes.len();
+            let now = if self.outbox.is_empty() { self.write(bytes) } else { 0 };
+            self.outbox.push_rest(piece, now, Lsn::ZERO);
+            sent += now;
         }
-        if bytes.len() > self.reply_peak {
-            self.note_reply_peak(bytes.len());
+        if given > self.reply_peak {
+            self.note_reply_peak(given);
         }
-        let sent = if self.outbox.is_empty() { self.write(bytes) } else { 0 };
-        self.outbox.push(&bytes[sent..], Lsn::ZERO);
         sent
     }
 
@@ -337,7 +343,7 @@ impl Connection {
         // Of the bytes, not of the room for more of them, which takes no memory before it is used.
         let input = self.input.as_ref().map_or(0, |input| input.bytes.len() + input.decoder.held_bytes());
         client.shown.input_bytes.store(input + self.parked_bytes, Relaxed);
-        client.shown.output_bytes.store(self.outbox.capacity(), Relaxed);
+        client.shown.output_bytes.store(self.outbox.held_bytes(), Relaxed);
         client.shown.parked.store(matches!(self.phase, Phase::Parked | Phase::Paused | Phase::AwaitsRoom), Relaxed);
         client.shown.commands.store(self.session.commands.get(), Relaxed);
         client.shown.interest_bytes.store(self.session.interest_bytes(), Relaxed);

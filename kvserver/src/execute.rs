@@ -406,15 +406,14 @@ impl Executor {
                 return self.reply(connection, about, &outcome::reply_too_large().into(), lsn);
             }
             // Once, rather than by doubling what is large already.
-            self.round.bytes.reserve(bytes);
-        }
-        let start = self.round.len();
-        match connection.protocol {
-            Protocol::Resp => resp::encode(reply, connection.session.version, &mut self.round.bytes),
-            Protocol::Line(rules) => line::speak(rules.style, about, reply, &mut self.round.bytes),
+            self.round.bytes.reserve(reply.copied_bytes());
         }
         if lsn > Lsn::ZERO {
-            self.round.gate(start, lsn);
+            self.round.gate(lsn);
+        }
+        match connection.protocol {
+            Protocol::Resp => resp::encode(reply, connection.session.version, &mut self.round),
+            Protocol::Line(rules) => line::speak(rules.style, about, reply, &mut self.round.bytes),
         }
     }
 }

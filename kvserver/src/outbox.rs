@@ -2,9 +2,11 @@
 //!
 //! Invariant: bytes leave in order, and none leaves before the change it reveals is durable (durability `always`).
 //! It holds the memory of its unsent bytes and little more: they lie in chunks, which are not moved when more come and
-//! are given back one by one. An idle outbox owns no memory.
+//! are given back one by one. A large value is a chunk that is shared with the store: it is not copied. An idle outbox owns no
+//! memory.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use kvcore::Lsn;
 
@@ -14,19 +16,62 @@ mod models;
 /// A chunk that begins with a small reply is small. Both are sizes an allocator has without rounding up.
 const CHUNK_BYTES: usize = 16 * 1024;
 const LARGE_CHUNK_BYTES: usize = 64 * 1024;
+/// Behind a large value there is often no more than the end of its reply.
+const NEXT_CHUNK_BYTES: usize = 512;
+
+/// Bytes on their way out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Piece<'a> {
+    /// They are copied if they must wait.
+    Bytes(&'a [u8]),
+    /// A large value.
+    Shared(&'a Arc<Vec<u8>>),
+}
+
+impl<'a> Piece<'a> {
+    pub(crate) fn as_bytes(self) -> &'a [u8] {
+        match self {
+            Piece::Bytes(bytes) => bytes,
+            Piece::Shared(value) => value,
+        }
+    }
+}
+
+impl<'a, B: AsRef<[u8]> + ?Sized> From<&'a B> for Piece<'a> {
+    fn from(bytes: &'a B) -> Piece<'a> {
+        Piece::Bytes(bytes.as_ref())
+    }
+}
+
+#[derive(Debug)]
+enum Chunk {
+    Own(Vec<u8>),
+    Shared(Arc<Vec<u8>>),
+}
+
+impl Chunk {
+    fn bytes(&self) -> &Vec<u8> {
+        match self {
+            Chunk::Own(bytes) => bytes,
+            Chunk::Shared(value) => value,
+        }
+    }
+}
 
 /// Unsent bytes of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     /// None is empty.
-    chunks: VecDeque<Vec<u8>>,
+    chunks: VecDeque<Chunk>,
     /// How many bytes of the first chunk have left.
     sent: usize,
     /// Positions of the first byte that has not left, and of the end; they count from when the outbox was last empty.
     start: u64,
     end: u64,
-    /// What the allocator holds for the chunks.
+    /// What the allocator holds for its own chunks.
     capacity: usize,
+    /// How many chunks are large values.
+    shared: usize,
     /// From each position on, the bytes wait for an Lsn; positions and Lsns ascend.
     gates: VecDeque<Gate>,
 }
@@ -48,32 +93,62 @@ impl Outbox {
         self.start == self.end
     }
 
-    /// What the allocator holds for it.
-    pub(crate) fn capacity(&self) -> usize {
-        self.capacity
+    /// Returns what the allocator holds for it, in bytes. A large value counts among all that hold it at the moment: together
+    /// they count it whole.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let part = |chunk: &Chunk| match chunk {
+            Chunk::Own(_) => 0,
+            Chunk::Shared(value) => value.capacity() / Arc::strong_count(value).max(1),
+        };
+        self.capacity + if self.shared == 0 { 0 } else { self.chunks.iter().map(part).sum() }
     }
 
     /// Adds bytes that may leave once `lsn` is durable and all before them has left.
-    pub(crate) fn push(&mut self, mut bytes: &[u8], lsn: Lsn) {
-        if bytes.is_empty() {
+    pub(crate) fn push<'p>(&mut self, piece: impl Into<Piece<'p>>, lsn: Lsn) {
+        self.push_rest(piece.into(), 0, lsn);
+    }
+
+    /// Adds a piece of which so many bytes have left already: none, if others wait before it.
+    pub(crate) fn push_rest(&mut self, piece: Piece<'_>, sent: usize, lsn: Lsn) {
+        let unsent = piece.as_bytes().get(sent..).unwrap_or_default();
+        if unsent.is_empty() {
             return;
         }
         if lsn > self.gates.back().map_or(Lsn::ZERO, |gate| gate.lsn) {
             self.gates.push_back(Gate { at: self.end, lsn });
         }
-        self.end += bytes.len() as u64;
-        if let Some(last) = self.chunks.back_mut() {
-            let (fits, rest) = bytes.split_at(bytes.len().min(last.capacity() - last.len()));
-            last.extend_from_slice(fits);
-            bytes = rest;
+        self.end += unsent.len() as u64;
+        match piece {
+            Piece::Bytes(_) => self.copy(unsent),
+            Piece::Shared(value) => {
+                if self.chunks.is_empty() {
+                    self.sent = sent;
+                }
+                self.shared += 1;
+                self.chunks.push_back(Chunk::Shared(Arc::clone(value)));
+            }
+        }
+    }
+
+    fn copy(&mut self, mut bytes: &[u8]) {
+        let mut small = CHUNK_BYTES;
+        match self.chunks.back_mut() {
+            Some(Chunk::Own(last)) => {
+                let (fits, rest) = bytes.split_at(bytes.len().min(last.capacity() - last.len()));
+                last.extend_from_slice(fits);
+                bytes = rest;
+            }
+            Some(Chunk::Shared(_)) => small = NEXT_CHUNK_BYTES,
+            None => {}
         }
         while !bytes.is_empty() {
-            let room = if bytes.len() <= CHUNK_BYTES { CHUNK_BYTES } else { LARGE_CHUNK_BYTES };
+            let rooms = [small, CHUNK_BYTES, LARGE_CHUNK_BYTES];
+            let room = rooms.into_iter().find(|room| bytes.len() <= *room).unwrap_or(LARGE_CHUNK_BYTES);
             let (fits, rest) = bytes.split_at(bytes.len().min(room));
             let mut chunk = Vec::with_capacity(room);
             chunk.extend_from_slice(fits);
             self.capacity += chunk.capacity();
-            self.chunks.push_back(chunk);
+            self.chunks.push_back(Chunk::Own(chunk));
             bytes = rest;
         }
     }
@@ -89,7 +164,7 @@ impl Outbox {
     pub(crate) fn ready(&mut self, durable: Lsn) -> &[u8] {
         self.release(durable);
         let Some(first) = self.chunks.front() else { return &[] };
-        let unsent = &first[self.sent..];
+        let unsent = first.bytes().get(self.sent..).unwrap_or_default();
         match self.gates.front() {
             Some(gate) => &unsent[..unsent.len().min((gate.at - self.start) as usize)],
             None => unsent,
@@ -110,14 +185,22 @@ impl Outbox {
     pub(crate) fn mark_sent(&mut self, count: usize) {
         self.sent += count;
         self.start += count as u64;
-        if self.chunks.front().is_some_and(|first| self.sent == first.len())
+        if self.chunks.front().is_some_and(|first| self.sent == first.bytes().len())
             && let Some(first) = self.chunks.pop_front()
         {
-            self.capacity -= first.capacity();
+            self.forget(&first);
             self.sent = 0;
         }
         if self.is_empty() {
             *self = Outbox::default();
+        }
+    }
+
+    /// Takes a chunk that is gone out of the sums.
+    fn forget(&mut self, chunk: &Chunk) {
+        match chunk {
+            Chunk::Own(bytes) => self.capacity -= bytes.capacity(),
+            Chunk::Shared(_) => self.shared -= 1,
         }
     }
 
@@ -129,13 +212,17 @@ impl Outbox {
             && let Some(mut last) = self.chunks.pop_back()
         {
             let waiting = (self.end - gate.at) as usize;
-            if last.len() > waiting {
-                last.truncate(last.len() - waiting);
-                self.end = gate.at;
-                self.chunks.push_back(last);
-            } else {
-                self.end -= last.len() as u64;
-                self.capacity -= last.capacity();
+            match &mut last {
+                // What waits never begins within a large value.
+                Chunk::Own(bytes) if bytes.len() > waiting => {
+                    bytes.truncate(bytes.len() - waiting);
+                    self.end = gate.at;
+                    self.chunks.push_back(last);
+                }
+                all => {
+                    self.end -= all.bytes().len() as u64;
+                    self.forget(&last);
+                }
             }
         }
         if self.is_empty() {
@@ -164,7 +251,7 @@ mod tests {
         assert_eq!(outbox.ready(Lsn::new(9)), b"second");
         outbox.mark_sent(6);
         assert!(outbox.is_empty());
-        assert_eq!((outbox.capacity(), outbox.waits_for()), (0, None));
+        assert_eq!((outbox.held_bytes(), outbox.waits_for()), (0, None));
     }
 
     #[test]
@@ -198,11 +285,11 @@ mod tests {
         outbox.mark_sent(30_000);
         assert_eq!(outbox.ready(Lsn::ZERO).len(), 100_000 - LARGE_CHUNK_BYTES - 30_000);
         outbox.mark_sent(100_000 - LARGE_CHUNK_BYTES - 30_000);
-        assert_eq!(outbox.capacity(), LARGE_CHUNK_BYTES);
+        assert_eq!(outbox.held_bytes(), LARGE_CHUNK_BYTES);
         assert_eq!(outbox.ready(Lsn::ZERO), b"");
         assert_eq!((outbox.len(), outbox.ready(Lsn::new(1))), (10, &b"gatedbbbbb"[..]));
         outbox.mark_sent(10);
-        assert_eq!((outbox.capacity(), outbox.len()), (0, 0));
+        assert_eq!((outbox.held_bytes(), outbox.len()), (0, 0));
     }
 
     #[test]
@@ -210,7 +297,12 @@ mod tests {
         let mut outbox = Outbox::default();
         for bytes in [1, 100, 20_000, 3, 1_000_000, 7, 16_384, 50] {
             outbox.push(&vec![b'x'; bytes], Lsn::ZERO);
-            assert!(outbox.capacity() < outbox.len() + LARGE_CHUNK_BYTES, "{} for {}", outbox.capacity(), outbox.len());
+            assert!(
+                outbox.held_bytes() < outbox.len() + LARGE_CHUNK_BYTES,
+                "{} for {}",
+                outbox.held_bytes(),
+                outbox.len()
+            );
         }
         let mut left = outbox.len();
         while left > 0 {
@@ -220,6 +312,39 @@ mod tests {
             left -= count;
             assert_eq!(outbox.len(), left);
         }
+    }
+
+    #[test]
+    fn a_large_value_is_held_once_and_leaves_in_its_place() {
+        let value = Arc::new(vec![b'v'; 100_000]);
+        let mut outbox = Outbox::default();
+        // Some of it has left when the socket was full.
+        outbox.push_rest(Piece::Shared(&value), 40_000, Lsn::ZERO);
+        outbox.push(b"\r\n", Lsn::ZERO);
+        outbox.push(Piece::Shared(&value), Lsn::new(1));
+        outbox.push(b"\r\n", Lsn::ZERO);
+        assert_eq!(Arc::strong_count(&value), 3);
+        assert_eq!((outbox.len(), outbox.ready(Lsn::ZERO).len()), (160_004, 60_000));
+        assert_eq!(outbox.held_bytes(), 2 * (value.capacity() / 3) + 2 * NEXT_CHUNK_BYTES);
+        outbox.mark_sent(60_000);
+        assert_eq!(outbox.ready(Lsn::ZERO), b"\r\n");
+        outbox.mark_sent(2);
+        assert_eq!(outbox.ready(Lsn::ZERO), b"");
+        assert_eq!(outbox.ready(Lsn::new(1)).len(), 100_000);
+        outbox.mark_sent(99_999);
+        assert_eq!((outbox.ready(Lsn::new(1)), Arc::strong_count(&value)), (&b"v"[..], 2));
+        outbox.mark_sent(1);
+        assert_eq!((outbox.ready(Lsn::ZERO), Arc::strong_count(&value)), (&b"\r\n"[..], 1));
+        // What waits for the log is thrown away, what has been sent in part is not.
+        let mut outbox = Outbox::default();
+        outbox.push_rest(Piece::Shared(&value), 99_990, Lsn::ZERO);
+        outbox.push(b" kept", Lsn::ZERO);
+        outbox.push(b"lost", Lsn::new(1));
+        outbox.push(Piece::Shared(&value), Lsn::new(2));
+        outbox.discard_gated();
+        assert_eq!((outbox.len(), Arc::strong_count(&value)), (15, 2));
+        outbox.mark_sent(10);
+        assert_eq!(outbox.ready(Lsn::ZERO), b" kept");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use kvtests::process::{Launch, ServerProcess};
 use kvtests::server_program;
+use kvtests::wait::until_true;
 use kvtests::wire::{Wire, bulk, request};
 use tempfile::TempDir;
 
@@ -95,4 +96,59 @@ fn a_value_that_changes_its_name_beside_snapshots_is_kept() {
     let (_server, mut wire) = start(&dir);
     wire.ask("DBSIZE", ":1\r\n");
     wire.ask(&format!("STRLEN {name}"), format!(":{LARGE}\r\n"));
+}
+
+/// Twenty clients that ask for a value of 32 MiB, and do not read, made the server hold 640 MiB.
+#[test]
+fn a_large_value_is_not_copied_for_those_that_read_it() {
+    const CLIENTS: usize = 20;
+    const VALUE: usize = 32 << 20;
+    let dir = TempDir::new().expect("a temporary directory");
+    let (server, mut wire) = start(&dir);
+    let value: Vec<u8> = (0..VALUE).map(|at| (at / 1000) as u8).collect();
+    wire.send(request(&[b"SET".as_slice(), b"large", &value]));
+    wire.expect("+OK\r\n");
+    wire.ask("SET small s", "+OK\r\n");
+    let mut readers: Vec<Wire> = (0..CLIENTS).map(|_| server.connect()).collect();
+    for (number, reader) in readers.iter_mut().enumerate() {
+        if number % 2 == 1 {
+            assert!(reader.command("HELLO 3").starts_with(b"%7\r\n"));
+        }
+    }
+    let before = figure(&mut wire, "allocator_allocated");
+    let replies = |number: usize| {
+        let large = bulk(&value);
+        // The first bytes, then what may follow them while the socket is full.
+        let parts: Vec<&[u8]> = match number % 4 {
+            0 => vec![b"$1\r\ns\r\n", &large],
+            1 => vec![b"*2\r\n", &large, b"$1\r\ns\r\n"],
+            2 => vec![b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:2\r\n", &large],
+            _ => vec![&large],
+        };
+        parts.concat()
+    };
+    for (number, reader) in readers.iter_mut().enumerate() {
+        reader.send(match number % 4 {
+            0 => "GET small\r\nGET large\r\nPING\r\n".to_owned(),
+            1 => "MGET large small\r\nPING\r\n".to_owned(),
+            2 => "MULTI\r\nEXISTS large small\r\nGET large\r\nEXEC\r\nPING\r\n".to_owned(),
+            _ => format!("GETEX large EX {}\r\nPING\r\n", 1000 + number),
+        });
+        assert!(reader.try_take(1).is_ok());
+    }
+    // Their first bytes have come, so each has its reply.
+    let held = figure(&mut wire, "allocator_allocated").saturating_sub(before);
+    assert!(held < VALUE as u64, "{held} bytes for {CLIENTS} clients that read a value of {VALUE}");
+    // Once a second the shares of those that hold it are counted anew.
+    until_true("a value that many hold counts once among them", || {
+        figure(&mut wire, "used_memory") < figure(&mut wire, "allocator_allocated") + VALUE as u64 * 5 / 4
+    });
+    wire.ask("SETRANGE large 0 changed", format!(":{VALUE}\r\n"));
+    wire.ask("DEL large", ":1\r\n");
+    for (number, mut reader) in readers.into_iter().enumerate() {
+        let rest = &replies(number)[1..];
+        let read = reader.try_take(rest.len()).expect("a whole reply");
+        assert!(read == rest, "client {number}: the value as it was");
+        reader.expect("+PONG\r\n");
+    }
 }

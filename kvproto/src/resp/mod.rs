@@ -10,7 +10,7 @@ mod reply_decode;
 
 pub use ahead::second_word;
 pub use decode::RequestDecoder;
-pub use encode::{encode, encode_request};
+pub use encode::{Output, encode, encode_request, encoded_len};
 pub use reply_decode::ReplyDecoder;
 
 /// The version of RESP a connection has agreed on, by HELLO; 2 until then.

@@ -532,11 +532,7 @@ impl RanCommand {
         // Its encoded reply is never longer.
         let request_bytes = request.resp_bytes();
         let is_large = request_bytes.max(reply.payload_bytes()) >= ctx.server.slow.large_bytes();
-        let large = is_large.then(|| {
-            let mut encoded = Vec::new();
-            resp::encode(reply, ctx.session.version, &mut encoded);
-            [request_bytes, encoded.len()]
-        });
+        let large = is_large.then(|| [request_bytes, resp::encoded_len(reply, ctx.session.version)]);
         let error = if let Reply::Error(text) = reply { Some(text.clone()) } else { None };
         RanCommand { at, ticks, lookups: Lookups::default(), error, large }
     }

@@ -40,17 +40,14 @@ impl EventLoop {
             let end = parts[at..].iter().position(|part| part.slot != slot).map_or(parts.len(), |next| at + next);
             let settled = parts[at..end].iter().position(|part| part.lsn > durable).map_or(end, |gated| at + gated);
             if let Some(mut connection) = self.connections.get_mut(slot).and_then(Option::take) {
-                let ready = match settled.checked_sub(1).filter(|last| *last >= at) {
-                    Some(last) => &round.bytes[round.range(at).start..round.range(last).end],
-                    None => &[],
-                };
-                if !ready.is_empty() {
+                let mut ready = round.pieces(at..settled).peekable();
+                if ready.peek().is_some() {
                     let sent = connection.send(ready);
                     self.counters().writes.add(1);
                     self.counters().output_bytes.add(sent as u64);
                 }
                 for (index, part) in parts.iter().enumerate().take(end).skip(settled) {
-                    connection.outbox.push(&round.bytes[round.range(index)], part.lsn);
+                    round.pieces(index..index + 1).for_each(|piece| connection.outbox.push(piece, part.lsn));
                     newest = newest.max(part.lsn);
                 }
                 self.settle(slot, connection);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::EventLoop;
 use crate::connection::{Connection, Phase};
+use crate::counters::Counters;
 use crate::state::WriteCheck;
 use crate::tracking::ReadKeys;
 use crate::tuning::save_when_due;
@@ -38,10 +39,7 @@ impl EventLoop {
 
     /// Shows others what a connection holds.
     pub(super) fn show(&self, connection: &mut Connection) {
-        let before = connection.held_bytes();
-        connection.show(self.now);
-        let held = &self.counters().held_bytes;
-        held.set((held.get() + connection.held_bytes() as u64).saturating_sub(before as u64));
+        show(connection, self.now, self.counters());
     }
 
     /// With a limit on memory, no longer counts what a connection has sent, as it is about to become data: a large value would
@@ -117,6 +115,8 @@ impl EventLoop {
                     connection.note_reply_peak(0);
                 }
                 if !connection.outbox.is_empty() {
+                    // Its share of a large value depends on how many others have that.
+                    show(connection, self.now, &self.executor.counters);
                     if connection.enforce(&limits, known, self.now) {
                         self.executor.server.ended_by_output_limit.fetch_add(1, Relaxed);
                     }
@@ -142,4 +142,11 @@ impl EventLoop {
             save_when_due(&server.db, &server.tuning, server.started_at_ms, self.now);
         }
     }
+}
+
+fn show(connection: &mut Connection, now: Instant, counters: &Counters) {
+    let before = connection.held_bytes();
+    connection.show(now);
+    let held = &counters.held_bytes;
+    held.set((held.get() + connection.held_bytes() as u64).saturating_sub(before as u64));
 }
