@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::clock::Timeline;
+use crate::disposal::Disposal;
 use crate::durability::{Durability, Promise};
 use crate::error::{Error, Result};
 use crate::eviction::Eviction;
@@ -44,6 +45,7 @@ pub(crate) struct Base {
     /// How uses are counted, if they are.
     counter: Mutex<Option<UseCounter>>,
     pub(crate) eviction: Eviction,
+    pub(crate) disposal: Disposal,
     /// Entries removed because their deadline passed.
     pub(crate) expired: AtomicU64,
     /// A [`Moment`]: the time when somebody last told it. Good enough for who uses what, and free to read.
@@ -172,6 +174,7 @@ impl Base {
             mark: Mutex::new((floor_ms, Lsn::ZERO)),
             counter: Mutex::new(None),
             eviction: Eviction::new(),
+            disposal: Disposal::default(),
             expired: AtomicU64::new(0),
             noted: AtomicU64::new(Moment::NONE.bits()),
             opened_ms,

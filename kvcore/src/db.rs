@@ -536,6 +536,16 @@ impl Db {
         }
     }
 
+    /// From now on frees large values, and keyspaces that are emptied, on a thread of the store. Without it the thread that
+    /// removes, overwrites or evicts them does so before its call returns: about 0.2 ms a MiB.
+    ///
+    /// # Errors
+    ///
+    /// When the thread cannot be started.
+    pub fn free_in_background(&self) -> Result<()> {
+        self.engine().base.disposal.start()
+    }
+
     /// Tells `observer` of each change from now on. A store has at most eight observers.
     pub fn observe(&self, observer: Arc<dyn Observer>) -> Result<()> {
         self.engine().base.observe(observer)

@@ -301,7 +301,7 @@ impl Engine {
         let entered = self.base.enter()?;
         let is_exhausted = self.base.eviction.is_on() && self.make_room(space);
         let hash = self.base.hasher.hash(key);
-        let done = Notes::lend(|notes| {
+        let done = Notes::lend(&self.base.disposal, |notes| {
             let mut locked = Locked::lock_one(&self.base, space, key, hash, notes);
             locked.is_exhausted = is_exhausted;
             body(&mut locked)?;
@@ -339,7 +339,7 @@ impl Engine {
         let Some((first, _)) = claims.first() else { return Err(Error::KeyNotNamed) };
         let is_exhausted = self.base.eviction.is_on() && self.make_room(first);
         let Plan { wanted, named } = self.plan(claims);
-        let done = Notes::lend(|notes| {
+        let done = Notes::lend(&self.base.disposal, |notes| {
             let mut locked = Locked::lock(&self.base, first, &named, &wanted, notes);
             locked.is_exhausted = is_exhausted;
             body(&mut locked)?;
@@ -396,7 +396,9 @@ impl Engine {
             };
             keys.iter().map(|key| (space.id, *key))
         });
-        let seen = Notes::lend(|notes| Seen::take(&mut Locked::lock(&self.base, first, named, wanted, notes), keys))?;
+        let seen = Notes::lend(&self.base.disposal, |notes| {
+            Seen::take(&mut Locked::lock(&self.base, first, named, wanted, notes), keys)
+        })?;
         let own_named = seen.named(named);
         let mut notes = Notes::default();
         let mut draft = Draft::new(&self.base, &seen, &own_named, first.id, &mut notes)?;
@@ -407,14 +409,16 @@ impl Engine {
             }
             let marked = draft.mark_time();
             if draft.has_uses() {
-                Notes::lend(|notes| Locked::lock(&self.base, first, named, wanted, notes).use_keys(&draft));
+                Notes::lend(&self.base.disposal, |notes| {
+                    Locked::lock(&self.base, first, named, wanted, notes).use_keys(&draft)
+                });
             }
             let lsn = marked.map_or(seen.lsn, |lsn| lsn.max(seen.lsn));
             return Ok(Some(Committed { lsn, met_expired: marked.is_some(), room_wanted: 0, is_late: false }));
         }
         // No lock is held yet.
         self.base.wal.as_ref().map_or(Ok(()), |wal| wal.wait_for_room())?;
-        Notes::lend(|notes| {
+        Notes::lend(&self.base.disposal, |notes| {
             let mut locked = Locked::lock(&self.base, first, named, wanted, notes);
             locked.is_exhausted = is_exhausted;
             if !locked.is_as_seen(&seen) || !is_valid() {
@@ -589,7 +593,7 @@ impl Engine {
         self.base.tell(&Change { keyspace_id, keyspace, key: Some(key), kind: ChangeKind::Expire, lsn });
         // In this order: to free a large value takes long.
         drop(guard);
-        drop(taken);
+        taken.into_iter().for_each(|entry| self.base.disposal.free(entry));
     }
 
     /// Keeps expired entries even if somebody asks for them, or no longer does.

@@ -338,8 +338,11 @@ impl Eviction {
             }
             let mut unlocked = Unlocked { spared, step: Step::new(&self.step_max) };
             match self.remove_one(base, &mut unlocked) {
-                // The entry is dropped without any lock: a large one takes long.
-                Ok(Removal::Done(_)) => (removed, busy) = (removed + 1, 0),
+                Ok(Removal::Done(entry)) => {
+                    // Without any lock: a large one takes long.
+                    base.disposal.free(entry);
+                    (removed, busy) = (removed + 1, 0);
+                }
                 Ok(Removal::Busy | Removal::Unfinished { .. }) => {
                     busy += 1;
                     thread::yield_now();

@@ -35,6 +35,7 @@ mod base;
 mod clock;
 mod db;
 mod disk;
+mod disposal;
 mod durability;
 mod engine;
 mod entry;

@@ -253,6 +253,7 @@ impl Builder {
         let audience = Arc::new(Audience::new(pubsub.clone()));
         let observers = Observers { watch: watch.clone(), tracking: tracking.clone() };
         db.observe(Arc::new(observers))?;
+        db.free_in_background()?;
         // From here on it is known who is used when.
         db.note_time();
         let (offload, jobs) = Offload::new();

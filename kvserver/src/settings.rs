@@ -46,6 +46,8 @@ pub(crate) const SUBSCRIPTION_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub(crate) const SUBSCRIPTION_BYTES: usize = 256;
 /// A keyspace with at most this many keys is walked (KEYS, PRINT) on the event loop; a larger one elsewhere.
 pub(crate) const WALK_INLINE_KEYS_MAX: u64 = 1000;
+/// What matching their keys may take there, in steps of about a nanosecond.
+pub(crate) const WALK_INLINE_STEPS_MAX: usize = 1_000_000;
 /// How long a stopping server waits for clients to take their last replies.
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(5);
 

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::ops::Range;
 
 use super::Locked;
+use crate::disposal::{DISPOSED_BYTES_MIN, Disposal};
 use crate::entry::{Deadline, Entry};
 use crate::observer::ChangeKind;
 use crate::records::Records;
@@ -71,11 +72,15 @@ thread_local! {
 }
 
 impl Notes {
-    /// Lends `run` an empty set of notes. What they still hold is dropped after it, when no lock is held any more.
-    pub(crate) fn lend<R>(run: impl FnOnce(&mut Notes) -> R) -> R {
+    /// Lends `run` an empty set of notes. What they still hold is dropped after it, when no lock is held any more, or goes to
+    /// `disposal`.
+    pub(crate) fn lend<R>(disposal: &Disposal, run: impl FnOnce(&mut Notes) -> R) -> R {
         // While a thread ends there may be none left, nor a place for them.
         let mut notes = NOTES.try_with(Cell::take).ok().flatten().unwrap_or_default();
         let outcome = run(&mut notes);
+        if disposal.is_on() && notes.removed_bytes() >= DISPOSED_BYTES_MIN {
+            disposal.dispose((std::mem::take(&mut notes.changes), std::mem::take(&mut notes.evicted)));
+        }
         let Notes { records, changes, saved, logged, evicted, moved } = &mut *notes;
         if !logged.is_empty() {
             logged.clear();
@@ -89,6 +94,17 @@ impl Notes {
             let _ = NOTES.try_with(|kept| kept.set(Some(notes)));
         }
         outcome
+    }
+
+    /// Returns what the removed entries take, in bytes.
+    fn removed_bytes(&self) -> usize {
+        let of_change = |done: &Done| match &done.undo {
+            Undo::Put(Some(old)) => old.bytes(),
+            Undo::Flush { emptied, .. } => emptied.bytes(),
+            Undo::Put(None) | Undo::InPlace(..) | Undo::Deadline(_) | Undo::Swap { .. } => 0,
+        };
+        let changed: usize = self.changes.iter().map(of_change).sum();
+        changed + self.evicted.iter().map(Entry::bytes).sum::<usize>()
     }
 }
 
