@@ -116,6 +116,17 @@ pub(crate) fn decode(payload: &[u8], bytes_max: usize) -> Result<Vec<u8>, Refusa
     }
 }
 
+/// Returns how long the value of a payload will be when it has been unpacked, if the payload is right; 0 if it is not packed.
+pub(crate) fn unpacked_len(payload: &[u8]) -> usize {
+    let claimed = || {
+        let mut input = payload.get(1..)?;
+        let Length::Special(LZF) = length(&mut input)? else { return None };
+        plain_length(&mut input)?;
+        plain_length(&mut input)
+    };
+    claimed().unwrap_or(0).min(payload.len().saturating_mul(LZF_GAIN_MAX))
+}
+
 /// A length, or the kind of what follows instead of bytes.
 enum Length {
     Bytes(usize),

@@ -45,7 +45,7 @@ pub fn restore(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     }
     let ttl = kvproto::parse_integer(ttl).ok_or(CommandError::NotAnInteger)?;
     let ttl_ms = u64::try_from(ttl).map_err(|_| invalid("TTL value, must be >= 0"))?;
-    txn.charge(payload.len() as u64 * PAYLOAD_NS)?;
+    txn.charge((payload.len() + rdb::unpacked_len(payload)) as u64 * PAYLOAD_NS)?;
     let value = rdb::decode(payload, VALUE_BYTES_MAX).map_err(|refusal| match refusal {
         Refusal::Footer => CommandError::custom("ERR DUMP payload version or checksum are wrong"),
         Refusal::Format => CommandError::custom("ERR Bad data format"),

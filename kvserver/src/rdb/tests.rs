@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 
-use super::{Refusal, crc64, decode, decompress, encode, encoded_len};
+use super::{Refusal, crc64, decode, decompress, encode, encoded_len, unpacked_len};
 
 const MAX: usize = 1024 * 1024;
 
@@ -52,6 +52,7 @@ fn payloads_are_those_of_redis() {
 fn what_redis_compressed_is_read() {
     let mut payload: &[u8] = b"\x00\xc3\x15A\x90\x0aabcdefghija\xe0\xff\x09\xe1r\x0d\x01ij\x0a\x00\xdcs\xe81b\x84\xf4j";
     assert_eq!(decode(payload, MAX).unwrap(), b"abcdefghij".repeat(40));
+    assert_eq!(unpacked_len(payload), 400);
     assert_eq!(decode(payload, 399), Err(Refusal::Format), "longer than allowed");
     payload = &payload[..payload.len() - 1];
     assert_eq!(decode(payload, MAX), Err(Refusal::Footer));
@@ -91,6 +92,8 @@ fn a_body_that_is_no_string_is_refused() {
     ] {
         assert_eq!(decode(&sealed(body, 9), MAX), Err(Refusal::Format), "{}", body.escape_ascii());
     }
+    assert_eq!((unpacked_len(b"\0\x03abc"), unpacked_len(b"\0"), unpacked_len(b"")), (0, 0, 0));
+    assert!(unpacked_len(b"\0\xc3\x02\x80\xff\xff\xff\xff\x00a") < 1000, "no more than the bytes can stand for");
 }
 
 proptest! {
@@ -113,7 +116,7 @@ proptest! {
 
     #[test]
     fn no_payload_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), count in 0..500_usize) {
-        let _ = decode(&bytes, MAX);
+        let _ = (decode(&bytes, MAX), unpacked_len(&bytes));
         let _ = decode(&sealed(&bytes, 10), MAX);
         let _ = decode(&sealed(&[b"\0", &bytes[..]].concat(), 10), MAX);
         let _ = decode(&sealed(&[b"\0\xc3", &bytes[..]].concat(), 10), MAX);
