@@ -536,7 +536,7 @@ impl Db {
         }
     }
 
-    /// From now on frees large values, and keyspaces that are emptied, on a thread of the store. Without it the thread that
+    /// Starts a thread of the store that frees large values, and keyspaces that are emptied or dropped. Without it the thread that
     /// removes, overwrites or evicts them does so before its call returns: about 0.2 ms a MiB.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
-//! Disposal: frees what large removals leave on a thread of its own, so that whoever removed it does not wait. Invariant: few of
-//! them wait to be freed; beyond those, each is freed by the thread that removed it, so that memory does not come back more slowly
-//! than it is given out.
+//! Disposal: frees large things that were removed, on a thread of its own, so that the thread that removed them does not wait.
+//! Invariant: few things wait to be freed; what comes beyond them is freed by the thread that removed it, so that memory does not
+//! come back more slowly than it is given out.
 
 use std::sync::OnceLock;
 
@@ -20,7 +20,7 @@ type Garbage = Box<dyn Send>;
 pub(crate) struct Disposal(OnceLock<mpsc::SyncSender<Garbage>>);
 
 impl Disposal {
-    /// Starts the thread, if there is none yet. It ends with the store.
+    /// Starts the thread, if there is none yet. It ends when the last handle of the store is dropped.
     pub(crate) fn start(&self) -> Result<()> {
         if self.is_on() {
             return Ok(());
@@ -43,19 +43,19 @@ impl Disposal {
         self.0.get().is_some()
     }
 
-    /// Frees what has at least [`DISPOSED_BYTES_MIN`].
-    #[cold]
-    pub(crate) fn dispose(&self, garbage: impl Send + 'static) {
-        if let Some(sender) = self.0.get() {
+    /// Frees what takes so many bytes.
+    pub(crate) fn free(&self, bytes: usize, garbage: impl Send + 'static) {
+        if bytes >= DISPOSED_BYTES_MIN
+            && let Some(sender) = self.0.get()
+        {
             // What is refused is dropped here.
             let _ = sender.try_send(Box::new(garbage));
         }
     }
 
-    /// Frees an entry of any size.
-    pub(crate) fn free(&self, entry: Entry) {
-        if self.is_on() && entry.bytes() >= DISPOSED_BYTES_MIN {
-            self.dispose(entry);
-        }
+    /// Frees entries.
+    pub(crate) fn free_entries(&self, entries: impl AsRef<[Entry]> + Send + 'static) {
+        let bytes = if self.is_on() { entries.as_ref().iter().map(Entry::bytes).sum() } else { 0 };
+        self.free(bytes, entries);
     }
 }

@@ -240,7 +240,7 @@ impl Engine {
         let lsn = self.log(&Record::Drop { keyspace: space.log_id() })?;
         space.set_dropped();
         for guard in &mut guards {
-            // Dropped when nothing is locked any more.
+            // Freed when nothing is locked any more.
             emptied.push(guard.clear());
             guard.reveals(lsn);
             self.base.eviction.publish(guard);
@@ -249,6 +249,8 @@ impl Engine {
         let change = Change { keyspace_id: space.id, keyspace: &space.name, key: None, kind: ChangeKind::Flush, lsn };
         self.base.tell(&change);
         registry.by_name.remove(name);
+        drop((registry, guards));
+        self.base.disposal.free(emptied.iter().map(|shard| shard.bytes()).sum(), emptied);
         Ok((true, lsn))
     }
 
@@ -593,7 +595,7 @@ impl Engine {
         self.base.tell(&Change { keyspace_id, keyspace, key: Some(key), kind: ChangeKind::Expire, lsn });
         // In this order: to free a large value takes long.
         drop(guard);
-        taken.into_iter().for_each(|entry| self.base.disposal.free(entry));
+        self.base.disposal.free_entries(SmallVec::<[Entry; 1]>::from_iter(taken));
     }
 
     /// Keeps expired entries even if somebody asks for them, or no longer does.
@@ -649,7 +651,7 @@ impl Engine {
             return 0;
         }
         loop {
-            // Dropped after the guard: to free large values takes long.
+            // Freed after the guard is dropped: large values take long.
             let mut expired = SmallVec::<[Entry; 0]>::new();
             let mut guard = space.write(shard);
             let (mut last_deadline, mut count) = (0, 0);
@@ -671,6 +673,10 @@ impl Engine {
             if !more {
                 // Noted under the lock, so that a deadline filed meanwhile is not missed.
                 guard.next_tick().map(|tick| space.note_due(tick));
+            }
+            drop(guard);
+            self.base.disposal.free_entries(expired);
+            if !more {
                 self.base.count_expired(removed);
                 return removed;
             }

@@ -164,8 +164,7 @@ impl Eviction {
         if limits.needs_order() {
             prepared = (0..PREPARED_TRIES_MAX).find_map(|_| self.prepare_order(space, at, now));
         }
-        let needs_ghost = limits.needs_order() && limits.policy == Policy::S3Fifo;
-        let ghost = needs_ghost.then(|| Ghost::new(space.read(at).buckets()));
+        let ghost = self.prepare_ghost(space, at, limits);
         let step = Step::new(&self.step_max);
         let mut shard = space.write(at);
         let old = match limits.needs_order() {
@@ -175,7 +174,10 @@ impl Eviction {
                 None
             }
         };
-        let old_ghost = shard.stamps_mut().and_then(|stamps| stamps.keep_ghost(ghost));
+        let old_ghost = match limits.policy {
+            Policy::S3Fifo if ghost.is_none() => None,
+            _ => shard.stamps_mut().and_then(|stamps| stamps.keep_ghost(ghost)),
+        };
         self.publish(&mut shard);
         drop(shard);
         drop((old, old_ghost));
@@ -193,6 +195,21 @@ impl Eviction {
         let uses = Box::new(Uses::new(buckets, now));
         let not_needed = space.write(at).note_uses_in(uses);
         drop(not_needed);
+    }
+
+    /// Makes a ghost for a shard that needs one and has none.
+    fn prepare_ghost(&self, space: &Space, at: usize, limits: &Limits) -> Option<Ghost> {
+        if !limits.needs_order() || limits.policy != Policy::S3Fifo {
+            return None;
+        }
+        let buckets = {
+            let shard = space.read(at);
+            if shard.has_ghost() {
+                return None;
+            }
+            shard.buckets()
+        };
+        Some(Ghost::new(buckets))
     }
 
     /// Makes the stamps of a large shard in steps, as far as is known when its entries were used; `None` if it has some, or
@@ -340,7 +357,7 @@ impl Eviction {
             match self.remove_one(base, &mut unlocked) {
                 Ok(Removal::Done(entry)) => {
                     // Without any lock: a large one takes long.
-                    base.disposal.free(entry);
+                    base.disposal.free_entries([entry]);
                     (removed, busy) = (removed + 1, 0);
                 }
                 Ok(Removal::Busy | Removal::Unfinished { .. }) => {

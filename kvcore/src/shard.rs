@@ -146,6 +146,7 @@ impl Shard {
         }
     }
 
+    /// Returns whether uses of entries are recorded.
     pub(crate) fn notes_uses(&self) -> bool {
         self.uses.is_some()
     }
@@ -571,7 +572,10 @@ impl Shard {
     }
 
     /// Puts back what [`clear`](Self::clear) answered.
-    pub(crate) fn restore(&mut self, cleared: Shard) {
+    pub(crate) fn restore(&mut self, mut cleared: Shard) {
+        if let (Some(stamps), Some(emptied)) = (cleared.stamps_mut(), self.stamps_mut()) {
+            stamps.replace(emptied);
+        }
         let (epoch, changes, published) = (next_epoch(self.epoch), self.changes, self.published);
         *self = cleared;
         (self.epoch, self.changes, self.published) = (epoch, changes, published);

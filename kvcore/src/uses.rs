@@ -127,7 +127,7 @@ impl Uses {
         Uses { looked: AtomicU64::new(now.0), places, stamps: None }
     }
 
-    /// Of how many buckets the table is.
+    /// Returns how many buckets the table has.
     pub(crate) fn buckets(&self) -> usize {
         self.places.len()
     }

@@ -830,14 +830,24 @@ fn room_is_made_in_bounded_steps_whatever_is_claimed() {
 /// hold its locks while it is taken for each of them.
 #[test]
 fn what_a_policy_remembers_has_its_memory_before_entries_are_removed() {
-    for policy in [Policy::Lru, Policy::Lrm, Policy::Lfu, Policy::S3Fifo, Policy::Random] {
+    for (policy, entries) in EVICTING.into_iter().flat_map(|policy| [(policy, 20), (policy, 5_000)]) {
         let db = Options::new().shards(1).in_memory().unwrap();
-        (0..5_000).for_each(|i| db.set(format!("k{i:05}"), "v").unwrap());
-        db.set_limits(Limits { max_entries: Some(5_000), policy, ..Limits::default() }).unwrap();
+        (0..entries).for_each(|i| db.set(format!("k{i:05}"), "v").unwrap());
+        db.set_limits(Limits { max_entries: Some(entries), policy, ..Limits::default() }).unwrap();
         let memory = db.stats().memory_bytes;
-        (5_000..5_500).for_each(|i| db.set(format!("k{i:05}"), "v").unwrap());
+        (entries..entries + 500).for_each(|i| db.set(format!("k{i:05}"), "v").unwrap());
         let stats = db.stats();
-        assert_eq!((stats.entries, stats.evicted, stats.memory_bytes), (5_000, 500, memory), "{policy:?}");
+        assert_eq!((stats.entries, stats.evicted), (entries, 500), "{policy:?}");
+        // Few entries need a larger table when they have all been replaced.
+        assert!(entries < 100 || stats.memory_bytes == memory, "{policy:?}: {} after {memory}", stats.memory_bytes);
+        // A transaction that is given up takes nothing of it away.
+        let whole = [Claim { keyspace: &db, scope: Scope::Whole }];
+        let refused = db.update_across(&whole, |txn| {
+            txn.flush()?;
+            Err::<(), _>(Error::Closed)
+        });
+        assert!(refused.is_err());
+        assert_eq!((db.len(), db.stats().memory_bytes), (entries, stats.memory_bytes), "{policy:?}");
     }
 }
 

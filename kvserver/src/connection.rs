@@ -343,11 +343,17 @@ impl Connection {
         // Of the bytes, not of the room for more of them, which takes no memory before it is used.
         let input = self.input.as_ref().map_or(0, |input| input.bytes.len() + input.decoder.held_bytes());
         client.shown.input_bytes.store(input + self.parked_bytes, Relaxed);
-        client.shown.output_bytes.store(self.outbox.held_bytes(), Relaxed);
         client.shown.parked.store(matches!(self.phase, Phase::Parked | Phase::Paused | Phase::AwaitsRoom), Relaxed);
         client.shown.commands.store(self.session.commands.get(), Relaxed);
         client.shown.interest_bytes.store(self.session.interest_bytes(), Relaxed);
-        self.held_bytes = client.shown.held_bytes();
+        self.show_output();
+    }
+
+    /// Shows others what its unsent replies take. It is no sign of life of the client.
+    pub(crate) fn show_output(&mut self) {
+        let shown = &self.session.client.shown;
+        shown.output_bytes.store(self.outbox.held_bytes(), Relaxed);
+        self.held_bytes = shown.held_bytes();
     }
 }
 

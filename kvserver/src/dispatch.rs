@@ -357,7 +357,7 @@ fn walk(
     let outcome = if takes_long(spec, request) && session.keyspace.len() > WALK_INLINE_KEYS_MAX {
         Err(kvcore::Error::TooMuchWork.into())
     } else {
-        run(Args::new(request), &BriefWalk::new(&session.keyspace, request))
+        run(Args::new(request), &BriefWalk::new(spec, request, &session.keyspace))
     };
     if let Err(Failure::Store(kvcore::Error::TooMuchWork)) = outcome {
         let next = Next::Park(Work::Walk(run, session.keyspace.clone()));
@@ -369,15 +369,19 @@ fn walk(
 /// A walk that fails if it is more work than a loop may do: few keys are many steps where they, and the pattern, are long.
 struct BriefWalk<'k> {
     keyspace: &'k kvcore::Keyspace,
-    /// A pattern is no longer than this.
-    pattern_bytes_max: usize,
+    pattern_bytes: usize,
     steps_left: Cell<usize>,
 }
 
 impl<'k> BriefWalk<'k> {
-    fn new(keyspace: &'k kvcore::Keyspace, request: Request<'_>) -> BriefWalk<'k> {
-        let pattern_bytes_max = request.iter().skip(1).map(<[u8]>::len).max().unwrap_or(0);
-        BriefWalk { keyspace, pattern_bytes_max, steps_left: Cell::new(WALK_INLINE_STEPS_MAX) }
+    fn new(spec: &Spec, request: Request<'_>, keyspace: &'k kvcore::Keyspace) -> BriefWalk<'k> {
+        let pattern = match spec.name {
+            "keys" => request.get(1),
+            "scan" => request.iter().skip_while(|word| !word.eq_ignore_ascii_case(b"MATCH")).nth(1),
+            _ => None,
+        };
+        let pattern_bytes = pattern.map_or(0, <[u8]>::len);
+        BriefWalk { keyspace, pattern_bytes, steps_left: Cell::new(WALK_INLINE_STEPS_MAX) }
     }
 
     /// Shows the keys of a walk while there are steps left.
@@ -388,7 +392,7 @@ impl<'k> BriefWalk<'k> {
     ) -> kvcore::Result<T> {
         let mut is_too_much = false;
         let outcome = walk(&mut |key, value| {
-            let steps = glob::steps_max(self.pattern_bytes_max, key.len());
+            let steps = glob::steps_max(self.pattern_bytes, key.len());
             match self.steps_left.get().checked_sub(steps) {
                 Some(left) if !is_too_much => {
                     self.steps_left.set(left);
@@ -424,7 +428,7 @@ impl Walk for BriefWalk<'_> {
     }
 }
 
-/// Whether a command looks at many keys: KEYS and PRINT at all, SCAN at as many as it is asked for.
+/// Returns whether a command looks at many keys: KEYS and PRINT look at all there are, SCAN at as many as its COUNT says.
 fn takes_long(spec: &Spec, request: Request<'_>) -> bool {
     match spec.name {
         "keys" | "print" => true,

@@ -406,7 +406,8 @@ impl Executor {
                 return self.reply(connection, about, &outcome::reply_too_large().into(), lsn);
             }
             // Once, rather than by doubling what is large already.
-            self.round.bytes.reserve(reply.copied_bytes());
+            let is_resp = matches!(connection.protocol, Protocol::Resp);
+            self.round.bytes.reserve(if is_resp { reply.copied_bytes() } else { bytes });
         }
         if lsn > Lsn::ZERO {
             self.round.gate(lsn);

@@ -1,5 +1,5 @@
-//! Work that takes long or waits for a file, on its way to the thread that does it: SAVE, BACKUP, and KEYS over a large
-//! keyspace; and commands that take much computing, for which there are threads of their own: those wait for no file.
+//! Work that takes long or waits for a file, on its way to the thread that does it: SAVE, BACKUP, and KEYS over many
+//! or long keys; and commands that take much computing, for which there are threads of their own: those wait for no file.
 //!
 //! Invariant: an event loop never runs them. The connection that asked is parked until its answer comes by mail, so
 //! its own later requests wait and nobody else's do.

@@ -93,8 +93,8 @@ impl Outbox {
         self.start == self.end
     }
 
-    /// Returns what the allocator holds for it, in bytes. A large value counts among all that hold it at the moment: together
-    /// they count it whole.
+    /// Returns what it takes in memory, in bytes. A large value counts as one part of as many as hold it at the moment, the store
+    /// included.
     pub(crate) fn held_bytes(&self) -> usize {
         let part = |chunk: &Chunk| match chunk {
             Chunk::Own(_) => 0,

@@ -14,6 +14,8 @@ use crate::outbox::Piece;
 
 /// Above this the buffer's memory is given back after the round, in bytes.
 const KEEP_BYTES: usize = 1024 * 1024;
+/// And above this that of its parts.
+const KEEP_PARTS: usize = 16 * 1024;
 
 /// Replies on their way out.
 #[derive(Debug, Default)]
@@ -40,7 +42,7 @@ impl Round {
         self.open(slot, Lsn::ZERO);
     }
 
-    /// What is written from now on reveals `lsn`.
+    /// Marks what is written from now on as revealing `lsn`.
     pub(crate) fn gate(&mut self, lsn: Lsn) {
         if let Some(last) = self.parts.last()
             && lsn > last.lsn
@@ -57,7 +59,7 @@ impl Round {
         self.parts.push(Part { slot, lsn, start, value: None });
     }
 
-    /// Bytes in it, those of large values included.
+    /// Returns how many bytes it has, those of large values included.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() + self.shared_bytes
     }
@@ -86,6 +88,9 @@ impl Round {
 
     pub(crate) fn clear(&mut self) {
         self.parts.clear();
+        if self.parts.capacity() > KEEP_PARTS {
+            self.parts = Vec::new();
+        }
         self.bytes.clear();
         self.shared_bytes = 0;
         if self.bytes.capacity() > KEEP_BYTES {

@@ -141,7 +141,13 @@ impl Stamps {
 
     /// For another table in the place of this one, of which nothing has been moved there yet.
     pub(crate) fn emptied(&mut self, buckets: usize) -> Self {
-        let ghost = self.ghost.take().map(|ghost| if ghost.is_for(buckets) { ghost } else { Ghost::new(buckets) });
+        let ghost = match self.ghost.take() {
+            Some(ghost) if !ghost.is_for(buckets) => {
+                self.ghost = Some(ghost);
+                Some(Ghost::new(buckets))
+            }
+            ghost => ghost,
+        };
         Stamps { ghost, ..Stamps::new(buckets, Arc::clone(&self.sequence)) }
     }
 
@@ -150,6 +156,17 @@ impl Stamps {
         match (&self.ghost, ghost) {
             (Some(_), Some(second)) => Some(second),
             (_, ghost) => std::mem::replace(&mut self.ghost, ghost),
+        }
+    }
+
+    pub(crate) fn has_ghost(&self) -> bool {
+        self.ghost.is_some()
+    }
+
+    /// Takes the place of others that were [made of it](Self::emptied), with what they remember.
+    pub(crate) fn replace(&mut self, emptied: &mut Stamps) {
+        if self.ghost.is_none() {
+            self.ghost = emptied.ghost.take();
         }
     }
 

@@ -78,8 +78,11 @@ impl Notes {
         // While a thread ends there may be none left, nor a place for them.
         let mut notes = NOTES.try_with(Cell::take).ok().flatten().unwrap_or_default();
         let outcome = run(&mut notes);
-        if disposal.is_on() && notes.removed_bytes() >= DISPOSED_BYTES_MIN {
-            disposal.dispose((std::mem::take(&mut notes.changes), std::mem::take(&mut notes.evicted)));
+        if disposal.is_on() {
+            let bytes = notes.removed_bytes();
+            if bytes >= DISPOSED_BYTES_MIN {
+                disposal.free(bytes, (std::mem::take(&mut notes.changes), std::mem::take(&mut notes.evicted)));
+            }
         }
         let Notes { records, changes, saved, logged, evicted, moved } = &mut *notes;
         if !logged.is_empty() {

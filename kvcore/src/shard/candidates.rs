@@ -70,6 +70,10 @@ impl Shard {
         self.uses.as_mut()?.stamps_mut()
     }
 
+    pub(crate) fn has_ghost(&self) -> bool {
+        self.stamps().is_some_and(Stamps::has_ghost)
+    }
+
     /// Keeps old stamps of `count` buckets from one on from looking young.
     pub(crate) fn refresh_stamps(&self, from: usize, count: usize) {
         self.stamps().into_iter().for_each(|stamps| stamps.refresh(from, count));

@@ -39,7 +39,9 @@ impl EventLoop {
 
     /// Shows others what a connection holds.
     pub(super) fn show(&self, connection: &mut Connection) {
-        show(connection, self.now, self.counters());
+        let before = connection.held_bytes();
+        connection.show(self.now);
+        count_held(connection, before, self.counters());
     }
 
     /// With a limit on memory, no longer counts what a connection has sent, as it is about to become data: a large value would
@@ -116,7 +118,9 @@ impl EventLoop {
                 }
                 if !connection.outbox.is_empty() {
                     // Its share of a large value depends on how many others have that.
-                    show(connection, self.now, &self.executor.counters);
+                    let before = connection.held_bytes();
+                    connection.show_output();
+                    count_held(connection, before, &self.executor.counters);
                     if connection.enforce(&limits, known, self.now) {
                         self.executor.server.ended_by_output_limit.fetch_add(1, Relaxed);
                     }
@@ -144,9 +148,8 @@ impl EventLoop {
     }
 }
 
-fn show(connection: &mut Connection, now: Instant, counters: &Counters) {
-    let before = connection.held_bytes();
-    connection.show(now);
+/// Counts what a connection holds now, and no longer what it held before.
+fn count_held(connection: &Connection, before: usize, counters: &Counters) {
     let held = &counters.held_bytes;
     held.set((held.get() + connection.held_bytes() as u64).saturating_sub(before as u64));
 }
