@@ -87,7 +87,7 @@ flame)
         loader=$!
         perf record --quiet --freq 997 --call-graph dwarf,16384 --output "$dir/perf" --pid "$pid" -- sleep 3
         kill "$loader" 2>/dev/null || true
-        perf script --input "$dir/perf" 2>/dev/null | inferno-collapse-perf 2>/dev/null |
+        perf script --no-inline --input "$dir/perf" 2>/dev/null | inferno-collapse-perf 2>/dev/null |
             inferno-flamegraph --minwidth 0.4 --title "kvserver: $name" >"$out/flame-$name.svg"
         echo "$out/flame-$name.svg"
     done
