@@ -80,6 +80,8 @@ pub(crate) struct Shown {
     /// Of the words of the request that is being executed, if it is one that shows this client.
     pub(crate) argument_bytes: AtomicUsize,
     pub(crate) output_bytes: AtomicUsize,
+    /// Of its output, what others hold as well and count.
+    pub(crate) shared_bytes: AtomicUsize,
     /// Of what it subscribed to, watches and tracks by prefix.
     pub(crate) interest_bytes: AtomicUsize,
     /// Of the names that it gave itself.
@@ -103,7 +105,8 @@ impl Shown {
     pub(crate) fn held_bytes(&self) -> usize {
         let parts =
             [&self.input_bytes, &self.queued_bytes, &self.output_bytes, &self.interest_bytes, &self.label_bytes];
-        parts.iter().map(|part| part.load(Relaxed)).sum()
+        let all: usize = parts.iter().map(|part| part.load(Relaxed)).sum();
+        all.saturating_sub(self.shared_bytes.load(Relaxed))
     }
 
     /// Whether its user may have MONITOR and tracking, as far as they are on.

@@ -352,7 +352,8 @@ impl Connection {
     /// Shows others what its unsent replies take. It is no sign of life of the client.
     pub(crate) fn show_output(&mut self) {
         let shown = &self.session.client.shown;
-        shown.output_bytes.store(self.outbox.held_bytes(), Relaxed);
+        shown.output_bytes.store(self.outbox.capacity(), Relaxed);
+        shown.shared_bytes.store(self.outbox.shared_bytes(), Relaxed);
         self.held_bytes = shown.held_bytes();
     }
 }

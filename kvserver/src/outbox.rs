@@ -68,7 +68,7 @@ pub(crate) struct Outbox {
     /// Positions of the first byte that has not left, and of the end; they count from when the outbox was last empty.
     start: u64,
     end: u64,
-    /// What the allocator holds for its own chunks.
+    /// What the allocator holds for the chunks, large values included.
     capacity: usize,
     /// How many chunks are large values.
     shared: usize,
@@ -93,14 +93,19 @@ impl Outbox {
         self.start == self.end
     }
 
-    /// Returns what it takes in memory, in bytes. A large value counts as one part of as many as hold it at the moment, the store
-    /// included.
-    pub(crate) fn held_bytes(&self) -> usize {
-        let part = |chunk: &Chunk| match chunk {
+    /// Returns what the allocator holds for it, in bytes, large values included.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Returns how much of that others count: of a large value each of those that hold it at the moment, the store included,
+    /// counts an equal part.
+    pub(crate) fn shared_bytes(&self) -> usize {
+        let of_others = |chunk: &Chunk| match chunk {
             Chunk::Own(_) => 0,
-            Chunk::Shared(value) => value.capacity() / Arc::strong_count(value).max(1),
+            Chunk::Shared(value) => value.capacity() - value.capacity() / Arc::strong_count(value).max(1),
         };
-        self.capacity + if self.shared == 0 { 0 } else { self.chunks.iter().map(part).sum() }
+        if self.shared == 0 { 0 } else { self.chunks.iter().map(of_others).sum() }
     }
 
     /// Adds bytes that may leave once `lsn` is durable and all before them has left.
@@ -125,6 +130,7 @@ impl Outbox {
                     self.sent = sent;
                 }
                 self.shared += 1;
+                self.capacity += value.capacity();
                 self.chunks.push_back(Chunk::Shared(Arc::clone(value)));
             }
         }
@@ -198,10 +204,8 @@ impl Outbox {
 
     /// Takes a chunk that is gone out of the sums.
     fn forget(&mut self, chunk: &Chunk) {
-        match chunk {
-            Chunk::Own(bytes) => self.capacity -= bytes.capacity(),
-            Chunk::Shared(_) => self.shared -= 1,
-        }
+        self.capacity -= chunk.bytes().capacity();
+        self.shared -= usize::from(matches!(chunk, Chunk::Shared(_)));
     }
 
     /// Throws away all that waits for its Lsn: it will never be durable.
@@ -251,7 +255,7 @@ mod tests {
         assert_eq!(outbox.ready(Lsn::new(9)), b"second");
         outbox.mark_sent(6);
         assert!(outbox.is_empty());
-        assert_eq!((outbox.held_bytes(), outbox.waits_for()), (0, None));
+        assert_eq!((outbox.capacity(), outbox.waits_for()), (0, None));
     }
 
     #[test]
@@ -285,11 +289,11 @@ mod tests {
         outbox.mark_sent(30_000);
         assert_eq!(outbox.ready(Lsn::ZERO).len(), 100_000 - LARGE_CHUNK_BYTES - 30_000);
         outbox.mark_sent(100_000 - LARGE_CHUNK_BYTES - 30_000);
-        assert_eq!(outbox.held_bytes(), LARGE_CHUNK_BYTES);
+        assert_eq!(outbox.capacity(), LARGE_CHUNK_BYTES);
         assert_eq!(outbox.ready(Lsn::ZERO), b"");
         assert_eq!((outbox.len(), outbox.ready(Lsn::new(1))), (10, &b"gatedbbbbb"[..]));
         outbox.mark_sent(10);
-        assert_eq!((outbox.held_bytes(), outbox.len()), (0, 0));
+        assert_eq!((outbox.capacity(), outbox.len()), (0, 0));
     }
 
     #[test]
@@ -297,12 +301,7 @@ mod tests {
         let mut outbox = Outbox::default();
         for bytes in [1, 100, 20_000, 3, 1_000_000, 7, 16_384, 50] {
             outbox.push(&vec![b'x'; bytes], Lsn::ZERO);
-            assert!(
-                outbox.held_bytes() < outbox.len() + LARGE_CHUNK_BYTES,
-                "{} for {}",
-                outbox.held_bytes(),
-                outbox.len()
-            );
+            assert!(outbox.capacity() < outbox.len() + LARGE_CHUNK_BYTES, "{} for {}", outbox.capacity(), outbox.len());
         }
         let mut left = outbox.len();
         while left > 0 {
@@ -325,7 +324,9 @@ mod tests {
         outbox.push(b"\r\n", Lsn::ZERO);
         assert_eq!(Arc::strong_count(&value), 3);
         assert_eq!((outbox.len(), outbox.ready(Lsn::ZERO).len()), (160_004, 60_000));
-        assert_eq!(outbox.held_bytes(), 2 * (value.capacity() / 3) + 2 * NEXT_CHUNK_BYTES);
+        let own_part = 2 * (value.capacity() / 3) + 2 * NEXT_CHUNK_BYTES;
+        assert_eq!(outbox.capacity(), 2 * value.capacity() + 2 * NEXT_CHUNK_BYTES);
+        assert_eq!(outbox.capacity() - outbox.shared_bytes(), own_part);
         outbox.mark_sent(60_000);
         assert_eq!(outbox.ready(Lsn::ZERO), b"\r\n");
         outbox.mark_sent(2);
