@@ -5,7 +5,7 @@
 //! digits, which no other run uses, and it is removed when the backup is given up, be it by Ctrl-C or SIGTERM.
 
 use crate::signals::Signals;
-use kvclient::{Client, Reply};
+use kvclient::{Connection, Reply};
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IsTerminal, Write};
@@ -58,7 +58,7 @@ pub struct Taken {
 }
 
 /// Takes a backup and writes it to `to`; `-` is standard output.
-pub fn run(client: &mut Client, to: &Path, force: bool, signals: &Signals) -> Result<Taken> {
+pub fn run(client: &mut Connection, to: &Path, force: bool, signals: &Signals) -> Result<Taken> {
     if to == Path::new("-") {
         let mut out = io::stdout().lock();
         let taken = receive(client, &mut out, signals)?;
@@ -72,7 +72,7 @@ pub fn run(client: &mut Client, to: &Path, force: bool, signals: &Signals) -> Re
     backed_up
 }
 
-fn to_file(client: &mut Client, to: &Path, force: bool, signals: &Signals) -> Result<Taken> {
+fn to_file(client: &mut Connection, to: &Path, force: bool, signals: &Signals) -> Result<Taken> {
     let mut partial = Partial::create(to, force)?;
     let taken = receive(client, &mut partial.file, signals)?;
     partial.finish(to, force, signals)?;
@@ -160,7 +160,7 @@ impl Drop for Partial {
 }
 
 /// Reads a backup from the server, to its end.
-fn receive(client: &mut Client, out: &mut dyn Write, signals: &Signals) -> Result<Taken> {
+fn receive(client: &mut Connection, out: &mut dyn Write, signals: &Signals) -> Result<Taken> {
     client.send(["BACKUP", "START"])?;
     let taken = begun(&next(client, signals)?).ok_or(Failure::Reply("START"))?;
     let mut progress = Progress::new(taken.bytes);
@@ -170,7 +170,7 @@ fn receive(client: &mut Client, out: &mut dyn Write, signals: &Signals) -> Resul
 }
 
 fn pieces(
-    client: &mut Client,
+    client: &mut Connection,
     out: &mut dyn Write,
     signals: &Signals,
     taken: &Taken,
@@ -205,7 +205,7 @@ fn pieces(
 }
 
 /// Returns the next reply that is no push, however long it takes: another client's SAVE may keep the server for minutes.
-fn next(client: &mut Client, signals: &Signals) -> Result<Reply> {
+fn next(client: &mut Connection, signals: &Signals) -> Result<Reply> {
     loop {
         check_goes_on(signals)?;
         match client.receive_within(TICK)? {

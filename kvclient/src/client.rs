@@ -1,408 +1,397 @@
-//! One connection to a server.
+//! A client with a method for each everyday command, over connections that it opens again when they are lost.
 //!
-//! Invariant: requests and replies stay in step. Whatever could put them out of step (a timeout, a broken stream, bytes
-//! that are no reply) closes the connection, and every later call says [`Error::Closed`].
+//! Invariant: a request is sent at most once, and only to a connection with the login, the database, the name and the
+//! protocol that the program has asked for. What an open transaction or watched keys were meant for is not sent to another
+//! connection. Requests and replies stay in step: what has other than one reply is not sent.
 
-mod line;
-mod stream;
+mod everyday;
+mod line_reply;
+mod pipeline;
+mod scan;
+mod set_options;
+mod transaction;
+
+pub use everyday::Ttl;
+pub use pipeline::{Commands, Pipeline};
+pub use scan::Scan;
+pub use set_options::{Expiry, SetOptions};
+pub use transaction::Transaction;
 
 use crate::address::{Address, Scheme};
+use crate::connection::{Batch, Connection, Options, unopened};
 use crate::error::{Error, Result};
-use kvproto::Reply;
-use kvproto::resp::{ReplyDecoder, Version, encode_request};
-use std::io::{self, Read, Write};
-use std::time::Duration;
-use stream::Stream;
+use crate::from_reply::FromReply;
+use crate::reconnect::random;
+use crate::session_state::SessionState;
+use crate::subscription::Subscription;
+use kvproto::{OwnedRequest, Reply};
+use line_reply::Shape;
+use std::fmt;
+use std::thread;
 
-/// How to connect, and how long to wait.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The version of RESP to speak; 2 unless changed.
-    pub version: Version,
-    /// How long a connection may take to open, for each of the host's addresses; 5 s unless changed.
-    pub connect_timeout: Duration,
-    /// How long to wait for a reply, or for the server to take a request; 30 s unless changed, `None` for ever. It
-    /// counts anew with each piece of a reply that arrives, so that a large one over a slow network is not cut off.
-    pub reply_timeout: Option<Duration>,
-    /// The largest reply accepted, in bytes; 1 GiB unless changed.
-    pub reply_bytes_max: usize,
-    /// The connection's name, as CLIENT SETNAME gives it; none unless changed.
-    pub name: Option<String>,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            version: Version::Resp2,
-            connect_timeout: Duration::from_secs(5),
-            reply_timeout: Some(Duration::from_secs(30)),
-            reply_bytes_max: 1 << 30,
-            name: None,
-        }
-    }
-}
-
-/// A connection to a server; see the crate for how to use one.
-#[derive(Debug)]
+/// A client of one server; see the crate for an overview.
+///
+/// It is used by one thread at a time, and blocks until the reply has come or the time set in [`Options`] has passed. Keys,
+/// values and words are anything that is bytes: `&str`, `String`, `&[u8]`, `Vec<u8>`. Replies are read as the type that is
+/// asked for, see [`FromReply`].
+///
+/// When the connection is lost, the next request opens another, and restores what the program has set up: the login, the
+/// database, the connection's name and the version of the protocol; see [`Reconnect`](crate::Reconnect). A request that
+/// failed is never sent again; [`Error::outcome`] says whether it was done.
+///
+/// Over the line protocol (`line://`) the methods give the same results. Those whose results a line cannot show exactly,
+/// or not at all, return [`Error::LineProtocol`] and send nothing; each says so.
+///
+/// ```
+/// # let (server, _) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+/// # let place = server.addresses()[0].tcp().unwrap();
+/// use kvclient::{Client, SetOptions};
+/// use std::time::Duration;
+///
+/// # let address = &format!("redis://{place}");
+/// let mut client = Client::connect(address)?; // "redis://127.0.0.1:6379"
+/// client.set("greeting", "hello")?;
+/// assert_eq!(client.get::<String>("greeting")?, Some("hello".to_owned()));
+/// assert_eq!(client.incr("visits")?, 1);
+/// let once = SetOptions::new().if_absent().expire_in(Duration::from_secs(10));
+/// assert!(client.set_with("lock", "mine", &once)?);
+/// assert!(!client.set_with("lock", "theirs", &once)?);
+/// # Ok::<(), kvclient::Error>(())
+/// ```
 pub struct Client {
-    address: Address,
-    options: Options,
-    /// `None` once the connection is closed.
-    stream: Option<Stream>,
-    decoder: ReplyDecoder,
-    /// Of the line protocol: up to where the unread input was searched for a line's end.
-    line_searched: usize,
-    /// What arrived and was not yet read as a reply: `input[consumed..]`.
-    input: Vec<u8>,
-    consumed: usize,
-    output: Vec<u8>,
+    state: SessionState,
+    /// `None` once it is lost.
+    connection: Option<Connection>,
+    /// Of the line protocol: replies begin with `OK`.
+    is_terse: bool,
 }
 
-/// How much is read from the connection at once, in bytes.
-const READ_BYTES: usize = 64 * 1024;
-/// How much of a pipeline is sent before its replies are read, in bytes. It has to fit the buffers between client and
-/// server: a server that cannot send stops reading, and both would wait for each other.
-const PIPELINED_BYTES: usize = 16 * 1024;
-/// How often at most is read what has arrived, and how much at once, to see whether the connection has ended behind it.
-const ARRIVED_READS_MAX: usize = 64;
-const ARRIVED_READ_BYTES: usize = 1024;
+/// The commands with other than one reply, and what to use for them.
+const NOT_ONE_REPLY: &[(&[&str], &str)] = &[
+    (&["subscribe", "psubscribe"], "Client::subscribe or Client::psubscribe"),
+    (
+        &["ssubscribe", "monitor", "unsubscribe", "punsubscribe", "sunsubscribe"],
+        "a Connection, and receive its replies",
+    ),
+];
 
 impl Client {
-    /// Connects to `address` (see [`Address`]) with the default [`Options`].
+    /// Connects to `address` with the default [`Options`]: `redis://[user:password@]host[:port][/db]`, `line://` likewise,
+    /// `unix:///path` or `host:port`; see [`Address`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Address`], [`Error::Connect`], or [`Error::Refused`] if the server refuses the login or the database.
+    ///
+    /// ```
+    /// # let (server, _) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let place = server.addresses()[0].tcp().unwrap();
+    /// let mut client = kvclient::Client::connect(&format!("redis://{place}/2"))?;
+    /// client.ping()?;
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
     pub fn connect(address: &str) -> Result<Client> {
         Client::connect_with(&address.parse()?, Options::default())
     }
 
-    /// Connects, logs in and selects the keyspace as `address` says.
-    pub fn connect_with(address: &Address, options: Options) -> Result<Client> {
-        let mut client = Client::open(address, options.clone())?;
-        client.greet(address, &options)?;
-        Ok(client)
-    }
-
-    /// Connects and sends nothing: [`Client::greet`] logs in.
-    pub fn open(address: &Address, options: Options) -> Result<Client> {
-        let stream = Stream::open(address, &options)
-            .map_err(|source| Error::Connect { address: address.to_string(), source })?;
-        Ok(Client {
-            address: address.clone(),
-            decoder: ReplyDecoder::new(options.reply_bytes_max),
-            line_searched: 0,
-            options,
-            stream: Some(stream),
-            input: Vec::new(),
-            consumed: 0,
-            output: Vec::new(),
-        })
-    }
-
-    /// The address this client is connected to.
-    pub fn address(&self) -> &Address {
-        &self.address
-    }
-
-    /// Sends one request and waits for its reply. An error reply is [`Error::Reply`]; the client stays usable after
-    /// it. Messages pushed meanwhile are dropped: to receive messages use [`Client::subscribe`].
-    pub fn command<I>(&mut self, words: I) -> Result<Reply>
-    where
-        I: IntoIterator,
-        I::IntoIter: ExactSizeIterator,
-        I::Item: AsRef<[u8]>,
-    {
-        self.send(words)?;
-        match self.receive_answer()? {
-            Reply::Error(text) => Err(Error::Reply(text.into_owned())),
-            reply => Ok(reply),
-        }
-    }
-
-    /// Sends many requests with few round trips and gives their replies in order. An error reply is among them as
-    /// [`Reply::Error`]; it does not stop the others.
-    pub fn pipeline<R, I>(&mut self, requests: R) -> Result<Vec<Reply>>
-    where
-        R: IntoIterator<Item = I>,
-        I: IntoIterator,
-        I::IntoIter: ExactSizeIterator,
-        I::Item: AsRef<[u8]>,
-    {
-        let mut replies = Vec::new();
-        let mut awaited = 0;
-        for request in requests {
-            let before = self.output.len();
-            self.queue(request);
-            if self.output.len() > PIPELINED_BYTES && before > 0 {
-                // A large request goes alone: while the server cannot send its replies, it reads no further.
-                let request = self.output.split_off(before);
-                self.flush()?;
-                self.receive_answers(&mut awaited, &mut replies)?;
-                self.output = request;
-            }
-            awaited += 1;
-        }
-        self.flush()?;
-        self.receive_answers(&mut awaited, &mut replies)?;
-        Ok(replies)
-    }
-
-    /// Sends one request without waiting for the reply: [`Client::receive`] gives it.
-    pub fn send<I>(&mut self, words: I) -> Result<()>
-    where
-        I: IntoIterator,
-        I::IntoIter: ExactSizeIterator,
-        I::Item: AsRef<[u8]>,
-    {
-        self.queue(words);
-        self.flush()
-    }
-
-    /// Sends a line as it is; for `line://` addresses, whose servers differ in how they quote.
-    pub fn send_line(&mut self, line: impl AsRef<[u8]>) -> Result<()> {
-        self.queue_line(line);
-        self.flush()
-    }
-
-    /// Waits for the next reply or pushed message, whichever comes first. An error reply is an `Ok(Reply::Error)`. A
-    /// line of the line protocol is a [`Reply::Simple`], or a [`Reply::Error`] if it begins with `ERR`.
-    pub fn receive(&mut self) -> Result<Reply> {
-        loop {
-            if let Some(reply) = self.decode()? {
-                return Ok(reply);
-            }
-            self.fill()?;
-        }
-    }
-
-    /// Waits up to `timeout` for a reply or pushed message; `None` if none came. The connection stays usable.
-    pub fn receive_within(&mut self, timeout: Duration) -> Result<Option<Reply>> {
-        if let Some(reply) = self.decode()? {
-            return Ok(Some(reply));
-        }
-        // A timeout of zero would mean none at all to the system.
-        self.set_read_timeout(Some(timeout.max(Duration::from_millis(1))))?;
-        let arrived = match self.read_some(READ_BYTES) {
-            Ok(0) => Err(self.close(Error::Closed { address: self.address.to_string() })),
-            Ok(_) => Ok(()),
-            Err(error) if is_timeout(&error) => Ok(()),
-            Err(source) => Err(self.broken(source)),
-        };
-        arrived?;
-        self.set_read_timeout(self.options.reply_timeout)?;
-        self.decode()
-    }
-
-    /// Whether the connection still stands as far as this side can know, without waiting. What has arrived is kept for
-    /// [`Client::receive`].
-    pub fn is_connected(&mut self) -> bool {
-        let nonblocking = |client: &Client, on| client.stream.as_ref().is_some_and(|s| s.set_nonblocking(on).is_ok());
-        if !nonblocking(self, true) {
-            return false;
-        }
-        // The end may stand behind the server's last words. More than this much of them is proof enough.
-        for _ in 0..ARRIVED_READS_MAX {
-            match self.read_some(ARRIVED_READ_BYTES) {
-                Ok(0) => return false,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => return false,
-            }
-        }
-        nonblocking(self, false)
-    }
-
-    /// Logs in, agrees on the protocol version, names the connection and selects the keyspace, as `address` and
-    /// `options` say. For a connection made by [`Client::open`], or after another login.
+    /// Connects with other [`Options`]: time limits, the version of RESP, a name, how to connect again.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] if the server replies with an error: the connection stays usable, and is as the step before
-    /// left it.
-    pub fn greet(&mut self, address: &Address, options: &Options) -> Result<()> {
-        let mut login = Vec::new();
-        if let Some(password) = address.password.clone() {
-            login.extend(address.user.clone());
-            login.push(password);
-        }
-        if options.version == Version::Resp3 && address.scheme == Scheme::Redis {
-            let mut words = vec!["HELLO".to_owned(), "3".to_owned()];
-            if !login.is_empty() {
-                if login.len() == 1 {
-                    login.insert(0, "default".to_owned());
-                }
-                words.push("AUTH".to_owned());
-                words.extend(login);
-            }
-            self.greet_with(&words)?;
-        } else if !login.is_empty() {
-            login.insert(0, "AUTH".to_owned());
-            self.greet_with(&login)?;
-        }
-        if let Some(name) = &options.name {
-            self.greet_with(&["CLIENT".to_owned(), "SETNAME".to_owned(), name.clone()])?;
-        }
-        if address.db != 0 {
-            self.greet_with(&["SELECT".to_owned(), address.db.to_string()])?;
-        }
-        Ok(())
+    /// As [`Client::connect`].
+    ///
+    /// ```
+    /// # let (server, _) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let place = server.addresses()[0].tcp().unwrap();
+    /// use kvclient::{Address, Client, Options, Version};
+    /// use std::time::Duration;
+    ///
+    /// let address: Address = format!("redis://{place}").parse()?;
+    /// let options = Options {
+    ///     version: Version::Resp3,
+    ///     connect_timeout: Duration::from_secs(1),
+    ///     reply_timeout: Some(Duration::from_secs(5)),
+    ///     name: Some("worker-7".to_owned()),
+    ///     ..Options::default()
+    /// };
+    /// let mut client = Client::connect_with(&address, options)?;
+    /// assert_eq!(client.client_name()?, Some("worker-7".to_owned()));
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
+    pub fn connect_with(address: &Address, options: Options) -> Result<Client> {
+        let mut client =
+            Client { state: SessionState::new(address.clone(), options), connection: None, is_terse: false };
+        client.open()?;
+        Ok(client)
     }
 
-    fn greet_with(&mut self, words: &[String]) -> Result<()> {
-        self.command(words).map(|_| ()).map_err(|error| match error {
-            Error::Reply(text) => Error::Refused { text },
-            error => error,
-        })
+    /// Returns the address, with the login and the database that the connection has now.
+    ///
+    /// ```
+    /// # let (_server, mut client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// client.select(3)?;
+    /// assert_eq!(client.address().db, 3);
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
+    pub fn address(&self) -> &Address {
+        self.state.address()
     }
 
-    /// Adds a request to those that [`Client::flush`] sends. Whoever queues more than some KiB before it reads the
-    /// replies may wait for ever: a server that cannot send reads nothing either.
-    pub fn queue<I>(&mut self, words: I)
+    /// Returns the options, with the version and the name that the connection has now.
+    ///
+    /// ```
+    /// # let (_server, mut client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// client.set_name("worker")?;
+    /// assert_eq!(client.options().name.as_deref(), Some("worker"));
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
+    pub fn options(&self) -> &Options {
+        self.state.options()
+    }
+
+    /// Returns whether the connection stands, as far as this side can know without sending anything.
+    ///
+    /// ```
+    /// # let (server, mut client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// assert!(client.is_connected());
+    /// server.shutdown().expect("a server that ends");
+    /// assert!(!client.is_connected());
+    /// ```
+    pub fn is_connected(&mut self) -> bool {
+        self.connection.as_mut().is_some_and(Connection::is_connected)
+    }
+
+    /// Sends any command, and reads its reply as `T`.
+    ///
+    /// What the command changes of the connection (AUTH, HELLO, SELECT, CLIENT SETNAME, RESET) is restored when the
+    /// connection is lost. MULTI can be used so, but [`Client::transaction`] is simpler: until EXEC the replies are `QUEUED`,
+    /// to be read as `()` or [`Reply`].
+    ///
+    /// Over the line protocol a reply is one text, without the `OK` that the terse style begins it with: it can be read as a
+    /// number, `bool`, `String`, `Vec<u8>` or `()`, and `(nil)` as nil. Lists and texts are as they are shown there, with
+    /// their quotes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Reply`] if the server replies with an error; [`Error::Type`] if the reply cannot be read as `T`;
+    /// [`Error::NoSingleReply`] for SUBSCRIBE, MONITOR, CLIENT REPLY and their kin, which are not sent.
+    ///
+    /// ```
+    /// # let (_server, mut client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// client.execute::<()>(["SET", "k", "abc"])?;
+    /// assert_eq!(client.execute::<String>(["GETRANGE", "k", "0", "1"])?, "ab");
+    /// let (number, missing): (i64, Option<String>) = client.execute(["BITFIELD_RO", "k", "GET", "u8", "0"])
+    ///     .and_then(|(byte,): (i64,)| Ok((byte, client.execute(["GET", "missing"])?)))?;
+    /// assert_eq!((number, missing), (97, None));
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
+    pub fn execute<T: FromReply>(&mut self, words: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<T> {
+        let words: Vec<_> = words.into_iter().collect();
+        let words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
+        self.ask(Shape::Any, &words)
+    }
+
+    /// Receives what is published on `channels`, over a connection of its own with the same login; this client stays
+    /// usable. A lost connection ends the subscription with an error: nobody knows which messages were missed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::connect`]; [`Error::LineProtocol`] over the line protocol.
+    ///
+    /// ```
+    /// # let (_server, mut client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// let mut news = client.subscribe(["news", "weather"])?;
+    /// client.publish("weather", "rain")?;
+    /// let message = news.next().expect("one more, or an error")?;
+    /// assert_eq!((message.channel, message.payload), (b"weather".to_vec(), b"rain".to_vec()));
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
+    pub fn subscribe<I>(&self, channels: I) -> Result<Subscription>
     where
         I: IntoIterator,
-        I::IntoIter: ExactSizeIterator,
         I::Item: AsRef<[u8]>,
     {
-        match self.address.scheme {
-            Scheme::Redis => encode_request(words, &mut self.output),
-            Scheme::Line => {
-                for (at, word) in words.into_iter().enumerate() {
-                    if at > 0 {
-                        self.output.push(b' ');
-                    }
-                    line::write_word(word.as_ref(), &mut self.output);
-                }
-                self.output.push(b'\n');
-            }
+        self.second_connection()?.subscribe(channels)
+    }
+
+    /// Receives what is published on channels that match one of `patterns`; see [`Client::subscribe`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::subscribe`].
+    ///
+    /// ```
+    /// # let (_server, mut client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// let mut messages = client.psubscribe(["news.*"])?;
+    /// client.publish("news.local", "rain")?;
+    /// let message = messages.next().expect("one more, or an error")?;
+    /// assert_eq!(message.pattern, Some(b"news.*".to_vec()));
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
+    pub fn psubscribe<I>(&self, patterns: I) -> Result<Subscription>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<[u8]>,
+    {
+        self.second_connection()?.psubscribe(patterns)
+    }
+
+    fn second_connection(&self) -> Result<Connection> {
+        if self.is_line() {
+            return Err(Error::LineProtocol { what: "subscriptions for programs" });
         }
+        Connection::connect_with(self.state.address(), self.state.options().clone())
     }
 
-    /// Adds a line as it is; see [`Client::queue`] and [`Client::send_line`].
-    pub fn queue_line(&mut self, line: impl AsRef<[u8]>) {
-        self.output.extend_from_slice(line.as_ref());
-        self.output.push(b'\n');
+    fn is_line(&self) -> bool {
+        self.state.address().scheme == Scheme::Line
     }
 
-    /// Sends what was queued.
-    pub fn flush(&mut self) -> Result<()> {
-        let sent = match &mut self.stream {
-            Some(stream) => stream.write_all(&self.output),
-            None => {
-                self.output.clear();
-                return Err(self.closed());
-            }
+    /// Sends a request and reads its reply as `T`; over the line protocol `shape` says what the line shows.
+    fn ask<T: FromReply>(&mut self, shape: Shape, words: &[&[u8]]) -> Result<T> {
+        if shape == Shape::Value && self.is_line() {
+            return Err(Error::LineProtocol { what: "exact reply to this command" });
+        }
+        let reply = self.call(words)?;
+        let reply = if self.is_line() { line_reply::read(shape, reply, self.is_terse)? } else { reply };
+        read(reply)
+    }
+
+    /// Sends a request and returns its reply as it came, errors included.
+    fn call(&mut self, words: &[&[u8]]) -> Result<Reply> {
+        check_one_reply(words)?;
+        let name = words.first().copied().unwrap_or_default();
+        let connection = self.ready(name)?;
+        let reply = match connection.send(words) {
+            Ok(()) => connection.receive_answer(),
+            Err(error) => Err(error),
         };
-        self.output.clear();
-        sent.map_err(|source| self.broken(source))
+        match &reply {
+            Ok(reply) => self.remember(words, reply),
+            Err(_) => self.lose(name),
+        }
+        reply
     }
 
-    /// The next reply that is no push.
-    fn receive_answer(&mut self) -> Result<Reply> {
-        loop {
-            match self.receive()? {
-                Reply::Push(_) => {}
-                reply => return Ok(reply),
+    /// Sends many requests; all of them were checked by [`check_one_reply`].
+    ///
+    /// # Errors
+    ///
+    /// Only if none was sent.
+    fn call_all(&mut self, requests: &[OwnedRequest]) -> Result<Batch> {
+        let Some(first) = requests.first() else {
+            return Ok(Batch::default());
+        };
+        let connection = self.ready(first.as_request().name())?;
+        let batch = connection.run_batch(requests.iter().map(OwnedRequest::as_request));
+        for (request, reply) in requests.iter().zip(&batch.replies) {
+            if self.state.follows(request.as_request().name()) {
+                self.state.remember(request.as_request(), reply);
             }
         }
+        if batch.failure.is_some() {
+            // The last that was sent may have ended a transaction.
+            let last = batch.sent.checked_sub(1).and_then(|last| requests.get(last));
+            self.lose(last.map_or(b"", |last| last.as_request().name()));
+        }
+        Ok(batch)
     }
 
-    fn receive_answers(&mut self, awaited: &mut usize, replies: &mut Vec<Reply>) -> Result<()> {
-        while *awaited > 0 {
-            replies.push(self.receive_answer()?);
-            *awaited -= 1;
+    fn remember(&mut self, words: &[&[u8]], reply: &Reply) {
+        if words.first().is_some_and(|name| self.state.follows(name)) {
+            self.state.remember(OwnedRequest::from_words(words).as_request(), reply);
         }
+    }
+
+    /// Returns a connection that a command of this name may be sent to.
+    fn ready(&mut self, name: &[u8]) -> Result<&mut Connection> {
+        if self.connection.is_some() && !self.is_connected() {
+            self.lose(b"");
+        }
+        // A login is no part of what was lost, and always possible.
+        let logs_in = [&b"auth"[..], b"hello", b"reset"].iter().any(|login| name.eq_ignore_ascii_case(login));
+        if !logs_in && let Some(what) = self.state.take_lost() {
+            return Err(Error::SessionLost { what });
+        }
+        if self.connection.is_none() {
+            self.connect_again()?;
+        }
+        let address = self.state.address();
+        self.connection.as_mut().ok_or_else(|| Error::NotConnected { address: address.to_string() })
+    }
+
+    /// Gives up a connection that is lost, after a command of this name was sent.
+    fn lose(&mut self, name: &[u8]) {
+        // What these end is not lost, however they went.
+        if [&b"exec"[..], b"discard"].iter().any(|end| name.eq_ignore_ascii_case(end)) {
+            self.state.end_transaction();
+        }
+        self.state.disconnect();
+        self.connection = None;
+    }
+
+    fn connect_again(&mut self) -> Result<()> {
+        let policy = self.state.options().reconnect.clone();
+        let mut last = Error::NotConnected { address: self.state.address().to_string() };
+        for attempt in 1..=policy.attempts {
+            match self.open() {
+                Ok(()) => return Ok(()),
+                // The server will say the same again, unless it says that it is starting.
+                Err(Error::Refused { text }) if !text.contains("LOADING") => return Err(Error::Refused { text }),
+                Err(error) => last = error,
+            }
+            if attempt < policy.attempts {
+                thread::sleep(policy.wait(attempt, random()));
+            }
+        }
+        Err(last)
+    }
+
+    /// Opens a connection and restores what it has to have.
+    fn open(&mut self) -> Result<()> {
+        let unopened = |error| unopened(self.state.address(), error);
+        let mut connection = self.state.open()?;
+        self.state.restore(&mut connection).map_err(unopened)?;
+        if self.is_line() {
+            self.is_terse = line_reply::is_terse(&mut connection).map_err(unopened)?;
+        }
+        self.connection = Some(connection);
         Ok(())
-    }
-
-    /// A reply from what has arrived, if a whole one has.
-    fn decode(&mut self) -> Result<Option<Reply>> {
-        let unread = self.input.get(self.consumed..).unwrap_or_default();
-        let decoded = match self.address.scheme {
-            Scheme::Redis => self.decoder.decode(unread),
-            Scheme::Line => line::decode(unread, &mut self.line_searched, self.options.reply_bytes_max),
-        };
-        match decoded {
-            Ok(Some((reply, consumed))) => {
-                self.consumed += consumed;
-                if self.consumed == self.input.len() {
-                    self.input.clear();
-                    self.input.shrink_to(READ_BYTES);
-                    self.consumed = 0;
-                }
-                Ok(Some(reply))
-            }
-            Ok(None) => {
-                if self.address.scheme == Scheme::Redis {
-                    self.consumed += self.decoder.release();
-                }
-                Ok(None)
-            }
-            Err(error) => Err(self.close(error.into())),
-        }
-    }
-
-    /// Waits for bytes.
-    fn fill(&mut self) -> Result<()> {
-        match self.read_some(READ_BYTES) {
-            Ok(0) => Err(self.close(Error::Closed { address: self.address.to_string() })),
-            Ok(_) => Ok(()),
-            Err(error) if is_timeout(&error) => {
-                let after = self.options.reply_timeout.unwrap_or_default();
-                Err(self.close(Error::TimedOut { after }))
-            }
-            Err(source) => Err(self.broken(source)),
-        }
-    }
-
-    /// Reads what there is, up to `bytes_max`, waiting for the first byte; 0 bytes if the connection is closed.
-    fn read_some(&mut self, bytes_max: usize) -> io::Result<usize> {
-        let Some(stream) = &mut self.stream else {
-            return Ok(0);
-        };
-        self.input.drain(..self.consumed);
-        self.consumed = 0;
-        let held = self.input.len();
-        // A server that goes on sending must not end the program.
-        self.input.try_reserve(bytes_max).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-        self.input.resize(held + bytes_max, 0);
-        let read = loop {
-            match stream.read(&mut self.input[held..]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read,
-            }
-        };
-        self.input.truncate(held + read.as_ref().copied().unwrap_or(0));
-        read
-    }
-
-    pub(crate) fn set_read_timeout(&mut self, timeout: Option<Duration>) -> Result<()> {
-        let set = match &self.stream {
-            Some(stream) => stream.set_read_timeout(timeout),
-            None => return Err(self.closed()),
-        };
-        set.map_err(|source| self.broken(source))
-    }
-
-    fn broken(&mut self, source: io::Error) -> Error {
-        if source.kind() == io::ErrorKind::OutOfMemory {
-            return self.close(kvproto::ProtocolError::ReplyTooLong.into());
-        }
-        self.close(Error::Io { address: self.address.to_string(), source })
-    }
-
-    /// Closes the connection because of `error`.
-    fn close(&mut self, error: Error) -> Error {
-        self.stream = None;
-        // Freed, because it may be why memory ran out.
-        (self.input, self.consumed) = (Vec::new(), 0);
-        error
-    }
-
-    fn closed(&self) -> Error {
-        Error::Closed { address: self.address.to_string() }
     }
 }
 
-/// Systems disagree on what a timed-out read is called.
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+/// Does not show passwords that wait for EXEC.
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("address", self.state.address())
+            .field("is_in_transaction", &self.state.is_in_transaction())
+            .field("has_connection", &self.connection.is_some())
+            .finish()
+    }
+}
+
+/// Reads a reply as `T`.
+fn read<T: FromReply>(reply: Reply) -> Result<T> {
+    let is_queued = matches!(&reply, Reply::Simple(text) if text == "QUEUED");
+    T::from_reply(reply).map_err(|error| if is_queued { Error::Queued } else { error })
+}
+
+/// Refuses a request that has no word, or other than one reply.
+fn check_one_reply(words: &[&[u8]]) -> Result<()> {
+    let Some(name) = words.first() else {
+        return Err(Error::Empty);
+    };
+    let is_name = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+    if is_name("client") && words.get(1).is_some_and(|word| word.eq_ignore_ascii_case(b"reply")) {
+        return Err(Error::NoSingleReply { command: "CLIENT REPLY".to_owned(), instead: "a Connection" });
+    }
+    match NOT_ONE_REPLY.iter().find(|(names, _)| names.iter().any(|other| is_name(other))) {
+        Some((_, instead)) => {
+            Err(Error::NoSingleReply { command: String::from_utf8_lossy(name).to_ascii_uppercase(), instead })
+        }
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

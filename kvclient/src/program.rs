@@ -12,7 +12,7 @@ use crate::signals::Signals;
 use crate::target::{self, Target};
 use clap::{Parser, Subcommand};
 use kvclient::address::Scheme;
-use kvclient::{Address, Client, Options};
+use kvclient::{Address, Connection, Options};
 use kvproto::OwnedRequest;
 use kvproto::resp::Version;
 use std::ffi::OsString;
@@ -178,7 +178,7 @@ fn back_up(address: &Address, file: &Path, force: bool, signals: &Signals) -> Ex
         return BAD_FLAGS.into();
     }
     // Its time limit is for logging in; the backup itself may take any time.
-    let taken = Client::connect_with(address, Options::default())
+    let taken = Connection::connect_with(address, Options::default())
         .map_err(backup::Failure::from)
         .and_then(|mut client| backup::run(&mut client, file, force, signals));
     match taken {

@@ -8,11 +8,13 @@
 use crate::output::Output;
 use crate::signals::Signals;
 use kvclient::address::Scheme;
-use kvclient::{Address, Client, Error, Options, Reply};
-use kvproto::resp::Version;
+use kvclient::session_state::{SessionState, is_client_reply};
+use kvclient::{Address, Connection, Error, Options, Reply};
 use kvproto::{OwnedRequest, Request};
 use std::io;
 use std::time::Duration;
+
+pub use kvclient::session_state::is_one_of;
 
 /// How a command went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,38 +32,17 @@ pub enum Outcome {
 /// A conversation with one server.
 #[derive(Debug)]
 pub struct Session {
-    /// Its login and `db` are those of the connection, and of the one that replaces it.
-    address: Address,
-    /// So are its version and name.
-    options: Options,
+    state: SessionState,
     output: Output,
     signals: Signals,
-    client: Option<Client>,
+    client: Option<Connection>,
     was_connected: bool,
     /// The server refused the login, the name or the database: only what may change that is sent.
     is_refused: bool,
-    /// The commands that EXEC will execute; `None` outside of MULTI.
-    queued: Option<Vec<Queued>>,
-    is_watching: bool,
-    /// What the last connection has taken with it, until that was said in place of sending a command.
-    lost: Option<&'static str>,
-    silence: Silence,
     /// Somebody is there to type another command.
     is_at_prompt: bool,
     /// The last error reply.
     error: String,
-}
-
-/// A command that was queued, if it changes the connection's state.
-type Queued = Option<OwnedRequest>;
-
-/// Which commands have no reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Silence {
-    None,
-    /// The next one.
-    Next,
-    All,
 }
 
 /// How often a stream of messages looks whether Ctrl-C was pressed.
@@ -78,17 +59,12 @@ impl Session {
     /// A conversation not yet begun.
     pub fn new(address: Address, options: Options, output: Output, signals: Signals) -> Session {
         Session {
-            address,
-            options,
+            state: SessionState::new(address, options),
             output,
             signals,
             client: None,
             was_connected: false,
             is_refused: false,
-            queued: None,
-            is_watching: false,
-            lost: None,
-            silence: Silence::None,
             is_at_prompt: false,
             error: String::new(),
         }
@@ -114,13 +90,13 @@ impl Session {
         if self.client.is_none() {
             return "not connected> ".to_owned();
         }
-        let db = match self.address.db {
+        let db = match self.state.address().db {
             0 => String::new(),
             db => format!("[{db}]"),
         };
-        let transaction = if self.queued.is_some() { "(TX)" } else { "" };
+        let transaction = if self.state.is_in_transaction() { "(TX)" } else { "" };
         let refused = if self.is_refused { "(refused)" } else { "" };
-        format!("{}{db}{transaction}{refused}> ", self.address)
+        format!("{}{db}{transaction}{refused}> ", self.state.address())
     }
 
     /// Connects and logs in if that is needed; false, with the reason shown, if it fails.
@@ -128,10 +104,10 @@ impl Session {
         if self.is_open() {
             return !self.is_refused || self.greet();
         }
-        match Client::open(&self.address, self.options.clone()) {
+        match self.state.open() {
             Ok(client) => {
                 if self.was_connected {
-                    self.output.note(&format!("Reconnected to {}.", self.address));
+                    self.output.note(&format!("Reconnected to {}.", self.state.address()));
                 }
                 self.client = Some(client);
                 self.was_connected = true;
@@ -161,7 +137,7 @@ impl Session {
         let Some(client) = &mut self.client else {
             return false;
         };
-        match client.greet(&self.address, &self.options) {
+        match self.state.restore(client) {
             Ok(()) => {
                 self.is_refused = false;
                 return true;
@@ -182,13 +158,7 @@ impl Session {
     fn give_up(&mut self) {
         self.client = None;
         self.is_refused = false;
-        self.silence = Silence::None;
-        if self.queued.take().is_some() {
-            self.lost = Some("open transaction was");
-        } else if self.is_watching {
-            self.lost = Some("watched keys were");
-        }
-        self.is_watching = false;
+        self.state.disconnect();
     }
 
     /// Makes a connection ready for `request`; false, with the reason shown, if it must not be sent.
@@ -202,7 +172,7 @@ impl Session {
         let name = String::from_utf8_lossy(request.name()).to_ascii_uppercase();
         if self.is_refused {
             if !logs_in && self.is_at_prompt {
-                let lost = self.lost.take().map(|what| format!(" The {what} lost with the old connection."));
+                let lost = self.state.take_lost().map(|what| format!(" The {what} lost with the old connection."));
                 let hint = format!("'{name}' was not sent. AUTH logs in, SELECT chooses a database.");
                 self.output.note(&(hint + &lost.unwrap_or_default()));
             }
@@ -210,7 +180,7 @@ impl Session {
         }
         // A login is no part of what was lost, and always possible.
         if !is_one_of(request, &["auth", "hello", "reset"])
-            && let Some(what) = self.lost.take()
+            && let Some(what) = self.state.take_lost()
         {
             self.output.note(&format!("The {what} lost with the old connection; '{name}' was not sent."));
             return false;
@@ -230,39 +200,39 @@ impl Session {
 
     /// Whether lines are sent as they were typed.
     pub fn sends_lines(&self) -> bool {
-        self.address.scheme == Scheme::Line
+        self.state.address().scheme == Scheme::Line
     }
 
     /// Whether the replies to `request` are messages until Ctrl-C.
     pub fn streams(&self, request: Request<'_>) -> bool {
-        self.queued.is_none() && is_one_of(request, STREAMS)
+        !self.state.is_in_transaction() && is_one_of(request, STREAMS)
     }
 
     /// Whether `request` can be sent ahead of others: it has exactly one reply, and the connection goes on after it.
     pub fn has_one_reply(&self, request: Request<'_>) -> bool {
-        self.silence == Silence::None
+        self.state.is_heard()
             && !self.is_refused
             && !is_one_of(request, &["auth", "hello", "reset"])
             && !is_one_of(request, STREAMS)
             && !is_one_of(request, UNSUBSCRIBES)
             && !is_one_of(request, &["shutdown"])
-            && silence_of(request).is_none()
+            && !is_client_reply(request)
     }
 
     /// Whether commands wait for EXEC.
     pub fn is_in_transaction(&self) -> bool {
-        self.queued.is_some()
+        self.state.is_in_transaction()
     }
 
     /// The connection, if there is one.
-    pub fn client(&mut self) -> Option<&mut Client> {
+    pub fn client(&mut self) -> Option<&mut Connection> {
         self.client.as_mut()
     }
 
     fn exchange(
         &mut self,
         request: Request<'_>,
-        send: impl FnOnce(&mut Client) -> kvclient::Result<()>,
+        send: impl FnOnce(&mut Connection) -> kvclient::Result<()>,
     ) -> io::Result<Outcome> {
         if !self.is_ready_for(request) {
             return Ok(Outcome::NotSent);
@@ -275,11 +245,11 @@ impl Session {
         if self.streams(request) {
             return self.stream(request);
         }
-        if self.is_silent(request) {
+        if self.state.is_silent(request) {
             self.remember(request, &Reply::Ok);
             return Ok(Outcome::Good);
         }
-        let confirmations = is_one_of(request, UNSUBSCRIBES) && self.queued.is_none();
+        let confirmations = is_one_of(request, UNSUBSCRIBES) && !self.state.is_in_transaction();
         let mut awaited = if confirmations { request.len().saturating_sub(1).max(1) } else { 1 };
         let mut outcome = Outcome::Good;
         while awaited > 0 {
@@ -307,27 +277,6 @@ impl Session {
             self.greet();
         }
         Ok(outcome)
-    }
-
-    /// Whether the server sends no reply to `request`, which was just sent; notes whether it sends those to come.
-    fn is_silent(&mut self, request: Request<'_>) -> bool {
-        if is_one_of(request, &["reset"]) {
-            // It ends the silence and is heard itself.
-            self.silence = Silence::None;
-            return false;
-        }
-        let asked = if self.queued.is_none() { silence_of(request) } else { None };
-        let was = self.silence;
-        self.silence = match (asked, was) {
-            (Some(Silence::All), _) | (None | Some(Silence::Next), Silence::All) => Silence::All,
-            (Some(Silence::Next), _) => Silence::Next,
-            (Some(Silence::None) | None, _) => Silence::None,
-        };
-        match asked {
-            Some(Silence::None) => false,
-            Some(_) => true,
-            None => was != Silence::None,
-        }
     }
 
     /// Prints messages until Ctrl-C; the connection ends with them.
@@ -371,93 +320,14 @@ impl Session {
 
     /// Notes what a reply changes about the next commands, and about the next connection.
     pub fn remember(&mut self, request: Request<'_>, reply: &Reply) {
-        if is_one_of(request, &["exec", "discard"]) && request.len() == 1 {
-            let queued = self.queued.take().unwrap_or_default();
-            self.is_watching = false;
-            if is_one_of(request, &["exec"]) {
-                self.remember_executed(&queued, reply);
-            }
-        } else if is_queued(reply) {
-            if let Some(queued) = &mut self.queued {
-                let changes = is_one_of(request, &["auth", "hello", "select", "client", "reset"]);
-                queued.push(changes.then(|| request.to_owned()));
-            }
-        } else if is_done(request, reply) {
-            self.apply(request);
-        }
-    }
-
-    fn remember_executed(&mut self, queued: &[Queued], reply: &Reply) {
-        match reply {
-            Reply::Array(replies) => {
-                for (request, reply) in queued.iter().zip(replies) {
-                    if let Some(request) = request
-                        && is_done(request.as_request(), reply)
-                    {
-                        self.apply(request.as_request());
-                    }
-                }
-            }
-            // A line, which shows all replies in one: `(nil)` alone if nothing was executed.
-            Reply::Simple(text) if *text != "(nil)" && *text != "OK (nil)" && !text.to_string().contains("ERR") => {
-                queued.iter().flatten().for_each(|request| self.apply(request.as_request()));
-            }
-            _ => {}
-        }
-    }
-
-    /// Notes what `request`, which the server has done, changes of the connection.
-    fn apply(&mut self, request: Request<'_>) {
-        let word = |at: usize| request.get(at).map(|word| String::from_utf8_lossy(word).into_owned());
-        match (request.name().to_ascii_lowercase().as_slice(), request.len()) {
-            (b"multi", _) => self.queued = Some(Vec::new()),
-            (b"watch", _) => self.is_watching = true,
-            (b"unwatch", _) => self.is_watching = false,
-            (b"select", _) => {
-                let db = request.get(1).and_then(kvproto::parse_integer);
-                if let Some(db) = db.and_then(|db| u32::try_from(db).ok()) {
-                    self.address.db = db;
-                }
-            }
-            (b"auth", 2) => (self.address.user, self.address.password) = (None, word(1)),
-            (b"auth", _) => (self.address.user, self.address.password) = (word(1), word(2)),
-            (b"client", 3) if is_word(request, 1, "setname") => {
-                self.options.name = word(2).filter(|name| !name.is_empty());
-            }
-            (b"hello", words) => {
-                match request.get(1) {
-                    Some(b"3") => self.options.version = Version::Resp3,
-                    Some(_) => self.options.version = Version::Resp2,
-                    None => {}
-                }
-                let mut at = 2;
-                while at < words {
-                    if is_word(request, at, "auth") {
-                        (self.address.user, self.address.password) = (word(at + 1), word(at + 2));
-                        at += 3;
-                    } else if is_word(request, at, "setname") {
-                        self.options.name = word(at + 1).filter(|name| !name.is_empty());
-                        at += 2;
-                    } else {
-                        at += 1;
-                    }
-                }
-            }
-            (b"reset", _) => {
-                (self.address.user, self.address.password, self.address.db) = (None, None, 0);
-                (self.options.version, self.options.name) = (Version::Resp2, None);
-                (self.queued, self.is_watching, self.silence) = (None, false, Silence::None);
-                self.lost = None;
-            }
-            _ => {}
-        }
+        self.state.remember(request, reply);
     }
 
     /// The connection broke after `request` was sent, or while it was.
     fn lose(&mut self, request: Request<'_>, error: &Error) -> Outcome {
         // What these end is not lost, however they went.
         if is_one_of(request, &["exec", "discard", "quit", "shutdown"]) {
-            (self.queued, self.is_watching) = (None, false);
+            self.state.end_transaction();
         }
         self.give_up();
         if is_one_of(request, &["quit", "shutdown"]) && matches!(error, Error::Closed { .. }) {
@@ -465,8 +335,13 @@ impl Session {
             self.was_connected = false;
             return Outcome::Good;
         }
-        let lost = self.lost.map(|what| format!("; the {what} lost")).unwrap_or_default();
-        self.output.note(&format!("{error} (whether the last command was done is unknown{lost})"));
+        let lost = self.state.lost().map(|what| format!("; the {what} lost")).unwrap_or_default();
+        match error.outcome() {
+            // It says so itself.
+            kvclient::Outcome::NotSent if lost.is_empty() => self.output.note(&error.to_string()),
+            kvclient::Outcome::NotSent => self.output.note(&format!("{error}{lost}")),
+            _ => self.output.note(&format!("{error} (whether the last command was done is unknown{lost})")),
+        }
         Outcome::Lost
     }
 
@@ -474,41 +349,6 @@ impl Session {
     pub fn lose_all(&mut self, error: &Error) {
         self.give_up();
         self.output.note(&error.to_string());
-    }
-}
-
-/// Whether `request` is one of these commands, named in lower case.
-pub fn is_one_of(request: Request<'_>, names: &[&str]) -> bool {
-    names.iter().any(|name| request.name().eq_ignore_ascii_case(name.as_bytes()))
-}
-
-fn is_word(request: Request<'_>, at: usize, name: &str) -> bool {
-    request.get(at).is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes()))
-}
-
-/// What CLIENT REPLY asks for; `None` if `request` is another command.
-fn silence_of(request: Request<'_>) -> Option<Silence> {
-    if !(is_one_of(request, &["client"]) && is_word(request, 1, "reply") && request.len() == 3) {
-        return None;
-    }
-    [("on", Silence::None), ("off", Silence::All), ("skip", Silence::Next)]
-        .into_iter()
-        .find_map(|(word, silence)| is_word(request, 2, word).then_some(silence))
-}
-
-/// Whether the reply says that a command waits for EXEC.
-fn is_queued(reply: &Reply) -> bool {
-    matches!(reply, Reply::Simple(text) if text == "QUEUED" || text == "OK QUEUED")
-}
-
-/// Whether the reply says that a command that changes the connection's state was done.
-fn is_done(request: Request<'_>, reply: &Reply) -> bool {
-    match reply {
-        Reply::Ok => true,
-        Reply::Simple(text) if text == "OK" => true,
-        Reply::Simple(text) if is_one_of(request, &["reset"]) => text.as_bytes().ends_with(b"RESET"),
-        Reply::Map(_) | Reply::Array(_) | Reply::Simple(_) => is_one_of(request, &["hello"]),
-        _ => false,
     }
 }
 

@@ -3,9 +3,10 @@
 //! Invariant: a message is given out in the order it arrived, and none is dropped while the connection stands.
 
 use crate::address::Scheme;
-use crate::client::Client;
+use crate::connection::Connection;
 use crate::error::{Error, Result};
 use kvproto::Reply;
+use std::time::{Duration, Instant};
 
 /// A published message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,14 +19,32 @@ pub struct Message {
     pub payload: Vec<u8>,
 }
 
-/// A connection that receives messages; made by [`Client::subscribe`]. As an iterator it waits for the next message,
-/// without limit, and ends after the first error. Dropping it closes the connection.
+/// A connection that receives messages; made by [`Client::subscribe`](crate::Client::subscribe). As an iterator it waits
+/// for the next message, without limit, and ends after the first error: nobody knows which messages a lost connection has
+/// missed, so it is not opened again. Dropping it closes the connection.
+///
+/// ```
+/// # let (_server, mut client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+/// let messages = client.subscribe(["news"])?;
+/// client.publish("news", "rain")?;
+/// client.publish("news", "end")?;
+/// for message in messages {
+///     let message = message?;
+///     if message.payload == b"end" {
+///         break;
+///     }
+///     assert_eq!(message.payload, b"rain");
+/// }
+/// # Ok::<(), kvclient::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Subscription {
-    client: Option<Client>,
+    /// Host and port.
+    address: String,
+    connection: Option<Connection>,
 }
 
-impl Client {
+impl Connection {
     /// Turns this connection into one that receives what is published on `channels`.
     pub fn subscribe<I>(self, channels: I) -> Result<Subscription>
     where
@@ -46,23 +65,61 @@ impl Client {
 }
 
 impl Subscription {
-    fn start<I>(mut client: Client, command: &str, names: I) -> Result<Subscription>
+    fn start<I>(mut connection: Connection, command: &str, names: I) -> Result<Subscription>
     where
         I: IntoIterator,
         I::Item: AsRef<[u8]>,
     {
-        if client.address().scheme == Scheme::Line {
+        if connection.address().scheme == Scheme::Line {
             return Err(Error::LineProtocol { what: "subscriptions for programs" });
         }
         let mut words = vec![command.as_bytes().to_vec()];
         words.extend(names.into_iter().map(|name| name.as_ref().to_vec()));
-        client.send(&words)?;
+        connection.send(&words)?;
         // The first confirmation shows that the server agreed; the others come among the messages.
-        if let Reply::Error(text) = client.receive()? {
+        if let Reply::Error(text) = connection.receive()? {
             return Err(Error::Reply(text.into_owned()));
         }
-        client.set_read_timeout(None)?;
-        Ok(Subscription { client: Some(client) })
+        connection.wait_without_limit()?;
+        Ok(Subscription { address: connection.address().to_string(), connection: Some(connection) })
+    }
+
+    /// Waits up to `timeout` for the next message; `None` if none came.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the connection; after the first one always [`Error::NotConnected`].
+    ///
+    /// ```
+    /// # let (_server, mut client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// use std::time::Duration;
+    ///
+    /// let mut messages = client.subscribe(["news"])?;
+    /// assert_eq!(messages.next_within(Duration::from_millis(1))?, None);
+    /// client.publish("news", "rain")?;
+    /// assert_eq!(messages.next_within(Duration::from_secs(60))?.expect("a message").payload, b"rain");
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
+    pub fn next_within(&mut self, timeout: Duration) -> Result<Option<Message>> {
+        let Some(connection) = &mut self.connection else {
+            return Err(Error::NotConnected { address: self.address.clone() });
+        };
+        let begin = Instant::now();
+        let received = loop {
+            let left = timeout.saturating_sub(begin.elapsed());
+            match connection.receive_within(left) {
+                // A confirmation, or a piece of a message, is none.
+                Ok(reply) => match reply.and_then(message) {
+                    None if begin.elapsed() < timeout => {}
+                    message => break Ok(message),
+                },
+                Err(error) => break Err(error),
+            }
+        };
+        if received.is_err() {
+            self.connection = None;
+        }
+        received
     }
 }
 
@@ -71,14 +128,14 @@ impl Iterator for Subscription {
 
     fn next(&mut self) -> Option<Result<Message>> {
         loop {
-            match self.client.as_mut()?.receive() {
+            match self.connection.as_mut()?.receive() {
                 Ok(reply) => {
                     if let Some(message) = message(reply) {
                         return Some(Ok(message));
                     }
                 }
                 Err(error) => {
-                    self.client = None;
+                    self.connection = None;
                     return Some(Err(error));
                 }
             }

@@ -33,8 +33,8 @@ pub(super) fn decode(
     *searched = 0;
     let line = input.get(..end).unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let text = String::from_utf8_lossy(line).into_owned();
-    let is_error = text.starts_with("ERR ") || text.starts_with("ERROR ");
+    let is_error = line.starts_with(b"ERR ") || line.starts_with(b"ERROR ");
+    let text = line.to_vec();
     let reply = if is_error { Reply::error(text) } else { Reply::simple(text) };
     Ok(Some((reply, end + 1)))
 }
