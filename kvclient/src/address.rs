@@ -20,6 +20,17 @@ pub enum Scheme {
 /// or just `host[:port]`. `?db=N` names the database, too; `unix:///path?protocol=line` speaks the line protocol.
 ///
 /// `Display` shows host and port, or the path, alone.
+///
+/// ```
+/// use kvclient::Address;
+///
+/// let address: Address = "redis://me:secret@example.org:7000/3".parse()?;
+/// assert_eq!((address.host.as_str(), address.port, address.db), ("example.org", 7000, 3));
+/// assert_eq!(address.to_string(), "example.org:7000");
+/// let socket: Address = "unix:///run/kv.sock".parse()?;
+/// assert_eq!(socket.to_string(), "/run/kv.sock");
+/// # Ok::<(), kvclient::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
     /// The protocol.

@@ -22,12 +22,13 @@ use crate::connection::{Batch, Connection, Options, unopened};
 use crate::error::{Error, Result};
 use crate::from_reply::FromReply;
 use crate::reconnect::random;
-use crate::session_state::SessionState;
+use crate::session_state::{SessionState, is_queued};
 use crate::subscription::Subscription;
 use kvproto::{OwnedRequest, Reply};
 use line_reply::Shape;
 use std::fmt;
 use std::thread;
+use std::time::Duration;
 
 /// A client of one server; see the crate for an overview.
 ///
@@ -149,6 +150,27 @@ impl Client {
         self.state.options()
     }
 
+    /// Sets how long to wait for replies from now on: for a command that takes long, or must not. `None` is for ever; see
+    /// [`Options::reply_timeout`].
+    ///
+    /// ```
+    /// # let (_server, mut client, _dir) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/stored.in"));
+    /// use std::time::Duration;
+    ///
+    /// let usual = client.options().reply_timeout;
+    /// client.set_reply_timeout(Some(Duration::from_secs(600)));
+    /// client.save()?;
+    /// client.set_reply_timeout(usual);
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
+    pub fn set_reply_timeout(&mut self, timeout: Option<Duration>) {
+        self.state.set_reply_timeout(timeout);
+        let set = self.connection.as_mut().map_or(Ok(()), |connection| connection.set_reply_timeout(timeout));
+        if set.is_err() {
+            self.lose(b"");
+        }
+    }
+
     /// Returns whether the connection stands, as far as this side can know without sending anything.
     ///
     /// ```
@@ -253,8 +275,13 @@ impl Client {
             return Err(Error::LineProtocol { what: "exact reply to this command" });
         }
         let reply = self.call(words)?;
-        let reply = if self.is_line() { line_reply::read(shape, reply, self.is_terse)? } else { reply };
-        read(reply)
+        let is_queued = self.state.is_in_transaction() && is_queued(&reply);
+        let reply = match (is_queued, self.is_line()) {
+            (true, _) => Reply::simple("QUEUED"),
+            (false, true) => line_reply::read(shape, reply, self.is_terse)?,
+            (false, false) => reply,
+        };
+        T::from_reply(reply).map_err(|error| if is_queued { Error::Queued } else { error })
     }
 
     /// Sends a request and returns its reply as it came, errors included.
@@ -369,12 +396,6 @@ impl fmt::Debug for Client {
             .field("has_connection", &self.connection.is_some())
             .finish()
     }
-}
-
-/// Reads a reply as `T`.
-fn read<T: FromReply>(reply: Reply) -> Result<T> {
-    let is_queued = matches!(&reply, Reply::Simple(text) if text == "QUEUED");
-    T::from_reply(reply).map_err(|error| if is_queued { Error::Queued } else { error })
 }
 
 /// Refuses a request that has no word, or other than one reply.

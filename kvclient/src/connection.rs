@@ -90,6 +90,16 @@ const ARRIVED_READ_BYTES: usize = 1024;
 
 impl Connection {
     /// Connects to `address` (see [`Address`]) with the default [`Options`].
+    ///
+    /// ```
+    /// # let (_server, client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let place = client.address();
+    /// use kvclient::{Connection, Reply};
+    ///
+    /// let mut connection = Connection::connect(&format!("redis://{place}"))?;
+    /// assert_eq!(connection.command(["PING"])?, Reply::simple("PONG"));
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
     pub fn connect(address: &str) -> Result<Connection> {
         Connection::connect_with(&address.parse()?, Options::default())
     }
@@ -99,6 +109,15 @@ impl Connection {
     /// # Errors
     ///
     /// [`Error::Connect`], or [`Error::Refused`] if the server refuses the login, the protocol's version or the keyspace.
+    ///
+    /// ```
+    /// # let (_server, client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// use kvclient::{Connection, Options};
+    ///
+    /// let options = Options { name: Some("worker".to_owned()), ..Options::default() };
+    /// let mut connection = Connection::connect_with(client.address(), options)?;
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
     pub fn connect_with(address: &Address, options: Options) -> Result<Connection> {
         let mut connection = Connection::open(address, options.clone())?;
         connection.greet(address, &options).map_err(|error| unopened(address, error))?;
@@ -106,6 +125,15 @@ impl Connection {
     }
 
     /// Connects and sends nothing: [`Connection::greet`] logs in.
+    ///
+    /// ```
+    /// # let (_server, client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// use kvclient::{Connection, Options};
+    ///
+    /// let mut connection = Connection::open(client.address(), Options::default())?;
+    /// connection.greet(client.address(), &Options::default())?;
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
     pub fn open(address: &Address, options: Options) -> Result<Connection> {
         let stream = Stream::open(address, &options)
             .map_err(|source| Error::Connect { address: address.to_string(), source })?;
@@ -122,12 +150,29 @@ impl Connection {
     }
 
     /// The address this client is connected to.
+    ///
+    /// ```
+    /// # let (_server, client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let mut connection = kvclient::Connection::connect_with(client.address(), Default::default())?;
+    /// assert_eq!(connection.address(), client.address());
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
     pub fn address(&self) -> &Address {
         &self.address
     }
 
     /// Sends one request and waits for its reply. An error reply is [`Error::Reply`]; the client stays usable after
     /// it. Messages pushed meanwhile are dropped: to receive messages use [`Connection::subscribe`].
+    ///
+    /// ```
+    /// # let (_server, client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let mut connection = kvclient::Connection::connect_with(client.address(), Default::default())?;
+    /// use kvclient::{Error, Reply};
+    ///
+    /// assert_eq!(connection.command(["INCR", "n"])?, Reply::Integer(1));
+    /// assert!(matches!(connection.command(["NO", "SUCH"]), Err(Error::Reply(_))));
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
     pub fn command<I>(&mut self, words: I) -> Result<Reply>
     where
         I: IntoIterator,
@@ -143,6 +188,16 @@ impl Connection {
 
     /// Sends many requests with few round trips and gives their replies in order. An error reply is among them as
     /// [`Reply::Error`]; it does not stop the others.
+    ///
+    /// ```
+    /// # let (_server, client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let mut connection = kvclient::Connection::connect_with(client.address(), Default::default())?;
+    /// use kvclient::Reply;
+    ///
+    /// let replies = connection.pipeline([["INCR", "n"], ["GET", "n"]])?;
+    /// assert_eq!(replies, [Reply::Integer(1), Reply::bulk("1")]);
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
     pub fn pipeline<R, I>(&mut self, requests: R) -> Result<Vec<Reply>>
     where
         R: IntoIterator<Item = I>,
@@ -209,6 +264,16 @@ impl Connection {
     }
 
     /// Sends one request without waiting for the reply: [`Connection::receive`] gives it.
+    ///
+    /// ```
+    /// # let (_server, client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let mut connection = kvclient::Connection::connect_with(client.address(), Default::default())?;
+    /// use kvclient::Reply;
+    ///
+    /// connection.send(["INCR", "n"])?;
+    /// assert_eq!(connection.receive()?, Reply::Integer(1));
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
     pub fn send<I>(&mut self, words: I) -> Result<()>
     where
         I: IntoIterator,
@@ -220,6 +285,17 @@ impl Connection {
     }
 
     /// Sends a line as it is; for `line://` addresses, whose servers differ in how they quote.
+    ///
+    /// ```
+    /// # let (_server, client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let mut connection = kvclient::Connection::connect_with(client.address(), Default::default())?;
+    /// use kvclient::Reply;
+    ///
+    /// // A RESP server takes lines, too.
+    /// connection.send_line("SET k 'a b'")?;
+    /// assert_eq!(connection.receive()?, Reply::Ok);
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
     pub fn send_line(&mut self, line: impl AsRef<[u8]>) -> Result<()> {
         self.queue_line(line);
         self.flush()
@@ -227,6 +303,16 @@ impl Connection {
 
     /// Waits for the next reply or pushed message, whichever comes first. An error reply is an `Ok(Reply::Error)`. A
     /// line of the line protocol is a [`Reply::Simple`], or a [`Reply::Error`] if it begins with `ERR`.
+    ///
+    /// ```
+    /// # let (_server, client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let mut connection = kvclient::Connection::connect_with(client.address(), Default::default())?;
+    /// use kvclient::Reply;
+    ///
+    /// connection.send(["INCR", "n"])?;
+    /// assert_eq!(connection.receive()?, Reply::Integer(1));
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
     pub fn receive(&mut self) -> Result<Reply> {
         loop {
             if let Some(reply) = self.decode()? {
@@ -237,6 +323,15 @@ impl Connection {
     }
 
     /// Waits up to `timeout` for a reply or pushed message; `None` if none came. The connection stays usable.
+    ///
+    /// ```
+    /// # let (_server, client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let mut connection = kvclient::Connection::connect_with(client.address(), Default::default())?;
+    /// use std::time::Duration;
+    ///
+    /// assert_eq!(connection.receive_within(Duration::from_millis(1))?, None);
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
     pub fn receive_within(&mut self, timeout: Duration) -> Result<Option<Reply>> {
         if let Some(reply) = self.decode()? {
             return Ok(Some(reply));
@@ -256,6 +351,13 @@ impl Connection {
 
     /// Whether the connection still stands as far as this side can know, without waiting. What has arrived is kept for
     /// [`Connection::receive`].
+    ///
+    /// ```
+    /// # let (_server, client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let mut connection = kvclient::Connection::connect_with(client.address(), Default::default())?;
+    /// assert!(connection.is_connected());
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
     pub fn is_connected(&mut self) -> bool {
         let nonblocking =
             |client: &Connection, on| client.stream.as_ref().is_some_and(|s| s.set_nonblocking(on).is_ok());
@@ -281,6 +383,16 @@ impl Connection {
     ///
     /// [`Error::Refused`] if the server replies with an error: the connection stays usable, and is as the step before
     /// left it.
+    ///
+    /// ```
+    /// # let (_server, client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let mut connection = kvclient::Connection::connect_with(client.address(), Default::default())?;
+    /// use kvclient::{Address, Options};
+    ///
+    /// let second = Address { db: 2, ..client.address().clone() };
+    /// connection.greet(&second, &Options::default())?;
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
     pub fn greet(&mut self, address: &Address, options: &Options) -> Result<()> {
         let mut login = Vec::new();
         if let Some(password) = address.password.clone() {
@@ -319,6 +431,18 @@ impl Connection {
 
     /// Adds a request to those that [`Connection::flush`] sends. Whoever queues more than some KiB before it reads the
     /// replies may wait for ever: a server that cannot send reads nothing either.
+    ///
+    /// ```
+    /// # let (_server, client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let mut connection = kvclient::Connection::connect_with(client.address(), Default::default())?;
+    /// use kvclient::Reply;
+    ///
+    /// connection.queue(["INCR", "n"]);
+    /// connection.queue(["INCR", "n"]);
+    /// connection.flush()?;
+    /// assert_eq!((connection.receive()?, connection.receive()?), (Reply::Integer(1), Reply::Integer(2)));
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
     pub fn queue<I>(&mut self, words: I)
     where
         I: IntoIterator,
@@ -340,12 +464,31 @@ impl Connection {
     }
 
     /// Adds a line as it is; see [`Connection::queue`] and [`Connection::send_line`].
+    ///
+    /// ```
+    /// # let (_server, client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let mut connection = kvclient::Connection::connect_with(client.address(), Default::default())?;
+    /// use kvclient::Reply;
+    ///
+    /// connection.queue_line("INCR n");
+    /// connection.flush()?;
+    /// assert_eq!(connection.receive()?, Reply::Integer(1));
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
     pub fn queue_line(&mut self, line: impl AsRef<[u8]>) {
         self.output.extend_from_slice(line.as_ref());
         self.output.push(b'\n');
     }
 
     /// Sends what was queued.
+    ///
+    /// ```
+    /// # let (_server, client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let mut connection = kvclient::Connection::connect_with(client.address(), Default::default())?;
+    /// connection.queue(["PING"]);
+    /// connection.flush()?;
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
     pub fn flush(&mut self) -> Result<()> {
         self.write_queued().1
     }
@@ -454,10 +597,17 @@ impl Connection {
         read
     }
 
-    /// Waits for ever from now on.
-    pub(crate) fn wait_without_limit(&mut self) -> Result<()> {
-        self.options.reply_timeout = None;
-        self.set_read_timeout(None)
+    /// Sets how long to wait for replies from now on; see [`Options::reply_timeout`].
+    pub(crate) fn set_reply_timeout(&mut self, timeout: Option<Duration>) -> Result<()> {
+        // A timeout of zero would mean none at all to the system.
+        let timeout = timeout.map(|timeout| timeout.max(Duration::from_millis(1)));
+        self.options.reply_timeout = timeout;
+        let set = match &self.stream {
+            Some(stream) => stream.set_write_timeout(timeout),
+            None => return Err(self.closed()),
+        };
+        set.map_err(|source| self.broken(source))?;
+        self.set_read_timeout(timeout)
     }
 
     fn set_read_timeout(&mut self, timeout: Option<Duration>) -> Result<()> {

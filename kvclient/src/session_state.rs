@@ -9,6 +9,7 @@ use crate::connection::{Connection, Options};
 use crate::error::Result;
 use kvproto::resp::Version;
 use kvproto::{OwnedRequest, Reply, Request};
+use std::time::Duration;
 
 /// The state of a connection, for the one that replaces it. The prompt of the program and [`Client`](crate::Client) share
 /// it.
@@ -58,6 +59,11 @@ impl SessionState {
     /// Returns the options with the connection's version and name.
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// Sets how long to wait for replies, on the connections to come.
+    pub fn set_reply_timeout(&mut self, timeout: Option<Duration>) {
+        self.options.reply_timeout = timeout;
     }
 
     /// Opens a connection that nothing was sent on yet; [`SessionState::restore`] makes it equal to the last one.
@@ -246,7 +252,7 @@ fn silence_of(request: Request<'_>) -> Option<Silence> {
 }
 
 /// Returns whether the reply says that a command waits for EXEC.
-fn is_queued(reply: &Reply) -> bool {
+pub fn is_queued(reply: &Reply) -> bool {
     matches!(reply, Reply::Simple(text) if text == "QUEUED" || text == "OK QUEUED")
 }
 

@@ -46,6 +46,16 @@ pub struct Subscription {
 
 impl Connection {
     /// Turns this connection into one that receives what is published on `channels`.
+    ///
+    /// ```
+    /// # let (_server, client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let mut connection = kvclient::Connection::connect_with(client.address(), Default::default())?;
+    /// # let mut client = client;
+    /// let mut messages = connection.subscribe(["news"])?;
+    /// client.publish("news", "rain")?;
+    /// assert_eq!(messages.next().expect("one more, or an error")?.payload, b"rain");
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
     pub fn subscribe<I>(self, channels: I) -> Result<Subscription>
     where
         I: IntoIterator,
@@ -55,6 +65,16 @@ impl Connection {
     }
 
     /// Turns this connection into one that receives what is published on channels that match one of `patterns`.
+    ///
+    /// ```
+    /// # let (_server, client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let mut connection = kvclient::Connection::connect_with(client.address(), Default::default())?;
+    /// # let mut client = client;
+    /// let mut messages = connection.psubscribe(["n*"])?;
+    /// client.publish("news", "rain")?;
+    /// assert_eq!(messages.next().expect("one more, or an error")?.payload, b"rain");
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
     pub fn psubscribe<I>(self, patterns: I) -> Result<Subscription>
     where
         I: IntoIterator,
@@ -80,7 +100,7 @@ impl Subscription {
         if let Reply::Error(text) = connection.receive()? {
             return Err(Error::Reply(text.into_owned()));
         }
-        connection.wait_without_limit()?;
+        connection.set_reply_timeout(None)?;
         Ok(Subscription { address: connection.address().to_string(), connection: Some(connection) })
     }
 

@@ -5,7 +5,7 @@
 
 use super::line_reply::Shape;
 use super::set_options::{milliseconds, unix_milliseconds};
-use super::{Client, Expiry, SetOptions, read};
+use super::{Client, Expiry, SetOptions};
 use crate::error::{Error, Result};
 use crate::from_reply::FromReply;
 use kvproto::Reply;
@@ -203,7 +203,7 @@ impl Client {
                 }
             }
         }
-        values.into_iter().map(|value| value.map(read).transpose()).collect()
+        values.into_iter().map(|value| value.map(T::from_reply).transpose()).collect()
     }
 
     /// Sets keys to values, all at once; returns how many pairs there were.
@@ -590,7 +590,7 @@ impl Client {
         let keys: Vec<Reply> = self.ask(Shape::Items, &[b"KEYS", pattern.as_ref()])?;
         // In a list of keys none is nil.
         let keys = keys.into_iter().map(|key| if key == Reply::Nil { Reply::bulk("(nil)") } else { key });
-        keys.map(read).collect()
+        keys.map(T::from_reply).collect()
     }
 
     /// Returns one of the keys, at random; `None` if there are none.
@@ -653,7 +653,7 @@ impl Client {
     /// [`Options::reply_timeout`](crate::Options::reply_timeout): then it goes on.
     ///
     /// ```
-    /// # let (_server, mut client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let (_server, mut client, _dir) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/stored.in"));
     /// client.save()?;
     /// # Ok::<(), kvclient::Error>(())
     /// ```
@@ -668,7 +668,7 @@ impl Client {
     /// [`Error::Reply`] if the server cannot, or is writing one already; a failure of the connection.
     ///
     /// ```
-    /// # let (_server, mut client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let (_server, mut client, _dir) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/stored.in"));
     /// client.bgsave()?;
     /// # Ok::<(), kvclient::Error>(())
     /// ```

@@ -51,9 +51,6 @@ pub(super) fn read(shape: Shape, reply: Reply, is_terse: bool) -> Result<Reply> 
         is_bare = rest.is_empty();
         text = rest.strip_prefix(b" ").unwrap_or(rest);
     }
-    if text == b"QUEUED" {
-        return Ok(Reply::simple("QUEUED"));
-    }
     Ok(match shape {
         Shape::Any if is_bare => Reply::Ok,
         Shape::Any | Shape::Done if text == b"(nil)" => Reply::Nil,

@@ -29,11 +29,21 @@ impl Commands {
     }
 
     /// Returns how many commands there are.
+    ///
+    /// ```
+    /// let mut commands = kvclient::Commands::default();
+    /// commands.add(["PING"]);
+    /// assert_eq!(commands.len(), 1);
+    /// ```
     pub fn len(&self) -> usize {
         self.requests.len()
     }
 
     /// Returns whether there are no commands.
+    ///
+    /// ```
+    /// assert!(kvclient::Commands::default().is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.requests.is_empty()
     }

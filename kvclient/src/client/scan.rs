@@ -49,6 +49,14 @@ impl Client {
 
 impl Scan<'_> {
     /// Returns only keys that match a pattern: `*`, `?`, `[a-z]`.
+    ///
+    /// ```
+    /// # let (_server, client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let mut client = client;
+    /// client.mset([("user:1", "a"), ("other", "b")])?;
+    /// assert_eq!(client.scan().matching("user:*").count(), 1);
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
     #[must_use]
     pub fn matching(mut self, pattern: impl AsRef<[u8]>) -> Self {
         self.pattern = Some(pattern.as_ref().to_vec());
@@ -56,6 +64,14 @@ impl Scan<'_> {
     }
 
     /// Sets how many keys the server looks at for a page; 1,000 unless changed.
+    ///
+    /// ```
+    /// # let (_server, client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let mut client = client;
+    /// client.mset([("a", "1"), ("b", "2")])?;
+    /// assert_eq!(client.scan().page_keys(1).count(), 2);
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
     #[must_use]
     pub fn page_keys(mut self, keys: u32) -> Self {
         self.page_keys = keys.max(1);

@@ -38,11 +38,24 @@ pub struct SetOptions {
 
 impl SetOptions {
     /// Returns options that set a key in any case, without an expiry.
+    ///
+    /// ```
+    /// assert_eq!(kvclient::SetOptions::new(), kvclient::SetOptions::default());
+    /// ```
     pub fn new() -> SetOptions {
         SetOptions::default()
     }
 
     /// Sets the key only if it does not exist.
+    ///
+    /// ```
+    /// # let (_server, client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let mut client = client;
+    /// use kvclient::SetOptions;
+    ///
+    /// assert!(client.set_with("lock", "mine", &SetOptions::new().if_absent())?);
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
     #[must_use]
     pub fn if_absent(mut self) -> SetOptions {
         self.condition = Some("NX");
@@ -50,6 +63,15 @@ impl SetOptions {
     }
 
     /// Sets the key only if it exists.
+    ///
+    /// ```
+    /// # let (_server, client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let mut client = client;
+    /// use kvclient::SetOptions;
+    ///
+    /// assert!(!client.set_with("missing", "v", &SetOptions::new().if_present())?);
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
     #[must_use]
     pub fn if_present(mut self) -> SetOptions {
         self.condition = Some("XX");
@@ -57,6 +79,17 @@ impl SetOptions {
     }
 
     /// Lets the key expire after `ttl`.
+    ///
+    /// ```
+    /// # let (_server, client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let mut client = client;
+    /// use kvclient::{SetOptions, Ttl};
+    /// use std::time::Duration;
+    ///
+    /// client.set_with("k", "v", &SetOptions::new().expire_in(Duration::from_secs(60)))?;
+    /// assert!(matches!(client.ttl("k")?, Ttl::In(_)));
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
     #[must_use]
     pub fn expire_in(mut self, ttl: Duration) -> SetOptions {
         (self.expiry, self.keeps_ttl) = (Some(Expiry::In(ttl)), false);
@@ -64,6 +97,18 @@ impl SetOptions {
     }
 
     /// Lets the key expire at `time`.
+    ///
+    /// ```
+    /// # let (_server, client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let mut client = client;
+    /// use kvclient::{SetOptions, Ttl};
+    /// use std::time::{Duration, SystemTime};
+    ///
+    /// let midnight = SystemTime::now() + Duration::from_secs(3_600);
+    /// client.set_with("k", "v", &SetOptions::new().expire_at(midnight))?;
+    /// assert!(matches!(client.ttl("k")?, Ttl::In(_)));
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
     #[must_use]
     pub fn expire_at(mut self, time: SystemTime) -> SetOptions {
         (self.expiry, self.keeps_ttl) = (Some(Expiry::At(time)), false);
@@ -71,6 +116,18 @@ impl SetOptions {
     }
 
     /// Leaves the expiry of an existing key as it is.
+    ///
+    /// ```
+    /// # let (_server, client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// # let mut client = client;
+    /// use kvclient::{SetOptions, Ttl};
+    /// use std::time::Duration;
+    ///
+    /// client.set_ex("k", "v", Duration::from_secs(60))?;
+    /// client.set_with("k", "w", &SetOptions::new().keep_ttl())?;
+    /// assert!(matches!(client.ttl("k")?, Ttl::In(_)));
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
     #[must_use]
     pub fn keep_ttl(mut self) -> SetOptions {
         (self.expiry, self.keeps_ttl) = (None, true);

@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// What happens on one connection: requests, each with its reply, which may be none. Then it is closed.
 type Script = &'static [(&'static str, &'static str)];
@@ -162,7 +162,7 @@ fn a_reply_that_comes_too_late_is_not_taken_for_another() {
     assert!(matches!(error, Error::TimedOut { .. }), "{error}");
     assert_eq!(error.outcome(), Outcome::Unknown);
     give_up.send(()).unwrap();
-    client.state = SessionState::new(address, Options { reply_timeout: Some(Duration::from_secs(20)), ..quick() });
+    client.set_reply_timeout(Some(Duration::from_secs(20)));
     assert_eq!(client.strlen("").unwrap(), 7);
     server.join().unwrap();
 }

@@ -29,12 +29,16 @@ impl Stream {
             None => Stream::Tcp(open_tcp(address, options)?),
         };
         stream.set_read_timeout(options.reply_timeout)?;
-        match &stream {
-            Stream::Tcp(stream) => stream.set_write_timeout(options.reply_timeout)?,
-            #[cfg(unix)]
-            Stream::Unix(stream) => stream.set_write_timeout(options.reply_timeout)?,
-        }
+        stream.set_write_timeout(options.reply_timeout)?;
         Ok(stream)
+    }
+
+    pub(super) fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.set_write_timeout(timeout),
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream.set_write_timeout(timeout),
+        }
     }
 
     pub(super) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
