@@ -88,7 +88,7 @@ pub enum Error {
     #[error("the request is empty: its first word is the command's name")]
     Empty,
     /// The server closed the connection before its reply; whether the request was done is unknown.
-    #[error("the connection to {address} was closed before the reply came; connect again")]
+    #[error("the connection to {address} is closed; connect again")]
     Closed {
         /// Host and port.
         address: String,
