@@ -14,7 +14,7 @@ use kvproto::Reply;
 use kvproto::resp::{ReplyDecoder, Version, encode_request};
 use std::io::{self, Read, Write};
 use std::time::Duration;
-use stream::Stream;
+pub use stream::Stream;
 
 /// How to connect, and how long to wait.
 #[derive(Clone, Debug)]
@@ -374,6 +374,25 @@ impl Connection {
             }
         }
         nonblocking(self, false)
+    }
+
+    /// Returns the stream, for a program that speaks the protocol itself from here on. What has arrived and was not received
+    /// is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotConnected`] if the connection is closed.
+    ///
+    /// ```
+    /// # let (_server, client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+    /// let connection = kvclient::Connection::connect_with(client.address(), Default::default())?;
+    /// let stream = connection.into_stream()?;
+    /// stream.set_nonblocking(true)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn into_stream(mut self) -> Result<Stream> {
+        let closed = self.closed();
+        self.stream.take().ok_or(closed)
     }
 
     /// Logs in, agrees on the protocol version, names the connection and selects the keyspace, as `address` and

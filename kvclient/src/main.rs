@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod backup;
+mod bench;
 mod completion;
 mod help;
 mod history;

@@ -3,6 +3,7 @@
 //! Invariant: exit code 0 means every reply was good; 1 an error reply or no connection; 2 flags that make no sense.
 
 use crate::backup;
+use crate::bench::{self, BenchFlags};
 use crate::help;
 use crate::output::{Output, Style};
 use crate::pipe::Pipe;
@@ -88,6 +89,12 @@ enum Task {
         #[arg(long)]
         force: bool,
     },
+    /// Measure how many requests the server takes, and how long they take
+    ///
+    /// Without -u, -h, -p and -s the server is line://localhost:7171. It stores keys that begin with "key:" and leaves
+    /// them there. With -u twice it measures both servers in turn and compares them. Ctrl-C ends it early, with a report.
+    #[command(disable_help_flag = true)]
+    Bench(Box<BenchFlags>),
 }
 
 /// An error reply, or no connection.
@@ -107,6 +114,9 @@ pub fn run() -> ExitCode {
     let command = OwnedRequest::from_words(flags.command.iter().map(|word| word.as_encoded_bytes()));
     if is_one_of(command.as_request(), &["help"]) {
         return help(&command);
+    }
+    if let Some(Task::Bench(bench)) = &flags.task {
+        return load_test(bench, &flags.target);
     }
     let address = match target::address(&flags.target) {
         Ok(address) => address,
@@ -167,6 +177,16 @@ fn help(command: &OwnedRequest) -> ExitCode {
         }
         Err(text) => {
             eprintln!("{text}");
+            FAILED.into()
+        }
+    }
+}
+
+fn load_test(bench: &BenchFlags, target: &Target) -> ExitCode {
+    match Signals::install() {
+        Ok(signals) => bench::run(bench, target, &signals),
+        Err(error) => {
+            eprintln!("kvclient: cannot watch for Ctrl-C: {error}");
             FAILED.into()
         }
     }
@@ -238,12 +258,9 @@ mod tests {
         let flags = Flags::try_parse_from(["kvclient", "BACKUP", "START"]).unwrap();
         assert!(flags.task.is_none() && flags.command == ["BACKUP", "START"]);
         let flags = Flags::try_parse_from(["kvclient", "backup", "f", "--force", "-u", "redis://h:1"]).unwrap();
-        assert!(
-            matches!(flags.task, Some(Task::Backup { force: true, .. }))
-                && flags.target.url.as_deref() == Some("redis://h:1")
-        );
+        assert!(matches!(flags.task, Some(Task::Backup { force: true, .. })) && flags.target.url == ["redis://h:1"]);
         let flags = Flags::try_parse_from(["kvclient", "-u", "redis://h:1", "backup", "-"]).unwrap();
-        assert!(flags.task.is_some() && flags.target.url.as_deref() == Some("redis://h:1"));
+        assert!(flags.task.is_some() && flags.target.url == ["redis://h:1"]);
         // What follows a command is not looked at.
         let flags = Flags::try_parse_from(["kvclient", "ECHO", "backup"]).unwrap();
         assert!(flags.task.is_none() && flags.command == ["ECHO", "backup"]);

@@ -5,6 +5,7 @@
 
 use clap::Args;
 use kvclient::Address;
+use kvclient::address::Scheme;
 use std::env;
 use std::path::PathBuf;
 
@@ -14,7 +15,7 @@ pub struct Target {
     /// The server: redis://[user:password@]host[:port][/db], line:// likewise, unix:///path, or host:port
     /// [default: redis://127.0.0.1:6379]
     #[arg(short, long, global = true, value_name = "URL", conflicts_with_all = ["host", "port", "socket"])]
-    pub url: Option<String>,
+    pub url: Vec<String>,
     /// The server's host [default: 127.0.0.1]
     #[arg(short = 'h', long, global = true)]
     host: Option<String>,
@@ -54,6 +55,9 @@ pub enum TargetError {
     /// The URL of the variable.
     #[error("KVCLIENT_URL: {0}")]
     Variable(kvclient::Error),
+    /// More URLs than servers that the task is for.
+    #[error("-u may be given {0} here")]
+    UrlCount(&'static str),
     /// No host.
     #[error("-h needs the name or address of a host; --help lists the flags")]
     NoHost,
@@ -65,18 +69,64 @@ pub enum TargetError {
     Terminal(std::io::Error),
 }
 
+/// Where a server is unless flags, URLs and variables say so.
+#[derive(Clone, Copy, Debug)]
+struct Defaults {
+    scheme: Scheme,
+    host: &'static str,
+    port: u16,
+}
+
+/// Of commands and the prompt.
+const COMMAND_DEFAULTS: Defaults = Defaults { scheme: Scheme::Redis, host: "127.0.0.1", port: 6379 };
+/// Of the load test.
+const BENCH_DEFAULTS: Defaults = Defaults { scheme: Scheme::Line, host: "localhost", port: 7171 };
+
 /// Returns the address that flags and variables give; may ask for the password.
 pub fn address(target: &Target) -> Result<Address, TargetError> {
-    let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-    let mut address = place(target, variable("KVCLIENT_URL"))?;
-    address.db = target.db.unwrap_or(address.db);
-    let asked = if target.askpass {
-        Some(rpassword::prompt_password("Password: ").map_err(TargetError::Terminal)?)
-    } else {
-        None
+    let url = match target.url.as_slice() {
+        [] => None,
+        [url] => Some(url),
+        _ => return Err(TargetError::UrlCount("once")),
     };
+    log_in(target, place(target, url, COMMAND_DEFAULTS, env::var("KVCLIENT_URL").ok())?, asked(target)?)
+}
+
+/// Returns the addresses of the one or two servers of a load test; may ask for the password. `protocol` wins over what the
+/// URLs say.
+pub fn bench_addresses(target: &Target, protocol: Option<Scheme>) -> Result<Vec<Address>, TargetError> {
+    if target.url.len() > 2 {
+        return Err(TargetError::UrlCount("once or twice"));
+    }
+    let defaults = match (protocol, &target.socket) {
+        (Some(Scheme::Redis), _) | (None, Some(_)) => Defaults { scheme: Scheme::Redis, port: 6379, ..BENCH_DEFAULTS },
+        _ => BENCH_DEFAULTS,
+    };
+    let asked = asked(target)?;
+    let finish = |mut address: Address| {
+        address.scheme = protocol.unwrap_or(address.scheme);
+        log_in(target, address, asked.clone())
+    };
+    if target.url.is_empty() {
+        return Ok(vec![finish(place(target, None, defaults, env::var("KVCLIENT_URL").ok())?)?]);
+    }
+    target.url.iter().map(|url| finish(place(target, Some(url), defaults, None)?)).collect()
+}
+
+/// Asks for the password if a flag says so.
+fn asked(target: &Target) -> Result<Option<String>, TargetError> {
+    if !target.askpass {
+        return Ok(None);
+    }
+    rpassword::prompt_password("Password: ").map(Some).map_err(TargetError::Terminal)
+}
+
+/// Adds to an address what flags and the variable say about database and login.
+fn log_in(target: &Target, mut address: Address, asked: Option<String>) -> Result<Address, TargetError> {
+    address.db = target.db.unwrap_or(address.db);
     let given = target.pass.clone().or(asked);
-    address.password = given.or(address.password).or_else(|| variable("REDISCLI_AUTH"));
+    let variable = || env::var("REDISCLI_AUTH").ok().filter(|password| !password.is_empty());
+    address.password = given.or(address.password).or_else(variable);
     if target.user.is_some() {
         address.user.clone_from(&target.user);
         if address.password.is_none() {
@@ -87,17 +137,28 @@ pub fn address(target: &Target) -> Result<Address, TargetError> {
 }
 
 /// Where the server is, with what a URL says beside that.
-fn place(target: &Target, variable: Option<String>) -> Result<Address, TargetError> {
-    if let Some(url) = &target.url {
+fn place(
+    target: &Target,
+    url: Option<&String>,
+    defaults: Defaults,
+    variable: Option<String>,
+) -> Result<Address, TargetError> {
+    if let Some(url) = url {
         return url.parse().map_err(TargetError::Url);
     }
+    let mut address = Address {
+        scheme: defaults.scheme,
+        host: defaults.host.to_owned(),
+        port: defaults.port,
+        socket: target.socket.clone(),
+        ..Address::default()
+    };
     if target.host.is_none() && target.port.is_none() && target.socket.is_none() {
-        return match variable {
+        return match variable.filter(|url| !url.is_empty()) {
             Some(url) => url.parse().map_err(TargetError::Variable),
-            None => Ok(Address::default()),
+            None => Ok(address),
         };
     }
-    let mut address = Address { socket: target.socket.clone(), ..Address::default() };
     if let Some(host) = &target.host {
         let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
         if bare.is_empty() {
@@ -107,4 +168,37 @@ fn place(target: &Target, variable: Option<String>) -> Result<Address, TargetErr
     }
     address.port = target.port.unwrap_or(address.port);
     Ok(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bench(target: Target, protocol: Option<Scheme>) -> Vec<(Scheme, String)> {
+        let addresses = bench_addresses(&target, protocol).unwrap();
+        addresses.iter().map(|address| (address.scheme, address.to_string())).collect()
+    }
+
+    #[test]
+    fn a_load_test_speaks_the_line_protocol_unless_told_otherwise() {
+        let with_port = |port| Target { port: Some(port), ..Target::default() };
+        assert_eq!(bench(with_port(9), None), [(Scheme::Line, "localhost:9".to_owned())]);
+        let host = || Target { host: Some("h".to_owned()), ..Target::default() };
+        assert_eq!(bench(host(), None), [(Scheme::Line, "h:7171".to_owned())]);
+        assert_eq!(bench(host(), Some(Scheme::Redis)), [(Scheme::Redis, "h:6379".to_owned())]);
+        let socket = || Target { socket: Some("/s".into()), ..Target::default() };
+        assert_eq!(bench(socket(), None), [(Scheme::Redis, "/s".to_owned())]);
+        assert_eq!(bench(socket(), Some(Scheme::Line)), [(Scheme::Line, "/s".to_owned())]);
+    }
+
+    #[test]
+    fn a_load_test_takes_two_servers_and_a_command_one() {
+        let urls =
+            |urls: &[&str]| Target { url: urls.iter().map(|url| (*url).to_owned()).collect(), ..Target::default() };
+        let found = bench(urls(&["redis://a", "line://b"]), None);
+        assert_eq!(found, [(Scheme::Redis, "a:6379".to_owned()), (Scheme::Line, "b:7171".to_owned())]);
+        assert!(matches!(bench_addresses(&urls(&["a", "b", "c"]), None), Err(TargetError::UrlCount(_))));
+        assert!(matches!(address(&urls(&["a", "b"])), Err(TargetError::UrlCount(_))));
+        assert_eq!(address(&urls(&["a:1"])).unwrap().to_string(), "a:1");
+    }
 }

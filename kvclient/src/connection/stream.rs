@@ -10,10 +10,12 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// An open stream.
+/// An open stream; [`Client::into_stream`](super::Connection::into_stream) returns a client's.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub enum Stream {
+    /// A TCP connection.
     Tcp(TcpStream),
+    /// A connection to a unix socket.
     #[cfg(unix)]
     Unix(UnixStream),
 }
@@ -49,7 +51,12 @@ impl Stream {
         }
     }
 
-    pub(super) fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+    /// Sets whether reading and writing return at once.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.set_nonblocking(nonblocking),
             #[cfg(unix)]

@@ -1,0 +1,476 @@
+//! The event loop of a thread of the load test: it keeps its connections busy and counts their replies.
+//!
+//! Invariant: every request that was sent and is counted ends as exactly one reply or one error; no request allocates
+//! memory once the buffers have grown. Times are nanoseconds since the start of the run.
+//!
+//! A closed loop sends a connection's next requests when the replies to its last ones are there. An open loop (`--rate`)
+//! sends each request when it is due, to whichever connection is free, and counts its latency from then on.
+
+use crate::bench::options::Settings;
+use crate::bench::replies::{ReplyKind, ReplyScanner, Wire};
+use crate::bench::socket::Socket;
+use crate::bench::stats::{Interval, OperationStats, Series};
+use crate::bench::workload::{Source, Workload};
+use mio::{Events, Interest, Poll, Token};
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What the threads and the one that waits for them share.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// No more requests are to be sent.
+    pub stop: AtomicBool,
+    /// For the progress bar: requests that ended, and those of them that failed.
+    pub requests: AtomicU64,
+    pub errors: AtomicU64,
+    /// What ended in intervals that were not shown yet.
+    pub recent: Mutex<Interval>,
+}
+
+/// What every thread of a run needs to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'a> {
+    pub settings: &'a Settings,
+    pub workload: &'a Workload,
+    pub wire: Wire,
+    pub shared: &'a Shared,
+}
+
+/// What a thread has counted.
+#[derive(Debug)]
+pub struct Counted {
+    /// By the operations' numbers.
+    pub operations: Vec<OperationStats>,
+    pub series: Series,
+    /// When the last counted reply came, since counting began.
+    pub elapsed: Duration,
+    pub failure: Option<String>,
+}
+
+/// How much is read at once, in bytes.
+const READ_BYTES: usize = 256 * 1024;
+/// How long is waited for replies once no more requests are sent, and while they are.
+const GRACE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often at least the loop looks whether it has to end.
+const TICK: Duration = Duration::from_millis(50);
+/// An open loop does not sleep for shorter times than this: the system's timer would come too late.
+const SLEEP_MIN: Duration = Duration::from_millis(2);
+
+/// A request that awaits its reply.
+#[derive(Clone, Copy, Debug)]
+struct Request {
+    operation: usize,
+    /// When it was sent or due.
+    at: u64,
+    is_counted: bool,
+}
+
+#[derive(Debug)]
+struct Connection {
+    socket: Socket,
+    scanner: ReplyScanner,
+    /// What the system has not taken yet: `unsent[sent..]`.
+    unsent: Vec<u8>,
+    sent: usize,
+    in_flight: VecDeque<Request>,
+    source: Source,
+    /// Counted requests that a closed loop has still to send.
+    left: u64,
+    /// Of an open loop: it is among the free ones.
+    is_free: bool,
+}
+
+/// A thread's event loop.
+#[derive(Debug)]
+pub struct EventLoop<'a> {
+    plan: Plan<'a>,
+    start: Instant,
+    poll: Poll,
+    connections: Vec<Connection>,
+    /// Requests in flight on all connections.
+    in_flight: usize,
+    operations: Vec<OperationStats>,
+    reads: Vec<bool>,
+    series: Series,
+    buffer: Vec<u8>,
+    output: Vec<u8>,
+    /// When counting begins, and when no more requests are sent.
+    count_from: u64,
+    deadline: u64,
+    /// The latest reading of the clock, and when the last bytes came.
+    now: u64,
+    last_read: u64,
+    last_counted: u64,
+    /// Replies that are not in [`Shared`] yet.
+    unpublished: (u64, u64),
+    open: Option<OpenLoop>,
+}
+
+/// The timetable of an open loop.
+#[derive(Debug)]
+struct OpenLoop {
+    interval_ns: f64,
+    /// When request number 0 is due.
+    offset_ns: f64,
+    next: u64,
+    /// Counted requests that have still to be sent.
+    left: u64,
+    free: VecDeque<usize>,
+}
+
+impl OpenLoop {
+    fn due(&self) -> u64 {
+        (self.offset_ns + self.next as f64 * self.interval_ns) as u64
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl<'a> EventLoop<'a> {
+    /// Returns the loop of thread number `thread`; `sockets` are logged in, each with its number among all connections.
+    ///
+    /// # Errors
+    ///
+    /// A message for the user: the system has no event queue, or no memory for a histogram.
+    pub fn new(plan: Plan<'a>, thread: usize, sockets: Vec<(usize, Socket)>) -> Result<EventLoop<'a>, String> {
+        let failed = |error: io::Error| format!("the system's event queue failed: {error}");
+        let settings = plan.settings;
+        let poll = Poll::new().map_err(failed)?;
+        let mut connections = Vec::with_capacity(sockets.len());
+        for (index, (number, mut socket)) in sockets.into_iter().enumerate() {
+            let interests = Interest::READABLE | Interest::WRITABLE;
+            poll.registry().register(&mut socket, Token(index), interests).map_err(failed)?;
+            connections.push(Connection {
+                socket,
+                scanner: ReplyScanner::new(plan.wire),
+                unsent: Vec::new(),
+                sent: 0,
+                in_flight: VecDeque::with_capacity(settings.pipeline),
+                source: plan.workload.source(settings, number),
+                left: settings.requests.unwrap_or(u64::MAX),
+                is_free: true,
+            });
+        }
+        let count_from = nanos(settings.warmup);
+        let open = settings.rate.map(|rate| OpenLoop {
+            interval_ns: 1e9 * settings.threads as f64 / rate,
+            // Threads take turns.
+            offset_ns: 1e9 * thread as f64 / rate,
+            next: 0,
+            left: settings.requests.map_or(u64::MAX, |requests| requests.saturating_mul(connections.len() as u64)),
+            free: (0..connections.len()).collect(),
+        });
+        let operations = plan.workload.names().map(|_| OperationStats::new()).collect::<Result<Vec<_>, _>>();
+        let operations = operations.map_err(|error| format!("no histogram: {error}"))?;
+        Ok(EventLoop {
+            plan,
+            start: Instant::now(),
+            poll,
+            connections,
+            in_flight: 0,
+            reads: (0..operations.len()).map(|operation| plan.workload.reads(operation)).collect(),
+            operations,
+            series: Series::new(),
+            buffer: vec![0; READ_BYTES],
+            output: Vec::new(),
+            count_from,
+            deadline: settings.duration.map_or(u64::MAX, |time| count_from.saturating_add(nanos(time))),
+            now: 0,
+            last_read: 0,
+            last_counted: count_from,
+            unpublished: (0, 0),
+            open,
+        })
+    }
+
+    /// Runs to the end: all requests were replied to, the time is over, the user has interrupted it, or it failed.
+    ///
+    /// All times are counted from `start`.
+    pub fn run(mut self, start: Instant) -> Counted {
+        self.start = start;
+        let failure = self.run_to_end().err();
+        if failure.is_some() {
+            self.plan.shared.stop.store(true, Ordering::Relaxed);
+        }
+        self.end_in_flight(failure.as_deref().unwrap_or("no reply"));
+        self.publish();
+        Counted {
+            operations: self.operations,
+            series: self.series,
+            elapsed: Duration::from_nanos(self.last_counted - self.count_from),
+            failure,
+        }
+    }
+
+    fn run_to_end(&mut self) -> Result<(), String> {
+        let mut events = Events::with_capacity(1024);
+        self.read_clock();
+        self.last_read = self.now;
+        if self.open.is_none() {
+            for index in 0..self.connections.len() {
+                self.send_batch(index)?;
+            }
+        }
+        let mut stopped_at = None;
+        loop {
+            let stops = self.stops();
+            if !stops {
+                self.send_due()?;
+            }
+            let has_more = !stops && self.open.as_ref().is_some_and(|open| open.left > 0);
+            if self.in_flight == 0 && !has_more {
+                return Ok(());
+            }
+            let (since, patience) = match (stops, stopped_at) {
+                (false, _) => (self.last_read, PATIENCE),
+                (true, None) => (*stopped_at.insert(self.now), GRACE),
+                (true, Some(at)) => (at, GRACE),
+            };
+            if self.in_flight > 0 && self.now.saturating_sub(since.max(self.last_read)) > nanos(patience) {
+                return Err(format!("no reply within {} s", patience.as_secs()));
+            }
+            match self.poll.poll(&mut events, Some(self.timeout(stops))) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                polled => polled.map_err(|error| format!("the system's event queue failed: {error}"))?,
+            }
+            let before = self.now;
+            for event in &events {
+                let index = event.token().0;
+                if event.is_writable() {
+                    self.flush(index)?;
+                }
+                if event.is_readable() || event.is_read_closed() || event.is_error() {
+                    self.read(index)?;
+                }
+            }
+            if self.now == before {
+                self.read_clock();
+            }
+            self.publish();
+        }
+    }
+
+    /// Whether no more requests are to be sent.
+    fn stops(&self) -> bool {
+        self.now >= self.deadline || self.plan.shared.stop.load(Ordering::Relaxed)
+    }
+
+    fn read_clock(&mut self) {
+        self.now = nanos(self.start.elapsed());
+        if let Some(at) = self.now.checked_sub(self.count_from)
+            && self.series.advance(at)
+            && let Some(interval) = self.series.last_whole()
+        {
+            self.plan.shared.recent.lock().unwrap_or_else(PoisonError::into_inner).merge(interval);
+        }
+    }
+
+    /// How long to wait for an event.
+    fn timeout(&self, stops: bool) -> Duration {
+        match &self.open {
+            Some(open) if !stops && open.left > 0 && !open.free.is_empty() => {
+                let wait = Duration::from_nanos(open.due().saturating_sub(self.now));
+                // The system's timer counts milliseconds and is late: the last bit is waited for without it.
+                if wait < SLEEP_MIN { Duration::ZERO } else { (wait - SLEEP_MIN / 2).min(TICK) }
+            }
+            _ => TICK,
+        }
+    }
+
+    /// Reads what has arrived on a connection, counts the replies, and sends what can be sent now.
+    fn read(&mut self, index: usize) -> Result<(), String> {
+        loop {
+            let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
+            let count = match connection.socket.read(&mut self.buffer) {
+                Ok(0) => return Err("the server closed the connection".to_owned()),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(format!("the connection failed: {error}")),
+            };
+            self.read_clock();
+            self.last_read = self.now;
+            self.count(index, count)?;
+            if self.open.is_some() {
+                self.set_free(index);
+                self.send_due()?;
+            } else if self.connections.get(index).is_some_and(|connection| connection.in_flight.is_empty()) {
+                self.send_batch(index)?;
+            }
+            // The queue reports what arrives after this.
+            if count < self.buffer.len() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Counts the replies in the first `count` bytes of the buffer.
+    fn count(&mut self, index: usize, count: usize) -> Result<(), String> {
+        let EventLoop { connections, operations, reads, series, buffer, now, last_counted, .. } = self;
+        let Some(connection) = connections.get_mut(index) else { return Ok(()) };
+        let (mut ended, mut counted, mut errors, mut is_unexpected) = (0, 0, 0, false);
+        let in_flight = &mut connection.in_flight;
+        let scanned = connection.scanner.feed(buffer.get(..count).unwrap_or_default(), |kind, text| {
+            let Some(request) = in_flight.pop_front() else {
+                is_unexpected = true;
+                return;
+            };
+            ended += 1;
+            if request.is_counted {
+                let latency = now.saturating_sub(request.at);
+                let is_error = kind == ReplyKind::Error;
+                counted += 1;
+                errors += u64::from(is_error);
+                series.record(is_error, latency);
+                if let (Some(stats), Some(&reads)) =
+                    (operations.get_mut(request.operation), reads.get(request.operation))
+                {
+                    stats.record(kind, text, reads, latency);
+                }
+            }
+        });
+        if counted > 0 {
+            *last_counted = *now;
+        }
+        self.in_flight -= ended;
+        self.unpublished.0 += counted;
+        self.unpublished.1 += errors;
+        scanned.map_err(|error| format!("the protocol was violated: {error}"))?;
+        if is_unexpected {
+            return Err("the protocol was violated: the server sent a reply too many".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Closed loop: sends a connection's next requests, if there are more.
+    fn send_batch(&mut self, index: usize) -> Result<(), String> {
+        if self.stops() {
+            return Ok(());
+        }
+        let is_counted = self.now >= self.count_from;
+        let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
+        let mut count = self.plan.settings.pipeline;
+        if is_counted {
+            count = count.min(usize::try_from(connection.left).unwrap_or(usize::MAX));
+            connection.left -= count as u64;
+        }
+        for _ in 0..count {
+            let operation = self.plan.workload.encode(&mut connection.source, &mut self.output);
+            connection.in_flight.push_back(Request { operation, at: self.now, is_counted });
+        }
+        self.in_flight += count;
+        self.write(index)
+    }
+
+    /// Open loop: sends the requests that are due, as long as there are connections for them.
+    fn send_due(&mut self) -> Result<(), String> {
+        loop {
+            let (now, count_from, deadline, pipeline) =
+                (self.now, self.count_from, self.deadline, self.plan.settings.pipeline);
+            let Some(open) = &mut self.open else { return Ok(()) };
+            let due = open.due();
+            if open.left == 0 || due > now || self.plan.shared.stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            if due >= deadline {
+                open.left = 0;
+                return Ok(());
+            }
+            let Some(index) = open.free.pop_front() else { return Ok(()) };
+            let is_counted = due >= count_from;
+            open.next += 1;
+            open.left -= u64::from(is_counted);
+            let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
+            let operation = self.plan.workload.encode(&mut connection.source, &mut self.output);
+            connection.in_flight.push_back(Request { operation, at: due, is_counted });
+            connection.is_free = connection.in_flight.len() < pipeline;
+            if connection.is_free {
+                open.free.push_back(index);
+            }
+            self.in_flight += 1;
+            self.write(index)?;
+        }
+    }
+
+    /// Open loop: a connection can take requests again.
+    fn set_free(&mut self, index: usize) {
+        let pipeline = self.plan.settings.pipeline;
+        if let (Some(open), Some(connection)) = (&mut self.open, self.connections.get_mut(index))
+            && !connection.is_free
+            && connection.in_flight.len() < pipeline
+        {
+            connection.is_free = true;
+            open.free.push_back(index);
+        }
+    }
+
+    /// Sends the output, and keeps what the system does not take.
+    fn write(&mut self, index: usize) -> Result<(), String> {
+        let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
+        let mut sent = 0;
+        if connection.unsent.is_empty() {
+            sent = write_some(&mut connection.socket, &self.output)?;
+        }
+        connection.unsent.extend_from_slice(self.output.get(sent..).unwrap_or_default());
+        self.output.clear();
+        Ok(())
+    }
+
+    /// Sends what the system has not taken before.
+    fn flush(&mut self, index: usize) -> Result<(), String> {
+        let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
+        if !connection.unsent.is_empty() {
+            let rest = connection.unsent.get(connection.sent..).unwrap_or_default();
+            connection.sent += write_some(&mut connection.socket, rest)?;
+            if connection.sent == connection.unsent.len() {
+                connection.unsent.clear();
+                connection.sent = 0;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts the requests whose replies do not come any more as errors.
+    fn end_in_flight(&mut self, why: &str) {
+        for connection in &mut self.connections {
+            for request in connection.in_flight.drain(..).filter(|request| request.is_counted) {
+                if let Some(stats) = self.operations.get_mut(request.operation) {
+                    stats.record_unanswered(why);
+                }
+                self.series.record_unanswered();
+                self.unpublished.0 += 1;
+                self.unpublished.1 += 1;
+                self.last_counted = self.last_counted.max(self.now);
+            }
+        }
+        self.in_flight = 0;
+    }
+
+    fn publish(&mut self) {
+        let (requests, errors) = std::mem::take(&mut self.unpublished);
+        if requests > 0 {
+            self.plan.shared.requests.fetch_add(requests, Ordering::Relaxed);
+            self.plan.shared.errors.fetch_add(errors, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Writes what the system takes; returns how much that is.
+fn write_some(socket: &mut Socket, bytes: &[u8]) -> Result<usize, String> {
+    let mut sent = 0;
+    while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+        match socket.write(rest) {
+            Ok(count) => sent += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(format!("the connection failed: {error}")),
+        }
+    }
+    Ok(sent)
+}

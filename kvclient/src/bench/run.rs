@@ -1,0 +1,182 @@
+//! One run against one server: connect, store the keys, measure, and sum up.
+//!
+//! Invariant: it always gives a [`Run`]; what went wrong stands in there, beside what was counted until then.
+
+use crate::bench::connections::{Counted, EventLoop, Plan, Shared};
+use crate::bench::exchange::Exchange;
+use crate::bench::json::{Ended, Operation, Run, Series as SeriesReport, Summary};
+use crate::bench::machine;
+use crate::bench::options::Settings;
+use crate::bench::progress::Progress;
+use crate::bench::replies::Wire;
+use crate::bench::socket::Socket;
+use crate::bench::stats::{OperationStats, Series};
+use crate::bench::workload::Workload;
+use crate::signals::Signals;
+use kvclient::address::Scheme;
+use kvclient::connection::Stream;
+use kvclient::{Address, Connection, Options};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often the waiting thread looks at Ctrl-C and the progress.
+const WATCH_EVERY: Duration = Duration::from_millis(10);
+
+/// Returns the protocol that an address is spoken to in.
+pub fn wire(address: &Address) -> Wire {
+    match address.scheme {
+        Scheme::Redis => Wire::Resp,
+        Scheme::Line => Wire::Line,
+    }
+}
+
+/// Opens a connection that is logged in.
+///
+/// # Errors
+///
+/// A message for the user.
+pub fn connect(address: &Address) -> Result<Connection, String> {
+    Connection::connect_with(address, Options::default()).map_err(|error| error.to_string())
+}
+
+/// Runs the load test once.
+pub fn run(address: &Address, settings: &Settings, workload: &Workload, round: u32, signals: &Signals) -> Run {
+    let mut run = Run {
+        round,
+        server: machine::unknown_server(address),
+        ended: Ended::Completed,
+        failure: None,
+        loaded_keys: 0,
+        elapsed_s: 0.0,
+        totals: no_requests(),
+        operations: Vec::new(),
+        series: SeriesReport { interval_ms: 100, points: Vec::new() },
+    };
+    let measured = prepare(address, settings, workload, &mut run, signals)
+        .and_then(|sockets| measure(settings, workload, wire(address), sockets, &mut run, signals));
+    if let Err(failure) = measured {
+        run.failure = Some(failure);
+    }
+    run.ended = match &run.failure {
+        Some(_) => Ended::Failed,
+        None if signals.pressed() => Ended::Interrupted,
+        None => Ended::Completed,
+    };
+    run
+}
+
+/// Opens all connections and stores the keys.
+fn prepare(
+    address: &Address,
+    settings: &Settings,
+    workload: &Workload,
+    run: &mut Run,
+    signals: &Signals,
+) -> Result<Vec<Socket>, String> {
+    let mut first = connect(address)?;
+    run.server = machine::describe(&mut first, address)?;
+    let stream = |client: Connection| client.into_stream().map_err(|error| error.to_string());
+    let mut exchange = Exchange::new(stream(first)?, wire(address));
+    run.loaded_keys = exchange
+        .load(workload, settings, || signals.pressed())
+        .map_err(|why| format!("the keys cannot be stored: {why}"))?;
+    let socket = |stream: Stream| Socket::new(stream).map_err(|error| format!("the connection failed: {error}"));
+    let mut sockets = vec![socket(exchange.into_stream())?];
+    while sockets.len() < settings.connections && !signals.pressed() {
+        let number = sockets.len() + 1;
+        let client =
+            connect(address).map_err(|why| format!("connection {number} of {}: {why}", settings.connections))?;
+        sockets.push(socket(stream(client)?)?);
+    }
+    Ok(sockets)
+}
+
+/// Runs the event loops and sums up what they count.
+fn measure(
+    settings: &Settings,
+    workload: &Workload,
+    wire: Wire,
+    sockets: Vec<Socket>,
+    run: &mut Run,
+    signals: &Signals,
+) -> Result<(), String> {
+    let shared = Shared::default();
+    if signals.pressed() {
+        shared.stop.store(true, Ordering::Relaxed);
+    }
+    let mut shares: Vec<Vec<(usize, Socket)>> = (0..settings.threads).map(|_| Vec::new()).collect();
+    for (number, socket) in sockets.into_iter().enumerate() {
+        if let Some(share) = shares.get_mut(number % settings.threads) {
+            share.push((number, socket));
+        }
+    }
+    let mut progress = Progress::new(settings, &run.server.address);
+    let plan = Plan { settings, workload, wire, shared: &shared };
+    let mut loops = Vec::new();
+    for (thread, share) in shares.into_iter().enumerate() {
+        loops.push(EventLoop::new(plan, thread, share)?);
+    }
+    // Setting up took time that is not to be waited for.
+    let start = Instant::now();
+    let results: Vec<thread::Result<Counted>> = thread::scope(|scope| {
+        let threads: Vec<_> = loops.into_iter().map(|event_loop| scope.spawn(move || event_loop.run(start))).collect();
+        while threads.iter().any(|thread| !thread.is_finished()) {
+            thread::sleep(WATCH_EVERY);
+            if signals.pressed() {
+                shared.stop.store(true, Ordering::Relaxed);
+            }
+            progress.update(&shared);
+        }
+        threads.into_iter().map(thread::ScopedJoinHandle::join).collect()
+    });
+    progress.finish();
+    sum_up(workload, results, run)
+}
+
+fn sum_up(workload: &Workload, results: Vec<thread::Result<Counted>>, run: &mut Run) -> Result<(), String> {
+    let failed = |error: hdrhistogram::CreationError| format!("no histogram: {error}");
+    let mut operations =
+        workload.names().map(|_| OperationStats::new()).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    let mut totals = OperationStats::new().map_err(failed)?;
+    let mut series = Series::new();
+    let mut elapsed = Duration::ZERO;
+    let mut failure = None;
+    for result in results {
+        let Ok(counted) = result else {
+            failure.get_or_insert_with(|| "a thread of the load test has panicked".to_owned());
+            continue;
+        };
+        for (sum, part) in operations.iter_mut().zip(&counted.operations) {
+            sum.merge(part);
+            totals.merge(part);
+        }
+        series.merge(counted.series);
+        elapsed = elapsed.max(counted.elapsed);
+        failure = failure.or(counted.failure);
+    }
+    run.elapsed_s = elapsed.as_secs_f64();
+    run.totals = totals.summary(elapsed);
+    run.operations = workload
+        .names()
+        .zip(&operations)
+        .map(|(name, stats)| Operation { name: name.to_owned(), summary: stats.summary(elapsed) })
+        .collect();
+    run.series = series.report();
+    failure.map_or(Ok(()), Err)
+}
+
+fn no_requests() -> Summary {
+    Summary {
+        count: 0,
+        hits: 0,
+        misses: 0,
+        hit_rate: None,
+        errors: 0,
+        errors_by_kind: BTreeMap::new(),
+        requests_per_second: 0.0,
+        latency_us: None,
+        percentiles: Vec::new(),
+    }
+}

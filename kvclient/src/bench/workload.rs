@@ -1,0 +1,513 @@
+//! What the load test sends: operations, keys and values, encoded for the wire.
+//!
+//! Invariant: the requests of a connection depend on the settings, the seed and the connection's number only, never on
+//! time or on replies; encoding one allocates nothing once the buffer has grown.
+
+use crate::bench::options::{Distribution, Settings, ValueSizes};
+use crate::bench::random::Zipf;
+use crate::bench::replies::Wire;
+use fastrand::Rng;
+use kvproto::Limits;
+use kvproto::line::split_text;
+use std::io::Write;
+
+/// The requests of a run. It is shared by all threads; what changes from one request to the next is in [`Source`].
+#[derive(Debug)]
+pub struct Workload {
+    operations: Vec<Operation>,
+    /// The share of the first operation; `None` if all are equally likely.
+    first_share: Option<f64>,
+    /// PUT: what stores the keys before the clock starts. `None` if nothing reads them.
+    load: Option<Template>,
+    keys: KeySpace,
+    values: Values,
+}
+
+/// One kind of request.
+#[derive(Debug)]
+struct Operation {
+    name: String,
+    template: Template,
+    /// Whether a value is a hit and a nil a miss.
+    reads: bool,
+}
+
+/// The state of a connection's choices.
+#[derive(Debug)]
+pub struct Source {
+    rng: Rng,
+    /// The next key of a sequential distribution.
+    next: u64,
+}
+
+impl Workload {
+    /// Returns the requests that `settings` describe.
+    ///
+    /// # Errors
+    ///
+    /// A message for the user: a template is no command.
+    pub fn new(settings: &Settings, wire: Wire) -> Result<Workload, String> {
+        let keys = KeySpace::new(settings);
+        let values = Values::new(settings);
+        let compile = |words: &[&str]| Template::new(words, wire, &keys, &values);
+        let ttl = settings.ttl.to_string();
+        let put = match (wire, settings.ttl) {
+            (Wire::Resp, 0) => compile(&["SET", "{k}", "{v}"]),
+            (Wire::Resp, _) => compile(&["SET", "{k}", "{v}", "EX", &ttl]),
+            (Wire::Line, 0) => compile(&["PUT", "{k}", "{v}"]),
+            (Wire::Line, _) => compile(&["PUT", "{k}", "{v}", &ttl]),
+        };
+        if !settings.commands.is_empty() {
+            let operations = settings.commands.iter().map(|text| custom(text, wire, &keys, &values));
+            let operations = operations.collect::<Result<_, _>>()?;
+            return Ok(Workload { operations, first_share: None, load: None, keys, values });
+        }
+        let get = Operation { name: "GET".to_owned(), template: compile(&["GET", "{k}"]), reads: true };
+        let load = (settings.ratio < 1.0).then(|| put.clone());
+        let put = Operation { name: "PUT".to_owned(), template: put, reads: false };
+        Ok(Workload { operations: vec![put, get], first_share: Some(settings.ratio), load, keys, values })
+    }
+
+    /// Returns the names of the operations, by their number.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.operations.iter().map(|operation| operation.name.as_str())
+    }
+
+    /// Whether replies to an operation are hits and misses.
+    pub fn reads(&self, operation: usize) -> bool {
+        self.operations.get(operation).is_some_and(|operation| operation.reads)
+    }
+
+    /// Returns how many keys have to be stored before the clock starts, so that GET finds what this run has stored.
+    pub fn keys_to_load(&self) -> u64 {
+        if self.load.is_some() { self.keys.count } else { 0 }
+    }
+
+    /// Appends the request that stores key number `key` before the clock starts.
+    pub fn encode_load(&self, key: u64, source: &mut Source, out: &mut Vec<u8>) {
+        if let Some(template) = &self.load {
+            template.encode(&self.keys, &self.values, source, Some(key), out);
+        }
+    }
+
+    /// Appends the next request of a connection; returns its operation.
+    pub fn encode(&self, source: &mut Source, out: &mut Vec<u8>) -> usize {
+        let operation = match self.first_share {
+            Some(share) => usize::from(source.rng.f64() >= share),
+            None if self.operations.len() == 1 => 0,
+            None => source.rng.usize(..self.operations.len()),
+        };
+        if let Some(Operation { template, .. }) = self.operations.get(operation) {
+            template.encode(&self.keys, &self.values, source, None, out);
+        }
+        operation
+    }
+
+    /// Returns the choices of connection number `connection` of `connections`.
+    pub fn source(&self, settings: &Settings, connection: usize) -> Source {
+        // Mixed by the generator itself: neighbouring seeds give unrelated sequences.
+        let mut seeds = Rng::with_seed(settings.seed);
+        let mixed = seeds.u64(..) ^ (connection as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let share = u128::from(self.keys.count) * connection as u128 / settings.connections.max(1) as u128;
+        Source { rng: Rng::with_seed(mixed), next: u64::try_from(share).unwrap_or(0) }
+    }
+}
+
+/// Returns the operation of a `--command`.
+fn custom(text: &str, wire: Wire, keys: &KeySpace, values: &Values) -> Result<Operation, String> {
+    let wrong = |why: &str| format!("--command {text:?}: {why}");
+    let request = split_text(text.as_bytes(), Limits::default().args_max).map_err(|error| wrong(&error.to_string()))?;
+    let words: Vec<&str> = request
+        .as_request()
+        .iter()
+        .map(std::str::from_utf8)
+        .collect::<Result<_, _>>()
+        .map_err(|_| wrong("not UTF-8"))?;
+    let Some(command) = words.first() else {
+        return Err(wrong("it has no words"));
+    };
+    let reads = command.to_ascii_uppercase().starts_with("GET");
+    let template = match wire {
+        Wire::Resp => Template::new(&words, wire, keys, values),
+        // As it stands: the server alone knows what quotes mean.
+        Wire::Line if text.contains(['\n', '\r']) => return Err(wrong("it has several lines")),
+        Wire::Line => Template::new(&[text], wire, keys, values),
+    };
+    Ok(Operation { name: text.to_owned(), template, reads })
+}
+
+/// The names of keys: `key:` and a number with leading zeros, as long as `--key-size` says.
+#[derive(Debug)]
+struct KeySpace {
+    count: u64,
+    /// What every key begins with, with zeros in place of the number.
+    blank: Vec<u8>,
+    distribution: Distribution,
+    zipf: Option<Zipf>,
+}
+
+const KEY_PREFIX: &[u8] = b"key:";
+
+impl KeySpace {
+    fn new(settings: &Settings) -> KeySpace {
+        let digits = (settings.keys.max(1) - 1).to_string().len();
+        let mut blank = vec![b'0'; settings.key_size];
+        if settings.key_size >= digits + KEY_PREFIX.len() {
+            blank[..KEY_PREFIX.len()].copy_from_slice(KEY_PREFIX);
+        }
+        let zipf = match settings.distribution {
+            Distribution::Zipf(theta) => Some(Zipf::new(settings.keys, theta)),
+            Distribution::Uniform | Distribution::Sequential => None,
+        };
+        KeySpace { count: settings.keys.max(1), blank, distribution: settings.distribution, zipf }
+    }
+
+    fn draw(&self, source: &mut Source) -> u64 {
+        match (&self.zipf, self.distribution) {
+            (Some(zipf), _) => zipf.draw(&mut source.rng),
+            (None, Distribution::Sequential) => {
+                let key = source.next;
+                source.next = if key + 1 >= self.count { 0 } else { key + 1 };
+                key
+            }
+            (None, _) => source.rng.u64(..self.count),
+        }
+    }
+
+    /// Appends the name of key number `key`.
+    fn write(&self, mut key: u64, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.blank);
+        for byte in out.iter_mut().rev() {
+            *byte = b'0' + u8::try_from(key % 10).unwrap_or(0);
+            key /= 10;
+            if key == 0 {
+                break;
+            }
+        }
+    }
+}
+
+/// Random letters and digits, in lengths that the settings name.
+#[derive(Debug)]
+struct Values {
+    sizes: ValueSizes,
+    /// Values are parts of this.
+    pool: Vec<u8>,
+}
+
+/// How many different values of the greatest length there are.
+const POOL_OFFSETS: usize = 4096;
+
+impl Values {
+    fn new(settings: &Settings) -> Values {
+        let mut rng = Rng::with_seed(settings.seed);
+        let length = settings.value_sizes.max() + POOL_OFFSETS;
+        let pool = std::iter::repeat_with(|| rng.alphanumeric() as u8).take(length).collect();
+        Values { sizes: settings.value_sizes.clone(), pool }
+    }
+
+    /// Returns the length of every value, if it is always the same.
+    fn fixed_size(&self) -> Option<usize> {
+        match &self.sizes {
+            ValueSizes::Range(min, max) => (min == max).then_some(*min),
+            ValueSizes::List(sizes) => sizes.first().copied().filter(|first| sizes.iter().all(|size| size == first)),
+        }
+    }
+
+    fn draw(&self, rng: &mut Rng) -> &[u8] {
+        let size = match &self.sizes {
+            ValueSizes::Range(min, max) => rng.usize(*min..=*max),
+            ValueSizes::List(sizes) => match sizes.as_slice() {
+                [only] => *only,
+                sizes => sizes.get(rng.usize(..sizes.len().max(1))).copied().unwrap_or(0),
+            },
+        };
+        let begin = rng.usize(..POOL_OFFSETS);
+        self.pool.get(begin..begin + size).unwrap_or_default()
+    }
+}
+
+/// A request with places for keys and values.
+#[derive(Clone, Debug)]
+struct Template {
+    parts: Vec<Part>,
+    has_value: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Literal(Vec<u8>),
+    Key,
+    Value,
+    /// The header of a RESP bulk whose length depends on the value's.
+    Header {
+        bytes: usize,
+        values: usize,
+    },
+}
+
+impl Template {
+    /// Compiles a request; `words` hold `{k}` and `{v}`. Over the line protocol they are joined by blanks.
+    fn new(words: &[&str], wire: Wire, keys: &KeySpace, values: &Values) -> Template {
+        let mut template = Template { parts: Vec::new(), has_value: false };
+        match wire {
+            Wire::Resp => {
+                template.literal(format!("*{}\r\n", words.len()).as_bytes());
+                for word in words {
+                    let parts = split_places(word);
+                    let count = |wanted: &Part| parts.iter().filter(|part| *part == wanted).count();
+                    let (key_count, value_count) = (count(&Part::Key), count(&Part::Value));
+                    let bytes: usize =
+                        parts.iter().map(|part| if let Part::Literal(text) = part { text.len() } else { 0 }).sum();
+                    let bytes = bytes + key_count * keys.blank.len();
+                    match values.fixed_size() {
+                        _ if value_count == 0 => template.literal(format!("${bytes}\r\n").as_bytes()),
+                        Some(size) => template.literal(format!("${}\r\n", bytes + value_count * size).as_bytes()),
+                        None => template.parts.push(Part::Header { bytes, values: value_count }),
+                    }
+                    template.extend(parts);
+                    template.literal(b"\r\n");
+                }
+            }
+            Wire::Line => {
+                template.extend(split_places(&words.join(" ")));
+                template.literal(b"\n");
+            }
+        }
+        template.has_value = template.parts.contains(&Part::Value);
+        template
+    }
+
+    /// Appends to the last literal, or begins one.
+    fn literal(&mut self, bytes: &[u8]) {
+        match self.parts.last_mut() {
+            Some(Part::Literal(text)) => text.extend_from_slice(bytes),
+            _ => self.parts.push(Part::Literal(bytes.to_vec())),
+        }
+    }
+
+    fn extend(&mut self, parts: Vec<Part>) {
+        for part in parts {
+            match part {
+                Part::Literal(text) => self.literal(&text),
+                part => self.parts.push(part),
+            }
+        }
+    }
+
+    /// Appends a request. All places for values get the same one, each place for a key its own; or all get `key`.
+    fn encode(&self, keys: &KeySpace, values: &Values, source: &mut Source, key: Option<u64>, out: &mut Vec<u8>) {
+        let value = if self.has_value { values.draw(&mut source.rng) } else { &[] };
+        for part in &self.parts {
+            match part {
+                Part::Literal(text) => out.extend_from_slice(text),
+                Part::Key => {
+                    let key = key.unwrap_or_else(|| keys.draw(source));
+                    keys.write(key, out);
+                }
+                Part::Value => out.extend_from_slice(value),
+                Part::Header { bytes, values } => {
+                    // Writing to a vector cannot fail.
+                    let _ = write!(out, "${}\r\n", bytes + values * value.len());
+                }
+            }
+        }
+    }
+}
+
+/// Returns the parts of a word: `{k}`, `{v}`, and what lies between them.
+fn split_places(word: &str) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut rest = word;
+    while !rest.is_empty() {
+        let place = [rest.find("{k}"), rest.find("{v}")].into_iter().flatten().min();
+        let (literal, after) = rest.split_at(place.unwrap_or(rest.len()));
+        if !literal.is_empty() {
+            parts.push(Part::Literal(literal.as_bytes().to_vec()));
+        }
+        if let Some(place) = after.get(..3) {
+            parts.push(if place == "{k}" { Part::Key } else { Part::Value });
+        }
+        rest = after.get(3..).unwrap_or_default();
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn settings() -> Settings {
+        Settings {
+            connections: 4,
+            requests: Some(10),
+            duration: None,
+            warmup: std::time::Duration::ZERO,
+            ratio: 0.5,
+            key_size: 8,
+            value_sizes: ValueSizes::List(vec![5]),
+            ttl: 0,
+            keys: 100,
+            distribution: Distribution::Uniform,
+            pipeline: 1,
+            threads: 1,
+            rate: None,
+            seed: 1,
+            commands: Vec::new(),
+        }
+    }
+
+    /// The first `count` requests of a connection.
+    fn requests(settings: &Settings, wire: Wire, connection: usize, count: usize) -> Vec<(usize, String)> {
+        let workload = Workload::new(settings, wire).unwrap();
+        let mut source = workload.source(settings, connection);
+        let next = || {
+            let mut out = Vec::new();
+            let operation = workload.encode(&mut source, &mut out);
+            (operation, String::from_utf8(out).unwrap())
+        };
+        std::iter::repeat_with(next).take(count).collect()
+    }
+
+    #[test]
+    fn requests_are_encoded_for_their_protocol() {
+        for (ttl, resp_put, line_put) in [
+            (0, "*3\r\n$3\r\nSET\r\n$8\r\nkey:0000\r\n$5\r\nVALUE\r\n", "PUT key:0000 VALUE\n"),
+            (
+                9,
+                "*5\r\n$3\r\nSET\r\n$8\r\nkey:0000\r\n$5\r\nVALUE\r\n$2\r\nEX\r\n$1\r\n9\r\n",
+                "PUT key:0000 VALUE 9\n",
+            ),
+        ] {
+            let settings = Settings { ttl, keys: 1, ..settings() };
+            for (wire, put, get) in [
+                (Wire::Resp, resp_put, "*2\r\n$3\r\nGET\r\n$8\r\nkey:0000\r\n"),
+                (Wire::Line, line_put, "GET key:0000\n"),
+            ] {
+                let found = requests(&settings, wire, 0, 50);
+                for (operation, request) in &found {
+                    let expected = if *operation == 0 { put } else { get };
+                    let at = expected.find("VALUE");
+                    let value = at.map_or("", |at| &request[at..at + 5]);
+                    assert!(value.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{request:?}");
+                    assert_eq!(*request, expected.replace("VALUE", value));
+                }
+                assert!(found.iter().any(|(operation, _)| *operation == 0));
+                assert!(found.iter().any(|(operation, _)| *operation == 1));
+            }
+        }
+    }
+
+    #[test]
+    fn the_ratio_is_the_share_of_put() {
+        for ratio in [0.0, 0.25, 0.5, 1.0] {
+            let settings = Settings { ratio, ..settings() };
+            let puts = requests(&settings, Wire::Resp, 0, 4000).iter().filter(|(operation, _)| *operation == 0).count();
+            assert!((puts as f64 - 4000.0 * ratio).abs() <= 150.0, "{ratio}: {puts}");
+        }
+    }
+
+    #[test]
+    fn the_seed_and_the_connection_decide_what_is_sent() {
+        let first = requests(&settings(), Wire::Resp, 0, 100);
+        assert_eq!(first, requests(&settings(), Wire::Resp, 0, 100));
+        assert_ne!(first, requests(&settings(), Wire::Resp, 1, 100));
+        assert_ne!(first, requests(&Settings { seed: 2, ..settings() }, Wire::Resp, 0, 100));
+    }
+
+    #[test]
+    fn get_finds_what_the_run_has_stored() {
+        let settings = Settings { keys: 37, ..settings() };
+        let workload = Workload::new(&settings, Wire::Line).unwrap();
+        let mut source = workload.source(&settings, 0);
+        let mut loaded = Vec::new();
+        assert_eq!(workload.keys_to_load(), 37);
+        for key in 0..workload.keys_to_load() {
+            let mut out = Vec::new();
+            workload.encode_load(key, &mut source, &mut out);
+            loaded.push(String::from_utf8(out).unwrap().split(' ').nth(1).unwrap().to_owned());
+        }
+        for (_, request) in requests(&settings, Wire::Line, 3, 1000) {
+            let key = request.trim_end().split(' ').nth(1).unwrap().to_owned();
+            assert!(loaded.contains(&key), "{key}");
+        }
+        // Where nothing reads, nothing needs to be stored first.
+        let puts_only = Settings { ratio: 1.0, ..settings };
+        assert_eq!(Workload::new(&puts_only, Wire::Line).unwrap().keys_to_load(), 0);
+    }
+
+    #[test]
+    fn templates_have_places_for_keys_and_values() {
+        let command = |text: &str| Settings { commands: vec![text.to_owned()], keys: 1, key_size: 4, ..settings() };
+        let resp = |text: &str| requests(&command(text), Wire::Resp, 0, 1).remove(0).1;
+        assert_eq!(
+            resp("SET key:{k} 'a b' EX 60"),
+            "*5\r\n$3\r\nSET\r\n$8\r\nkey:0000\r\n$3\r\na b\r\n$2\r\nEX\r\n$2\r\n60\r\n"
+        );
+        assert_eq!(resp("ECHO {x}{"), "*2\r\n$4\r\nECHO\r\n$4\r\n{x}{\r\n");
+        let line = requests(&command("PUT {k} 'a b'"), Wire::Line, 0, 1).remove(0).1;
+        assert_eq!(line, "PUT 0000 'a b'\n");
+        // Values of different lengths: every header fits its word.
+        let varied = Settings { value_sizes: ValueSizes::Range(1, 300), ..command("MSET {k} {v} {k} <{v}{v}>") };
+        for (_, request) in requests(&varied, Wire::Resp, 0, 200) {
+            let words: Vec<&str> = request.split("\r\n").collect();
+            assert_eq!(words[0], "*5");
+            for pair in words[1..11].chunks(2) {
+                assert_eq!(pair[0], format!("${}", pair[1].len()));
+            }
+        }
+        for wrong in ["", "   ", "SET {k} 'x"] {
+            assert!(Workload::new(&command(wrong), Wire::Resp).is_err(), "{wrong:?}");
+        }
+        assert!(Workload::new(&command("PING\nPING"), Wire::Line).is_err());
+    }
+
+    #[test]
+    fn values_have_the_lengths_that_were_asked_for() {
+        let lengths = |sizes: ValueSizes| {
+            let settings = Settings { value_sizes: sizes, ratio: 1.0, ..settings() };
+            let mut counts = BTreeMap::new();
+            for (_, request) in requests(&settings, Wire::Line, 0, 3000) {
+                *counts.entry(request.trim_end().split(' ').nth(2).unwrap().len()).or_insert(0) += 1;
+            }
+            counts
+        };
+        assert_eq!(lengths(ValueSizes::List(vec![7])).into_keys().collect::<Vec<_>>(), [7]);
+        assert_eq!(lengths(ValueSizes::Range(10, 14)).into_keys().collect::<Vec<_>>(), [10, 11, 12, 13, 14]);
+        let list = lengths(ValueSizes::List(vec![1, 1, 9]));
+        assert!((1800..2200).contains(&list[&1]), "{list:?}");
+        assert_eq!(list[&1] + list[&9], 3000);
+    }
+
+    #[test]
+    fn sequential_keys_come_in_order_and_begin_apart() {
+        let settings = Settings { distribution: Distribution::Sequential, keys: 8, key_size: 1, ..settings() };
+        let keys = |connection| -> String {
+            let found = requests(&settings, Wire::Line, connection, 10);
+            found.iter().map(|(_, request)| request.trim_end().split(' ').nth(1).unwrap().to_owned()).collect()
+        };
+        assert_eq!((keys(0).as_str(), keys(3).as_str()), ("0123456701", "6701234567"));
+    }
+
+    #[test]
+    fn zipf_prefers_the_first_keys() {
+        let settings = Settings { distribution: Distribution::Zipf(0.99), keys: 1000, ..settings() };
+        let found = requests(&settings, Wire::Line, 0, 10_000);
+        let first = found.iter().filter(|(_, request)| request.contains("key:0000")).count();
+        // 1 / H(1000, 0.99) is 0.1305...
+        assert!((1150..1450).contains(&first), "{first}");
+    }
+
+    #[test]
+    fn key_numbers_fill_the_end_of_a_key() {
+        let keys = KeySpace::new(&Settings { keys: 1_234_568, key_size: 12, ..settings() });
+        let mut out = b"x".to_vec();
+        keys.write(1_234_567, &mut out);
+        assert_eq!(out, b"xkey:01234567");
+        let short = KeySpace::new(&Settings { keys: 1000, key_size: 4, ..settings() });
+        out.clear();
+        short.write(42, &mut out);
+        assert_eq!(out, b"0042");
+    }
+}
