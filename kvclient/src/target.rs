@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_load_test_speaks_the_line_protocol_unless_told_otherwise() {
+    fn a_load_test_speaks_the_line_protocol_unless_flags_say_otherwise() {
         let with_port = |port| Target { port: Some(port), ..Target::default() };
         assert_eq!(bench(with_port(9), None), [(Scheme::Line, "localhost:9".to_owned())]);
         let host = || Target { host: Some("h".to_owned()), ..Target::default() };

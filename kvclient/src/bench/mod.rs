@@ -61,6 +61,9 @@ pub fn run(flags: &BenchFlags, target: &Target, signals: &Signals) -> ExitCode {
         eprintln!("kvclient: {why}");
         return FAILED.into();
     }
+    for problem in report::problems(&report) {
+        eprintln!("kvclient: {problem}");
+    }
     if has_failed { FAILED.into() } else { ExitCode::SUCCESS }
 }
 
@@ -136,7 +139,11 @@ fn measure(flags: &BenchFlags, plan: &Plan, old: Option<&Report>, signals: &Sign
     report.fail_if =
         report.runs.iter().flat_map(|run| flags.fail_if.iter().map(|condition| condition.check(run))).collect();
     if kind == Kind::Load {
-        report.verdicts = report.runs.first().map(|run| fail_if::verdicts(&run.totals)).unwrap_or_default();
+        report.verdicts = report
+            .runs
+            .first()
+            .filter(|run| run.totals.count > 0)
+            .map_or(Vec::new(), |run| fail_if::verdicts(&run.totals));
     }
     report.comparison = compared(flags, plan, old, &report.runs);
     report

@@ -127,6 +127,8 @@ const LOADED_BYTES_DEFAULT: u64 = 256 << 20;
 const REQUESTS_DEFAULT: u64 = 1000;
 /// The requests of each operation in a repeat of the large-value benchmark.
 const LARGE_REQUESTS_DEFAULT: u64 = 20;
+/// What a connection may send at once.
+const BATCH_BYTES_MAX: usize = 1 << 30;
 /// The longest key and value that Redis stores.
 const SIZE_MAX: usize = 512 << 20;
 
@@ -147,6 +149,11 @@ impl BenchFlags {
         if self.key_size < digits {
             let size = self.key_size;
             return Err(format!("--key-size {size} is too short for {keys} keys, whose numbers have {digits} digits"));
+        }
+        let batch = self.value_size.max().saturating_add(self.key_size).saturating_mul(self.pipeline);
+        if batch > BATCH_BYTES_MAX {
+            let limit = BATCH_BYTES_MAX >> 20;
+            return Err(format!("--pipeline {} of such values is more than {limit} MiB at once", self.pipeline));
         }
         let requests = match (self.requests, self.duration) {
             (None, None) => Some(REQUESTS_DEFAULT),
@@ -392,6 +399,7 @@ mod tests {
             "--duration",
             "--warmup 1e30s",
             "--protocol http",
+            "--pipeline 2000 --value-size 1m",
             "--large --pipeline 2",
             "--fail-if rps",
             "--rounds 0",

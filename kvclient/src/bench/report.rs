@@ -29,18 +29,23 @@ pub fn text(report: &Report) -> String {
     if let Some(ratios) = &report.comparison {
         comparison(ratios, &mut text);
     }
-    for condition in report.fail_if.iter().filter(|condition| condition.failed) {
-        let value = condition.value.map_or("not measured".to_owned(), |value| format!("{value:.4}"));
-        line(&mut text, &format!("--fail-if {}: {value} ({})", condition.condition, condition.server));
-    }
-    match (&report.failure, report.ended) {
-        (Some(failure), _) => line(&mut text, &format!("The load test failed: {failure}")),
-        (None, Ended::Interrupted) => {
-            line(&mut text, "The load test was interrupted; the figures are of what ran until then.")
-        }
-        _ => {}
+    if report.ended == Ended::Interrupted {
+        line(&mut text, "Interrupted: the figures are of what ran until then.");
     }
     text
+}
+
+/// Returns why the exit code is not 0: conditions that hold, and what failed; a line each.
+pub fn problems(report: &Report) -> Vec<String> {
+    let failed = report.fail_if.iter().filter(|condition| condition.failed);
+    let mut problems: Vec<String> = failed
+        .map(|condition| {
+            let value = condition.value.map_or("not measured".to_owned(), |value| format!("{value:.4}"));
+            format!("--fail-if {}: {value} ({})", condition.condition, condition.server)
+        })
+        .collect();
+    problems.extend(report.failure.iter().map(|failure| format!("the load test failed: {failure}")));
+    problems
 }
 
 fn line(text: &mut String, line: &str) {
@@ -64,7 +69,7 @@ fn settings(settings: &Settings, text: &mut String) {
     let Settings { connections, pipeline, threads, seed, .. } = settings;
     line(
         text,
-        &format!("{connections} connections, {amount}{rate}, pipeline {pipeline}, {threads} threads, seed {seed}"),
+        &format!("{connections} connections, {amount}{rate}, pipeline {pipeline}, threads {threads}, seed {seed}"),
     );
     let Settings { keys, key_size, value_size, distribution, ratio, .. } = settings;
     let what = if settings.commands.is_empty() {
