@@ -129,6 +129,32 @@ fn every_request_is_counted_over_every_protocol() {
 }
 
 #[test]
+fn a_rate_that_is_not_kept_is_reported() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let url = format!("redis://{}", server.address(0));
+    // No server takes a request every nanosecond.
+    let words = ["-u", &url, "--connections", "2", "--rate", "1000000000", "--duration", "100ms", "--keys", "10"];
+    let (code, report, errors) = run(&words);
+    let run = &report["runs"][0];
+    assert_eq!((code, report["ended"].as_str()), (Some(0), Some("completed")), "{errors}");
+    assert!(number(&run["unsent"]) > 0 && number(&run["totals"]["count"]) > 0, "{run:#}");
+    assert!(errors.contains("the rate was not kept"), "{errors}");
+}
+
+#[test]
+fn what_a_warm_up_sends_is_not_counted() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let url = format!("redis://{}", server.address(0));
+    let words = ["-u", &url, "--connections", "3", "--requests", "11", "--warmup", "50ms", "--pipeline", "4"];
+    for mode in [&[][..], &["--rate", "5000"]] {
+        let (code, report, errors) = run(&[&words, mode].concat());
+        assert_eq!((code, number(&report["runs"][0]["totals"]["count"])), (Some(0), 33), "{errors}");
+    }
+}
+
+#[test]
 fn host_and_port_speak_the_line_protocol_and_a_file_takes_the_report() {
     let dir = TempDir::new().expect("a temporary directory");
     let server = server(&dir);

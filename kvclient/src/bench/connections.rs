@@ -48,6 +48,8 @@ pub struct Counted {
     /// When the last counted reply came, since counting began.
     pub elapsed: Duration,
     pub failure: Option<String>,
+    /// Requests of an open loop that were due, and not sent when it ended.
+    pub unsent: u64,
 }
 
 /// How much is read at once, in bytes.
@@ -126,6 +128,12 @@ impl OpenLoop {
     fn due(&self) -> u64 {
         (self.offset_ns + self.next as f64 * self.interval_ns) as u64
     }
+
+    /// Returns how many requests were due before `end` and have not been sent.
+    fn overdue(&self, end: u64) -> u64 {
+        let due = ((end as f64 - self.offset_ns) / self.interval_ns).ceil().max(0.0) as u64;
+        due.saturating_sub(self.next).min(self.left)
+    }
 }
 
 fn nanos(time: Duration) -> u64 {
@@ -200,7 +208,9 @@ impl<'a> EventLoop<'a> {
         }
         self.end_in_flight(failure.as_deref().unwrap_or("no reply"));
         self.publish();
+        let end = self.now.min(self.deadline);
         Counted {
+            unsent: self.open.as_ref().filter(|_| end > self.count_from).map_or(0, |open| open.overdue(end)),
             operations: self.operations,
             series: self.series,
             elapsed: Duration::from_nanos(self.last_counted - self.count_from),
@@ -223,7 +233,7 @@ impl<'a> EventLoop<'a> {
             if !stops {
                 self.send_due()?;
             }
-            let has_more = !stops && self.open.as_ref().is_some_and(|open| open.left > 0);
+            let has_more = !stops && self.open.as_ref().is_some_and(|open| open.left > 0 && open.due() < self.deadline);
             if self.in_flight == 0 && !has_more {
                 return Ok(());
             }
@@ -371,15 +381,15 @@ impl<'a> EventLoop<'a> {
     /// Open loop: sends the requests that are due, as long as there are connections for them.
     fn send_due(&mut self) -> Result<(), String> {
         loop {
+            let has_ended = self.stops();
             let (now, count_from, deadline, pipeline) =
                 (self.now, self.count_from, self.deadline, self.plan.settings.pipeline);
             let Some(open) = &mut self.open else { return Ok(()) };
             let due = open.due();
-            if open.left == 0 || due > now || self.plan.shared.stop.load(Ordering::Relaxed) {
+            if open.left == 0 || due > now || has_ended {
                 return Ok(());
             }
             if due >= deadline {
-                open.left = 0;
                 return Ok(());
             }
             let Some(index) = open.free.pop_front() else { return Ok(()) };

@@ -242,6 +242,7 @@ mod tests {
             failure: None,
             loaded_keys: 0,
             elapsed_s: 1.0,
+            unsent: 0,
             totals,
             operations: vec![get],
             series: json::Series { interval_ms: 100, points: Vec::new() },

@@ -109,6 +109,9 @@ pub struct Run {
     /// Keys stored before the clock started.
     pub loaded_keys: u64,
     pub elapsed_s: f64,
+    /// Requests of an open loop that were due, and not sent when it ended.
+    #[serde(default)]
+    pub unsent: u64,
     pub totals: Summary,
     pub operations: Vec<Operation>,
     pub series: Series,

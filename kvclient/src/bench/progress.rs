@@ -37,7 +37,7 @@ impl Progress {
         };
         let bar = io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:20} {percent:>3}% {wide_msg}") {
+            if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:10} {percent:>3}% {wide_msg}") {
                 bar.set_style(style);
             }
             bar.set_prefix(title.to_owned());
@@ -77,12 +77,8 @@ impl Progress {
         if let Some(bar) = &self.bar {
             let done = (elapsed - self.warmup).as_millis();
             bar.set_position(if self.limit.is_some() { u64::try_from(done).unwrap_or(u64::MAX) } else { requests });
-            bar.set_message(format!(
-                "{}/s {} errors {}",
-                thousands(rate.round() as u64),
-                self.times,
-                thousands(errors)
-            ));
+            let rate = thousands(rate.round() as u64);
+            bar.set_message(format!("{rate}/s, {} errors, {}", thousands(errors), self.times));
         }
     }
 

@@ -130,6 +130,9 @@ fn run(run: &Run, text: &mut String) {
     for (label, pick) in rows {
         row(label, &|_, summary| summary.latency_us.as_ref().map_or("-".to_owned(), |latency| time(pick(latency))));
     }
+    if run.unsent > 0 {
+        line(text, &format!("{} requests were due and not sent: the rate was not kept", thousands(run.unsent)));
+    }
     for operation in &run.operations {
         for (kind, count) in &operation.summary.errors_by_kind {
             line(text, &format!("error of {}, {} times: {kind}", shortened(&operation.name), thousands(*count)));

@@ -50,6 +50,7 @@ pub fn run(address: &Address, settings: &Settings, workload: &Workload, round: u
         failure: None,
         loaded_keys: 0,
         elapsed_s: 0.0,
+        unsent: 0,
         totals: no_requests(),
         operations: Vec::new(),
         series: SeriesReport { interval_ms: 100, points: Vec::new() },
@@ -154,6 +155,7 @@ fn sum_up(workload: &Workload, results: Vec<thread::Result<Counted>>, run: &mut 
         }
         series.merge(counted.series);
         elapsed = elapsed.max(counted.elapsed);
+        run.unsent += counted.unsent;
         failure = failure.or(counted.failure);
     }
     run.elapsed_s = elapsed.as_secs_f64();
