@@ -12,11 +12,14 @@
 
   const grouped = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 3 });
   const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
-  const short = new Intl.NumberFormat("en-US", { notation: "compact", maximumSignificantDigits: 3 });
 
   const latency = (us) =>
     us < 1000 ? `${grouped.format(us)} µs` : us < 1e6 ? `${grouped.format(us / 1000)} ms` : `${grouped.format(us / 1e6)} s`;
   const rate = (perSecond) => `${whole.format(perSecond)}/s`;
+  const shortRate = (perSecond) =>
+    perSecond < 1000 ? `${grouped.format(perSecond)}/s`
+    : perSecond < 1e6 ? `${grouped.format(perSecond / 1000)} k/s`
+    : `${grouped.format(perSecond / 1e6)} M/s`;
   const bytes = (count) => {
     const units = ["B", "KiB", "MiB", "GiB"];
     let unit = 0;
@@ -30,6 +33,10 @@
   const percent = (value) => `${Number(value.toFixed(6))} %`;
 
   // --- what charts have in common --------------------------------------------------------------------------------
+
+  const FONT = "12px system-ui, sans-serif";
+  const ruler = document.createElement("canvas").getContext("2d");
+  ruler.font = FONT;
 
   const color = (name) => getComputedStyle(root).getPropertyValue(name).trim();
   const seriesColor = (index) => color(`--series-${(index % 6) + 1}`);
@@ -51,10 +58,11 @@
   function withoutCollisions(plot, splits, scale, labels) {
     let free = -Infinity;
     return labels.map((label, index) => {
-      const half = plot.ctx.measureText(label).width / devicePixelRatio / 2;
+      if (label === "") return "";
+      const half = ruler.measureText(label).width / 2;
       const at = plot.valToPos(splits[index], scale);
       if (at - half < free) return "";
-      free = at + half + 6;
+      free = at + half + 8;
       return label;
     });
   }
@@ -62,8 +70,7 @@
   function axis(more) {
     return {
       stroke: color("--muted"),
-      font: "12px system-ui, sans-serif",
-      labelFont: "12px system-ui, sans-serif",
+      font: FONT,
       grid: { stroke: color("--grid"), width: 1 },
       ticks: { stroke: color("--line"), width: 1, size: 5 },
       ...more,
@@ -82,6 +89,8 @@
       ...more,
     };
   }
+
+  const LEGEND = { markers: { dash: (plot, index) => (plot.series[index].dash ? "dashed" : "solid") } };
 
   const positive = (value) => (value == null ? value : Math.max(value, LEAST_US));
 
@@ -169,6 +178,7 @@
     const seen = [...p50, ...p99].filter((value) => value != null);
     const log = seen.length > 0 && Math.max(...seen) > 20 * Math.min(...seen);
     return {
+      note: log ? "; logarithmic scale" : "",
       data: [series.points.map((point) => point.t_ms / 1000), p50, p99],
       options: {
         scales: { x: TIME, y: log ? LOG : FROM_ZERO },
@@ -202,7 +212,7 @@
         scales: { x: TIME, y: FROM_ZERO },
         cursor: { drag: { x: false, y: false } },
         series,
-        axes: [timeAxis(), axis({ size: 66, values: (_, splits) => splits.map((split) => `${short.format(split)}/s`) })],
+        axes: [timeAxis(), axis({ size: 66, values: (_, splits) => splits.map(shortRate) })],
       },
     };
   }
@@ -211,24 +221,26 @@
   function largeChart(cells, operation) {
     const keySizes = [...new Set(cells.map((cell) => cell.key_bytes))].sort((a, b) => a - b);
     const valueSizes = [...new Set(cells.map((cell) => cell.value_bytes))].sort((a, b) => a - b);
+    // A logarithmic scale has no place for nothing: an empty value stands where half a byte would.
+    const places = valueSizes.map((size) => Math.max(size, 0.5));
     const find = (key, value) => cells.find((cell) => cell.key_bytes === key && cell.value_bytes === value);
     return {
       data: [
-        valueSizes.map((size) => Math.max(size, 1)),
+        places,
         ...keySizes.map((key) => valueSizes.map((value) => positive(find(key, value)?.[operation]?.mean_us ?? null))),
       ],
       options: {
         scales: { x: { time: false, distr: 3, log: 2, range: (_, min, max) => [min / 1.3, max * 1.3] }, y: LOG },
         cursor: { drag: { x: false, y: false } },
         series: [
-          { label: "Value", value: (_, size) => (size == null ? "" : bytes(size)) },
+          { label: "Value", value: (_, size) => (size == null ? "" : bytes(size < 1 ? 0 : size)) },
           ...keySizes.map((size, index) => line(`key of ${bytes(size)}`, index, latency, { spanGaps: true, points: { show: true } })),
         ],
         axes: [
           axis({
-            splits: () => valueSizes.map((size) => Math.max(size, 1)),
+            splits: () => places,
             filter: (_, splits) => splits,
-            values: (plot, splits) => withoutCollisions(plot, splits, "x", splits.map(bytes)),
+            values: (plot, splits) => withoutCollisions(plot, splits, "x", valueSizes.map(bytes)),
           }),
           latencyAxis(true),
         ],
@@ -280,9 +292,10 @@
     const made = chart(figure);
     if (!made) return;
     figure.hidden = false;
+    figure.querySelector(".note").textContent = made.note ?? "";
     const place = figure.querySelector(".plot");
     const size = { width: width ?? Math.floor(place.clientWidth), height: 280 };
-    plots.set(figure, new uPlot({ ...made.options, ...size }, made.data, place));
+    plots.set(figure, new uPlot({ ...made.options, ...size, legend: LEGEND }, made.data, place));
   }
 
   const drawAll = (width) => figures.forEach((figure) => draw(figure, width));

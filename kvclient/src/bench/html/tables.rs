@@ -97,7 +97,7 @@ fn chart(kind: &str, run: Option<usize>, broad: bool, title: &str, explanation: 
     let class = if broad { "chart broad" } else { "chart" };
     let run = run.map(|run| format!(" data-run=\"{run}\"")).unwrap_or_default();
     format!(
-        "<figure class=\"{class}\" data-chart=\"{kind}\"{run} hidden><figcaption>{title} <span>{explanation}</span></figcaption>\
+        "<figure class=\"{class}\" data-chart=\"{kind}\"{run} hidden><figcaption>{title} <span>{explanation}<span class=\"note\"></span></span></figcaption>\
          <div class=\"plot\" role=\"img\" aria-label=\"Chart: {title}. The tables hold the figures.\"></div></figure>\n"
     )
 }
@@ -174,7 +174,7 @@ fn tiles(totals: &Value) -> String {
     let latencies = &totals["latency_us"];
     let errors = number(totals, "errors");
     let tiles = [
-        ("Requests per second", number(totals, "requests_per_second").map(count)),
+        ("Requests/s", number(totals, "requests_per_second").map(count)),
         ("Latency, mean", number(latencies, "mean").map(latency)),
         ("Latency, p99", number(latencies, "p99").map(latency)),
         ("Requests", number(totals, "count").map(count)),
@@ -377,9 +377,9 @@ fn one_run(index: usize, run: &Value, several: bool) -> String {
         let address = text(server, "address").map(escape).unwrap_or_default();
         format!("Round {}: {address}", number(run, "round").map(count).unwrap_or_default())
     } else {
-        "Operations".to_owned()
+        "Result".to_owned()
     };
-    let mut inner = format!("{about}<h3>Figures</h3>\n{}", operations(index, run));
+    let mut inner = format!("{about}{}", operations(index, run));
     inner.push_str(&errors(index, run));
     inner.push_str(WITHOUT_SCRIPT);
     inner.push_str("<div class=\"charts\">\n");
@@ -403,48 +403,43 @@ fn one_run(index: usize, run: &Value, several: bool) -> String {
     section(&heading, &inner)
 }
 
+/// Returns two tables of the operations: how many, and how fast.
 fn operations(index: usize, run: &Value) -> String {
-    let operations = items(run, "operations");
-    let unit = Unit::of(largest([&run["totals"]["latency_us"]].into_iter(), "max"));
-    let row = |name: &str, summary: &Value| {
-        let latencies = &summary["latency_us"];
+    let totals = &run["totals"];
+    let mut summaries: Vec<(&str, &Value)> = items(run, "operations")
+        .iter()
+        .map(|operation| (text(operation, "name").unwrap_or(NOTHING), operation))
+        .collect();
+    summaries.push(("All", totals));
+    let unit = Unit::of(number(&totals["latency_us"], "max").unwrap_or_default());
+    let counts = summaries.iter().map(|(name, summary)| {
         let mut row = vec![Cell::text(name)];
         row.extend(["count", "hits", "misses", "errors"].map(|name| Cell::number(number(summary, name), count)));
         row.push(Cell::number(number(summary, "hit_rate"), percent));
         row.push(Cell::number(number(summary, "requests_per_second"), count));
+        row
+    });
+    let latencies = summaries.iter().map(|(name, summary)| {
+        let mut row = vec![Cell::text(name)];
         row.extend(
             ["min", "mean", "stddev", "p50", "p90", "p95", "p99", "p99_9", "max"]
-                .map(|name| Cell::number(number(latencies, name), |us| unit.show(us))),
+                .map(|name| Cell::number(number(&summary["latency_us"], name), |us| unit.show(us))),
         );
         row
-    };
-    let mut rows: Vec<Vec<Cell>> =
-        operations.iter().map(|operation| row(text(operation, "name").unwrap_or(NOTHING), operation)).collect();
-    rows.push(row("All", &run["totals"]));
-    Table {
+    });
+    let counts = Table {
         id: &format!("operations-{index}"),
+        caption: "Requests",
+        head: &["Operation", "Count", "Hits", "Misses", "Errors", "Hit rate", "Requests/s"],
+        rows: counts.collect(),
+    };
+    let latencies = Table {
+        id: &format!("latency-{index}"),
         caption: &format!("Latency in {}", unit.name()),
-        head: &[
-            "Operation",
-            "Count",
-            "Hits",
-            "Misses",
-            "Errors",
-            "Hit rate",
-            "Requests/s",
-            "Min",
-            "Mean",
-            "Std. dev.",
-            "p50",
-            "p90",
-            "p95",
-            "p99",
-            "p99.9",
-            "Max",
-        ],
-        rows,
-    }
-    .html()
+        head: &["Operation", "Min", "Mean", "Std. dev.", "p50", "p90", "p95", "p99", "p99.9", "Max"],
+        rows: latencies.collect(),
+    };
+    counts.html() + &latencies.html()
 }
 
 /// Returns the errors of each operation by their text, the most frequent first.
@@ -488,37 +483,34 @@ fn large(large: &Value) -> String {
             ("Requests of each operation in a repeat", number(large, "requests").map(count)),
         ],
     );
-    for (operation, name) in [("set", "SET"), ("get", "GET")] {
-        let rows = cells.iter().map(|cell| {
-            let figures = &cell[operation];
-            let shown = |name: &str| Cell::number(number(figures, name), |us| unit.show(us));
-            vec![
-                Cell::number(number(cell, "key_bytes"), bytes),
-                Cell::number(number(cell, "value_bytes"), bytes),
-                Cell::number(number(figures, "count"), count),
-                Cell::number(number(figures, "errors"), count),
-                shown("mean_us"),
-                shown("p99_us"),
-                shown("mean_us_min"),
-                shown("mean_us_max"),
-            ]
-        });
-        let table = Table {
-            id: &format!("large-{operation}"),
-            caption: &format!(
-                "{name}: latency in {} over all repeats, and the lowest and highest mean of a repeat",
-                unit.name()
-            ),
-            head: &["Key", "Value", "Count", "Errors", "Mean", "p99", "Lowest mean", "Highest mean"],
-            rows: rows.collect(),
-        };
-        let _ = write!(inner, "<h3>{name}</h3>\n{}", table.html());
-    }
     inner.push_str(WITHOUT_SCRIPT);
     inner.push_str("<div class=\"charts\">\n");
     inner.push_str(&chart("large-set", None, false, "SET", "mean latency over the value's size"));
     inner.push_str(&chart("large-get", None, false, "GET", "mean latency over the value's size"));
     inner.push_str("</div>\n");
+    let rows = cells.iter().map(|cell| {
+        let sum = |name: &str| Some(number(&cell["set"], name)? + number(&cell["get"], name)?);
+        let mut row =
+            vec![Cell::number(number(cell, "key_bytes"), bytes), Cell::number(number(cell, "value_bytes"), bytes)];
+        for operation in ["set", "get"] {
+            row.extend(
+                ["mean_us", "p99_us", "mean_us_min", "mean_us_max"]
+                    .map(|name| Cell::number(number(&cell[operation], name), |us| unit.show(us))),
+            );
+        }
+        row.extend(["count", "errors"].map(|name| Cell::number(sum(name), count)));
+        row
+    });
+    let table = Table {
+        id: "large",
+        caption: &format!("Latency in {} over all repeats; low and high: the means of the repeats", unit.name()),
+        head: &[
+            "Key", "Value", "SET mean", "SET p99", "SET low", "SET high", "GET mean", "GET p99", "GET low", "GET high",
+            "Requests", "Errors",
+        ],
+        rows: rows.collect(),
+    };
+    inner.push_str(&table.html());
     section("Large values", &inner)
 }
 
