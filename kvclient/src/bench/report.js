@@ -150,6 +150,7 @@
         ],
         axes: [
           axis({
+            size: 34,
             splits: (plot) => {
               const splits = [0, Math.log10(2)];
               for (let nines = 1; nines <= plot.scales.x.max; nines += 1) splits.push(nines);
@@ -167,6 +168,7 @@
 
   const timeAxis = () =>
     axis({
+      size: 34,
       values: (plot, splits) => withoutCollisions(plot, splits, "x", splits.map((t) => `${grouped.format(t)} s`)),
     });
   const timeSeries = { label: "Time", value: (_, t) => (t == null ? "" : `${Number(t.toFixed(3))} s`) };
@@ -238,6 +240,7 @@
         ],
         axes: [
           axis({
+            size: 34,
             splits: () => places,
             filter: (_, splits) => splits,
             values: (plot, splits) => withoutCollisions(plot, splits, "x", valueSizes.map(bytes)),
