@@ -275,7 +275,7 @@
       case "throughput":
         return run.series.points.length > 0 ? throughputChart(run) : null;
       case "runs":
-        return percentileChart(allRuns());
+        return allRuns().length > 0 ? percentileChart(allRuns()) : null;
       case "large-set":
       case "large-get":
         return largeChart(report.large.cells, figure.dataset.chart.slice("large-".length));

@@ -192,21 +192,22 @@ fn tiles(totals: &Value) -> String {
     html
 }
 
-/// Returns the name of a metric, how its values are shown, and how a value compares with a target that it meets.
-fn metric(name: &str) -> (&str, fn(f64) -> String, &'static str) {
+/// Returns the name of a metric, how its values are shown, and how a value compares with a target and with a minimum that
+/// it reaches.
+fn metric(name: &str) -> (&str, fn(f64) -> String, [&'static str; 2]) {
     match name {
-        "requests_per_second" => ("Requests per second", count, "≥"),
-        "mean_us" => ("Latency, mean", latency, "≤"),
-        "p99_us" => ("Latency, p99", latency, "≤"),
-        "error_rate" => ("Error rate", percent, "≤"),
-        "hit_rate" => ("Hit rate", percent, "≥"),
-        other => (other, significant, ""),
+        "requests_per_second" => ("Requests per second", count, [">", "≥"]),
+        "mean_us" => ("Latency, mean", latency, ["<", "≤"]),
+        "p99_us" => ("Latency, p99", latency, ["<", "≤"]),
+        "error_rate" => ("Error rate", percent, ["≤", "≤"]),
+        "hit_rate" => ("Hit rate", percent, [">", "≥"]),
+        other => (other, significant, ["", ""]),
     }
 }
 
 fn verdicts(report: &Value) -> String {
     let rows = items(report, "verdicts").iter().map(|verdict| {
-        let (name, show, comparison) = metric(text(verdict, "metric").unwrap_or(NOTHING));
+        let (name, show, [above, at_least]) = metric(text(verdict, "metric").unwrap_or(NOTHING));
         let outcome = match text(verdict, "outcome") {
             Some("target_met") => ("good", "✓", "target met"),
             Some("minimum_met") => ("fair", "~", "minimum met"),
@@ -216,8 +217,8 @@ fn verdicts(report: &Value) -> String {
         vec![
             Cell::text(name),
             Cell::number(number(verdict, "value"), show),
-            Cell::number(number(verdict, "target"), |value| format!("{comparison} {}", show(value))),
-            Cell::number(number(verdict, "minimum"), |value| format!("{comparison} {}", show(value))),
+            Cell::number(number(verdict, "target"), |value| format!("{above} {}", show(value))),
+            Cell::number(number(verdict, "minimum"), |value| format!("{at_least} {}", show(value))),
             Cell::badge(outcome),
         ]
     });
