@@ -216,16 +216,17 @@ fn verdicts(report: &Value) -> String {
         };
         vec![
             Cell::text(name),
+            // Second, where a narrow screen still shows it.
+            Cell::badge(outcome),
             Cell::number(number(verdict, "value"), show),
             Cell::number(number(verdict, "target"), |value| format!("{above} {}", show(value))),
             Cell::number(number(verdict, "minimum"), |value| format!("{at_least} {}", show(value))),
-            Cell::badge(outcome),
         ]
     });
     let table = Table {
         id: "verdicts",
         caption: "What was reached, against the targets",
-        head: &["Metric", "Reached", "Target", "Minimum", "Verdict"],
+        head: &["Metric", "Verdict", "Reached", "Target", "Minimum"],
         rows: rows.collect(),
     };
     section("Verdicts", &table.html())
@@ -243,16 +244,16 @@ fn conditions(report: &Value) -> String {
         let outcome = if condition["failed"] == false { ("good", "✓", "passed") } else { ("bad", "✗", "failed") };
         vec![
             Cell::text(words),
+            Cell::badge(outcome),
             Cell::text(text(condition, "server").unwrap_or(NOTHING)),
             Cell::number(number(condition, "round"), count),
             Cell::number(number(condition, "value"), show),
-            Cell::badge(outcome),
         ]
     });
     let table = Table {
         id: "conditions",
         caption: "A run fails if one of these is true of it",
-        head: &["--fail-if", "Server", "Round", "Measured", "Outcome"],
+        head: &["--fail-if", "Outcome", "Server", "Round", "Measured"],
         rows: rows.collect(),
     };
     section("Conditions", &table.html())
@@ -287,18 +288,18 @@ fn comparison(comparison: &Value) -> String {
         };
         vec![
             Cell::text(&format!("{operation}: {name}")),
+            Cell::badge(difference),
             Cell::number(number(ratio, "baseline"), show),
             Cell::number(number(ratio, "subject"), show),
             Cell::number(median, |value| grouped(value, 3)),
             Cell::number(lowest, |value| grouped(value, 3)),
             Cell::number(highest, |value| grouped(value, 3)),
-            Cell::badge(difference),
         ]
     });
     let table = Table {
         id: "comparison",
         caption: "Medians over the rounds; ratio: subject / baseline, its median, lowest and highest round",
-        head: &["Metric", "Baseline", "Subject", "Ratio", "Lowest", "Highest", "The subject is"],
+        head: &["Metric", "The subject is", "Baseline", "Subject", "Ratio", "Lowest", "Highest"],
         rows: rows.collect(),
     };
     let table = table.html();
