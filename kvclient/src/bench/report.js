@@ -29,8 +29,11 @@
     }
     return `${grouped.format(count)} ${units[unit]}`;
   };
-  // Shows as many nines as the percentile has: 50 %, 99.9 %, 99.99 %.
-  const percent = (value) => `${Number(value.toFixed(6))} %`;
+  // Shows a digit more for each further nine: 50 %, 99.9 %, 99.99 %.
+  const percent = (value) => {
+    const nines = Math.ceil(-Math.log10(Math.max(1 - value / 100, 1e-10)));
+    return `${Number(value.toFixed(Math.max(nines, 1)))} %`;
+  };
 
   // --- what charts have in common --------------------------------------------------------------------------------
 
