@@ -6,6 +6,7 @@
 mod figures;
 mod tables;
 
+use crate::bench::json::Report;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -54,6 +55,17 @@ pub fn render(from: &Path, to: &Path) -> Result<(), RenderError> {
     let named = |path: &Path| path.display().to_string();
     let json = fs::read(from).map_err(|source| RenderError::Read { path: named(from), source })?;
     let report = serde_json::from_slice(&json).map_err(|source| RenderError::NotJson { path: named(from), source })?;
+    fs::write(to, page(&report)?).map_err(|source| RenderError::Write { path: named(to), source })
+}
+
+/// Writes the page of a report to the file `to`, which is replaced if it exists.
+///
+/// # Errors
+///
+/// The file cannot be written.
+pub fn write(report: &Report, to: &Path) -> Result<(), RenderError> {
+    let named = |path: &Path| path.display().to_string();
+    let report = serde_json::to_value(report).map_err(|source| RenderError::NotJson { path: named(to), source })?;
     fs::write(to, page(&report)?).map_err(|source| RenderError::Write { path: named(to), source })
 }
 

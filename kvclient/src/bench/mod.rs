@@ -7,13 +7,14 @@
 //! - [`workload`]: what is sent; [`random`]: the Zipf distribution.
 //! - [`connections`]: the event loop of a thread; [`socket`], [`replies`]: its connections and what they reply.
 //! - [`exchange`]: a connection that blocks, for what is not measured and for large values.
-//! - [`stats`]: what is counted; [`json`], [`report`]: what is shown of it.
+//! - [`stats`]: what is counted; [`json`], [`report`], [`html`]: what is shown of it.
 //! - [`run`], [`large`], [`compare`]: one run, the large-value benchmark, two servers or reports.
 
 mod compare;
 mod connections;
 mod exchange;
 mod fail_if;
+mod html;
 mod json;
 mod large;
 mod machine;
@@ -46,6 +47,15 @@ const BAD_FLAGS: u8 = 2;
 
 /// Runs the load test that the flags describe.
 pub fn run(flags: &BenchFlags, target: &Target, signals: &Signals) -> ExitCode {
+    if let (Some(from), Some(page)) = (&flags.from, &flags.html) {
+        return match html::render(from, page) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("kvclient: {error}");
+                FAILED.into()
+            }
+        };
+    }
     let (plan, old) = match prepare(flags, target) {
         Ok(prepared) => prepared,
         Err((code, why)) => {
@@ -57,7 +67,10 @@ pub fn run(flags: &BenchFlags, target: &Target, signals: &Signals) -> ExitCode {
     let report = measure(flags, &plan, old.as_ref(), signals);
     signals.end_stream();
     let has_failed = report.ended == Ended::Failed || report.fail_if.iter().any(|condition| condition.failed);
-    if let Err(why) = show(&report, flags.output.as_deref()) {
+    let shown = show(&report, flags.output.as_deref());
+    let page =
+        flags.html.as_deref().map_or(Ok(()), |path| html::write(&report, path).map_err(|error| error.to_string()));
+    if let Err(why) = shown.and(page) {
         eprintln!("kvclient: {why}");
         return FAILED.into();
     }

@@ -63,6 +63,12 @@ pub struct BenchFlags {
     /// Write the report as JSON to this file instead of standard output
     #[arg(short, long, value_name = "FILE.json")]
     pub output: Option<PathBuf>,
+    /// Write the report as a page to this file, which is replaced if it exists
+    #[arg(long, value_name = "FILE.html")]
+    pub html: Option<PathBuf>,
+    /// Measure nothing: make the page of an earlier report
+    #[arg(long, value_name = "FILE.json", requires = "html", conflicts_with_all = ["output", "compare", "large", "fail_if"])]
+    pub from: Option<PathBuf>,
     /// Compare with the report of an earlier run
     #[arg(long, value_name = "OLD.json", conflicts_with = "large")]
     pub compare: Option<PathBuf>,
