@@ -103,9 +103,9 @@ pub struct EventLoop<'a> {
     /// When counting begins, and when no more requests are sent.
     count_from: u64,
     deadline: u64,
-    /// The latest reading of the clock, and when the last bytes came.
+    /// The latest reading of the clock, and when bytes last came or left, or requests were sent after a time without any.
     now: u64,
-    last_read: u64,
+    progress_at: u64,
     last_counted: u64,
     /// Replies that are not in [`Shared`] yet.
     unpublished: (u64, u64),
@@ -190,7 +190,7 @@ impl<'a> EventLoop<'a> {
             count_from,
             deadline: settings.duration.map_or(u64::MAX, |time| count_from.saturating_add(nanos(time))),
             now: 0,
-            last_read: 0,
+            progress_at: 0,
             last_counted: count_from,
             unpublished: (0, 0),
             open,
@@ -209,11 +209,14 @@ impl<'a> EventLoop<'a> {
         self.end_in_flight(failure.as_deref().unwrap_or("no reply"));
         self.publish();
         let end = self.now.min(self.deadline);
+        // An open loop takes as long as its timetable, however soon the last reply comes.
+        let is_cut = self.plan.shared.stop.load(Ordering::Relaxed);
+        let timetable = self.open.as_ref().filter(|_| !is_cut).map_or(0, |open| open.due().min(self.deadline));
         Counted {
             unsent: self.open.as_ref().filter(|_| end > self.count_from).map_or(0, |open| open.overdue(end)),
             operations: self.operations,
             series: self.series,
-            elapsed: Duration::from_nanos(self.last_counted - self.count_from),
+            elapsed: Duration::from_nanos(self.last_counted.max(timetable).saturating_sub(self.count_from)),
             failure,
         }
     }
@@ -221,9 +224,11 @@ impl<'a> EventLoop<'a> {
     fn run_to_end(&mut self) -> Result<(), String> {
         let mut events = Events::with_capacity(1024);
         self.read_clock();
-        self.last_read = self.now;
+        self.progress_at = self.now;
         if self.open.is_none() {
             for index in 0..self.connections.len() {
+                // To encode and send for all takes long: each begins at its own time.
+                self.read_clock();
                 self.send_batch(index)?;
             }
         }
@@ -237,13 +242,15 @@ impl<'a> EventLoop<'a> {
             if self.in_flight == 0 && !has_more {
                 return Ok(());
             }
-            let (since, patience) = match (stops, stopped_at) {
-                (false, _) => (self.last_read, PATIENCE),
-                (true, None) => (*stopped_at.insert(self.now), GRACE),
-                (true, Some(at)) => (at, GRACE),
-            };
-            if self.in_flight > 0 && self.now.saturating_sub(since.max(self.last_read)) > nanos(patience) {
-                return Err(format!("no reply within {} s", patience.as_secs()));
+            let waited = |since: u64| self.now.saturating_sub(since);
+            match stops.then(|| *stopped_at.get_or_insert(self.now)) {
+                None if self.in_flight > 0 && waited(self.progress_at) > nanos(PATIENCE) => {
+                    return Err(format!("no reply within {} s", PATIENCE.as_secs()));
+                }
+                Some(at) if waited(at.max(self.progress_at)) > nanos(GRACE) || waited(at) > nanos(PATIENCE) => {
+                    return Err(format!("no reply within {} s of the end", GRACE.as_secs()));
+                }
+                _ => {}
             }
             match self.poll.poll(&mut events, Some(self.timeout(stops))) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -256,7 +263,7 @@ impl<'a> EventLoop<'a> {
                     self.flush(index)?;
                 }
                 if event.is_readable() || event.is_read_closed() || event.is_error() {
-                    self.read(index)?;
+                    self.read(index, event.is_read_closed())?;
                 }
             }
             if self.now == before {
@@ -294,7 +301,9 @@ impl<'a> EventLoop<'a> {
     }
 
     /// Reads what has arrived on a connection, counts the replies, and sends what can be sent now.
-    fn read(&mut self, index: usize) -> Result<(), String> {
+    ///
+    /// `is_closed`: the end of the stream has arrived as well, and is not reported again.
+    fn read(&mut self, index: usize, is_closed: bool) -> Result<(), String> {
         loop {
             let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
             let count = match connection.socket.read(&mut self.buffer) {
@@ -305,7 +314,7 @@ impl<'a> EventLoop<'a> {
                 Err(error) => return Err(format!("the connection failed: {error}")),
             };
             self.read_clock();
-            self.last_read = self.now;
+            self.progress_at = self.now;
             self.count(index, count)?;
             if self.open.is_some() {
                 self.set_free(index);
@@ -314,7 +323,7 @@ impl<'a> EventLoop<'a> {
                 self.send_batch(index)?;
             }
             // The queue reports what arrives after this.
-            if count < self.buffer.len() {
+            if count < self.buffer.len() && !is_closed {
                 return Ok(());
             }
         }
@@ -374,8 +383,16 @@ impl<'a> EventLoop<'a> {
             let operation = self.plan.workload.encode(&mut connection.source, &mut self.output);
             connection.in_flight.push_back(Request { operation, at: self.now, is_counted });
         }
-        self.in_flight += count;
+        self.note_sent(count);
         self.write(index)
+    }
+
+    /// Counts requests as in flight.
+    fn note_sent(&mut self, count: usize) {
+        if self.in_flight == 0 {
+            self.progress_at = self.now;
+        }
+        self.in_flight += count;
     }
 
     /// Open loop: sends the requests that are due, as long as there are connections for them.
@@ -403,7 +420,7 @@ impl<'a> EventLoop<'a> {
             if connection.is_free {
                 open.free.push_back(index);
             }
-            self.in_flight += 1;
+            self.note_sent(1);
             self.write(index)?;
         }
     }
@@ -426,6 +443,10 @@ impl<'a> EventLoop<'a> {
         let mut sent = 0;
         if connection.unsent.is_empty() {
             sent = write_some(&mut connection.socket, &self.output)?;
+        } else if connection.sent > connection.unsent.len() / 2 {
+            // Moves no more bytes than were sent since the last time.
+            connection.unsent.drain(..connection.sent);
+            connection.sent = 0;
         }
         connection.unsent.extend_from_slice(self.output.get(sent..).unwrap_or_default());
         self.output.clear();
@@ -437,7 +458,11 @@ impl<'a> EventLoop<'a> {
         let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
         if !connection.unsent.is_empty() {
             let rest = connection.unsent.get(connection.sent..).unwrap_or_default();
-            connection.sent += write_some(&mut connection.socket, rest)?;
+            let sent = write_some(&mut connection.socket, rest)?;
+            connection.sent += sent;
+            if sent > 0 {
+                self.progress_at = self.now;
+            }
             if connection.sent == connection.unsent.len() {
                 connection.unsent.clear();
                 connection.sent = 0;

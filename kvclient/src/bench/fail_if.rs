@@ -47,12 +47,17 @@ enum Comparison {
     MoreOrEqual,
 }
 
+/// Returns a text without its blanks.
+fn compact(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_whitespace()).collect()
+}
+
 impl FromStr for Condition {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Condition, String> {
         let form = "write conditions as in rps<10000,mean>1ms,GET.p99>5ms,errors>0,errors>0.1%,hit<0.99";
-        let compact: String = text.chars().filter(|letter| !letter.is_whitespace()).collect();
+        let compact = compact(text);
         let at = compact.find(['<', '>']).ok_or(form)?;
         let (name, rest) = compact.split_at(at);
         let (comparison, limit) = match (rest.strip_prefix("<="), rest.strip_prefix(">=")) {
@@ -113,7 +118,7 @@ impl Metric {
         let latency = summary.latency_us;
         match self {
             Metric::Rps => Some(summary.requests_per_second),
-            Metric::Errors => Some(summary.errors as f64),
+            Metric::Errors => (summary.count > 0).then_some(summary.errors as f64),
             Metric::ErrorRate => error_rate(summary),
             Metric::HitRate => summary.hit_rate,
             Metric::Latency(metric) => latency.map(|latency| match metric {
@@ -140,7 +145,8 @@ impl Condition {
         let summary = match &self.operation {
             None => Some(&run.totals),
             Some(name) => {
-                let operation = run.operations.iter().find(|operation| operation.name.to_ascii_uppercase() == *name);
+                let operation =
+                    run.operations.iter().find(|operation| compact(&operation.name).to_ascii_uppercase() == *name);
                 operation.map(|operation| &operation.summary)
             }
         };

@@ -239,8 +239,10 @@ fn show(report: &Report, output: Option<&Path>) -> Result<(), String> {
             io::stdout().write_all(json.as_bytes())
         }
         Some(path) => {
-            fs::write(path, json).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-            io::stdout().write_all(tables.as_bytes())
+            let written = fs::write(path, json);
+            let shown = io::stdout().write_all(tables.as_bytes());
+            written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+            shown
         }
     };
     match shown {

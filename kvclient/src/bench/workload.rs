@@ -126,7 +126,8 @@ fn custom(text: &str, wire: Wire, keys: &KeySpace, values: &Values) -> Result<Op
     let Some(command) = words.first() else {
         return Err(wrong("it has no words"));
     };
-    let reads = command.to_ascii_uppercase().starts_with("GET");
+    // What replies with a value if the key is there, and with nil if it is not.
+    let reads = ["GET", "GETEX", "GETDEL"].iter().any(|name| command.eq_ignore_ascii_case(name));
     let template = match wire {
         Wire::Resp => Template::new(&words, wire, keys, values),
         // As it stands: the server alone knows what quotes mean.
