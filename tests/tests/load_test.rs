@@ -10,6 +10,7 @@ use std::process::Command;
 
 use kvtests::process::{Launch, ServerProcess};
 use kvtests::program::Program;
+use kvtests::reference::Reference;
 use kvtests::server_program;
 use kvtests::wait;
 use serde_json::Value;
@@ -126,6 +127,24 @@ fn every_request_is_counted_over_every_protocol() {
             assert!(errors.contains("target met") && errors.contains("p99.9"), "{errors}");
         }
     }
+}
+
+#[test]
+fn redis_is_measured_as_kv_is() {
+    let Some(redis) = Reference::start(&[]) else {
+        println!("skipped: no redis-server of version 7.0 in PATH");
+        return;
+    };
+    let url = format!("redis://{}", redis.address());
+    let (code, report, errors) = run(&["-u", &url, "--connections", "4", "--requests", "100", "--keys", "50"]);
+    let run = &report["runs"][0];
+    assert_eq!(
+        (code, number(&run["totals"]["count"]), number(&run["totals"]["errors"])),
+        (Some(0), 400, 0),
+        "{errors}"
+    );
+    assert_eq!(number(&operation(&report, "GET")["misses"]), 0);
+    assert!(run["server"]["software"] == "redis" || run["server"]["software"] == "valkey", "{run:#}");
 }
 
 #[test]

@@ -509,3 +509,72 @@ fn write_some(socket: &mut Socket, bytes: &[u8]) -> Result<usize, String> {
     }
     Ok(sent)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::options::{Distribution, ValueSizes};
+
+    #[test]
+    fn a_request_allocates_nothing_once_the_buffers_have_grown() {
+        let settings = Settings {
+            connections: 1,
+            requests: None,
+            duration: None,
+            warmup: Duration::ZERO,
+            ratio: 0.5,
+            key_size: 16,
+            value_sizes: ValueSizes::Range(10, 1000),
+            ttl: 60,
+            keys: 1000,
+            distribution: Distribution::Zipf(0.99),
+            pipeline: 16,
+            threads: 1,
+            rate: None,
+            seed: 1,
+            commands: Vec::new(),
+        };
+        for (wire, reply) in [(Wire::Resp, &b"$5\r\nvalue\r\n"[..]), (Wire::Line, b"OK value\n")] {
+            let workload = Workload::new(&settings, wire).unwrap();
+            let mut source = workload.source(&settings, 0);
+            let mut scanner = ReplyScanner::new(wire);
+            let mut stats = OperationStats::new().unwrap();
+            let mut series = Series::new();
+            series.advance(0);
+            // Enough for sixteen of the longest requests.
+            let mut output = Vec::with_capacity(32 * 1024);
+            let (mut hits, mut time) = (0, 0);
+            let mut run = |requests: u64| {
+                for _ in 0..requests {
+                    output.clear();
+                    let operation = workload.encode(&mut source, &mut output);
+                    let reads = workload.reads(operation);
+                    hits += u64::from(reads);
+                    time += 1_000;
+                    // In two pieces: what is held of a line has its room, too.
+                    for piece in [&reply[..4], &reply[4..]] {
+                        let scanned = scanner.feed(piece, |kind, text| {
+                            stats.record(kind, text, reads, time);
+                            series.record(false, time);
+                        });
+                        scanned.unwrap();
+                    }
+                }
+            };
+            run(100);
+            let allocated = allocation_counter::measure(|| run(5_000));
+            assert_eq!(allocated.count_total, 0, "{wire:?}");
+            let summary = stats.summary(Duration::from_secs(1));
+            assert_eq!((summary.count, summary.hits), (5_100, hits), "{wire:?}");
+        }
+    }
+
+    #[test]
+    fn a_timetable_counts_what_it_owes() {
+        let mut open = OpenLoop { interval_ns: 1000.0, offset_ns: 500.0, next: 0, left: 10, free: VecDeque::new() };
+        assert_eq!((open.due(), open.overdue(500), open.overdue(501), open.overdue(2_501)), (500, 0, 1, 3));
+        open.next = 2;
+        assert_eq!((open.due(), open.overdue(2_501), open.overdue(1)), (2_500, 1, 0));
+        assert_eq!(open.overdue(1_000_000), 10);
+    }
+}
