@@ -263,6 +263,12 @@ def summary_row(name, summary):
     return row | {column: (summary["latency_us"] or {}).get(field) for column, field in LATENCIES.items()}
 
 
+def server_name(server):
+    protocol = {"resp": "RESP"}.get(server["protocol"], server["protocol"])
+    database = f", database {server['database']}" if server["database"] else ""
+    return f"{server['address']} ({protocol}{database})"
+
+
 def check_text(checks, report, shown):
     """What the page says is what the JSON says."""
     tables = shown["tables"]
@@ -283,7 +289,7 @@ def check_text(checks, report, shown):
         checks.number(about["Elapsed"], run["elapsed_s"] * 1e6, f"run {index}, elapsed")
     if len(runs) > 1:
         fields = {column: LATENCIES[column] for column in ("Mean", "p50", "p99", "p99.9", "Max")}
-        rows = [{"Round": run["round"], "Server": run["server"]["address"], "Ended": run["ended"],
+        rows = [{"Round": run["round"], "Server": server_name(run["server"]), "Ended": run["ended"],
                  "Requests/s": run["totals"]["requests_per_second"], "Errors": run["totals"]["errors"]}
                 | {column: run["totals"]["latency_us"][field] for column, field in fields.items()} for run in runs]
         checks.table(shown, "runs", rows, LATENCIES)

@@ -11,6 +11,7 @@
   // --- numbers ---------------------------------------------------------------------------------------------------
 
   const grouped = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 3 });
+  const exact = new Intl.NumberFormat("en-US", { maximumFractionDigits: 3 });
   const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 
   const latency = (us) =>
@@ -27,7 +28,7 @@
       count /= 1024;
       unit += 1;
     }
-    return `${grouped.format(count)} ${units[unit]}`;
+    return `${exact.format(count)} ${units[unit]}`;
   };
   // Shows a digit more for each further nine: 50 %, 99.9 %, 99.99 %.
   const percent = (value) => {
@@ -172,9 +173,9 @@
   const timeAxis = () =>
     axis({
       size: 34,
-      values: (plot, splits) => withoutCollisions(plot, splits, "x", splits.map((t) => `${grouped.format(t)} s`)),
+      values: (plot, splits) => withoutCollisions(plot, splits, "x", splits.map((t) => `${exact.format(t)} s`)),
     });
-  const timeSeries = { label: "Time", value: (_, t) => (t == null ? "" : `${Number(t.toFixed(3))} s`) };
+  const timeSeries = { label: "Time", value: (_, t) => (t == null ? "" : `${exact.format(t)} s`) };
   const TIME = { time: false };
 
   function latencyChart(series) {
@@ -255,12 +256,14 @@
   }
 
   function allRuns() {
-    const addresses = [...new Set(report.runs.map((run) => run.server.address))];
+    const name = ({ address, protocol, database }) =>
+      `${address} (${protocol === "resp" ? "RESP" : protocol}${database > 0 ? `, database ${database}` : ""})`;
+    const servers = [...new Set(report.runs.map((run) => name(run.server)))];
     return report.runs
       .filter((run) => run.totals.percentiles.length > 0)
       .map((run) => ({
-        name: `${run.server.address}, round ${run.round}`,
-        color: addresses.indexOf(run.server.address),
+        name: `${name(run.server)}, round ${run.round}`,
+        color: servers.indexOf(name(run.server)),
         ...run.totals,
       }));
   }

@@ -333,7 +333,7 @@ fn overview(runs: &[Value]) -> String {
         let shown = |name: &str| Cell::number(number(latencies, name), |us| unit.show(us));
         vec![
             Cell::number(number(run, "round"), count),
-            Cell::text(text(&run["server"], "address").unwrap_or(NOTHING)),
+            Cell::text(&server_name(&run["server"])),
             Cell::text(text(run, "ended").unwrap_or(NOTHING)),
             Cell::number(number(totals, "requests_per_second"), count),
             Cell::number(number(totals, "errors"), count),
@@ -354,6 +354,19 @@ fn overview(runs: &[Value]) -> String {
     section("Runs", &format!("{}<div class=\"charts\">\n{chart}</div>\n", table.html()))
 }
 
+/// Returns what tells a server from another of the same report: two may differ in their protocol or database only.
+fn server_name(server: &Value) -> String {
+    let address = text(server, "address").unwrap_or(NOTHING);
+    let protocol = match text(server, "protocol") {
+        Some("resp") => "RESP",
+        other => other.unwrap_or(NOTHING),
+    };
+    match number(server, "database") {
+        Some(database) if database > 0.0 => format!("{address} ({protocol}, database {})", count(database)),
+        _ => format!("{address} ({protocol})"),
+    }
+}
+
 fn one_run(index: usize, run: &Value, several: bool) -> String {
     let server = &run["server"];
     let software = text(server, "software").unwrap_or("unknown");
@@ -371,13 +384,14 @@ fn one_run(index: usize, run: &Value, several: bool) -> String {
             ("Database", number(server, "database").map(count)),
             ("Keys loaded before", number(run, "loaded_keys").map(count)),
             ("Elapsed", number(run, "elapsed_s").map(|seconds| span_ms(seconds * 1000.0))),
+            ("Due, but not sent", number(run, "unsent").filter(|unsent| *unsent > 0.0).map(count)),
             ("Ended", text(run, "ended").filter(|ended| *ended != "completed").map(str::to_owned)),
             ("Failure", text(run, "failure").map(str::to_owned)),
         ],
     );
     let heading = if several {
-        let address = text(server, "address").map(escape).unwrap_or_default();
-        format!("Round {}: {address}", number(run, "round").map(count).unwrap_or_default())
+        let round = number(run, "round").map(count).unwrap_or_default();
+        format!("Round {}: {}", escape(&round), escape(&server_name(server)))
     } else {
         "Result".to_owned()
     };
