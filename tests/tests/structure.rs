@@ -157,6 +157,19 @@ fn packages_depend_only_in_the_one_direction() {
 }
 
 #[test]
+fn nothing_of_the_program_comes_with_the_client_library() {
+    let manifest = read(&workspace().join("kvclient/Cargo.toml"));
+    let (_, dependencies) = manifest.split_once("[dependencies]\n").expect("a list of dependencies");
+    let (dependencies, _) = dependencies.split_once("\n[").expect("a section after it");
+    for line in dependencies.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
+        let dependency = words(line).next().unwrap_or_default();
+        let is_library = ["kvproto", "thiserror"].contains(&dependency);
+        assert!(is_library || line.contains("optional = true"), "{line}: only the program may need it");
+    }
+    assert!(manifest.contains("required-features = [\"cli\"]"), "the program asks for what it needs");
+}
+
+#[test]
 fn modules_of_kvcore_import_only_what_stands_before_them() {
     let src = workspace().join("kvcore/src");
     let layer_of: BTreeMap<&str, usize> = LAYERS

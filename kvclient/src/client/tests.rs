@@ -420,7 +420,7 @@ fn lines_are_read_in_the_style_that_the_server_speaks() {
 
 /// A message may come in pieces, and the wait for it has an end.
 #[test]
-fn a_subscription_waits_as_long_as_it_is_told_and_ends_with_its_connection() {
+fn a_subscription_waits_as_long_as_it_may_and_ends_with_its_connection() {
     let server = Scripted::start(&[
         &[],
         &[(
