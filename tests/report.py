@@ -471,7 +471,7 @@ def made_up(example):
     load["verdicts"][1]["outcome"] = "minimum_met"
     load["verdicts"][2] |= {"outcome": "missed", "value": 1234567.0}
     load["verdicts"][4] |= {"outcome": "not_measured", "value": None}
-    load["fail_if"] = [{"condition": "p99>1ms", "server": "10.0.0.17:6379", "round": 1, "value": 1301.5, "failed": True},
+    load["fail_if"] = [{"condition": "PUT.p99.9>1ms", "server": "10.0.0.17:6379", "round": 1, "value": 1301.5, "failed": True},
                        {"condition": "hit_rate<0.9", "server": "10.0.0.17:6379", "round": 1, "value": None, "failed": True}]
 
     compared = copy.deepcopy(example)

@@ -6,7 +6,7 @@
 mod figures;
 mod tables;
 
-use crate::bench::json::Report;
+use super::json::Report;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -38,6 +38,9 @@ pub enum RenderError {
     /// The file is not JSON.
     #[error("{path} is not JSON: {source}")]
     NotJson { path: String, source: serde_json::Error },
+    /// The report cannot be written as JSON.
+    #[error("the report cannot be written as JSON: {0}")]
+    NoJson(serde_json::Error),
     /// The JSON is something else than a report.
     #[error("this is no report of kvclient bench: its \"format\" is not \"kvclient-bench\"")]
     NotAReport,
@@ -58,15 +61,14 @@ pub fn render(from: &Path, to: &Path) -> Result<(), RenderError> {
     fs::write(to, page(&report)?).map_err(|source| RenderError::Write { path: named(to), source })
 }
 
-/// Writes the page of a report to the file `to`, which is replaced if it exists.
+/// Writes the page of `report` to the file `to`, which is replaced if it exists.
 ///
 /// # Errors
 ///
 /// The file cannot be written.
 pub fn write(report: &Report, to: &Path) -> Result<(), RenderError> {
-    let named = |path: &Path| path.display().to_string();
-    let report = serde_json::to_value(report).map_err(|source| RenderError::NotJson { path: named(to), source })?;
-    fs::write(to, page(&report)?).map_err(|source| RenderError::Write { path: named(to), source })
+    let report = serde_json::to_value(report).map_err(RenderError::NoJson)?;
+    fs::write(to, page(&report)?).map_err(|source| RenderError::Write { path: to.display().to_string(), source })
 }
 
 /// Returns the page of a report. What the report lacks, the page lacks or shows as a dash.

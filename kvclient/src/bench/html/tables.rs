@@ -235,12 +235,7 @@ fn verdicts(report: &Value) -> String {
 fn conditions(report: &Value) -> String {
     let rows = items(report, "fail_if").iter().map(|condition| {
         let words = text(condition, "condition").unwrap_or(NOTHING);
-        // The value has the unit of what the condition is about.
-        let show = match words.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '.').next() {
-            Some("mean" | "min" | "max" | "stddev") => latency,
-            Some(name) if name.starts_with('p') => latency,
-            _ => significant,
-        };
+        let show = if is_of_latency(words) { latency } else { significant };
         let outcome = if condition["failed"] == false { ("good", "✓", "passed") } else { ("bad", "✗", "failed") };
         vec![
             Cell::text(words),
@@ -257,6 +252,15 @@ fn conditions(report: &Value) -> String {
         rows: rows.collect(),
     };
     section("Conditions", &table.html())
+}
+
+/// Whether a condition, such as `GET.p99.9>5ms`, is about a latency: its value has that unit then.
+fn is_of_latency(condition: &str) -> bool {
+    let metric = condition.rsplit_once(['<', '>']).map_or(condition, |(metric, _)| metric);
+    metric.trim().trim_end_matches('=').rsplit('.').take(2).any(|part| {
+        let percentile = part.strip_prefix('p').is_some_and(|digits| digits.parse::<u32>().is_ok());
+        percentile || matches!(part, "min" | "mean" | "max")
+    })
 }
 
 fn section(heading: &str, inner: &str) -> String {
@@ -585,4 +589,19 @@ fn footer(report: &Value) -> String {
         }
     };
     format!("<footer><p>{from} The report's JSON is embedded in this page.</p></footer>")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_of_latencies_are_told_from_others() {
+        for condition in ["p99>5ms", "p99.9>5ms", "mean>1ms", "GET.p99>5ms", "SET {k} {v}.p99.9>5ms", "PUT.max>1s"] {
+            assert!(is_of_latency(condition), "{condition}");
+        }
+        for condition in ["rps<10000", "errors>0", "GET.errors>0.1%", "hit<0.99", "GET.hit<0.99", ""] {
+            assert!(!is_of_latency(condition), "{condition}");
+        }
+    }
 }
