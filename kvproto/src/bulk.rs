@@ -92,8 +92,14 @@ impl fmt::Debug for Bulk {
 }
 
 impl From<&[u8]> for Bulk {
+    #[inline]
     fn from(bytes: &[u8]) -> Bulk {
-        Bulk::inline(bytes).unwrap_or_else(|| Bulk::from(bytes.to_vec()))
+        match Bulk::inline(bytes) {
+            Some(bulk) => bulk,
+            // Most values: without a look at how large the copy is.
+            None if bytes.len() < SHARED_BYTES_MIN => Bulk(Held::Owned(bytes.to_vec())),
+            None => Bulk::from(bytes.to_vec()),
+        }
     }
 }
 

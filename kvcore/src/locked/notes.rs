@@ -26,6 +26,8 @@ pub(crate) struct Notes {
     pub(super) logged: Vec<Logged>,
     /// Entries that were removed to make room, or whose change was undone, to be dropped when nothing is locked.
     pub(super) evicted: Vec<Entry>,
+    /// Entries were replaced, removed or flushed.
+    pub(super) has_removed: bool,
     /// By keyspace id, the number in the log of what it holds now. Only those that differ from what others see.
     pub(super) moved: Vec<(u32, u32)>,
 }
@@ -78,13 +80,11 @@ impl Notes {
         // While a thread ends there may be none left, nor a place for them.
         let mut notes = NOTES.try_with(Cell::take).ok().flatten().unwrap_or_default();
         let outcome = run(&mut notes);
-        if disposal.is_on() {
-            let bytes = notes.removed_bytes();
-            if bytes >= DISPOSED_BYTES_MIN {
-                disposal.free(bytes, (std::mem::take(&mut notes.changes), std::mem::take(&mut notes.evicted)));
-            }
+        if notes.has_removed || !notes.evicted.is_empty() {
+            notes.dispose(disposal);
         }
-        let Notes { records, changes, saved, logged, evicted, moved } = &mut *notes;
+        let Notes { records, changes, saved, logged, evicted, has_removed, moved } = &mut *notes;
+        *has_removed = false;
         if !logged.is_empty() {
             logged.clear();
         }
@@ -97,6 +97,14 @@ impl Notes {
             let _ = NOTES.try_with(|kept| kept.set(Some(notes)));
         }
         outcome
+    }
+
+    /// Hands over what was removed if that takes long to free.
+    fn dispose(&mut self, disposal: &Disposal) {
+        let bytes = if disposal.is_on() { self.removed_bytes() } else { 0 };
+        if bytes >= DISPOSED_BYTES_MIN {
+            disposal.free(bytes, (std::mem::take(&mut self.changes), std::mem::take(&mut self.evicted)));
+        }
     }
 
     /// Returns what the removed entries take, in bytes.
@@ -116,6 +124,9 @@ impl Locked<'_> {
     pub(super) fn note(&mut self, held: usize, hash: u64, key: &[u8], kind: ChangeKind, undo: Undo) {
         let at = self.notes.saved.len();
         self.notes.saved.extend_from_slice(key);
+        if matches!(undo, Undo::Put(Some(_)) | Undo::Flush { .. }) {
+            self.notes.has_removed = true;
+        }
         self.notes.changes.push(Done { held, hash, key: at..at + key.len(), kind, undo });
     }
 
