@@ -288,7 +288,7 @@ fn messages_come_over_a_connection_of_their_own() {
 #[test]
 fn a_restart_of_the_server_is_survived_with_the_session() {
     let dir = TempDir::new().expect("a temporary directory");
-    let launch = Launch::new(server_program!(), dir.path()).arguments(["--requirepass", "pw"]);
+    let launch = Launch::new(server_program!(), dir.path()).arguments(["--requirepass", "pw"]).durability("always");
     let mut server = launch.clone().resp().start();
     let place = server.address(0);
     let address: Address = format!("redis://:pw@{place}/1").parse().expect("an address");
