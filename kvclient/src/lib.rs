@@ -13,7 +13,7 @@
 //! assert_eq!(greeting.as_deref(), Some("hello"));
 //! client.set_with("session", "alice", &SetOptions::new().expire_in(Duration::from_secs(1_800)))?;
 //!
-//! // Any command, its reply as the type that is asked for.
+//! // Any command, its reply as any type.
 //! let ends: (String, i64) = (client.execute(["GETRANGE", "greeting", "-2", "-1"])?, client.execute(["STRLEN", "greeting"])?);
 //! assert_eq!(ends, ("lo".to_owned(), 5));
 //!

@@ -183,7 +183,7 @@ impl Eviction {
         drop((old, old_ghost));
     }
 
-    /// Lets a shard take note of uses.
+    /// Lets a shard record uses of its entries, if it does not yet.
     fn prepare_uses(&self, space: &Space, at: usize, now: Moment) {
         let buckets = {
             let shard = space.read(at);

@@ -18,7 +18,7 @@ pub enum ReplyKind {
     Error,
 }
 
-/// The protocols, as far as replies are concerned. The three styles of the line protocol need not be told apart.
+/// The protocols, as far as replies are concerned. The three styles of the line protocol are read in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wire {
     /// RESP2.

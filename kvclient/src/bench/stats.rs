@@ -10,14 +10,14 @@ use kvclient::format::write_visible_line;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The longest latency that is told apart from longer ones: an hour.
+/// The longest latency that is recorded, an hour: longer ones count as this.
 const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
 /// Decimal digits that latencies keep.
 const LATENCY_DIGITS: u8 = 3;
 /// The same of one interval: there may be many of them.
 const INTERVAL_LATENCY_NS_MAX: u64 = 60_000_000_000;
 const INTERVAL_LATENCY_DIGITS: u8 = 2;
-/// Kinds of errors that are told apart, and how much of their text is kept.
+/// Kinds of errors that are counted separately, and how much of their text is kept.
 const ERROR_KINDS_MAX: usize = 16;
 const ERROR_BYTES_MAX: usize = 100;
 const OTHER_ERRORS: &str = "other errors";
