@@ -6,13 +6,11 @@
 
 mod backup;
 mod bench;
-mod completion;
 mod help;
-mod history;
 mod output;
 mod pipe;
 mod program;
-mod repl;
+mod prompt;
 mod session;
 mod signals;
 mod target;

@@ -7,7 +7,7 @@ use crate::bench::{self, BenchFlags};
 use crate::help;
 use crate::output::{Output, Style};
 use crate::pipe::Pipe;
-use crate::repl;
+use crate::prompt;
 use crate::session::{Outcome, Session, is_one_of};
 use crate::signals::Signals;
 use crate::target::{self, Target};
@@ -152,7 +152,7 @@ pub fn run() -> ExitCode {
     let succeeded = if !flags.command.is_empty() {
         run_command(session, command, &flags)
     } else if io::stdin().is_terminal() {
-        repl::run(session)
+        prompt::run(session)
     } else {
         Pipe::new(&mut session).run(&mut io::stdin().lock())
     };

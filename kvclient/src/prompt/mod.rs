@@ -3,11 +3,13 @@
 //! Invariant: whatever the server or the connection does, the prompt comes back; only the user leaves. Each line that is
 //! entered is run, or it is shown why not and it can be edited: no line is dropped in silence.
 
-use crate::completion::Typist;
+mod completion;
+mod history;
+
 use crate::help;
-use crate::history;
 use crate::session::{Outcome, Session, is_one_of};
 use crate::words::{Lines, Piece, Splitter};
+use completion::Typist;
 use kvproto::OwnedRequest;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
