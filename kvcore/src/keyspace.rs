@@ -105,12 +105,13 @@ impl Keyspace {
     /// other, and would wait for the memory of each in turn. A hint: changes and answers nothing, and never waits.
     pub fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
         let base = &self.engine().base;
-        let shards: SmallVec<[_; PREFETCH_KEYS]> = keys
-            .filter_map(|key| {
-                let hash = base.hasher.hash(key);
-                Some((hash, self.space.try_read(self.space.shard_of(hash))?))
-            })
-            .collect();
+        let mut shards: SmallVec<[_; PREFETCH_KEYS]> = SmallVec::new();
+        keys.for_each(|key| {
+            let hash = base.hasher.hash(key);
+            if let Some(shard) = self.space.try_read(self.space.shard_of(hash)) {
+                shards.push((hash, shard));
+            }
+        });
         // All locks are taken: nothing orders these reads, so the processor has many of them under way at once. First the
         // tables of all keys, then what they point to: each of the second reads waits for one of the first.
         let entries: SmallVec<[&[u8]; PREFETCH_KEYS]> = shards.iter().map(|(hash, shard)| shard.near(*hash)).collect();

@@ -133,9 +133,10 @@ impl<'a> Locked<'a> {
     pub(crate) fn lock_one(base: &'a Base, space: &'a Space, key: &[u8], hash: u64, notes: &'a mut Notes) -> Self {
         let shard = space.shard_of(hash);
         let mut guard = space.write(shard);
-        guard.note_uses(base.moment());
+        let moment = base.moment();
+        guard.note_uses(moment);
         let held = SmallVec::from_buf([Held { space, shard, guard }]);
-        let locked = Locked::new(base, space, Claims::Key(hash), held, notes);
+        let locked = Locked::new(base, space, Claims::Key(hash), held, moment, notes);
         locked.hashed.set((key.as_ptr(), key.len(), hash));
         locked
     }
@@ -154,7 +155,7 @@ impl<'a> Locked<'a> {
         let mut held = held.unwrap_or_else(|| wanted.iter().map(lock).collect());
         let moment = base.moment();
         held.iter_mut().for_each(|held| held.guard.note_uses(moment));
-        Locked::new(base, space, Claims::Many(claims), held, notes)
+        Locked::new(base, space, Claims::Many(claims), held, moment, notes)
     }
 
     #[inline]
@@ -163,6 +164,7 @@ impl<'a> Locked<'a> {
         space: &'a Space,
         claims: Claims<'a>,
         held: SmallVec<[Held<'a>; 1]>,
+        moment: Moment,
         notes: &'a mut Notes,
     ) -> Self {
         Locked {
@@ -174,7 +176,7 @@ impl<'a> Locked<'a> {
             log_id: space.log_id(),
             now_ms: Cell::new(0),
             passed_ms: Cell::new(0),
-            moment: base.moment(),
+            moment,
             uses_keys: true,
             used: Cell::new(0),
             hits: Cell::new(0),

@@ -289,21 +289,21 @@ pub(crate) fn carry_out(
     server: &ServerState,
     commit: impl FnOnce(&[&[u8]], &mut Body<'_>) -> kvcore::Result<Lsn>,
 ) -> Option<Answer> {
-    let Call { spec, request, database, uses_keys, events, work_max } = *call;
     let mut reply = None;
     let mut lookups = Lookups::default();
     let mut body = |txn: &mut dyn Txn| {
-        if let Some(work_max) = work_max {
+        if let Some(work_max) = call.work_max {
             txn.limit_work(work_max);
         }
-        if !uses_keys {
+        if !call.uses_keys {
             txn.begin_command(false);
         }
-        let outcome = if events.is_empty() {
-            run(Args::new(request), txn)
+        let args = Args::new(call.request);
+        let outcome = if call.events.is_empty() {
+            run(args, txn)
         } else {
-            let mut noted = Noted::new(txn, spec, request, database, events, &server.databases);
-            let outcome = run(Args::new(request), &mut noted);
+            let mut noted = Noted::new(txn, call.spec, call.request, call.database, call.events, &server.databases);
+            let outcome = run(args, &mut noted);
             events::gather(noted.finish());
             outcome
         };
@@ -316,6 +316,7 @@ pub(crate) fn carry_out(
         lookups = txn.lookups();
         Ok(())
     };
+    let Call { spec, request, .. } = *call;
     let outcome = match spec.keys {
         KeyRule::Range { first, last, .. } if last == first.cast_signed() => {
             let key = request.get(first).unwrap_or_default();
@@ -326,7 +327,7 @@ pub(crate) fn carry_out(
             commit(&keys, &mut body)
         }
     };
-    if !events.is_empty() {
+    if !call.events.is_empty() {
         server.audience.settle(outcome.as_ref().ok().copied());
     }
     match outcome {

@@ -26,7 +26,7 @@ pub(crate) struct Notes {
     pub(super) logged: Vec<Logged>,
     /// Entries that were removed to make room, or whose change was undone, to be dropped when nothing is locked.
     pub(super) evicted: Vec<Entry>,
-    /// Entries were replaced, removed or flushed.
+    /// Something was replaced, removed, flushed, evicted or undone: there may be values to drop.
     pub(super) has_removed: bool,
     /// By keyspace id, the number in the log of what it holds now. Only those that differ from what others see.
     pub(super) moved: Vec<(u32, u32)>,
@@ -80,16 +80,14 @@ impl Notes {
         // While a thread ends there may be none left, nor a place for them.
         let mut notes = NOTES.try_with(Cell::take).ok().flatten().unwrap_or_default();
         let outcome = run(&mut notes);
-        if notes.has_removed || !notes.evicted.is_empty() {
+        if notes.has_removed {
             notes.dispose(disposal);
         }
-        let Notes { records, changes, saved, logged, evicted, has_removed, moved } = &mut *notes;
-        *has_removed = false;
+        let Notes { records, changes, saved, logged, evicted: _, has_removed: _, moved } = &mut *notes;
         if !logged.is_empty() {
             logged.clear();
         }
         moved.clear();
-        evicted.clear();
         changes.clear();
         records.clear();
         saved.clear();
@@ -101,10 +99,12 @@ impl Notes {
 
     /// Hands over what was removed if that takes long to free.
     fn dispose(&mut self, disposal: &Disposal) {
+        self.has_removed = false;
         let bytes = if disposal.is_on() { self.removed_bytes() } else { 0 };
         if bytes >= DISPOSED_BYTES_MIN {
             disposal.free(bytes, (std::mem::take(&mut self.changes), std::mem::take(&mut self.evicted)));
         }
+        self.evicted.clear();
     }
 
     /// Returns what the removed entries take, in bytes.
@@ -132,6 +132,7 @@ impl Locked<'_> {
 
     fn roll_back(&mut self) {
         let hasher = &self.base.hasher;
+        self.notes.has_removed = true;
         while let Some(Done { held, hash, key, undo, .. }) = self.notes.changes.pop() {
             if let Undo::Swap { with, .. } = undo {
                 self.swap_shards(held, with);

@@ -174,6 +174,7 @@ impl Locked<'_> {
             match removal {
                 Removal::Done(entry) => {
                     self.notes.evicted.push(entry);
+                    self.notes.has_removed = true;
                     (yields, is_busy, is_known) = (0, false, false);
                     continue;
                 }

@@ -15,6 +15,8 @@ struct Slot {
     head: u64,
     len: u16,
     index: u16,
+    /// The head and the length tell this name from all others.
+    is_short: bool,
 }
 
 /// A name is in the slot that its hash gives, or in the first free one after it.
@@ -22,7 +24,7 @@ static SLOTS: [Slot; SLOTS_LEN] = slots();
 
 const fn slots() -> [Slot; SLOTS_LEN] {
     let rows = &TABLE;
-    let mut slots = [Slot { head: 0, len: 0, index: FREE }; SLOTS_LEN];
+    let mut slots = [Slot { head: 0, len: 0, index: FREE, is_short: false }; SLOTS_LEN];
     let mut index = 0;
     while index < COUNT {
         slots = with_name(slots, rows[index].name, index);
@@ -42,7 +44,7 @@ const fn with_name(mut slots: [Slot; SLOTS_LEN], name: &str, index: usize) -> [S
     while slots[at].index != FREE {
         at = (at + 1) % SLOTS_LEN;
     }
-    slots[at] = Slot { head, len: name.len() as u16, index: index as u16 };
+    slots[at] = Slot { head, len: name.len() as u16, index: index as u16, is_short: is_short(name.as_bytes()) };
     slots
 }
 
@@ -54,8 +56,7 @@ pub(super) fn find(name: &[u8]) -> Option<&'static Spec> {
     loop {
         let slot = &SLOTS[at];
         let spec = COMMANDS.get(usize::from(slot.index))?;
-        if slot.head == head && usize::from(slot.len) == name.len() && (name.len() <= HEAD_BYTES || spec.is_named(name))
-        {
+        if slot.head == head && usize::from(slot.len) == name.len() && (slot.is_short || spec.is_named(name)) {
             return Some(spec);
         }
         at = (at + 1) % SLOTS_LEN;
@@ -64,28 +65,35 @@ pub(super) fn find(name: &[u8]) -> Option<&'static Spec> {
 
 const HEAD_BYTES: usize = size_of::<u64>();
 
-/// Returns the first bytes of a name as a number, letters in lower case. With its length it is the whole of a short name.
+/// Returns a number that no other name of this length has, in any case, if the name has at most eight bytes and all are letters.
 const fn head_of(name: &[u8]) -> u64 {
-    let mut head = 0;
-    let mut at = 0;
-    while at < name.len() && at < HEAD_BYTES {
-        head = head << 8 | name[at] as u64;
-        at += 1;
-    }
-    in_lower_case(head)
+    let head = match name {
+        [] => 0,
+        // The first, the middle and the last byte are all there are.
+        [first, .., last] if name.len() < 4 => {
+            (*first as u64) << 16 | (name[name.len() / 2] as u64) << 8 | *last as u64
+        }
+        [only] => *only as u64,
+        _ => match (name.first_chunk(), name.first_chunk(), name.last_chunk()) {
+            (Some(head), ..) => u64::from_le_bytes(*head),
+            // Four bytes from either end.
+            (None, Some(start), Some(end)) => {
+                (u32::from_le_bytes(*start) as u64) << 32 | u32::from_le_bytes(*end) as u64
+            }
+            _ => 0,
+        },
+    };
+    // The bit that tells small letters from capitals. Other bytes that it makes equal are told apart by `is_short`.
+    head | 0x2020_2020_2020_2020
 }
 
-/// Returns eight bytes with the letters of ASCII among them in lower case, all at once.
-const fn in_lower_case(bytes: u64) -> u64 {
-    const EACH: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x80 * EACH;
-    // A sum has the high bit of a byte set if the byte is no less than `A`, or more than `Z`.
-    let low = bytes & !HIGH;
-    let from_a = low + (0x80 - b'A' as u64) * EACH;
-    let past_z = low + (0x7f - b'Z' as u64) * EACH;
-    let upper = from_a & !past_z & !bytes & HIGH;
-    // From the bit of 128 to that of 32, which makes a letter a small one.
-    bytes | upper >> 2
+/// Whether a name's head is all of it, and made of letters alone: nothing else than the same letters has the same head.
+const fn is_short(name: &[u8]) -> bool {
+    let mut at = 0;
+    while at < name.len() && name[at].is_ascii_lowercase() {
+        at += 1;
+    }
+    at == name.len() && at <= HEAD_BYTES
 }
 
 /// Returns where the search for a name begins, by multiplicative hashing (Knuth, The Art of Computer Programming, 6.4). Of some
@@ -99,14 +107,17 @@ const fn slot_of(head: u64, len: usize) -> usize {
 mod tests {
     use super::*;
 
+    /// Each byte of each name replaced by each other: found only if the two differ in case alone.
     #[test]
-    fn letters_and_nothing_else_are_put_in_lower_case() {
-        for byte in 0..=u8::MAX {
-            for at in 0..HEAD_BYTES {
-                let mut bytes = *b"a[Z@\xff\0A\x7f";
-                bytes[at] = byte;
-                let folded = in_lower_case(u64::from_be_bytes(bytes)).to_be_bytes();
-                assert_eq!(folded[..], bytes.to_ascii_lowercase());
+    fn a_name_is_found_in_any_case_and_nothing_else_is() {
+        for spec in COMMANDS {
+            for name in spec.aliases.iter().chain([&spec.name]) {
+                for (at, byte) in (0..name.len()).flat_map(|at| (0..=u8::MAX).map(move |byte| (at, byte))) {
+                    let mut typed = name.as_bytes().to_vec();
+                    typed[at] = byte;
+                    let other = COMMANDS.iter().find(|spec| spec.is_named(&typed)).map(|spec| spec.name);
+                    assert_eq!(find(&typed).map(|spec| spec.name), other, "{typed:?}");
+                }
             }
         }
     }
