@@ -287,6 +287,8 @@ def check_text(checks, report, shown):
         checks.text(about["Server"], run["server"]["address"], f"run {index}, server")
         checks.number(about["Keys loaded before"], run["loaded_keys"], f"run {index}, loaded keys")
         checks.number(about["Elapsed"], run["elapsed_s"] * 1e6, f"run {index}, elapsed")
+        if run.get("server_cpu_us") is not None:
+            checks.number(about["Server's processor time a request"], run["server_cpu_us"], f"run {index}, server")
     if len(runs) > 1:
         fields = {column: LATENCIES[column] for column in ("Mean", "p50", "p99", "p99.9", "Max")}
         rows = [{"Round": run["round"], "Server": server_name(run["server"]), "Ended": run["ended"],
@@ -447,6 +449,7 @@ def made_up_run(rng, number, address, seconds, per_second, middle):
                        "p99_us": middle * 2.1 * stall ** 2 * rng.uniform(0.9, 1.3)})
     return {
         "round": number, "ended": "completed", "failure": None, "loaded_keys": 1000000, "elapsed_s": seconds - 0.02,
+        "server_cpu_us": rng.uniform(2, 20),
         "server": {"address": address, "protocol": "resp", "database": 0, "software": "kvserver", "version": "0.1.0"},
         "totals": summary(count, count // 2, 0, seconds, middle * 1.07, rng),
         "operations": [{"name": "PUT", **put}, {"name": "GET", **get}], "series": {"interval_ms": 100, "points": points},

@@ -124,6 +124,7 @@ fn every_request_is_counted_over_every_protocol() {
             assert_eq!(number(&operation(&report, "GET")["misses"]), 0, "{url} {mode:?}");
             assert!(number(&operation(&report, "GET")["hits"]) > 0 && number(&operation(&report, "PUT")["count"]) > 0);
             assert_eq!(report["runs"][0]["server"]["software"], "kvserver", "{url}");
+            assert!(float(&report["runs"][0]["server_cpu_us"]) > 0.0, "{url}");
             assert!(errors.contains("target met") && errors.contains("p99.9"), "{errors}");
         }
     }
@@ -145,6 +146,7 @@ fn redis_is_measured_as_kv_is() {
     );
     assert_eq!(number(&operation(&report, "GET")["misses"]), 0);
     assert!(run["server"]["software"] == "redis" || run["server"]["software"] == "valkey", "{run:#}");
+    assert!(float(&run["server_cpu_us"]) > 0.0, "{run:#}");
 }
 
 #[test]
@@ -188,6 +190,10 @@ fn host_and_port_speak_the_line_protocol_and_a_file_takes_the_report() {
     let (code, report, errors) = run(&[&words[..8], &["--compare", path]].concat());
     assert_eq!((code, report["comparison"]["baseline"].as_str()), (Some(0), Some(path)), "{errors}");
     assert!(list(&report["comparison"]["ratios"]).iter().any(|ratio| ratio["operation"] == "GET"));
+    // Ratios of different work say nothing.
+    let (code, _, errors) =
+        Program::start(&mut bench(&[&words[..8], &["--compare", path, "--pipeline", "2"]].concat())).finish();
+    assert!(code == Some(2) && errors.contains("pipeline 1 and 2"), "{errors}");
 }
 
 #[track_caller]
@@ -328,6 +334,24 @@ fn two_servers_are_measured_in_turn() {
 }
 
 #[test]
+fn a_server_measured_beside_itself_is_two_servers() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let url = format!("redis://{}", server.address(0));
+    let words = ["-u", &url, "-u", &url, "--connections", "2", "--requests", "10", "--rounds", "2"];
+    let (code, report, errors) = run(&words);
+    assert_eq!(code, Some(0), "{errors}");
+    // The second round is in the opposite order.
+    let rates: Vec<f64> =
+        list(&report["runs"]).iter().map(|run| float(&run["totals"]["requests_per_second"])).collect();
+    let ratios = [rates[1] / rates[0], rates[2] / rates[3]];
+    let is_of_all = |ratio: &&Value| ratio["operation"] == "all" && ratio["metric"] == "rps";
+    let found = list(&report["comparison"]["ratios"]).iter().find(is_of_all).expect("a ratio of the rates");
+    assert_eq!(float(&found["ratio_min"]), ratios[0].min(ratios[1]), "{found:#}");
+    assert_eq!(float(&found["ratio_max"]), ratios[0].max(ratios[1]), "{found:#}");
+}
+
+#[test]
 fn large_values_are_measured_cell_by_cell() {
     let dir = TempDir::new().expect("a temporary directory");
     let server = server(&dir);
@@ -340,6 +364,14 @@ fn large_values_are_measured_cell_by_cell() {
         assert_eq!((number(&times["count"]), number(&times["errors"])), (10, 0));
         assert!(float(&times["p99_us"]) > 0.0 && float(&times["mean_us_min"]) <= float(&times["mean_us_max"]));
     }
+    // With room for one of the keys, the others are evicted before they are read.
+    let mut wire = server.connect();
+    wire.ask("CONFIG SET maxmemory-policy allkeys-lru maxmemory 300kb", "+OK\r\n");
+    let (code, report, errors) = run(&["-u", &url, "--large", "--requests", "8"]);
+    assert!(code == Some(1) && errors.contains("found no value"), "{errors}");
+    let get = &list(&report["large"]["cells"])[8]["get"];
+    assert!(number(&get["errors"]) > 0 && number(&get["count"]) == 40, "{get:#}");
+    wire.ask("CONFIG SET maxmemory 0", "+OK\r\n");
     // The terse style accepts 256 bytes by default.
     let (code, report, errors) = run(&["-u", &format!("line://{}", server.address(1)), "--large", "--requests", "2"]);
     assert_eq!((code, report["ended"].as_str()), (Some(1), Some("failed")));

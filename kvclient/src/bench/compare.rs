@@ -3,7 +3,8 @@
 //! Invariant: a ratio is formed within a round, so that what changes on the machine from one round to the next does not
 //! enter it.
 
-use crate::bench::json::{Comparison, Ratio, Run, Summary};
+use crate::bench::json::{Comparison, Ratio, Run, Settings, Summary};
+use serde_json::{Map, Value};
 
 /// Picks a metric's value.
 type Pick = fn(&Summary) -> Option<f64>;
@@ -20,40 +21,57 @@ const METRICS: &[(&str, Pick)] = &[
 /// Returns the ratios subject / baseline, of the pairs of runs.
 pub fn compare(baseline: &str, subject: &str, pairs: &[(&Run, &Run)]) -> Comparison {
     let mut ratios = Vec::new();
-    let mut add = |operation: &str, pick: &dyn Fn(&Run) -> Option<Summary>| {
-        let summaries: Vec<(Summary, Summary)> =
-            pairs.iter().filter_map(|(old, new)| pick(old).zip(pick(new))).collect();
-        for (metric, value) in METRICS {
-            let values: Vec<(f64, f64)> = summaries
-                .iter()
-                .filter_map(|(old, new)| value(old).zip(value(new)))
-                .filter(|(old, new)| *old > 0.0 && *new > 0.0)
-                .collect();
-            let quotients: Vec<f64> = values.iter().map(|(old, new)| new / old).collect();
-            let Some(ratio) = median(&quotients) else { continue };
-            let column =
-                |pick: fn(&(f64, f64)) -> f64| median(&values.iter().map(pick).collect::<Vec<_>>()).unwrap_or(0.0);
-            ratios.push(Ratio {
-                operation: operation.to_owned(),
-                metric: (*metric).to_owned(),
-                baseline: column(|pair| pair.0),
-                subject: column(|pair| pair.1),
-                ratio,
-                ratio_min: quotients.iter().copied().fold(f64::INFINITY, f64::min),
-                ratio_max: quotients.iter().copied().fold(0.0, f64::max),
-            });
-        }
+    let mut add = |operation: &str, metric: &str, pick: &dyn Fn(&Run) -> Option<f64>| {
+        let values: Vec<(f64, f64)> = pairs
+            .iter()
+            .filter_map(|(old, new)| pick(old).zip(pick(new)))
+            .filter(|(old, new)| *old > 0.0 && *new > 0.0)
+            .collect();
+        let quotients: Vec<f64> = values.iter().map(|(old, new)| new / old).collect();
+        let Some(ratio) = median(&quotients) else { return };
+        let column = |side: fn(&(f64, f64)) -> f64| median(&values.iter().map(side).collect::<Vec<_>>()).unwrap_or(0.0);
+        ratios.push(Ratio {
+            operation: operation.to_owned(),
+            metric: metric.to_owned(),
+            baseline: column(|pair| pair.0),
+            subject: column(|pair| pair.1),
+            ratio,
+            ratio_min: quotients.iter().copied().fold(f64::INFINITY, f64::min),
+            ratio_max: quotients.iter().copied().fold(0.0, f64::max),
+        });
     };
-    let named = |run: &Run, name: &str| {
-        run.operations.iter().find(|operation| operation.name == name).map(|operation| operation.summary.clone())
-    };
-    if let Some((_, first)) = pairs.first() {
-        for operation in &first.operations {
-            add(&operation.name, &|run| named(run, &operation.name));
+    let operations = pairs.first().map_or(&[][..], |(_, first)| &first.operations);
+    for name in operations.iter().map(|operation| operation.name.as_str()) {
+        for (metric, pick) in METRICS {
+            let named = |run: &Run| {
+                run.operations.iter().find(|operation| operation.name == name).and_then(|found| pick(&found.summary))
+            };
+            add(name, metric, &named);
         }
     }
-    add("all", &|run| Some(run.totals.clone()));
+    for (metric, pick) in METRICS {
+        add("all", metric, &|run| pick(&run.totals));
+    }
+    add("all", "cpu", &|run| run.server_cpu_us);
     Comparison { baseline: baseline.to_owned(), subject: subject.to_owned(), ratios }
+}
+
+/// Returns the settings in which two reports differ, as `pipeline 1 and 16`; nothing if the same was measured.
+pub fn differences(old: &Settings, new: &Settings) -> Vec<String> {
+    let fields = |settings: &Settings| {
+        // Another seed chooses other keys, in the same way.
+        let settings = Settings { seed: 0, ..settings.clone() };
+        match serde_json::to_value(settings) {
+            Ok(Value::Object(fields)) => fields,
+            _ => Map::new(),
+        }
+    };
+    let (old, new) = (fields(old), fields(new));
+    let of = |fields: &Map<String, Value>, name: &str| fields.get(name).map_or("none".to_owned(), Value::to_string);
+    new.keys()
+        .filter(|name| old.get(*name) != new.get(*name))
+        .map(|name| format!("{name} {} and {}", of(&old, name), of(&new, name)))
+        .collect()
 }
 
 fn median(values: &[f64]) -> Option<f64> {
@@ -75,6 +93,7 @@ mod tests {
         let with_rps = |rps: f64| {
             let mut run = report.runs[0].clone();
             run.totals.requests_per_second = rps;
+            run.server_cpu_us = Some(1000.0 / rps);
             run
         };
         let runs = [(100.0, 150.0), (1000.0, 2000.0), (10.0, 12.0)].map(|(old, new)| (with_rps(old), with_rps(new)));
@@ -83,12 +102,23 @@ mod tests {
         let ratio = comparison.ratios.iter().find(|ratio| ratio.operation == "all" && ratio.metric == "rps").unwrap();
         assert_eq!((ratio.baseline, ratio.subject), (100.0, 150.0));
         assert_eq!((ratio.ratio, ratio.ratio_min, ratio.ratio_max), (1.5, 1.2, 2.0));
+        let cpu = comparison.ratios.iter().find(|ratio| ratio.metric == "cpu").unwrap();
+        assert_eq!((cpu.baseline, cpu.subject, cpu.ratio_min), (10.0, 1000.0 / 150.0, 0.5));
         assert!(
             comparison
                 .ratios
                 .iter()
                 .any(|ratio| ratio.operation == "GET" && ratio.metric == "p99.9" && ratio.ratio == 1.0)
         );
+    }
+
+    #[test]
+    fn settings_that_differ_are_named() {
+        let report: Report = serde_json::from_str(include_str!("../../../docs/bench-example.json")).unwrap();
+        let same = Settings { seed: report.settings.seed + 1, ..report.settings.clone() };
+        assert_eq!(differences(&report.settings, &same), [""; 0]);
+        let other = Settings { pipeline: 16, rate: Some(5.0), ..same };
+        assert_eq!(differences(&report.settings, &other), ["pipeline 1 and 16", "rate null and 5.0"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::bench::options::Settings;
 use crate::bench::replies::{ReplyKind, ReplyScanner, Wire};
 use crate::bench::workload::Workload;
 use kvclient::connection::Stream;
+use kvclient::format::write_visible_line;
 use std::io::{self, Read, Write};
 
 /// A connection in step.
@@ -31,18 +32,18 @@ impl Exchange {
         self.stream
     }
 
-    /// Sends `requests` and waits for `count` replies.
+    /// Sends `requests` and waits for `count` replies. Returns how many of them are nil.
     ///
     /// # Errors
     ///
     /// A message for the user: the connection failed, or a reply is an error.
-    pub fn run(&mut self, requests: &[u8], count: usize) -> Result<(), String> {
+    pub fn run(&mut self, requests: &[u8], count: usize) -> Result<usize, String> {
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no reply in time".to_owned(),
             _ => format!("the connection failed: {error}"),
         };
         self.stream.write_all(requests).map_err(failed)?;
-        let mut seen = 0;
+        let (mut seen, mut nils) = (0, 0);
         let mut refused = None;
         while seen < count {
             let read = match self.stream.read(&mut self.buffer) {
@@ -53,8 +54,11 @@ impl Exchange {
             };
             let scanned = self.scanner.feed(self.buffer.get(..read).unwrap_or_default(), |kind, text| {
                 seen += 1;
+                nils += usize::from(kind == ReplyKind::Nil);
                 if kind == ReplyKind::Error && refused.is_none() {
-                    refused = Some(String::from_utf8_lossy(text).into_owned());
+                    let mut visible = Vec::new();
+                    write_visible_line(text, &mut visible);
+                    refused = Some(String::from_utf8_lossy(&visible).into_owned());
                 }
             });
             scanned.map_err(|error| format!("the protocol was violated: {error}"))?;
@@ -62,7 +66,7 @@ impl Exchange {
         match refused {
             Some(text) => Err(format!("the server replied: {text}")),
             None if seen > count => Err("the protocol was violated: the server sent a reply too many".to_owned()),
-            None => Ok(()),
+            None => Ok(nils),
         }
     }
 

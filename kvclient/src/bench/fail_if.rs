@@ -249,6 +249,7 @@ mod tests {
             loaded_keys: 0,
             elapsed_s: 1.0,
             unsent: 0,
+            server_cpu_us: None,
             totals,
             operations: vec![get],
             series: json::Series { interval_ms: 100, points: Vec::new() },

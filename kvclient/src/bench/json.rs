@@ -112,6 +112,9 @@ pub struct Run {
     /// Requests of an open loop that were due, and not sent when it ended.
     #[serde(default)]
     pub unsent: u64,
+    /// The processor time of the server a request, in microseconds; `None` if its INFO does not show it.
+    #[serde(default)]
+    pub server_cpu_us: Option<f64>,
     pub totals: Summary,
     pub operations: Vec<Operation>,
     pub series: Series,
@@ -230,7 +233,7 @@ pub struct Comparison {
 pub struct Ratio {
     /// An operation's name, or `all`.
     pub operation: String,
-    /// `rps`, `mean`, `p50`, `p99` or `p99.9`.
+    /// `rps`, `mean`, `p50`, `p99` or `p99.9`; of `all`, also `cpu`.
     pub metric: String,
     /// Medians over the rounds; requests a second, or microseconds.
     pub baseline: f64,
@@ -264,6 +267,7 @@ pub struct LargeCell {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct LargeTimes {
     pub count: u64,
+    /// Reads that found no value; their times do not count.
     pub errors: u64,
     pub mean_us: Option<f64>,
     pub p99_us: Option<f64>,

@@ -60,19 +60,28 @@ pub fn describe(client: &mut Connection, address: &Address) -> Result<Server, St
         }
     }
     let info = reply_text(client.command(["INFO", "server"])).map_err(|error| error.to_string())?;
-    let field = |name: &str| {
-        let (_, rest) = info.split_once(&format!("{name}:"))?;
-        let version: String =
-            rest.chars().take_while(|letter| letter.is_ascii_alphanumeric() || ".-_".contains(*letter)).collect();
-        (!version.is_empty()).then_some(version)
-    };
     for (software, name) in [("kvserver", "kv_version"), ("valkey", "valkey_version"), ("redis", "redis_version")] {
-        if let Some(version) = field(name) {
+        if let Some(version) = field(&info, name) {
             (server.software, server.version) = (Some(software.to_owned()), Some(version));
             break;
         }
     }
     Ok(server)
+}
+
+/// Returns the processor time that the server has used so far, in seconds, if it shows that.
+pub fn cpu_seconds(client: &mut Connection) -> Option<f64> {
+    let info = reply_text(client.command(["INFO", "cpu"])).ok()?;
+    let seconds = |name| field(&info, name)?.parse::<f64>().ok();
+    Some(seconds("used_cpu_user")? + seconds("used_cpu_sys")?)
+}
+
+/// Returns the value of a field of INFO.
+fn field(info: &str, name: &str) -> Option<String> {
+    let (_, rest) = info.split_once(&format!("{name}:"))?;
+    let value: String =
+        rest.chars().take_while(|letter| letter.is_ascii_alphanumeric() || ".-_".contains(*letter)).collect();
+    (!value.is_empty()).then_some(value)
 }
 
 /// The text of a reply; nothing if the server refuses the command, as it may for a user without permission.

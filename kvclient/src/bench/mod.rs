@@ -66,7 +66,9 @@ pub fn run(flags: &BenchFlags, target: &Target, signals: &Signals) -> ExitCode {
     signals.begin_stream();
     let report = measure(flags, &plan, old.as_ref(), signals);
     signals.end_stream();
-    let has_failed = report.ended == Ended::Failed || report.fail_if.iter().any(|condition| condition.failed);
+    let has_failed = report.ended == Ended::Failed
+        || report.fail_if.iter().any(|condition| condition.failed)
+        || report.large.as_ref().is_some_and(|large| large.cells.iter().any(|cell| cell.get.errors > 0));
     let shown = show(&report, flags.output.as_deref());
     let page =
         flags.html.as_deref().map_or(Ok(()), |path| html::write(&report, path).map_err(|error| error.to_string()));
@@ -103,6 +105,18 @@ fn prepare(flags: &BenchFlags, target: &Target) -> Result<(Plan, Option<Report>)
     let workloads = if flags.large { Vec::new() } else { addresses.iter().map(workload).collect::<Result<_, _>>()? };
     let failed = |why: String| (FAILED, why);
     let old = flags.compare.as_deref().map(json::read).transpose().map_err(failed)?;
+    if let (Some(old), Some(path)) = (&old, &flags.compare) {
+        let path = path.display();
+        if old.kind != Kind::Load {
+            return Err(usage(format!(
+                "--compare {path}: it is a report of several runs or of large values, not of one run"
+            )));
+        }
+        let differences = compare::differences(&old.settings, &described(&settings));
+        if !differences.is_empty() {
+            return Err(usage(format!("--compare {path}: it measured something else: {}", differences.join(", "))));
+        }
+    }
     if let Some(path) = &flags.output {
         // Before minutes of measuring, not after them. What it holds stays until the new report is there.
         let opened = File::options().write(true).create(true).truncate(false).open(path);
@@ -144,7 +158,9 @@ fn measure(flags: &BenchFlags, plan: &Plan, old: Option<&Report>, signals: &Sign
         report.failure = failure;
         return report;
     }
-    report.runs = measure_in_turn(plan, if kind == Kind::Load { 1 } else { flags.rounds }, signals);
+    let runs = measure_in_turn(plan, if kind == Kind::Load { 1 } else { flags.rounds }, signals);
+    report.comparison = compared(flags, plan, old, &runs);
+    report.runs = runs.into_iter().map(|(_, run)| run).collect();
     if let Some(last) = report.runs.last() {
         report.ended = last.ended;
         report.failure.clone_from(&last.failure);
@@ -158,22 +174,22 @@ fn measure(flags: &BenchFlags, plan: &Plan, old: Option<&Report>, signals: &Sign
             .filter(|run| run.totals.count > 0)
             .map_or(Vec::new(), |run| fail_if::verdicts(&run.totals));
     }
-    report.comparison = compared(flags, plan, old, &report.runs);
     report
 }
 
-/// Measures every server once a round; each round begins with the server that the last one ended with.
-fn measure_in_turn(plan: &Plan, rounds: u32, signals: &Signals) -> Vec<Run> {
+/// Measures every server once a round; each round begins with the server that the last one ended with. Returns each run with
+/// the number of its server.
+fn measure_in_turn(plan: &Plan, rounds: u32, signals: &Signals) -> Vec<(usize, Run)> {
     let mut runs = Vec::new();
     for round in 1..=rounds {
-        let mut order: Vec<(&Address, &Workload)> = plan.addresses.iter().zip(&plan.workloads).collect();
+        let mut order: Vec<_> = plan.addresses.iter().zip(&plan.workloads).enumerate().collect();
         if round % 2 == 0 {
             order.reverse();
         }
-        for (address, workload) in order {
+        for (server, (address, workload)) in order {
             let run = run::run(address, &plan.settings, workload, round, signals);
             let is_last = run.ended != Ended::Completed;
-            runs.push(run);
+            runs.push((server, run));
             if is_last {
                 return runs;
             }
@@ -182,26 +198,16 @@ fn measure_in_turn(plan: &Plan, rounds: u32, signals: &Signals) -> Vec<Run> {
     runs
 }
 
-fn compared(flags: &BenchFlags, plan: &Plan, old: Option<&Report>, runs: &[Run]) -> Option<json::Comparison> {
+fn compared(flags: &BenchFlags, plan: &Plan, old: Option<&Report>, runs: &[(usize, Run)]) -> Option<json::Comparison> {
     if let [baseline, subject] = plan.addresses.as_slice() {
-        let (baseline, subject) = (machine::unknown_server(baseline), machine::unknown_server(subject));
-        let is_of = |run: &Run, server: &json::Server| {
-            (&run.server.address, &run.server.protocol, run.server.database)
-                == (&server.address, &server.protocol, server.database)
-        };
-        let pairs: Vec<(&Run, &Run)> = runs
-            .iter()
-            .filter(|run| is_of(run, &baseline))
-            .filter_map(|run| {
-                let other =
-                    |other: &&Run| other.round == run.round && is_of(other, &subject) && !std::ptr::eq(*other, run);
-                runs.iter().find(other).map(|other| (run, other))
-            })
-            .collect();
-        return Some(compare::compare(&baseline.address, &subject.address, &pairs));
+        // The two may be one server, which shows how much its figures vary.
+        let of = |server: usize| runs.iter().filter(move |(number, _)| *number == server).map(|(_, run)| run);
+        let pairs: Vec<(&Run, &Run)> =
+            of(0).filter_map(|run| of(1).find(|other| other.round == run.round).map(|other| (run, other))).collect();
+        return Some(compare::compare(&baseline.to_string(), &subject.to_string(), &pairs));
     }
     let (path, old) = flags.compare.as_ref().zip(old)?;
-    let pairs: Vec<(&Run, &Run)> = old.runs.first().zip(runs.first()).into_iter().collect();
+    let pairs: Vec<(&Run, &Run)> = old.runs.first().zip(runs.first().map(|(_, run)| run)).into_iter().collect();
     let subject = plan.addresses.first()?;
     Some(compare::compare(&path.display().to_string(), &subject.to_string(), &pairs))
 }

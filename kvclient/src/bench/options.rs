@@ -381,7 +381,7 @@ mod tests {
             "--connections x",
             "--requests 0",
             "--ratio 1.1",
-            "--ratio -0.1",
+            "--ratio=-0.1",
             "--ratio nan",
             "--key-size 0",
             "--key-size 4 --keys 100000",

@@ -130,6 +130,9 @@ fn run(run: &Run, text: &mut String) {
     for (label, pick) in rows {
         row(label, &|_, summary| summary.latency_us.as_ref().map_or("-".to_owned(), |latency| time(pick(latency))));
     }
+    if let Some(us) = run.server_cpu_us {
+        line(text, &format!("processor time of the server: {us:.2} us a request"));
+    }
     if run.unsent > 0 {
         line(text, &format!("{} requests were due and not sent: the rate was not kept", thousands(run.unsent)));
     }
@@ -230,6 +233,12 @@ fn large(large: &Large, text: &mut String) {
             text,
             &format!("{:>8}{:>9}{}{}", size(row.key_bytes), size(row.value_bytes), times(&row.set), times(&row.get)),
         );
+        if row.get.errors > 0 {
+            line(
+                text,
+                &format!("{} GET of these found no value: is the server short of memory?", thousands(row.get.errors)),
+            );
+        }
     }
 }
 

@@ -51,12 +51,13 @@ pub fn run(address: &Address, settings: &Settings, workload: &Workload, round: u
         loaded_keys: 0,
         elapsed_s: 0.0,
         unsent: 0,
+        server_cpu_us: None,
         totals: no_requests(),
         operations: Vec::new(),
         series: SeriesReport { interval_ms: 100, points: Vec::new() },
     };
     let measured = prepare(address, settings, workload, &mut run, signals)
-        .and_then(|sockets| measure(settings, workload, wire(address), sockets, &mut run, signals));
+        .and_then(|ready| measure(settings, workload, wire(address), ready, &mut run, signals));
     if let Err(failure) = measured {
         run.failure = Some(failure);
     }
@@ -68,6 +69,13 @@ pub fn run(address: &Address, settings: &Settings, workload: &Workload, round: u
     run
 }
 
+/// What a run needs of a server.
+struct Ready {
+    sockets: Vec<Socket>,
+    /// One more connection, on which the server says how much processor time it has used.
+    observer: Option<Connection>,
+}
+
 /// Opens all connections and stores the keys.
 fn prepare(
     address: &Address,
@@ -75,7 +83,7 @@ fn prepare(
     workload: &Workload,
     run: &mut Run,
     signals: &Signals,
-) -> Result<Vec<Socket>, String> {
+) -> Result<Ready, String> {
     let mut first = connect(address)?;
     run.server = machine::describe(&mut first, address)?;
     let stream = |client: Connection| client.into_stream().map_err(|error| error.to_string());
@@ -91,7 +99,8 @@ fn prepare(
             connect(address).map_err(|why| format!("connection {number} of {}: {why}", settings.connections))?;
         sockets.push(socket(stream(client)?)?);
     }
-    Ok(sockets)
+    // A server that takes no more connections is measured without it.
+    Ok(Ready { sockets, observer: connect(address).ok() })
 }
 
 /// Runs the event loops and sums up what they count.
@@ -99,10 +108,12 @@ fn measure(
     settings: &Settings,
     workload: &Workload,
     wire: Wire,
-    sockets: Vec<Socket>,
+    ready: Ready,
     run: &mut Run,
     signals: &Signals,
 ) -> Result<(), String> {
+    let Ready { sockets, mut observer } = ready;
+    let mut cpu_seconds = || observer.as_mut().and_then(machine::cpu_seconds);
     let shared = Shared::default();
     if signals.pressed() {
         shared.stop.store(true, Ordering::Relaxed);
@@ -119,6 +130,8 @@ fn measure(
     for (thread, share) in shares.into_iter().enumerate() {
         loops.push(EventLoop::new(plan, thread, share)?);
     }
+    let mut cpu_before = cpu_seconds();
+    let mut is_warming_up = !settings.warmup.is_zero();
     // Setting up took time that is not to be waited for.
     let start = Instant::now();
     let results: Vec<thread::Result<Counted>> = thread::scope(|scope| {
@@ -128,12 +141,21 @@ fn measure(
             if signals.pressed() {
                 shared.stop.store(true, Ordering::Relaxed);
             }
+            if is_warming_up && start.elapsed() >= settings.warmup {
+                is_warming_up = false;
+                cpu_before = cpu_seconds();
+            }
             progress.update(&shared);
         }
         threads.into_iter().map(thread::ScopedJoinHandle::join).collect()
     });
+    let cpu_after = cpu_seconds();
     progress.finish();
-    sum_up(workload, results, run)
+    let summed_up = sum_up(workload, results, run);
+    if let (Some(before), Some(after), 1..) = (cpu_before, cpu_after, run.totals.count) {
+        run.server_cpu_us = Some(((after - before) * 1e9 / run.totals.count as f64).round() / 1e3);
+    }
+    summed_up
 }
 
 fn sum_up(workload: &Workload, results: Vec<thread::Result<Counted>>, run: &mut Run) -> Result<(), String> {

@@ -388,6 +388,7 @@ fn one_run(index: usize, run: &Value, several: bool) -> String {
             ("Database", number(server, "database").map(count)),
             ("Keys loaded before", number(run, "loaded_keys").map(count)),
             ("Elapsed", number(run, "elapsed_s").map(|seconds| span_ms(seconds * 1000.0))),
+            ("Server's processor time a request", number(run, "server_cpu_us").map(latency)),
             ("Due, but not sent", number(run, "unsent").filter(|unsent| *unsent > 0.0).map(count)),
             ("Ended", text(run, "ended").filter(|ended| *ended != "completed").map(str::to_owned)),
             ("Failure", text(run, "failure").map(str::to_owned)),
