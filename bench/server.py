@@ -1,29 +1,28 @@
 #!/usr/bin/env python3
-"""Measures kvserver beside redis-server, in turn, in one run.
+"""Measures kvserver beside redis-server, in turn, in one run, with `kvclient bench`.
 
-Prints, for SET and GET at several pipeline depths, the CPU time the server process spends on one request (user plus
-system, from /proc) and the requests a second, medians over the rounds; then the memory of 1,000 idle connections.
+Prints, for SET and GET at several pipeline depths, the processor time a request of the server (as its INFO says) and the
+requests a second: medians over the rounds, and the ratio kv / redis with its spread. Then the memory of 1,000 idle
+connections.
 
-Needs Linux, cargo, and redis-server and redis-benchmark in PATH. Uses Python's standard library only. Both servers
-listen on 127.0.0.1 on ports that were free a moment before, keep their files in a temporary directory, and write
-no log of changes to a promise: `--durability os` on one side, `--save "" --appendonly no` on the other.
+Needs Linux, cargo, and redis-server in PATH. Uses Python's standard library only. Both servers listen on 127.0.0.1 on
+ports that were free a moment before, keep their files in a temporary directory, and write no log of changes to a promise:
+`--durability os` on one side, `--save "" --appendonly no` on the other.
 """
 
 import argparse
-import csv
+import json
 import os
 import resource
 import shutil
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
 HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Server:
@@ -35,7 +34,7 @@ class Server:
         self.process = subprocess.Popen(
             argv, cwd=directory, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT)
 
-    def wait_until_it_answers(self):
+    def wait_until_ready(self):
         give_up = time.monotonic() + 30
         while time.monotonic() < give_up:
             if self.process.poll() is not None:
@@ -51,12 +50,6 @@ class Server:
         with open(self.log.name, "rb") as log:
             tail = log.read()[-2000:].decode(errors="replace")
         raise SystemExit(f"{self.name} does not answer on port {self.port}:\n{tail}")
-
-    def cpu_seconds(self):
-        """User plus system time of all its threads so far."""
-        with open(f"/proc/{self.process.pid}/stat", encoding="ascii", errors="replace") as stat:
-            fields = stat.read().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
 
     def resident_kib(self):
         # VmRSS in status lags behind by some pages a thread; the rollup counts.
@@ -95,62 +88,37 @@ def start(flags, binary, directory, which):
     return Server(which, argv, port, place)
 
 
-def fill(port, keys, value_bytes):
-    """Stores every key redis-benchmark -r will name, so that every GET hits."""
-    value = b"x" * value_bytes
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
-        for first in range(0, keys, 1000):
-            batch = range(first, min(first + 1000, keys))
-            connection.sendall(b"".join(
-                b"*3\r\n$3\r\nSET\r\n$16\r\nkey:%012d\r\n$%d\r\n%s\r\n" % (key, value_bytes, value) for key in batch))
-            wanted, got = 5 * len(batch), b""
-            while len(got) < wanted:
-                more = connection.recv(65536)
-                if not more:
-                    raise SystemExit("the server closed the connection while keys were stored")
-                got += more
-            if got != b"+OK\r\n" * len(batch):
-                raise SystemExit(f"unexpected reply while keys were stored: {got[:100]!r}")
+def compare(flags, client, servers, command, pipeline):
+    """Runs the load test against both servers in turn. Returns the ratios of all requests, by metric."""
+    requests = int(flags.requests * min(pipeline, 10) ** 0.7) // flags.clients
+    urls = [word for server in servers for word in ("-u", f"redis://127.0.0.1:{server.port}")]
+    argv = [client, *urls, "bench", "--connections", flags.clients, "--requests", requests, "--pipeline", pipeline,
+            "--ratio", 1 if command == "SET" else 0, "--keys", flags.keys, "--key-size", 16, "--value-size", flags.value_bytes,
+            "--rounds", flags.rounds]
+    done = subprocess.run([str(word) for word in argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, timeout=1200, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"the load test failed:\n{done.stderr}")
+    ratios = json.loads(done.stdout)["comparison"]["ratios"]
+    return {ratio["metric"]: ratio for ratio in ratios if ratio["operation"] == "all"}
 
 
-def load(flags, server, command, pipeline, requests):
-    """One redis-benchmark run. Answers (CPU microseconds of the server a request, requests a second)."""
-    argv = ["redis-benchmark", "-h", "127.0.0.1", "-p", str(server.port), "-t", command.lower(), "-n", str(requests),
-            "-c", str(flags.clients), "-P", str(pipeline), "-r", str(flags.keys), "-d", str(flags.value_bytes), "--csv"]
-    before = server.cpu_seconds()
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          timeout=300, check=False)
-    cpu = server.cpu_seconds() - before
-    for row in csv.reader(done.stdout.splitlines()):
-        if len(row) > 1 and row[0].upper() == command:
-            return cpu / requests * 1e6, float(row[1])
-    raise SystemExit(f"redis-benchmark against {server.name} gave no figure:\n{done.stdout}")
-
-
-def measure_requests(flags, binary, directory):
-    servers = [start(flags, binary, directory, "kv"), start(flags, binary, directory, "redis")]
+def measure_requests(flags, binary, client, directory):
+    servers = [start(flags, binary, directory, which) for which in ("redis", "kv")]
     try:
         for server in servers:
-            server.wait_until_it_answers()
-            fill(server.port, flags.keys, flags.value_bytes)
-        print(f"\nCPU of the server a request, {flags.clients} clients, {flags.keys} keys of 16 B, values of "
-              f"{flags.value_bytes} B, median of {flags.rounds} rounds taken in turn (kv, redis, kv, redis, ...)")
-        print(f"  {'command':<8}{'pipeline':>9}{'kv us':>10}{'redis us':>10}{'kv/redis':>10}"
-              f"{'kv req/s':>12}{'redis req/s':>12}{'kv/redis':>10}   kv/redis CPU of each round")
+            server.wait_until_ready()
+        print(f"\n{flags.clients} clients, {flags.keys} keys of 16 B, values of {flags.value_bytes} B, medians of {flags.rounds} "
+              "rounds taken in turn; CPU: that of the server, a request")
+        print(f"  {'command':<8}{'pipeline':>9}{'kv us':>10}{'redis us':>10}{'kv/redis':>10}{'spread':>16}"
+              f"{'kv req/s':>12}{'redis req/s':>12}{'kv/redis':>10}{'spread':>16}")
         for pipeline in flags.pipeline:
-            requests = int(flags.requests * min(pipeline, 10) ** 0.7)
             for command in ("SET", "GET"):
-                figures = {server.name: [] for server in servers}
-                for server in servers:
-                    load(flags, server, command, pipeline, requests // 10)
-                for _ in range(flags.rounds):
-                    for server in servers:
-                        figures[server.name].append(load(flags, server, command, pipeline, requests))
-                cpu = {name: statistics.median(round_[0] for round_ in rounds) for name, rounds in figures.items()}
-                rate = {name: statistics.median(round_[1] for round_ in rounds) for name, rounds in figures.items()}
-                each = " ".join(f"{kv[0] / max(redis[0], 1e-9):.2f}" for kv, redis in zip(figures["kv"], figures["redis"]))
-                print(f"  {command:<8}{pipeline:>9}{cpu['kv']:>10.3f}{cpu['redis']:>10.3f}{cpu['kv'] / cpu['redis']:>10.2f}"
-                      f"{rate['kv']:>12.0f}{rate['redis']:>12.0f}{rate['kv'] / rate['redis']:>10.2f}   {each}", flush=True)
+                ratios = compare(flags, client, servers, command, pipeline)
+                cpu, rate = ratios["cpu"], ratios["rps"]
+                spread = lambda ratio: f"{ratio['ratio_min']:.2f} to {ratio['ratio_max']:.2f}"
+                print(f"  {command:<8}{pipeline:>9}{cpu['subject']:>10.3f}{cpu['baseline']:>10.3f}{cpu['ratio']:>10.2f}{spread(cpu):>16}"
+                      f"{rate['subject']:>12.0f}{rate['baseline']:>12.0f}{rate['ratio']:>10.2f}{spread(rate):>16}", flush=True)
     finally:
         for server in servers:
             server.stop()
@@ -164,7 +132,7 @@ def measure_memory(flags, binary, directory):
         server = start(flags, binary, directory, which)
         connections = []
         try:
-            server.wait_until_it_answers()
+            server.wait_until_ready()
             before = server.resident_kib()
             for _ in range(flags.idle):
                 connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
@@ -187,35 +155,33 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--pipeline", type=int, nargs="+", default=[1, 16, 64])
-    parser.add_argument("--requests", type=int, default=200_000, help="of one round at pipeline 1; deeper ones send more")
+    parser.add_argument("--requests", type=int, default=200_000, help="of a server in a round at pipeline 1; deeper ones send more")
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--keys", type=int, default=100_000)
     parser.add_argument("--value-bytes", type=int, default=100)
     parser.add_argument("--idle", type=int, default=1000)
-    parser.add_argument("--binary", help="a kvserver that is already built; without it, it is built first")
+    parser.add_argument("--binaries", metavar="DIR", help="where kvserver and kvclient are; without it, they are built first")
     parser.add_argument("--kv-flag", action="append", default=[], help="one more flag for kvserver, e.g. --kv-flag=--loops=1")
     parser.add_argument("--redis-flag", action="append", default=[], help="one more word for redis-server")
     flags = parser.parse_args()
 
-    missing = [tool for tool in ("redis-server", "redis-benchmark") if shutil.which(tool) is None]
-    if missing:
-        raise SystemExit(f"missing: {', '.join(missing)} (Debian and Ubuntu: apt-get install redis-server redis-tools)")
-    binary = flags.binary
-    if binary is None:
-        subprocess.run(["cargo", "build", "--release", "--locked", "-p", "kvserver"], cwd=HOME, check=True)
-        binary = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(HOME, "target")), "release", "kvserver")
-    binary = os.path.abspath(binary)
+    if shutil.which("redis-server") is None:
+        raise SystemExit("missing: redis-server (Debian and Ubuntu: apt-get install redis-server)")
+    built = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(HOME, "target")), "release")
+    if flags.binaries is None:
+        subprocess.run(["cargo", "build", "--release", "--locked", "-p", "kvserver", "-p", "kvclient"], cwd=HOME, check=True)
+    binary, client = (os.path.abspath(os.path.join(flags.binaries or built, name)) for name in ("kvserver", "kvclient"))
 
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    for tool in (["redis-server", "--version"], [binary, "--version"]):
+    for tool in (["redis-server", "--version"], [binary, "--version"], [client, "--version"]):
         print(subprocess.run(tool, capture_output=True, text=True, check=True).stdout.strip())
     print(f"{os.cpu_count()} cores; flags: kv --durability os {' '.join(flags.kv_flag)}; "
           f"redis --save '' --appendonly no {' '.join(flags.redis_flag)}")
     # Left through an exception or a signal, both servers still stop.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="kvbench-") as directory:
-        measure_requests(flags, binary, directory)
+        measure_requests(flags, binary, client, directory)
         measure_memory(flags, binary, directory)
 
 
