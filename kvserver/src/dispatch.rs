@@ -3,25 +3,24 @@
 //! Invariant: a store command runs under the locks of exactly the keys its row names, and its answer carries the
 //! newest change those locks guard. The common case takes no allocation and touches nothing shared but those locks.
 
-use std::cell::Cell;
 use std::sync::atomic::Ordering::Relaxed;
 
-use kvcore::{Cursor, Lookups, Lsn, Store, Txn, ValueRef, Walk};
+use kvcore::{Lookups, Lsn, Store, Txn, Walk};
 use kvproto::resp::Version;
 use kvproto::spec::{self, Flag, KeyRule, Unresolved};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, is_http_word, line};
 use smallvec::SmallVec;
 
+use crate::brief_walk::{self, BriefWalk};
 use crate::commands::{debug, monitor, transaction};
 use crate::context::{Context, Next, Run, Runs};
 use crate::costly::StoreCall;
 use crate::events::{self, Classes, Noted};
-use crate::glob;
 use crate::listener::LineRules;
 use crate::offload::Work;
 use crate::outcome::{Failure, OOM, Outcome, store_error};
 use crate::session::{Queue, Refusal, Session};
-use crate::settings::{WALK_INLINE_KEYS_MAX, WALK_INLINE_STEPS_MAX};
+use crate::settings::WALK_INLINE_KEYS_MAX;
 use crate::state::{ServerState, WriteCheck};
 
 /// What a request came to.
@@ -355,7 +354,7 @@ fn walk(
     session: &mut Session,
     server: &ServerState,
 ) -> Answer {
-    let outcome = if takes_long(spec, request) && session.keyspace.len() > WALK_INLINE_KEYS_MAX {
+    let outcome = if brief_walk::takes_long(spec, request) && session.keyspace.len() > WALK_INLINE_KEYS_MAX {
         Err(kvcore::Error::TooMuchWork.into())
     } else {
         run(Args::new(request), &BriefWalk::new(spec, request, &session.keyspace))
@@ -365,77 +364,6 @@ fn walk(
         return Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).then(next);
     }
     Answer::new(Some(spec), outcome.unwrap_or_else(Reply::from), server.newest())
-}
-
-/// A walk that fails if it is more work than a loop may do: few keys are many steps where they, and the pattern, are long.
-struct BriefWalk<'k> {
-    keyspace: &'k kvcore::Keyspace,
-    pattern_bytes: usize,
-    steps_left: Cell<usize>,
-}
-
-impl<'k> BriefWalk<'k> {
-    fn new(spec: &Spec, request: Request<'_>, keyspace: &'k kvcore::Keyspace) -> BriefWalk<'k> {
-        let pattern = match spec.name {
-            "keys" => request.get(1),
-            "scan" => request.iter().skip_while(|word| !word.eq_ignore_ascii_case(b"MATCH")).nth(1),
-            _ => None,
-        };
-        let pattern_bytes = pattern.map_or(0, <[u8]>::len);
-        BriefWalk { keyspace, pattern_bytes, steps_left: Cell::new(WALK_INLINE_STEPS_MAX) }
-    }
-
-    /// Shows the keys of a walk while there are steps left.
-    fn shown<T>(
-        &self,
-        each: &mut dyn FnMut(&[u8], ValueRef<'_>),
-        walk: impl FnOnce(&mut dyn FnMut(&[u8], ValueRef<'_>)) -> kvcore::Result<T>,
-    ) -> kvcore::Result<T> {
-        let mut is_too_much = false;
-        let outcome = walk(&mut |key, value| {
-            let steps = glob::steps_max(self.pattern_bytes, key.len());
-            match self.steps_left.get().checked_sub(steps) {
-                Some(left) if !is_too_much => {
-                    self.steps_left.set(left);
-                    each(key, value);
-                }
-                _ => is_too_much = true,
-            }
-        })?;
-        if is_too_much { Err(kvcore::Error::TooMuchWork) } else { Ok(outcome) }
-    }
-}
-
-impl Walk for BriefWalk<'_> {
-    fn len(&self) -> u64 {
-        self.keyspace.len()
-    }
-
-    fn walk(
-        &self,
-        cursor: Cursor,
-        at_least: usize,
-        each: &mut dyn FnMut(&[u8], ValueRef<'_>),
-    ) -> kvcore::Result<Cursor> {
-        self.shown(each, |each| self.keyspace.walk(cursor, at_least, each))
-    }
-
-    fn for_each(&self, each: &mut dyn FnMut(&[u8], ValueRef<'_>)) -> kvcore::Result<()> {
-        self.shown(each, |each| self.keyspace.for_each(each))
-    }
-
-    fn random_key(&self) -> kvcore::Result<Option<Vec<u8>>> {
-        self.keyspace.random_key()
-    }
-}
-
-/// Returns whether a command looks at many keys: KEYS and PRINT look at all there are, SCAN at as many as its COUNT says.
-fn takes_long(spec: &Spec, request: Request<'_>) -> bool {
-    match spec.name {
-        "keys" | "print" => true,
-        "scan" => request.iter().skip(2).filter_map(kvproto::parse_integer).any(|number| number > 1_000),
-        _ => false,
-    }
 }
 
 /// A line listener's own limits on words.

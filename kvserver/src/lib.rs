@@ -15,6 +15,7 @@ mod acl;
 mod allocator;
 mod archive;
 mod backups;
+mod brief_walk;
 mod clients;
 mod commands;
 mod config;
