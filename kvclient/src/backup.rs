@@ -20,6 +20,16 @@ const SHOW_EVERY: Duration = Duration::from_millis(200);
 /// How often a wait for the server looks whether the backup was interrupted.
 const TICK: Duration = Duration::from_millis(100);
 
+/// The flags of a backup.
+#[derive(Debug, clap::Args)]
+pub struct BackupFlags {
+    /// The file to write; - for standard output
+    pub file: PathBuf,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub force: bool,
+}
+
 /// Why there is no backup.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {

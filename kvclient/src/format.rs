@@ -100,6 +100,11 @@ fn takes_lines(reply: &Reply) -> bool {
 
 /// Appends what `reply` holds and nothing else: no quotes, no types, a line for each item.
 pub fn write_raw(reply: &Reply, out: &mut Vec<u8>) {
+    write_raw_with(reply, b"\n", out);
+}
+
+/// As [`write_raw`], with `delimiter` between the items instead of the end of a line.
+pub fn write_raw_with(reply: &Reply, delimiter: &[u8], out: &mut Vec<u8>) {
     match reply {
         Reply::Nil | Reply::NilArray | Reply::Nothing | Reply::Attribute(_) => {}
         Reply::Ok => out.extend_from_slice(b"OK"),
@@ -118,19 +123,19 @@ pub fn write_raw(reply: &Reply, out: &mut Vec<u8>) {
         Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => {
             for (at, item) in items.iter().enumerate() {
                 if at > 0 {
-                    out.push(b'\n');
+                    out.extend_from_slice(delimiter);
                 }
-                write_raw(item, out);
+                write_raw_with(item, delimiter, out);
             }
         }
         Reply::Map(pairs) => {
             for (at, (key, value)) in pairs.iter().enumerate() {
                 if at > 0 {
-                    out.push(b'\n');
+                    out.extend_from_slice(delimiter);
                 }
-                write_raw(key, out);
+                write_raw_with(key, delimiter, out);
                 out.push(b' ');
-                write_raw(value, out);
+                write_raw_with(value, delimiter, out);
             }
         }
     }

@@ -6,6 +6,7 @@
 
 mod backup;
 mod bench;
+mod flags;
 mod help;
 mod output;
 mod pipe;

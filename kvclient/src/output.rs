@@ -2,9 +2,16 @@
 //!
 //! Invariant: each reply is written and flushed whole, so that a program reading a pipe sees it at once.
 
-use kvclient::format::{write_pretty, write_raw, write_visible, write_visible_line};
+mod csv;
+mod json;
+mod table;
+
+use csv::write_csv;
+use json::{Strings, write_json};
+use kvclient::format::{write_pretty, write_raw_with, write_visible, write_visible_line};
 use kvproto::{Reply, Request};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
+use terminal_size::terminal_size_of;
 
 /// How replies are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,19 +22,85 @@ pub enum Style {
     Pretty,
     /// For a terminal, the server's own lines.
     Line,
+    /// One JSON value a line.
+    Json,
+    /// The same in ASCII, with redis-cli's escapes within the strings.
+    QuotedJson,
+    /// Comma-separated values, a line for each reply.
+    Csv,
+    /// Aligned columns.
+    Table,
+}
+
+impl Style {
+    /// The styles that a user may choose, by their names.
+    #[allow(dead_code, reason = "for the prompt, where the style can be changed")]
+    pub const NAMES: &[(&str, Style)] = &[
+        ("raw", Style::Raw),
+        ("pretty", Style::Pretty),
+        ("json", Style::Json),
+        ("quoted-json", Style::QuotedJson),
+        ("csv", Style::Csv),
+        ("table", Style::Table),
+    ];
+
+    /// Returns the style of this name, whatever its case.
+    #[allow(dead_code, reason = "for the prompt, where the style can be changed")]
+    pub fn from_name(name: &str) -> Option<Style> {
+        Style::NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, style)| *style)
+    }
+}
+
+/// What stands between the parts of raw output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delimiters {
+    /// Between the items of a list.
+    pub item: Vec<u8>,
+    /// Behind each reply.
+    pub reply: Vec<u8>,
+}
+
+impl Default for Delimiters {
+    fn default() -> Delimiters {
+        Delimiters { item: b"\n".to_vec(), reply: b"\n".to_vec() }
+    }
 }
 
 /// Where replies go.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Output {
     style: Style,
+    delimiters: Delimiters,
     errors_apart: bool,
+    hides_pushes: bool,
 }
 
 impl Output {
     /// Replies go to standard output in this style.
     pub fn new(style: Style) -> Output {
-        Output { style, errors_apart: false }
+        Output { style, delimiters: Delimiters::default(), errors_apart: false, hides_pushes: false }
+    }
+
+    /// Returns how replies are shown.
+    #[allow(dead_code, reason = "for the prompt, where the style can be changed")]
+    pub fn style(&self) -> Style {
+        self.style
+    }
+
+    /// From now on replies are shown in this style.
+    #[allow(dead_code, reason = "for the prompt, where the style can be changed")]
+    pub fn set_style(&mut self, style: Style) {
+        self.style = style;
+    }
+
+    /// From now on these stand between the parts of raw output.
+    pub fn set_delimiters(&mut self, delimiters: Delimiters) {
+        self.delimiters = delimiters;
+    }
+
+    /// From now on messages that the server pushes are left out, unless a subscription receives them.
+    pub fn hide_pushes(&mut self) {
+        self.hides_pushes = true;
     }
 
     /// From now on raw error replies go to standard error, so that `$(kvclient GET k)` is never an error's text.
@@ -49,7 +122,10 @@ impl Output {
 
     /// Appends the reply to `request` as it is printed.
     pub fn render(&self, request: Request<'_>, reply: &Reply, out: &mut Vec<u8>) {
-        show(self.style, request, reply, out);
+        if self.hides_pushes && matches!(reply, Reply::Push(_)) && !receives_pushes(request) {
+            return;
+        }
+        show(self.style, &self.delimiters, request, reply, out);
     }
 
     /// Writes what was rendered.
@@ -73,12 +149,21 @@ impl Output {
     }
 }
 
+/// Returns the width of the terminal that standard output is.
+pub fn terminal_width() -> Option<usize> {
+    let out = io::stdout();
+    if !out.is_terminal() {
+        return None;
+    }
+    terminal_size_of(out).map(|(width, _)| usize::from(width.0))
+}
+
 /// Appends a reply as it is printed.
-fn show(style: Style, request: Request<'_>, reply: &Reply, out: &mut Vec<u8>) {
+fn show(style: Style, delimiters: &Delimiters, request: Request<'_>, reply: &Reply, out: &mut Vec<u8>) {
     match (style, reply) {
         // A report ends its last line itself.
         (Style::Raw, Reply::Bulk(_) | Reply::Verbatim { .. }) if is_report(request) => {
-            write_raw(reply, out);
+            write_raw_with(reply, &delimiters.item, out);
         }
         (Style::Pretty, Reply::Bulk(text)) if is_report(request) => write_visible(text, out),
         (Style::Pretty, Reply::Verbatim { text, .. }) if is_report(request) => {
@@ -90,12 +175,31 @@ fn show(style: Style, request: Request<'_>, reply: &Reply, out: &mut Vec<u8>) {
             out.push(b'\n');
         }
         // The blank line redis-cli prints after an error would only be in the way.
-        (Style::Raw, Reply::Error(_)) => write_raw(reply, out),
+        (Style::Raw, Reply::Error(_)) => write_raw_with(reply, &delimiters.item, out),
         (Style::Raw | Style::Line, reply) => {
-            write_raw(reply, out);
+            write_raw_with(reply, &delimiters.item, out);
+            out.extend_from_slice(&delimiters.reply);
+        }
+        (Style::Json, reply) => {
+            write_json(reply, Strings::Utf8, out);
             out.push(b'\n');
         }
+        (Style::QuotedJson, reply) => {
+            write_json(reply, Strings::Escaped, out);
+            out.push(b'\n');
+        }
+        (Style::Csv, reply) => {
+            write_csv(reply, out);
+            out.push(b'\n');
+        }
+        (Style::Table, reply) => table::write_reply(request, reply, terminal_width(), out),
     }
+}
+
+/// Returns whether messages that are pushed are what `request` is for.
+fn receives_pushes(request: Request<'_>) -> bool {
+    let name = request.name().to_ascii_lowercase();
+    name.ends_with(b"subscribe") || name == b"monitor"
 }
 
 /// Whether the reply is a text for people, which RESP2 cannot tell from any other bytes.
@@ -112,7 +216,7 @@ mod tests {
     fn printed(style: Style, words: &[&str], reply: &Reply) -> String {
         let request = OwnedRequest::from_words(words);
         let mut out = Vec::new();
-        show(style, request.as_request(), reply, &mut out);
+        Output::new(style).render(request.as_request(), reply, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -121,6 +225,7 @@ mod tests {
         let reply = Reply::bulk("# Server\r\nrole:\x1bmaster\r\n");
         assert_eq!(printed(Style::Pretty, &["INFO"], &reply), "# Server\nrole:\\x1bmaster\n");
         assert_eq!(printed(Style::Raw, &["INFO"], &reply), "# Server\r\nrole:\x1bmaster\r\n");
+        assert_eq!(printed(Style::Json, &["INFO"], &reply), "\"# Server\\r\\nrole:\\u001bmaster\\r\\n\"\n");
         assert_eq!(printed(Style::Pretty, &["client", "List"], &Reply::bulk("id=1\n")), "id=1\n");
         assert_eq!(printed(Style::Pretty, &["GET", "info"], &Reply::bulk("a\n")), "\"a\\n\"\n");
     }
@@ -133,5 +238,38 @@ mod tests {
         assert_eq!(printed(Style::Pretty, &["GET", "k"], &Reply::bulk("v")), "\"v\"\n");
         assert_eq!(printed(Style::Line, &["GET", "k"], &Reply::simple("v")), "v\n");
         assert_eq!(printed(Style::Line, &["GET"], &Reply::error("ERR no")), "ERR no\n");
+        assert_eq!(printed(Style::Json, &["GET", "k"], &Reply::Nil), "null\n");
+        assert_eq!(printed(Style::QuotedJson, &["GET", "k"], &Reply::bulk("\u{e9}")), "\"\\\\xc3\\\\xa9\"\n");
+        assert_eq!(printed(Style::Csv, &["GET"], &Reply::error("ERR no")), "ERROR,\"ERR no\"\n");
+        assert_eq!(printed(Style::Table, &["GET", "k"], &Reply::bulk("v")), "v\n");
+    }
+
+    #[test]
+    fn styles_have_names() {
+        assert_eq!(Style::from_name("JSON"), Some(Style::Json));
+        assert_eq!(Style::from_name("line"), None);
+    }
+
+    #[test]
+    fn raw_output_may_have_other_delimiters() {
+        let mut output = Output::new(Style::Raw);
+        output.set_delimiters(Delimiters { item: b", ".to_vec(), reply: Vec::new() });
+        let request = OwnedRequest::from_words(["X"]);
+        let mut out = Vec::new();
+        output.render(request.as_request(), &Reply::bulks(["a", "b"]), &mut out);
+        output.render(request.as_request(), &Reply::bulk("c"), &mut out);
+        assert_eq!(out, b"a, bc");
+    }
+
+    #[test]
+    fn pushes_are_left_out_where_nothing_waits_for_them() {
+        let mut output = Output::new(Style::Raw);
+        output.hide_pushes();
+        let push = Reply::Push(vec![Reply::bulk("invalidate")]);
+        let mut out = Vec::new();
+        output.render(OwnedRequest::from_words(["GET", "k"]).as_request(), &push, &mut out);
+        assert_eq!(out, b"");
+        output.render(OwnedRequest::from_words(["SUBSCRIBE", "k"]).as_request(), &push, &mut out);
+        assert_eq!(out, b"invalidate\n");
     }
 }

@@ -1,0 +1,226 @@
+//! The flags of the program, and what follows from them without a server.
+//!
+//! Invariant: a flag of redis-cli's works, or it is refused with what to use instead; none is unknown.
+
+use crate::backup;
+use crate::bench::BenchFlags;
+use crate::output::{Delimiters, Output, Style};
+use crate::target::Target;
+use clap::{Parser, Subcommand, ValueEnum};
+use kvclient::Options;
+use kvclient::address::Scheme;
+use kvproto::resp::Version;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+/// Talks to a kv or Redis server. Without a command it opens a prompt, or reads commands from standard input, one a
+/// line.
+#[derive(Debug, Parser)]
+#[command(name = "kvclient", version, disable_help_subcommand = true, disable_help_flag = true)]
+#[command(after_help = VARIABLES)]
+pub struct Flags {
+    /// What to do instead of sending a command.
+    #[command(subcommand)]
+    pub task: Option<Task>,
+    #[command(flatten)]
+    pub target: Target,
+    /// Speak RESP3 instead of RESP2
+    #[arg(short = '3')]
+    pub resp3: bool,
+    /// Speak RESP2, even with --json
+    #[arg(short = '2', conflicts_with = "resp3")]
+    pub resp2: bool,
+    /// Read the command's last argument from standard input, byte for byte
+    #[arg(short = 'x', requires = "command")]
+    pub last_from_stdin: bool,
+    /// Run the command so many times; -1: until interrupted
+    #[arg(short = 'r', value_name = "COUNT", requires = "command", allow_negative_numbers = true)]
+    pub repeat: Option<i64>,
+    /// Wait so long between two runs of -r; fractions are allowed
+    #[arg(short = 'i', value_name = "SECONDS", requires = "command", value_parser = seconds)]
+    pub interval: Option<Duration>,
+    #[command(flatten)]
+    pub format: FormatFlags,
+    /// Accepted for scripts written for redis-cli: there is no such warning
+    #[arg(long, hide = true)]
+    no_auth_warning: bool,
+    /// Accepted for scripts written for redis-cli: an error reply always gives exit code 1
+    #[arg(short = 'e', hide = true)]
+    exit_code: bool,
+    /// Print help
+    #[arg(long, global = true, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+    /// A command to send, with its arguments; HELP [COMMAND] is explained without a server
+    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
+    pub command: Vec<OsString>,
+}
+
+/// How replies are shown.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Output")]
+pub struct FormatFlags {
+    /// Show replies as they are, even on a terminal
+    #[arg(long, group = "style")]
+    raw: bool,
+    /// Show replies with quotes, types and numbers, even in a pipe
+    #[arg(long, group = "style")]
+    no_raw: bool,
+    /// Show each reply as one line of JSON; speaks RESP3, so that maps are objects (-2: RESP2)
+    #[arg(long, group = "style")]
+    json: bool,
+    /// As --json in ASCII, with escapes such as \xff within the strings
+    #[arg(long, group = "style")]
+    quoted_json: bool,
+    /// Show each reply as one line of comma-separated values
+    #[arg(long, group = "style")]
+    csv: bool,
+    /// Show replies as aligned columns; speaks RESP3 (-2: RESP2)
+    #[arg(long, group = "style")]
+    table: bool,
+    /// What stands between the items of a list in raw output [default: the end of a line]
+    #[arg(short = 'd', value_name = "DELIMITER", allow_hyphen_values = true)]
+    item_delimiter: Option<OsString>,
+    /// What stands behind each reply in raw output [default: the end of a line]
+    #[arg(short = 'D', value_name = "DELIMITER", allow_hyphen_values = true)]
+    reply_delimiter: Option<OsString>,
+    /// Whether messages that a RESP3 server pushes are shown between replies
+    #[arg(long, value_name = "YES|NO", default_value = "yes", hide_default_value = true)]
+    show_pushes: YesNo,
+}
+
+/// As redis-cli takes it: a word that begins with `n` is no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum YesNo {
+    #[value(alias = "y")]
+    Yes,
+    #[value(alias = "n")]
+    No,
+}
+
+const VARIABLES: &str = "\
+Variables:
+  KVCLIENT_URL      the server, unless -u, -h, -p or -s names one
+  REDISCLI_AUTH     the password, unless -a, --askpass or the URL gives one
+  KVCLIENT_HISTORY  the file of the prompt's history; empty: none is kept
+  NO_COLOR          if set, hints are not coloured
+
+Exit code 0: every reply was good; 1: an error reply, or no connection; 2: flags that make no sense.";
+
+/// What to do instead of sending a command.
+#[derive(Debug, Subcommand)]
+pub enum Task {
+    /// Copy the server's whole store to a file, while it is used; `kvserver restore` makes a store of it
+    ///
+    /// The file is a tar archive that only its owner can read. It holds every keyspace, whatever the user of this
+    /// connection may see of them. (BACKUP in capitals sends that command as it is.)
+    #[command(disable_help_flag = true)]
+    Backup(backup::BackupFlags),
+    /// Measure how many requests the server takes, and how long they take
+    ///
+    /// Without -u, -h, -p and -s the server is line://localhost:7171. It stores keys that begin with "key:" and leaves
+    /// them there. With -u twice it measures both servers in turn and compares them. Ctrl-C ends it early, with a report.
+    #[command(disable_help_flag = true)]
+    Bench(Box<BenchFlags>),
+}
+
+/// Reads a number of seconds.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+impl Flags {
+    /// Returns how to connect.
+    pub fn options(&self) -> Options {
+        let wants_maps = self.format.json || self.format.quoted_json || self.format.table;
+        Options {
+            version: if self.resp3 || (wants_maps && !self.resp2) { Version::Resp3 } else { Version::Resp2 },
+            // A person can press Ctrl-C; a long SAVE should not be cut off.
+            reply_timeout: None,
+            ..Options::default()
+        }
+    }
+}
+
+impl FormatFlags {
+    /// Returns the style that the flags name; `None` if none does.
+    pub fn chosen(&self) -> Option<Style> {
+        [
+            (self.raw, Style::Raw),
+            (self.no_raw, Style::Pretty),
+            (self.json, Style::Json),
+            (self.quoted_json, Style::QuotedJson),
+            (self.csv, Style::Csv),
+            (self.table, Style::Table),
+        ]
+        .into_iter()
+        .find_map(|(is_set, style)| is_set.then_some(style))
+    }
+
+    /// Returns where replies go, and how they are shown.
+    pub fn output(&self, scheme: Scheme) -> Output {
+        let default = || if io::stdout().is_terminal() { Style::Pretty } else { Style::Raw };
+        let style = match self.chosen().unwrap_or_else(default) {
+            Style::Pretty if scheme == Scheme::Line => Style::Line,
+            style => style,
+        };
+        let mut output = Output::new(style);
+        let or_default = |given: &Option<OsString>, default: Vec<u8>| {
+            given.as_ref().map_or(default, |delimiter| delimiter.as_encoded_bytes().to_vec())
+        };
+        let Delimiters { item, reply } = Delimiters::default();
+        output.set_delimiters(Delimiters {
+            item: or_default(&self.item_delimiter, item),
+            reply: or_default(&self.reply_delimiter, reply),
+        });
+        if self.show_pushes == YesNo::No {
+            output.hide_pushes();
+        }
+        output
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn flags_are_well_formed() {
+        Flags::command().debug_assert();
+    }
+
+    #[test]
+    fn what_follows_the_command_belongs_to_it() {
+        let flags = Flags::try_parse_from(["kvclient", "-3", "SET", "k", "-1", "--raw"]).unwrap();
+        assert!(flags.resp3 && flags.format.chosen().is_none());
+        assert_eq!(flags.command, ["SET", "k", "-1", "--raw"]);
+        let flags = Flags::try_parse_from(["kvclient", "BACKUP", "START"]).unwrap();
+        assert!(flags.task.is_none() && flags.command == ["BACKUP", "START"]);
+        let flags = Flags::try_parse_from(["kvclient", "backup", "f", "--force", "-u", "redis://h:1"]).unwrap();
+        assert!(matches!(flags.task, Some(Task::Backup(_))) && flags.target.url == ["redis://h:1"]);
+        let flags = Flags::try_parse_from(["kvclient", "-u", "redis://h:1", "backup", "-"]).unwrap();
+        assert!(flags.task.is_some() && flags.target.url == ["redis://h:1"]);
+        // What follows a command is not looked at.
+        let flags = Flags::try_parse_from(["kvclient", "ECHO", "backup"]).unwrap();
+        assert!(flags.task.is_none() && flags.command == ["ECHO", "backup"]);
+        let flags = Flags::try_parse_from(["kvclient", "SET", "-u", "x"]).unwrap();
+        assert!(flags.command == ["SET", "-u", "x"]);
+        assert!(Flags::try_parse_from(["kvclient", "--nope"]).is_err());
+        assert!(Flags::try_parse_from(["kvclient", "--raw", "--no-raw"]).is_err());
+    }
+
+    #[test]
+    fn one_flag_names_the_style_and_json_speaks_resp3() {
+        let parse = |words: &[&str]| Flags::try_parse_from([&["kvclient"], words].concat());
+        for (_, style) in Style::NAMES.iter().filter(|(_, style)| *style != Style::Pretty) {
+            let name = Style::NAMES.iter().find(|(_, known)| known == style).unwrap().0;
+            assert_eq!(parse(&[&format!("--{name}")]).unwrap().format.chosen(), Some(*style));
+        }
+        assert!(parse(&["--json", "--csv"]).is_err());
+        assert_eq!(parse(&["--json"]).unwrap().options().version, Version::Resp3);
+        assert_eq!(parse(&["--json", "-2"]).unwrap().options().version, Version::Resp2);
+        assert_eq!(parse(&["--csv"]).unwrap().options().version, Version::Resp2);
+    }
+}
