@@ -4,21 +4,23 @@
 
 use crate::backup;
 use crate::bench::BenchFlags;
+use crate::modes::{Mode, ModeFlags, unquoted};
 use crate::output::{Delimiters, Output, Style};
-use crate::target::Target;
+use crate::target::{Target, TaskUrls};
 use clap::{Parser, Subcommand, ValueEnum};
 use kvclient::Options;
 use kvclient::address::Scheme;
 use kvproto::resp::Version;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Talks to a kv or Redis server. Without a command it opens a prompt, or reads commands from standard input, one a
 /// line.
 #[derive(Debug, Parser)]
 #[command(name = "kvclient", version, disable_help_subcommand = true, disable_help_flag = true)]
-#[command(after_help = VARIABLES)]
+#[command(after_help = VARIABLES, disable_version_flag = true)]
 pub struct Flags {
     /// What to do instead of sending a command.
     #[command(subcommand)]
@@ -31,23 +33,43 @@ pub struct Flags {
     /// Speak RESP2, even with --json
     #[arg(short = '2', conflicts_with = "resp3")]
     pub resp2: bool,
+    /// How long a connection may take to open [default: 5]
+    #[arg(short = 't', value_name = "SECONDS", value_parser = seconds)]
+    connect_timeout: Option<Duration>,
     /// Read the command's last argument from standard input, byte for byte
     #[arg(short = 'x', requires = "command")]
     pub last_from_stdin: bool,
+    /// Read the command's argument TAG from standard input, byte for byte
+    #[arg(short = 'X', value_name = "TAG", requires = "command", conflicts_with = "last_from_stdin")]
+    pub tag_from_stdin: Option<OsString>,
+    /// Take arguments in quotes for what stands within them: '"\x00"' is one byte
+    #[arg(long, requires = "command")]
+    quoted_input: bool,
     /// Run the command so many times; -1: until interrupted
-    #[arg(short = 'r', value_name = "COUNT", requires = "command", allow_negative_numbers = true)]
+    #[arg(short = 'r', value_name = "COUNT", allow_negative_numbers = true)]
     pub repeat: Option<i64>,
-    /// Wait so long between two runs of -r; fractions are allowed
-    #[arg(short = 'i', value_name = "SECONDS", requires = "command", value_parser = seconds)]
+    /// Wait so long between two runs of -r, rows of --stat or pages of keys, or measure for so long; fractions are allowed
+    #[arg(short = 'i', value_name = "SECONDS", value_parser = seconds)]
     pub interval: Option<Duration>,
     #[command(flatten)]
     pub format: FormatFlags,
+    #[command(flatten)]
+    pub modes: ModeFlags,
     /// Accepted for scripts written for redis-cli: there is no such warning
     #[arg(long, hide = true)]
     no_auth_warning: bool,
     /// Accepted for scripts written for redis-cli: an error reply always gives exit code 1
     #[arg(short = 'e', hide = true)]
     exit_code: bool,
+    /// Accepted for scripts written for redis-cli: where a server redirects, the error says so
+    #[arg(short = 'c', hide = true)]
+    cluster_mode: bool,
+    /// Accepted for scripts written for redis-cli
+    #[arg(long, hide = true)]
+    verbose: bool,
+    /// Print the version
+    #[arg(long, short = 'V', visible_short_alias = 'v', action = clap::ArgAction::Version)]
+    version: Option<bool>,
     /// Print help
     #[arg(long, global = true, action = clap::ArgAction::Help)]
     help: Option<bool>,
@@ -115,13 +137,39 @@ pub enum Task {
     /// The file is a tar archive that only its owner can read. It holds every keyspace, whatever the user of this
     /// connection may see of them. (BACKUP in capitals sends that command as it is.)
     #[command(disable_help_flag = true)]
-    Backup(backup::BackupFlags),
+    Backup {
+        #[command(flatten)]
+        urls: TaskUrls,
+        #[command(flatten)]
+        flags: backup::BackupFlags,
+    },
     /// Measure how many requests the server takes, and how long they take
     ///
-    /// Without -u, -h, -p and -s the server is line://localhost:7171. It stores keys that begin with "key:" and leaves
-    /// them there. With -u twice it measures both servers in turn and compares them. Ctrl-C ends it early, with a report.
+    /// Without -u, -h, -p, -s and KVCLIENT_URL the server is line://localhost:7171. It stores keys that begin with "key:" and
+    /// leaves them there. With -u twice it measures both servers in turn and compares them. Ctrl-C ends it early, with a
+    /// report.
     #[command(disable_help_flag = true)]
-    Bench(Box<BenchFlags>),
+    Bench {
+        #[command(flatten)]
+        urls: TaskUrls,
+        #[command(flatten)]
+        flags: Box<BenchFlags>,
+    },
+    /// Print a shell's completions of the flags
+    ///
+    /// For bash: kvclient completions bash >~/.local/share/bash-completion/completions/kvclient
+    #[command(disable_help_flag = true)]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages
+    #[command(disable_help_flag = true)]
+    Man {
+        /// The directory to write all of them to; -: the page of kvclient on standard output
+        #[arg(default_value = "-", value_name = "DIRECTORY")]
+        place: PathBuf,
+    },
 }
 
 /// Reads a number of seconds.
@@ -131,14 +179,58 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 impl Flags {
+    /// Adds to the server's URLs those behind the name of a task.
+    pub fn join_urls(&mut self) {
+        if let Some(Task::Backup { urls, .. } | Task::Bench { urls, .. }) = &mut self.task {
+            self.target.url.append(&mut urls.url);
+        }
+    }
+
+    /// Returns why these flags make no sense, if they do not.
+    pub fn problem(&self) -> Option<String> {
+        let mode = self.modes.mode();
+        let has_command = !self.command.is_empty();
+        if let Some(problem) = self.modes.problem() {
+            return Some(problem);
+        }
+        match mode {
+            Some(mode) if has_command || self.task.is_some() => Some(format!("{} takes no command", mode.name())),
+            Some(Mode::Stat) => None,
+            Some(mode) if self.repeat.is_some() => Some(format!("-r has no meaning with {}", mode.name())),
+            None if self.repeat.is_some() && !has_command => Some("-r needs a command, or --stat".to_owned()),
+            None if self.interval.is_some() && !has_command => {
+                Some("-i needs a command, or a mode such as --stat".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the words of the command.
+    ///
+    /// # Errors
+    ///
+    /// Which word has quotes that make no sense.
+    pub fn words(&self) -> Result<Vec<Vec<u8>>, String> {
+        let word = |word: &OsString| {
+            let bytes = word.as_encoded_bytes();
+            if !self.quoted_input {
+                return Ok(bytes.to_vec());
+            }
+            unquoted(bytes).ok_or_else(|| format!("--quoted-input: unbalanced quotes: {}", word.display()))
+        };
+        self.command.iter().map(word).collect()
+    }
+
     /// Returns how to connect.
     pub fn options(&self) -> Options {
+        let default = Options::default();
         let wants_maps = self.format.json || self.format.quoted_json || self.format.table;
         Options {
             version: if self.resp3 || (wants_maps && !self.resp2) { Version::Resp3 } else { Version::Resp2 },
             // A person can press Ctrl-C; a long SAVE should not be cut off.
             reply_timeout: None,
-            ..Options::default()
+            connect_timeout: self.connect_timeout.filter(|time| !time.is_zero()).unwrap_or(default.connect_timeout),
+            ..default
         }
     }
 }
@@ -158,10 +250,14 @@ impl FormatFlags {
         .find_map(|(is_set, style)| is_set.then_some(style))
     }
 
+    /// Returns how results are shown.
+    pub fn style(&self) -> Style {
+        self.chosen().unwrap_or(if io::stdout().is_terminal() { Style::Pretty } else { Style::Raw })
+    }
+
     /// Returns where replies go, and how they are shown.
     pub fn output(&self, scheme: Scheme) -> Output {
-        let default = || if io::stdout().is_terminal() { Style::Pretty } else { Style::Raw };
-        let style = match self.chosen().unwrap_or_else(default) {
+        let style = match self.style() {
             Style::Pretty if scheme == Scheme::Line => Style::Line,
             style => style,
         };
@@ -199,7 +295,7 @@ mod tests {
         let flags = Flags::try_parse_from(["kvclient", "BACKUP", "START"]).unwrap();
         assert!(flags.task.is_none() && flags.command == ["BACKUP", "START"]);
         let flags = Flags::try_parse_from(["kvclient", "backup", "f", "--force", "-u", "redis://h:1"]).unwrap();
-        assert!(matches!(flags.task, Some(Task::Backup(_))) && flags.target.url == ["redis://h:1"]);
+        assert!(matches!(&flags.task, Some(Task::Backup { urls, .. }) if urls.url == ["redis://h:1"]));
         let flags = Flags::try_parse_from(["kvclient", "-u", "redis://h:1", "backup", "-"]).unwrap();
         assert!(flags.task.is_some() && flags.target.url == ["redis://h:1"]);
         // What follows a command is not looked at.

@@ -8,6 +8,8 @@ mod backup;
 mod bench;
 mod flags;
 mod help;
+mod manual;
+mod modes;
 mod output;
 mod pipe;
 mod program;

@@ -6,6 +6,8 @@ use crate::backup::{self, BackupFlags};
 use crate::bench::{self, BenchFlags};
 use crate::flags::{Flags, Task};
 use crate::help;
+use crate::manual;
+use crate::modes::{self, Failure, Mode, Setting};
 use crate::pipe::Pipe;
 use crate::prompt;
 use crate::session::{Outcome, Session, is_one_of};
@@ -13,9 +15,10 @@ use crate::signals::Signals;
 use crate::target::{self, Target};
 use clap::Parser;
 use kvclient::address::Scheme;
+use kvclient::format::write_visible;
 use kvclient::{Address, Connection, Options};
 use kvproto::OwnedRequest;
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
 use std::thread;
 
@@ -26,23 +29,25 @@ const BAD_FLAGS: u8 = 2;
 
 /// Runs the program.
 pub fn run() -> ExitCode {
-    let flags = Flags::parse();
-    let command = OwnedRequest::from_words(flags.command.iter().map(|word| word.as_encoded_bytes()));
+    let mut flags = Flags::parse();
+    flags.join_urls();
+    let command = match flags.problem().map_or_else(|| flags.words(), Err) {
+        Ok(words) => OwnedRequest::from_words(words),
+        Err(problem) => return bad_flags(&problem),
+    };
     if is_one_of(command.as_request(), &["help"]) {
         return help(&command);
     }
-    if let Some(Task::Bench(bench)) = &flags.task {
-        return load_test(bench, &flags.target);
+    match &flags.task {
+        Some(Task::Bench { flags: bench, .. }) => return load_test(bench, &flags.target),
+        Some(Task::Completions { shell }) => return ended(manual::complete(*shell).map(|()| true)),
+        Some(Task::Man { place }) => return ended(manual::write(place).map(|()| true)),
+        Some(Task::Backup { .. }) | None => {}
     }
     let address = match target::address(&flags.target) {
         Ok(address) => address,
-        Err(error) => {
-            eprintln!("kvclient: {error}");
-            return BAD_FLAGS.into();
-        }
+        Err(error) => return bad_flags(&error.to_string()),
     };
-    let options = flags.options();
-    let output = flags.format.output(address.scheme);
     let signals = match Signals::install() {
         Ok(signals) => signals,
         Err(error) => {
@@ -50,17 +55,25 @@ pub fn run() -> ExitCode {
             return FAILED.into();
         }
     };
-    if let Some(Task::Backup(backup)) = &flags.task {
+    if let Some(Task::Backup { flags: backup, .. }) = &flags.task {
         return back_up(&address, backup, &signals);
     }
-    let mut session = Session::new(address, options, output, signals);
-    let succeeded = if !flags.command.is_empty() {
+    if let Some(mode) = flags.modes.mode() {
+        return run_mode(mode, &flags, address, &signals);
+    }
+    let output = flags.format.output(address.scheme);
+    let mut session = Session::new(address, flags.options(), output, signals);
+    ended(if !flags.command.is_empty() {
         run_command(session, command, &flags)
     } else if io::stdin().is_terminal() {
         prompt::run(session)
     } else {
         Pipe::new(&mut session).run(&mut io::stdin().lock())
-    };
+    })
+}
+
+/// Returns the exit code of what ended so; errors are of this program's input and output.
+fn ended(succeeded: io::Result<bool>) -> ExitCode {
     match succeeded {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => FAILED.into(),
@@ -68,6 +81,36 @@ pub fn run() -> ExitCode {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("kvclient: {error}");
+            FAILED.into()
+        }
+    }
+}
+
+fn bad_flags(problem: &str) -> ExitCode {
+    eprintln!("kvclient: {problem}");
+    BAD_FLAGS.into()
+}
+
+fn run_mode(mode: Mode, flags: &Flags, address: Address, signals: &Signals) -> ExitCode {
+    let setting = Setting {
+        address,
+        options: flags.options(),
+        signals,
+        style: flags.format.style(),
+        interval: flags.interval,
+        repeat: flags.repeat,
+    };
+    match modes::run(mode, &flags.modes, &setting) {
+        Ok(is_good) => ended(Ok(is_good)),
+        Err(Failure::Io(error)) => ended(Err(error)),
+        Err(error @ Failure::LineProtocol(_)) => bad_flags(&error.to_string()),
+        Err(error) => {
+            // It may hold the server's words.
+            let mut text = b"kvclient: ".to_vec();
+            write_visible(error.to_string().as_bytes(), &mut text);
+            text.push(b'\n');
+            // Nobody can be told that standard error is gone.
+            let _ = io::stderr().write_all(&text);
             FAILED.into()
         }
     }
@@ -124,9 +167,17 @@ fn back_up(address: &Address, flags: &BackupFlags, signals: &Signals) -> ExitCod
 /// server's.
 fn run_command(mut session: Session, mut command: OwnedRequest, flags: &Flags) -> io::Result<bool> {
     if flags.last_from_stdin {
-        let mut last = Vec::new();
-        io::stdin().lock().read_to_end(&mut last)?;
+        let last = standard_input()?;
         command = OwnedRequest::from_words(command.as_request().iter().chain([last.as_slice()]));
+    } else if let Some(tag) = &flags.tag_from_stdin {
+        let tag = tag.as_encoded_bytes();
+        if !command.as_request().iter().any(|word| word == tag) {
+            eprintln!("kvclient: -X: no argument is {}", tag.escape_ascii());
+            return Ok(false);
+        }
+        let input = standard_input()?;
+        let words = command.as_request().iter().map(|word| if word == tag { &input } else { word }).collect::<Vec<_>>();
+        command = OwnedRequest::from_words(words);
     }
     session.output().errors_apart();
     let mut all_good = true;
@@ -143,4 +194,11 @@ fn run_command(mut session: Session, mut command: OwnedRequest, flags: &Flags) -
         }
     }
     Ok(all_good)
+}
+
+/// Returns everything that standard input holds.
+fn standard_input() -> io::Result<Vec<u8>> {
+    let mut input = Vec::new();
+    io::stdin().lock().read_to_end(&mut input)?;
+    Ok(input)
 }

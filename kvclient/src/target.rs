@@ -14,7 +14,7 @@ use std::path::PathBuf;
 pub struct Target {
     /// The server: redis://[user:password@]host[:port][/db], line:// likewise, unix:///path, or host:port
     /// [default: redis://127.0.0.1:6379]
-    #[arg(short, long, global = true, value_name = "URL", conflicts_with_all = ["host", "port", "socket"])]
+    #[arg(short, long, value_name = "URL", conflicts_with_all = ["host", "port", "socket"])]
     pub url: Vec<String>,
     /// The server's host [default: 127.0.0.1]
     #[arg(short = 'h', long, global = true)]
@@ -46,6 +46,14 @@ pub struct Target {
     askpass: bool,
 }
 
+/// `-u` behind the name of a task. It is no global flag: of those the program would see only the ones behind the name.
+#[derive(Debug, Default, Args)]
+pub struct TaskUrls {
+    /// The server, as before the task's name
+    #[arg(short, long, value_name = "URL", conflicts_with_all = ["host", "port", "socket"])]
+    pub url: Vec<String>,
+}
+
 /// Why there is no address.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
@@ -58,6 +66,9 @@ pub enum TargetError {
     /// More URLs than servers that the task is for.
     #[error("-u may be given {0} here")]
     UrlCount(&'static str),
+    /// A URL, and a flag that says the same in another way.
+    #[error("-u cannot be used with -h, -p or -s")]
+    UrlAndPlace,
     /// No host.
     #[error("-h needs the name or address of a host; --help lists the flags")]
     NoHost,
@@ -84,6 +95,7 @@ const BENCH_DEFAULTS: Defaults = Defaults { scheme: Scheme::Line, host: "localho
 
 /// Returns the address that flags and variables give; may ask for the password.
 pub fn address(target: &Target) -> Result<Address, TargetError> {
+    check(target)?;
     let url = match target.url.as_slice() {
         [] => None,
         [url] => Some(url),
@@ -95,6 +107,7 @@ pub fn address(target: &Target) -> Result<Address, TargetError> {
 /// Returns the addresses of the one or two servers of a load test; may ask for the password. `protocol` wins over what the
 /// URLs say.
 pub fn bench_addresses(target: &Target, protocol: Option<Scheme>) -> Result<Vec<Address>, TargetError> {
+    check(target)?;
     if target.url.len() > 2 {
         return Err(TargetError::UrlCount("once or twice"));
     }
@@ -111,6 +124,13 @@ pub fn bench_addresses(target: &Target, protocol: Option<Scheme>) -> Result<Vec<
         return Ok(vec![finish(place(target, None, defaults, env::var("KVCLIENT_URL").ok())?)?]);
     }
     target.url.iter().map(|url| finish(place(target, Some(url), defaults, None)?)).collect()
+}
+
+/// Refuses a server that is named twice in different ways: before the name of a task and behind it, where the flags' own rules
+/// do not reach.
+fn check(target: &Target) -> Result<(), TargetError> {
+    let names_place = target.host.is_some() || target.port.is_some() || target.socket.is_some();
+    if names_place && !target.url.is_empty() { Err(TargetError::UrlAndPlace) } else { Ok(()) }
 }
 
 /// Asks for the password if a flag says so.

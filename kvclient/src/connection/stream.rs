@@ -43,11 +43,29 @@ impl Stream {
         }
     }
 
-    pub(super) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+    /// Sets how long a read waits; `None` for ever.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.set_read_timeout(timeout),
             #[cfg(unix)]
             Stream::Unix(stream) => stream.set_read_timeout(timeout),
+        }
+    }
+
+    /// Returns the same stream once more, so that one thread can read while another one writes.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn try_clone(&self) -> io::Result<Stream> {
+        match self {
+            Stream::Tcp(stream) => stream.try_clone().map(Stream::Tcp),
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream.try_clone().map(Stream::Unix),
         }
     }
 

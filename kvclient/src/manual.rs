@@ -1,0 +1,29 @@
+//! `kvclient completions` and `kvclient man`: what a packager installs beside the program, made from its own flags.
+//!
+//! Invariant: nothing is written by hand, so that a flag cannot be missing.
+
+use crate::flags::Flags;
+use clap::CommandFactory;
+use clap_complete::Shell;
+use clap_mangen::Man;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Prints the completions of a shell.
+pub fn complete(shell: Shell) -> io::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Flags::command(), "kvclient", &mut script);
+    io::stdout().lock().write_all(&script)
+}
+
+/// Writes the manual pages of the program and of its tasks to a directory; for `-` the program's to standard output.
+pub fn write(place: &Path) -> io::Result<()> {
+    if place.as_os_str() == "-" {
+        let mut page = Vec::new();
+        Man::new(Flags::command()).render(&mut page)?;
+        return io::stdout().lock().write_all(&page);
+    }
+    fs::create_dir_all(place)?;
+    clap_mangen::generate_to(Flags::command(), place)
+}

@@ -1,0 +1,113 @@
+//! A mode's connection to the server.
+//!
+//! Invariant: no wait for a reply outlasts Ctrl-C by more than a moment.
+
+use super::{Failure, Result, Setting, TICK, note};
+use kvclient::{Connection, Reply};
+use std::time::{Duration, Instant};
+
+/// How much is sent ahead, in bytes: what fits the buffers between client and server.
+const AHEAD_BYTES_MAX: usize = 16 * 1024;
+/// The time between two attempts to connect again.
+const RECONNECT_EVERY: Duration = Duration::from_secs(1);
+
+/// A connection, and how to make another one.
+#[derive(Debug)]
+pub struct Link<'s> {
+    setting: &'s Setting<'s>,
+    connection: Connection,
+}
+
+impl<'s> Link<'s> {
+    pub fn connect(setting: &'s Setting<'s>) -> Result<Link<'s>> {
+        let connection = Connection::connect_with(&setting.address, setting.options.clone())?;
+        Ok(Link { setting, connection })
+    }
+
+    /// Sends a request and waits for its reply; `None` after Ctrl-C.
+    pub fn ask<I>(&mut self, words: I) -> Result<Option<Reply>>
+    where
+        I: IntoIterator,
+        I::IntoIter: ExactSizeIterator,
+        I::Item: AsRef<[u8]>,
+    {
+        self.connection.send(words)?;
+        self.receive()
+    }
+
+    /// The same, over a new connection if the one at hand is lost: a server that is watched may be restarted meanwhile.
+    pub fn ask_again<I>(&mut self, words: I) -> Result<Option<Reply>>
+    where
+        I: IntoIterator + Clone,
+        I::IntoIter: ExactSizeIterator,
+        I::Item: AsRef<[u8]>,
+    {
+        loop {
+            match self.ask(words.clone()) {
+                Err(Failure::Client(error)) if error.is_disconnect() => {
+                    note(&format!("kvclient: {error}; connecting again until Ctrl-C"));
+                    if !self.reconnect() {
+                        return Ok(None);
+                    }
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Sends requests and waits for the replies to all of them, with few round trips; `None` after Ctrl-C.
+    pub fn ask_all<R, I>(&mut self, requests: R) -> Result<Option<Vec<Reply>>>
+    where
+        R: IntoIterator<Item = I>,
+        I: IntoIterator + Clone,
+        I::IntoIter: ExactSizeIterator,
+        I::Item: AsRef<[u8]>,
+    {
+        let mut replies = Vec::new();
+        let (mut awaited, mut bytes) = (0, 0);
+        for request in requests {
+            bytes += request.clone().into_iter().map(|word| word.as_ref().len() + 16).sum::<usize>();
+            self.connection.queue(request);
+            awaited += 1;
+            if bytes > AHEAD_BYTES_MAX {
+                if !self.receive_all(awaited, &mut replies)? {
+                    return Ok(None);
+                }
+                (awaited, bytes) = (0, 0);
+            }
+        }
+        Ok(self.receive_all(awaited, &mut replies)?.then_some(replies))
+    }
+
+    fn receive_all(&mut self, awaited: usize, replies: &mut Vec<Reply>) -> Result<bool> {
+        self.connection.flush()?;
+        for _ in 0..awaited {
+            match self.receive()? {
+                Some(reply) => replies.push(reply),
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    fn receive(&mut self) -> Result<Option<Reply>> {
+        while !self.setting.is_interrupted() {
+            match self.connection.receive_within(TICK)? {
+                None | Some(Reply::Push(_)) => {}
+                Some(reply) => return Ok(Some(reply)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Connects again, however long that takes; false after Ctrl-C.
+    fn reconnect(&mut self) -> bool {
+        while self.setting.wait_until(Instant::now() + RECONNECT_EVERY) {
+            if let Ok(connection) = Connection::connect_with(&self.setting.address, self.setting.options.clone()) {
+                self.connection = connection;
+                return true;
+            }
+        }
+        false
+    }
+}

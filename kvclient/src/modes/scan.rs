@@ -1,0 +1,29 @@
+//! `--scan`: prints the keys, one a line.
+//!
+//! Invariant: raw output holds nothing but the keys and ends of lines; every other style writes a key on one line whatever
+//! bytes it has.
+
+use super::flags::ModeFlags;
+use super::walk::Walk;
+use super::{Result, Setting};
+use crate::output::{Output, Style};
+use kvclient::Reply;
+use kvproto::OwnedRequest;
+
+/// Prints the keys as SCAN returns them: a key may come twice while the table grows.
+pub fn run(flags: &ModeFlags, setting: &Setting<'_>) -> Result<bool> {
+    let style = if flags.quoted { Style::Pretty } else { setting.style };
+    let output = Output::new(style);
+    let request = OwnedRequest::from_words(["SCAN"]);
+    let mut link = setting.connect()?;
+    let mut walk = Walk::begin(&mut link, flags, setting, false)?;
+    let mut rendered = Vec::new();
+    while let Some(keys) = walk.next(&mut link)? {
+        for key in keys {
+            output.render(request.as_request(), &Reply::bulk(key), &mut rendered);
+        }
+        output.write(&rendered)?;
+        rendered.clear();
+    }
+    Ok(walk.is_complete() || setting.is_interrupted())
+}

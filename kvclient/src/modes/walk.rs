@@ -1,0 +1,130 @@
+//! All keys of a database, a page at a time.
+//!
+//! Invariant: the walk ends when the server's cursor is 0 again, or on Ctrl-C; keys that were there all the time are seen
+//! at least once.
+
+use super::flags::ModeFlags;
+use super::link::Link;
+use super::{Failure, Result, Setting, bytes_of, is_unknown_command, senseless};
+use crate::output::Style;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use kvclient::Reply;
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+/// How many keys a page should have, unless a flag says so.
+const COUNT_DEFAULT: u64 = 1000;
+/// How often progress is drawn.
+const DRAW_EVERY: Duration = Duration::from_millis(100);
+
+/// Where a walk is.
+#[derive(Debug)]
+pub struct Walk<'s> {
+    setting: &'s Setting<'s>,
+    cursor: Option<Vec<u8>>,
+    /// The words behind the cursor.
+    options: Vec<Vec<u8>>,
+    is_first: bool,
+    /// Keys that came so far.
+    pub keys: u64,
+    /// Keys there were in the beginning.
+    total: u64,
+    bar: Option<ProgressBar>,
+    drawn: Instant,
+}
+
+impl<'s> Walk<'s> {
+    /// Begins at the first key; `shows` says whether progress is shown, on a terminal.
+    pub fn begin(link: &mut Link<'_>, flags: &ModeFlags, setting: &'s Setting<'s>, shows: bool) -> Result<Walk<'s>> {
+        let mut options = Vec::new();
+        let mut add = |name: &str, value: Vec<u8>| options.extend([name.as_bytes().to_vec(), value]);
+        if let Some(pattern) = flags.pattern().map_err(Failure::Unsupported)? {
+            add("MATCH", pattern);
+        }
+        add("COUNT", flags.count.unwrap_or(COUNT_DEFAULT).to_string().into_bytes());
+        if let Some(kind) = &flags.kind {
+            add("TYPE", kind.clone().into_bytes());
+        }
+        let total = match link.ask(["DBSIZE"])? {
+            Some(Reply::Integer(keys)) => u64::try_from(keys).unwrap_or(0),
+            _ => 0,
+        };
+        let shows = shows && io::stderr().is_terminal() && setting.style == Style::Pretty;
+        let bar = shows.then(|| {
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+            if let Ok(style) = ProgressStyle::with_template("{bar:20} {percent:>3}% {wide_msg}") {
+                bar.set_style(style);
+            }
+            bar
+        });
+        let cursor = flags.cursor.clone().map_or_else(|| b"0".to_vec(), String::into_bytes);
+        Ok(Walk { setting, cursor: Some(cursor), options, is_first: true, keys: 0, total, bar, drawn: Instant::now() })
+    }
+
+    /// Returns the next page; `None` at the end, or after Ctrl-C.
+    pub fn next(&mut self, link: &mut Link<'_>) -> Result<Option<Vec<Vec<u8>>>> {
+        let Some(cursor) = self.cursor.clone() else { return Ok(None) };
+        if let (Some(interval), false) = (self.setting.interval, self.is_first)
+            && !self.setting.wait_until(Instant::now() + interval)
+        {
+            return Ok(None);
+        }
+        self.is_first = false;
+        let words: Vec<&[u8]> =
+            [&b"SCAN"[..], &cursor].into_iter().chain(self.options.iter().map(Vec::as_slice)).collect();
+        let (next, keys) = match link.ask(words)? {
+            None => return Ok(None),
+            Some(Reply::Error(text)) if is_unknown_command(&text) => {
+                return Err(Failure::Unsupported("the server has no SCAN command".to_owned()));
+            }
+            Some(Reply::Error(text)) => return Err(Failure::Reply { command: "SCAN", text: text.to_string() }),
+            Some(Reply::Array(parts)) => match <[Reply; 2]>::try_from(parts) {
+                Ok([next, Reply::Array(keys)]) => (next, keys),
+                _ => return Err(senseless("SCAN")),
+            },
+            Some(_) => return Err(senseless("SCAN")),
+        };
+        let next = bytes_of(&next).ok_or_else(|| senseless("SCAN"))?.to_vec();
+        self.cursor = (next != b"0").then_some(next);
+        let mut page = Vec::with_capacity(keys.len());
+        for key in keys {
+            match key {
+                Reply::Bulk(key) => page.push(key.into_vec()),
+                _ => return Err(senseless("SCAN")),
+            }
+        }
+        self.keys += page.len() as u64;
+        Ok(Some(page))
+    }
+
+    /// Returns the part of the keys that were walked over, in percent.
+    pub fn percent(&self) -> f64 {
+        if self.cursor.is_none() || self.total == 0 {
+            return 100.0;
+        }
+        // Keys may come twice, and new ones may come.
+        (100.0 * self.keys as f64 / self.total as f64).min(99.99)
+    }
+
+    /// Returns whether all keys were walked over.
+    pub fn is_complete(&self) -> bool {
+        self.cursor.is_none()
+    }
+
+    /// Shows how far it is, and `message`, if that was not done just now.
+    pub fn show(&mut self, message: impl FnOnce() -> String) {
+        let Some(bar) = &self.bar else { return };
+        if self.drawn.elapsed() >= DRAW_EVERY {
+            self.drawn = Instant::now();
+            bar.set_position(self.keys.min(self.total));
+            bar.set_message(message());
+        }
+    }
+
+    /// Takes the progress off the terminal.
+    pub fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
