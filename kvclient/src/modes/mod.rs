@@ -137,6 +137,13 @@ fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
+/// Tells the user what came of a mode that Ctrl-C has ended.
+fn note_summary(text: &str) {
+    // The terminal has written ^C into the line.
+    let before = if io::stderr().is_terminal() { "\n" } else { "" };
+    note(&format!("{before}{text}"));
+}
+
 /// Returns whether an error reply says that the server does not have the command.
 fn is_unknown_command(text: &Text) -> bool {
     let text = text.to_string().to_ascii_lowercase();

@@ -4,7 +4,8 @@
 
 use super::bars::{Times, steps};
 use super::latency::{SAMPLE_EVERY, sample};
-use super::{Result, Setting, print};
+use super::{Result, Setting, note_summary, print};
+use crate::output::terminal_width;
 use std::env;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -17,16 +18,15 @@ const LEGEND_EVERY: u64 = 20;
 const COLORS: [u8; 10] = [0, 17, 18, 19, 26, 32, 37, 42, 190, 196];
 /// The same without colours.
 const SHADES: [char; 10] = [' ', '.', ':', '-', '=', '+', '*', '#', '%', '@'];
-/// The columns: two for each decade's third, 10 us to 1 minute.
-const LEGEND: &str = "\
-|10us  |100us |1ms   |10ms  |100ms |1s    |10s
-";
+/// The ends of steps that the legend names, where there is room for two columns a step, and for one.
+const LEGENDS: [&str; 2] = ["10us  100us 1ms   10ms  100ms 1s    10s\n", ".01.1 1ms10 .1s1s 10s\n"];
 
 /// Prints a row for each interval until Ctrl-C.
 pub fn run(setting: &Setting<'_>) -> Result<bool> {
     let mut link = setting.connect()?;
     let interval = setting.interval.unwrap_or(INTERVAL_DEFAULT);
     let has_colors = setting.draws() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let is_wide = terminal_width().is_none_or(|width| width > 2 * steps().len());
     let mut times = Times::new()?;
     let mut start = Instant::now();
     let mut rows = 0;
@@ -35,9 +35,9 @@ pub fn run(setting: &Setting<'_>) -> Result<bool> {
         samples += 1;
         if start.elapsed() >= interval {
             if rows % LEGEND_EVERY == 0 && (setting.draws() || rows == 0) {
-                print(&legend(has_colors))?;
+                print(&legend(has_colors, is_wide))?;
             }
-            print(&row(&times, has_colors))?;
+            print(&row(&times, has_colors, is_wide))?;
             rows += 1;
             times.clear();
             start = Instant::now();
@@ -46,12 +46,13 @@ pub fn run(setting: &Setting<'_>) -> Result<bool> {
             break;
         }
     }
-    super::note(&format!("{samples} samples in {rows} rows"));
+    note_summary(&format!("{samples} samples in {rows} rows"));
     Ok(true)
 }
 
-fn legend(has_colors: bool) -> String {
-    let mut text = LEGEND.to_owned();
+fn legend(has_colors: bool, is_wide: bool) -> String {
+    let [wide, narrow] = LEGENDS;
+    let mut text = if is_wide { wide } else { narrow }.to_owned();
     text.push_str("none ");
     for level in 0..COLORS.len() {
         push(level, has_colors, &mut text);
@@ -63,7 +64,7 @@ fn legend(has_colors: bool) -> String {
     text
 }
 
-fn row(times: &Times, has_colors: bool) -> String {
+fn row(times: &Times, has_colors: bool, is_wide: bool) -> String {
     let mut text = String::new();
     let mut below = Duration::ZERO;
     for step in steps() {
@@ -71,8 +72,9 @@ fn row(times: &Times, has_colors: bool) -> String {
         below = step;
         // Any sample at all is seen.
         let level = (count as usize * (COLORS.len() - 1)).div_ceil(times.count().max(1) as usize);
-        push(level.min(COLORS.len() - 1), has_colors, &mut text);
-        push(level.min(COLORS.len() - 1), has_colors, &mut text);
+        for _ in 0..if is_wide { 2 } else { 1 } {
+            push(level.min(COLORS.len() - 1), has_colors, &mut text);
+        }
     }
     if has_colors {
         text.push_str("\x1b[0m");
@@ -101,8 +103,8 @@ mod tests {
         for us in [8, 8, 8, 900] {
             times.add(Duration::from_micros(us));
         }
-        assert_eq!(row(&times, false), format!("##{}--\n", " ".repeat(10)));
-        assert!(row(&times, true).ends_with("\x1b[0m\n"));
-        assert!(legend(false).contains("none  .:-=+*#%@ all"));
+        assert_eq!(row(&times, false, true), format!("##{}--\n", " ".repeat(10)));
+        assert!(row(&times, true, false).ends_with("\x1b[0m\n"));
+        assert!(legend(false, true).contains("none  .:-=+*#%@ all"));
     }
 }

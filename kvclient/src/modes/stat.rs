@@ -2,7 +2,7 @@
 //!
 //! Invariant: a figure that the server does not have is shown as `-`, never as 0.
 
-use super::{Result, Setting, bytes_of, checked, human_bytes, note, print, senseless};
+use super::{Result, Setting, bytes_of, checked, human_bytes, note_summary, print, senseless};
 use crate::output::{Style, terminal_width};
 use std::time::{Duration, Instant};
 
@@ -63,7 +63,7 @@ pub fn run(setting: &Setting<'_>) -> Result<bool> {
         }
     }
     if let (Some(first), Some((last, taken)), true) = (first, last, setting.is_interrupted()) {
-        note(&summary(&first, &last, taken - start));
+        note_summary(&summary(&first, &last, taken - start));
     }
     Ok(true)
 }
