@@ -51,10 +51,6 @@ pub struct Flags {
     /// Wait so long between two runs of -r, rows of --stat or pages of keys, or measure for so long; fractions are allowed
     #[arg(short = 'i', value_name = "SECONDS", value_parser = seconds)]
     pub interval: Option<Duration>,
-    #[command(flatten)]
-    pub format: FormatFlags,
-    #[command(flatten)]
-    pub modes: ModeFlags,
     /// Accepted for scripts written for redis-cli: there is no such warning
     #[arg(long, hide = true)]
     no_auth_warning: bool,
@@ -76,6 +72,11 @@ pub struct Flags {
     /// A command to send, with its arguments; HELP [COMMAND] is explained without a server
     #[arg(value_name = "COMMAND", trailing_var_arg = true)]
     pub command: Vec<OsString>,
+    // Last: what follows would stand under their headings.
+    #[command(flatten)]
+    pub format: FormatFlags,
+    #[command(flatten)]
+    pub modes: ModeFlags,
 }
 
 /// How replies are shown.
@@ -196,6 +197,9 @@ impl Flags {
         match mode {
             Some(mode) if has_command || self.task.is_some() => Some(format!("{} takes no command", mode.name())),
             Some(Mode::Stat) => None,
+            Some(mode @ (Mode::Pipe | Mode::IntrinsicLatency(_))) if self.interval.is_some() => {
+                Some(format!("-i has no meaning with {}", mode.name()))
+            }
             Some(mode) if self.repeat.is_some() => Some(format!("-r has no meaning with {}", mode.name())),
             None if self.repeat.is_some() && !has_command => Some("-r needs a command, or --stat".to_owned()),
             None if self.interval.is_some() && !has_command => {

@@ -12,6 +12,7 @@ const RUNS: u64 = 10_000;
 /// Measures for `duration`, or until Ctrl-C.
 pub fn run(duration: Duration, setting: &Setting<'_>) -> Result<bool> {
     let is_text = matches!(setting.style, Style::Pretty | Style::Raw | Style::Line | Style::Table);
+    setting.signals.begin_stream();
     let start = Instant::now();
     let (mut runs, mut longest) = (0_u64, Duration::ZERO);
     let mut last = start;

@@ -3,13 +3,16 @@
 //! Invariant: no wait for a reply outlasts Ctrl-C by more than a moment.
 
 use super::{Failure, Result, Setting, TICK, note};
-use kvclient::{Connection, Reply};
+use kvclient::{Connection, Options, Reply};
 use std::time::{Duration, Instant};
 
 /// How much is sent ahead, in bytes: what fits the buffers between client and server.
 const AHEAD_BYTES_MAX: usize = 16 * 1024;
 /// The time between two attempts to connect again.
 const RECONNECT_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a login may take then.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection, and how to make another one.
 #[derive(Debug)]
@@ -102,8 +105,9 @@ impl<'s> Link<'s> {
 
     /// Connects again, however long that takes; false after Ctrl-C.
     fn reconnect(&mut self) -> bool {
+        let options = Options { reply_timeout: Some(LOGIN_TIMEOUT), ..self.setting.options.clone() };
         while self.setting.wait_until(Instant::now() + RECONNECT_EVERY) {
-            if let Ok(connection) = Connection::connect_with(&self.setting.address, self.setting.options.clone()) {
+            if let Ok(connection) = Connection::connect_with(&self.setting.address, options.clone()) {
                 self.connection = connection;
                 return true;
             }

@@ -75,8 +75,6 @@ pub fn run(mode: Mode, flags: &ModeFlags, setting: &Setting<'_>) -> Result<bool>
     if setting.address.scheme == Scheme::Line && mode.needs_resp() {
         return Err(Failure::LineProtocol(mode.name()));
     }
-    // Ctrl-C is noted from here on, and the program ends after the mode.
-    setting.signals.begin_stream();
     match mode {
         Mode::Stat => stat::run(setting),
         Mode::Latency => latency::run(setting),
@@ -92,9 +90,12 @@ pub fn run(mode: Mode, flags: &ModeFlags, setting: &Setting<'_>) -> Result<bool>
 }
 
 impl Setting<'_> {
-    /// Connects and logs in.
+    /// Connects and logs in. From here on Ctrl-C is noted, and ends the mode rather than the program: before, there is nothing to
+    /// show, and a server that does not reply must not keep the program.
     fn connect(&self) -> Result<Link<'_>> {
-        Link::connect(self)
+        let link = Link::connect(self)?;
+        self.signals.begin_stream();
+        Ok(link)
     }
 
     /// Returns whether Ctrl-C was pressed.

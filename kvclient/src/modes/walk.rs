@@ -45,6 +45,8 @@ impl<'s> Walk<'s> {
         if let Some(kind) = &flags.kind {
             add("TYPE", kind.clone().into_bytes());
         }
+        // Redis 7.2 and kv have it; elsewhere a key is used by being looked at.
+        link.ask(["CLIENT", "NO-TOUCH", "ON"])?;
         let total = match link.ask(["DBSIZE"])? {
             Some(Reply::Integer(keys)) => u64::try_from(keys).unwrap_or(0),
             _ => 0,

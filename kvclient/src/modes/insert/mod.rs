@@ -87,6 +87,7 @@ impl Shared {
 /// Sends standard input to the server until its end; returns whether there was no error.
 pub fn run(flags: &ModeFlags, setting: &Setting<'_>) -> Result<bool> {
     let connection = Connection::connect_with(&setting.address, setting.options.clone())?;
+    setting.signals.begin_stream();
     let stream = connection.into_stream()?;
     let output = stream.try_clone()?;
     stream.set_read_timeout(Some(TICK))?;
