@@ -3,7 +3,7 @@
 //! Invariant: nothing is written by hand, so that a flag cannot be missing.
 
 use crate::flags::Flags;
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use std::fs;
@@ -19,11 +19,22 @@ pub fn complete(shell: Shell) -> io::Result<()> {
 
 /// Writes the manual pages of the program and of its tasks to a directory; for `-` the program's to standard output.
 pub fn write(place: &Path) -> io::Result<()> {
+    let mut command = Flags::command();
+    // Gives the tasks their full names, and the flags that are everybody's.
+    command.build();
     if place.as_os_str() == "-" {
-        let mut page = Vec::new();
-        Man::new(Flags::command()).render(&mut page)?;
-        return io::stdout().lock().write_all(&page);
+        let mut text = Vec::new();
+        page(&command).render(&mut text)?;
+        return io::stdout().lock().write_all(&text);
     }
     fs::create_dir_all(place)?;
-    clap_mangen::generate_to(Flags::command(), place)
+    page(&command).generate_to(place)?;
+    for task in command.get_subcommands() {
+        page(task).generate_to(place)?;
+    }
+    Ok(())
+}
+
+fn page(command: &Command) -> Man {
+    Man::new(command.clone()).source(concat!("kvclient ", env!("CARGO_PKG_VERSION"))).manual("kvclient")
 }

@@ -177,7 +177,7 @@ fn what_is_not_here_is_refused_with_what_to_use_instead() {
         (&["--ldb", "--eval", "script.lua"], "MULTI"),
         (&["--lru-test", "1000"], "bench"),
         (&["--tls", "--sni", "host", "PING"], "stunnel"),
-        (&["--keystats"], "--bigkeys"),
+        (&["--top", "5"], "--keystats"),
         (&["--scan", "GET", "k"], "--scan"),
         (&["--pattern", "x"], "--scan"),
         (&["-i", "1"], "-i"),
@@ -302,6 +302,17 @@ fn the_biggest_keys_are_found() {
             assert!(output.contains("\nSampled 3 keys in the keyspace!\n"), "{output}");
             assert!(output.contains("Biggest string found \"lo") && output.contains("3 strings with "), "{output}");
         }
+        let (code, output, errors) = at.run(&["--keystats", "--top", "1"], "");
+        assert_eq!((code, errors.as_str()), (Some(0), ""));
+        assert!(output.contains("B string \"longer\", 20 bytes\n") && !output.contains("\"short\","), "{output}");
+        assert!(output.contains(", with 31 bytes; most: 20 in \"longer\"\n"), "{output}");
+        let (_, output, _) = at.run(&["--keystats", "--csv"], "");
+        assert!(
+            output.starts_with("memory,type,elements,key\n") && output.contains(",string,1,\"short\"\n"),
+            "{output}"
+        );
+        let (_, output, _) = at.run(&["--keystats", "--json", "--keystats-samples", "0"], "");
+        assert!(output.contains("\"elements\":31,") && output.contains("\"memory_quantiles\":{"), "{output}");
         let (_, output, _) = at.run(&["--bigkeys", "--type", "list"], "");
         assert!(output.contains("\nSampled 0 keys in the keyspace!\n"), "{output}");
     });
@@ -351,7 +362,8 @@ fn hot_keys_need_a_policy_that_counts_uses() {
         assert_eq!(code, Some(1));
         assert!(errors.contains("maxmemory-policy allkeys-lfu"), "{errors}");
         at.prints(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lfu"], "OK\n");
-        assert_eq!(at.run(&[], "SET cold 1\nSET hot 1\n").0, Some(0));
+        // What a key counted under another policy means nothing.
+        assert_eq!(at.run(&[], "FLUSHALL\nSET cold 1\nSET hot 1\n").0, Some(0));
         assert_eq!(at.run(&["-r", "2000", "GET", "hot"], "").0, Some(0));
         let (code, output, errors) = at.run(&["--hotkeys"], "");
         assert_eq!((code, errors.as_str()), (Some(0), ""));

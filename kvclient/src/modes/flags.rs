@@ -18,6 +18,7 @@ pub enum Mode {
     IntrinsicLatency(Duration),
     BigKeys,
     MemKeys,
+    KeyStats,
     HotKeys,
     Scan,
     Pipe,
@@ -65,6 +66,15 @@ pub struct ModeFlags {
     /// The elements of a key that --memkeys looks at; 0: all of them
     #[arg(long, value_name = "COUNT")]
     pub memkeys_samples: Option<u64>,
+    /// Both of them at once: the keys that take most memory, and how memory and elements are spread over the keys
+    #[arg(long, group = "mode")]
+    keystats: bool,
+    /// The elements of a key that --keystats looks at; 0: all of them
+    #[arg(long, value_name = "COUNT")]
+    pub keystats_samples: Option<u64>,
+    /// With --keystats: how many keys are shown [default: 10]
+    #[arg(long, value_name = "COUNT")]
+    pub top: Option<usize>,
     /// Find the keys that are used most; needs maxmemory-policy allkeys-lfu or volatile-lfu
     #[arg(long, group = "mode")]
     hotkeys: bool,
@@ -83,7 +93,7 @@ pub struct ModeFlags {
     /// With --scan and the searches for keys: only keys of this type
     #[arg(long = "type", value_name = "TYPE")]
     pub kind: Option<String>,
-    /// With --scan: the cursor to begin at
+    /// With --scan and the searches for keys: the cursor to begin at
     #[arg(long, value_name = "CURSOR")]
     pub cursor: Option<String>,
     /// With --scan: print keys in quotes, with escapes, as on a terminal
@@ -124,12 +134,6 @@ struct Refused {
     #[arg(long, hide = true, value_name = "KEYS", num_args = 0..=1)]
     lru_test: Option<Option<OsString>>,
     #[arg(long, hide = true)]
-    keystats: bool,
-    #[arg(long, hide = true, value_name = "COUNT", num_args = 0..=1)]
-    keystats_samples: Option<Option<OsString>>,
-    #[arg(long, hide = true, value_name = "COUNT", num_args = 0..=1)]
-    top: Option<Option<OsString>>,
-    #[arg(long, hide = true)]
     tls: bool,
     #[arg(long, hide = true, num_args = 0..=1)]
     sni: Option<Option<OsString>>,
@@ -161,7 +165,6 @@ const SCRIPTS: &str = "there are no scripts: send commands, or a MULTI ... EXEC,
 impl Refused {
     /// Returns the flag that was given, and what to use instead.
     fn first(&self) -> Option<(&'static str, &'static str)> {
-        let size_search = "use --bigkeys for sizes, and --memkeys for memory";
         [
             (self.rdb.is_some(), "--rdb", RDB),
             (self.functions_rdb.is_some(), "--functions-rdb", RDB),
@@ -179,9 +182,6 @@ impl Refused {
                 "--lru-test",
                 "use `kvclient bench --distribution zipf:0.99 --fail-if 'hit<0.9'`",
             ),
-            (self.keystats, "--keystats", size_search),
-            (self.keystats_samples.is_some(), "--keystats-samples", size_search),
-            (self.top.is_some(), "--top", size_search),
             (self.tls, "--tls", TLS),
             (self.sni.is_some(), "--sni", TLS),
             (self.cacert.is_some(), "--cacert", TLS),
@@ -210,6 +210,7 @@ impl Mode {
             Mode::IntrinsicLatency(_) => "--intrinsic-latency",
             Mode::BigKeys => "--bigkeys",
             Mode::MemKeys => "--memkeys",
+            Mode::KeyStats => "--keystats",
             Mode::HotKeys => "--hotkeys",
             Mode::Scan => "--scan",
             Mode::Pipe => "--pipe",
@@ -223,7 +224,7 @@ impl Mode {
 
     /// Returns whether the mode walks over keys.
     fn walks(self) -> bool {
-        matches!(self, Mode::BigKeys | Mode::MemKeys | Mode::HotKeys | Mode::Scan)
+        matches!(self, Mode::BigKeys | Mode::MemKeys | Mode::KeyStats | Mode::HotKeys | Mode::Scan)
     }
 }
 
@@ -242,6 +243,7 @@ impl ModeFlags {
             (self.pipe, Mode::Pipe),
             // As redis-cli has it.
             (self.memkeys_samples.is_some(), Mode::MemKeys),
+            (self.keystats || self.keystats_samples.is_some(), Mode::KeyStats),
         ];
         let flag = chosen.into_iter().find_map(|(is_chosen, mode)| is_chosen.then_some(mode));
         self.intrinsic_latency.map(Mode::IntrinsicLatency).or(flag)
@@ -258,18 +260,22 @@ impl ModeFlags {
             (self.quoted_pattern.is_some(), "--quoted-pattern"),
             (self.count.is_some(), "--count"),
             (self.kind.is_some(), "--type"),
+            (self.cursor.is_some(), "--cursor"),
         ];
-        let needs_scan = [(self.cursor.is_some(), "--cursor"), (self.quoted, "--quoted")];
+        let needs_scan = [(self.quoted, "--quoted")];
         let first =
             |flags: &[(bool, &'static str)]| flags.iter().find_map(|(is_given, flag)| is_given.then_some(*flag));
         if let Some(flag) = first(&needs_walk).filter(|_| !mode.is_some_and(Mode::walks)) {
-            return Some(format!("{flag} needs --scan, --bigkeys, --memkeys or --hotkeys"));
+            return Some(format!("{flag} needs --scan, --bigkeys, --memkeys, --keystats or --hotkeys"));
         }
         if let Some(flag) = first(&needs_scan).filter(|_| mode != Some(Mode::Scan)) {
             return Some(format!("{flag} needs --scan"));
         }
         if self.memkeys_samples.is_some() && mode != Some(Mode::MemKeys) {
             return Some("--memkeys-samples needs --memkeys".to_owned());
+        }
+        if (self.keystats_samples.is_some() || self.top.is_some()) && mode != Some(Mode::KeyStats) {
+            return Some("--keystats-samples and --top need --keystats".to_owned());
         }
         self.pattern().err()
     }
@@ -353,6 +359,7 @@ mod tests {
             &["--stat", "--count", "1"],
             &["--bigkeys", "--quoted"],
             &["--scan", "--memkeys-samples", "1"],
+            &["--bigkeys", "--top", "1"],
             &["--scan", "--quoted-pattern", "\"x"],
         ] {
             assert!(flags(words).problem().is_some(), "{words:?}");

@@ -42,7 +42,7 @@ struct Findings {
 const HOT_KEYS: usize = 16;
 
 /// Returns the command that measures a type, and the unit.
-fn size_command(kind: &str) -> Option<(&'static str, &'static str)> {
+pub fn size_command(kind: &str) -> Option<(&'static str, &'static str)> {
     Some(match kind {
         "string" => ("STRLEN", "bytes"),
         "list" => ("LLEN", "items"),
@@ -124,12 +124,12 @@ pub fn run(measure: Measure, flags: &ModeFlags, setting: &Setting<'_>) -> Result
     Ok(true)
 }
 
-fn is_text(style: Style) -> bool {
+pub fn is_text(style: Style) -> bool {
     !matches!(style, Style::Json | Style::QuotedJson | Style::Csv)
 }
 
 /// Returns a key's type; `None` if there is no such key any more.
-fn kind_of(reply: &Reply) -> Result<Option<String>> {
+pub fn kind_of(reply: &Reply) -> Result<Option<String>> {
     match reply {
         Reply::Error(text) if is_unknown_command(text) => Ok(None),
         Reply::Error(text) => Err(Failure::Reply { command: "TYPE", text: text.to_string() }),
@@ -141,7 +141,7 @@ fn kind_of(reply: &Reply) -> Result<Option<String>> {
 }
 
 /// Returns a key as it is shown.
-fn quoted(key: &[u8]) -> String {
+pub fn quoted(key: &[u8]) -> String {
     let mut out = Vec::new();
     write_quoted(key, HighBytes::Escape, &mut out);
     String::from_utf8_lossy(&out).into_owned()

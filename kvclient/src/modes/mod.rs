@@ -8,6 +8,7 @@ mod flags;
 mod insert;
 mod intrinsic;
 mod key_sizes;
+mod key_stats;
 mod latency;
 mod link;
 mod scan;
@@ -83,6 +84,7 @@ pub fn run(mode: Mode, flags: &ModeFlags, setting: &Setting<'_>) -> Result<bool>
         Mode::IntrinsicLatency(duration) => intrinsic::run(duration, setting),
         Mode::BigKeys => key_sizes::run(key_sizes::Measure::Elements, flags, setting),
         Mode::MemKeys => key_sizes::run(key_sizes::Measure::Memory, flags, setting),
+        Mode::KeyStats => key_stats::run(flags, setting),
         Mode::HotKeys => key_sizes::run_hot(flags, setting),
         Mode::Scan => scan::run(flags, setting),
         Mode::Pipe => insert::run(flags, setting),

@@ -139,7 +139,7 @@ impl Sender {
     fn send(&mut self, input: &mut dyn Read) -> std::result::Result<End, End> {
         let mut text = Vec::new();
         let mut at_end = !read_more(input, &mut text).map_err(End::Input)?;
-        while !at_end && text.iter().all(u8::is_ascii_whitespace) {
+        while !at_end && text.len() < READ_BYTES && text.iter().all(u8::is_ascii_whitespace) {
             at_end = !read_more(input, &mut text).map_err(End::Input)?;
         }
         let mut encoder = Encoder::new(self.format.unwrap_or_else(|| encode::detect(&text)));
@@ -241,6 +241,7 @@ impl Receiver<'_> {
             if end.is_none() {
                 end = Shared::lock(&self.shared.end).take();
             }
+            let has_read = matches!(read, Ok(1..));
             match read {
                 Ok(0) => return Err(self.lost(io::Error::from(io::ErrorKind::UnexpectedEof))),
                 Ok(_) => heard = Instant::now(),
@@ -269,7 +270,11 @@ impl Receiver<'_> {
                 Some(End::Input(error)) => {
                     return Err(Failure::Io(io::Error::new(error.kind(), format!("standard input: {error}"))));
                 }
-                Some(End::Connection(error)) => return Err(self.lost(io::Error::new(error.kind(), error.to_string()))),
+                // What the server still said comes first: it may be why it takes no more.
+                Some(End::Connection(error)) if !has_read => {
+                    return Err(self.lost(io::Error::new(error.kind(), error.to_string())));
+                }
+                Some(End::Connection(_)) => {}
             }
             if self.setting.is_interrupted() {
                 self.progress.end();
