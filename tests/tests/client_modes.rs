@@ -6,7 +6,8 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 
 use kvtests::process::{Launch, ServerProcess};
@@ -392,6 +393,18 @@ fn scan_prints_every_key_once_on_a_line() {
         assert_eq!(sorted(&["--scan", "--pattern", "key:7", "--json"]), ["\"key:7\""]);
         assert_eq!(sorted(&["--scan", "--quoted-pattern", "\"key:\\x37\"", "-i", "0.001"]), ["key:7"]);
         assert_eq!(sorted(&["--scan", "--type", "list"]), [] as [&str; 0]);
+        // What was not printed is not missed: Ctrl-C says where to go on.
+        let mut program = at.start(&["--scan", "--count", "100", "-i", "1000"]);
+        program.hear("key:");
+        program.interrupt();
+        let (code, output, errors) = program.finish();
+        assert_eq!(code, Some(1));
+        let cursor = errors.split_whitespace().nth_back(2).expect("a cursor");
+        let rest = sorted(&["--scan", "--cursor", cursor]);
+        let mut all: Vec<String> = output.lines().map(str::to_owned).chain(rest).collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 3000, "{errors}");
         // Who reads no more gets no more.
         let mut reader = client(&["-u", &at.url, "--scan"]).stdout(Stdio::piped()).spawn().expect("the client");
         drop(reader.stdout.take());
@@ -435,6 +448,32 @@ fn a_pipe_takes_every_format_and_ends_like_redis_clis() {
         assert_eq!(other.run(&["--pipe"], "SET there 5\n"), expected(1));
         other.prints(&["DBSIZE"], "1\n");
     });
+}
+
+/// A server that does not reply does not keep the program.
+#[test]
+fn ctrl_c_ends_every_mode_at_a_server_that_hangs() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = At::new(listener.local_addr().expect("an address"));
+    for (words, code) in [
+        (&["--latency"][..], 1),
+        (&["--stat"], 0),
+        (&["--scan"], 1),
+        (&["--bigkeys"], 0),
+        (&["--keystats"], 0),
+        (&["--hotkeys"], 0),
+        (&["--pipe"], 1),
+    ] {
+        let mut program = at.start(words);
+        if words == ["--pipe"] {
+            program.say("PING\n");
+        }
+        let (mut stream, _) = listener.accept().expect("the program's connection");
+        // Its first request: from there on Ctrl-C is the mode's.
+        stream.read_exact(&mut [0]).expect("a request");
+        program.interrupt();
+        assert_eq!(program.end().code(), Some(code), "{words:?}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use super::bars::{Summary, Times};
 use super::link::Link;
-use super::{Result, Setting, checked, print};
+use super::{Result, Setting, checked, note_summary, print};
 use crate::output::Style;
 use std::fmt::Write;
 use std::io;
@@ -37,6 +37,10 @@ pub fn run(setting: &Setting<'_>) -> Result<bool> {
         if !setting.wait_until(Instant::now() + SAMPLE_EVERY) {
             break;
         }
+    }
+    if times.count() == 0 {
+        note_summary("kvclient: no reply came");
+        return Ok(false);
     }
     if setting.draws() {
         return drawing.draw(&times).map(|()| true);

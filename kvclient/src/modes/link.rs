@@ -48,7 +48,7 @@ impl<'s> Link<'s> {
         loop {
             match self.ask(words.clone()) {
                 Err(Failure::Client(error)) if error.is_disconnect() => {
-                    note(&format!("kvclient: {error}; connecting again until Ctrl-C"));
+                    note(&format!("kvclient: {error} (tried until Ctrl-C)"));
                     if !self.reconnect() {
                         return Ok(None);
                     }

@@ -5,12 +5,12 @@
 
 use super::flags::ModeFlags;
 use super::walk::Walk;
-use super::{Result, Setting};
+use super::{Result, Setting, note_summary};
 use crate::output::{Output, Style};
 use kvclient::Reply;
 use kvproto::OwnedRequest;
 
-/// Prints the keys as SCAN returns them: a key may come twice while the table grows.
+/// Prints the keys as SCAN returns them: a key may come twice while the table grows. Returns whether these are all.
 pub fn run(flags: &ModeFlags, setting: &Setting<'_>) -> Result<bool> {
     let style = if flags.quoted { Style::Pretty } else { setting.style };
     let output = Output::new(style);
@@ -25,5 +25,8 @@ pub fn run(flags: &ModeFlags, setting: &Setting<'_>) -> Result<bool> {
         output.write(&rendered)?;
         rendered.clear();
     }
-    Ok(walk.is_complete() || setting.is_interrupted())
+    if !walk.is_complete() {
+        note_summary(&format!("kvclient: interrupted after {} keys; --cursor {} goes on", walk.keys, walk.cursor()));
+    }
+    Ok(walk.is_complete())
 }

@@ -56,8 +56,8 @@ pub fn run(setting: &Setting<'_>) -> Result<bool> {
         first.get_or_insert_with(|| now.clone());
         last = Some((now, taken));
         left = if left < 0 { left } else { left - 1 };
-        // Rows keep their distance however long a reply takes.
-        due = (due + interval).max(Instant::now());
+        // Rows keep their distance; where a reply took longer than that, the distance begins anew.
+        due = if due + interval > taken { due + interval } else { taken + interval };
         if left != 0 && !setting.wait_until(due) {
             break;
         }

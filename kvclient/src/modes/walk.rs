@@ -101,8 +101,11 @@ impl<'s> Walk<'s> {
 
     /// Returns the part of the keys that were walked over, in percent.
     pub fn percent(&self) -> f64 {
-        if self.cursor.is_none() || self.total == 0 {
+        if self.cursor.is_none() {
             return 100.0;
+        }
+        if self.total == 0 {
+            return 0.0;
         }
         // Keys may come twice, and new ones may come.
         (100.0 * self.keys as f64 / self.total as f64).min(99.99)
@@ -111,6 +114,11 @@ impl<'s> Walk<'s> {
     /// Returns whether all keys were walked over.
     pub fn is_complete(&self) -> bool {
         self.cursor.is_none()
+    }
+
+    /// Returns the cursor that goes on where this ended.
+    pub fn cursor(&self) -> String {
+        String::from_utf8_lossy(self.cursor.as_deref().unwrap_or(b"0")).into_owned()
     }
 
     /// Shows how far it is, and `message`, if that was not done just now.
