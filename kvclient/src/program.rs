@@ -109,7 +109,7 @@ fn run_mode(mode: Mode, flags: &Flags, address: Address, signals: &Signals) -> E
             let mut text = b"kvclient: ".to_vec();
             write_visible(error.to_string().as_bytes(), &mut text);
             text.push(b'\n');
-            // Nobody can be told that standard error is gone.
+            // Standard error may be gone; there is nowhere else to say so.
             let _ = io::stderr().write_all(&text);
             FAILED.into()
         }

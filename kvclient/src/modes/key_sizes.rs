@@ -76,7 +76,7 @@ pub fn run(measure: Measure, flags: &ModeFlags, setting: &Setting<'_>) -> Result
     let mut has_type = true;
     while let Some(keys) = walk.next(&mut link)? {
         let kinds = if has_type {
-            let Some(replies) = link.ask_all(keys.iter().map(|key| [&b"TYPE"[..], key]))? else { break };
+            let Some(replies) = link.exchange_all(keys.iter().map(|key| [&b"TYPE"[..], key]))? else { break };
             has_type = !replies.iter().any(|reply| matches!(reply, Reply::Error(text) if is_unknown_command(text)));
             replies.iter().map(kind_of).collect::<Result<Vec<_>>>()?
         } else {
@@ -96,7 +96,7 @@ pub fn run(measure: Measure, flags: &ModeFlags, setting: &Setting<'_>) -> Result
                 }
             })
             .collect();
-        let Some(replies) = link.ask_all(requests)? else { break };
+        let Some(replies) = link.exchange_all(requests)? else { break };
         let mut replies = replies.into_iter();
         for (key, kind) in &found {
             let is_measured = measure == Measure::Memory || size_command(kind).is_some();
@@ -216,7 +216,10 @@ impl Findings {
             );
         }
         if self.unmeasured > 0 {
-            text += &format!("\n{} keys have no size: they are gone, or the server cannot tell\n", self.unmeasured);
+            text += &format!(
+                "\n{} keys have no size: they are gone, or the server does not measure them\n",
+                self.unmeasured
+            );
         }
         text
     }
@@ -270,7 +273,7 @@ pub fn run_hot(flags: &ModeFlags, setting: &Setting<'_>) -> Result<bool> {
     let mut hot: Vec<(i64, Vec<u8>)> = Vec::new();
     let mut failed = 0_u64;
     while let Some(keys) = walk.next(&mut link)? {
-        let Some(replies) = link.ask_all(keys.iter().map(|key| [&b"OBJECT"[..], b"FREQ", key]))? else { break };
+        let Some(replies) = link.exchange_all(keys.iter().map(|key| [&b"OBJECT"[..], b"FREQ", key]))? else { break };
         for (key, reply) in keys.into_iter().zip(replies) {
             match reply {
                 Reply::Integer(counter) => {

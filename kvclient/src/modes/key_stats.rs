@@ -1,7 +1,7 @@
 //! `--keystats`: what the keys of a database take, by memory and by elements, and how that is spread over them.
 //!
-//! Invariant: each key that has a type is counted once for each time SCAN returns it; memory is what MEMORY USAGE tells, so a key
-//! of which the server does not tell it is counted apart.
+//! Invariant: each key that has a type is counted once for each time SCAN returns it; memory is what MEMORY USAGE
+//! returns, and a key for which it returns nothing is counted apart.
 
 use super::flags::ModeFlags;
 use super::key_sizes::{is_text, kind_of, quoted, size_command};
@@ -56,7 +56,7 @@ pub fn run(flags: &ModeFlags, setting: &Setting<'_>) -> Result<bool> {
         top_max: flags.top.unwrap_or(TOP_DEFAULT),
     };
     while let Some(keys) = walk.next(&mut link)? {
-        let Some(kinds) = link.ask_all(keys.iter().map(|key| [&b"TYPE"[..], key]))? else { break };
+        let Some(kinds) = link.exchange_all(keys.iter().map(|key| [&b"TYPE"[..], key]))? else { break };
         let kinds = kinds.iter().map(kind_of).collect::<Result<Vec<_>>>()?;
         let found: Vec<(Vec<u8>, String)> =
             keys.into_iter().zip(kinds).filter_map(|(key, kind)| Some((key, kind?))).collect();
@@ -67,7 +67,7 @@ pub fn run(flags: &ModeFlags, setting: &Setting<'_>) -> Result<bool> {
         let elements = |key, kind: &str| size_command(kind).map(|(command, _)| vec![command.as_bytes(), key]);
         let requests: Vec<Vec<&[u8]>> =
             found.iter().flat_map(|(key, kind)| [Some(memory(key)), elements(key, kind)]).flatten().collect();
-        let Some(replies) = link.ask_all(requests)? else { break };
+        let Some(replies) = link.exchange_all(requests)? else { break };
         let mut replies = replies.into_iter();
         for (key, kind) in found {
             let memory = replies.next();
@@ -190,7 +190,10 @@ impl Findings {
             text += &format!("{:>8.1}% {}\n", quantile * 100.0, human(bytes));
         }
         if self.unmeasured > 0 {
-            text += &format!("\n{} keys have no size: they are gone, or the server cannot tell\n", self.unmeasured);
+            text += &format!(
+                "\n{} keys have no size: they are gone, or the server does not measure them\n",
+                self.unmeasured
+            );
         }
         text
     }

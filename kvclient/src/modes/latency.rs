@@ -89,7 +89,7 @@ pub fn run_history(setting: &Setting<'_>) -> Result<bool> {
 /// Adds the time of one request; false after Ctrl-C.
 pub fn sample(link: &mut Link<'_>, times: &mut Times) -> Result<bool> {
     let start = Instant::now();
-    let Some(reply) = link.ask_again(["PING"])? else { return Ok(false) };
+    let Some(reply) = link.exchange_again(["PING"])? else { return Ok(false) };
     times.add(start.elapsed());
     checked("PING", reply).map(|_| true)
 }

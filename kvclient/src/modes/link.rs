@@ -28,7 +28,7 @@ impl<'s> Link<'s> {
     }
 
     /// Sends a request and waits for its reply; `None` after Ctrl-C.
-    pub fn ask<I>(&mut self, words: I) -> Result<Option<Reply>>
+    pub fn exchange<I>(&mut self, words: I) -> Result<Option<Reply>>
     where
         I: IntoIterator,
         I::IntoIter: ExactSizeIterator,
@@ -39,14 +39,14 @@ impl<'s> Link<'s> {
     }
 
     /// The same, over a new connection if the one at hand is lost: a server that is watched may be restarted meanwhile.
-    pub fn ask_again<I>(&mut self, words: I) -> Result<Option<Reply>>
+    pub fn exchange_again<I>(&mut self, words: I) -> Result<Option<Reply>>
     where
         I: IntoIterator + Clone,
         I::IntoIter: ExactSizeIterator,
         I::Item: AsRef<[u8]>,
     {
         loop {
-            match self.ask(words.clone()) {
+            match self.exchange(words.clone()) {
                 Err(Failure::Client(error)) if error.is_disconnect() => {
                     note(&format!("kvclient: {error} (tried until Ctrl-C)"));
                     if !self.reconnect() {
@@ -59,7 +59,7 @@ impl<'s> Link<'s> {
     }
 
     /// Sends requests and waits for the replies to all of them, with few round trips; `None` after Ctrl-C.
-    pub fn ask_all<R, I>(&mut self, requests: R) -> Result<Option<Vec<Reply>>>
+    pub fn exchange_all<R, I>(&mut self, requests: R) -> Result<Option<Vec<Reply>>>
     where
         R: IntoIterator<Item = I>,
         I: IntoIterator + Clone,

@@ -136,7 +136,7 @@ fn print(text: &str) -> Result<()> {
 
 /// Tells the user something that is no result.
 fn note(text: &str) {
-    // Nobody can be told that standard error is gone.
+    // Standard error may be gone; there is nowhere else to say so.
     let _ = writeln!(io::stderr(), "{text}");
 }
 
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_command_is_told_from_other_errors() {
+    fn an_unknown_command_is_distinguished_from_other_errors() {
         assert!(is_unknown_command(&Text::from("ERR unknown command 'TYPE', with args beginning with: ")));
         assert!(is_unknown_command(&Text::from("ERR Unknown subcommand or wrong number of arguments for 'USAGE'")));
         assert!(!is_unknown_command(&Text::from("ERR value is not an integer or out of range")));

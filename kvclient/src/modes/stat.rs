@@ -46,7 +46,7 @@ pub fn run(setting: &Setting<'_>) -> Result<bool> {
     let mut left = setting.repeat.unwrap_or(-1);
     let mut due = start;
     while left != 0 {
-        let Some(reply) = link.ask_again(["INFO"])? else { break };
+        let Some(reply) = link.exchange_again(["INFO"])? else { break };
         let taken = Instant::now();
         let reply = checked("INFO", reply)?;
         let now = figures(bytes_of(&reply).ok_or_else(|| senseless("INFO"))?);

@@ -46,8 +46,8 @@ impl<'s> Walk<'s> {
             add("TYPE", kind.clone().into_bytes());
         }
         // Redis 7.2 and kv have it; elsewhere a key is used by being looked at.
-        link.ask(["CLIENT", "NO-TOUCH", "ON"])?;
-        let total = match link.ask(["DBSIZE"])? {
+        link.exchange(["CLIENT", "NO-TOUCH", "ON"])?;
+        let total = match link.exchange(["DBSIZE"])? {
             Some(Reply::Integer(keys)) => u64::try_from(keys).unwrap_or(0),
             _ => 0,
         };
@@ -74,7 +74,7 @@ impl<'s> Walk<'s> {
         self.is_first = false;
         let words: Vec<&[u8]> =
             [&b"SCAN"[..], &cursor].into_iter().chain(self.options.iter().map(Vec::as_slice)).collect();
-        let (next, keys) = match link.ask(words)? {
+        let (next, keys) = match link.exchange(words)? {
             None => return Ok(None),
             Some(Reply::Error(text)) if is_unknown_command(&text) => {
                 return Err(Failure::Unsupported("the server has no SCAN command".to_owned()));

@@ -258,7 +258,7 @@ fn words_of_items<'r>(request: Request<'r>) -> Option<Vec<&'r [u8]>> {
     Some(request.iter().skip(skipped).collect())
 }
 
-/// Returns whether the reply holds names and values in turn, which RESP2 cannot tell from a list.
+/// Returns whether the reply holds names and values in turn, which RESP2 sends as a plain list.
 fn holds_pairs(request: Request<'_>) -> bool {
     let is = |at: usize, word: &str| request.get(at).is_some_and(|given| given.eq_ignore_ascii_case(word.as_bytes()));
     is(0, "hgetall")

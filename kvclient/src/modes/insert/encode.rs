@@ -1,7 +1,7 @@
 //! The input of `--pipe` as requests.
 //!
 //! Invariant: requests keep the order of the input, each is complete or none of it is sent but for RESP, and the line where
-//! each one stands can be told.
+//! each one stands is known.
 
 use super::super::flags::PipeFormat;
 use super::resp::Scanner;
@@ -37,7 +37,7 @@ enum Form {
     Json { searched: usize },
 }
 
-/// Returns the format of an input by its first byte: a command does not begin with `*` or `{`. Rows of CSV cannot be told from
+/// Returns the format of an input by its first byte: a command does not begin with `*` or `{`. Rows of CSV look like
 /// commands.
 pub fn detect(text: &[u8]) -> PipeFormat {
     match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn formats_are_told_by_their_first_byte() {
+    fn formats_are_detected_by_their_first_byte() {
         assert_eq!(detect(b"*1\r\n"), PipeFormat::Resp);
         assert_eq!(detect(b"\n {\"key\""), PipeFormat::Json);
         assert_eq!(detect(b"SET a 1"), PipeFormat::Commands);

@@ -235,7 +235,7 @@ impl Receiver<'_> {
     fn run(&mut self, mut stream: Stream) -> Result<bool> {
         let mut heard = Instant::now();
         let mut end = None;
-        let mut is_told = false;
+        let mut is_end_shown = false;
         loop {
             let read = self.replies.read(&mut stream, READ_BYTES);
             if end.is_none() {
@@ -253,7 +253,7 @@ impl Receiver<'_> {
                     Next::Good => {}
                     Next::Error { command, text } => self.show_error(command, &text),
                     Next::Mark => {
-                        self.show_end(&mut is_told)?;
+                        self.show_end(&mut is_end_shown)?;
                         print("Last reply received from server.\n")?;
                         return Ok(true);
                     }
@@ -264,7 +264,7 @@ impl Receiver<'_> {
             self.progress.show(self.shared, self.replies.count(), self.errors);
             match &end {
                 None => heard = Instant::now(),
-                Some(End::Complete) => self.show_end(&mut is_told)?,
+                Some(End::Complete) => self.show_end(&mut is_end_shown)?,
                 Some(End::BrokenInput(commands)) if self.replies.count() >= *commands => return Ok(false),
                 Some(End::BrokenInput(_)) => {}
                 Some(End::Input(error)) => {
@@ -295,9 +295,9 @@ impl Receiver<'_> {
         }
     }
 
-    fn show_end(&mut self, is_told: &mut bool) -> Result<()> {
-        if !*is_told {
-            *is_told = true;
+    fn show_end(&mut self, is_end_shown: &mut bool) -> Result<()> {
+        if !*is_end_shown {
+            *is_end_shown = true;
             self.progress.end();
             print("All data transferred. Waiting for the last reply...\n")?;
         }
