@@ -363,8 +363,8 @@ fn hot_keys_need_a_policy_that_counts_uses() {
         assert_eq!(code, Some(1));
         assert!(errors.contains("maxmemory-policy allkeys-lfu"), "{errors}");
         at.prints(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lfu"], "OK\n");
-        // What a key counted under another policy means nothing.
-        assert_eq!(at.run(&[], "FLUSHALL\nSET cold 1\nSET hot 1\n").0, Some(0));
+        // What a key counted under another policy means nothing, and in Redis small numbers share a counter.
+        assert_eq!(at.run(&[], "FLUSHALL\nSET cold x\nSET hot x\n").0, Some(0));
         assert_eq!(at.run(&["-r", "2000", "GET", "hot"], "").0, Some(0));
         let (code, output, errors) = at.run(&["--hotkeys"], "");
         assert_eq!((code, errors.as_str()), (Some(0), ""));
