@@ -13,7 +13,9 @@ use crate::reconnect::Reconnect;
 use kvproto::Reply;
 use kvproto::resp::{ReplyDecoder, Version, encode_request};
 use std::io::{self, Read, Write};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 pub use stream::Stream;
 
 /// How to connect, and how long to wait.
@@ -77,8 +79,12 @@ pub struct Connection {
     input: Vec<u8>,
     consumed: usize,
     output: Vec<u8>,
+    /// Once it is set, whatever waits for the server fails.
+    interrupt: Option<Arc<AtomicBool>>,
 }
 
+/// How often a connection that can be interrupted checks whether it was.
+const INTERRUPT_TICK: Duration = Duration::from_millis(100);
 /// How much is read from the connection at once, in bytes.
 const READ_BYTES: usize = 64 * 1024;
 /// How much of a pipeline is sent before its replies are read, in bytes. It has to fit the buffers between client and
@@ -146,6 +152,7 @@ impl Connection {
             input: Vec::new(),
             consumed: 0,
             output: Vec::new(),
+            interrupt: None,
         })
     }
 
@@ -349,6 +356,14 @@ impl Connection {
         self.decode()
     }
 
+    /// Makes whatever waits for the server fail once `interrupt` is set, with an I/O error of the kind `Interrupted`; the
+    /// connection is closed then. [`Connection::receive_within`] may return before its timeout from now on.
+    #[doc(hidden)]
+    pub fn set_interrupt(&mut self, interrupt: Arc<AtomicBool>) -> Result<()> {
+        self.interrupt = Some(interrupt);
+        self.set_reply_timeout(self.options.reply_timeout)
+    }
+
     /// Whether the connection still stands as far as this side can know, without waiting. What has arrived is kept for
     /// [`Connection::receive`].
     ///
@@ -525,7 +540,13 @@ impl Connection {
                 match stream.write(left) {
                     Ok(0) => break Some(Some(io::Error::from(io::ErrorKind::WriteZero))),
                     Ok(count) => written += count,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted && !is_set(&self.interrupt) => {}
+                    // Of a connection that can be interrupted the timeout is a tick.
+                    Err(error) if is_timeout(&error) && self.interrupt.is_some() => {
+                        if is_set(&self.interrupt) {
+                            break Some(Some(io::Error::from(io::ErrorKind::Interrupted)));
+                        }
+                    }
                     Err(error) => break Some(Some(error)),
                 }
             },
@@ -584,14 +605,25 @@ impl Connection {
 
     /// Waits for bytes.
     fn fill(&mut self) -> Result<()> {
-        match self.read_some(READ_BYTES) {
-            Ok(0) => Err(self.close(Error::Closed { address: self.address.to_string() })),
-            Ok(_) => Ok(()),
-            Err(error) if is_timeout(&error) => {
-                let after = self.options.reply_timeout.unwrap_or_default();
-                Err(self.close(Error::TimedOut { after }))
+        let begin = Instant::now();
+        loop {
+            if is_set(&self.interrupt) {
+                return Err(self.broken(io::ErrorKind::Interrupted.into()));
             }
-            Err(source) => Err(self.broken(source)),
+            return match self.read_some(READ_BYTES) {
+                Ok(0) => Err(self.close(Error::Closed { address: self.address.to_string() })),
+                Ok(_) => Ok(()),
+                Err(error) if is_timeout(&error) => {
+                    // Of a connection that can be interrupted the timeout is a tick.
+                    let is_over = self.options.reply_timeout.is_some_and(|timeout| begin.elapsed() >= timeout);
+                    if self.interrupt.is_some() && !is_over {
+                        continue;
+                    }
+                    let after = self.options.reply_timeout.unwrap_or_default();
+                    Err(self.close(Error::TimedOut { after }))
+                }
+                Err(source) => Err(self.broken(source)),
+            };
         }
     }
 
@@ -608,7 +640,7 @@ impl Connection {
         self.input.resize(held + bytes_max, 0);
         let read = loop {
             match stream.read(&mut self.input[held..]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted && !is_set(&self.interrupt) => {}
                 read => break read,
             }
         };
@@ -622,7 +654,7 @@ impl Connection {
         let timeout = timeout.map(|timeout| timeout.max(Duration::from_millis(1)));
         self.options.reply_timeout = timeout;
         let set = match &self.stream {
-            Some(stream) => stream.set_write_timeout(timeout),
+            Some(stream) => stream.set_write_timeout(self.ticked(timeout)),
             None => return Err(self.closed()),
         };
         set.map_err(|source| self.broken(source))?;
@@ -631,10 +663,18 @@ impl Connection {
 
     fn set_read_timeout(&mut self, timeout: Option<Duration>) -> Result<()> {
         let set = match &self.stream {
-            Some(stream) => stream.set_read_timeout(timeout),
+            Some(stream) => stream.set_read_timeout(self.ticked(timeout)),
             None => return Err(self.closed()),
         };
         set.map_err(|source| self.broken(source))
+    }
+
+    /// Returns how long a call to the system may wait.
+    fn ticked(&self, timeout: Option<Duration>) -> Option<Duration> {
+        match &self.interrupt {
+            None => timeout,
+            Some(_) => Some(timeout.map_or(INTERRUPT_TICK, |timeout| timeout.min(INTERRUPT_TICK))),
+        }
     }
 
     fn broken(&mut self, source: io::Error) -> Error {
@@ -675,6 +715,11 @@ pub(crate) fn unopened(address: &Address, error: Error) -> Error {
         Error::Refused { .. } | Error::Connect { .. } => error,
         error => Error::Connect { address: address.to_string(), source: io::Error::other(error) },
     }
+}
+
+/// Whether there is an interrupt, and it is set.
+fn is_set(interrupt: &Option<Arc<AtomicBool>>) -> bool {
+    interrupt.as_ref().is_some_and(|interrupt| interrupt.load(Ordering::Relaxed))
 }
 
 /// Systems disagree on what a timed-out read is called.

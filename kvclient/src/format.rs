@@ -9,17 +9,28 @@ use kvproto::quote::{HighBytes, write_quoted};
 
 /// Appends `reply` as lines for a terminal: strings quoted, types named, lists numbered.
 pub fn write_pretty(reply: &Reply, out: &mut Vec<u8>) {
-    write_indented(reply, "", out);
+    write_indented(reply, "", &|_, _, _| false, out);
 }
+
+/// As [`write_pretty`], but each reply that is no list is first passed to `leaf`, with what stands before its further
+/// lines. Returns true if it has appended the reply, without the end of its last line.
+#[doc(hidden)]
+pub fn write_pretty_with(reply: &Reply, leaf: Leaf<'_>, out: &mut Vec<u8>) {
+    write_indented(reply, "", leaf, out);
+}
+
+/// See [`write_pretty_with`].
+type Leaf<'l> = &'l dyn Fn(&Reply, &str, &mut Vec<u8>) -> bool;
 
 /// `indent` stands before every line but the first, whose beginning the caller has written. Replies nest at most as
 /// deep as the decoder accepts, so this recursion is bounded.
-fn write_indented(reply: &Reply, indent: &str, out: &mut Vec<u8>) {
+fn write_indented(reply: &Reply, indent: &str, leaf: Leaf<'_>, out: &mut Vec<u8>) {
     match reply {
-        Reply::Array(items) => return write_items(items, ')', "(empty array)\n", indent, out),
-        Reply::Set(items) => return write_items(items, '~', "(empty set)\n", indent, out),
-        Reply::Push(items) => return write_items(items, ')', "(empty push)\n", indent, out),
-        Reply::Map(pairs) => return write_pairs(pairs, indent, out),
+        Reply::Array(items) => return write_items(items, ')', "(empty array)\n", indent, leaf, out),
+        Reply::Set(items) => return write_items(items, '~', "(empty set)\n", indent, leaf, out),
+        Reply::Push(items) => return write_items(items, ')', "(empty push)\n", indent, leaf, out),
+        Reply::Map(pairs) => return write_pairs(pairs, indent, leaf, out),
+        leaf_reply if leaf(leaf_reply, indent, out) => {}
         Reply::Ok => out.extend_from_slice(b"OK"),
         Reply::Simple(text) => write_visible_line(text.as_bytes(), out),
         Reply::Error(text) => {
@@ -45,7 +56,7 @@ fn write_indented(reply: &Reply, indent: &str, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-fn write_items(items: &[Reply], mark: char, empty: &str, indent: &str, out: &mut Vec<u8>) {
+fn write_items(items: &[Reply], mark: char, empty: &str, indent: &str, leaf: Leaf<'_>, out: &mut Vec<u8>) {
     if items.is_empty() {
         out.extend_from_slice(empty.as_bytes());
     }
@@ -54,11 +65,11 @@ fn write_items(items: &[Reply], mark: char, empty: &str, indent: &str, out: &mut
     for (at, item) in items.iter().enumerate() {
         let before = if at == 0 { "" } else { indent };
         out.extend_from_slice(format!("{before}{:width$}{mark} ", at + 1).as_bytes());
-        write_indented(item, &inner, out);
+        write_indented(item, &inner, leaf, out);
     }
 }
 
-fn write_pairs(pairs: &[(Reply, Reply)], indent: &str, out: &mut Vec<u8>) {
+fn write_pairs(pairs: &[(Reply, Reply)], indent: &str, leaf: Leaf<'_>, out: &mut Vec<u8>) {
     if pairs.is_empty() {
         out.extend_from_slice(b"(empty hash)\n");
     }
@@ -67,7 +78,7 @@ fn write_pairs(pairs: &[(Reply, Reply)], indent: &str, out: &mut Vec<u8>) {
     for (at, (key, value)) in pairs.iter().enumerate() {
         let before = if at == 0 { "" } else { indent };
         out.extend_from_slice(format!("{before}{:width$}# ", at + 1).as_bytes());
-        write_indented(key, &inner, out);
+        write_indented(key, &inner, leaf, out);
         // The value goes on in the key's last line, unless it takes lines of its own.
         if out.last() == Some(&b'\n') {
             out.pop();
@@ -77,7 +88,7 @@ fn write_pairs(pairs: &[(Reply, Reply)], indent: &str, out: &mut Vec<u8>) {
             out.push(b'\n');
             out.extend_from_slice(inner.as_bytes());
         }
-        write_indented(value, &inner, out);
+        write_indented(value, &inner, leaf, out);
     }
 }
 

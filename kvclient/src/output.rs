@@ -66,6 +66,16 @@ impl Default for Delimiters {
     }
 }
 
+impl Style {
+    /// The styles that a user may choose, by their names.
+    pub const NAMES: &[(&str, Style)] = &[("raw", Style::Raw), ("pretty", Style::Pretty)];
+
+    /// Returns the style of this name, whatever its case.
+    pub fn from_name(name: &str) -> Option<Style> {
+        Style::NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, style)| *style)
+    }
+}
+
 /// Where replies go.
 #[derive(Clone, Debug)]
 pub struct Output {
@@ -101,6 +111,16 @@ impl Output {
     /// From now on messages that the server pushes are left out, unless a subscription receives them.
     pub fn hide_pushes(&mut self) {
         self.hides_pushes = true;
+    }
+
+    /// Returns how replies are shown.
+    pub fn style(&self) -> Style {
+        self.style
+    }
+
+    /// From now on replies are shown in this style.
+    pub fn set_style(&mut self, style: Style) {
+        self.style = style;
     }
 
     /// From now on raw error replies go to standard error, so that `$(kvclient GET k)` is never an error's text.
@@ -203,7 +223,7 @@ fn receives_pushes(request: Request<'_>) -> bool {
 }
 
 /// Whether the reply is a text for people, which RESP2 cannot tell from any other bytes.
-fn is_report(request: Request<'_>) -> bool {
+pub fn is_report(request: Request<'_>) -> bool {
     let is = |at: usize, name: &str| request.get(at).is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes()));
     is(0, "info") || (is(0, "client") && (is(1, "list") || is(1, "info")))
 }

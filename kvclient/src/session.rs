@@ -37,6 +37,8 @@ pub struct Session {
     signals: Signals,
     client: Option<Connection>,
     was_connected: bool,
+    /// The connection has its login, name and database; one that has not is given them before the next command.
+    is_greeted: bool,
     /// The server refused the login, the name or the database: only what may change that is sent.
     is_refused: bool,
     /// Somebody is there to type another command.
@@ -64,6 +66,7 @@ impl Session {
             signals,
             client: None,
             was_connected: false,
+            is_greeted: false,
             is_refused: false,
             is_at_prompt: false,
             error: String::new(),
@@ -75,9 +78,63 @@ impl Session {
         &self.error
     }
 
-    /// From now on it is said what to type where the server refuses the login.
+    /// From now on it is said what to type where the server refuses the login, and Ctrl-C ends the wait for a reply
+    /// instead of the program.
     pub fn begin_prompt(&mut self) {
         self.is_at_prompt = true;
+        self.signals.begin_prompt();
+    }
+
+    /// Whether Ctrl-C was pressed since [`Session::clear_interrupt`].
+    pub fn is_interrupted(&self) -> bool {
+        self.signals.pressed()
+    }
+
+    /// Forgets that Ctrl-C was pressed.
+    pub fn clear_interrupt(&self) {
+        self.signals.clear();
+    }
+
+    /// Returns the server, and the database that is selected.
+    pub fn address(&self) -> &Address {
+        self.state.address()
+    }
+
+    /// Opens a connection that nothing was sent on yet. At the prompt Ctrl-C interrupts it.
+    fn open(&self) -> kvclient::Result<Connection> {
+        let mut connection = self.state.open()?;
+        if self.is_at_prompt {
+            connection.set_interrupt(self.signals.flag())?;
+        }
+        Ok(connection)
+    }
+
+    /// Opens another connection with the same login, name, protocol and database, for what must leave this one as it is.
+    pub fn open_second(&self) -> kvclient::Result<Connection> {
+        let mut connection = self.open()?;
+        self.state.restore(&mut connection)?;
+        Ok(connection)
+    }
+
+    /// Goes over to another server, which is connected to before the old connection is given up. The connection's name and
+    /// protocol stay.
+    ///
+    /// # Errors
+    ///
+    /// Those of the new connection; the old one stays then.
+    pub fn connect_to(&mut self, address: Address) -> kvclient::Result<()> {
+        let before = std::mem::replace(&mut self.state, SessionState::new(address, self.state.options().clone()));
+        match self.open_second() {
+            Ok(connection) => {
+                self.client = Some(connection);
+                (self.was_connected, self.is_greeted, self.is_refused) = (true, true, false);
+                Ok(())
+            }
+            Err(error) => {
+                self.state = before;
+                Err(error)
+            }
+        }
     }
 
     /// Where replies go.
@@ -102,9 +159,9 @@ impl Session {
     /// Connects and logs in if that is needed; false, with the reason shown, if it fails.
     pub fn connect(&mut self) -> bool {
         if self.is_open() {
-            return !self.is_refused || self.greet();
+            return self.is_greeted || self.greet();
         }
-        match self.state.open() {
+        match self.open() {
             Ok(client) => {
                 if self.was_connected {
                     self.output.note(&format!("Reconnected to {}.", self.state.address()));
@@ -139,12 +196,16 @@ impl Session {
         };
         match self.state.restore(client) {
             Ok(()) => {
-                self.is_refused = false;
+                (self.is_greeted, self.is_refused) = (true, false);
                 return true;
             }
             Err(error @ Error::Refused { .. }) => {
-                self.is_refused = true;
+                (self.is_greeted, self.is_refused) = (false, true);
                 self.output.note(&error.to_string());
+            }
+            Err(_) if self.is_cancelled() => {
+                self.give_up();
+                self.output.note("Cancelled: the server has not replied to the login. The next command tries again.");
             }
             Err(error) => {
                 self.give_up();
@@ -157,8 +218,13 @@ impl Session {
     /// Forgets the connection, and what only it had.
     fn give_up(&mut self) {
         self.client = None;
-        self.is_refused = false;
+        (self.is_greeted, self.is_refused) = (false, false);
         self.state.disconnect();
+    }
+
+    /// Whether Ctrl-C has ended a wait for the server.
+    fn is_cancelled(&self) -> bool {
+        self.is_at_prompt && self.signals.pressed()
     }
 
     /// Makes a connection ready for `request`; false, with the reason shown, if it must not be sent.
@@ -190,12 +256,25 @@ impl Session {
 
     /// Sends `request` and prints what comes back; of a subscription, all of it until Ctrl-C.
     pub fn run(&mut self, request: &OwnedRequest) -> io::Result<Outcome> {
-        self.exchange(request.as_request(), |client| client.send(request.as_request()))
+        self.exchange(request.as_request(), |client| client.send(request.as_request()), None)
     }
 
     /// The same for a line of the line protocol, sent as it was typed; `request` is its words.
     pub fn run_line(&mut self, request: &OwnedRequest, line: &[u8]) -> io::Result<Outcome> {
-        self.exchange(request.as_request(), |client| client.send_line(line))
+        self.exchange(request.as_request(), |client| client.send_line(line), None)
+    }
+
+    /// Sends `request`, which is no stream, or `line` if there is one; each reply is passed to `show`.
+    pub fn run_shown(
+        &mut self,
+        request: &OwnedRequest,
+        line: Option<&[u8]>,
+        show: &mut dyn FnMut(Reply),
+    ) -> io::Result<Outcome> {
+        match line {
+            Some(line) => self.exchange(request.as_request(), |client| client.send_line(line), Some(show)),
+            None => self.exchange(request.as_request(), |client| client.send(request.as_request()), Some(show)),
+        }
     }
 
     /// Whether lines are sent as they were typed.
@@ -233,6 +312,7 @@ impl Session {
         &mut self,
         request: Request<'_>,
         send: impl FnOnce(&mut Connection) -> kvclient::Result<()>,
+        mut show: Option<&mut dyn FnMut(Reply)>,
     ) -> io::Result<Outcome> {
         if !self.is_ready_for(request) {
             return Ok(Outcome::NotSent);
@@ -260,17 +340,21 @@ impl Session {
                 Ok(reply) => reply,
                 Err(error) => return Ok(self.lose(request, &error)),
             };
-            self.output.print(request, &reply)?;
-            if matches!(reply, Reply::Push(_)) && !(confirmations && is_about(&reply, request)) {
-                continue;
+            if show.is_none() {
+                self.output.print(request, &reply)?;
             }
-            awaited -= 1;
-            if let Reply::Error(text) = &reply {
-                self.error = text.to_string();
-                outcome = Outcome::Error;
-                awaited = 0;
+            if !matches!(reply, Reply::Push(_)) || (confirmations && is_about(&reply, request)) {
+                awaited -= 1;
+                if let Reply::Error(text) = &reply {
+                    self.error = text.to_string();
+                    outcome = Outcome::Error;
+                    awaited = 0;
+                }
+                self.remember(request, &reply);
             }
-            self.remember(request, &reply);
+            if let Some(show) = &mut show {
+                show(reply);
+            }
         }
         if self.is_refused && outcome == Outcome::Good {
             // What had to wait for the login.
@@ -336,6 +420,17 @@ impl Session {
             return Outcome::Good;
         }
         let lost = self.state.lost().map(|what| format!("; the {what} lost")).unwrap_or_default();
+        if self.is_cancelled() {
+            let name = String::from_utf8_lossy(request.name()).to_ascii_uppercase();
+            self.output.note(&format!("Cancelled: '{name}' may still be done, its reply is not awaited any longer{lost}."));
+            // The reply may still come, on the old connection. A server that does not reply at all may not even reply to a
+            // login: that waits for the next command.
+            match self.open() {
+                Ok(connection) => self.client = Some(connection),
+                Err(error) => self.output.note(&error.to_string()),
+            }
+            return Outcome::Lost;
+        }
         match error.outcome() {
             // It says so itself.
             kvclient::Outcome::NotSent if lost.is_empty() => self.output.note(&error.to_string()),

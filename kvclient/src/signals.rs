@@ -1,7 +1,8 @@
-//! Ctrl-C: it ends a stream of messages, and otherwise the program. While a file is written, so does SIGTERM.
+//! Ctrl-C: it ends a stream of messages, and otherwise the program. At the prompt it ends what runs, never the program.
+//! While a file is written, so does SIGTERM.
 //!
-//! Invariant: outside of a stream Ctrl-C does what it does to every program. (At the prompt it never gets here: there
-//! it is a key like any other.)
+//! Invariant: outside of a stream and of the prompt Ctrl-C does what it does to every program. (While a line is typed it
+//! never gets here: there it is a key like any other.)
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io;
@@ -30,6 +31,21 @@ impl Signals {
     pub fn begin_stream(&self) {
         self.pressed.store(false, Ordering::Relaxed);
         self.fatal.store(false, Ordering::Relaxed);
+    }
+
+    /// From now on Ctrl-C is noted, for as long as the program runs: the prompt outlives it.
+    pub fn begin_prompt(&self) {
+        self.begin_stream();
+    }
+
+    /// Returns the flag that Ctrl-C sets.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.pressed)
+    }
+
+    /// Forgets that Ctrl-C was pressed.
+    pub fn clear(&self) {
+        self.pressed.store(false, Ordering::Relaxed);
     }
 
     /// From now on Ctrl-C is noted, and so is SIGTERM, for as long as the program runs. For a program that does nothing
