@@ -4,6 +4,7 @@
 //! entered is run, or it is shown why not and it can be edited: no line is dropped in silence.
 
 mod completion;
+mod directives;
 mod history;
 
 use crate::help;
