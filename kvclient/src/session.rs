@@ -123,7 +123,8 @@ impl Session {
     ///
     /// Those of the new connection; the old one stays then.
     pub fn connect_to(&mut self, address: Address) -> kvclient::Result<()> {
-        let before = std::mem::replace(&mut self.state, SessionState::new(address, self.state.options().clone()));
+        let state = SessionState::new(address, self.state.options().clone());
+        let before = std::mem::replace(&mut self.state, state);
         match self.open_second() {
             Ok(connection) => {
                 self.client = Some(connection);
@@ -308,6 +309,35 @@ impl Session {
         self.client.as_mut()
     }
 
+    /// Runs `ask` on a connection in this state that has replies: this one, or outside of an open transaction, or of
+    /// silence, a second one. `None` if there is none; the reason was shown.
+    pub fn aside<T>(
+        &mut self,
+        ask: impl FnOnce(&mut Connection) -> kvclient::Result<T>,
+    ) -> Option<kvclient::Result<T>> {
+        if !self.connect() {
+            return None;
+        }
+        if self.state.is_in_transaction() || !self.state.is_heard() {
+            return Some(self.open_second().and_then(|mut connection| ask(&mut connection)));
+        }
+        let asked = ask(self.client.as_mut()?);
+        if self.client.as_mut().is_some_and(|client| !client.is_connected()) {
+            self.give_up();
+        }
+        Some(asked)
+    }
+
+    /// Returns how many keys the selected database has; `None` if the server does not say.
+    pub fn count_keys(&mut self) -> Option<i64> {
+        match self.aside(|connection| connection.command(["DBSIZE"]))?.ok()? {
+            Reply::Integer(count) => Some(count),
+            // A line, which begins with OK in the terse style.
+            Reply::Simple(text) => text.to_string().trim_start_matches("OK ").parse().ok(),
+            _ => None,
+        }
+    }
+
     fn exchange(
         &mut self,
         request: Request<'_>,
@@ -422,7 +452,8 @@ impl Session {
         let lost = self.state.lost().map(|what| format!("; the {what} lost")).unwrap_or_default();
         if self.is_cancelled() {
             let name = String::from_utf8_lossy(request.name()).to_ascii_uppercase();
-            self.output.note(&format!("Cancelled: '{name}' may still be done, its reply is not awaited any longer{lost}."));
+            self.output
+                .note(&format!("Cancelled: '{name}' may still be done, its reply is not awaited any longer{lost}."));
             // The reply may still come, on the old connection. A server that does not reply at all may not even reply to a
             // login: that waits for the next command.
             match self.open() {

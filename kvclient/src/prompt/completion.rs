@@ -17,6 +17,8 @@ use std::borrow::Cow;
 pub struct Typist {
     /// Whether hints may be grey.
     pub colors: bool,
+    /// A question is answered: there is nothing to complete.
+    pub is_answering: bool,
 }
 
 /// Words the prompt itself understands.
@@ -50,7 +52,7 @@ impl Hinter for Typist {
     type Hint = Usage;
 
     fn hint(&self, line: &str, pos: usize, _: &Context<'_>) -> Option<Usage> {
-        if pos == line.len() { usage_left(line) } else { None }
+        if pos == line.len() && !self.is_answering { usage_left(line) } else { None }
     }
 }
 

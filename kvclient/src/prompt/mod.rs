@@ -3,24 +3,40 @@
 //! Invariant: whatever the server or the connection does, the prompt comes back; only the user leaves. Each line that is
 //! entered is run, or it is shown why not and it can be edited: no line is dropped in silence.
 
+mod clock;
 mod completion;
+mod confirm;
 mod directives;
 mod history;
+mod pager;
+mod peek;
+mod redirect;
+mod stream;
+mod view;
+mod watch;
 
 use crate::help;
+use crate::output::{Style, is_report};
 use crate::session::{Outcome, Session, is_one_of};
 use crate::words::{Lines, Piece, Splitter};
 use completion::Typist;
-use kvproto::OwnedRequest;
+use confirm::Danger;
+use kvproto::{OwnedRequest, Reply, Request};
+use pager::Pager;
+use redirect::{Place, Redirected};
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{Cmd, CompletionType, Config, Editor, KeyCode, KeyEvent, Modifiers};
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use view::View;
 
 /// How many lines of history are kept.
 const HISTORY_LINES_MAX: usize = 10_000;
+/// A larger reply is not kept for `:pretty`, in bytes.
+const LAST_BYTES_MAX: usize = 16 << 20;
 
 /// Reads lines and runs them until the user leaves. Errors are of the terminal.
 pub fn run(session: Session) -> io::Result<bool> {
@@ -61,6 +77,25 @@ struct Prompt {
     editor: Editor<Typist, FileHistory>,
     /// The history's file, unless none is kept.
     history: Option<PathBuf>,
+    view: View,
+    pager: Pager,
+    /// Behind each reply the time is shown that it took.
+    shows_time: bool,
+    /// Commands that remove everything or stop the server ask first.
+    confirms: bool,
+    /// The last replies and the command that they are for.
+    last: Option<(OwnedRequest, Vec<Reply>)>,
+}
+
+/// A command as it is run.
+struct Command<'t> {
+    request: OwnedRequest,
+    /// What was typed, for servers that are sent lines as they are.
+    typed: &'t str,
+    /// Where its reply goes instead of the terminal.
+    place: Option<Place>,
+    /// It is one of several that were entered together.
+    is_one_of_many: bool,
 }
 
 impl Prompt {
@@ -78,7 +113,9 @@ impl Prompt {
             // The first time there is none.
             let _ = editor.load_history(path);
         }
-        Ok(Prompt { session, editor, history })
+        let view = View { json: false, colors: has_colors() };
+        let pager = Pager::default();
+        Ok(Prompt { session, editor, history, view, pager, shows_time: false, confirms: true, last: None })
     }
 
     /// Runs the commands of a text: a line that was typed, or several that were pasted.
@@ -88,42 +125,83 @@ impl Prompt {
         let is_one_line = !text.trim().contains('\n');
         let mut rest = text;
         let mut line = 1;
-        while let Some((piece, length)) = splitter.next(rest.as_bytes(), true) {
-            // Pieces end at an end of line, so this cuts no character in two.
-            let (typed, after) = rest.split_at_checked(length).unwrap_or((rest, ""));
-            match piece {
-                Piece::Blank => self.remember(typed, is_one_line, history::may_hold_secret(typed)),
-                Piece::Bad(kind) => {
+        self.session.clear_interrupt();
+        while !rest.is_empty() {
+            if self.session.is_interrupted() {
+                // Pressed between two commands.
+                return Ok(Next::Read(rest.trim_end().to_owned()));
+            }
+            let (length, command) = match self.next_piece(rest, &mut splitter) {
+                (length, Ok(command)) => (length, command),
+                (_, Err(kind)) => {
                     self.remember(rest, is_one_line, history::may_hold_secret(rest));
                     if is_one_line {
                         self.session.output().note(&format!("{kind}; nothing was sent"));
                         return Ok(Next::Read(String::new()));
                     }
+                    let typed = rest.lines().next().unwrap_or(rest);
                     self.session.output().note(&format!("line {line}: {kind}: {}", typed.trim_end()));
                     return Ok(Next::Read(rest.trim_end().to_owned()));
                 }
-                Piece::Command(request) => {
-                    self.remember(typed, is_one_line, history::is_secret(&request));
-                    match self.run_command(&request, typed)? {
-                        None => {
-                            let left = after.lines().filter(|line| !line.trim().is_empty()).count();
-                            if left > 0 {
-                                let lines = if left == 1 { "line after it was" } else { "lines after it were" };
-                                self.session.output().note(&format!("{left} {lines} not run."));
-                            }
-                            return Ok(Next::Leave);
-                        }
-                        // What was typed for one connection is not run on another without the user's word.
-                        Some(Outcome::NotSent) if !is_one_line => return Ok(Next::Read(rest.trim_end().to_owned())),
-                        Some(Outcome::Lost) => return Ok(Next::Read(after.trim_end().to_owned())),
-                        Some(Outcome::Good | Outcome::Error | Outcome::NotSent) => {}
-                    }
+            };
+            // Pieces end at an end of line, so this cuts no character in two.
+            let (typed, after) = rest.split_at_checked(length).unwrap_or((rest, ""));
+            let outcome = match command {
+                Entered::Blank => {
+                    self.remember(typed, is_one_line, history::may_hold_secret(typed));
+                    Some(Outcome::Good)
                 }
+                Entered::Directive => {
+                    self.remember(typed, is_one_line, directives::is_secret(typed));
+                    self.run_directive(typed)?
+                }
+                Entered::Command(request, place) => {
+                    self.remember(typed, is_one_line, history::is_secret(&request));
+                    self.run_command(Command { request, typed, place, is_one_of_many: !is_one_line })?
+                }
+            };
+            match outcome {
+                None => {
+                    let left = after.lines().filter(|line| !line.trim().is_empty()).count();
+                    if left > 0 {
+                        let lines = if left == 1 { "line after it was" } else { "lines after it were" };
+                        self.session.output().note(&format!("{left} {lines} not run."));
+                    }
+                    return Ok(Next::Leave);
+                }
+                // What was typed for one connection is not run on another without the user's word.
+                Some(Outcome::NotSent) if !is_one_line => return Ok(Next::Read(rest.trim_end().to_owned())),
+                Some(Outcome::Lost) => return Ok(Next::Read(after.trim_end().to_owned())),
+                Some(Outcome::Good | Outcome::Error | Outcome::NotSent) => {}
             }
             line += typed.matches('\n').count();
             rest = after;
         }
         Ok(Next::Read(String::new()))
+    }
+
+    /// Returns the length of what `text`, which is not empty, begins with, and what that is, or why it is nothing.
+    fn next_piece(&self, text: &str, splitter: &mut Splitter) -> (usize, Result<Entered, String>) {
+        if directives::is_directive(text.lines().next().unwrap_or_default()) {
+            let length = text.find('\n').map_or(text.len(), |end| end + 1);
+            return (length, Ok(Entered::Directive));
+        }
+        // Lines that are sent as they are typed have no quotes, without which a value could not be told from a pipe.
+        if !self.session.sends_lines()
+            && let Some(Redirected { command, place, length }) = redirect::find(text)
+        {
+            let entered = place.and_then(|place| {
+                let words = kvproto::line::split_text(command.as_bytes(), kvproto::Limits::default().args_max);
+                Ok(Entered::Command(words.map_err(|error| error.to_string())?, Some(place)))
+            });
+            return (length, entered);
+        }
+        match splitter.next(text.as_bytes(), true) {
+            Some((Piece::Command(request), length)) => (length, Ok(Entered::Command(request, None))),
+            Some((Piece::Bad(kind), length)) => (length, Err(kind.to_string())),
+            Some((Piece::Blank, length)) => (length, Ok(Entered::Blank)),
+            None => (text.len(), Ok(Entered::Blank)),
+        }
     }
 
     /// Adds what was typed to the history. A blank in front keeps a line out of it; in a text of several lines that is
@@ -141,36 +219,279 @@ impl Prompt {
     }
 
     /// Runs one command; `None` if it leaves.
-    fn run_command(&mut self, request: &OwnedRequest, typed: &str) -> io::Result<Option<Outcome>> {
-        let words = request.as_request();
-        if is_one_of(words, &["quit", "exit"]) {
+    fn run_command(&mut self, command: Command<'_>) -> io::Result<Option<Outcome>> {
+        let words = command.request.as_request();
+        if let Some(outcome) = self.run_own(&command)? {
+            return Ok(outcome);
+        }
+        if let Some((count, command)) = repeated(&command) {
+            let mut outcome = Some(Outcome::Good);
+            for _ in 0..count {
+                outcome = self.run_command(Command {
+                    place: command.place.clone(),
+                    request: command.request.clone(),
+                    ..command
+                })?;
+                if self.session.is_interrupted() || !matches!(outcome, Some(Outcome::Good | Outcome::Error)) {
+                    break;
+                }
+            }
+            return Ok(outcome);
+        }
+        if self.session.streams(words) {
+            if command.place.is_some() {
+                let name = String::from_utf8_lossy(words.name()).to_ascii_uppercase();
+                return self.refuse(&format!(
+                    "{name} cannot be piped at the prompt; in a shell, kvclient {name} ... | COMMAND can"
+                ));
+            }
+            let line = self.session.sends_lines().then(|| line_of(command.typed));
+            return stream::run(&mut self.session, self.view, &command.request, line).map(Some);
+        }
+        if !self.is_confirmed(words)? {
+            return Ok(Some(Outcome::NotSent));
+        }
+        match &command.place {
+            None => self.exchange(&command.request, command.typed).map(Some),
+            Some(Place::Input(path)) => {
+                let last = match redirect::read(path) {
+                    Ok(last) => last,
+                    Err(error) => return self.refuse(&error),
+                };
+                let request = OwnedRequest::from_words(words.iter().chain([last.as_slice()]));
+                self.exchange(&request, command.typed).map(Some)
+            }
+            Some(place) => self.redirect(&command.request, place).map(Some),
+        }
+    }
+
+    /// Runs a command of the prompt's own; `None` if it is another one, `Some(None)` if it leaves.
+    fn run_own(&mut self, command: &Command<'_>) -> io::Result<Option<Option<Outcome>>> {
+        let words = command.request.as_request();
+        let is_own = is_one_of(words, &["quit", "exit", "clear", "help", "?", "peek", "connect"]);
+        // The server's WATCH guards the next transaction. In small letters, alone, with one key it is ours.
+        let watches = words.name() == b"watch"
+            && words.len() == 2
+            && !command.is_one_of_many
+            && !self.session.sends_lines()
+            && !self.session.is_in_transaction();
+        if !is_own && !watches {
             return Ok(None);
         }
-        if is_one_of(words, &["clear"]) {
-            self.editor.clear_screen().map_err(io::Error::other)?;
-            return Ok(Some(Outcome::Good));
+        let name = String::from_utf8_lossy(words.name()).to_ascii_uppercase();
+        if command.place.is_some() {
+            return self
+                .refuse(&format!("{name} is the prompt's own command: it has no reply that could be piped"))
+                .map(Some);
         }
-        if is_one_of(words, &["help", "?"]) {
-            let text = help::text(words).unwrap_or_else(|unknown| unknown + "\n");
-            self.session.output().write(text.as_bytes())?;
-            return Ok(Some(Outcome::Good));
+        if is_one_of(words, &["quit", "exit"]) {
+            return Ok(Some(None));
         }
-        let streams = self.session.streams(words);
-        if streams {
-            self.session.output().note("Receiving messages; Ctrl-C ends it.");
-        }
-        let outcome = if self.session.sends_lines() {
-            self.session.run_line(request, typed.trim_end_matches(['\n', '\r']).as_bytes())?
-        } else {
-            self.session.run(request)?
+        let outcome = match (words.name().to_ascii_lowercase().as_slice(), words.get(1), words.len()) {
+            (b"clear", ..) => {
+                self.editor.clear_screen().map_err(io::Error::other)?;
+                Some(Outcome::Good)
+            }
+            (b"help" | b"?", ..) => {
+                let text = help::text(words).unwrap_or_else(|unknown| unknown + "\n");
+                self.show_text(text.as_bytes())?;
+                Some(Outcome::Good)
+            }
+            (b"watch", Some(key), 2) => {
+                self.session.output().note("(WATCH in capitals guards the next transaction.)");
+                Some(watch::run(&mut self.session, key)?)
+            }
+            (b"peek", Some(key), 2) => self.peek(key)?,
+            (b"connect", ..) => {
+                let words: Vec<String> =
+                    words.iter().skip(1).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+                self.connect_to(&words.iter().map(String::as_str).collect::<Vec<_>>())?
+            }
+            _ => self.refuse("Type PEEK KEY, with one key.")?,
         };
-        if streams {
-            // Below the ^C, and ready for the next command.
-            self.session.output().note("");
-            self.session.connect();
-        }
         Ok(Some(outcome))
     }
+
+    /// Sends a command and shows its replies.
+    fn exchange(&mut self, request: &OwnedRequest, typed: &str) -> io::Result<Outcome> {
+        let line = self.session.sends_lines().then(|| line_of(typed));
+        let begin = Instant::now();
+        let mut replies = Vec::new();
+        let outcome = self.session.run_shown(request, line, &mut |reply| replies.push(reply))?;
+        let took = begin.elapsed();
+        let mut text = Vec::new();
+        for reply in &replies {
+            self.render(request.as_request(), reply, &mut text);
+        }
+        if self.shows_time && !matches!(outcome, Outcome::NotSent) {
+            text.extend_from_slice(format!("({})\n", time_text(took)).as_bytes());
+        }
+        self.show_text(&text)?;
+        if self.session.sends_lines() && outcome == Outcome::Error && redirect::find(typed).is_some() {
+            self.session.output().note("Over the line protocol a line is sent as it is typed: | > < are words. Connect to redis:// for pipes and files.");
+        }
+        let bytes: usize = replies.iter().map(Reply::payload_bytes).sum();
+        self.last = (bytes <= LAST_BYTES_MAX && !replies.is_empty()).then(|| (request.clone(), replies));
+        Ok(outcome)
+    }
+
+    /// Sends a command; its reply goes to a shell command or a file, unless it is an error or no value.
+    fn redirect(&mut self, request: &OwnedRequest, place: &Place) -> io::Result<Outcome> {
+        let mut replies = Vec::new();
+        let outcome = self.session.run_shown(request, None, &mut |reply| replies.push(reply))?;
+        let is_value =
+            |reply: &Reply| !matches!(reply, Reply::Error(_) | Reply::Nil | Reply::NilArray | Reply::Push(_));
+        let mut bytes = Vec::new();
+        let mut has_value = false;
+        for reply in &replies {
+            if is_value(reply) {
+                has_value = true;
+                bytes.append(&mut redirect::bytes_of(reply));
+            } else {
+                let mut text = Vec::new();
+                self.view.write(reply, &mut text);
+                self.session.output().write(&text)?;
+            }
+        }
+        if !has_value {
+            if !replies.is_empty() {
+                let what = if matches!(place, Place::Shell(_)) {
+                    "The shell command was not run."
+                } else {
+                    "The file was not written."
+                };
+                self.session.output().note(what);
+            }
+            return Ok(outcome);
+        }
+        let said = match place {
+            Place::Shell(command) => match redirect::run_shell(command, &bytes) {
+                Ok(status) => redirect::failure(status),
+                Err(error) => Some(format!("The shell cannot be run: {error}; SHELL names it.")),
+            },
+            Place::File { path, appends } => match redirect::write(path, *appends, &bytes) {
+                Ok(()) => Some(format!("{} bytes written to {}.", view::grouped(bytes.len()), path.display())),
+                Err(error) => Some(error),
+            },
+            Place::Input(_) => None,
+        };
+        if let Some(said) = said {
+            self.session.output().note(&said);
+        }
+        Ok(outcome)
+    }
+
+    /// Appends a reply as it is shown.
+    fn render(&mut self, request: Request<'_>, reply: &Reply, out: &mut Vec<u8>) {
+        match (self.session.output().style(), reply) {
+            (Style::Pretty, reply) if reply.is_error() || !is_report(request) => self.view.write(reply, out),
+            (Style::Line, Reply::Error(_)) if self.view.colors => {
+                out.extend_from_slice(view::RED);
+                self.session.output().render(request, reply, out);
+                // The colour ends before the line does.
+                out.pop();
+                out.extend_from_slice(view::PLAIN);
+                out.push(b'\n');
+            }
+            _ => self.session.output().render(request, reply, out),
+        }
+    }
+
+    /// Shows text, in the pager if it is longer than the screen.
+    fn show_text(&mut self, text: &[u8]) -> io::Result<()> {
+        let screen = self.editor.dimensions().filter(|_| io::stdout().is_terminal());
+        // Without a known size there are as many rows as fit a number.
+        let screen = screen.map(|(columns, rows)| (usize::from(columns), usize::from(rows)));
+        if self.pager.show(text, screen) {
+            return Ok(());
+        }
+        self.session.output().write(text)
+    }
+
+    /// Asks whether a command that removes everything, or the like, is to be run.
+    fn is_confirmed(&mut self, request: Request<'_>) -> io::Result<bool> {
+        let Some(danger) = Danger::of(request).filter(|_| self.confirms) else {
+            return Ok(true);
+        };
+        let keys = if danger.counts_keys() { self.session.count_keys() } else { None };
+        let name = String::from_utf8_lossy(request.name()).to_ascii_uppercase();
+        let address = self.session.address();
+        let Some(question) = danger.question(&name, &address.to_string(), address.db, keys) else {
+            return Ok(true);
+        };
+        let typist = self.editor.helper_mut().map(|typist| std::mem::replace(&mut typist.is_answering, true));
+        let answer = self.editor.readline(&question);
+        if let (Some(typist), Some(was)) = (self.editor.helper_mut(), typist) {
+            typist.is_answering = was;
+        }
+        let is_yes = match answer {
+            Ok(answer) => confirm::is_yes(&answer),
+            Err(ReadlineError::Interrupted | ReadlineError::Eof) => false,
+            Err(ReadlineError::Io(error)) => return Err(error),
+            Err(error) => return Err(io::Error::other(error)),
+        };
+        if !is_yes {
+            self.session.output().note(&format!("'{name}' was not sent. (:confirm off asks no more.)"));
+        }
+        Ok(is_yes)
+    }
+
+    /// Shows everything about a key.
+    fn peek(&mut self, key: &[u8]) -> io::Result<Option<Outcome>> {
+        if self.session.sends_lines() {
+            return self.refuse("PEEK needs the server's redis:// port; :connect goes there.");
+        }
+        let view = self.view;
+        match self.session.aside(|connection| peek::peek(connection, view, key)) {
+            Some(Ok(text)) => {
+                self.show_text(&text)?;
+                Ok(Some(Outcome::Good))
+            }
+            Some(Err(error)) => self.refuse(&error.to_string()),
+            None => Ok(Some(Outcome::NotSent)),
+        }
+    }
+}
+
+/// What was entered.
+enum Entered {
+    Blank,
+    Directive,
+    Command(OwnedRequest, Option<Place>),
+}
+
+/// Returns how often a command is to be run, and the command, if a number stands before it.
+fn repeated<'t>(command: &Command<'t>) -> Option<(u64, Command<'t>)> {
+    let words = command.request.as_request();
+    let number = std::str::from_utf8(words.name()).ok()?;
+    let is_number = |word: &[u8]| word.iter().all(u8::is_ascii_digit);
+    if !is_number(words.name()) || words.get(1).is_none_or(is_number) {
+        return None;
+    }
+    let count = number.parse().ok()?;
+    let request = OwnedRequest::from_words(words.iter().skip(1));
+    let typed = command.typed.trim_start().strip_prefix(number)?.trim_start();
+    Some((count, Command { request, typed, place: command.place.clone(), is_one_of_many: command.is_one_of_many }))
+}
+
+/// Returns a line without its end.
+fn line_of(typed: &str) -> &[u8] {
+    typed.trim_end_matches(['\n', '\r']).as_bytes()
+}
+
+fn time_text(took: Duration) -> String {
+    if took < Duration::from_secs(1) {
+        format!("{:.2} ms", took.as_secs_f64() * 1000.0)
+    } else {
+        format!("{:.2} s", took.as_secs_f64())
+    }
+}
+
+/// Whether the terminal shows colours, and the user wants them.
+fn has_colors() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && std::env::var_os("TERM").is_none_or(|terminal| terminal != "dumb")
+        && io::stdout().is_terminal()
 }
 
 fn editor() -> io::Result<Editor<Typist, FileHistory>> {
@@ -182,7 +503,7 @@ fn editor() -> io::Result<Editor<Typist, FileHistory>> {
         .completion_type(CompletionType::List)
         .build();
     let mut editor = Editor::with_config(config).map_err(io::Error::other)?;
-    editor.set_helper(Some(Typist { colors: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) }));
+    editor.set_helper(Some(Typist { colors: has_colors(), is_answering: false }));
     editor.bind_sequence(KeyEvent(KeyCode::Enter, Modifiers::ALT), Cmd::Newline);
     Ok(editor)
 }

@@ -94,7 +94,9 @@ fn place(word: &str, rest: &str) -> Result<Place, String> {
     let words = line::split_text(rest.as_bytes(), 16).map_err(|error| error.to_string())?;
     let words = words.as_request();
     let (Some(name), 1) = (words.get(0), words.len()) else {
-        return Err(format!("one file name must stand after {word}; quote a name that holds blanks, or a {word} that is an argument"));
+        return Err(format!(
+            "one file name must stand after {word}; quote a name that holds blanks, or a {word} that is an argument"
+        ));
     };
     let name = String::from_utf8_lossy(name);
     let path = match (name.strip_prefix("~/"), std::env::home_dir()) {
@@ -180,7 +182,9 @@ mod tests {
         assert_eq!(found("GET 'a | b' | cat"), Some(("GET 'a | b' ", Place::Shell("cat".to_owned()))));
         // Whatever quotes the shell command has.
         assert_eq!(found("GET k | sed s/it\\'s/x/"), Some(("GET k ", Place::Shell("sed s/it\\'s/x/".to_owned()))));
-        for text in ["GET a|b", "GET '|'", "GET \"a\" \"|\"", "# a | b", "SET k it's | cat", "GET k\n| cat", "| cat", "", "\n"] {
+        for text in
+            ["GET a|b", "GET '|'", "GET \"a\" \"|\"", "# a | b", "SET k it's | cat", "GET k\n| cat", "| cat", "", "\n"]
+        {
             assert_eq!(found(text), None, "{text}");
         }
     }

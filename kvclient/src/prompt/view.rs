@@ -17,8 +17,10 @@ const ROW_BYTES: usize = 16;
 /// JSON that is nested deeper is shown as a string.
 const JSON_DEPTH_MAX: usize = 100;
 
-const RED: &[u8] = b"\x1b[31m";
-const PLAIN: &[u8] = b"\x1b[0m";
+/// Begins red text.
+pub const RED: &[u8] = b"\x1b[31m";
+/// Ends it.
+pub const PLAIN: &[u8] = b"\x1b[0m";
 
 /// How values are shown.
 #[derive(Clone, Copy, Debug, Default)]
@@ -259,7 +261,9 @@ mod tests {
 
     #[test]
     fn what_commands_a_terminal_or_cannot_be_seen_is_escaped() {
-        for hidden in ["\x1b", "\x7f", "\u{9b}", "\u{202e}", "\u{2066}", "\u{200b}", "\u{feff}", "\u{2028}", "\u{e0041}"] {
+        for hidden in
+            ["\x1b", "\x7f", "\u{9b}", "\u{202e}", "\u{2066}", "\u{200b}", "\u{feff}", "\u{2028}", "\u{e0041}"]
+        {
             let escaped: String = hidden.bytes().map(|byte| format!("\\x{byte:02x}")).collect();
             assert_eq!(value(format!("a{hidden}b").as_bytes()), format!("\"a{escaped}b\"\n"));
             let json = json(format!("[\"{hidden}\"]").as_bytes());

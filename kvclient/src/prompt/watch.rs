@@ -1,0 +1,269 @@
+//! `watch KEY`: the changes of a key until Ctrl-C.
+//!
+//! Invariant: how changes are found out is said first: by the server's keyspace notifications, which name every change, or
+//! else by reading the key at an interval, which may miss some. The session's own connection takes no part.
+
+use super::clock::Zone;
+use super::peek::duration_text;
+use super::stream::{TICK, wait};
+use super::view::{grouped, write_string};
+use crate::session::{Outcome, Session};
+use kvclient::{Connection, Error, Reply};
+use kvproto::OwnedRequest;
+use std::io;
+use std::time::Duration;
+
+/// How often the key is read where the server does not notify of changes.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// How much of a value is read and shown, in bytes.
+const VALUE_BYTES_MAX: usize = 256;
+
+/// Prints the changes of `key` until Ctrl-C. A lost connection is opened again.
+pub fn run(session: &mut Session, key: &[u8]) -> io::Result<Outcome> {
+    if !session.is_ready_for(OwnedRequest::from_words(["GET"]).as_request()) {
+        return Ok(Outcome::NotSent);
+    }
+    let zone = Zone::local();
+    let (mut was_watched, mut is_lost) = (false, false);
+    while !session.is_interrupted() {
+        let watched = Watched::begin(session, key).and_then(|mut watched| {
+            let how = if watched.events.is_some() {
+                "keyspace notifications".to_owned()
+            } else {
+                format!(
+                    "a look every {} ms, which may miss some: the server sends no keyspace notifications (CONFIG SET \
+                         notify-keyspace-events KA)",
+                    POLL_INTERVAL.as_millis()
+                )
+            };
+            let mut name = Vec::new();
+            write_string(key, &mut name);
+            let name = String::from_utf8_lossy(&name).into_owned();
+            session.output().note(&format!("Changes of {name}, by {how}; Ctrl-C ends it."));
+            (was_watched, is_lost) = (true, false);
+            watched.follow(session, zone)
+        });
+        match watched {
+            Ok(written) => {
+                written?;
+                break;
+            }
+            Err(_) if session.is_interrupted() => break,
+            Err(error) if !was_watched || matches!(error, Error::Reply(_) | Error::Refused { .. }) => {
+                session.output().note(&error.to_string());
+                return Ok(Outcome::NotSent);
+            }
+            Err(error) => {
+                if !is_lost {
+                    let text = format!("{}  {error}. Connecting again; changes in between are missed.", zone.now());
+                    session.output().note(&text);
+                }
+                is_lost = true;
+                wait(session, Duration::from_secs(1));
+            }
+        }
+    }
+    // Below the ^C.
+    session.output().note("");
+    Ok(Outcome::Good)
+}
+
+/// A key that is watched.
+struct Watched<'k> {
+    key: &'k [u8],
+    /// Receives the notifications.
+    events: Option<Connection>,
+    /// Reads the key.
+    reader: Connection,
+}
+
+/// What is read of a key.
+#[derive(Clone, Debug, PartialEq)]
+struct State {
+    kind: String,
+    size: i64,
+    ttl: i64,
+    value: Vec<u8>,
+}
+
+impl Watched<'_> {
+    fn begin<'k>(session: &Session, key: &'k [u8]) -> kvclient::Result<Watched<'k>> {
+        let mut reader = session.open_second()?;
+        let classes = reader.pipeline([["CONFIG", "GET", "notify-keyspace-events"]])?;
+        let mut events = None;
+        if notifies(&classes) {
+            let mut connection = session.open_second()?;
+            let mut channel = format!("__keyspace@{}__:", session.address().db).into_bytes();
+            channel.extend_from_slice(key);
+            connection.send([b"SUBSCRIBE".as_slice(), &channel])?;
+            // From the confirmation on no change is missed.
+            if !connection.receive()?.is_error() {
+                events = Some(connection);
+            }
+        }
+        Ok(Watched { key, events, reader })
+    }
+
+    /// Prints changes until Ctrl-C; the inner errors are of the output.
+    fn follow(&mut self, session: &mut Session, zone: Zone) -> kvclient::Result<io::Result<()>> {
+        let mut last = self.read()?;
+        let print = |session: &mut Session, event: &str, state: &State| {
+            let mut out = format!("{}  {event:9}  ", zone.now()).into_bytes();
+            state.write(&mut out);
+            out.push(b'\n');
+            session.output().write(&out)
+        };
+        if let Err(error) = print(session, "is", &last) {
+            return Ok(Err(error));
+        }
+        while !session.is_interrupted() {
+            let (event, state) = match &mut self.events {
+                Some(events) => match events.receive_within(TICK)? {
+                    None => continue,
+                    Some(reply) => match event_of(&reply) {
+                        None => continue,
+                        Some(event) => (event, self.read()?),
+                    },
+                },
+                None => {
+                    wait(session, POLL_INTERVAL);
+                    let state = self.read()?;
+                    let Some(event) = last.change_to(&state) else {
+                        last = state;
+                        continue;
+                    };
+                    (event.to_owned(), state)
+                }
+            };
+            if let Err(error) = print(session, &event, &state) {
+                return Ok(Err(error));
+            }
+            last = state;
+        }
+        Ok(Ok(()))
+    }
+
+    fn read(&mut self) -> kvclient::Result<State> {
+        let key = self.key;
+        let last = (VALUE_BYTES_MAX - 1).to_string();
+        let first: [&[&[u8]]; 2] = [&[b"TYPE", key], &[b"PTTL", key]];
+        let mut replies = self.reader.pipeline(first)?.into_iter();
+        let kind = match replies.next() {
+            Some(Reply::Simple(kind)) => kind.to_string(),
+            Some(Reply::Error(text)) => return Err(Error::Reply(text.to_string())),
+            _ => String::new(),
+        };
+        let ttl = integer(replies.next());
+        let size = match kind.as_str() {
+            "string" => "STRLEN",
+            "hash" => "HLEN",
+            "list" => "LLEN",
+            "set" => "SCARD",
+            "zset" => "ZCARD",
+            "stream" => "XLEN",
+            _ => return Ok(State { kind, ttl, size: 0, value: Vec::new() }),
+        };
+        let second: [&[&[u8]]; 2] = [&[size.as_bytes(), key], &[b"GETRANGE", key, b"0", last.as_bytes()]];
+        let second = if kind == "string" { &second[..] } else { &second[..1] };
+        let mut replies = self.reader.pipeline(second.iter().copied())?.into_iter();
+        let size = integer(replies.next());
+        let value = match replies.next() {
+            Some(Reply::Bulk(bytes)) => bytes.into_vec(),
+            _ => Vec::new(),
+        };
+        Ok(State { kind, ttl, size, value })
+    }
+}
+
+impl State {
+    /// Returns what a change is called that notifications would have named; `None` if there is none.
+    fn change_to(&self, now: &State) -> Option<&'static str> {
+        let gone = |state: &State| state.kind == "none";
+        match (gone(self), gone(now)) {
+            (true, true) => None,
+            (false, true) => Some("gone"),
+            (true, false) => Some("new"),
+            _ if self.kind != now.kind || self.size != now.size || self.value != now.value => Some("changed"),
+            // A deadline comes nearer by itself.
+            _ if now.ttl > self.ttl || (now.ttl < 0) != (self.ttl < 0) => Some("ttl"),
+            _ => None,
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        match self.kind.as_str() {
+            "none" => return out.extend_from_slice(b"(no such key)"),
+            "string" => {
+                write_string(&self.value, out);
+                let left = usize::try_from(self.size).unwrap_or(0).saturating_sub(self.value.len());
+                if left > 0 {
+                    out.extend_from_slice(format!("... {} more bytes", grouped(left)).as_bytes());
+                }
+            }
+            kind => out.extend_from_slice(format!("{kind} of {} elements", grouped(self.size)).as_bytes()),
+        }
+        if self.ttl >= 0 {
+            out.extend_from_slice(format!("  ttl {}", duration_text(self.ttl)).as_bytes());
+        }
+    }
+}
+
+fn integer(reply: Option<Reply>) -> i64 {
+    match reply {
+        Some(Reply::Integer(value)) => value,
+        _ => -1,
+    }
+}
+
+/// Returns whether keyspace events of all classes that change a key are sent, by the reply to CONFIG GET.
+fn notifies(replies: &[Reply]) -> bool {
+    let classes = match replies {
+        [Reply::Array(words)] => words.get(1),
+        [Reply::Map(pairs)] => pairs.first().map(|(_, value)| value),
+        _ => None,
+    };
+    let Some(Reply::Bulk(classes)) = classes else {
+        return false;
+    };
+    classes.contains(&b'K') && (classes.contains(&b'A') || b"g$lshzxet".iter().all(|class| classes.contains(class)))
+}
+
+/// Returns the name of the change that a notification is about.
+fn event_of(reply: &Reply) -> Option<String> {
+    let (Reply::Push(items) | Reply::Array(items)) = reply else {
+        return None;
+    };
+    match &items[..] {
+        [Reply::Bulk(kind), _, Reply::Bulk(event)] if **kind == *b"message" => {
+            Some(String::from_utf8_lossy(event).chars().filter(|character| !character.is_control()).collect())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notifications_must_name_every_change() {
+        let classes = |classes: &str| notifies(&[Reply::bulks(["notify-keyspace-events", classes])]);
+        assert!(classes("AK") && classes("g$lshzxetK") && !classes("AE") && !classes("K$") && !classes(""));
+        assert!(!notifies(&[Reply::error("NOPERM")]));
+        let map = Reply::Map(vec![(Reply::bulk("notify-keyspace-events"), Reply::bulk("KEA"))]);
+        assert!(notifies(&[map]));
+    }
+
+    #[test]
+    fn a_look_finds_what_has_changed() {
+        let state = |kind: &str, value: &str, ttl| State { kind: kind.to_owned(), size: 1, ttl, value: value.into() };
+        let (none, a) = (state("none", "", -2), state("string", "a", -1));
+        assert_eq!(none.change_to(&none), None);
+        assert_eq!((none.change_to(&a), a.change_to(&none)), (Some("new"), Some("gone")));
+        assert_eq!(a.change_to(&state("string", "b", -1)), Some("changed"));
+        let with_ttl = |ttl| state("string", "a", ttl);
+        assert_eq!(a.change_to(&with_ttl(1000)), Some("ttl"));
+        assert_eq!(with_ttl(1000).change_to(&with_ttl(800)), None);
+        assert_eq!(with_ttl(800).change_to(&with_ttl(1000)), Some("ttl"));
+    }
+}
