@@ -34,7 +34,6 @@ pub enum Style {
 
 impl Style {
     /// The styles that a user may choose, by their names.
-    #[allow(dead_code, reason = "for the prompt, where the style can be changed")]
     pub const NAMES: &[(&str, Style)] = &[
         ("raw", Style::Raw),
         ("pretty", Style::Pretty),
@@ -45,7 +44,6 @@ impl Style {
     ];
 
     /// Returns the style of this name, whatever its case.
-    #[allow(dead_code, reason = "for the prompt, where the style can be changed")]
     pub fn from_name(name: &str) -> Option<Style> {
         Style::NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, style)| *style)
     }
@@ -66,16 +64,6 @@ impl Default for Delimiters {
     }
 }
 
-impl Style {
-    /// The styles that a user may choose, by their names.
-    pub const NAMES: &[(&str, Style)] = &[("raw", Style::Raw), ("pretty", Style::Pretty)];
-
-    /// Returns the style of this name, whatever its case.
-    pub fn from_name(name: &str) -> Option<Style> {
-        Style::NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, style)| *style)
-    }
-}
-
 /// Where replies go.
 #[derive(Clone, Debug)]
 pub struct Output {
@@ -92,13 +80,11 @@ impl Output {
     }
 
     /// Returns how replies are shown.
-    #[allow(dead_code, reason = "for the prompt, where the style can be changed")]
     pub fn style(&self) -> Style {
         self.style
     }
 
     /// From now on replies are shown in this style.
-    #[allow(dead_code, reason = "for the prompt, where the style can be changed")]
     pub fn set_style(&mut self, style: Style) {
         self.style = style;
     }
@@ -111,16 +97,6 @@ impl Output {
     /// From now on messages that the server pushes are left out, unless a subscription receives them.
     pub fn hide_pushes(&mut self) {
         self.hides_pushes = true;
-    }
-
-    /// Returns how replies are shown.
-    pub fn style(&self) -> Style {
-        self.style
-    }
-
-    /// From now on replies are shown in this style.
-    pub fn set_style(&mut self, style: Style) {
-        self.style = style;
     }
 
     /// From now on raw error replies go to standard error, so that `$(kvclient GET k)` is never an error's text.
