@@ -232,9 +232,18 @@ pub fn until_disconnected(server: SocketAddr, own: &Wire) {
 
 /// The client's program `client` on a pseudo-terminal; `words` is the rest of its command line, as in a shell.
 pub fn on_terminal(client: &str, words: &str, history: &Path) -> Command {
+    in_script(&format!("exec \"$CLIENT\" {words}"), client, history)
+}
+
+/// As [`on_terminal`], on a screen of so many rows and columns.
+pub fn on_screen(client: &str, words: &str, history: &Path, rows: u16, columns: u16) -> Command {
+    in_script(&format!("stty rows {rows} cols {columns}; exec \"$CLIENT\" {words}"), client, history)
+}
+
+fn in_script(shell_command: &str, client: &str, history: &Path) -> Command {
     let mut command = Command::new("script");
     command
-        .args(["-q", "-e", "-c", &format!("exec \"$CLIENT\" {words}"), "/dev/null"])
+        .args(["-q", "-e", "-c", shell_command, "/dev/null"])
         .envs([("CLIENT", client), ("TERM", "xterm"), ("NO_COLOR", "1"), ("SHELL", "/bin/sh")])
         .env("KVCLIENT_HISTORY", history);
     command

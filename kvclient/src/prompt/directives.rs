@@ -13,19 +13,19 @@ use std::io;
 /// Each directive as it is typed, with its arguments, and what it does in one sentence.
 pub const DIRECTIVES: &[(&str, &str)] = &[
     (":clear", "Clears the screen, as CLEAR and Ctrl-L do."),
-    (":confirm on|off", "Chooses whether FLUSHALL, SHUTDOWN and the like ask first."),
-    (":connect URL", "Connects to another server; host:port or host port will do."),
-    (":format table|json|csv|raw", "Chooses how replies are shown; :format default as at the start."),
+    (":confirm on|off", "Sets whether FLUSHALL and its like ask first."),
+    (":connect URL", "Connects to another server, or HOST PORT."),
+    (":format table|json|csv|raw", "Sets how replies are shown, or `default`."),
     (":help", "Lists these directives."),
-    (":history", "Lists the lines that were typed; :history 10 the last ten."),
-    (":json on|off", "Chooses whether values that are JSON are indented."),
-    (":keys on|off", "Chooses whether <Tab> completes the names of keys, which reads them from the server."),
-    (":pager on|off", "Chooses whether long replies are shown in a pager; :pager COMMAND which one."),
-    (":peek KEY", "Shows type, time to live, size, encoding, access statistics and value of a key, as PEEK does."),
-    (":pretty", "Shows the last reply once more, with JSON indented."),
+    (":history", "Lists what was typed, or its last N lines."),
+    (":json on|off", "Sets whether JSON values are indented."),
+    (":keys on|off", "Sets whether <Tab> completes names of keys."),
+    (":pager on|off", "Sets whether long replies are paged, or by what."),
+    (":peek KEY", "Shows everything about a key, as PEEK does."),
+    (":pretty", "Shows the last reply with its JSON indented."),
     (":quit", "Leaves, as QUIT and Ctrl-D do."),
-    (":timing on|off", "Chooses whether the time that a command took is shown."),
-    (":watch KEY", "Shows the changes of a key until Ctrl-C, as watch in small letters does."),
+    (":timing on|off", "Sets whether the time of a command is shown."),
+    (":watch KEY", "Shows the changes of a key until Ctrl-C."),
 ];
 
 /// How many columns the names take in a list.
@@ -222,6 +222,8 @@ mod tests {
         for (usage, summary) in DIRECTIVES {
             assert!(usage.starts_with(':') && usage.len() < NAME_COLUMNS && summary.ends_with('.'), "{usage}");
         }
+        // On a usual terminal each takes one row.
+        assert!(list().lines().all(|line| line.len() < 80), "{}", list());
     }
 
     #[test]

@@ -384,6 +384,8 @@ impl Prompt {
     /// Appends a reply as it is shown.
     fn render(&mut self, request: Request<'_>, reply: &Reply, out: &mut Vec<u8>) {
         match (self.session.output().style(), reply) {
+            // It knows whether such messages are shown.
+            (_, Reply::Push(_)) => self.session.output().render(request, reply, out),
             (Style::Pretty, reply) if reply.is_error() || !is_report(request) => self.view.write(reply, out),
             (Style::Line, Reply::Error(_)) if self.view.colors => {
                 out.extend_from_slice(view::RED);

@@ -50,7 +50,7 @@ pub fn peek(connection: &mut Connection, view: View, key: &[u8]) -> kvclient::Re
     text_line(&mut out, "type", &kind);
     text_line(&mut out, "ttl", &ttl_text(&ttl));
     let collection = Collection::of(&kind);
-    // A second round trip: asked for all types at once, five of six replies would be errors, which servers count.
+    // A second round trip, for this type alone: asked for all types at once, most replies would be errors, which servers count.
     let (size, elements) = match collection {
         None => (length, None),
         Some(collection) => {
@@ -74,7 +74,8 @@ pub fn peek(connection: &mut Connection, view: View, key: &[u8]) -> kvclient::Re
     }
     // Which of the two a server has depends on its eviction policy.
     if let Reply::Integer(seconds) = idle {
-        text_line(&mut out, "idle", &duration_text(seconds.saturating_mul(1000)));
+        let text = if seconds < 60 { format!("{seconds} s") } else { duration_text(seconds.saturating_mul(1000)) };
+        text_line(&mut out, "idle", &text);
     }
     if let Reply::Integer(frequency) = frequency {
         text_line(&mut out, "frequency", &format!("{frequency} (0 to 255, logarithmic)"));

@@ -1,0 +1,563 @@
+//! A session at the prompt of `kvclient` on a pseudo-terminal: pipes and files, values as text, the pager, directives, peek,
+//! watch, streams, questions, and Ctrl-C.
+//!
+//! Invariant: the session outlives everything but leaving it. Without util-linux's `script`, which makes the
+//! pseudo-terminal, the tests say so and pass.
+
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+
+use kvtests::process::{Launch, ServerProcess};
+use kvtests::program::{Program, has_terminal, on_screen, prompt};
+use kvtests::reference::Reference;
+use kvtests::wire::{Wire, bulk, request};
+use kvtests::{server_program, wait};
+use tempfile::TempDir;
+
+const CLIENT: &str = env!("CARGO_BIN_EXE_kvclient_under_test");
+const CTRL_C: &str = "\x03";
+
+/// A server, and a client at its prompt.
+struct Stage {
+    dir: TempDir,
+    server: ServerProcess,
+    client: Program,
+    address: SocketAddr,
+}
+
+impl Stage {
+    /// `None` without a terminal.
+    fn new() -> Option<Stage> {
+        Stage::with(&[])
+    }
+
+    fn with(arguments: &[&str]) -> Option<Stage> {
+        if !has_terminal() {
+            return None;
+        }
+        let dir = TempDir::new().expect("a temporary directory");
+        let launch = Launch::new(server_program!(), dir.path()).resp().line("terse");
+        let server = launch.arguments(arguments.iter().copied()).start();
+        let address = server.address(0);
+        let client = prompt(CLIENT, address, &dir.path().join("history"));
+        Some(Stage { dir, server, client, address })
+    }
+
+    /// A file beside the server's.
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The history's file.
+    fn kept(&self) -> String {
+        fs::read_to_string(self.file("history")).expect("the history")
+    }
+
+    /// Types a line, and waits for a text and the prompt behind it.
+    #[track_caller]
+    fn types(&mut self, line: &str, reply: &str) {
+        self.client.say(format!("{line}\r"));
+        self.client.hear(reply);
+        self.prompts("");
+    }
+
+    /// Types a line and waits for a text.
+    #[track_caller]
+    fn begins(&mut self, line: &str, reply: &str) {
+        self.client.say(format!("{line}\r"));
+        self.client.hear(reply);
+    }
+
+    /// Waits for the prompt; `state` is what stands behind the address.
+    #[track_caller]
+    fn prompts(&mut self, state: &str) {
+        self.client.hear(&format!("{}{state}> ", self.address));
+    }
+
+    /// Sends a request of its own, as an administrator may.
+    #[track_caller]
+    fn admin(&self, words: &str, reply: &str) {
+        Wire::connect(self.address).ask(words, reply);
+    }
+
+    /// Stops the server and starts it again at the same address.
+    #[track_caller]
+    fn restarts(&mut self) {
+        assert!(self.server.terminate().success());
+        self.starts_again();
+    }
+
+    #[track_caller]
+    fn starts_again(&mut self) {
+        let launch = Launch::new(server_program!(), self.dir.path()).listener(&format!("resp://{}", self.address));
+        self.server = launch.start();
+    }
+}
+
+#[test]
+fn a_first_session() {
+    let Some(mut stage) = Stage::new() else { return };
+    stage.types("SET greeting 'hello world'", "\nOK\r\n");
+    stage.types("GET greeting", "\n\"hello world\"\r\n");
+    stage.types("INCR greeting", "\n(error) ERR value is not an integer or out of range\r\n");
+    stage.types("3 INCR visits", "\n(integer) 1\r\n(integer) 2\r\n(integer) 3\r\n");
+    stage.types(":help", "  :connect URL ");
+    stage.types(":nope", "No directive is named :nope. There are :clear :confirm :connect ");
+    stage.types(":history 2", " :nope\r\n");
+    stage.begins(":quit", "Goodbye.");
+    assert_eq!(stage.client.end().code(), Some(0));
+    // No directive was ever sent.
+    let errors = stage.server.connect().text("INFO errorstats");
+    assert!(errors.contains("errorstat_ERR:count=1"), "{errors}");
+}
+
+#[test]
+fn values_are_shown_as_a_person_reads_them() {
+    let Some(mut stage) = Stage::new() else { return };
+    let mut admin = stage.server.connect();
+    let mut set = |value: &[u8]| {
+        admin.send(request(&[b"SET".as_slice(), b"k", value]));
+        admin.expect("+OK\r\n");
+    };
+    // The test sees each byte beyond ASCII as a question mark; escaped it would be four characters.
+    set("Gr\u{fc}n".as_bytes());
+    stage.types("GET k", "\n\"Gr??n\"\r\n");
+    set("\x1b[2Ja\u{9b}b\u{202e}c\n".as_bytes());
+    stage.types("GET k", "\n\"\\x1b[2Ja\\xc2\\x9bb\\xe2\\x80\\xaec\\n\"\r\n");
+    set(&[0xff, 0, b'a']);
+    stage.types("GET k", "\n\"\\xff\\x00a\"\r\n");
+    set(&(0..=255).cycle().skip(0x30).take(600).collect::<Vec<u8>>());
+    stage.begins("GET k", "\n00000000  30 31 32 33 34 35 36 37  38 39 3a 3b 3c 3d 3e 3f  |0123456789:;<=>?|\r\n");
+    stage.client.hear("\n000000f0  ");
+    stage.client.hear("\n... 344 more bytes\r\n");
+    stage.prompts("");
+    set(br#"{"b":[1.50,"x"],"a":{}}"#);
+    stage.types("GET k", r#""{\"b\":[1.50,\"x\"],\"a\":{}}""#);
+    let pretty = "\n{\r\n  \"b\": [\r\n    1.50,\r\n    \"x\"\r\n  ],\r\n  \"a\": {}\r\n}\r\n";
+    stage.types(":pretty", pretty);
+    stage.types(":json on", ":json on");
+    stage.types("GET k", pretty);
+}
+
+#[test]
+fn a_reply_goes_to_a_shell_command_or_a_file_byte_for_byte() {
+    let Some(mut stage) = Stage::new() else { return };
+    let (to, from) = (stage.file("to"), stage.file("from"));
+    let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    fs::write(&from, &bytes).expect("a file");
+    stage.types(&format!("SET k < {}", from.display()), "\nOK\r\n");
+    stage.types("STRLEN k", "\n(integer) 100000\r\n");
+    stage.types(&format!("GET k > '{}'", to.display()), "100,000 bytes written to ");
+    assert!(fs::read(&to).expect("the file") == bytes);
+    stage.types("SET k 'a b'", "\nOK\r\n");
+    stage.types(&format!("GET k > {}", to.display()), "3 bytes written");
+    stage.types(&format!("GET k >> {}", to.display()), "3 bytes written");
+    assert_eq!(fs::read_to_string(&to).expect("the file"), "a ba b");
+    stage.types("GET k | tr ab xy | sed s/'y'/\"z\"/", "\nx z");
+    stage.types("MGET k k | wc -l", "\n2\r\n");
+    stage.types("GET k | exit 3", "The shell command ended with exit status 3.");
+    // Errors, and no value, stay on the terminal.
+    stage.types(&format!("INCR k > {}", to.display()), "(error) ERR value is not an integer");
+    stage.client.say(format!("GET nothing | tee {}\r", to.display()));
+    stage.client.hear("(nil)\r\nThe shell command was not run.");
+    stage.prompts("");
+    assert_eq!(fs::read_to_string(&to).expect("the file"), "a ba b");
+    let missing = stage.file("missing");
+    stage.types(&format!("SET k < {}", missing.display()), "No such file or directory (os error 2); nothing was sent");
+    stage.types(&format!("GET k > {}/x", missing.display()), "choose another file");
+    stage.types("GET k >", "one file name must stand after >");
+    // Only an unquoted word of its own counts.
+    stage.types("SET q \"|\"", "\nOK\r\n");
+    stage.types("SET r a|b>c", "\nOK\r\n");
+    stage.types("MGET q r", "\n1) \"|\"\r\n2) \"a|b>c\"\r\n");
+    // In a paste, too.
+    stage.client.paste("SET k 1\nGET k | cat\nINCR k");
+    stage.client.say("\r");
+    stage.client.hear("\nOK\r\n1(integer) 2\r\n");
+    stage.prompts("");
+}
+
+#[test]
+fn a_shell_command_is_killed_by_ctrl_c_and_the_session_is_not() {
+    let Some(mut stage) = Stage::new() else { return };
+    stage.types("SET k v", "\nOK\r\n");
+    let id = stage.server.connect().integer("CLIENT ID") - 1;
+    stage.client.say("GET k | cat; echo begun; exec sleep 1000\r");
+    stage.client.hear("vbegun\r\n");
+    stage.client.say(CTRL_C);
+    stage.client.hear("The shell command was ended: signal: 2");
+    stage.prompts("");
+    stage.types("CLIENT ID", &format!("\n(integer) {id}\r\n"));
+}
+
+#[test]
+fn output_longer_than_the_screen_is_paged() {
+    let Some(mut stage) = Stage::new() else { return };
+    let words = format!("-u redis://{}", stage.address);
+    let mut command = on_screen(CLIENT, &words, &stage.file("history"), 12, 60);
+    stage.client = Program::start(command.env("PAGER", "sed 's/^/paged: /'"));
+    stage.prompts("");
+    stage.types("SET k v", "\nOK\r\n");
+    let many = |count: usize| format!("MGET{}", " k".repeat(count));
+    stage.types(&many(11), "\n 1) \"v\"\r\n");
+    stage.begins(&many(12), "\npaged:  1) \"v\"\r\n");
+    stage.types("", "paged: 12) \"v\"\r\n");
+    // A line that takes several rows.
+    stage.types("SET k 0123456789", "\nOK\r\n");
+    stage.types("SETRANGE k 700 x", "\n(integer) 701\r\n");
+    stage.types("SET long < /proc/self/environ", "\nOK\r\n");
+    stage.types(":pager off", ":pager off");
+    stage.begins(&many(12), "\n 1) ");
+    stage.prompts("");
+    // One that reads no further does not end the session; one that cannot be run hides nothing.
+    stage.types("SET k v", "\nOK\r\n");
+    stage.types(":pager head -n 1", ":pager head -n 1");
+    stage.types(&many(500), "\n  1) \"v\"\r\n");
+    stage.types(":pager /no/such/pager", ":pager /no/such/pager");
+    stage.types(&many(12), "12) \"v\"\r\n");
+    assert!(!stage.client.output().contains("500) \"v\""));
+}
+
+#[test]
+fn a_paste_of_a_thousand_lines_runs_in_order() {
+    let Some(mut stage) = Stage::new() else { return };
+    let lines: Vec<String> = (0..1000).map(|at| format!("APPEND pasted {at:03}.")).collect();
+    stage.client.paste(&lines.join("\n"));
+    stage.client.say("\r");
+    stage.client.hear("\n(integer) 4000\r\n");
+    stage.prompts("");
+    stage.admin("GETRANGE pasted 3988 -1", "$12\r\n997.998.999.\r\n");
+}
+
+#[test]
+fn a_restart_within_a_transaction_is_said_and_nothing_of_it_is_done() {
+    let Some(mut stage) = Stage::new() else { return };
+    stage.begins("SELECT 2", "\nOK\r\n");
+    stage.prompts("[2]");
+    stage.begins("MULTI", "\nOK\r\n");
+    stage.prompts("[2](TX)");
+    stage.begins("SET a 1", "\nQUEUED\r\n");
+    stage.prompts("[2](TX)");
+    stage.restarts();
+    stage.begins("SET b 2", "Reconnected to ");
+    stage.client.hear("The open transaction was lost with the old connection; 'SET' was not sent.");
+    stage.prompts("[2]");
+    stage.begins("EXISTS a b", "\n(integer) 0\r\n");
+    stage.prompts("[2]");
+}
+
+#[test]
+fn a_login_is_not_kept_in_the_history() {
+    let Some(mut stage) = Stage::with(&["--requirepass", "sesame"]) else { return };
+    stage.types("GET k", "\n(error) NOAUTH");
+    stage.types("AUTH sesame", "\nOK\r\n");
+    let address = stage.address;
+    stage.types(&format!(":connect redis://:sesame@{address}"), "Connected to ");
+    stage.types("DBSIZE", "\n(integer) 0\r\n");
+    // A login that fails leaves the connection as it was.
+    stage.types(&format!(":connect redis://:wrong@{address}"), "stays");
+    stage.types("DBSIZE", "\n(integer) 0\r\n");
+    stage.types(":history", ":history\r\n");
+    assert!(!stage.kept().contains("sesame") && !stage.kept().contains("wrong"), "{}", stage.kept());
+}
+
+#[test]
+fn a_stream_leaves_the_connection_as_it_is() {
+    let Some(mut stage) = Stage::new() else { return };
+    let mut admin = stage.server.connect();
+    stage.begins("SELECT 3", "\nOK\r\n");
+    stage.prompts("[3]");
+    stage.begins("CLIENT SETNAME me", "\nOK\r\n");
+    stage.prompts("[3]");
+    stage.begins("SET k 1", "\nOK\r\n");
+    stage.prompts("[3]");
+    stage.begins("WATCH k", "\nOK\r\n");
+    stage.prompts("[3]");
+    let clients = admin.text("CLIENT LIST");
+    let id = clients.lines().find(|line| line.contains(" name=me ")).and_then(|line| line.split(' ').next());
+    let id = id.expect("the client").to_owned();
+    for (stream, message) in
+        [("SUBSCRIBE news", "  \"news\"  \"rain\"\r\n"), ("MONITOR", "\"PUBLISH\" \"news\" \"rain\"\r\n")]
+    {
+        stage.begins(stream, if stream == "MONITOR" { "\nOK\r\n" } else { "\n3) (integer) 1\r\n" });
+        admin.command("PUBLISH news rain");
+        stage.client.hear(message);
+        stage.client.say(CTRL_C);
+        stage.prompts("[3]");
+    }
+    stage.begins("CLIENT INFO", &format!("\n{id} "));
+    stage.client.hear(" name=me ");
+    stage.client.hear(" watch=1 ");
+    stage.prompts("[3]");
+    // The watched key counts still.
+    admin.ask("SELECT 3", "+OK\r\n");
+    admin.ask("SET k 2", "+OK\r\n");
+    stage.begins("MULTI", "\nOK\r\n");
+    stage.prompts("[3](TX)");
+    stage.begins("GET k", "\nQUEUED\r\n");
+    stage.prompts("[3](TX)");
+    stage.begins("EXEC", "\n(nil)\r\n");
+    stage.prompts("[3]");
+    wait::until_true("the end of the streams", || admin.integer("PUBLISH news none") == 0);
+}
+
+#[test]
+fn a_stream_goes_on_after_the_server_was_restarted() {
+    let Some(mut stage) = Stage::new() else { return };
+    stage.begins("SUBSCRIBE news", "\n3) (integer) 1\r\n");
+    assert!(stage.server.terminate().success());
+    stage.client.hear("Connecting again; Ctrl-C ends it.");
+    stage.starts_again();
+    stage.client.hear("Receiving messages again; those in between were missed.");
+    stage.client.hear("\n3) (integer) 1\r\n");
+    stage.admin("PUBLISH news rain", ":1\r\n");
+    stage.client.hear("  \"news\"  \"rain\"\r\n");
+    stage.client.say(CTRL_C);
+    stage.prompts("");
+    stage.types("PING", "\nPONG\r\n");
+}
+
+#[test]
+fn changes_of_a_key_are_shown_as_they_happen() {
+    let Some(mut stage) = Stage::new() else { return };
+    let mut admin = stage.server.connect();
+    stage.begins("watch k", "Changes of \"k\", by a look every 200 ms");
+    stage.client.hear("  is         (no such key)\r\n");
+    admin.ask("SET k one", "+OK\r\n");
+    stage.client.hear("  new        \"one\"\r\n");
+    admin.ask("SET k two EX 1000", "+OK\r\n");
+    stage.client.hear("  changed    \"two\"  ttl 16 min ");
+    admin.ask("DEL k", ":1\r\n");
+    stage.client.hear("  gone       (no such key)\r\n");
+    stage.client.say(CTRL_C);
+    stage.prompts("");
+    admin.ask("CONFIG SET notify-keyspace-events KA", "+OK\r\n");
+    stage.begins(":watch k", "Changes of \"k\", by keyspace notifications");
+    stage.client.hear("  is         (no such key)\r\n");
+    admin.ask("SET k three", "+OK\r\n");
+    stage.client.hear("  set        \"three\"\r\n");
+    admin.ask("APPEND k !", ":6\r\n");
+    stage.client.hear("  append     \"three!\"\r\n");
+    stage.client.say(CTRL_C);
+    stage.prompts("");
+    // In capitals, with several keys, or in a transaction it is the server's.
+    stage.types("WATCH k", "\nOK\r\n");
+    stage.types("watch k l", "\nOK\r\n");
+    stage.client.paste("watch k\nPING");
+    stage.client.say("\r");
+    stage.client.hear("\nOK\r\nPONG\r\n");
+    stage.prompts("");
+}
+
+#[test]
+fn peek_shows_everything_about_a_key() {
+    let Some(mut stage) = Stage::new() else { return };
+    stage.types("peek k", "\"k\" does not exist.");
+    stage.types("SET k 'some text' EX 1000", "\nOK\r\n");
+    stage.begins("peek k", "\nkey        \"k\"\r\ntype       string\r\nttl        16 min ");
+    stage.client.hear("\nsize       9 bytes\r\nmemory     ");
+    stage.client.hear("\nencoding   embstr\r\n");
+    stage.client.hear("\nvalue      \"some text\"\r\n");
+    stage.prompts("");
+    stage.types("SETRANGE long 1999 x", "\n(integer) 2000\r\n");
+    stage.begins(":peek long", "\nttl        none");
+    stage.client.hear("\nsize       2,000 bytes\r\n");
+    stage.client.hear("... 976 more bytes\r\n");
+    stage.prompts("");
+    // Between MULTI and EXEC it reads beside the transaction.
+    stage.begins("MULTI", "\nOK\r\n");
+    stage.prompts("(TX)");
+    stage.begins("peek k", "\nvalue      \"some text\"\r\n");
+    stage.prompts("(TX)");
+    stage.types("EXEC", "\n(empty array)\r\n");
+}
+
+#[test]
+fn peek_knows_the_types_of_redis() {
+    if !has_terminal() {
+        return;
+    }
+    let Some(redis) = Reference::start(&["--maxmemory-policy", "allkeys-lfu"]) else {
+        println!("skipped: no redis-server 7.0 here");
+        return;
+    };
+    let dir = TempDir::new().expect("a temporary directory");
+    let address = redis.address();
+    let mut admin = Wire::connect(address);
+    admin.ask("HSET h f v g w", ":2\r\n");
+    admin.ask("ZADD z 1.5 a", ":1\r\n");
+    admin.ask("SADD s 1", ":1\r\n");
+    let list: Vec<String> = (0..25).map(|at| format!("e{at}")).collect();
+    admin.ask(&format!("RPUSH l {}", list.join(" ")), ":25\r\n");
+    admin.ask("XADD x 1-1 f v", "$3\r\n1-1\r\n");
+    let mut client = prompt(CLIENT, address, &dir.path().join("history"));
+    for (key, kind, size, value) in [
+        ("h", "hash", "2 fields", "\"f\"  \"v\"\r\n           \"g\"  \"w\"\r\n"),
+        ("z", "zset", "1 member", "\"a\"  \"1.5\"\r\n"),
+        ("s", "set", "1 member", "\"1\"\r\n"),
+        ("l", "list", "25 elements", "\"e0\"\r\n           \"e1\"\r\n"),
+        ("x", "stream", "1 entry", "\"1-1\"  \"f\" \"v\"\r\n"),
+    ] {
+        client.say(format!("peek {key}\r"));
+        client.hear(&format!("\ntype       {kind}\r\n"));
+        client.hear(&format!("\nsize       {size}\r\n"));
+        client.hear("\nfrequency  ");
+        client.hear(&format!("\nvalue      {value}"));
+        client.hear(&format!("{address}> "));
+    }
+    assert!(client.output().contains("\"e9\"\r\n           ... 15 more elements\r\n"));
+}
+
+#[test]
+fn what_removes_everything_or_stops_the_server_asks_first() {
+    let Some(mut stage) = Stage::new() else { return };
+    stage.types("SET k v", "\nOK\r\n");
+    stage.begins("FLUSHALL", "FLUSHALL removes all keys of all databases");
+    stage.types("n", "'FLUSHALL' was not sent.");
+    stage.begins("flushdb", "FLUSHDB removes all keys (1 keys) of database 0");
+    stage.types("", "'FLUSHDB' was not sent.");
+    stage.begins("SHUTDOWN", "SHUTDOWN stops the server");
+    stage.client.say(CTRL_C);
+    stage.client.hear("'SHUTDOWN' was not sent.");
+    stage.prompts("");
+    stage.types("EXISTS k", "\n(integer) 1\r\n");
+    // In a paste each asks; a no keeps the lines from there on.
+    stage.client.paste("SET a 1\nFLUSHALL\nSET b 2");
+    stage.begins("", "Go on? [y/N] ");
+    stage.types("no", "'FLUSHALL' was not sent.");
+    stage.client.hear("SET b 2");
+    stage.client.say(CTRL_C);
+    stage.prompts("");
+    stage.types("EXISTS a b", "\n(integer) 1\r\n");
+    stage.begins("FLUSHALL", "Go on? [y/N] ");
+    stage.types("y", "\nOK\r\n");
+    stage.types("DBSIZE", "\n(integer) 0\r\n");
+    // KEYS of a small database does not ask.
+    stage.types("KEYS *", "\n(empty array)\r\n");
+    let mut admin = stage.server.connect();
+    let words: Vec<String> = (0..10_001).flat_map(|at| [format!("k{at}"), "v".to_owned()]).collect();
+    admin.ask(&format!("MSET {}", words.join(" ")), "+OK\r\n");
+    stage.begins(
+        "KEYS k1234*",
+        "KEYS reads all keys (10,001 keys) of database 0; SCAN reads a page at a time. Go on? [y/N] ",
+    );
+    stage.types("y", "k1234");
+    stage.types(":confirm off", ":confirm off");
+    stage.types("FLUSHALL", "\nOK\r\n");
+    stage.types("DBSIZE", "\n(integer) 0\r\n");
+    // An answer is no line that was typed.
+    assert!(!stage.kept().lines().any(|line| matches!(line, "y" | "n" | "no")), "{}", stage.kept());
+}
+
+#[test]
+fn formats_times_and_other_servers_are_chosen_by_directives() {
+    let Some(mut stage) = Stage::new() else { return };
+    stage.types("SET k v", "\nOK\r\n");
+    stage.types(":format json", ":format json");
+    stage.types("MGET k nothing", "\n[\"v\",null]\r\n");
+    stage.types(":format csv", ":format csv");
+    stage.types("MGET k nothing", "\n\"v\",");
+    stage.types(":format raw", ":format raw");
+    stage.types("MGET k k", "\nv\r\nv\r\n");
+    stage.types(":format nope", "The formats are raw, pretty, json, ");
+    stage.types(":format default", ":format pretty");
+    stage.types("MGET k nothing", "\n1) \"v\"\r\n2) (nil)\r\n");
+    stage.types(":timing on", ":timing on");
+    stage.types("GET k", "s)\r\n");
+    stage.types(":timing off", ":timing off");
+    stage.types("GET k", "\n\"v\"\r\n");
+    // A server that is not there: the connection stays.
+    let nobody = {
+        let probe = TcpListener::bind("127.0.0.1:0").expect("a port");
+        probe.local_addr().expect("a port")
+    };
+    stage.types(&format!(":connect {nobody}"), &format!("the connection to {} stays", stage.address));
+    let other = TempDir::new().expect("a temporary directory");
+    let other = (Launch::new(server_program!(), other.path()).resp().line("terse").start(), other);
+    let first = stage.address;
+    stage.begins("MULTI", "\nOK\r\n");
+    stage.prompts("(TX)");
+    stage.address = other.0.address(0);
+    stage.types(&format!("connect 127.0.0.1 {}", stage.address.port()), "The open transaction was dropped.");
+    stage.types("GET k", "\n(nil)\r\n");
+    // Over the line protocol its own lines are shown.
+    stage.address = other.0.address(1);
+    stage.types(&format!(":connect line://{}", stage.address), "Connected to ");
+    stage.types("PUT k w", "\nOK stored\r\n");
+    stage.types("PUT k a b | c", "Over the line protocol a line is sent as it is typed");
+    stage.address = first;
+    stage.types(&format!(":connect {first}"), "Connected to ");
+    stage.types("GET k", "\n\"v\"\r\n");
+}
+
+#[test]
+fn ctrl_c_ends_the_wait_for_a_reply_and_a_late_reply_is_nobodys() {
+    if !has_terminal() {
+        return;
+    }
+    let dir = TempDir::new().expect("a temporary directory");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("a port");
+    let words = format!("-u redis://{address}");
+    let mut client = Program::start(&mut on_screen(CLIENT, &words, &dir.path().join("history"), 24, 200));
+    let (mut first, _) = listener.accept().expect("the client");
+    client.hear(&format!("{address}> "));
+    let received = |stream: &mut std::net::TcpStream, words: &[&str]| {
+        let mut bytes = vec![0; request(words).len()];
+        stream.read_exact(&mut bytes).expect("a request");
+        assert_eq!(bytes, request(words));
+    };
+    client.say("GET slow\r");
+    received(&mut first, &["GET", "slow"]);
+    client.say(CTRL_C);
+    client.hear("Cancelled: 'GET' may still be done, its reply is not awaited any longer.");
+    client.hear(&format!("{address}> "));
+    // It comes after all; the client may have closed the connection.
+    let _ = first.write_all(&bulk("late"));
+    client.say("GET next\r");
+    let (mut second, _) = listener.accept().expect("the client's second connection");
+    received(&mut second, &["GET", "next"]);
+    second.write_all(&bulk("own")).expect("a connection");
+    client.hear("\n\"own\"\r\n");
+    client.hear(&format!("{address}> "));
+    assert!(!client.output().contains("late"));
+    // A request that the server does not take.
+    let large = dir.path().join("large");
+    fs::write(&large, vec![b'x'; 64 << 20]).expect("a file");
+    client.say(format!("SET large < {}\r", large.display()));
+    let mut begun = [0; 8];
+    second.read_exact(&mut begun).expect("the beginning of a request");
+    client.say(CTRL_C);
+    client.hear("Cancelled: 'SET' may still be done");
+    client.hear(&format!("{address}> "));
+    client.say("\x04");
+    assert_eq!(client.end().code(), Some(0));
+}
+
+#[test]
+fn ctrl_c_while_clients_are_paused_loses_a_transaction_and_says_so() {
+    let Some(mut stage) = Stage::new() else { return };
+    let mut admin = stage.server.connect();
+    stage.begins("SELECT 3", "\nOK\r\n");
+    stage.prompts("[3]");
+    stage.begins("MULTI", "\nOK\r\n");
+    stage.prompts("[3](TX)");
+    stage.begins("SET k 1", "\nQUEUED\r\n");
+    stage.prompts("[3](TX)");
+    admin.ask("CLIENT PAUSE 1000000 WRITE", "+OK\r\n");
+    stage.client.say("EXEC\r");
+    wait::until_true("a client that is paused", || admin.text("INFO clients").contains("blocked_clients:1"));
+    stage.client.say(CTRL_C);
+    stage.client.hear("Cancelled: 'EXEC' may still be done");
+    // The next command has a connection with the same database, and no transaction.
+    stage.prompts("[3]");
+    stage.begins("CLIENT INFO", " db=3 ");
+    stage.client.hear(" multi=-1 ");
+    stage.prompts("[3]");
+    admin.ask("CLIENT UNPAUSE", "+OK\r\n");
+    stage.begins("PING", "\nPONG\r\n");
+}
