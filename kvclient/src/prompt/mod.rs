@@ -12,6 +12,7 @@ mod pager;
 mod peek;
 mod redirect;
 mod stream;
+mod syntax;
 mod view;
 mod watch;
 

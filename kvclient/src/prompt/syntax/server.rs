@@ -1,0 +1,190 @@
+//! Reads what a server says of its own commands: the replies to COMMAND and COMMAND DOCS.
+//!
+//! Invariant: a reply of any shape is read without a failure; what is not understood is left out.
+
+use super::{Arg, Command, Kind, TABLE};
+use kvproto::{Reply, spec};
+
+/// How deep arguments are nested within arguments at most.
+const DEPTH_MAX: usize = 8;
+
+/// Returns the commands that `list`, the reply to COMMAND, names, as far as `docs`, the reply to COMMAND DOCS, explains them.
+pub fn commands(list: &Reply, docs: &Reply) -> Vec<Command> {
+    let mut commands: Vec<Command> = items(list).iter().filter_map(|entry| listed(entry, "")).collect();
+    commands.sort_by(|left, right| left.name.cmp(&right.name));
+    commands.dedup_by(|left, right| left.name == right.name);
+    for (name, about) in pairs(docs) {
+        let Some(name) = text(name) else { continue };
+        if let Ok(at) = commands.binary_search_by(|command| command.name.as_str().cmp(&name))
+            && let Some(command) = commands.get_mut(at)
+        {
+            explain(command, about);
+        }
+    }
+    for command in &mut commands {
+        judge(command);
+    }
+    commands
+}
+
+/// Reads one entry of COMMAND's reply.
+fn listed(entry: &Reply, container: &str) -> Option<Command> {
+    let fields = items(entry);
+    let name = text(fields.first()?)?.to_ascii_lowercase();
+    let own = name.rsplit('|').next().unwrap_or(&name).to_owned();
+    let arity = integer(fields.get(1)?)?;
+    let title = if container.is_empty() { own.clone() } else { format!("{container} {own}") };
+    let subcommands = match (fields.get(9), container) {
+        (Some(entries), "") => items(entries).iter().filter_map(|entry| listed(entry, &own)).collect(),
+        _ => Vec::new(),
+    };
+    Some(Command {
+        title: title.to_ascii_uppercase(),
+        name: own,
+        arity,
+        subcommands,
+        is_executed: true,
+        ..Command::default()
+    })
+}
+
+/// Adds what COMMAND DOCS says.
+fn explain(command: &mut Command, about: &Reply) {
+    for (field, value) in pairs(about) {
+        let Some(field) = text(field) else { continue };
+        match field.as_str() {
+            "summary" => command.summary = text(value).unwrap_or_default(),
+            "since" => command.since = text(value).unwrap_or_default(),
+            "group" => command.group = text(value).unwrap_or_default(),
+            "complexity" => command.complexity = text(value).unwrap_or_default(),
+            "arguments" => command.args = arguments(value, 0),
+            "subcommands" => {
+                for (name, about) in pairs(value) {
+                    let Some(name) = text(name) else { continue };
+                    let own = name.rsplit('|').next().unwrap_or(&name);
+                    if let Some(sub) = command.subcommands.iter_mut().find(|sub| sub.name == own) {
+                        explain(sub, about);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn arguments(list: &Reply, depth: usize) -> Vec<Arg> {
+    if depth > DEPTH_MAX {
+        return Vec::new();
+    }
+    items(list).iter().map(|entry| argument(entry, depth)).collect()
+}
+
+fn argument(entry: &Reply, depth: usize) -> Arg {
+    let mut arg = Arg::default();
+    let mut members = Vec::new();
+    let mut kind = String::new();
+    for (field, value) in pairs(entry) {
+        let Some(field) = text(field) else { continue };
+        match field.as_str() {
+            "name" if arg.name.is_empty() => arg.name = text(value).unwrap_or_default(),
+            // What people are shown.
+            "display_text" => arg.name = text(value).unwrap_or_default(),
+            "type" => kind = text(value).unwrap_or_default(),
+            // An empty keyword stands for a word that has to be given as an empty one.
+            "token" => arg.token = text(value).filter(|token| !token.is_empty() && token != "\"\""),
+            "arguments" => members = arguments(value, depth + 1),
+            "flags" => {
+                for flag in items(value).iter().filter_map(text) {
+                    match flag.as_str() {
+                        "optional" => arg.optional = true,
+                        "multiple" => arg.multiple = true,
+                        "multiple_token" => (arg.multiple, arg.multiple_token) = (true, true),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    arg.kind = match kind.as_str() {
+        "integer" | "unix-time" => Kind::Integer,
+        "double" => Kind::Double,
+        "key" => Kind::Key,
+        "pure-token" => Kind::Token,
+        "oneof" => Kind::OneOf(members),
+        "block" => Kind::Block(members),
+        _ => Kind::String,
+    };
+    arg
+}
+
+/// Says whether the arguments can be relied on: those of the commands that the table knows well, too.
+fn judge(command: &mut Command) {
+    let row = spec::lookup(command.name.as_bytes())
+        .filter(|spec| spec.name == command.name)
+        .and_then(|spec| TABLE.get(spec.index()));
+    let Some(row) = row else { return };
+    command.aliases.clone_from(&row.aliases);
+    command.is_executed = true;
+    adopt(command, row);
+    for sub in &mut command.subcommands {
+        if let Some(row) = row.subcommand(sub.name.as_bytes()) {
+            adopt(sub, row);
+        }
+    }
+}
+
+fn adopt(command: &mut Command, row: &Command) {
+    // A server before 7.0 has no COMMAND DOCS.
+    if command.summary.is_empty() {
+        command.summary.clone_from(&row.summary);
+        command.group.clone_from(&row.group);
+        command.since.clone_from(&row.since);
+        command.complexity.clone_from(&row.complexity);
+        command.args.clone_from(&row.args);
+    }
+    command.is_exact = row.is_exact;
+    command.correct();
+}
+
+/// The elements of a list of any kind.
+fn items(reply: &Reply) -> &[Reply] {
+    match reply {
+        Reply::Array(items) | Reply::Set(items) => items,
+        _ => &[],
+    }
+}
+
+/// The pairs of a map, which is a flat list in RESP2.
+fn pairs(reply: &Reply) -> Vec<(&Reply, &Reply)> {
+    match reply {
+        Reply::Map(pairs) => pairs.iter().map(|(key, value)| (key, value)).collect(),
+        reply => items(reply)
+            .chunks_exact(2)
+            .filter_map(|pair| match pair {
+                [key, value] => Some((key, value)),
+                _ => None,
+            })
+            .collect(),
+    }
+}
+
+/// A text, without what could command a terminal.
+pub fn text(reply: &Reply) -> Option<String> {
+    let text = match reply {
+        Reply::Ok => "OK".to_owned(),
+        Reply::Simple(text) => text.to_string(),
+        Reply::Bulk(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Reply::Verbatim { text, .. } => String::from_utf8_lossy(text).into_owned(),
+        _ => return None,
+    };
+    let is_shown = |c: &char| !c.is_control() && !matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    Some(text.chars().filter(is_shown).collect())
+}
+
+fn integer(reply: &Reply) -> Option<i32> {
+    match reply {
+        Reply::Integer(value) => i32::try_from(*value).ok(),
+        _ => None,
+    }
+}
