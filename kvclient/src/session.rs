@@ -138,6 +138,12 @@ impl Session {
         }
     }
 
+    /// Returns how to make a connection like this one, unless there is none or the server refuses it.
+    pub fn target(&self) -> Option<(Address, Options)> {
+        let is_usable = self.client.is_some() && !self.is_refused;
+        is_usable.then(|| (self.state.address().clone(), self.state.options().clone()))
+    }
+
     /// Where replies go.
     pub fn output(&mut self) -> &mut Output {
         &mut self.output

@@ -1,150 +1,323 @@
-//! Completes names and hints at arguments while a line is typed, from the command table.
+//! What the word at the cursor may become: names of commands, options, settings, users, keys.
 //!
-//! Invariant: a hint is only shown, never inserted.
+//! Invariant: what is inserted reads back as the name that was meant, whatever bytes it has.
 
+use super::directives::DIRECTIVES;
+use super::names::Names;
+use super::syntax::check::{begins, named};
+use super::syntax::line::{Line, Quotes, Quoting, Word, split};
+use super::syntax::matching::compare;
+use super::syntax::{Arg, Catalog, Kind};
 use crate::help::GROUPS;
-use kvproto::Spec;
-use kvproto::spec::{Arg, ArgKind, COMMANDS, lookup};
-use rustyline::Context;
-use rustyline::completion::Completer;
-use rustyline::highlight::Highlighter;
-use rustyline::hint::{Hint, Hinter};
-use rustyline::validate::Validator;
-use std::borrow::Cow;
-
-/// What the line editor asks while a line is typed.
-#[derive(Debug)]
-pub struct Typist {
-    /// Whether hints may be grey.
-    pub colors: bool,
-    /// A question is answered: there is nothing to complete.
-    pub is_answering: bool,
-}
+use kvproto::quote::{HighBytes, write_escaped};
+use kvproto::{OwnedRequest, spec};
 
 /// Words the prompt itself understands.
-const OWN_COMMANDS: [&str; 4] = ["clear", "exit", "help", "quit"];
+pub const OWN_COMMANDS: [&str; 7] = ["?", "clear", "connect", "exit", "help", "peek", "quit"];
 
-/// A hint at the arguments to come.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Usage(String);
-
-impl Hint for Usage {
-    fn display(&self) -> &str {
-        &self.0
-    }
-
-    fn completion(&self) -> Option<&str> {
-        None
-    }
+/// What a word may become.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Candidates {
+    /// Where the word begins that is replaced.
+    pub start: usize,
+    /// What may stand in its place, and what it means.
+    pub found: Vec<Candidate>,
 }
 
-impl rustyline::Helper for Typist {}
-
-impl Validator for Typist {}
-
-impl Highlighter for Typist {
-    fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
-        if self.colors { Cow::Owned(format!("\x1b[90m{hint}\x1b[0m")) } else { Cow::Borrowed(hint) }
-    }
+/// What may stand in a word's place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Candidate {
+    /// The text.
+    pub text: String,
+    /// What it means, if that is known.
+    pub about: String,
 }
 
-impl Hinter for Typist {
-    type Hint = Usage;
-
-    fn hint(&self, line: &str, pos: usize, _: &Context<'_>) -> Option<Usage> {
-        if pos == line.len() && !self.is_answering { usage_left(line) } else { None }
-    }
+/// Kinds of names, and how they are compared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Case {
+    /// In any case, and inserted as the word was begun.
+    Any,
+    /// As they are.
+    Exact,
 }
 
-impl Completer for Typist {
-    type Candidate = String;
-
-    fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
-        Ok(candidates(line.get(..pos).unwrap_or(line)))
-    }
-}
-
-/// What the word that `typed` ends with may become, and where it starts.
-fn candidates(typed: &str) -> (usize, Vec<String>) {
-    // Up to the last blank, which may be one beyond ASCII.
-    let start = typed.trim_end_matches(|c: char| !c.is_whitespace()).len();
-    let word = &typed[start..];
-    let before: Vec<&str> = last_line(&typed[..start]).split_whitespace().collect();
-    let names: Vec<String> = match before[..] {
-        [] => command_names().chain(OWN_COMMANDS).map(str::to_owned).collect(),
-        [help] if help.eq_ignore_ascii_case("help") => {
-            command_names().map(str::to_owned).chain(GROUPS.iter().map(|group| format!("@{}", group.name()))).collect()
-        }
-        [container] => lookup(container.as_bytes())
-            .map_or(&[][..], |spec| spec.subcommands)
-            .iter()
-            .map(|spec| spec.own_name().to_owned())
-            .collect(),
-        _ => Vec::new(),
+/// Returns what the word that `typed` ends with may become. `keys`: keys may be looked for.
+pub fn candidates(typed: &str, quoting: Quoting, names: &mut Names, catalog: &Catalog, keys: bool) -> Candidates {
+    let lines = split(typed, quoting);
+    let Some(line) = lines.last().filter(|line| line.aside.is_none() && !line.is_comment) else {
+        return Candidates::default();
     };
-    // As it was begun: in lower case if the word has a small letter, else in capitals.
-    let small = word.chars().any(char::is_lowercase) || word.starts_with('@');
-    let mut matching: Vec<String> = names
-        .into_iter()
-        .filter(|name| name.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word)))
-        .map(|name| if small { name } else { name.to_ascii_uppercase() })
-        .collect();
-    matching.sort();
-    matching.dedup();
-    (start, matching)
-}
-
-fn command_names() -> impl Iterator<Item = &'static str> {
-    COMMANDS.iter().flat_map(|spec| spec.aliases.iter().copied().chain([spec.name]))
-}
-
-/// The line that is being typed, the last one of several.
-fn last_line(text: &str) -> &str {
-    text.rsplit('\n').next().unwrap_or(text)
-}
-
-/// How the command that the last line of `text` begins with goes on.
-fn usage_left(text: &str) -> Option<Usage> {
-    let line = last_line(text);
-    let mut words = line.split_whitespace();
-    let mut spec: &Spec = lookup(words.next()?.as_bytes())?;
-    if !spec.subcommands.is_empty()
-        && let Some(word) = words.next()
-    {
-        spec = spec.subcommand(word.as_bytes())?;
+    let (before, word) = at_cursor(line, typed.len());
+    if word.quotes == Quotes::Wrong {
+        return Candidates::default();
     }
-    let typed: Vec<&str> = words.collect();
-    // Words in fixed places are used up in order; of the options after them those not typed yet are left.
-    let fixed = spec.args.iter().take(typed.len()).take_while(|arg| is_one_word(arg)).count();
-    let left: Vec<String> = spec
-        .args
-        .iter()
-        .skip(fixed)
-        .filter(|arg| !typed.iter().skip(fixed).any(|word| arg.has_token(word.as_bytes())))
-        .map(|arg| {
-            let mut usage = String::new();
-            arg.write_usage(&mut usage);
-            usage
-        })
-        .collect();
-    if left.is_empty() {
-        return None;
-    }
-    let gap = if line.ends_with(char::is_whitespace) { "" } else { " " };
-    Some(Usage(format!("{gap}{}", left.join(" "))))
+    let mut search = Search { word: &word, before, names, catalog, keys, found: Vec::new() };
+    search.run();
+    let mut found = search.found;
+    found.sort_by(|left, right| left.text.cmp(&right.text));
+    found.dedup_by(|left, right| left.text == right.text);
+    Candidates { start: word.start, found }
 }
 
-/// Whether an argument is always exactly one word.
-fn is_one_word(arg: &Arg) -> bool {
-    arg.token.is_none() && !arg.optional && !arg.multiple && !matches!(arg.kind, ArgKind::OneOf(_) | ArgKind::Block(_))
+/// Splits a line into the words before the cursor and the one at it, which may be empty.
+fn at_cursor(line: &Line, cursor: usize) -> (&[Word], Word) {
+    match line.words.split_last() {
+        Some((last, before)) if last.end == cursor => (before, last.clone()),
+        _ => {
+            (&line.words, Word { start: cursor, end: cursor, bytes: Vec::new(), quotes: Quotes::None })
+        }
+    }
+}
+
+struct Search<'s> {
+    word: &'s Word,
+    before: &'s [Word],
+    names: &'s mut Names,
+    catalog: &'s Catalog,
+    keys: bool,
+    found: Vec<Candidate>,
+}
+
+impl Search<'_> {
+    fn run(&mut self) {
+        let Some((first, rest)) = self.before.split_first() else {
+            return self.first_word();
+        };
+        if first.bytes.starts_with(b":") {
+            return self.directive(&first.bytes, rest.len());
+        }
+        if is_one_of(&first.bytes, &["peek"]) && rest.is_empty() {
+            return self.offer_keys();
+        }
+        if is_one_of(&first.bytes, &["help", "?"]) {
+            return self.help(rest);
+        }
+        let Ok(command) = named(self.before, self.catalog) else { return };
+        let given = self.before.len();
+        if given == 1 && !command.command.subcommands.is_empty() {
+            for sub in command.command.subcommands.iter().filter(|sub| sub.is_executed) {
+                self.offer(&sub.name, &sub.summary, Case::Any);
+            }
+            if command.command.args.is_empty() {
+                return;
+            }
+        }
+        if self.special(&command.command.title, given) {
+            return;
+        }
+        self.arguments(&command.command.args, command.words);
+    }
+
+    fn first_word(&mut self) {
+        if self.word.bytes.starts_with(b":") {
+            for (usage, about) in DIRECTIVES {
+                self.offer(usage.split(' ').next().unwrap_or(usage), about, Case::Exact);
+            }
+            return;
+        }
+        self.commands();
+        for name in OWN_COMMANDS.iter().filter(|name| **name != "?") {
+            self.offer(name, "", Case::Any);
+        }
+    }
+
+    fn commands(&mut self) {
+        for command in self.catalog.commands() {
+            for name in [&command.name].into_iter().chain(&command.aliases) {
+                if command.is_executed || self.catalog.server.is_none() {
+                    self.offer(name, &command.summary, Case::Any);
+                }
+            }
+        }
+    }
+
+    /// Offers the values that a directive's description names.
+    fn directive(&mut self, name: &[u8], given: usize) {
+        let described = DIRECTIVES.iter().find_map(|(usage, _)| {
+            let (directive, values) = usage.split_once(' ')?;
+            (directive.as_bytes() == name).then_some(values)
+        });
+        let Some(values) = described.filter(|_| given == 0) else { return };
+        if values == "KEY" {
+            return self.offer_keys();
+        }
+        for value in values.split('|').filter(|value| value.chars().all(char::is_lowercase)) {
+            self.offer(value, "", Case::Exact);
+        }
+    }
+
+    fn help(&mut self, given: &[Word]) {
+        match given {
+            [] if self.word.bytes.starts_with(b":") => self.first_word(),
+            [] => {
+                self.commands();
+                let mut groups: Vec<&str> = GROUPS.iter().map(|group| group.name()).collect();
+                groups.extend(self.catalog.server.iter().flat_map(|all| all.iter().map(|one| one.group.as_str())));
+                for group in groups.iter().filter(|group| !group.is_empty()) {
+                    self.offer(&format!("@{group}"), "", Case::Any);
+                }
+            }
+            [container] => {
+                let Ok(named) = named(std::slice::from_ref(container), self.catalog) else { return };
+                for sub in named.command.subcommands.iter().filter(|sub| sub.is_executed) {
+                    self.offer(&sub.name, &sub.summary, Case::Any);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Offers names of a kind that the grammar does not tell; returns whether this is such a place.
+    fn special(&mut self, title: &str, given: usize) -> bool {
+        match (title, given) {
+            ("CONFIG GET", _) => self.settings(),
+            ("CONFIG SET", given) if given % 2 == 0 => self.settings(),
+            ("ACL GETUSER" | "ACL SETUSER" | "ACL DRYRUN", 2) | ("ACL DELUSER", _) | ("AUTH", 1) => self.users(),
+            ("COMMAND INFO" | "COMMAND DOCS" | "LATENCY HISTOGRAM", _) => self.commands(),
+            ("COMMAND GETKEYS" | "COMMAND GETKEYSANDFLAGS", 2) | ("ACL DRYRUN", 3) => self.commands(),
+            _ => return false,
+        }
+        true
+    }
+
+    fn settings(&mut self) {
+        let given: Vec<&[u8]> = self.before.iter().map(|word| word.bytes.as_slice()).collect();
+        for name in self.names.settings().iter().flat_map(|names| names.iter()) {
+            if !given.contains(&name.as_bytes()) {
+                self.offer(name, "", Case::Exact);
+            }
+        }
+    }
+
+    fn users(&mut self) {
+        for name in self.names.users().iter().flat_map(|names| names.iter()) {
+            self.offer_quoted(name.as_bytes());
+        }
+    }
+
+    /// Offers the options that may come here, and keys where a key may.
+    fn arguments(&mut self, args: &[Arg], skipped: usize) {
+        let given: Vec<&[u8]> = self.before.iter().skip(skipped).map(|word| word.bytes.as_slice()).collect();
+        let mut takes_key = false;
+        if let Some(compared) = compare(args, &given) {
+            for expected in compared.expected {
+                match (&expected.arg.kind, &expected.arg.token) {
+                    (_, Some(token)) if expected.is_token => self.offer(token, "", Case::Any),
+                    (Kind::Key, _) => takes_key = true,
+                    _ => {}
+                }
+            }
+        }
+        if takes_key || self.is_key_by_position() {
+            self.offer_keys();
+        }
+    }
+
+    /// Whether the table's key positions say that the word at the cursor is a key.
+    fn is_key_by_position(&self) -> bool {
+        let words = self.before.iter().chain([self.word]).map(|word| word.bytes.as_slice());
+        let request = OwnedRequest::from_words(words);
+        let request = request.as_request();
+        let at = self.before.len();
+        let Some(spec) = spec::lookup(request.name()) else { return false };
+        let spec = request.get(1).and_then(|word| spec.subcommand(word)).unwrap_or(spec);
+        spec.args.is_empty() && spec.takes_keys() && spec.find_keys(request).iter().any(|(key, _)| *key == at)
+    }
+
+    fn offer_keys(&mut self) {
+        if !self.keys {
+            return;
+        }
+        let prefix = self.word.bytes.clone();
+        for key in self.names.keys(&prefix).iter().flat_map(|keys| keys.iter()) {
+            self.offer_quoted(key);
+        }
+    }
+
+    fn offer(&mut self, name: &str, about: &str, case: Case) {
+        // A quoted word is rarely meant as a name.
+        if self.word.quotes != Quotes::None {
+            return;
+        }
+        let begun = self.word.bytes.as_slice();
+        let text = match case {
+            Case::Exact if name.as_bytes().starts_with(begun) => name.to_owned(),
+            Case::Any if begins(name, begun) => {
+                if self.is_small() { name.to_ascii_lowercase() } else { name.to_ascii_uppercase() }
+            }
+            _ => return,
+        };
+        // Groups are written in small letters.
+        let text = if text.starts_with('@') { text.to_ascii_lowercase() } else { text };
+        self.found.push(Candidate { text, about: about.to_owned() });
+    }
+
+    /// Whether names go on in small letters: as the word was begun, or else the command.
+    fn is_small(&self) -> bool {
+        let letters = |word: &Word| word.bytes.iter().find(|byte| byte.is_ascii_alphabetic()).map(u8::is_ascii_lowercase);
+        let has_small = |word: &Word| word.bytes.iter().any(u8::is_ascii_lowercase);
+        match letters(self.word) {
+            Some(_) => has_small(self.word),
+            None => self.before.first().is_some_and(has_small),
+        }
+    }
+
+    /// Offers a name as it is, in quotes where it needs them.
+    fn offer_quoted(&mut self, name: &[u8]) {
+        if !name.starts_with(&self.word.bytes) {
+            return;
+        }
+        self.found.push(Candidate { text: quoted(name, self.word.quotes), about: String::new() });
+    }
+}
+
+/// Returns a name as it is typed: in the quotes that were begun, or else in double quotes if it needs any.
+fn quoted(name: &[u8], begun: Quotes) -> String {
+    let quote = match begun {
+        Quotes::Open(quote, _) | Quotes::Closed(quote) => Some(quote),
+        Quotes::None | Quotes::Wrong => None,
+    };
+    let text = std::str::from_utf8(name).ok().filter(|text| text.chars().all(is_shown));
+    match (text, quote) {
+        (Some(text), None) if !needs_quotes(text) => text.to_owned(),
+        // Within single quotes only they can be escaped, and not behind the last backslash.
+        (Some(text), Some(b'\'')) if !text.ends_with('\\') => format!("'{}'", text.replace('\'', "\\'")),
+        (text, _) => {
+            let high = if text.is_some() { HighBytes::Keep } else { HighBytes::Escape };
+            let mut quoted = vec![b'"'];
+            write_escaped(name, b'"', high, &mut quoted);
+            quoted.push(b'"');
+            String::from_utf8_lossy(&quoted).into_owned()
+        }
+    }
+}
+
+/// Whether a character shows as what it is, wherever it stands.
+fn is_shown(character: char) -> bool {
+    matches!(character, ' '..='~') || (!character.is_ascii() && character.is_alphanumeric())
+}
+
+fn needs_quotes(text: &str) -> bool {
+    let is_plain = |character: char| !matches!(character, ' ' | '"' | '\'');
+    text.is_empty() || matches!(text, "|" | ">" | ">>" | "<") || !text.chars().all(is_plain)
+}
+
+fn is_one_of(word: &[u8], names: &[&str]) -> bool {
+    names.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use super::super::syntax::TABLE;
+
+    fn of(typed: &str) -> Candidates {
+        candidates(typed, Quoting::Quoted, &mut Names::new(), &Catalog::default(), true)
+    }
 
     fn completed(typed: &str) -> Vec<String> {
-        candidates(typed).1
+        of(typed).found.into_iter().map(|candidate| candidate.text).collect()
     }
 
     #[test]
@@ -153,36 +326,96 @@ mod tests {
         assert_eq!(completed("PERS"), ["PERSIST"]);
         assert_eq!(completed("ex"), ["exec", "exists", "exit", "expire", "expireat", "expiretime"]);
         assert_eq!(completed("CLIENT s"), ["setinfo", "setname"]);
-        assert_eq!(candidates("CLIENT s").0, 7);
+        assert_eq!(of("CLIENT s").start, 7);
+        assert!(completed("client ").contains(&"setname".to_owned()));
         assert_eq!(completed("help @tr"), ["@transactions"]);
+        assert_eq!(completed("? @tr"), ["@transactions"]);
         assert_eq!(completed("HELP GETD"), ["GETDEL"]);
+        assert_eq!(completed("help client setn"), ["setname"]);
         assert_eq!(completed("GET k"), [""; 0]);
         assert_eq!(completed("GET k\npers"), ["persist"]);
-        assert_eq!(candidates("CLIENT s\nCLIENT s").0, 16);
+        assert_eq!(of("CLIENT s\nCLIENT s").start, 16);
         assert_eq!(completed("é"), [""; 0]);
-        assert_eq!(candidates("CLIENT\u{a0}s"), (8, vec!["setinfo".to_owned(), "setname".to_owned()]));
-        assert!(completed("").len() > COMMANDS.len());
+        assert!(completed("").len() > TABLE.len());
     }
 
     #[test]
-    fn hints_show_what_is_left_to_type() {
-        let hint = |line: &str| usage_left(line).map(|usage| usage.0);
-        assert_eq!(hint("GET").as_deref(), Some(" key"));
-        assert_eq!(hint("get ").as_deref(), Some("key"));
-        assert_eq!(hint("GET k"), None);
-        assert_eq!(hint("SCAN 0 MATCH a*").as_deref(), Some(" [COUNT count] [TYPE type]"));
-        assert_eq!(hint("SCAN 0 count 10 ").as_deref(), Some("[MATCH pattern] [TYPE type]"));
-        assert_eq!(hint("CLIENT SETNAME").as_deref(), Some(" connection-name"));
-        assert_eq!(hint("DEL a b").as_deref(), Some(" key [key ...]"));
-        assert_eq!(hint("PING"), Some(" [message]".to_owned()));
-        assert_eq!(hint("SET k v\nGET").as_deref(), Some(" key"));
-        assert_eq!(hint("GET\n"), None);
-        assert_eq!(hint("nope"), None);
-        assert_eq!(hint(""), None);
+    fn options_are_those_that_may_come_here() {
+        let all = ["EX", "EXAT", "GET", "IFDEQ", "IFDNE", "IFEQ", "IFNE", "KEEPTTL", "NX", "PX", "PXAT", "XX"];
+        assert_eq!(completed("SET k v "), all);
+        assert_eq!(completed("set k v e"), ["ex", "exat"]);
+        // Neither what was given, nor what that excludes.
+        assert_eq!(completed("SET k v NX "), ["EX", "EXAT", "GET", "KEEPTTL", "PX", "PXAT"]);
+        assert_eq!(completed("SET k v EX 10 GET "), ["IFDEQ", "IFDNE", "IFEQ", "IFNE", "NX", "XX"]);
+        // A value is awaited.
+        assert_eq!(completed("SET k v EX "), [""; 0]);
+        assert_eq!(completed("SET k "), [""; 0]);
+        assert_eq!(completed("SCAN 0 TYPE string "), ["COUNT", "MATCH"]);
+        assert_eq!(completed("expire k 10 "), ["gt", "lt", "nx", "xx"]);
+        assert_eq!(completed("expire k 10 xx "), ["gt", "lt"]);
+        assert_eq!(completed("CLIENT LIST TYPE p"), ["pubsub"]);
+        assert_eq!(completed("BITOP a"), ["and", "andor"]);
+        assert_eq!(completed("SET k 'v' NX | gre"), [""; 0]);
     }
 
     #[test]
-    fn a_hint_is_never_inserted() {
-        assert_eq!(usage_left("GET").unwrap().completion(), None);
+    fn directives_and_their_values_are_completed() {
+        assert_eq!(completed(":ti"), [":timing"]);
+        assert_eq!(completed(":keys "), ["off", "on"]);
+        assert_eq!(completed(":format t"), ["table"]);
+        assert_eq!(completed(":connect "), [""; 0]);
+        assert_eq!(completed("help :ti"), [":timing"]);
+    }
+
+    #[test]
+    fn a_name_is_quoted_so_that_it_reads_back() {
+        let names: [&[u8]; 14] = [
+            b"plain", b"user:1", b"a b", b"it's", b"say \"x\"", b"", b"|", b"back\\", b"\x00\xff", "größe".as_bytes(),
+            "a\u{202e}b".as_bytes(), b"tab\t", b"a\\'b", b"\n",
+        ];
+        for name in names {
+            for begun in [Quotes::None, Quotes::Open(b'"', 0), Quotes::Open(b'\'', 0)] {
+                let text = format!("GET {}", quoted(name, begun));
+                let lines = split(&text, Quoting::Quoted);
+                assert_eq!(lines.len(), 1);
+                let words: Vec<&[u8]> = lines[0].words.iter().map(|word| word.bytes.as_slice()).collect();
+                assert_eq!(words, [b"GET", name], "{text}");
+                assert!(!text.contains(|c: char| c.is_control() || c == '\u{202e}'), "{text:?}");
+            }
+        }
+        assert_eq!(quoted(b"user:1", Quotes::None), "user:1");
+        assert_eq!(quoted("größe".as_bytes(), Quotes::None), "größe");
+        assert_eq!(quoted(b"a b", Quotes::Open(b'\'', 0)), "'a b'");
+    }
+
+    #[test]
+    fn keys_of_the_server_are_completed_where_a_key_stands() {
+        let (server, mut client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+        let place = server.addresses()[0].tcp().unwrap();
+        for key in ["user:1", "user:2", "user three", "other"] {
+            client.set(key, "x").unwrap();
+        }
+        let mut names = Names::new();
+        let address = format!("redis://{place}").parse().unwrap();
+        names.set_target(Some(super::super::names::Target { address, options: kvclient::Options::default() }));
+        let mut of = |typed: &str, keys: bool| {
+            let found = candidates(typed, Quoting::Quoted, &mut names, &Catalog::default(), keys).found;
+            found.into_iter().map(|candidate| candidate.text).collect::<Vec<_>>()
+        };
+        // A slow machine may need a second look.
+        while of("GET o", true).is_empty() {}
+        assert_eq!(of("GET user:", true), ["user:1", "user:2"]);
+        assert_eq!(of("DEL x user", true), ["\"user three\"", "user:1", "user:2"]);
+        assert_eq!(of("OBJECT FREQ o", true), ["other"]);
+        assert_eq!(of("MSET other 1 o", true), ["other"]);
+        assert_eq!(of("GET \"user t", true), ["\"user three\""]);
+        assert_eq!(of("GET user:", false), [""; 0]);
+        assert_eq!(of("SET k o", true), [""; 0]);
+        assert_eq!(of("ECHO o", true), [""; 0]);
+        // What the table knows by position only.
+        assert_eq!(of("LPUSH o", true), ["other"]);
+        assert_eq!(of("ACL GETUSER d", true), ["default"]);
+        assert_eq!(of("CONFIG GET maxmemory-p", true), ["maxmemory-policy"]);
+        assert_eq!(of("config set maxmemory 1 maxmemory-p", true), ["maxmemory-policy"]);
     }
 }

@@ -89,7 +89,7 @@ impl Prompt {
                 self.pager.is_off = false;
                 self.pager.command = Some(command.join(" "));
             }
-            ("json" | "timing" | "confirm" | "pager", [] | ["on" | "off"]) => {
+            ("json" | "keys" | "timing" | "confirm" | "pager", [] | ["on" | "off"]) => {
                 return self.switch(&name, words.first().map(|word| *word == "on"));
             }
             _ => {
@@ -113,6 +113,14 @@ impl Prompt {
 
     /// Sets something, or shows how it is set.
     fn switch(&mut self, name: &str, on: Option<bool>) -> io::Result<Option<Outcome>> {
+        if let ("keys", Some(typist)) = (name, self.editor.helper_mut()) {
+            if let Some(on) = on {
+                typist.complete_keys(on);
+            }
+            let text = format!(":keys {}", if typist.completes_keys() { "on" } else { "off" });
+            self.session.output().note(&text);
+            return Ok(Some(Outcome::Good));
+        }
         let is_on = match name {
             "json" => &mut self.view.json,
             "timing" => &mut self.shows_time,

@@ -7,12 +7,16 @@ mod clock;
 mod completion;
 mod confirm;
 mod directives;
+mod highlight;
+mod hints;
 mod history;
+mod names;
 mod pager;
 mod peek;
 mod redirect;
 mod stream;
-mod syntax;
+pub mod syntax;
+mod typing;
 mod view;
 mod watch;
 
@@ -20,7 +24,6 @@ use crate::help;
 use crate::output::{Style, is_report};
 use crate::session::{Outcome, Session, is_one_of};
 use crate::words::{Lines, Piece, Splitter};
-use completion::Typist;
 use confirm::Danger;
 use kvproto::{OwnedRequest, Reply, Request};
 use pager::Pager;
@@ -32,6 +35,8 @@ use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use syntax::line::Quoting;
+use typing::Typist;
 use view::View;
 
 /// How many lines of history are kept.
@@ -49,7 +54,8 @@ pub fn run(session: Session) -> io::Result<bool> {
     loop {
         // The cursor stands at the end of the first line, which is the one to edit.
         let cursor = kept.find('\n').unwrap_or(kept.len());
-        match prompt.editor.readline_with_initial(&prompt.session.prompt(), kept.split_at(cursor)) {
+        let shown = prompt.begin_line();
+        match prompt.editor.readline_with_initial(&shown, kept.split_at(cursor)) {
             Ok(text) => match prompt.run(&text)? {
                 Next::Read(rest) => kept = rest,
                 Next::Leave => break,
@@ -117,6 +123,17 @@ impl Prompt {
         let view = View { json: false, colors: has_colors() };
         let pager = Pager::default();
         Ok(Prompt { session, editor, history, view, pager, shows_time: false, confirms: true, last: None })
+    }
+
+    /// Prepares the help while the next line is typed; returns what stands before that line.
+    fn begin_line(&mut self) -> String {
+        let shown = self.session.prompt();
+        let target = self.session.target().map(|(address, options)| names::Target { address, options });
+        let quoting = if self.session.sends_lines() { Quoting::Unknown } else { Quoting::Quoted };
+        if let Some(typist) = self.editor.helper_mut() {
+            typist.begin_line(&shown, target, quoting);
+        }
+        shown
     }
 
     /// Runs the commands of a text: a line that was typed, or several that were pasted.
@@ -504,9 +521,11 @@ fn editor() -> io::Result<Editor<Typist, FileHistory>> {
         .map_err(io::Error::other)?
         .history_ignore_space(true)
         .completion_type(CompletionType::List)
+        .completion_show_all_if_ambiguous(true)
         .build();
     let mut editor = Editor::with_config(config).map_err(io::Error::other)?;
-    editor.set_helper(Some(Typist { colors: has_colors(), is_answering: false }));
+    editor.set_helper(Some(Typist::new(has_colors())));
+    typing::bind_keys(&mut editor);
     editor.bind_sequence(KeyEvent(KeyCode::Enter, Modifiers::ALT), Cmd::Newline);
     Ok(editor)
 }

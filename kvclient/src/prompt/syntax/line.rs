@@ -15,6 +15,12 @@ pub struct Word {
     pub quotes: Quotes,
 }
 
+impl AsRef<[u8]> for Word {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// How a word is quoted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quotes {
@@ -37,6 +43,8 @@ pub struct Line {
     pub start: usize,
     /// It begins with `#`, and is not sent.
     pub is_comment: bool,
+    /// Where a pipe or the name of a file begins, which is no part of the command.
+    pub aside: Option<usize>,
 }
 
 /// How lines become words.
@@ -74,6 +82,11 @@ pub fn split(text: &str, quoting: Quoting) -> Vec<Line> {
             Quoting::Unknown => plain_word(bytes, at),
         };
         at = word.end;
+        if !line.words.is_empty() && matches!(text.get(word.start..word.end), Some("|" | ">" | ">>" | "<")) {
+            line.aside = Some(word.start);
+            at = end_of_line(bytes, at);
+            continue;
+        }
         if word.quotes == Quotes::Wrong {
             at = end_of_line(bytes, at);
         }
@@ -109,8 +122,12 @@ fn quoted_word(bytes: &[u8], start: usize) -> Word {
             continue;
         }
         let opened = at;
+        let before = said.len();
         let Some(end) = unquote(bytes, opened, &mut said) else {
             let breaks_within = opened > start && bytes.iter().skip(opened).any(|&byte| byte == b'\n');
+            if breaks_within {
+                cut_at_line(&mut said, before);
+            }
             let quotes = if breaks_within { Quotes::Wrong } else { Quotes::Open(byte, opened) };
             let end = if breaks_within { end_of_line(bytes, opened) } else { bytes.len() };
             return Word { start, end, bytes: said, quotes };
@@ -118,6 +135,7 @@ fn quoted_word(bytes: &[u8], start: usize) -> Word {
         // A quote that opens within a word may be an apostrophe: it does not hold ends of lines.
         let breaks = opened > start && bytes.get(opened..end).is_some_and(|quoted| quoted.contains(&b'\n'));
         if breaks {
+            cut_at_line(&mut said, before);
             return Word { start, end: end_of_line(bytes, opened), bytes: said, quotes: Quotes::Wrong };
         }
         let is_wrong = bytes.get(end).is_some_and(|&byte| !is_blank(byte));
@@ -127,6 +145,13 @@ fn quoted_word(bytes: &[u8], start: usize) -> Word {
             false => Quotes::None,
         };
         return Word { start, end, bytes: said, quotes };
+    }
+}
+
+/// Drops what stands behind the first end of line from `from` on.
+fn cut_at_line(said: &mut Vec<u8>, from: usize) {
+    if let Some(length) = said.iter().skip(from).position(|&byte| byte == b'\n') {
+        said.truncate(from + length);
     }
 }
 
@@ -193,6 +218,9 @@ mod tests {
         ]]);
         assert_eq!(words("SET a \"b\nc\"\n")[0][2], ("b\nc".to_owned(), Quotes::Closed(b'"')));
         assert_eq!(words("# GET 'a\nGET"), [vec![], vec![plain("GET")]]);
+        let piped = &split("GET a | wc -c\nGET '|' >b", Quoting::Quoted);
+        assert_eq!((piped[0].words.len(), piped[0].aside), (2, Some(6)));
+        assert_eq!((piped[1].words.len(), piped[1].aside), (3, None));
         assert_eq!(split("GET it's", Quoting::Unknown)[0].words[1].bytes, b"it's");
         assert_eq!(split(" é x", Quoting::Quoted)[0].words[1].start, 4);
     }

@@ -25,8 +25,6 @@ pub struct Expected<'g> {
     pub arg: &'g Arg,
     /// Its keyword, not what follows it.
     pub is_token: bool,
-    /// Something like it was already given.
-    pub is_repeated: bool,
     /// It belongs to what was begun, and must come now.
     pub is_due: bool,
 }
@@ -49,8 +47,6 @@ pub enum Misfit {
 /// How words compare with arguments.
 #[derive(Clone, Debug, Default)]
 pub struct Match<'g> {
-    /// They are a whole command.
-    pub is_complete: bool,
     /// The first word that does not fit, and why.
     pub misfit: Option<(usize, Misfit)>,
     /// What may come next, if all of them fit.
@@ -75,7 +71,6 @@ pub fn compare<'g>(args: &'g [Arg], words: &[&[u8]]) -> Option<Match<'g>> {
     matcher.sequence(args, 0, Place { is_top: true, ..Place::default() }, &mut |matcher, at| {
         if at == length {
             matcher.reach(at);
-            matcher.is_complete = true;
         } else {
             matcher.fail(at, Misfit::TooMany);
         }
@@ -92,7 +87,6 @@ pub fn compare<'g>(args: &'g [Arg], words: &[&[u8]]) -> Option<Match<'g>> {
         }
     }
     Some(Match {
-        is_complete: matcher.is_complete,
         misfit,
         expected: if is_reached { matcher.expected } else { Vec::new() },
         roles: matcher.best.iter().map(|(role, _)| *role).collect(),
@@ -110,7 +104,6 @@ struct Place {
     top: usize,
     /// It is one of the command's own arguments.
     is_top: bool,
-    is_repeated: bool,
     is_due: bool,
 }
 
@@ -126,7 +119,6 @@ struct Matcher<'g, 'w> {
     /// What did not fit behind it.
     misfits: Vec<Misfit>,
     expected: Vec<Expected<'g>>,
-    is_complete: bool,
     steps: usize,
 }
 
@@ -170,8 +162,7 @@ impl<'g, 'w> Matcher<'g, 'w> {
             self.reach(at);
             let is_known = |it: &Expected<'_>| std::ptr::eq(it.arg, arg) && it.is_token == is_token;
             if !self.expected.iter().any(is_known) {
-                let Place { is_repeated, is_due, .. } = place;
-                self.expected.push(Expected { arg, is_token, is_repeated, is_due });
+                self.expected.push(Expected { arg, is_token, is_due: place.is_due });
             }
             return;
         };
@@ -205,7 +196,7 @@ impl<'g, 'w> Matcher<'g, 'w> {
     }
 
     fn repeated(&mut self, arg: &'g Arg, at: usize, place: Place, then: Then<'_, 'g, 'w>) {
-        let again = Place { is_repeated: true, is_due: false, ..place };
+        let again = Place { is_due: false, ..place };
         self.once(arg, arg.multiple_token, at, again, &mut |matcher, end| {
             then(matcher, end);
             if end > at {

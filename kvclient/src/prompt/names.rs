@@ -1,0 +1,424 @@
+//! Names that only the server knows: its commands, its settings, its users, and keys, asked for on a connection of their own.
+//!
+//! Invariant: the prompt never waits for a server longer than [`WAIT`]. What comes later is there for the next look. Nothing
+//! is asked for before it is needed, and a look at keys takes a bounded number of requests.
+
+use super::syntax::Command;
+use super::syntax::server;
+use kvclient::address::Scheme;
+use kvclient::{Address, Connection, Options, Reply, Version};
+use std::net::IpAddr;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long the prompt waits for names.
+const WAIT: Duration = Duration::from_millis(90);
+/// How long a server may take before its names are given up.
+const SERVER_WAIT: Duration = Duration::from_secs(2);
+/// How long a connection is kept that nothing is asked on.
+const IDLE: Duration = Duration::from_secs(5);
+/// The largest reply taken, in bytes: a description of all commands takes 300 KiB.
+const REPLY_BYTES_MAX: usize = 16 << 20;
+/// The bounds of a look at keys: how many requests, how long in all, how many keys each request walks, and how many found
+/// are enough.
+const SCANS_MAX: usize = 64;
+const SCAN_TIME: Duration = Duration::from_millis(70);
+const SCAN_COUNT: &str = "1000";
+const KEYS_MAX: usize = 200;
+
+/// Whose names they are.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// With the login and the database.
+    pub address: Address,
+    /// How to connect.
+    pub options: Options,
+}
+
+impl PartialEq for Target {
+    fn eq(&self, other: &Target) -> bool {
+        self.address == other.address
+    }
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Question {
+    Commands,
+    Settings,
+    Users,
+    Keys(Vec<u8>),
+}
+
+/// What the server said.
+#[derive(Clone, Debug)]
+enum Known<T> {
+    /// Nothing was asked yet.
+    Unasked,
+    /// The reply is awaited.
+    Asked,
+    /// The server does not say.
+    Refused,
+    Said(T),
+}
+
+impl<T> Known<T> {
+    fn is_open(&self) -> bool {
+        matches!(self, Known::Unasked | Known::Asked)
+    }
+
+    fn said(&self) -> Option<&T> {
+        match self {
+            Known::Said(what) => Some(what),
+            _ => None,
+        }
+    }
+}
+
+/// What is known of one server.
+#[derive(Debug)]
+struct Facts {
+    commands: Known<Arc<Vec<Command>>>,
+    settings: Known<Arc<Vec<String>>>,
+    users: Known<Arc<Vec<String>>>,
+    /// The keys of the last look, and what they begin with.
+    keys: (Vec<u8>, Known<Arc<Vec<Vec<u8>>>>),
+}
+
+impl Facts {
+    fn none() -> Facts {
+        Facts {
+            commands: Known::Unasked,
+            settings: Known::Unasked,
+            users: Known::Unasked,
+            keys: (Vec::new(), Known::Unasked),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    facts: Mutex<Facts>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The names of the server that the prompt is connected to.
+#[derive(Debug)]
+pub struct Names {
+    target: Option<Target>,
+    shared: Arc<Shared>,
+    questions: Option<Sender<Question>>,
+}
+
+impl Names {
+    /// Names of no server.
+    pub fn new() -> Names {
+        let shared = Shared { facts: Mutex::new(Facts::none()), changed: Condvar::new() };
+        Names { target: None, shared: Arc::new(shared), questions: None }
+    }
+
+    /// From now on the names are those of this server; nothing is asked of it yet. Another login, or another database, counts
+    /// as another server. `None`: there is no connection now, and the names stay those of the last one.
+    pub fn set_target(&mut self, target: Option<Target>) {
+        if target.is_none() || self.target == target {
+            return;
+        }
+        // The thread ends when it sees that nothing more will be asked; what it still finds is not shown.
+        *self = Names { target, ..Names::new() };
+    }
+
+    /// Whether keys are completed unless the user chooses: the server is on this machine.
+    pub fn is_near(&self) -> bool {
+        self.target.as_ref().is_some_and(|target| {
+            let address = &target.address;
+            let is_loopback = address.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+            address.socket.is_some() || is_loopback || address.host.eq_ignore_ascii_case("localhost")
+        })
+    }
+
+    /// Returns what the server says of its commands, if it was asked and has replied.
+    pub fn commands_heard(&self) -> Option<Arc<Vec<Command>>> {
+        self.shared.facts().commands.said().cloned()
+    }
+
+    /// Returns what the server says of its commands, waiting for it the first time.
+    pub fn commands(&mut self) -> Option<Arc<Vec<Command>>> {
+        self.ask(Question::Commands, |facts| &mut facts.commands)
+    }
+
+    /// Returns the names of the server's settings.
+    pub fn settings(&mut self) -> Option<Arc<Vec<String>>> {
+        self.ask(Question::Settings, |facts| &mut facts.settings)
+    }
+
+    /// Returns the names of the server's users.
+    pub fn users(&mut self) -> Option<Arc<Vec<String>>> {
+        self.ask(Question::Users, |facts| &mut facts.users)
+    }
+
+    /// Returns keys that begin with `prefix`, not all of them if there are many.
+    pub fn keys(&mut self, prefix: &[u8]) -> Option<Arc<Vec<Vec<u8>>>> {
+        let mut facts = self.shared.facts();
+        // Keys come and go: only a look that is still awaited is not begun anew.
+        if facts.keys.0 != prefix || !matches!(facts.keys.1, Known::Asked) {
+            facts.keys = (prefix.to_vec(), Known::Unasked);
+        }
+        drop(facts);
+        self.ask(Question::Keys(prefix.to_vec()), |facts| &mut facts.keys.1)
+    }
+
+    fn ask<T>(&mut self, question: Question, field: fn(&mut Facts) -> &mut Known<Arc<T>>) -> Option<Arc<T>> {
+        let target = self.target.clone()?;
+        // Its replies are lines for people.
+        if target.address.scheme == Scheme::Line {
+            return None;
+        }
+        let mut facts = self.shared.facts();
+        if matches!(field(&mut facts), Known::Unasked) {
+            *field(&mut facts) = Known::Asked;
+            drop(facts);
+            let questions = self.questions.get_or_insert_with(|| {
+                let (questions, asked) = mpsc::channel();
+                let shared = Arc::clone(&self.shared);
+                // It is not waited for: it may be held up by a server that says nothing.
+                thread::spawn(move || Asker { target, shared, connection: None }.run(&asked));
+                questions
+            });
+            if questions.send(question).is_err() {
+                return None;
+            }
+            facts = self.shared.facts();
+        }
+        let until = Instant::now() + WAIT;
+        while field(&mut facts).is_open() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            facts = self.shared.changed.wait_timeout(facts, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        field(&mut facts).said().cloned()
+    }
+}
+
+/// The thread that asks.
+struct Asker {
+    target: Target,
+    shared: Arc<Shared>,
+    connection: Option<Connection>,
+}
+
+impl Asker {
+    fn run(mut self, asked: &Receiver<Question>) {
+        loop {
+            match asked.recv_timeout(IDLE) {
+                Ok(question) => self.find(question),
+                Err(RecvTimeoutError::Timeout) => self.connection = None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn find(&mut self, question: Question) {
+        fn known<T>(found: Option<T>) -> Known<Arc<T>> {
+            found.map_or(Known::Refused, |found| Known::Said(Arc::new(found)))
+        }
+        match question {
+            Question::Commands => {
+                let commands = self.commands();
+                self.shared.facts().commands = known(commands);
+            }
+            Question::Settings => {
+                let settings = self.settings();
+                self.shared.facts().settings = known(settings);
+            }
+            Question::Users => {
+                let users = self.command(&[b"ACL", b"USERS"]).map(|reply| sorted(texts(&reply)));
+                self.shared.facts().users = known(users);
+            }
+            Question::Keys(prefix) => {
+                if self.shared.facts().keys.0 != prefix {
+                    // Nobody waits for these any more.
+                    return;
+                }
+                let keys = self.keys(&prefix);
+                let mut facts = self.shared.facts();
+                if facts.keys.0 == prefix {
+                    facts.keys.1 = known(keys);
+                }
+            }
+        }
+        self.shared.changed.notify_all();
+    }
+
+    /// Sends a command and returns its reply; `None` if that is an error, or none comes.
+    fn command(&mut self, words: &[&[u8]]) -> Option<Reply> {
+        // A connection that has ended meanwhile is opened again, once.
+        for is_last in [self.connection.is_none(), true] {
+            if self.connection.is_none() {
+                let options = Options {
+                    version: Version::Resp2,
+                    connect_timeout: SERVER_WAIT,
+                    reply_timeout: Some(SERVER_WAIT),
+                    reply_bytes_max: REPLY_BYTES_MAX,
+                    name: None,
+                    ..self.target.options.clone()
+                };
+                self.connection = Some(Connection::connect_with(&self.target.address, options).ok()?);
+            }
+            match self.connection.as_mut()?.command(words) {
+                Ok(reply) => return Some(reply),
+                Err(kvclient::Error::Reply(_)) => return None,
+                Err(_) => self.connection = None,
+            }
+            if is_last {
+                break;
+            }
+        }
+        None
+    }
+
+    fn commands(&mut self) -> Option<Vec<Command>> {
+        let list = self.command(&[b"COMMAND"])?;
+        // Servers before 7.0 do not explain their commands.
+        let docs = self.command(&[b"COMMAND", b"DOCS"]).unwrap_or_default();
+        Some(server::commands(&list, &docs)).filter(|commands| !commands.is_empty())
+    }
+
+    fn settings(&mut self) -> Option<Vec<String>> {
+        let reply = self.command(&[b"CONFIG", b"GET", b"*"])?;
+        // Names and values in turn; the values may be secrets, and are dropped here.
+        Some(sorted(texts(&reply).into_iter().step_by(2).collect()))
+    }
+
+    fn keys(&mut self, prefix: &[u8]) -> Option<Vec<Vec<u8>>> {
+        let pattern = pattern_of(prefix);
+        let begun = Instant::now();
+        let mut cursor = b"0".to_vec();
+        let mut keys = Vec::new();
+        for _ in 0..SCANS_MAX {
+            let reply = self.command(&[b"SCAN", &cursor, b"MATCH", &pattern, b"COUNT", SCAN_COUNT.as_bytes()])?;
+            let Reply::Array(parts) = reply else { return None };
+            let (Some(Reply::Bulk(next)), Some(Reply::Array(found))) = (parts.first(), parts.get(1)) else { return None };
+            keys.extend(found.iter().filter_map(|key| match key {
+                Reply::Bulk(key) => Some(key.to_vec()),
+                _ => None,
+            }));
+            cursor = next.to_vec();
+            if cursor == b"0" || keys.len() >= KEYS_MAX || begun.elapsed() > SCAN_TIME {
+                break;
+            }
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        keys.truncate(KEYS_MAX);
+        Some(keys)
+    }
+}
+
+/// The glob pattern of whatever begins with `prefix`.
+fn pattern_of(prefix: &[u8]) -> Vec<u8> {
+    let mut pattern = Vec::with_capacity(prefix.len() + 1);
+    for &byte in prefix {
+        if matches!(byte, b'*' | b'?' | b'[' | b']' | b'^' | b'-' | b'\\') {
+            pattern.push(b'\\');
+        }
+        pattern.push(byte);
+    }
+    pattern.push(b'*');
+    pattern
+}
+
+fn texts(reply: &Reply) -> Vec<String> {
+    match reply {
+        Reply::Array(items) | Reply::Set(items) => items.iter().map(|item| server::text(item).unwrap_or_default()).collect(),
+        Reply::Map(pairs) => pairs
+            .iter()
+            .flat_map(|(key, value)| [key, value])
+            .map(|item| server::text(item).unwrap_or_default())
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn sorted(mut names: Vec<String>) -> Vec<String> {
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn names_of(address: &str) -> Names {
+        let mut names = Names::new();
+        let target = Target { address: address.parse().unwrap(), options: Options::default() };
+        names.set_target(Some(target));
+        names
+    }
+
+    #[test]
+    fn a_prefix_is_no_pattern() {
+        assert_eq!(pattern_of(b"a[*?\\"), b"a\\[\\*\\?\\\\*");
+    }
+
+    #[test]
+    fn the_server_is_asked_for_names() {
+        let (server, mut client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+        let place = server.addresses()[0].tcp().unwrap();
+        for key in ["user:1", "user:2", "use*", "other"] {
+            client.set(key, "x").unwrap();
+        }
+        let mut names = names_of(&format!("redis://{place}"));
+        assert!(names.is_near());
+        let keys = |names: &mut Names, prefix: &str| {
+            // A slow machine may need a second look.
+            let found = std::iter::repeat_with(|| names.keys(prefix.as_bytes())).take(100).flatten().next().unwrap();
+            found.iter().map(|key| String::from_utf8_lossy(key).into_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(keys(&mut names, "user:"), ["user:1", "user:2"]);
+        assert_eq!(keys(&mut names, "use*"), ["use*"]);
+        assert_eq!(keys(&mut names, ""), ["other", "use*", "user:1", "user:2"]);
+        assert!(names.commands_heard().is_none());
+        let commands = std::iter::repeat_with(|| names.commands()).take(100).flatten().next().unwrap();
+        assert!(commands.iter().any(|command| command.name == "set" && command.args.len() > 2));
+        assert!(names.settings().is_some_and(|settings| settings.iter().any(|name| name == "maxmemory")));
+        assert_eq!(names.users().as_deref(), Some(&vec!["default".to_owned()]));
+        drop(server);
+    }
+
+    #[test]
+    fn a_server_that_says_nothing_holds_nobody_up() {
+        // It takes connections, as the system does for it, and never replies.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut names = names_of(&format!("redis://{}", listener.local_addr().unwrap()));
+        assert_eq!(names.keys(b"a"), None);
+        assert_eq!(names.users(), None);
+        // The question is not asked a second time while it is open.
+        assert_eq!(names.keys(b"a"), None);
+    }
+
+    #[test]
+    fn only_a_server_on_this_machine_is_near() {
+        for (address, near) in [
+            ("redis://127.0.0.1", true),
+            ("redis://localhost", true),
+            ("redis://[::1]", true),
+            ("unix:///s", true),
+            ("redis://10.0.0.1", false),
+            ("redis://example.org", false),
+        ] {
+            assert_eq!(names_of(address).is_near(), near, "{address}");
+        }
+    }
+}

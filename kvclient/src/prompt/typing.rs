@@ -1,0 +1,302 @@
+//! What the line editor calls while a line is typed: completion, hints and colours.
+//!
+//! Invariant: it never waits for the server longer than [`names`](super::names) allows, and never changes what is typed
+//! unless a key asks for that.
+
+use super::completion::{Candidate, OWN_COMMANDS, candidates};
+use super::directives::DIRECTIVES;
+use super::highlight;
+use super::hints::{self, Hint};
+use super::names::{Names, Target};
+use super::syntax::check::{Checked, Fault, Part, begins, check};
+use super::syntax::line::{Line, Quoting, split};
+use super::syntax::{Catalog, Command};
+use rustyline::completion::{Completer, Pair};
+use rustyline::highlight::{CmdKind, Highlighter};
+use rustyline::hint::Hinter;
+use rustyline::history::{FileHistory, SearchDirection, SearchResult};
+use rustyline::validate::Validator;
+use rustyline::{
+    Cmd, ConditionalEventHandler, Context, Editor, Event, EventContext, EventHandler, KeyCode, KeyEvent, Modifiers,
+    RepeatCount,
+};
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::sync::Arc;
+use terminal_size::{Height, Width, terminal_size};
+use unicode_width::UnicodeWidthStr;
+
+/// A terminal that does not say how wide it is.
+const COLUMNS: usize = 80;
+/// Up to so many candidates are shown with what they mean, if the terminal is as wide as this.
+const EXPLAINED_MAX: usize = 12;
+const EXPLAINED_COLUMNS_MIN: usize = 60;
+
+/// What the line editor calls while a line is typed.
+#[derive(Debug)]
+pub struct Typist {
+    /// Text may be coloured.
+    colors: bool,
+    /// A question is answered: there is nothing to complete.
+    pub is_answering: bool,
+    names: RefCell<Names>,
+    /// Whether keys are completed, if the user has chosen.
+    keys: Option<bool>,
+    quoting: Quoting,
+    /// What stands before the line.
+    prompt: String,
+}
+
+impl Typist {
+    /// Completes, hints and colours lines, for no server yet.
+    pub fn new(colors: bool) -> Typist {
+        Typist {
+            colors,
+            is_answering: false,
+            names: RefCell::new(Names::new()),
+            keys: None,
+            quoting: Quoting::Quoted,
+            prompt: String::new(),
+        }
+    }
+
+    /// Prepares for the next line: the names are those of `target`, unless there is no connection.
+    pub fn begin_line(&mut self, prompt: &str, target: Option<Target>, quoting: Quoting) {
+        prompt.clone_into(&mut self.prompt);
+        self.names.get_mut().set_target(target);
+        self.quoting = quoting;
+    }
+
+    /// Sets whether keys are completed.
+    pub fn complete_keys(&mut self, completes: bool) {
+        self.keys = Some(completes);
+    }
+
+    /// Returns whether keys are completed.
+    pub fn completes_keys(&self) -> bool {
+        self.keys.unwrap_or_else(|| self.names.borrow().is_near())
+    }
+
+    /// Returns the commands of the server that the prompt is connected to, as far as it describes them.
+    pub fn server_commands(&self) -> Option<Arc<Vec<Command>>> {
+        self.names.borrow_mut().commands()
+    }
+
+    fn catalog(&self) -> Catalog {
+        Catalog { server: self.names.borrow().commands_heard(), is_own: self.quoting == Quoting::Unknown }
+    }
+
+    /// The same, with the server's commands asked for if they are not known yet.
+    fn whole_catalog(&self) -> Catalog {
+        Catalog { server: self.names.borrow_mut().commands(), is_own: self.quoting == Quoting::Unknown }
+    }
+
+    fn check(&self, line: &Line, catalog: &Catalog, is_typing: bool) -> Checked {
+        let mut own = Checked { parts: vec![Part::Plain; line.words.len()], ..Checked::default() };
+        // Whether quotes are more than bytes, only the server knows; without them words are certain.
+        let is_uncertain = self.quoting == Quoting::Unknown
+            && line.words.iter().any(|word| word.bytes.iter().any(|byte| matches!(byte, b'"' | b'\'')));
+        let Some(first) = line.words.first().filter(|_| !is_uncertain) else {
+            return own;
+        };
+        let is_alone = is_typing && line.words.len() == 1;
+        if first.bytes.starts_with(b":") {
+            check_directive(line, is_alone, &mut own);
+            return own;
+        }
+        let is_own = OWN_COMMANDS.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(&first.bytes));
+        if is_own {
+            mark(&mut own, Part::Command);
+            return own;
+        }
+        let goes_on = is_alone && OWN_COMMANDS.iter().any(|name| begins(name, &first.bytes));
+        let checked = check(line, catalog, is_typing);
+        if goes_on && checked.fault.is_some() { own } else { checked }
+    }
+}
+
+fn mark(checked: &mut Checked, part: Part) {
+    if let Some(first) = checked.parts.first_mut() {
+        *first = part;
+    }
+}
+
+/// Other names of directives.
+const SHORT_DIRECTIVES: [&[u8]; 4] = [b":?", b":exit", b":h", b":q"];
+
+/// Says whether the prompt has such a directive. What it is given, it judges itself.
+fn check_directive(line: &Line, is_alone: bool, checked: &mut Checked) {
+    let Some(first) = line.words.first() else { return };
+    let mut names = DIRECTIVES.iter().map(|(usage, _)| usage.split(' ').next().unwrap_or(usage).as_bytes());
+    let typed = first.bytes.to_ascii_lowercase();
+    if names.clone().chain(SHORT_DIRECTIVES).any(|name| name == typed) {
+        mark(checked, Part::Command);
+    } else if !(is_alone && names.any(|name| name.starts_with(&typed))) {
+        mark(checked, Part::Wrong);
+        checked.fault = Some(Fault { word: 0, reason: "no such directive, see :help".to_owned() });
+    }
+}
+
+fn columns() -> usize {
+    terminal_size().map_or(COLUMNS, |(Width(columns), Height(_))| usize::from(columns))
+}
+
+impl rustyline::Helper for Typist {}
+
+impl Validator for Typist {}
+
+impl Highlighter for Typist {
+    fn highlight<'l>(&self, text: &'l str, pos: usize) -> Cow<'l, str> {
+        if !self.colors || text.is_empty() || self.is_answering {
+            return Cow::Borrowed(text);
+        }
+        let catalog = self.catalog();
+        let mut painted = String::with_capacity(text.len() * 2);
+        let mut at = 0;
+        for line in split(text, self.quoting) {
+            // The word at the cursor may go on.
+            let is_typing = line.words.last().is_some_and(|word| word.end == pos);
+            let checked = self.check(&line, &catalog, is_typing);
+            at = highlight::paint(text, at, &line, &checked, &mut painted);
+        }
+        painted.push_str(text.get(at..).unwrap_or_default());
+        Cow::Owned(painted)
+    }
+
+    fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
+        match self.colors {
+            true if hint.starts_with("  <- ") => Cow::Owned(highlight::red(hint)),
+            true => Cow::Owned(highlight::grey(hint)),
+            false => Cow::Borrowed(hint),
+        }
+    }
+
+    fn highlight_char(&self, _: &str, _: usize, kind: CmdKind) -> bool {
+        // A letter may change the colour of what stands before it.
+        self.colors && kind != CmdKind::MoveCursor
+    }
+}
+
+impl Hinter for Typist {
+    type Hint = Hint;
+
+    fn hint(&self, text: &str, pos: usize, context: &Context<'_>) -> Option<Hint> {
+        if pos != text.len() || text.is_empty() || self.is_answering {
+            return None;
+        }
+        let room = hints::room(&self.prompt, text, columns());
+        let lines = split(text, self.quoting);
+        let line = lines.last()?;
+        let mut catalog = self.catalog();
+        let mut checked = self.check(line, &catalog, true);
+        // The first word is whole, and the table does not know it: the server may.
+        let is_named = line.words.len() > 1 || line.words.last().is_some_and(|word| word.end < pos);
+        if checked.is_unheard && is_named {
+            catalog = self.whole_catalog();
+            checked = self.check(line, &catalog, true);
+        }
+        if let Some(reason) = hints::reason(&checked) {
+            return Hint::shown(&reason, room);
+        }
+        // Without colours nobody could tell what was typed from what is only suggested.
+        if self.colors
+            && let Some(rest) = suggestion(text, context)
+        {
+            return Hint::offered(&rest, room);
+        }
+        Hint::shown(&hints::usage(line, text, &catalog)?, room)
+    }
+}
+
+/// Returns the rest of the newest line of the history that begins as `typed` does.
+fn suggestion(typed: &str, context: &Context<'_>) -> Option<String> {
+    let history = context.history();
+    // While the history is walked, what is shown is a line of it.
+    if context.history_index() != history.len() {
+        return None;
+    }
+    let mut from = history.len();
+    let entries = std::iter::from_fn(|| {
+        let found = history.starts_with(typed, from.checked_sub(1)?, SearchDirection::Reverse).ok()??;
+        let SearchResult { entry, idx, .. } = found;
+        from = idx;
+        Some(entry.into_owned())
+    });
+    let entries: Vec<String> = entries.take(SUGGESTIONS_MAX).collect();
+    hints::suggestion(typed, entries.iter().map(String::as_str)).map(str::to_owned)
+}
+
+/// How many lines of the history are looked at that begin as what is typed.
+const SUGGESTIONS_MAX: usize = 16;
+
+impl Completer for Typist {
+    type Candidate = Pair;
+
+    fn complete(&self, text: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+        if self.is_answering {
+            return Ok((pos, Vec::new()));
+        }
+        let catalog = self.whole_catalog();
+        let keys = self.completes_keys();
+        let typed = text.get(..pos).unwrap_or(text);
+        let found = candidates(typed, self.quoting, &mut self.names.borrow_mut(), &catalog, keys);
+        let is_only = found.found.len() == 1 && pos == text.len();
+        let columns = columns();
+        let explains = found.found.len() <= EXPLAINED_MAX && columns >= EXPLAINED_COLUMNS_MIN;
+        let width = found.found.iter().map(|candidate| candidate.text.width()).max().unwrap_or_default();
+        let pair = |Candidate { text, about }: Candidate| Pair {
+            display: match explains && !about.is_empty() {
+                true => shortened(&format!("{text:width$}  {about}"), columns.saturating_sub(3)),
+                false => text.clone(),
+            },
+            // The only one is followed by what comes next.
+            replacement: if is_only { text + " " } else { text },
+        };
+        Ok((found.start, found.found.into_iter().map(pair).collect()))
+    }
+}
+
+fn shortened(text: &str, columns: usize) -> String {
+    if text.width() <= columns {
+        return text.to_owned();
+    }
+    let mut short = String::new();
+    for character in text.chars() {
+        short.push(character);
+        if short.width() + 3 > columns {
+            short.pop();
+            break;
+        }
+    }
+    short + "..."
+}
+
+/// Binds the keys that accept a suggestion at the end of a line: Ctrl-E and End all of it, Alt-F and Ctrl-Right a word.
+/// (The right arrow does so by itself.)
+pub fn bind_keys(editor: &mut Editor<Typist, FileHistory>) {
+    let whole = [KeyEvent(KeyCode::Char('E'), Modifiers::CTRL), KeyEvent(KeyCode::End, Modifiers::NONE)];
+    for key in whole {
+        editor.bind_sequence(key, EventHandler::Conditional(Box::new(Accept { only_a_word: false })));
+    }
+    let word = [KeyEvent(KeyCode::Char('f'), Modifiers::ALT), KeyEvent(KeyCode::Right, Modifiers::CTRL)];
+    for key in word {
+        editor.bind_sequence(key, EventHandler::Conditional(Box::new(Accept { only_a_word: true })));
+    }
+}
+
+/// A key that accepts a suggestion, if there is one.
+struct Accept {
+    only_a_word: bool,
+}
+
+impl ConditionalEventHandler for Accept {
+    fn handle(&self, _: &Event, _: RepeatCount, _: bool, context: &EventContext<'_>) -> Option<Cmd> {
+        let rest = context.hint_text().filter(|_| context.pos() == context.line().len())?;
+        if !self.only_a_word {
+            return Some(Cmd::CompleteHint);
+        }
+        let blanks = rest.len() - rest.trim_start().len();
+        let word = rest.trim_start().find(char::is_whitespace).map_or(rest.len(), |end| blanks + end);
+        Some(Cmd::Insert(1, rest.get(..word)?.to_owned()))
+    }
+}
