@@ -207,12 +207,12 @@ fn output_longer_than_the_screen_is_paged() {
     stage.begins(&many(12), "\npaged:  1) \"v\"\r\n");
     stage.types("", "paged: 12) \"v\"\r\n");
     // A line that takes several rows.
-    stage.types("SET k 0123456789", "\nOK\r\n");
-    stage.types("SETRANGE k 700 x", "\n(integer) 701\r\n");
-    stage.types("SET long < /proc/self/environ", "\nOK\r\n");
+    let long = "x".repeat(700);
+    stage.admin(&format!("SET k {long}"), "+OK\r\n");
+    stage.types("GET k", "\npaged: \"xxx");
+    stage.types("DEL k", "\n(integer) 1\r\n");
     stage.types(":pager off", ":pager off");
-    stage.begins(&many(12), "\n 1) ");
-    stage.prompts("");
+    stage.types(&many(12), "\n 1) (nil)\r\n");
     // One that reads no further does not end the session; one that cannot be run hides nothing.
     stage.types("SET k v", "\nOK\r\n");
     stage.types(":pager head -n 1", ":pager head -n 1");
@@ -220,6 +220,18 @@ fn output_longer_than_the_screen_is_paged() {
     stage.types(":pager /no/such/pager", ":pager /no/such/pager");
     stage.types(&many(12), "12) \"v\"\r\n");
     assert!(!stage.client.output().contains("500) \"v\""));
+}
+
+#[test]
+fn errors_are_red_unless_the_user_wants_no_colours() {
+    let Some(mut stage) = Stage::new() else { return };
+    stage.types("NOPE", "\n(error) ERR unknown command");
+    let words = format!("-u redis://{}", stage.address);
+    let mut command = on_screen(CLIENT, &words, &stage.file("history"), 24, 80);
+    stage.client = Program::start(command.env_remove("NO_COLOR"));
+    stage.prompts("");
+    stage.types("NOPE", "\x1b[31m(error) ERR unknown command 'NOPE'");
+    stage.types("PING", "\nPONG\r\n");
 }
 
 #[test]

@@ -231,3 +231,26 @@ fn a_short_line_behind_one_that_came_in_pieces_is_read() {
     drop(go_on);
     server.join().unwrap();
 }
+
+/// What waits for the server, for a reply or for a request to be taken, ends when it is interrupted.
+#[test]
+fn a_connection_that_is_interrupted_fails_and_is_closed() {
+    for request in
+        [vec!["GET".to_owned(), "k".to_owned()], vec!["SET".to_owned(), "k".to_owned(), "x".repeat(64 << 20)]]
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("redis://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let options = Options { reply_timeout: None, ..Options::default() };
+        let mut client = Connection::open(&address, options).unwrap();
+        let interrupt = Arc::new(AtomicBool::new(false));
+        client.set_interrupt(Arc::clone(&interrupt)).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        let waiting = thread::spawn(move || (client.command(&request), client.command(["PING"])));
+        // It has been sent, at least in part.
+        server.read_exact(&mut [0; 8]).unwrap();
+        interrupt.store(true, Ordering::Relaxed);
+        let (interrupted, next) = waiting.join().unwrap();
+        assert!(matches!(interrupted, Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::Interrupted));
+        assert!(matches!(next, Err(Error::NotConnected { .. })));
+    }
+}

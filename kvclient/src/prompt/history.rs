@@ -34,11 +34,14 @@ pub fn may_hold_secret(text: &str) -> bool {
 /// Whether a command holds a password.
 pub fn is_secret(request: &OwnedRequest) -> bool {
     let request = request.as_request();
-    has_word(request, 0, "auth")
-        || has_word(request, 0, "acl")
-        || (has_word(request, 0, "hello") && request.len() > 2)
-        || (has_word(request, 0, "config") && has_word(request, 1, "set"))
-        || (has_word(request, 0, "migrate"))
+    // Behind the number of times that it is to be run.
+    let at = usize::from(request.name().iter().all(u8::is_ascii_digit));
+    has_word(request, at, "auth")
+        || has_word(request, at, "acl")
+        || (has_word(request, at, "hello") && request.len() > at + 2)
+        || (has_word(request, at, "config") && has_word(request, at + 1, "set"))
+        || (has_word(request, at, "migrate"))
+        || (has_word(request, at, "connect") && request.iter().any(|word| word.contains(&b'@')))
 }
 
 fn has_word(request: Request<'_>, at: usize, name: &str) -> bool {
@@ -81,6 +84,9 @@ mod tests {
             (&["CONFIG", "SET", "requirepass", "pw"], true),
             (&["CONFIG", "GET", "*"], false),
             (&["SET", "auth", "x"], false),
+            (&["2", "AUTH", "pw"], true),
+            (&["connect", "redis://:pw@h"], true),
+            (&["connect", "h", "1"], false),
         ] {
             assert_eq!(is_secret(&OwnedRequest::from_words(line)), secret, "{line:?}");
             let broken = format!("GET 'a'b\n  \"{}\" '{}", line[0], line[1..].join(" "));

@@ -138,8 +138,6 @@ impl Prompt {
 
     /// Runs the commands of a text: a line that was typed, or several that were pasted.
     fn run(&mut self, text: &str) -> io::Result<Next> {
-        let lines = if self.session.sends_lines() { Lines::AsTyped } else { Lines::Quoted };
-        let mut splitter = Splitter::new(lines);
         let is_one_line = !text.trim().contains('\n');
         let mut rest = text;
         let mut line = 1;
@@ -149,7 +147,7 @@ impl Prompt {
                 // Pressed between two commands.
                 return Ok(Next::Read(rest.trim_end().to_owned()));
             }
-            let (length, command) = match self.next_piece(rest, &mut splitter) {
+            let (length, command) = match self.next_piece(rest) {
                 (length, Ok(command)) => (length, command),
                 (_, Err(kind)) => {
                     self.remember(rest, is_one_line, history::may_hold_secret(rest));
@@ -199,7 +197,7 @@ impl Prompt {
     }
 
     /// Returns the length of what `text`, which is not empty, begins with, and what that is, or why it is nothing.
-    fn next_piece(&self, text: &str, splitter: &mut Splitter) -> (usize, Result<Entered, String>) {
+    fn next_piece(&self, text: &str) -> (usize, Result<Entered, String>) {
         if directives::is_directive(text.lines().next().unwrap_or_default()) {
             let length = text.find('\n').map_or(text.len(), |end| end + 1);
             return (length, Ok(Entered::Directive));
@@ -214,7 +212,8 @@ impl Prompt {
             });
             return (length, entered);
         }
-        match splitter.next(text.as_bytes(), true) {
+        let lines = if self.session.sends_lines() { Lines::AsTyped } else { Lines::Quoted };
+        match Splitter::new(lines).next(text.as_bytes(), true) {
             Some((Piece::Command(request), length)) => (length, Ok(Entered::Command(request, None))),
             Some((Piece::Bad(kind), length)) => (length, Err(kind.to_string())),
             Some((Piece::Blank, length)) => (length, Ok(Entered::Blank)),
@@ -274,7 +273,10 @@ impl Prompt {
             Some(Place::Input(path)) => {
                 let last = match redirect::read(path) {
                     Ok(last) => last,
-                    Err(error) => return self.refuse(&error),
+                    Err(error) => {
+                        self.session.output().note(&error);
+                        return Ok(Some(Outcome::NotSent));
+                    }
                 };
                 let request = OwnedRequest::from_words(words.iter().chain([last.as_slice()]));
                 self.exchange(&request, command.typed).map(Some)
@@ -467,6 +469,7 @@ impl Prompt {
                 self.show_text(&text)?;
                 Ok(Some(Outcome::Good))
             }
+            Some(Err(_)) if self.session.is_interrupted() => self.refuse("Cancelled."),
             Some(Err(error)) => self.refuse(&error.to_string()),
             None => Ok(Some(Outcome::NotSent)),
         }

@@ -60,8 +60,12 @@ pub fn run(session: &mut Session, view: View, request: &OwnedRequest, line: Opti
             Err(error) => {
                 session.output().note(&format!("{}  {error}. Connecting again; Ctrl-C ends it.", zone.now()));
                 match again(session, begin) {
-                    Some(second) => connection = second,
                     None => break,
+                    Some(Ok(second)) => connection = second,
+                    Some(Err(error)) => {
+                        session.output().note(&error.to_string());
+                        return Ok(Outcome::Error);
+                    }
                 }
                 let text = format!("{}  Receiving messages again; those in between were missed.", zone.now());
                 session.output().note(&text);
@@ -75,12 +79,16 @@ pub fn run(session: &mut Session, view: View, request: &OwnedRequest, line: Opti
     Ok(Outcome::Good)
 }
 
-/// Tries to begin again until that succeeds; `None` after Ctrl-C.
-fn again(session: &Session, begin: impl Fn(&Session) -> kvclient::Result<Connection>) -> Option<Connection> {
+/// Tries to begin again until that succeeds, or the server refuses the login; `None` after Ctrl-C.
+fn again(
+    session: &Session,
+    begin: impl Fn(&Session) -> kvclient::Result<Connection>,
+) -> Option<kvclient::Result<Connection>> {
     let mut pause = PAUSE_MIN;
     while !session.is_interrupted() {
-        if let Ok(connection) = begin(session) {
-            return Some(connection);
+        match begin(session) {
+            Err(error) if !matches!(error, Error::Refused { .. }) => {}
+            begun => return Some(begun),
         }
         wait(session, pause);
         pause = (pause * 2).min(PAUSE_MAX);

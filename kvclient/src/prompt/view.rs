@@ -278,7 +278,7 @@ mod tests {
         let rows = value(&bytes[0x38..0x38 + 130]);
         let first = "00000000  38 39 3a 3b 3c 3d 3e 3f  40 41 42 43 44 45 46 47  |89:;<=>?@ABCDEFG|\n";
         assert!(rows.starts_with(first), "{rows}");
-        let last = format!("00000080  b8 b9{:41}  |..|\n", "");
+        let last = format!("00000080  b8 b9{:43}  |..|\n", "");
         assert!(rows.ends_with(&last), "{rows}");
         let long = value(&[0xff; 5000]);
         assert_eq!(long.lines().count(), 17);

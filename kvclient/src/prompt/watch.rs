@@ -20,6 +20,10 @@ const VALUE_BYTES_MAX: usize = 256;
 
 /// Prints the changes of `key` until Ctrl-C. A lost connection is opened again.
 pub fn run(session: &mut Session, key: &[u8]) -> io::Result<Outcome> {
+    if session.sends_lines() {
+        session.output().note("Changes are watched over the server's redis:// port; :connect goes there.");
+        return Ok(Outcome::NotSent);
+    }
     if !session.is_ready_for(OwnedRequest::from_words(["GET"]).as_request()) {
         return Ok(Outcome::NotSent);
     }
