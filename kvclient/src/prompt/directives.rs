@@ -85,7 +85,7 @@ impl Prompt {
                 let outcome = watch::run(&mut self.session, key.as_bytes())?;
                 return Ok(Some(outcome));
             }
-            ("pager", [command @ ..]) if !command.is_empty() && !matches!(command, ["on" | "off"]) => {
+            ("pager", command) if !command.is_empty() && !matches!(command, ["on" | "off"]) => {
                 self.pager.is_off = false;
                 self.pager.command = Some(command.join(" "));
             }
