@@ -537,6 +537,19 @@ fn ctrl_c_ends_the_wait_for_a_reply_and_a_late_reply_is_nobodys() {
     client.hear("\n\"own\"\r\n");
     client.hear(&format!("{address}> "));
     assert!(!client.output().contains("late"));
+    // Nor is a login waited for.
+    let mut other = Program::start(&mut on_screen(
+        CLIENT,
+        &format!("-u redis://:pw@{address}"),
+        &dir.path().join("other"),
+        24,
+        200,
+    ));
+    let (mut third, _) = listener.accept().expect("the other client");
+    received(&mut third, &["AUTH", "pw"]);
+    other.say(CTRL_C);
+    other.hear("Cancelled: the server has not replied to the login.");
+    other.hear("not connected> ");
     // A request that the server does not take.
     let large = dir.path().join("large");
     fs::write(&large, vec![b'x'; 64 << 20]).expect("a file");

@@ -120,7 +120,7 @@ impl Prompt {
             // The first time there is none.
             let _ = editor.load_history(path);
         }
-        let view = View { json: false, colors: has_colors() };
+        let view = View { colors: has_colors(), ..View::default() };
         let pager = Pager::default();
         Ok(Prompt { session, editor, history, view, pager, shows_time: false, confirms: true, last: None })
     }
@@ -142,6 +142,7 @@ impl Prompt {
         let mut rest = text;
         let mut line = 1;
         self.session.clear_interrupt();
+        self.view.columns = self.editor.dimensions().map_or(0, |(columns, _)| usize::from(columns));
         while !rest.is_empty() {
             if self.session.is_interrupted() {
                 // Pressed between two commands.

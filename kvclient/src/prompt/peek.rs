@@ -136,7 +136,7 @@ fn whole_characters(bytes: &[u8], total: usize) -> &[u8] {
 
 fn ttl_text(ttl: &Reply) -> String {
     match ttl {
-        Reply::Integer(-1) => "none: it is kept until it is removed".to_owned(),
+        Reply::Integer(-1) => "none".to_owned(),
         Reply::Integer(ms) if *ms >= 0 => format!("{} ({} ms)", duration_text(*ms), grouped(*ms)),
         _ => "unknown".to_owned(),
     }

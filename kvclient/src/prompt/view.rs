@@ -12,8 +12,11 @@ use std::io::Write;
 const ESCAPED_BYTES_MAX: usize = 16;
 /// How many bytes of a binary value are shown.
 const HEX_BYTES_MAX: usize = 256;
-/// How many bytes a row shows.
-const ROW_BYTES: usize = 16;
+/// How many bytes a row shows at most, and how many columns a row of so many takes.
+const ROW_BYTES_MAX: usize = 16;
+const fn row_columns(bytes: usize) -> usize {
+    "00000000 ".len() + bytes * " 00".len() + 1 + "  ||".len() + bytes
+}
 /// JSON that is nested deeper is shown as a string.
 const JSON_DEPTH_MAX: usize = 100;
 
@@ -29,6 +32,8 @@ pub struct View {
     pub json: bool,
     /// Errors are red.
     pub colors: bool,
+    /// How many columns the screen has; 0 if that is not known.
+    pub columns: usize,
 }
 
 impl View {
@@ -62,9 +67,37 @@ impl View {
         {
             write_indented(&text, indent, out);
         } else if is_binary(bytes) && bytes.len() > ESCAPED_BYTES_MAX {
-            write_hex(bytes, indent, out);
+            self.write_hex(bytes, indent, out);
         } else {
             write_string(bytes, out);
+        }
+    }
+
+    /// Appends rows of an offset, the bytes in hexadecimal, and their ASCII characters.
+    fn write_hex(self, bytes: &[u8], indent: &str, out: &mut Vec<u8>) {
+        let fits = |row: &usize| self.columns == 0 || indent.len() + row_columns(*row) <= self.columns;
+        let row_bytes = [ROW_BYTES_MAX, 8].into_iter().find(fits).unwrap_or(4);
+        let shown = bytes.get(..HEX_BYTES_MAX).unwrap_or(bytes);
+        for (at, row) in shown.chunks(row_bytes).enumerate() {
+            if at > 0 {
+                out.push(b'\n');
+                out.extend_from_slice(indent.as_bytes());
+            }
+            // Writing to memory cannot fail.
+            let _ = write!(out, "{:08x} ", at * row_bytes);
+            for column in 0..row_bytes {
+                let gap = if column == row_bytes / 2 { "  " } else { " " };
+                let _ = match row.get(column) {
+                    Some(byte) => write!(out, "{gap}{byte:02x}"),
+                    None => write!(out, "{gap}  "),
+                };
+            }
+            out.extend_from_slice(b"  |");
+            out.extend(row.iter().map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { *byte } else { b'.' }));
+            out.push(b'|');
+        }
+        if bytes.len() > shown.len() {
+            let _ = write!(out, "\n{indent}... {} more bytes", grouped(bytes.len() - shown.len()));
         }
     }
 }
@@ -120,32 +153,6 @@ fn is_hidden(character: char) -> bool {
                 | '\u{fff9}'..='\u{fffb}'
                 | '\u{e0000}'..='\u{e007f}'
         )
-}
-
-/// Appends rows of an offset, the bytes in hexadecimal, and their ASCII characters.
-fn write_hex(bytes: &[u8], indent: &str, out: &mut Vec<u8>) {
-    let shown = bytes.get(..HEX_BYTES_MAX).unwrap_or(bytes);
-    for (at, row) in shown.chunks(ROW_BYTES).enumerate() {
-        if at > 0 {
-            out.push(b'\n');
-            out.extend_from_slice(indent.as_bytes());
-        }
-        // Writing to memory cannot fail.
-        let _ = write!(out, "{:08x} ", at * ROW_BYTES);
-        for column in 0..ROW_BYTES {
-            let gap = if column == ROW_BYTES / 2 { "  " } else { " " };
-            let _ = match row.get(column) {
-                Some(byte) => write!(out, "{gap}{byte:02x}"),
-                None => write!(out, "{gap}  "),
-            };
-        }
-        out.extend_from_slice(b"  |");
-        out.extend(row.iter().map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { *byte } else { b'.' }));
-        out.push(b'|');
-    }
-    if bytes.len() > shown.len() {
-        let _ = write!(out, "\n{indent}... {} more bytes", grouped(bytes.len() - shown.len()));
-    }
 }
 
 /// Returns a number with a comma between each three digits.
@@ -283,6 +290,11 @@ mod tests {
         let long = value(&[0xff; 5000]);
         assert_eq!(long.lines().count(), 17);
         assert!(long.ends_with("\n... 4,744 more bytes\n"), "{long}");
+        let narrow = |columns| {
+            let view = View { columns, ..View::default() };
+            shown(view, &Reply::bulk(&[0xff; 32][..])).lines().map(str::len).max().unwrap_or(0)
+        };
+        assert_eq!([0, 80, 77, 40, 1].map(narrow), [78, 78, 46, 30, 30]);
         let nested = shown(View::default(), &Reply::Array(vec![Reply::bulk(&[0; 20][..])]));
         assert!(nested.starts_with("1) 00000000  00") && nested.contains("\n   00000010  00"), "{nested}");
     }
@@ -290,7 +302,7 @@ mod tests {
     #[test]
     fn json_is_indented_on_request_and_nothing_of_it_is_lost() {
         let text = br#"{"b":[1.10,{"a": "x\"}:,\u00e9"}], "a":{},"c":[ ], "b":12345678901234567890}"#;
-        let pretty = shown(View { json: true, colors: false }, &Reply::bulk(&text[..]));
+        let pretty = shown(View { json: true, ..View::default() }, &Reply::bulk(&text[..]));
         let wanted = "{\n  \"b\": [\n    1.10,\n    {\n      \"a\": \"x\\\"}:,\\u00e9\"\n    }\n  ],\n  \"a\": {},\n  \"c\": [],\n  \
                       \"b\": 12345678901234567890\n}\n";
         assert_eq!(pretty, wanted);
@@ -302,7 +314,7 @@ mod tests {
 
     #[test]
     fn errors_are_red_where_there_are_colours() {
-        let view = View { json: false, colors: true };
+        let view = View { colors: true, ..View::default() };
         assert_eq!(shown(view, &Reply::error("ERR no\x1b")), "\x1b[31m(error) ERR no\\x1b\x1b[0m\n");
         assert_eq!(shown(View::default(), &Reply::error("ERR no")), "(error) ERR no\n");
     }
