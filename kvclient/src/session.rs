@@ -3,7 +3,8 @@
 //!
 //! Invariant: a command is sent at most once, and only to a connection in the state in which it was typed. Whether a
 //! connection still stands is checked before it is sent; if it breaks afterwards that is shown, since only the user
-//! knows whether it may be done twice. What a transaction or a watch has lost is not sent to a new connection.
+//! knows whether it may be done twice. What a transaction or a watch has lost is not sent to a new connection. A reply that
+//! is not awaited any longer takes its connection with it, so that it cannot be read as the next command's.
 
 use crate::output::Output;
 use crate::signals::Signals;

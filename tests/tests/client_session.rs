@@ -159,6 +159,16 @@ fn a_reply_goes_to_a_shell_command_or_a_file_byte_for_byte() {
     assert_eq!(fs::read_to_string(&to).expect("the file"), "a ba b");
     stage.types("GET k | tr ab xy | sed s/'y'/\"z\"/", "\nx z");
     stage.types("MGET k k | wc -l", "\n2\r\n");
+    // A list is a list to other programs as well.
+    stage.types(":format json", ":format json");
+    stage.types("MGET k nothing | tr , ';'", "\n[\"a b\";null]\r\n");
+    stage.types("GET k | cat; echo", "\na b\r\n");
+    stage.types(":format default", ":format pretty");
+    stage.begins("MULTI", "\nOK\r\n");
+    stage.prompts("(TX)");
+    stage.begins("GET k | cat", "\nQUEUED\r\nThe shell command was not run.");
+    stage.prompts("(TX)");
+    stage.types("EXEC | tr ab xy", "\nx y\r\n");
     stage.types("GET k | exit 3", "The shell command ended with exit status 3.");
     // Errors, and no value, stay on the terminal.
     stage.types(&format!("INCR k > {}", to.display()), "(error) ERR value is not an integer");
@@ -192,6 +202,13 @@ fn a_shell_command_is_killed_by_ctrl_c_and_the_session_is_not() {
     stage.client.hear("The shell command was ended: signal: 2");
     stage.prompts("");
     stage.types("CLIENT ID", &format!("\n(integer) {id}\r\n"));
+    // So does what is repeated, without end.
+    let mut admin = stage.server.connect();
+    stage.client.say("1000000000 INCR n\r");
+    wait::until_true("a command that is repeated", || admin.command("GET n") != b"$-1\r\n");
+    stage.client.say(CTRL_C);
+    stage.prompts("");
+    stage.types("EXISTS n", "\n(integer) 1\r\n");
 }
 
 #[test]
@@ -461,6 +478,10 @@ fn what_removes_everything_or_stops_the_server_asks_first() {
     stage.types(":confirm off", ":confirm off");
     stage.types("FLUSHALL", "\nOK\r\n");
     stage.types("DBSIZE", "\n(integer) 0\r\n");
+    stage.types(":confirm on", ":confirm on");
+    stage.begins("SHUTDOWN NOSAVE", "Go on? [y/N] ");
+    stage.begins("y", "not connected> ");
+    assert!(stage.server.wait().success());
     // An answer is no line that was typed.
     assert!(!stage.kept().lines().any(|line| matches!(line, "y" | "n" | "no")), "{}", stage.kept());
 }

@@ -64,9 +64,7 @@ pub fn candidates(typed: &str, quoting: Quoting, names: &mut Names, catalog: &Ca
 fn at_cursor(line: &Line, cursor: usize) -> (&[Word], Word) {
     match line.words.split_last() {
         Some((last, before)) if last.end == cursor => (before, last.clone()),
-        _ => {
-            (&line.words, Word { start: cursor, end: cursor, bytes: Vec::new(), quotes: Quotes::None })
-        }
+        _ => (&line.words, Word { start: cursor, end: cursor, bytes: Vec::new(), quotes: Quotes::None }),
     }
 }
 
@@ -244,7 +242,11 @@ impl Search<'_> {
         let text = match case {
             Case::Exact if name.as_bytes().starts_with(begun) => name.to_owned(),
             Case::Any if begins(name, begun) => {
-                if self.is_small() { name.to_ascii_lowercase() } else { name.to_ascii_uppercase() }
+                if self.is_small() {
+                    name.to_ascii_lowercase()
+                } else {
+                    name.to_ascii_uppercase()
+                }
             }
             _ => return,
         };
@@ -255,7 +257,8 @@ impl Search<'_> {
 
     /// Whether names go on in small letters: as the word was begun, or else the command.
     fn is_small(&self) -> bool {
-        let letters = |word: &Word| word.bytes.iter().find(|byte| byte.is_ascii_alphabetic()).map(u8::is_ascii_lowercase);
+        let letters =
+            |word: &Word| word.bytes.iter().find(|byte| byte.is_ascii_alphabetic()).map(u8::is_ascii_lowercase);
         let has_small = |word: &Word| word.bytes.iter().any(u8::is_ascii_lowercase);
         match letters(self.word) {
             Some(_) => has_small(self.word),
@@ -309,8 +312,8 @@ fn is_one_of(word: &[u8], names: &[&str]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::syntax::TABLE;
+    use super::*;
 
     fn of(typed: &str) -> Candidates {
         candidates(typed, Quoting::Quoted, &mut Names::new(), &Catalog::default(), true)
@@ -370,8 +373,20 @@ mod tests {
     #[test]
     fn a_name_is_quoted_so_that_it_reads_back() {
         let names: [&[u8]; 14] = [
-            b"plain", b"user:1", b"a b", b"it's", b"say \"x\"", b"", b"|", b"back\\", b"\x00\xff", "größe".as_bytes(),
-            "a\u{202e}b".as_bytes(), b"tab\t", b"a\\'b", b"\n",
+            b"plain",
+            b"user:1",
+            b"a b",
+            b"it's",
+            b"say \"x\"",
+            b"",
+            b"|",
+            b"back\\",
+            b"\x00\xff",
+            "größe".as_bytes(),
+            "a\u{202e}b".as_bytes(),
+            b"tab\t",
+            b"a\\'b",
+            b"\n",
         ];
         for name in names {
             for begun in [Quotes::None, Quotes::Open(b'"', 0), Quotes::Open(b'\'', 0)] {

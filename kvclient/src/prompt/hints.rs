@@ -194,7 +194,9 @@ mod tests {
         // A wide character that does not fit goes to the next row.
         assert_eq!(room("", "012345678寿", 10), 7);
         for columns in 0..40 {
-            for typed in ["", "GET key", "SET k 寿司", "SET a 012345678901234567890123456789012345678901234567890123456789"] {
+            for typed in
+                ["", "GET key", "SET k 寿司", "SET a 012345678901234567890123456789012345678901234567890123456789"]
+            {
                 let room = room("127.0.0.1:6379> ", typed, columns);
                 assert!(cut("[NX|XX] [寿司 寿司寿司寿司]", room).is_none_or(|hint| hint.width() <= room));
             }

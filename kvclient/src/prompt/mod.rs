@@ -25,6 +25,7 @@ use crate::output::{Style, is_report};
 use crate::session::{Outcome, Session, is_one_of};
 use crate::words::{Lines, Piece, Splitter};
 use confirm::Danger;
+use kvclient::session_state::is_queued;
 use kvproto::{OwnedRequest, Reply, Request};
 use pager::Pager;
 use redirect::{Place, Redirected};
@@ -356,36 +357,29 @@ impl Prompt {
         Ok(outcome)
     }
 
-    /// Sends a command; its reply goes to a shell command or a file, unless it is an error or no value.
+    /// Sends a command; its reply goes to a shell command or a file, unless it is an error, no value, or only says that
+    /// the command waits for EXEC.
     fn redirect(&mut self, request: &OwnedRequest, place: &Place) -> io::Result<Outcome> {
+        let begin = Instant::now();
         let mut replies = Vec::new();
         let outcome = self.session.run_shown(request, None, &mut |reply| replies.push(reply))?;
-        let is_value =
-            |reply: &Reply| !matches!(reply, Reply::Error(_) | Reply::Nil | Reply::NilArray | Reply::Push(_));
+        let took = begin.elapsed();
         let mut bytes = Vec::new();
         let mut has_value = false;
         for reply in &replies {
-            if is_value(reply) {
-                has_value = true;
-                bytes.append(&mut redirect::bytes_of(reply));
-            } else {
-                let mut text = Vec::new();
-                self.view.write(reply, &mut text);
-                self.session.output().write(&text)?;
+            match reply {
+                Reply::Error(_) | Reply::Nil | Reply::NilArray | Reply::Push(_) => self.show_reply(request, reply)?,
+                reply if is_queued(reply) => self.show_reply(request, reply)?,
+                reply => {
+                    has_value = true;
+                    self.write_redirected(request.as_request(), reply, &mut bytes);
+                }
             }
-        }
-        if !has_value {
-            if !replies.is_empty() {
-                let what = if matches!(place, Place::Shell(_)) {
-                    "The shell command was not run."
-                } else {
-                    "The file was not written."
-                };
-                self.session.output().note(what);
-            }
-            return Ok(outcome);
         }
         let said = match place {
+            _ if replies.is_empty() => None,
+            Place::Shell(_) if !has_value => Some("The shell command was not run.".to_owned()),
+            Place::File { .. } if !has_value => Some("The file was not written.".to_owned()),
             Place::Shell(command) => match redirect::run_shell(command, &bytes) {
                 Ok(status) => redirect::failure(status),
                 Err(error) => Some(format!("The shell cannot be run: {error}; SHELL names it.")),
@@ -399,7 +393,28 @@ impl Prompt {
         if let Some(said) = said {
             self.session.output().note(&said);
         }
+        if self.shows_time && !matches!(outcome, Outcome::NotSent) {
+            self.session.output().note(&format!("({})", time_text(took)));
+        }
         Ok(outcome)
+    }
+
+    fn show_reply(&mut self, request: &OwnedRequest, reply: &Reply) -> io::Result<()> {
+        let mut text = Vec::new();
+        self.render(request.as_request(), reply, &mut text);
+        self.session.output().write(&text)
+    }
+
+    /// Appends what goes to a shell command or a file: a string as it is; a list as JSON or CSV, if that is how replies are
+    /// to be shown, else as lines.
+    fn write_redirected(&mut self, request: Request<'_>, reply: &Reply, out: &mut Vec<u8>) {
+        let is_string = matches!(reply, Reply::Bulk(_) | Reply::Verbatim { .. });
+        match self.session.output().style() {
+            Style::Json | Style::QuotedJson | Style::Csv if !is_string => {
+                self.session.output().render(request, reply, out)
+            }
+            _ => out.append(&mut redirect::bytes_of(reply)),
+        }
     }
 
     /// Appends a reply as it is shown.
@@ -488,7 +503,7 @@ enum Entered {
 fn repeated<'t>(command: &Command<'t>) -> Option<(u64, Command<'t>)> {
     let words = command.request.as_request();
     let number = std::str::from_utf8(words.name()).ok()?;
-    let is_number = |word: &[u8]| word.iter().all(u8::is_ascii_digit);
+    let is_number = |word: &[u8]| !word.is_empty() && word.iter().all(u8::is_ascii_digit);
     if !is_number(words.name()) || words.get(1).is_none_or(is_number) {
         return None;
     }
@@ -547,4 +562,31 @@ fn prepare_history(path: &std::path::Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(typed: &str) -> Option<(u64, String, usize)> {
+        let request = kvproto::line::split_text(typed.as_bytes(), 100).unwrap();
+        let command = Command { request, typed, place: None, is_one_of_many: false };
+        let (count, command) = repeated(&command)?;
+        Some((count, command.typed.to_owned(), command.request.as_request().len()))
+    }
+
+    #[test]
+    fn a_number_before_a_command_says_how_often() {
+        assert_eq!(counted("5 INCR k"), Some((5, "INCR k".to_owned(), 2)));
+        assert_eq!(counted("  0   PING"), Some((0, "PING".to_owned(), 1)));
+        for other in ["INCR k", "5", "5 5", "5 5 INCR k", "-1 PING", "99999999999999999999 PING", "'' k"] {
+            assert_eq!(counted(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn times_are_in_the_unit_that_fits() {
+        assert_eq!(time_text(Duration::from_micros(1_234)), "1.23 ms");
+        assert_eq!(time_text(Duration::from_millis(12_340)), "12.34 s");
+    }
 }

@@ -307,7 +307,9 @@ impl Asker {
         for _ in 0..SCANS_MAX {
             let reply = self.command(&[b"SCAN", &cursor, b"MATCH", &pattern, b"COUNT", SCAN_COUNT.as_bytes()])?;
             let Reply::Array(parts) = reply else { return None };
-            let (Some(Reply::Bulk(next)), Some(Reply::Array(found))) = (parts.first(), parts.get(1)) else { return None };
+            let (Some(Reply::Bulk(next)), Some(Reply::Array(found))) = (parts.first(), parts.get(1)) else {
+                return None;
+            };
             keys.extend(found.iter().filter_map(|key| match key {
                 Reply::Bulk(key) => Some(key.to_vec()),
                 _ => None,
@@ -339,7 +341,9 @@ fn pattern_of(prefix: &[u8]) -> Vec<u8> {
 
 fn texts(reply: &Reply) -> Vec<String> {
     match reply {
-        Reply::Array(items) | Reply::Set(items) => items.iter().map(|item| server::text(item).unwrap_or_default()).collect(),
+        Reply::Array(items) | Reply::Set(items) => {
+            items.iter().map(|item| server::text(item).unwrap_or_default()).collect()
+        }
         Reply::Map(pairs) => pairs
             .iter()
             .flat_map(|(key, value)| [key, value])

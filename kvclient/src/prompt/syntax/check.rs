@@ -84,7 +84,9 @@ pub fn check(line: &Line, catalog: &Catalog, is_typing: bool) -> Checked {
     let named_words = match found {
         Ok(named) => named.words,
         Err(Unnamed::Unknown(at)) => at,
-        Err(Unnamed::Unheard) => usize::from(matches!(words.first().map(|name| catalog.lookup(name)), Some(Known::As(_)))),
+        Err(Unnamed::Unheard) => {
+            usize::from(matches!(words.first().map(|name| catalog.lookup(name)), Some(Known::As(_))))
+        }
     };
     for part in checked.parts.iter_mut().take(named_words) {
         *part = Part::Command;
@@ -186,7 +188,8 @@ fn too_many(command: &Command, takes: usize) -> String {
 }
 
 fn check_quotes(words: &[Word], checked: &mut Checked) {
-    let Some((at, word)) = words.iter().enumerate().find(|(_, word)| !matches!(word.quotes, Quotes::None | Quotes::Closed(_)))
+    let Some((at, word)) =
+        words.iter().enumerate().find(|(_, word)| !matches!(word.quotes, Quotes::None | Quotes::Closed(_)))
     else {
         return;
     };

@@ -165,9 +165,7 @@ fn unquote(bytes: &[u8], opened: usize, said: &mut Vec<u8>) -> Option<usize> {
         let (byte, length) = match rest {
             [] => return None,
             [byte, ..] if *byte == quote => return Some(at + 1),
-            [b'\\', b'x', high, low, ..]
-                if quote == b'"' && high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
+            [b'\\', b'x', high, low, ..] if quote == b'"' && high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
                 (digit(*high)? * 16 + digit(*low)?, 4)
             }
@@ -212,10 +210,10 @@ mod tests {
         assert_eq!(words("GET a\"b\""), [[plain("GET"), plain("ab")]]);
         assert_eq!(words("GET \"a b"), [[plain("GET"), ("a b".to_owned(), Quotes::Open(b'"', 4))]]);
         assert_eq!(words("GET 'a'b c"), [[plain("GET"), ("a".to_owned(), Quotes::Wrong)]]);
-        assert_eq!(words("GET it's\nGET b"), [vec![plain("GET"), ("its".to_owned(), Quotes::Wrong)], vec![
-            plain("GET"),
-            plain("b")
-        ]]);
+        assert_eq!(
+            words("GET it's\nGET b"),
+            [vec![plain("GET"), ("its".to_owned(), Quotes::Wrong)], vec![plain("GET"), plain("b")]]
+        );
         assert_eq!(words("SET a \"b\nc\"\n")[0][2], ("b\nc".to_owned(), Quotes::Closed(b'"')));
         assert_eq!(words("# GET 'a\nGET"), [vec![], vec![plain("GET")]]);
         let piped = &split("GET a | wc -c\nGET '|' >b", Quoting::Quoted);

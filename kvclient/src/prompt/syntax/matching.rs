@@ -321,6 +321,8 @@ fn is_number(word: &[u8]) -> bool {
 pub fn begins_number(word: &[u8]) -> bool {
     let unsigned = word.strip_prefix(b"-").or_else(|| word.strip_prefix(b"+")).unwrap_or(word);
     unsigned.is_empty()
-        || [&b"infinity"[..], b"nan"].iter().any(|name| name.get(..unsigned.len()).is_some_and(|it| it.eq_ignore_ascii_case(unsigned)))
+        || [&b"infinity"[..], b"nan"]
+            .iter()
+            .any(|name| name.get(..unsigned.len()).is_some_and(|it| it.eq_ignore_ascii_case(unsigned)))
         || unsigned.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'-' | b'+'))
 }

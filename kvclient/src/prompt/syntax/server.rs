@@ -178,7 +178,9 @@ pub fn text(reply: &Reply) -> Option<String> {
         Reply::Verbatim { text, .. } => String::from_utf8_lossy(text).into_owned(),
         _ => return None,
     };
-    let is_shown = |c: &char| !c.is_control() && !matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_shown = |c: &char| {
+        !c.is_control() && !matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     Some(text.chars().filter(is_shown).collect())
 }
 
