@@ -13,6 +13,7 @@
 //! - [`linearizability`]: whether a history of concurrent operations can have happened.
 //! - [`model`]: the store as a plain ordered map, to compare with.
 //! - [`mod@reference`]: a Redis or a Valkey to compare with.
+//! - [`screen`]: what a person sees of a program on a terminal.
 //! - [`streams`]: random command streams, good and bad.
 //! - [`usage`]: what the system says a process uses.
 //! - [`wait`]: waiting for a condition, always with a bound.
@@ -26,6 +27,7 @@ pub mod model;
 pub mod process;
 pub mod program;
 pub mod reference;
+pub mod screen;
 pub mod streams;
 pub mod usage;
 pub mod wait;

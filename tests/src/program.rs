@@ -140,6 +140,11 @@ impl Program {
         shown(&self.output)
     }
 
+    /// The same, byte for byte.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Interrupts it, as Ctrl-C does.
     ///
     /// # Panics

@@ -6,7 +6,7 @@
 mod clock;
 mod completion;
 mod confirm;
-mod directives;
+pub mod directives;
 mod highlight;
 mod hints;
 mod history;
@@ -315,7 +315,8 @@ impl Prompt {
                 Some(Outcome::Good)
             }
             (b"help" | b"?", ..) => {
-                let text = help::text(words).unwrap_or_else(|unknown| unknown + "\n");
+                let catalog = self.editor.helper_mut().map(|typist| typist.whole_catalog()).unwrap_or_default();
+                let text = help::text_with(words, &catalog).unwrap_or_else(|unknown| unknown + "\n");
                 self.show_text(text.as_bytes())?;
                 Some(Outcome::Good)
             }

@@ -8,9 +8,9 @@ use super::directives::DIRECTIVES;
 use super::highlight;
 use super::hints::{self, Hint};
 use super::names::{Names, Target};
+use super::syntax::Catalog;
 use super::syntax::check::{Checked, Fault, Part, begins, check};
 use super::syntax::line::{Line, Quoting, split};
-use super::syntax::{Catalog, Command};
 use rustyline::completion::{Completer, Pair};
 use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
@@ -22,7 +22,6 @@ use rustyline::{
 };
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::sync::Arc;
 use terminal_size::{Height, Width, terminal_size};
 use unicode_width::UnicodeWidthStr;
 
@@ -77,17 +76,12 @@ impl Typist {
         self.keys.unwrap_or_else(|| self.names.borrow().is_near())
     }
 
-    /// Returns the commands of the server that the prompt is connected to, as far as it describes them.
-    pub fn server_commands(&self) -> Option<Arc<Vec<Command>>> {
-        self.names.borrow_mut().commands()
-    }
-
     fn catalog(&self) -> Catalog {
         Catalog { server: self.names.borrow().commands_heard(), is_own: self.quoting == Quoting::Unknown }
     }
 
-    /// The same, with the server's commands asked for if they are not known yet.
-    fn whole_catalog(&self) -> Catalog {
+    /// Returns the commands that can be typed; the server is asked for its own if they are not known yet.
+    pub fn whole_catalog(&self) -> Catalog {
         Catalog { server: self.names.borrow_mut().commands(), is_own: self.quoting == Quoting::Unknown }
     }
 

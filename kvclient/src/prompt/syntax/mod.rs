@@ -29,6 +29,8 @@ pub struct Command {
     pub since: String,
     /// What it costs.
     pub complexity: String,
+    /// If it is deprecated: since when, and what replaces it.
+    pub deprecated: String,
     /// How many words it has, its name included: exactly that many if positive, at least that many if negative. 0 if
     /// unknown.
     pub arity: i32,
@@ -179,6 +181,7 @@ impl Command {
             group: spec.group.name().to_owned(),
             since: spec.since.to_owned(),
             complexity: spec.complexity.to_owned(),
+            deprecated: spec.deprecated.map_or_else(String::new, |(since, instead)| format!("{since}; use {instead}")),
             arity: spec.arity,
             args: spec.args.iter().map(Arg::of_table).collect(),
             subcommands: spec.subcommands.iter().map(Command::of_table).collect(),

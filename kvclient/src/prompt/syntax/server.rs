@@ -21,8 +21,10 @@ pub fn commands(list: &Reply, docs: &Reply) -> Vec<Command> {
             explain(command, about);
         }
     }
+    // Of its own server the table says which commands it only knows by name.
+    let is_own = commands.iter().any(|command| command.name == "put");
     for command in &mut commands {
-        judge(command);
+        judge(command, is_own);
     }
     commands
 }
@@ -57,6 +59,8 @@ fn explain(command: &mut Command, about: &Reply) {
             "since" => command.since = text(value).unwrap_or_default(),
             "group" => command.group = text(value).unwrap_or_default(),
             "complexity" => command.complexity = text(value).unwrap_or_default(),
+            "deprecated_since" => command.deprecated.insert_str(0, &text(value).unwrap_or_default()),
+            "replaced_by" => command.deprecated.push_str(&format!("; use {}", text(value).unwrap_or_default())),
             "arguments" => command.args = arguments(value, 0),
             "subcommands" => {
                 for (name, about) in pairs(value) {
@@ -119,22 +123,22 @@ fn argument(entry: &Reply, depth: usize) -> Arg {
 }
 
 /// Says whether the arguments can be relied on: those of the commands that the table knows well, too.
-fn judge(command: &mut Command) {
+fn judge(command: &mut Command, is_own: bool) {
     let row = spec::lookup(command.name.as_bytes())
         .filter(|spec| spec.name == command.name)
         .and_then(|spec| TABLE.get(spec.index()));
     let Some(row) = row else { return };
     command.aliases.clone_from(&row.aliases);
-    command.is_executed = true;
-    adopt(command, row);
+    adopt(command, row, is_own);
     for sub in &mut command.subcommands {
         if let Some(row) = row.subcommand(sub.name.as_bytes()) {
-            adopt(sub, row);
+            adopt(sub, row, is_own);
         }
     }
 }
 
-fn adopt(command: &mut Command, row: &Command) {
+fn adopt(command: &mut Command, row: &Command, is_own: bool) {
+    command.is_executed = row.is_executed || !is_own;
     // A server before 7.0 has no COMMAND DOCS.
     if command.summary.is_empty() {
         command.summary.clone_from(&row.summary);
