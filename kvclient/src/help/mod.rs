@@ -225,7 +225,7 @@ fn wrap_line(line: &str, width: usize, out: &mut String) {
         let rest = line.get(blanks + gap..).unwrap_or_default();
         blanks + gap + rest.len() - rest.trim_start().len()
     });
-    let indent = if column <= width / 2 { column } else { blanks + 2 };
+    let indent = if column <= width / 2 { column } else { (blanks + 2).min(width / 4) };
     let mut column = 0;
     let mut is_first = true;
     let mut rest = line;

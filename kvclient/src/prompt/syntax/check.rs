@@ -100,7 +100,15 @@ pub fn check(line: &Line, catalog: &Catalog, is_typing: bool) -> Checked {
                 checked.wrong(at, what.to_owned());
             }
         }
-        Ok(named) => check_arguments(&words, named, is_typing, &mut checked),
+        Ok(named) => {
+            // The table knows little more of it than its name; the server may know all.
+            checked.is_unheard = !named.command.is_executed && catalog.server.is_none() && !catalog.is_own;
+            if !named.command.is_executed && !checked.is_unheard {
+                checked.wrong(named.words - 1, "this server does not execute it".to_owned());
+            } else {
+                check_arguments(&words, named, is_typing, &mut checked);
+            }
+        }
     }
     check_quotes(&line.words, &mut checked);
     checked
