@@ -75,7 +75,8 @@ impl Screen {
         rows.filter(|row| !row.is_empty()).collect()
     }
 
-    /// Waits until the last row that is not empty is `expected`, behind the prompt `before`.
+    /// Waits until the last row that is not empty is `expected`, behind the prompt `before`. Where `expected` ends with dots, the
+    /// row may hold more before its own.
     ///
     /// # Panics
     ///
@@ -83,7 +84,12 @@ impl Screen {
     #[track_caller]
     pub fn shows(&self, before: &str, expected: &str) {
         let wanted = format!("{before}{expected}");
-        self.until(&wanted, |rows| rows.last().is_some_and(|row| *row == wanted.trim_end()));
+        self.until(&wanted, |rows| {
+            rows.last().is_some_and(|row| match wanted.strip_suffix("...") {
+                Some(start) => row.starts_with(start) && row.ends_with("..."),
+                None => *row == wanted.trim_end(),
+            })
+        });
     }
 
     /// Waits until the rows are as `is` wants them.

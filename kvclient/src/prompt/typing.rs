@@ -159,7 +159,7 @@ impl Highlighter for Typist {
 
     fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
         match self.colors {
-            true if hint.starts_with("  <- ") => Cow::Owned(highlight::red(hint)),
+            true if hint.starts_with("  <-") => Cow::Owned(highlight::red(hint)),
             true => Cow::Owned(highlight::grey(hint)),
             false => Cow::Borrowed(hint),
         }

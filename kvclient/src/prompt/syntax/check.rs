@@ -1,6 +1,7 @@
 //! What the words of a line are, and what the server will refuse in it.
 //!
-//! Invariant: what a server accepts is never called wrong. What can still become right while it is typed is not wrong yet.
+//! Invariant: what a server accepts is never called wrong, unless it accepts that only where a key is missing. What can still
+//! become right while it is typed is not wrong yet.
 
 use super::line::{Line, Quotes, Word};
 use super::matching::{Match, Misfit, Role, begins_number, compare};

@@ -215,6 +215,23 @@ impl Command {
                     cursor.kind = Kind::Cursor;
                 }
             }
+            // Valkey takes more words and does not look at them.
+            "CLIENT UNBLOCK" => self.is_exact = false,
+            // Servers know more kinds of clients than they document.
+            "CLIENT LIST" | "CLIENT KILL" => {
+                fn open(args: &mut [Arg]) {
+                    for arg in args {
+                        let is_kind = matches!(arg.token.as_deref(), Some("TYPE" | "NOT-TYPE"));
+                        if let Kind::OneOf(members) | Kind::Block(members) = &mut arg.kind {
+                            open(members);
+                            if is_kind && !members.iter().any(|member| member.name == "...") {
+                                members.push(Arg { name: "...".to_owned(), ..Arg::default() });
+                            }
+                        }
+                    }
+                }
+                open(&mut self.args);
+            }
             // `#3` is the third of that size.
             "BITFIELD" | "BITFIELD_RO" => {
                 fn loosen(args: &mut [Arg]) {
