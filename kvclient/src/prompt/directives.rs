@@ -88,6 +88,7 @@ impl Prompt {
             ("pager", command) if !command.is_empty() && !matches!(command, ["on" | "off"]) => {
                 self.pager.is_off = false;
                 self.pager.command = Some(command.join(" "));
+                return self.switch(&name, None);
             }
             ("json" | "keys" | "timing" | "confirm" | "pager", [] | ["on" | "off"]) => {
                 return self.switch(&name, words.first().map(|word| *word == "on"));
