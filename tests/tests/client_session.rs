@@ -354,6 +354,9 @@ fn a_stream_goes_on_after_the_server_was_restarted() {
 fn changes_of_a_key_are_shown_as_they_happen() {
     let Some(mut stage) = Stage::new() else { return };
     let mut admin = stage.server.connect();
+    // A user who may not have changes reported.
+    admin.ask("ACL SETUSER ann on nopass ~* &* +@all -client", "+OK\r\n");
+    stage.types("AUTH ann x", "\nOK\r\n");
     stage.begins("watch k", "Changes of \"k\", by a look every 200 ms");
     stage.client.hear("  is         (no such key)\r\n");
     admin.ask("SET k one", "+OK\r\n");
@@ -364,6 +367,19 @@ fn changes_of_a_key_are_shown_as_they_happen() {
     stage.client.hear("  gone       (no such key)\r\n");
     stage.client.say(CTRL_C);
     stage.prompts("");
+    stage.types("AUTH default x", "\nOK\r\n");
+    stage.begins("watch k", "Changes of \"k\", by client tracking");
+    stage.client.hear("  is         (no such key)\r\n");
+    admin.ask("SET k2 other", "+OK\r\n");
+    admin.ask("SET k one", "+OK\r\n");
+    stage.client.hear("  new        \"one\"\r\n");
+    admin.ask("SET k one", "+OK\r\n");
+    stage.client.hear("  written    \"one\"\r\n");
+    admin.ask("FLUSHALL", "+OK\r\n");
+    stage.client.hear("  gone       (no such key)\r\n");
+    stage.client.say(CTRL_C);
+    stage.prompts("");
+    assert!(!stage.client.output().contains("other"));
     admin.ask("CONFIG SET notify-keyspace-events KA", "+OK\r\n");
     stage.begins(":watch k", "Changes of \"k\", by keyspace notifications");
     stage.client.hear("  is         (no such key)\r\n");

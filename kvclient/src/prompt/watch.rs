@@ -1,7 +1,8 @@
 //! `watch KEY`: the changes of a key until Ctrl-C.
 //!
-//! Invariant: how changes are found out is said first: by the server's keyspace notifications, which name every change, or
-//! else by reading the key at an interval, which may miss some. The session's own connection takes no part.
+//! Invariant: how changes are found out is said first: by the server's keyspace notifications, which name every change; else
+//! by client tracking, which reports every change; else by reading the key at an interval, which may miss some. The session's
+//! own connection takes no part.
 
 use super::clock::Zone;
 use super::peek::duration_text;
@@ -31,15 +32,7 @@ pub fn run(session: &mut Session, key: &[u8]) -> io::Result<Outcome> {
     let (mut was_watched, mut is_lost) = (false, false);
     while !session.is_interrupted() {
         let watched = Watched::begin(session, key).and_then(|mut watched| {
-            let how = if watched.events.is_some() {
-                "keyspace notifications".to_owned()
-            } else {
-                format!(
-                    "a look every {} ms, which may miss some: the server sends no keyspace notifications (CONFIG SET \
-                         notify-keyspace-events KA)",
-                    POLL_INTERVAL.as_millis()
-                )
-            };
+            let how = watched.source.description();
             let mut name = Vec::new();
             write_string(key, &mut name);
             let name = String::from_utf8_lossy(&name).into_owned();
@@ -75,10 +68,53 @@ pub fn run(session: &mut Session, key: &[u8]) -> io::Result<Outcome> {
 /// A key that is watched.
 struct Watched<'k> {
     key: &'k [u8],
-    /// Receives the notifications.
-    events: Option<Connection>,
+    source: Source,
     /// Reads the key.
     reader: Connection,
+}
+
+/// How changes are found out.
+#[derive(Debug)]
+enum Source {
+    /// A connection that receives keyspace notifications.
+    Notifications(Connection),
+    /// A connection that is told which keys have changed. No setting of the server is needed.
+    Tracking(Connection),
+    /// The key is read again and again.
+    Polling,
+}
+
+impl Source {
+    /// Returns the best that the server has, for a key of the selected database.
+    fn open(session: &Session, reader: &mut Connection, key: &[u8]) -> kvclient::Result<Source> {
+        let classes = reader.pipeline([["CONFIG", "GET", "notify-keyspace-events"]])?;
+        if notifies(&classes) {
+            let mut connection = session.open_second()?;
+            let mut channel = format!("__keyspace@{}__:", session.address().db).into_bytes();
+            channel.extend_from_slice(key);
+            connection.send([b"SUBSCRIBE".as_slice(), &channel])?;
+            // From the confirmation on no change is missed.
+            if !connection.receive()?.is_error() {
+                return Ok(Source::Notifications(connection));
+            }
+        }
+        let mut connection = session.open_second()?;
+        // Only RESP3 has messages beside replies. All keys that begin so are reported, read or not.
+        let requests: [&[&[u8]]; 2] = [&[b"HELLO", b"3"], &[b"CLIENT", b"TRACKING", b"ON", b"BCAST", b"PREFIX", key]];
+        let tracks = connection.pipeline(requests)?.iter().all(|reply| !reply.is_error());
+        Ok(if tracks { Source::Tracking(connection) } else { Source::Polling })
+    }
+
+    fn description(&self) -> String {
+        match self {
+            Source::Notifications(_) => "keyspace notifications".to_owned(),
+            Source::Tracking(_) => "client tracking (the server sends no keyspace notifications)".to_owned(),
+            Source::Polling => {
+                let ms = POLL_INTERVAL.as_millis();
+                format!("a look every {ms} ms, which may miss some (the server sends no notifications)")
+            }
+        }
+    }
 }
 
 /// What is read of a key.
@@ -93,19 +129,8 @@ struct State {
 impl Watched<'_> {
     fn begin<'k>(session: &Session, key: &'k [u8]) -> kvclient::Result<Watched<'k>> {
         let mut reader = session.open_second()?;
-        let classes = reader.pipeline([["CONFIG", "GET", "notify-keyspace-events"]])?;
-        let mut events = None;
-        if notifies(&classes) {
-            let mut connection = session.open_second()?;
-            let mut channel = format!("__keyspace@{}__:", session.address().db).into_bytes();
-            channel.extend_from_slice(key);
-            connection.send([b"SUBSCRIBE".as_slice(), &channel])?;
-            // From the confirmation on no change is missed.
-            if !connection.receive()?.is_error() {
-                events = Some(connection);
-            }
-        }
-        Ok(Watched { key, events, reader })
+        let source = Source::open(session, &mut reader, key)?;
+        Ok(Watched { key, source, reader })
     }
 
     /// Prints changes until Ctrl-C; the inner errors are of the output.
@@ -121,15 +146,20 @@ impl Watched<'_> {
             return Ok(Err(error));
         }
         while !session.is_interrupted() {
-            let (event, state) = match &mut self.events {
-                Some(events) => match events.receive_within(TICK)? {
+            let (event, state) = match &mut self.source {
+                Source::Notifications(events) => match events.receive_within(TICK)?.as_ref().and_then(event_of) {
                     None => continue,
-                    Some(reply) => match event_of(&reply) {
-                        None => continue,
-                        Some(event) => (event, self.read()?),
-                    },
+                    Some(event) => (event, self.read()?),
                 },
-                None => {
+                Source::Tracking(events) => match events.receive_within(TICK)? {
+                    Some(reply) if reports(&reply, self.key) => {
+                        let state = self.read()?;
+                        // It was written, though what is read of it may be the same.
+                        (last.change_to(&state).unwrap_or("written").to_owned(), state)
+                    }
+                    _ => continue,
+                },
+                Source::Polling => {
                     wait(session, POLL_INTERVAL);
                     let state = self.read()?;
                     let Some(event) = last.change_to(&state) else {
@@ -232,6 +262,20 @@ fn notifies(replies: &[Reply]) -> bool {
     classes.contains(&b'K') && (classes.contains(&b'A') || b"g$lshzxet".iter().all(|class| classes.contains(class)))
 }
 
+/// Returns whether a message of client tracking is about `key`, or about all keys.
+fn reports(reply: &Reply, key: &[u8]) -> bool {
+    let Reply::Push(items) = reply else {
+        return false;
+    };
+    match &items[..] {
+        [Reply::Bulk(kind), Reply::Array(keys)] if **kind == *b"invalidate" => {
+            keys.iter().any(|other| matches!(other, Reply::Bulk(other) if **other == *key))
+        }
+        [Reply::Bulk(kind), Reply::Nil | Reply::NilArray] => **kind == *b"invalidate",
+        _ => false,
+    }
+}
+
 /// Returns the name of the change that a notification is about.
 fn event_of(reply: &Reply) -> Option<String> {
     let (Reply::Push(items) | Reply::Array(items)) = reply else {
@@ -256,6 +300,15 @@ mod tests {
         assert!(!notifies(&[Reply::error("NOPERM")]));
         let map = Reply::Map(vec![(Reply::bulk("notify-keyspace-events"), Reply::bulk("KEA"))]);
         assert!(notifies(&[map]));
+    }
+
+    #[test]
+    fn tracking_reports_a_key_or_all_keys() {
+        let message = |keys: Reply| Reply::Push(vec![Reply::bulk("invalidate"), keys]);
+        assert!(reports(&message(Reply::bulks(["l", "k"])), b"k"));
+        assert!(reports(&message(Reply::Nil), b"k"));
+        assert!(!reports(&message(Reply::bulks(["kk"])), b"k"));
+        assert!(!reports(&Reply::Push(vec![Reply::bulk("other"), Reply::Nil]), b"k"));
     }
 
     #[test]
