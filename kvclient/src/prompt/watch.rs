@@ -234,7 +234,10 @@ impl State {
                     out.extend_from_slice(format!("... {} more bytes", grouped(left)).as_bytes());
                 }
             }
-            kind => out.extend_from_slice(format!("{kind} of {} elements", grouped(self.size)).as_bytes()),
+            kind => {
+                let unit = if self.size == 1 { "element" } else { "elements" };
+                out.extend_from_slice(format!("{kind} of {} {unit}", grouped(self.size)).as_bytes());
+            }
         }
         if self.ttl >= 0 {
             out.extend_from_slice(format!("  ttl {}", duration_text(self.ttl)).as_bytes());
