@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn the_server_takes_every_example() {
-        let (server, mut client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+        let (server, mut client) = include!("../../doctests/server.in");
         let address = server.addresses()[0].tcp().unwrap();
         // What a server may refuse because of what it holds, or how it was started: the line is right all the same.
         const EXCUSED: [&str; 26] = [

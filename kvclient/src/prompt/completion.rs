@@ -405,7 +405,7 @@ mod tests {
 
     #[test]
     fn keys_of_the_server_are_completed_where_a_key_stands() {
-        let (server, mut client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+        let (server, mut client) = include!("../../doctests/server.in");
         let place = server.addresses()[0].tcp().unwrap();
         for key in ["user:1", "user:2", "user three", "other"] {
             client.set(key, "x").unwrap();

@@ -77,6 +77,9 @@ impl<T> Known<T> {
     }
 }
 
+/// Keys, as they are.
+type KeyNames = Vec<Vec<u8>>;
+
 /// What is known of one server.
 #[derive(Debug)]
 struct Facts {
@@ -84,7 +87,7 @@ struct Facts {
     settings: Known<Arc<Vec<String>>>,
     users: Known<Arc<Vec<String>>>,
     /// The keys of the last look, and what they begin with.
-    keys: (Vec<u8>, Known<Arc<Vec<Vec<u8>>>>),
+    keys: (Vec<u8>, Known<Arc<KeyNames>>),
 }
 
 impl Facts {
@@ -165,7 +168,7 @@ impl Names {
     }
 
     /// Returns keys that begin with `prefix`, not all of them if there are many.
-    pub fn keys(&mut self, prefix: &[u8]) -> Option<Arc<Vec<Vec<u8>>>> {
+    pub fn keys(&mut self, prefix: &[u8]) -> Option<Arc<KeyNames>> {
         let mut facts = self.shared.facts();
         // Keys come and go: only a look that is still awaited is not begun anew.
         if facts.keys.0 != prefix || !matches!(facts.keys.1, Known::Asked) {
@@ -299,7 +302,7 @@ impl Asker {
         Some(sorted(texts(&reply).into_iter().step_by(2).collect()))
     }
 
-    fn keys(&mut self, prefix: &[u8]) -> Option<Vec<Vec<u8>>> {
+    fn keys(&mut self, prefix: &[u8]) -> Option<KeyNames> {
         let pattern = pattern_of(prefix);
         let begun = Instant::now();
         let mut cursor = b"0".to_vec();
@@ -378,7 +381,7 @@ mod tests {
 
     #[test]
     fn the_server_is_asked_for_names() {
-        let (server, mut client) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/server.in"));
+        let (server, mut client) = include!("../../doctests/server.in");
         let place = server.addresses()[0].tcp().unwrap();
         for key in ["user:1", "user:2", "use*", "other"] {
             client.set(key, "x").unwrap();

@@ -10,7 +10,7 @@ use super::hints::{self, Hint};
 use super::names::{Names, Target};
 use super::syntax::Catalog;
 use super::syntax::check::{Checked, Fault, Part, begins, check};
-use super::syntax::line::{Line, Quoting, split};
+use super::syntax::line::{Line, Quoting, is_count, split};
 use rustyline::completion::{Completer, Pair};
 use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
@@ -103,7 +103,9 @@ impl Typist {
             mark(&mut own, Part::Command);
             return own;
         }
-        let goes_on = is_alone && OWN_COMMANDS.iter().any(|name| begins(name, &first.bytes));
+        // A number may become that of how often a command is run.
+        let goes_on =
+            is_alone && (is_count(&first.bytes) || OWN_COMMANDS.iter().any(|name| begins(name, &first.bytes)));
         let checked = check(line, catalog, is_typing);
         if goes_on && checked.fault.is_some() { own } else { checked }
     }
@@ -197,6 +199,9 @@ impl Hinter for Typist {
             && let Some(rest) = suggestion(text, context)
         {
             return Hint::offered(&rest, room);
+        }
+        if checked.is_open {
+            return Hint::shown("  the quote is not closed", room);
         }
         Hint::shown(&hints::usage(line, text, &catalog)?, room)
     }
@@ -292,5 +297,79 @@ impl ConditionalEventHandler for Accept {
         let blanks = rest.len() - rest.trim_start().len();
         let word = rest.trim_start().find(char::is_whitespace).map_or(rest.len(), |end| blanks + end);
         Some(Cmd::Insert(1, rest.get(..word)?.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::syntax::line::Quotes;
+    use super::*;
+    use crate::words::{Lines, Piece, Splitter};
+
+    /// The commands that `text` is sent as, up to the first line that is wrong.
+    fn sent(text: &str) -> Vec<Vec<Vec<u8>>> {
+        let mut splitter = Splitter::new(Lines::Quoted);
+        let mut rest = text.as_bytes();
+        let mut commands = Vec::new();
+        while let Some((piece, length)) = splitter.next(rest, true) {
+            match piece {
+                Piece::Blank => {}
+                Piece::Command(request) => {
+                    commands.push(request.as_request().iter().map(<[u8]>::to_vec).collect());
+                }
+                Piece::Bad(_) => break,
+            }
+            rest = &rest[length..];
+        }
+        commands
+    }
+
+    #[test]
+    fn lines_are_split_as_they_are_sent() {
+        const LETTERS: [&str; 12] = ["a", "b", " ", " ", "\n", "\"", "\"", "'", "\\", "x0f", "#", "\r"];
+        let mut random = fastrand::Rng::with_seed(13);
+        let mut commands = 0;
+        for _ in 0..20_000 {
+            let text: String = (0..random.usize(..24)).map(|_| LETTERS[random.usize(..LETTERS.len())]).collect();
+            let is_right =
+                |line: &Line| line.words.iter().all(|word| matches!(word.quotes, Quotes::None | Quotes::Closed(_)));
+            let split: Vec<Vec<Vec<u8>>> = split(&text, Quoting::Quoted)
+                .iter()
+                .take_while(|line| is_right(line))
+                .filter(|line| !line.words.is_empty())
+                .map(|line| line.words.iter().map(|word| word.bytes.clone()).collect())
+                .collect();
+            let sent = sent(&text);
+            commands += sent.len();
+            assert_eq!(split, sent, "{text:?}");
+        }
+        assert!(commands > 1000);
+    }
+
+    #[test]
+    fn the_prompt_own_words_are_not_wrong() {
+        let typist = Typist::new(true);
+        let own = Catalog { server: None, is_own: true };
+        for (text, is_wrong) in [
+            ("help set", false),
+            ("? @string", false),
+            ("exit", false),
+            ("peek k", false),
+            (":keys on", false),
+            (":KEYS on", false),
+            (":q", false),
+            (":nope", true),
+            ("nope", true),
+            ("no", true),
+            ("ge", false),
+            ("5", false),
+            ("5 INCR k", false),
+            ("5 INCR", false),
+            ("# nope", false),
+            ("GET k | nope nope", false),
+        ] {
+            let lines = split(text, Quoting::Quoted);
+            assert_eq!(typist.check(&lines[0], &own, true).fault.is_some(), is_wrong, "{text}");
+        }
     }
 }

@@ -38,6 +38,8 @@ pub struct Checked {
     pub fault: Option<Fault>,
     /// The server has to be asked which commands it has.
     pub is_unheard: bool,
+    /// A quote is not closed yet.
+    pub is_open: bool,
 }
 
 /// A line's command, and how many words name it.
@@ -162,6 +164,12 @@ fn check_arguments(words: &[&[u8]], named: Named<'_>, is_typing: bool, checked: 
     if is_typing && at + 1 == arguments.len() && may_fit(command, arguments, word) {
         return;
     }
+    // Of an option that is given twice servers look at the last value only.
+    let option = at.checked_sub(1).and_then(|before| arguments.get(before)).copied().unwrap_or_default();
+    let is_given_again = arguments.iter().skip(at + 1).any(|word| word.eq_ignore_ascii_case(option));
+    if matches!(misfit, Misfit::NotInteger | Misfit::NotNumber) && is_given_again {
+        return;
+    }
     checked.wrong(named.words + at, reason(command, misfit, arguments.len()));
 }
 
@@ -208,9 +216,6 @@ fn check_quotes(words: &[Word], checked: &mut Checked) {
             checked.fault = None;
             checked.wrong(at, "a blank has to follow the quote".to_owned());
         }
-        _ if checked.fault.is_none() => {
-            checked.fault = Some(Fault { word: at, reason: "the quote is not closed".to_owned() });
-        }
-        _ => {}
+        _ => checked.is_open = true,
     }
 }

@@ -82,7 +82,10 @@ pub fn split(text: &str, quoting: Quoting) -> Vec<Line> {
             Quoting::Unknown => plain_word(bytes, at),
         };
         at = word.end;
-        if !line.words.is_empty() && matches!(text.get(word.start..word.end), Some("|" | ">" | ">>" | "<")) {
+        if quoting == Quoting::Quoted
+            && !line.words.is_empty()
+            && matches!(text.get(word.start..word.end), Some("|" | ">" | ">>" | "<"))
+        {
             line.aside = Some(word.start);
             at = end_of_line(bytes, at);
             continue;
@@ -90,9 +93,18 @@ pub fn split(text: &str, quoting: Quoting) -> Vec<Line> {
         if word.quotes == Quotes::Wrong {
             at = end_of_line(bytes, at);
         }
-        line.words.push(word);
+        // How often the command is run is no part of it.
+        let is_count = line.words.is_empty() && word.quotes == Quotes::None && is_count(&word.bytes);
+        if !(is_count && at < bytes.len() && bytes.get(at) != Some(&b'\n')) {
+            line.words.push(word);
+        }
     }
     lines
+}
+
+/// Whether a word is a number that stands before a command.
+pub fn is_count(word: &[u8]) -> bool {
+    !word.is_empty() && word.iter().all(u8::is_ascii_digit)
 }
 
 fn end_of_line(bytes: &[u8], from: usize) -> usize {
@@ -219,6 +231,8 @@ mod tests {
         let piped = &split("GET a | wc -c\nGET '|' >b", Quoting::Quoted);
         assert_eq!((piped[0].words.len(), piped[0].aside), (2, Some(6)));
         assert_eq!((piped[1].words.len(), piped[1].aside), (3, None));
+        assert_eq!(words("5 INCR k"), [[plain("INCR"), plain("k")]]);
+        assert_eq!(words("5"), [[plain("5")]]);
         assert_eq!(split("GET it's", Quoting::Unknown)[0].words[1].bytes, b"it's");
         assert_eq!(split(" é x", Quoting::Quoted)[0].words[1].start, 4);
     }

@@ -232,8 +232,10 @@ impl Command {
                 }
                 open(&mut self.args);
             }
+            // OVERFLOW may stand before any operation, which is not how it is documented.
+            "BITFIELD" => self.is_exact = false,
             // `#3` is the third of that size.
-            "BITFIELD" | "BITFIELD_RO" => {
+            "BITFIELD_RO" => {
                 fn loosen(args: &mut [Arg]) {
                     for arg in args {
                         if arg.name == "offset" {
