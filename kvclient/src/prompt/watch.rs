@@ -78,7 +78,7 @@ struct Watched<'k> {
 enum Source {
     /// A connection that receives keyspace notifications.
     Notifications(Connection),
-    /// A connection that is told which keys have changed. No setting of the server is needed.
+    /// A connection that receives the names of keys that have changed. No setting of the server is needed.
     Tracking(Connection),
     /// The key is read again and again.
     Polling,
