@@ -75,6 +75,20 @@ impl Screen {
         rows.filter(|row| !row.is_empty()).collect()
     }
 
+    /// How often the program has rung the bell: it does when there is nothing to complete, or more than one way.
+    pub fn bells(&self) -> usize {
+        self.program.bytes().iter().filter(|byte| **byte == 0x07).count()
+    }
+
+    /// Whether the last row that is not empty is `before` and then `expected`; see [`Screen::shows`].
+    pub fn is(&self, before: &str, expected: &str) -> bool {
+        let wanted = format!("{before}{expected}");
+        self.rows().last().is_some_and(|row| match wanted.strip_suffix("...") {
+            Some(start) => row.starts_with(start) && row.ends_with("..."),
+            None => *row == wanted.trim_end(),
+        })
+    }
+
     /// Waits until the last row that is not empty is `expected`, behind the prompt `before`. Where `expected` ends with dots, the
     /// row may hold more before its own.
     ///
@@ -83,13 +97,7 @@ impl Screen {
     /// When the bound passes; the message shows the screen.
     #[track_caller]
     pub fn shows(&self, before: &str, expected: &str) {
-        let wanted = format!("{before}{expected}");
-        self.until(&wanted, |rows| {
-            rows.last().is_some_and(|row| match wanted.strip_suffix("...") {
-                Some(start) => row.starts_with(start) && row.ends_with("..."),
-                None => *row == wanted.trim_end(),
-            })
-        });
+        self.until(&format!("{before}{expected}"), |_| self.is(before, expected));
     }
 
     /// Waits until the rows are as `is` wants them.

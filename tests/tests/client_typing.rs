@@ -18,6 +18,7 @@ use kvtests::reference::Reference;
 use kvtests::screen::{Screen, color};
 use kvtests::server_program;
 use kvtests::streams::{self, Dice, Words};
+use kvtests::wait;
 use syntax::check::{Part, check};
 use syntax::line::{Quoting, split};
 use syntax::{Arg, Catalog, Command, Kind, TABLE};
@@ -31,7 +32,6 @@ mod syntax;
 const CLIENT: &str = env!("CARGO_BIN_EXE_kvclient_under_test");
 const WIDE: (u16, u16) = (80, 24);
 const NARROW: (u16, u16) = (40, 12);
-const TAB: &str = "\t";
 const END: &str = "\x05";
 const CLEAR: &str = "\x15";
 
@@ -73,30 +73,64 @@ impl Stage {
     }
 }
 
+impl Stage {
+    /// Types `keys` and Tab on an empty line until the line is `expected`: the prompt does not wait for a slow server, so what
+    /// that says may be there for the next Tab only.
+    #[track_caller]
+    fn completes(&mut self, keys: &str, expected: &str) {
+        wait::until_true(&format!("{keys:?} to become {expected:?}"), || {
+            self.tab(keys, expected);
+            self.screen.is(&self.prompt, expected)
+        });
+    }
+
+    /// Types `keys` and Tab on an empty line, and waits until that was done: the line is `expected`, or the bell has rung.
+    #[track_caller]
+    fn tab(&mut self, keys: &str, expected: &str) {
+        let bells = self.screen.bells();
+        self.screen.press(&format!("{CLEAR}{keys}\t"));
+        wait::until_true("a completion, or the bell", || {
+            self.screen.is(&self.prompt, expected) || self.screen.bells() > bells
+        });
+    }
+
+    /// Types `keys` and Tab, which has nothing to complete.
+    #[track_caller]
+    fn does_not_complete(&mut self, keys: &str) {
+        let bells = self.screen.bells();
+        self.screen.press(&format!("{CLEAR}{keys}\t"));
+        self.screen.until("the bell", |_| self.screen.bells() > bells);
+        self.screen.shows(&self.prompt, keys);
+    }
+}
+
 #[test]
 fn tab_completes_commands_options_settings_and_keys() {
     let Some(mut stage) = Stage::new(WIDE, "", "") else { return };
-    stage.types(&format!("pers{TAB}"), "persist key");
-    stage.types(&format!("CLIENT TRACKINGI{TAB}"), "CLIENT TRACKINGINFO");
-    stage.types(&format!("SET k v KE{TAB}"), "SET k v KEEPTTL [NX|XX|IFEQ ifeq-value|IFNE...");
-    stage.types(&format!("config get maxmemory-p{TAB}"), "config get maxmemory-policy [parameter ...]");
-    stage.types(&format!("GET user:{TAB}"), "GET user:100");
+    stage.completes("pers", "persist key");
+    stage.completes("CLIENT TRACKINGI", "CLIENT TRACKINGINFO");
+    stage.completes("SET k v KE", "SET k v KEEPTTL [NX|XX|IFEQ ifeq-value|IFNE...");
+    stage.completes("config get maxmemory-p", "config get maxmemory-policy [parameter ...]");
+    stage.completes("GET user:", "GET user:100");
     stage
         .screen
         .until("the keys", |rows| rows.iter().any(|row| row.starts_with("user:1000") && row.contains("user:1001")));
     // A key that needs quotes gets them, and is found by them.
-    stage.types(&format!("GET two{TAB}"), "GET \"two words\"");
-    stage.types(&format!("GET two{TAB}\r"), "");
+    stage.completes("GET two", "GET \"two words\"");
+    stage.screen.press("\r");
     stage.screen.until("the value", |rows| rows.iter().any(|row| row == "\"c\""));
     // Where no key stands, none is offered; nor when the user does not want it.
-    stage.types(&format!("ECHO user:{TAB}"), "ECHO user:");
+    stage.does_not_complete("ECHO user:");
     stage.types(":keys off\r", "");
-    stage.types(&format!("GET user:{TAB}"), "GET user:");
-    stage.types(&format!(":js{TAB}"), ":json on|off");
+    stage.does_not_complete("GET user:");
+    stage.completes(":js", ":json on|off");
     // What may follow is listed, without what was given and what that excludes.
-    stage.types(&format!("SET k v NX {TAB}"), "SET k v NX [GET] [EX seconds|PX millis...");
-    stage.screen.until("the options", |rows| {
-        rows.iter().any(|row| row.split_whitespace().eq(["EX", "EXAT", "GET", "KEEPTTL", "PX", "PXAT"]))
+    stage.tab("SET k v NX ", "");
+    stage.screen.until("the options and what they mean", |rows| {
+        let options = ["EX ", "EXAT ", "GET ", "KEEPTTL ", "PX ", "PXAT "];
+        options.iter().all(|option| rows.iter().any(|row| row.starts_with(option)))
+            && !rows.iter().any(|row| row.starts_with("XX ") || row.starts_with("NX "))
+            && rows.iter().any(|row| row == "EX       lives for so many seconds")
     });
 }
 
@@ -128,6 +162,13 @@ fn what_the_server_refuses_is_red_before_it_is_sent() {
     assert_eq!(color_of(&stage, "SET k"), color::CYAN);
     assert_eq!(color_of(&stage, "k v EX"), color::BLUE);
     assert_eq!(color_of(&stage, "EX 10"), color::MAGENTA);
+    // The server has to say which commands it has.
+    wait::until_true("the reason why NOPE is wrong", || {
+        stage.types("", "");
+        stage.screen.press("NOPE k");
+        stage.screen.until("the line", |rows| rows.last().is_some_and(|row| row.contains("NOPE k")));
+        stage.screen.is(&stage.prompt, "NOPE k  <- no such command")
+    });
     for (line, word, reason) in [
         ("SET k v FOO", "FOO", "no such option"),
         ("SET k v EX ten", "ten", "not an integer"),

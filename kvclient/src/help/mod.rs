@@ -183,6 +183,11 @@ fn explained(title: &str, token: &str) -> Option<&'static Explained> {
     of(true).or_else(|| of(false)).filter(|_| example_of(title).is_some())
 }
 
+/// Returns what an option of a command means, if that is explained.
+pub fn about_option(title: &str, token: &str) -> &'static str {
+    explained(title, token).map_or("", |option| option.text)
+}
+
 /// The line that shows an option.
 fn line_of(option: &Explained, command: &Command) -> String {
     let base = example_of(&command.title).unwrap_or(&command.title);

@@ -7,8 +7,8 @@ use super::names::Names;
 use super::syntax::check::{begins, named};
 use super::syntax::line::{Line, Quotes, Quoting, Word, split};
 use super::syntax::matching::compare;
-use super::syntax::{Arg, Catalog, Kind};
-use crate::help::GROUPS;
+use super::syntax::{Catalog, Command, Kind};
+use crate::help::{GROUPS, about_option};
 use kvproto::quote::{HighBytes, write_escaped};
 use kvproto::{OwnedRequest, spec};
 
@@ -104,7 +104,7 @@ impl Search<'_> {
         if self.special(&command.command.title, given) {
             return;
         }
-        self.arguments(&command.command.args, command.words);
+        self.arguments(command.command, command.words);
     }
 
     fn first_word(&mut self) {
@@ -195,13 +195,15 @@ impl Search<'_> {
     }
 
     /// Offers the options that may come here, and keys where a key may.
-    fn arguments(&mut self, args: &[Arg], skipped: usize) {
+    fn arguments(&mut self, command: &Command, skipped: usize) {
         let given: Vec<&[u8]> = self.before.iter().skip(skipped).map(|word| word.bytes.as_slice()).collect();
         let mut takes_key = false;
-        if let Some(compared) = compare(args, &given) {
+        if let Some(compared) = compare(&command.args, &given) {
             for expected in compared.expected {
                 match (&expected.arg.kind, &expected.arg.token) {
-                    (_, Some(token)) if expected.is_token => self.offer(token, "", Case::Any),
+                    (_, Some(token)) if expected.is_token => {
+                        self.offer(token, about_option(&command.title, token), Case::Any);
+                    }
                     (Kind::Key, _) => takes_key = true,
                     _ => {}
                 }

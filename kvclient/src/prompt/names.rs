@@ -117,6 +117,8 @@ impl Shared {
 #[derive(Debug)]
 pub struct Names {
     target: Option<Target>,
+    /// The connection was lost: the next one may be to another program at the same address.
+    is_lost: bool,
     shared: Arc<Shared>,
     questions: Option<Sender<Question>>,
 }
@@ -125,13 +127,17 @@ impl Names {
     /// Names of no server.
     pub fn new() -> Names {
         let shared = Shared { facts: Mutex::new(Facts::none()), changed: Condvar::new() };
-        Names { target: None, shared: Arc::new(shared), questions: None }
+        Names { target: None, is_lost: false, shared: Arc::new(shared), questions: None }
     }
 
     /// From now on the names are those of this server; nothing is asked of it yet. Another login, or another database, counts
     /// as another server. `None`: there is no connection now, and the names stay those of the last one.
     pub fn set_target(&mut self, target: Option<Target>) {
-        if target.is_none() || self.target == target {
+        if target.is_none() {
+            self.is_lost = true;
+            return;
+        }
+        if self.target == target && !self.is_lost {
             return;
         }
         // The thread ends when it sees that nothing more will be asked; what it still finds is not shown.
@@ -402,6 +408,19 @@ mod tests {
         assert!(names.settings().is_some_and(|settings| settings.iter().any(|name| name == "maxmemory")));
         assert_eq!(names.users().as_deref(), Some(&vec!["default".to_owned()]));
         drop(server);
+    }
+
+    #[test]
+    fn a_new_connection_is_asked_anew() {
+        let mut names = names_of("redis://127.0.0.1");
+        names.shared.facts().users = Known::Said(Arc::new(vec!["alice".to_owned()]));
+        let target = names.target.clone();
+        names.set_target(target.clone());
+        assert!(names.users().is_some());
+        names.set_target(None);
+        assert!(names.users().is_some(), "the names stay while there is no connection");
+        names.set_target(target);
+        assert!(matches!(names.shared.facts().users, Known::Unasked));
     }
 
     #[test]
