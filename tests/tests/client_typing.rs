@@ -447,7 +447,7 @@ fn compare_with(address: SocketAddr, what: &str) {
     let docs = connection.command(["COMMAND", "DOCS"]).unwrap_or_default();
     let server = syntax::server::commands(&list, &docs);
     assert!(server.len() > 100, "{what}: {}", server.len());
-    let heard = Catalog { server: Some(Arc::new(server)), is_own: false };
+    let described = Catalog { server: Some(Arc::new(server)), is_own: false };
     let is_own = what == "kv";
     let mut dice = Dice::new(SEED);
     let mut lines = generated(&mut dice);
@@ -479,7 +479,7 @@ fn compare_with(address: SocketAddr, what: &str) {
             _ => None,
         };
         refused += usize::from(error.as_ref().is_some_and(|error| is_of_syntax(error)));
-        for catalog in [&heard, &Catalog::default()] {
+        for catalog in [&described, &Catalog::default()] {
             let checked = check(&line, catalog, false);
             let is_red = checked.parts.contains(&Part::Wrong);
             assert_eq!(is_red, checked.fault.is_some(), "{typed}");

@@ -230,6 +230,9 @@ fn wrap_line(line: &str, width: usize, out: &mut String) {
         let rest = line.get(blanks + gap..).unwrap_or_default();
         blanks + gap + rest.len() - rest.trim_start().len()
     });
+    // Facts have no columns.
+    let is_fact = line.trim_start().split(' ').next().is_some_and(|word| word.ends_with(':'));
+    let column = if is_fact { blanks + 2 } else { column };
     let indent = if column <= width / 2 { column } else { (blanks + 2).min(width / 4) };
     let mut column = 0;
     let mut is_first = true;

@@ -1,7 +1,7 @@
-//! Names that only the server knows: its commands, its settings, its users, and keys, asked for on a connection of their own.
+//! Names that only the server knows: its commands, its settings, its users, and keys, fetched on a connection of their own.
 //!
 //! Invariant: the prompt never waits for a server longer than [`WAIT`]. What comes later is there for the next look. Nothing
-//! is asked for before it is needed, and a look at keys takes a bounded number of requests.
+//! is fetched before it is needed, and a look at keys takes a bounded number of requests.
 
 use super::syntax::Command;
 use super::syntax::server;
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const WAIT: Duration = Duration::from_millis(90);
 /// How long a server may take before its names are given up.
 const SERVER_WAIT: Duration = Duration::from_secs(2);
-/// How long a connection is kept that nothing is asked on.
+/// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(5);
 /// The largest reply taken, in bytes: a description of all commands takes 300 KiB.
 const REPLY_BYTES_MAX: usize = 16 << 20;
@@ -43,22 +43,22 @@ impl PartialEq for Target {
     }
 }
 
-/// What is asked for.
+/// What is fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Question {
+enum Query {
     Commands,
     Settings,
     Users,
     Keys(Vec<u8>),
 }
 
-/// What the server said.
+/// What the server has replied.
 #[derive(Clone, Debug)]
 enum Known<T> {
-    /// Nothing was asked yet.
-    Unasked,
+    /// It was not requested yet.
+    NotFetched,
     /// The reply is awaited.
-    Asked,
+    Pending,
     /// The server does not say.
     Refused,
     Said(T),
@@ -66,7 +66,7 @@ enum Known<T> {
 
 impl<T> Known<T> {
     fn is_open(&self) -> bool {
-        matches!(self, Known::Unasked | Known::Asked)
+        matches!(self, Known::NotFetched | Known::Pending)
     }
 
     fn said(&self) -> Option<&T> {
@@ -93,10 +93,10 @@ struct Facts {
 impl Facts {
     fn none() -> Facts {
         Facts {
-            commands: Known::Unasked,
-            settings: Known::Unasked,
-            users: Known::Unasked,
-            keys: (Vec::new(), Known::Unasked),
+            commands: Known::NotFetched,
+            settings: Known::NotFetched,
+            users: Known::NotFetched,
+            keys: (Vec::new(), Known::NotFetched),
         }
     }
 }
@@ -120,17 +120,17 @@ pub struct Names {
     /// The connection was lost: the next one may be to another program at the same address.
     is_lost: bool,
     shared: Arc<Shared>,
-    questions: Option<Sender<Question>>,
+    queries: Option<Sender<Query>>,
 }
 
 impl Names {
     /// Names of no server.
     pub fn new() -> Names {
         let shared = Shared { facts: Mutex::new(Facts::none()), changed: Condvar::new() };
-        Names { target: None, is_lost: false, shared: Arc::new(shared), questions: None }
+        Names { target: None, is_lost: false, shared: Arc::new(shared), queries: None }
     }
 
-    /// From now on the names are those of this server; nothing is asked of it yet. Another login, or another database, counts
+    /// From now on the names are those of this server; nothing is requested yet. Another login, or another database, counts
     /// as another server. `None`: there is no connection now, and the names stay those of the last one.
     pub fn set_target(&mut self, target: Option<Target>) {
         if target.is_none() {
@@ -140,7 +140,7 @@ impl Names {
         if self.target == target && !self.is_lost {
             return;
         }
-        // The thread ends when it sees that nothing more will be asked; what it still finds is not shown.
+        // The thread ends when it sees that nothing more will be requested; what it still finds is not shown.
         *self = Names { target, ..Names::new() };
     }
 
@@ -153,55 +153,55 @@ impl Names {
         })
     }
 
-    /// Returns what the server says of its commands, if it was asked and has replied.
-    pub fn commands_heard(&self) -> Option<Arc<Vec<Command>>> {
+    /// Returns what the server says of its commands, if that was fetched.
+    pub fn known_commands(&self) -> Option<Arc<Vec<Command>>> {
         self.shared.facts().commands.said().cloned()
     }
 
     /// Returns what the server says of its commands, waiting for it the first time.
     pub fn commands(&mut self) -> Option<Arc<Vec<Command>>> {
-        self.ask(Question::Commands, |facts| &mut facts.commands)
+        self.fetch(Query::Commands, |facts| &mut facts.commands)
     }
 
     /// Returns the names of the server's settings.
     pub fn settings(&mut self) -> Option<Arc<Vec<String>>> {
-        self.ask(Question::Settings, |facts| &mut facts.settings)
+        self.fetch(Query::Settings, |facts| &mut facts.settings)
     }
 
     /// Returns the names of the server's users.
     pub fn users(&mut self) -> Option<Arc<Vec<String>>> {
-        self.ask(Question::Users, |facts| &mut facts.users)
+        self.fetch(Query::Users, |facts| &mut facts.users)
     }
 
     /// Returns keys that begin with `prefix`, not all of them if there are many.
     pub fn keys(&mut self, prefix: &[u8]) -> Option<Arc<KeyNames>> {
         let mut facts = self.shared.facts();
         // Keys come and go: only a look that is still awaited is not begun anew.
-        if facts.keys.0 != prefix || !matches!(facts.keys.1, Known::Asked) {
-            facts.keys = (prefix.to_vec(), Known::Unasked);
+        if facts.keys.0 != prefix || !matches!(facts.keys.1, Known::Pending) {
+            facts.keys = (prefix.to_vec(), Known::NotFetched);
         }
         drop(facts);
-        self.ask(Question::Keys(prefix.to_vec()), |facts| &mut facts.keys.1)
+        self.fetch(Query::Keys(prefix.to_vec()), |facts| &mut facts.keys.1)
     }
 
-    fn ask<T>(&mut self, question: Question, field: fn(&mut Facts) -> &mut Known<Arc<T>>) -> Option<Arc<T>> {
+    fn fetch<T>(&mut self, query: Query, field: fn(&mut Facts) -> &mut Known<Arc<T>>) -> Option<Arc<T>> {
         let target = self.target.clone()?;
         // Its replies are lines for people.
         if target.address.scheme == Scheme::Line {
             return None;
         }
         let mut facts = self.shared.facts();
-        if matches!(field(&mut facts), Known::Unasked) {
-            *field(&mut facts) = Known::Asked;
+        if matches!(field(&mut facts), Known::NotFetched) {
+            *field(&mut facts) = Known::Pending;
             drop(facts);
-            let questions = self.questions.get_or_insert_with(|| {
-                let (questions, asked) = mpsc::channel();
+            let queries = self.queries.get_or_insert_with(|| {
+                let (queries, received) = mpsc::channel();
                 let shared = Arc::clone(&self.shared);
                 // It is not waited for: it may be held up by a server that says nothing.
-                thread::spawn(move || Asker { target, shared, connection: None }.run(&asked));
-                questions
+                thread::spawn(move || Fetcher { target, shared, connection: None }.run(&received));
+                queries
             });
-            if questions.send(question).is_err() {
+            if queries.send(query).is_err() {
                 return None;
             }
             facts = self.shared.facts();
@@ -218,42 +218,42 @@ impl Names {
     }
 }
 
-/// The thread that asks.
-struct Asker {
+/// The thread that fetches them.
+struct Fetcher {
     target: Target,
     shared: Arc<Shared>,
     connection: Option<Connection>,
 }
 
-impl Asker {
-    fn run(mut self, asked: &Receiver<Question>) {
+impl Fetcher {
+    fn run(mut self, queries: &Receiver<Query>) {
         loop {
-            match asked.recv_timeout(IDLE) {
-                Ok(question) => self.find(question),
+            match queries.recv_timeout(IDLE) {
+                Ok(query) => self.find(query),
                 Err(RecvTimeoutError::Timeout) => self.connection = None,
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    fn find(&mut self, question: Question) {
+    fn find(&mut self, query: Query) {
         fn known<T>(found: Option<T>) -> Known<Arc<T>> {
             found.map_or(Known::Refused, |found| Known::Said(Arc::new(found)))
         }
-        match question {
-            Question::Commands => {
+        match query {
+            Query::Commands => {
                 let commands = self.commands();
                 self.shared.facts().commands = known(commands);
             }
-            Question::Settings => {
+            Query::Settings => {
                 let settings = self.settings();
                 self.shared.facts().settings = known(settings);
             }
-            Question::Users => {
+            Query::Users => {
                 let users = self.command(&[b"ACL", b"USERS"]).map(|reply| sorted(texts(&reply)));
                 self.shared.facts().users = known(users);
             }
-            Question::Keys(prefix) => {
+            Query::Keys(prefix) => {
                 if self.shared.facts().keys.0 != prefix {
                     // Nobody waits for these any more.
                     return;
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_is_asked_for_names() {
+    fn names_are_fetched_from_the_server() {
         let (server, mut client) = include!("../../doctests/server.in");
         let place = server.addresses()[0].tcp().unwrap();
         for key in ["user:1", "user:2", "use*", "other"] {
@@ -402,7 +402,7 @@ mod tests {
         assert_eq!(keys(&mut names, "user:"), ["user:1", "user:2"]);
         assert_eq!(keys(&mut names, "use*"), ["use*"]);
         assert_eq!(keys(&mut names, ""), ["other", "use*", "user:1", "user:2"]);
-        assert!(names.commands_heard().is_none());
+        assert!(names.known_commands().is_none());
         let commands = std::iter::repeat_with(|| names.commands()).take(100).flatten().next().unwrap();
         assert!(commands.iter().any(|command| command.name == "set" && command.args.len() > 2));
         assert!(names.settings().is_some_and(|settings| settings.iter().any(|name| name == "maxmemory")));
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_connection_is_asked_anew() {
+    fn names_are_fetched_anew_for_a_new_connection() {
         let mut names = names_of("redis://127.0.0.1");
         names.shared.facts().users = Known::Said(Arc::new(vec!["alice".to_owned()]));
         let target = names.target.clone();
@@ -420,7 +420,7 @@ mod tests {
         names.set_target(None);
         assert!(names.users().is_some(), "the names stay while there is no connection");
         names.set_target(target);
-        assert!(matches!(names.shared.facts().users, Known::Unasked));
+        assert!(matches!(names.shared.facts().users, Known::NotFetched));
     }
 
     #[test]
@@ -430,7 +430,7 @@ mod tests {
         let mut names = names_of(&format!("redis://{}", listener.local_addr().unwrap()));
         assert_eq!(names.keys(b"a"), None);
         assert_eq!(names.users(), None);
-        // The question is not asked a second time while it is open.
+        // The query is not sent a second time while it is open.
         assert_eq!(names.keys(b"a"), None);
     }
 

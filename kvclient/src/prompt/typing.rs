@@ -1,7 +1,7 @@
 //! What the line editor calls while a line is typed: completion, hints and colours.
 //!
 //! Invariant: it never waits for the server longer than [`names`](super::names) allows, and never changes what is typed
-//! unless a key asks for that.
+//! unless a key is pressed for that.
 
 use super::completion::{Candidate, OWN_COMMANDS, candidates};
 use super::directives::DIRECTIVES;
@@ -36,7 +36,7 @@ const EXPLAINED_COLUMNS_MIN: usize = 60;
 pub struct Typist {
     /// Text may be coloured.
     colors: bool,
-    /// A question is answered: there is nothing to complete.
+    /// The line replies to a question: there is nothing to complete.
     pub is_answering: bool,
     names: RefCell<Names>,
     /// Whether keys are completed, if the user has chosen.
@@ -77,10 +77,10 @@ impl Typist {
     }
 
     fn catalog(&self) -> Catalog {
-        Catalog { server: self.names.borrow().commands_heard(), is_own: self.quoting == Quoting::Unknown }
+        Catalog { server: self.names.borrow().known_commands(), is_own: self.quoting == Quoting::Unknown }
     }
 
-    /// Returns the commands that can be typed; the server is asked for its own if they are not known yet.
+    /// Returns the commands that can be typed; the server's own are fetched if they are not known yet.
     pub fn whole_catalog(&self) -> Catalog {
         Catalog { server: self.names.borrow_mut().commands(), is_own: self.quoting == Quoting::Unknown }
     }
@@ -187,7 +187,7 @@ impl Hinter for Typist {
         let mut checked = self.check(line, &catalog, true);
         // The first word is whole, and the table does not know it: the server may.
         let is_named = line.words.len() > 1 || line.words.last().is_some_and(|word| word.end < pos);
-        if checked.is_unheard && is_named {
+        if checked.needs_server && is_named {
             catalog = self.whole_catalog();
             checked = self.check(line, &catalog, true);
         }

@@ -36,8 +36,8 @@ pub struct Checked {
     pub parts: Vec<Part>,
     /// What is wrong.
     pub fault: Option<Fault>,
-    /// The server has to be asked which commands it has.
-    pub is_unheard: bool,
+    /// Only the server knows whether it has the command.
+    pub needs_server: bool,
     /// A quote is not closed yet.
     pub is_open: bool,
 }
@@ -56,17 +56,17 @@ pub struct Named<'c> {
 pub enum Unnamed {
     /// There is none of that name. Which word it is.
     Unknown(usize),
-    /// The server would have to be asked.
-    Unheard,
+    /// Only the server knows.
+    NeedsServer,
 }
 
 /// Returns the command, and the subcommand if it has any, that the words begin with.
 pub fn named<'c, W: AsRef<[u8]>>(words: &[W], catalog: &'c Catalog) -> Result<Named<'c>, Unnamed> {
-    let name = words.first().ok_or(Unnamed::Unheard)?;
+    let name = words.first().ok_or(Unnamed::NeedsServer)?;
     let command = match catalog.lookup(name.as_ref()) {
         Known::As(command) => command,
         Known::No => return Err(Unnamed::Unknown(0)),
-        Known::Perhaps => return Err(Unnamed::Unheard),
+        Known::Perhaps => return Err(Unnamed::NeedsServer),
     };
     let Some(word) = words.get(1).filter(|_| !command.subcommands.is_empty()) else {
         return Ok(Named { command, words: 1 });
@@ -74,7 +74,7 @@ pub fn named<'c, W: AsRef<[u8]>>(words: &[W], catalog: &'c Catalog) -> Result<Na
     match command.subcommand(word.as_ref()) {
         Some(sub) => Ok(Named { command: sub, words: 2 }),
         None if catalog.server.is_some() || catalog.is_own => Err(Unnamed::Unknown(1)),
-        None => Err(Unnamed::Unheard),
+        None => Err(Unnamed::NeedsServer),
     }
 }
 
@@ -87,7 +87,7 @@ pub fn check(line: &Line, catalog: &Catalog, is_typing: bool) -> Checked {
     let named_words = match found {
         Ok(named) => named.words,
         Err(Unnamed::Unknown(at)) => at,
-        Err(Unnamed::Unheard) => {
+        Err(Unnamed::NeedsServer) => {
             usize::from(matches!(words.first().map(|name| catalog.lookup(name)), Some(Known::As(_))))
         }
     };
@@ -95,7 +95,7 @@ pub fn check(line: &Line, catalog: &Catalog, is_typing: bool) -> Checked {
         *part = Part::Command;
     }
     match found {
-        Err(Unnamed::Unheard) => checked.is_unheard = !words.is_empty(),
+        Err(Unnamed::NeedsServer) => checked.needs_server = !words.is_empty(),
         Err(Unnamed::Unknown(at)) => {
             let goes_on = is_typing && at == last && may_become(&words, at, catalog);
             if !goes_on {
@@ -105,8 +105,8 @@ pub fn check(line: &Line, catalog: &Catalog, is_typing: bool) -> Checked {
         }
         Ok(named) => {
             // The table knows little more of it than its name; the server may know all.
-            checked.is_unheard = !named.command.is_executed && catalog.server.is_none() && !catalog.is_own;
-            if !named.command.is_executed && !checked.is_unheard {
+            checked.needs_server = !named.command.is_executed && catalog.server.is_none() && !catalog.is_own;
+            if !named.command.is_executed && !checked.needs_server {
                 checked.wrong(named.words - 1, "this server does not execute it".to_owned());
             } else {
                 check_arguments(&words, named, is_typing, &mut checked);

@@ -291,7 +291,7 @@ pub enum Known<'c> {
     As(&'c Command),
     /// There is no such command.
     No,
-    /// The table has none, and the server has not been asked.
+    /// The table has none, and the server's commands are not known.
     Perhaps,
 }
 
