@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use kvclient::{Connection, Options, Reply};
 use kvproto::quote::{HighBytes, write_quoted};
-use kvtests::process::{Launch, ServerProcess};
+use kvtests::process::{Launch, ServerProcess, Signal};
 use kvtests::program::has_terminal;
 use kvtests::reference::Reference;
 use kvtests::screen::{Screen, color};
@@ -132,6 +132,18 @@ fn tab_completes_commands_options_settings_and_keys() {
             && !rows.iter().any(|row| row.starts_with("XX ") || row.starts_with("NX "))
             && rows.iter().any(|row| row == "EX       lives for so many seconds")
     });
+}
+
+#[test]
+fn a_server_that_stands_still_does_not_hold_up_the_prompt() {
+    let Some(mut stage) = Stage::new(WIDE, "", "") else { return };
+    stage.server.signal(Signal::STOP);
+    stage.does_not_complete("GET user:");
+    stage.types("NOPE k", "NOPE k");
+    stage.types("GET", "GET key");
+    // What could not be fetched is fetched when the server goes on.
+    stage.server.signal(Signal::CONT);
+    stage.completes("GET user:", "GET user:100");
 }
 
 #[test]

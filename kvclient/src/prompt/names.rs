@@ -65,10 +65,6 @@ enum Known<T> {
 }
 
 impl<T> Known<T> {
-    fn is_open(&self) -> bool {
-        matches!(self, Known::NotFetched | Known::Pending)
-    }
-
     fn said(&self) -> Option<&T> {
         match self {
             Known::Said(what) => Some(what),
@@ -119,6 +115,8 @@ pub struct Names {
     target: Option<Target>,
     /// The connection was lost: the next one may be to another program at the same address.
     is_lost: bool,
+    /// Until when the prompt waits for all that it needs now.
+    until: Option<Instant>,
     shared: Arc<Shared>,
     queries: Option<Sender<Query>>,
 }
@@ -127,7 +125,7 @@ impl Names {
     /// Names of no server.
     pub fn new() -> Names {
         let shared = Shared { facts: Mutex::new(Facts::none()), changed: Condvar::new() };
-        Names { target: None, is_lost: false, shared: Arc::new(shared), queries: None }
+        Names { target: None, is_lost: false, until: None, shared: Arc::new(shared), queries: None }
     }
 
     /// From now on the names are those of this server; nothing is requested yet. Another login, or another database, counts
@@ -151,6 +149,16 @@ impl Names {
             let is_loopback = address.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
             address.socket.is_some() || is_loopback || address.host.eq_ignore_ascii_case("localhost")
         })
+    }
+
+    /// Begins a wait: what is needed from here on is waited for [`WAIT`] in all.
+    pub fn begin_wait(&mut self) {
+        self.until = Some(Instant::now() + WAIT);
+    }
+
+    /// Whether the server has not yet said which commands it has, although that was requested.
+    pub fn awaits_commands(&self) -> bool {
+        matches!(self.shared.facts().commands, Known::Pending)
     }
 
     /// Returns what the server says of its commands, if that was fetched.
@@ -198,7 +206,7 @@ impl Names {
                 let (queries, received) = mpsc::channel();
                 let shared = Arc::clone(&self.shared);
                 // It is not waited for: it may be held up by a server that says nothing.
-                thread::spawn(move || Fetcher { target, shared, connection: None }.run(&received));
+                thread::spawn(move || Fetcher { target, shared, connection: None, is_refused: false }.run(&received));
                 queries
             });
             if queries.send(query).is_err() {
@@ -206,8 +214,8 @@ impl Names {
             }
             facts = self.shared.facts();
         }
-        let until = Instant::now() + WAIT;
-        while field(&mut facts).is_open() {
+        let until = self.until.unwrap_or_else(|| Instant::now() + WAIT);
+        while matches!(field(&mut facts), Known::Pending) {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -223,6 +231,8 @@ struct Fetcher {
     target: Target,
     shared: Arc<Shared>,
     connection: Option<Connection>,
+    /// The server has replied that it does not say.
+    is_refused: bool,
 }
 
 impl Fetcher {
@@ -237,21 +247,27 @@ impl Fetcher {
     }
 
     fn find(&mut self, query: Query) {
-        fn known<T>(found: Option<T>) -> Known<Arc<T>> {
-            found.map_or(Known::Refused, |found| Known::Said(Arc::new(found)))
+        /// Without any reply it is requested once more when it is needed again.
+        fn known<T>(found: Option<T>, is_refused: bool) -> Known<Arc<T>> {
+            match found {
+                Some(found) => Known::Said(Arc::new(found)),
+                None if is_refused => Known::Refused,
+                None => Known::NotFetched,
+            }
         }
+        self.is_refused = false;
         match query {
             Query::Commands => {
                 let commands = self.commands();
-                self.shared.facts().commands = known(commands);
+                self.shared.facts().commands = known(commands, self.is_refused);
             }
             Query::Settings => {
                 let settings = self.settings();
-                self.shared.facts().settings = known(settings);
+                self.shared.facts().settings = known(settings, self.is_refused);
             }
             Query::Users => {
                 let users = self.command(&[b"ACL", b"USERS"]).map(|reply| sorted(texts(&reply)));
-                self.shared.facts().users = known(users);
+                self.shared.facts().users = known(users, self.is_refused);
             }
             Query::Keys(prefix) => {
                 if self.shared.facts().keys.0 != prefix {
@@ -261,7 +277,7 @@ impl Fetcher {
                 let keys = self.keys(&prefix);
                 let mut facts = self.shared.facts();
                 if facts.keys.0 == prefix {
-                    facts.keys.1 = known(keys);
+                    facts.keys.1 = known(keys, self.is_refused);
                 }
             }
         }
@@ -285,7 +301,10 @@ impl Fetcher {
             }
             match self.connection.as_mut()?.command(words) {
                 Ok(reply) => return Some(reply),
-                Err(kvclient::Error::Reply(_)) => return None,
+                Err(kvclient::Error::Reply(_)) => {
+                    self.is_refused = true;
+                    return None;
+                }
                 Err(_) => self.connection = None,
             }
             if is_last {

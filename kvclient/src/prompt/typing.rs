@@ -82,7 +82,9 @@ impl Typist {
 
     /// Returns the commands that can be typed; the server's own are fetched if they are not known yet.
     pub fn whole_catalog(&self) -> Catalog {
-        Catalog { server: self.names.borrow_mut().commands(), is_own: self.quoting == Quoting::Unknown }
+        let mut names = self.names.borrow_mut();
+        names.begin_wait();
+        Catalog { server: names.commands(), is_own: self.quoting == Quoting::Unknown }
     }
 
     fn check(&self, line: &Line, catalog: &Catalog, is_typing: bool) -> Checked {
@@ -187,7 +189,7 @@ impl Hinter for Typist {
         let mut checked = self.check(line, &catalog, true);
         // The first word is whole, and the table does not know it: the server may.
         let is_named = line.words.len() > 1 || line.words.last().is_some_and(|word| word.end < pos);
-        if checked.needs_server && is_named {
+        if checked.needs_server && is_named && !self.names.borrow().awaits_commands() {
             catalog = self.whole_catalog();
             checked = self.check(line, &catalog, true);
         }
