@@ -5,7 +5,7 @@
 
 use super::directives::DIRECTIVES;
 use super::syntax::Catalog;
-use super::syntax::check::{Checked, named};
+use super::syntax::check::{Fault, named};
 use super::syntax::line::{Line, Quotes};
 use super::syntax::matching::compare;
 use rustyline::hint::Hint as Shown;
@@ -32,6 +32,8 @@ impl Shown for Hint {
 
 /// Less room than this holds no hint.
 const COLUMNS_MIN: usize = 4;
+/// A reason is not cut shorter than this.
+const REASON_COLUMNS_MIN: usize = 16;
 const CUT: &str = "...";
 
 impl Hint {
@@ -81,9 +83,11 @@ pub fn room(prompt: &str, typed: &str, columns: usize) -> usize {
     columns.saturating_sub(column + 1)
 }
 
-/// Returns the reason why a line is wrong.
-pub fn reason(checked: &Checked) -> Option<String> {
-    checked.fault.as_ref().map(|fault| format!("  <- {}", fault.reason))
+/// Returns the reason why a line is wrong, as far as there is room for it. The red word alone says more than its first letters.
+pub fn reason(fault: &Fault, room: usize) -> Option<Hint> {
+    let text = format!("  <- {}", fault.reason);
+    let is_readable = text.width() <= room || room >= REASON_COLUMNS_MIN;
+    if is_readable { Hint::shown(&text, room) } else { None }
 }
 
 /// Returns the rest of the newest line of the history that begins as `typed` does. `entries` are the lines, the newest first.
@@ -201,6 +205,15 @@ mod tests {
                 assert!(cut("[NX|XX] [寿司 寿司寿司寿司]", room).is_none_or(|hint| hint.width() <= room));
             }
         }
+    }
+
+    #[test]
+    fn a_reason_is_readable_or_not_there() {
+        let fault = Fault { word: 0, reason: "not an integer".to_owned() };
+        let shown = |room| reason(&fault, room).map(|hint| hint.shown);
+        assert_eq!(shown(19).as_deref(), Some("  <- not an integer"));
+        assert_eq!(shown(16).as_deref(), Some("  <- not an i..."));
+        assert_eq!(shown(15), None);
     }
 
     #[test]

@@ -193,8 +193,8 @@ impl Hinter for Typist {
             catalog = self.whole_catalog();
             checked = self.check(line, &catalog, true);
         }
-        if let Some(reason) = hints::reason(&checked) {
-            return Hint::shown(&reason, room);
+        if let Some(fault) = &checked.fault {
+            return hints::reason(fault, room);
         }
         // Without colours nobody could tell what was typed from what is only suggested.
         if self.colors
