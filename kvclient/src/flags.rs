@@ -20,7 +20,7 @@ use std::time::Duration;
 /// line.
 #[derive(Debug, Parser)]
 #[command(name = "kvclient", version, disable_help_subcommand = true, disable_help_flag = true)]
-#[command(after_help = VARIABLES, disable_version_flag = true)]
+#[command(after_help = VARIABLES, disable_version_flag = true, args_override_self = true)]
 pub struct Flags {
     /// What to do instead of sending a command.
     #[command(subcommand)]
@@ -31,7 +31,7 @@ pub struct Flags {
     #[arg(short = '3')]
     pub resp3: bool,
     /// Speak RESP2, even with --json
-    #[arg(short = '2', conflicts_with = "resp3")]
+    #[arg(short = '2', overrides_with = "resp3")]
     pub resp2: bool,
     /// How long a connection may take to open [default: 5]
     #[arg(short = 't', value_name = "SECONDS", value_parser = seconds)]
@@ -79,27 +79,30 @@ pub struct Flags {
     pub modes: ModeFlags,
 }
 
+/// The flags of which the last one says how replies are shown.
+const STYLES: [&str; 6] = ["raw", "no_raw", "json", "quoted_json", "csv", "table"];
+
 /// How replies are shown.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Output")]
 pub struct FormatFlags {
     /// Show replies as they are, even on a terminal
-    #[arg(long, group = "style")]
+    #[arg(long, overrides_with_all = STYLES)]
     raw: bool,
     /// Show replies with quotes, types and numbers, even in a pipe
-    #[arg(long, group = "style")]
+    #[arg(long, overrides_with_all = STYLES)]
     no_raw: bool,
     /// Show each reply as one line of JSON; speaks RESP3, so that maps are objects (-2: RESP2)
-    #[arg(long, group = "style")]
+    #[arg(long, overrides_with_all = STYLES)]
     json: bool,
     /// As --json in ASCII, with escapes such as \xff within the strings
-    #[arg(long, group = "style")]
+    #[arg(long, overrides_with_all = STYLES)]
     quoted_json: bool,
     /// Show each reply as one line of comma-separated values
-    #[arg(long, group = "style")]
+    #[arg(long, overrides_with_all = STYLES)]
     csv: bool,
     /// Show replies as aligned columns; speaks RESP3 (-2: RESP2)
-    #[arg(long, group = "style")]
+    #[arg(long, overrides_with_all = STYLES)]
     table: bool,
     /// What stands between the items of a list in raw output [default: the end of a line]
     #[arg(short = 'd', value_name = "DELIMITER", allow_hyphen_values = true)]
@@ -108,7 +111,7 @@ pub struct FormatFlags {
     #[arg(short = 'D', value_name = "DELIMITER", allow_hyphen_values = true)]
     reply_delimiter: Option<OsString>,
     /// Whether messages that a RESP3 server pushes are shown between replies
-    #[arg(long, value_name = "YES|NO", default_value = "yes", hide_default_value = true)]
+    #[arg(long, value_name = "YES|NO", default_value = "yes", hide_default_value = true, ignore_case = true)]
     show_pushes: YesNo,
 }
 
@@ -176,8 +179,14 @@ pub enum Task {
 /// Reads a number of seconds.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    if seconds > SECONDS_MAX {
+        return Err("more than a billion seconds".to_owned());
+    }
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
+
+/// The longest time that a flag may name, so that a moment so far away can be computed.
+const SECONDS_MAX: f64 = 1e9;
 
 impl Flags {
     /// Adds to the server's URLs those behind the name of a task.
@@ -196,6 +205,12 @@ impl Flags {
         }
         match mode {
             Some(mode) if has_command || self.task.is_some() => Some(format!("{} takes no command", mode.name())),
+            Some(mode) if self.format.item_delimiter.is_some() => {
+                Some(format!("-d has no meaning with {}", mode.name()))
+            }
+            Some(mode) if self.format.reply_delimiter.is_some() && mode != Mode::Scan => {
+                Some(format!("-D has no meaning with {}", mode.name()))
+            }
             Some(Mode::Stat) => None,
             Some(mode @ (Mode::Pipe | Mode::IntrinsicLatency(_))) if self.interval.is_some() => {
                 Some(format!("-i has no meaning with {}", mode.name()))
@@ -308,7 +323,6 @@ mod tests {
         let flags = Flags::try_parse_from(["kvclient", "SET", "-u", "x"]).unwrap();
         assert!(flags.command == ["SET", "-u", "x"]);
         assert!(Flags::try_parse_from(["kvclient", "--nope"]).is_err());
-        assert!(Flags::try_parse_from(["kvclient", "--raw", "--no-raw"]).is_err());
     }
 
     #[test]
@@ -318,7 +332,24 @@ mod tests {
             let name = Style::NAMES.iter().find(|(_, known)| known == style).unwrap().0;
             assert_eq!(parse(&[&format!("--{name}")]).unwrap().format.chosen(), Some(*style));
         }
-        assert!(parse(&["--json", "--csv"]).is_err());
+        // As in redis-cli, the last one counts.
+        for (words, style) in [
+            (&["--json", "--csv"][..], Style::Csv),
+            (&["--raw", "--no-raw", "--raw"], Style::Raw),
+            (&["--table", "--table"], Style::Table),
+        ] {
+            assert_eq!(parse(words).unwrap().format.chosen(), Some(style));
+        }
+        assert_eq!(parse(&["-2", "-3"]).unwrap().options().version, Version::Resp3);
+        assert_eq!(parse(&["-3", "-2"]).unwrap().options().version, Version::Resp2);
+        let flags = parse(&["-n", "0", "-n", "1", "--show-pushes", "NO", "-u", "a", "-u", "b"]).unwrap();
+        assert_eq!((flags.target.url.len(), flags.format.show_pushes), (2, YesNo::No));
+        for words in [&["-i", "1e19", "--stat"][..], &["-t", "inf"], &["--intrinsic-latency", "1e10"], &["-i", "nan"]] {
+            assert!(parse(words).is_err(), "{words:?}");
+        }
+        assert!(parse(&["-i", "1e9", "--scan", "-D", ""]).unwrap().problem().is_none());
+        assert!(parse(&["--scan", "-d", ","]).unwrap().problem().is_some());
+        assert!(parse(&["--stat", "-D", ","]).unwrap().problem().is_some());
         assert_eq!(parse(&["--json"]).unwrap().options().version, Version::Resp3);
         assert_eq!(parse(&["--json", "-2"]).unwrap().options().version, Version::Resp2);
         assert_eq!(parse(&["--csv"]).unwrap().options().version, Version::Resp2);

@@ -7,7 +7,7 @@ mod json;
 mod table;
 
 use csv::write_csv;
-use json::{Strings, write_json};
+use json::{Strings, write_bytes, write_json};
 use kvclient::format::{write_pretty, write_raw_with, write_visible, write_visible_line};
 use kvproto::{Reply, Request};
 use std::io::{self, IsTerminal, Write};
@@ -143,6 +143,14 @@ impl Output {
         // Nobody can be told that standard error is gone.
         let _ = io::stderr().write_all(&bytes);
     }
+}
+
+/// Returns bytes as a value of JSON, in the style at hand.
+pub fn json_bytes(bytes: &[u8], style: Style) -> serde_json::Value {
+    let strings = if style == Style::QuotedJson { Strings::Escaped } else { Strings::Utf8 };
+    let mut out = Vec::new();
+    write_bytes(bytes, strings, &mut out);
+    serde_json::from_slice(&out).unwrap_or_default()
 }
 
 /// Returns the width of the terminal that standard output is.

@@ -93,11 +93,13 @@ fn bad_flags(problem: &str) -> ExitCode {
 
 fn run_mode(mode: Mode, flags: &Flags, address: Address, signals: &Signals) -> ExitCode {
     let setting = Setting {
+        output: flags.format.output(address.scheme),
         address,
         options: flags.options(),
         signals,
         style: flags.format.style(),
-        interval: flags.interval,
+        // For redis-cli none at all is its default.
+        interval: flags.interval.filter(|interval| !interval.is_zero()),
         repeat: flags.repeat,
     };
     match modes::run(mode, &flags.modes, &setting) {

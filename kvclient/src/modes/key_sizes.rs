@@ -4,9 +4,10 @@
 //! not be measured is counted and said, never taken for 0.
 
 use super::flags::ModeFlags;
+use super::link::Link;
 use super::walk::Walk;
 use super::{Failure, Result, Setting, bytes_of, is_unknown_command, note, print};
-use crate::output::Style;
+use crate::output::{Style, json_bytes};
 use kvclient::Reply;
 use kvproto::quote::{HighBytes, write_quoted};
 use std::collections::BTreeMap;
@@ -71,57 +72,11 @@ pub fn run(measure: Measure, flags: &ModeFlags, setting: &Setting<'_>) -> Result
     if is_text {
         print("\n# Looks at every key of the database; -i 0.1 waits 0.1 s between two pages of keys (--count).\n\n")?;
     }
-    let samples = flags.memkeys_samples.map(|samples| samples.to_string());
     let mut findings = Findings::default();
-    let mut has_type = true;
-    while let Some(keys) = walk.next(&mut link)? {
-        let kinds = if has_type {
-            let Some(replies) = link.exchange_all(keys.iter().map(|key| [&b"TYPE"[..], key]))? else { break };
-            has_type = !replies.iter().any(|reply| matches!(reply, Reply::Error(text) if is_unknown_command(text)));
-            replies.iter().map(kind_of).collect::<Result<Vec<_>>>()?
-        } else {
-            Vec::new()
-        };
-        let kinds = if has_type { kinds } else { vec![Some("string".to_owned()); keys.len()] };
-        // Keys that were deleted meanwhile have no type.
-        let found: Vec<(Vec<u8>, String)> =
-            keys.into_iter().zip(kinds).filter_map(|(key, kind)| Some((key, kind?))).collect();
-        let requests: Vec<Vec<&[u8]>> = found
-            .iter()
-            .filter_map(|(key, kind)| match (measure, &samples) {
-                (Measure::Elements, _) => size_command(kind).map(|(command, _)| vec![command.as_bytes(), key]),
-                (Measure::Memory, None) => Some(vec![b"MEMORY", b"USAGE", key]),
-                (Measure::Memory, Some(samples)) => {
-                    Some(vec![b"MEMORY", b"USAGE", key, b"SAMPLES", samples.as_bytes()])
-                }
-            })
-            .collect();
-        let Some(replies) = link.exchange_all(requests)? else { break };
-        let mut replies = replies.into_iter();
-        for (key, kind) in &found {
-            let is_measured = measure == Measure::Memory || size_command(kind).is_some();
-            let size = match if is_measured { replies.next() } else { None } {
-                Some(Reply::Integer(size)) => u64::try_from(size).ok(),
-                Some(Reply::Error(text)) if measure == Measure::Memory && is_unknown_command(&text) => {
-                    let text = "the server has no MEMORY USAGE command: --bigkeys counts elements and bytes instead";
-                    walk.end();
-                    return Err(Failure::Unsupported(text.to_owned()));
-                }
-                // Deleted, or of another type, since it was looked at; or its type is unknown.
-                _ => None,
-            };
-            if let Some(line) = findings.add(key, kind, size, measure)
-                && is_text
-                && !setting.draws()
-            {
-                print(&format!("[{:05.2}%] {line}\n", walk.percent()))?;
-            }
-        }
-        walk.show(|| findings.progress(measure));
-    }
-    walk.end();
+    let searched = findings.search(measure, &mut link, &mut walk, flags, setting);
+    walk.end_search(searched)?;
     print(&findings.report(&walk, measure, setting.style))?;
-    Ok(true)
+    Ok(walk.is_complete())
 }
 
 pub fn is_text(style: Style) -> bool {
@@ -134,8 +89,13 @@ pub fn kind_of(reply: &Reply) -> Result<Option<String>> {
         Reply::Error(text) if is_unknown_command(text) => Ok(None),
         Reply::Error(text) => Err(Failure::Reply { command: "TYPE", text: text.to_string() }),
         reply => {
-            let kind = bytes_of(reply).map(|kind| String::from_utf8_lossy(kind).into_owned());
-            Ok(kind.filter(|kind| kind != "none"))
+            let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+            let kind = bytes_of(reply).filter(|kind| *kind != b"none");
+            // The server may send anything.
+            Ok(kind.map(|kind| match kind.iter().all(is_plain) {
+                true => String::from_utf8_lossy(kind).into_owned(),
+                false => quoted(kind),
+            }))
         }
     }
 }
@@ -148,6 +108,65 @@ pub fn quoted(key: &[u8]) -> String {
 }
 
 impl Findings {
+    /// Looks at every key, until the last one or Ctrl-C.
+    fn search(
+        &mut self,
+        measure: Measure,
+        link: &mut Link<'_>,
+        walk: &mut Walk<'_>,
+        flags: &ModeFlags,
+        setting: &Setting<'_>,
+    ) -> Result<()> {
+        let samples = flags.memkeys_samples.map(|samples| samples.to_string());
+        let mut has_type = true;
+        while let Some(keys) = walk.next(link)? {
+            let kinds = if has_type {
+                let Some(replies) = link.exchange_all(keys.iter().map(|key| [&b"TYPE"[..], key]))? else { break };
+                has_type = !replies.iter().any(|reply| matches!(reply, Reply::Error(text) if is_unknown_command(text)));
+                replies.iter().map(kind_of).collect::<Result<Vec<_>>>()?
+            } else {
+                Vec::new()
+            };
+            let kinds = if has_type { kinds } else { vec![Some("string".to_owned()); keys.len()] };
+            // Keys that were deleted meanwhile have no type.
+            let found: Vec<(Vec<u8>, String)> =
+                keys.into_iter().zip(kinds).filter_map(|(key, kind)| Some((key, kind?))).collect();
+            let requests: Vec<Vec<&[u8]>> = found
+                .iter()
+                .filter_map(|(key, kind)| match (measure, &samples) {
+                    (Measure::Elements, _) => size_command(kind).map(|(command, _)| vec![command.as_bytes(), key]),
+                    (Measure::Memory, None) => Some(vec![b"MEMORY", b"USAGE", key]),
+                    (Measure::Memory, Some(samples)) => {
+                        Some(vec![b"MEMORY", b"USAGE", key, b"SAMPLES", samples.as_bytes()])
+                    }
+                })
+                .collect();
+            let Some(replies) = link.exchange_all(requests)? else { break };
+            let mut replies = replies.into_iter();
+            for (key, kind) in &found {
+                let is_measured = measure == Measure::Memory || size_command(kind).is_some();
+                let size = match if is_measured { replies.next() } else { None } {
+                    Some(Reply::Integer(size)) => u64::try_from(size).ok(),
+                    Some(Reply::Error(text)) if measure == Measure::Memory && is_unknown_command(&text) => {
+                        let text =
+                            "the server has no MEMORY USAGE command: --bigkeys counts elements and bytes instead";
+                        return Err(Failure::Unsupported(text.to_owned()));
+                    }
+                    // Deleted, or of another type, since it was looked at; or its type is unknown.
+                    _ => None,
+                };
+                if let Some(line) = self.add(key, kind, size, measure)
+                    && is_text(setting.style)
+                    && !setting.draws()
+                {
+                    print(&format!("[{:05.2}%] {line}\n", walk.percent()))?;
+                }
+            }
+            walk.show(|| self.progress(measure));
+        }
+        Ok(())
+    }
+
     /// Adds a key; returns what to say if it is the biggest of its type so far.
     fn add(&mut self, key: &[u8], kind: &str, size: Option<u64>, measure: Measure) -> Option<String> {
         self.sampled += 1;
@@ -158,7 +177,7 @@ impl Findings {
             self.unmeasured += 1;
             return None;
         };
-        of_kind.size += size;
+        of_kind.size = of_kind.size.saturating_add(size);
         if of_kind.biggest.as_ref().is_some_and(|(biggest, _)| *biggest >= size) {
             return None;
         }
@@ -181,7 +200,7 @@ impl Findings {
 
     fn report(&self, walk: &Walk<'_>, measure: Measure, style: Style) -> String {
         match style {
-            Style::Json | Style::QuotedJson => return self.json(walk, measure),
+            Style::Json | Style::QuotedJson => return self.json(walk, measure, style),
             Style::Csv => return self.csv(measure),
             _ => {}
         }
@@ -224,12 +243,12 @@ impl Findings {
         text
     }
 
-    fn json(&self, walk: &Walk<'_>, measure: Measure) -> String {
+    fn json(&self, walk: &Walk<'_>, measure: Measure, style: Style) -> String {
         let kinds: serde_json::Map<String, serde_json::Value> = self
             .kinds
             .iter()
             .map(|(kind, found)| {
-                let (size, key) = found.biggest.as_ref().map(|(size, key)| (*size, quoted(key))).unzip();
+                let (size, key) = found.biggest.as_ref().map(|(size, key)| (*size, json_bytes(key, style))).unzip();
                 let value = serde_json::json!({
                     "keys": found.keys, "size": found.size, "unit": measure.unit(kind),
                     "biggest_key": key, "biggest_size": size,
@@ -261,6 +280,47 @@ impl Findings {
     }
 }
 
+/// The keys with the highest access counters.
+#[derive(Debug, Default)]
+struct HotKeys {
+    /// The hottest first.
+    keys: Vec<(i64, Vec<u8>)>,
+    /// Keys that were deleted before they were looked at.
+    failed: u64,
+}
+
+impl HotKeys {
+    /// Looks at every key, until the last one or Ctrl-C.
+    fn search(&mut self, link: &mut Link<'_>, walk: &mut Walk<'_>) -> Result<()> {
+        while let Some(keys) = walk.next(link)? {
+            let Some(replies) = link.exchange_all(keys.iter().map(|key| [&b"OBJECT"[..], b"FREQ", key]))? else {
+                break;
+            };
+            for (key, reply) in keys.into_iter().zip(replies) {
+                match reply {
+                    Reply::Integer(counter) => {
+                        let at = self.keys.partition_point(|(other, _)| *other >= counter);
+                        // A key may come twice.
+                        if at < HOT_KEYS && !self.keys.iter().any(|(_, other)| *other == key) {
+                            self.keys.insert(at, (counter, key));
+                            self.keys.truncate(HOT_KEYS);
+                        }
+                    }
+                    Reply::Error(text) if !is_no_such_key(&text.to_string()) => {
+                        return Err(Failure::Unsupported(no_counters(&text.to_string())));
+                    }
+                    // Deleted since SCAN returned it.
+                    _ => self.failed += 1,
+                }
+            }
+            walk.show(|| {
+                self.keys.first().map(|(counter, key)| format!("{} {counter}", quoted(key))).unwrap_or_default()
+            });
+        }
+        Ok(())
+    }
+}
+
 /// Finds the keys with the highest access counters.
 pub fn run_hot(flags: &ModeFlags, setting: &Setting<'_>) -> Result<bool> {
     let mut link = setting.connect()?;
@@ -269,40 +329,18 @@ pub fn run_hot(flags: &ModeFlags, setting: &Setting<'_>) -> Result<bool> {
     if is_text {
         print("\n# Looks at every key of the database; -i 0.1 waits 0.1 s between two pages of keys (--count).\n\n")?;
     }
-    // The hottest first.
-    let mut hot: Vec<(i64, Vec<u8>)> = Vec::new();
-    let mut failed = 0_u64;
-    while let Some(keys) = walk.next(&mut link)? {
-        let Some(replies) = link.exchange_all(keys.iter().map(|key| [&b"OBJECT"[..], b"FREQ", key]))? else { break };
-        for (key, reply) in keys.into_iter().zip(replies) {
-            match reply {
-                Reply::Integer(counter) => {
-                    let at = hot.partition_point(|(other, _)| *other >= counter);
-                    // A key may come twice.
-                    if at < HOT_KEYS && !hot.iter().any(|(_, other)| *other == key) {
-                        hot.insert(at, (counter, key));
-                        hot.truncate(HOT_KEYS);
-                    }
-                }
-                Reply::Error(text) if !is_no_such_key(&text.to_string()) => {
-                    walk.end();
-                    return Err(Failure::Unsupported(no_counters(&text.to_string())));
-                }
-                // Deleted since SCAN returned it.
-                _ => failed += 1,
-            }
-        }
-        walk.show(|| hot.first().map(|(counter, key)| format!("{} {counter}", quoted(key))).unwrap_or_default());
-    }
-    walk.end();
-    if failed > 0 {
-        note(&format!("kvclient: {failed} keys were gone before they could be looked at"));
+    let mut hot = HotKeys::default();
+    let searched = hot.search(&mut link, &mut walk);
+    walk.end_search(searched)?;
+    if hot.failed > 0 {
+        note(&format!("kvclient: {} keys were gone before they could be looked at", hot.failed));
     }
     let rows: Vec<String> = hot
+        .keys
         .iter()
         .map(|(counter, key)| match setting.style {
             Style::Json | Style::QuotedJson => {
-                format!("{}\n", serde_json::json!({ "key": quoted(key), "counter": counter }))
+                format!("{}\n", serde_json::json!({ "key": json_bytes(key, setting.style), "counter": counter }))
             }
             Style::Csv => format!("{counter},{}\n", quoted(key)),
             _ => format!("hot key found with counter: {counter}\tkeyname: {}\n", quoted(key)),
@@ -311,11 +349,13 @@ pub fn run_hot(flags: &ModeFlags, setting: &Setting<'_>) -> Result<bool> {
     let heading = if is_text {
         let percent = if walk.is_complete() { String::new() } else { format!("[{:05.2}%] ", walk.percent()) };
         format!("\n-------- summary -------\n\n{percent}Sampled {} keys in the keyspace!\n", walk.keys)
+    } else if setting.style == Style::Csv {
+        "counter,key\n".to_owned()
     } else {
         String::new()
     };
     print(&(heading + &rows.concat()))?;
-    Ok(true)
+    Ok(walk.is_complete())
 }
 
 fn is_no_such_key(error: &str) -> bool {

@@ -5,9 +5,10 @@
 
 use super::flags::ModeFlags;
 use super::key_sizes::{is_text, kind_of, quoted, size_command};
+use super::link::Link;
 use super::walk::Walk;
 use super::{Failure, Result, Setting, human_bytes, is_unknown_command, print};
-use crate::output::Style;
+use crate::output::{Style, json_bytes};
 use hdrhistogram::Histogram;
 use kvclient::Reply;
 use std::collections::BTreeMap;
@@ -36,6 +37,8 @@ struct Findings {
     key_bytes: u64,
     unmeasured: u64,
     memory: Histogram<u64>,
+    /// The least and the most of it, exactly.
+    memory_bounds: Option<(u64, u64)>,
     /// The keys that take most memory, the biggest first, with their types and elements.
     top: Vec<(u64, String, Option<u64>, Vec<u8>)>,
     top_max: usize,
@@ -45,50 +48,20 @@ struct Findings {
 pub fn run(flags: &ModeFlags, setting: &Setting<'_>) -> Result<bool> {
     let mut link = setting.connect()?;
     let mut walk = Walk::begin(&mut link, flags, setting, true)?;
-    let samples = flags.keystats_samples.map(|samples| samples.to_string());
     let mut findings = Findings {
         kinds: BTreeMap::new(),
         sampled: 0,
         key_bytes: 0,
         unmeasured: 0,
         memory: Histogram::new(3).map_err(io::Error::other)?,
+        memory_bounds: None,
         top: Vec::new(),
         top_max: flags.top.unwrap_or(TOP_DEFAULT),
     };
-    while let Some(keys) = walk.next(&mut link)? {
-        let Some(kinds) = link.exchange_all(keys.iter().map(|key| [&b"TYPE"[..], key]))? else { break };
-        let kinds = kinds.iter().map(kind_of).collect::<Result<Vec<_>>>()?;
-        let found: Vec<(Vec<u8>, String)> =
-            keys.into_iter().zip(kinds).filter_map(|(key, kind)| Some((key, kind?))).collect();
-        let memory = |key| match &samples {
-            None => vec![&b"MEMORY"[..], b"USAGE", key],
-            Some(samples) => vec![&b"MEMORY"[..], b"USAGE", key, b"SAMPLES", samples.as_bytes()],
-        };
-        let elements = |key, kind: &str| size_command(kind).map(|(command, _)| vec![command.as_bytes(), key]);
-        let requests: Vec<Vec<&[u8]>> =
-            found.iter().flat_map(|(key, kind)| [Some(memory(key)), elements(key, kind)]).flatten().collect();
-        let Some(replies) = link.exchange_all(requests)? else { break };
-        let mut replies = replies.into_iter();
-        for (key, kind) in found {
-            let memory = replies.next();
-            if let Some(Reply::Error(text)) = &memory
-                && is_unknown_command(text)
-            {
-                walk.end();
-                let text = "the server has no MEMORY USAGE command: --bigkeys counts elements and bytes instead";
-                return Err(Failure::Unsupported(text.to_owned()));
-            }
-            let elements = if size_command(&kind).is_some() { number(replies.next()) } else { None };
-            findings.add(key, kind, number(memory), elements);
-        }
-        walk.show(|| {
-            let biggest = findings.top.first();
-            biggest.map(|(memory, kind, _, key)| format!("{kind} {} {memory} bytes", quoted(key))).unwrap_or_default()
-        });
-    }
-    walk.end();
+    let searched = findings.search(&mut link, &mut walk, flags);
+    walk.end_search(searched)?;
     print(&findings.report(&walk, setting.style))?;
-    Ok(true)
+    Ok(walk.is_complete())
 }
 
 /// Returns the number that a reply is, if it is one.
@@ -100,13 +73,51 @@ fn number(reply: Option<Reply>) -> Option<u64> {
 }
 
 impl Findings {
+    /// Looks at every key, until the last one or Ctrl-C.
+    fn search(&mut self, link: &mut Link<'_>, walk: &mut Walk<'_>, flags: &ModeFlags) -> Result<()> {
+        let samples = flags.keystats_samples.map(|samples| samples.to_string());
+        while let Some(keys) = walk.next(link)? {
+            let Some(kinds) = link.exchange_all(keys.iter().map(|key| [&b"TYPE"[..], key]))? else { break };
+            let kinds = kinds.iter().map(kind_of).collect::<Result<Vec<_>>>()?;
+            let found: Vec<(Vec<u8>, String)> =
+                keys.into_iter().zip(kinds).filter_map(|(key, kind)| Some((key, kind?))).collect();
+            let memory = |key| match &samples {
+                None => vec![&b"MEMORY"[..], b"USAGE", key],
+                Some(samples) => vec![&b"MEMORY"[..], b"USAGE", key, b"SAMPLES", samples.as_bytes()],
+            };
+            let elements = |key, kind: &str| size_command(kind).map(|(command, _)| vec![command.as_bytes(), key]);
+            let requests: Vec<Vec<&[u8]>> =
+                found.iter().flat_map(|(key, kind)| [Some(memory(key)), elements(key, kind)]).flatten().collect();
+            let Some(replies) = link.exchange_all(requests)? else { break };
+            let mut replies = replies.into_iter();
+            for (key, kind) in found {
+                let memory = replies.next();
+                if let Some(Reply::Error(text)) = &memory
+                    && is_unknown_command(text)
+                {
+                    let text = "the server has no MEMORY USAGE command: --bigkeys counts elements and bytes instead";
+                    return Err(Failure::Unsupported(text.to_owned()));
+                }
+                let elements = if size_command(&kind).is_some() { number(replies.next()) } else { None };
+                self.add(key, kind, number(memory), elements);
+            }
+            walk.show(|| {
+                let biggest = self.top.first();
+                biggest
+                    .map(|(memory, kind, _, key)| format!("{kind} {} {memory} bytes", quoted(key)))
+                    .unwrap_or_default()
+            });
+        }
+        Ok(())
+    }
+
     fn add(&mut self, key: Vec<u8>, kind: String, memory: Option<u64>, elements: Option<u64>) {
         self.sampled += 1;
         self.key_bytes += key.len() as u64;
         let of_kind = self.kinds.entry(kind.clone()).or_default();
         of_kind.keys += 1;
         if let Some(elements) = elements {
-            of_kind.elements += elements;
+            of_kind.elements = of_kind.elements.saturating_add(elements);
             if of_kind.longest.as_ref().is_none_or(|(longest, _)| *longest < elements) {
                 of_kind.longest = Some((elements, key.clone()));
             }
@@ -115,8 +126,11 @@ impl Findings {
             self.unmeasured += 1;
             return;
         };
-        of_kind.memory += memory;
-        self.memory.saturating_record(memory);
+        of_kind.memory = of_kind.memory.saturating_add(memory);
+        // It grows as it has to.
+        let _ = self.memory.record(memory);
+        let (least, most) = self.memory_bounds.unwrap_or((memory, memory));
+        self.memory_bounds = Some((least.min(memory), most.max(memory)));
         let at = self.top.partition_point(|(other, ..)| *other >= memory);
         // A key may come twice.
         if at < self.top_max && !self.top.iter().any(|(.., other)| *other == key) {
@@ -127,13 +141,19 @@ impl Findings {
 
     fn report(&self, walk: &Walk<'_>, style: Style) -> String {
         let unit = |kind: &str| size_command(kind).map_or("?", |(_, unit)| unit);
-        let quantiles = QUANTILES.map(|quantile| (quantile, self.memory.value_at_quantile(quantile)));
+        let (least, most) = self.memory_bounds.unwrap_or_default();
+        let quantiles = QUANTILES.map(|quantile| {
+            let bytes =
+                if quantile == 0.0 { least } else { self.memory.value_at_quantile(quantile).clamp(least, most) };
+            (quantile, bytes)
+        });
         if !is_text(style) && style != Style::Csv {
             let top: Vec<serde_json::Value> = self
                 .top
                 .iter()
                 .map(|(memory, kind, elements, key)| {
-                    serde_json::json!({ "key": quoted(key), "type": kind, "memory": memory, "elements": elements })
+                    let key = json_bytes(key, style);
+                    serde_json::json!({ "key": key, "type": kind, "memory": memory, "elements": elements })
                 })
                 .collect();
             let kinds: serde_json::Map<String, serde_json::Value> = self
@@ -142,7 +162,7 @@ impl Findings {
                 .map(|(kind, found)| {
                     let value = serde_json::json!({
                         "keys": found.keys, "memory": found.memory, "elements": found.elements, "unit": unit(kind),
-                        "longest_key": found.longest.as_ref().map(|(_, key)| quoted(key)),
+                        "longest_key": found.longest.as_ref().map(|(_, key)| json_bytes(key, style)),
                         "longest_elements": found.longest.as_ref().map(|(elements, _)| elements),
                     });
                     (kind.clone(), value)

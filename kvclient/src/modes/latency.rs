@@ -29,12 +29,12 @@ pub fn run(setting: &Setting<'_>) -> Result<bool> {
     let mut drawing = Drawing::default();
     let mut drawn = Instant::now();
     let is_over = || end.is_some_and(|end| Instant::now() >= end);
-    while !is_over() && sample(&mut link, &mut times)? {
+    while sample(&mut link, &mut times)? {
         if setting.draws() && drawn.elapsed() >= DRAW_EVERY {
             drawn = Instant::now();
             drawing.draw(&times)?;
         }
-        if !setting.wait_until(Instant::now() + SAMPLE_EVERY) {
+        if is_over() || !setting.wait_until(Instant::now() + SAMPLE_EVERY) || is_over() {
             break;
         }
     }
@@ -136,15 +136,19 @@ impl Drawing {
             format!("p50 {p50:.3}  p99 {p99:.3} ms  ({count} samples)"),
         ];
         lines.extend(times.lines(width.min(100), height.saturating_sub(lines.len() + 2)));
+        // The cursor stands below them.
+        lines.truncate(height.saturating_sub(1));
         let mut text = String::new();
         if self.lines > 0 {
             let _ = write!(text, "\x1b[{}A", self.lines);
         }
-        text.push_str("\r\x1b[J");
+        // A terminal may keep what is cleared from its first row on, as if it had been scrolled away.
+        text.push('\r');
         for line in &lines {
             text.extend(line.chars().take(width));
-            text.push('\n');
+            text.push_str("\x1b[K\n");
         }
+        text.push_str("\x1b[J");
         self.lines = lines.len();
         print(&text)
     }

@@ -4,6 +4,8 @@
 
 use super::{Failure, Result, Setting, TICK, note};
 use kvclient::{Connection, Options, Reply};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// How much is sent ahead, in bytes: what fits the buffers between client and server.
@@ -107,9 +109,19 @@ impl<'s> Link<'s> {
     fn reconnect(&mut self) -> bool {
         let options = Options { reply_timeout: Some(LOGIN_TIMEOUT), ..self.setting.options.clone() };
         while self.setting.wait_until(Instant::now() + RECONNECT_EVERY) {
-            if let Ok(connection) = Connection::connect_with(&self.setting.address, options.clone()) {
-                self.connection = connection;
-                return true;
+            // Looking up a name cannot be interrupted, so nobody waits for that thread.
+            let (sender, receiver) = mpsc::channel();
+            let (address, options) = (self.setting.address.clone(), options.clone());
+            thread::spawn(move || sender.send(Connection::connect_with(&address, options)));
+            while !self.setting.is_interrupted() {
+                match receiver.recv_timeout(TICK) {
+                    Ok(Ok(connection)) => {
+                        self.connection = connection;
+                        return true;
+                    }
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => break,
+                }
             }
         }
         false

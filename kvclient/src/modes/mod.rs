@@ -18,9 +18,10 @@ mod walk;
 
 pub use flags::{Mode, ModeFlags, unquoted};
 
-use crate::output::Style;
+use crate::output::{Output, Style};
 use crate::signals::Signals;
 use kvclient::address::Scheme;
+use kvclient::format::write_visible_line;
 use kvclient::{Address, Options, Reply};
 use kvproto::Text;
 use link::Link;
@@ -61,6 +62,8 @@ pub struct Setting<'s> {
     pub signals: &'s Signals,
     /// How results are shown.
     pub style: Style,
+    /// Where results go that are shown as replies are.
+    pub output: Output,
     /// How long to wait, or to measure; each mode says what for.
     pub interval: Option<Duration>,
     /// How often, where a mode repeats something.
@@ -136,15 +139,21 @@ fn print(text: &str) -> Result<()> {
 
 /// Tells the user something that is no result.
 fn note(text: &str) {
+    // It may hold the server's words.
+    let mut line = Vec::new();
+    write_visible_line(text.as_bytes(), &mut line);
+    line.push(b'\n');
     // Standard error may be gone; there is nowhere else to say so.
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = io::stderr().write_all(&line);
 }
 
 /// Tells the user what came of a mode that Ctrl-C has ended.
 fn note_summary(text: &str) {
     // The terminal has written ^C into the line.
-    let before = if io::stderr().is_terminal() { "\n" } else { "" };
-    note(&format!("{before}{text}"));
+    if io::stderr().is_terminal() {
+        note("");
+    }
+    note(text);
 }
 
 /// Returns whether an error reply says that the server does not have the command.

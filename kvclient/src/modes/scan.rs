@@ -1,19 +1,21 @@
 //! `--scan`: prints the keys, one a line.
 //!
-//! Invariant: raw output holds nothing but the keys and ends of lines; every other style writes a key on one line whatever
+//! Invariant: raw output holds nothing but the keys, and behind each the end of a line or what `-D` says; every other style writes a key on one line whatever
 //! bytes it has.
 
 use super::flags::ModeFlags;
 use super::walk::Walk;
 use super::{Result, Setting, note_summary};
-use crate::output::{Output, Style};
+use crate::output::Style;
 use kvclient::Reply;
 use kvproto::OwnedRequest;
 
 /// Prints the keys as SCAN returns them: a key may come twice while the table grows. Returns whether these are all.
 pub fn run(flags: &ModeFlags, setting: &Setting<'_>) -> Result<bool> {
-    let style = if flags.quoted { Style::Pretty } else { setting.style };
-    let output = Output::new(style);
+    let mut output = setting.output.clone();
+    if flags.quoted {
+        output.set_style(Style::Pretty);
+    }
     let request = OwnedRequest::from_words(["SCAN"]);
     let mut link = setting.connect()?;
     let mut walk = Walk::begin(&mut link, flags, setting, false)?;

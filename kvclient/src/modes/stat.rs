@@ -78,7 +78,7 @@ fn figures(info: &[u8]) -> Figures {
         .filter(|(name, _)| name.strip_prefix("db").is_some_and(|db| db.bytes().all(|byte| byte.is_ascii_digit())))
         .filter_map(|(_, value)| value.split(',').find_map(|part| part.strip_prefix("keys=")))
         .filter_map(|keys| keys.parse::<i64>().ok())
-        .sum();
+        .fold(0, i64::saturating_add);
     let has_keyspace = text.contains("# Keyspace");
     let is_set = |name: &str| number(name).is_some_and(|value| value != 0);
     Figures {
@@ -105,7 +105,7 @@ impl Row {
         let since = |field: fn(&Figures) -> Option<i64>| {
             // A server that was restarted counts from 0.
             let before = before.and_then(|(before, _)| field(before)).unwrap_or(0);
-            field(now).map(|value| if value < before { value } else { value - before })
+            field(now).map(|value| if value < before { value } else { value.saturating_sub(before) })
         };
         let requests = before.and_then(|_| since(|figures| figures.requests)).unwrap_or(0);
         let lookups = since(|figures| figures.hits).zip(since(|figures| figures.misses));
@@ -114,8 +114,9 @@ impl Row {
             requests,
             requests_per_second: before.map(|(_, time)| requests as f64 / time.as_secs_f64().max(1e-9)),
             hit_ratio: lookups
-                .filter(|(hits, misses)| hits + misses > 0)
-                .map(|(hits, misses)| hits as f64 / (hits + misses) as f64),
+                .map(|(hits, misses)| (hits as f64, hits as f64 + misses as f64))
+                .filter(|(_, lookups)| *lookups > 0.0)
+                .map(|(hits, lookups)| hits / lookups),
         }
     }
 }
@@ -187,7 +188,8 @@ fn render(row: &Row, setting: &Setting<'_>, rows: u64) -> String {
     let line = |text: &dyn Fn(usize) -> String| {
         let mut line = String::new();
         for (at, column) in COLUMNS.iter().enumerate().filter(|(at, _)| shown.contains(at)) {
-            line += &format!("{:<1$}", text(at), column.width);
+            // A figure that is wider than its column moves the next one.
+            line += &format!("{:<1$} ", text(at), column.width - 1);
         }
         line.trim_end().to_owned() + "\n"
     };
@@ -219,7 +221,7 @@ fn summary(first: &Figures, last: &Figures, time: Duration) -> String {
     }
     if let (Some(first), Some(last)) = (first.memory, last.memory) {
         let sign = if last >= first { "+" } else { "" };
-        text += &format!(", memory {sign}{}", human_bytes(last - first));
+        text += &format!(", memory {sign}{}", human_bytes(last.saturating_sub(first)));
     }
     text
 }
@@ -259,6 +261,21 @@ mod tests {
         // A restart.
         second.requests = Some(5);
         assert_eq!(Row::between(Some((&first, Duration::from_secs(1))), &second).requests, 5);
+    }
+
+    #[test]
+    fn figures_that_make_no_sense_end_nothing() {
+        let info = |number: i64| {
+            let names = ["used_memory", "total_commands_processed", "keyspace_hits", "keyspace_misses"];
+            let lines: String = names.map(|name| format!("{name}:{number}\r\n")).concat();
+            figures(format!("# Keyspace\r\ndb0:keys={number}\r\ndb1:keys={number}\r\n{lines}").as_bytes())
+        };
+        let numbers = [i64::MIN, -1, 0, 1, i64::MAX];
+        for (first, second) in numbers.iter().flat_map(|first| numbers.map(|second| (info(*first), info(second)))) {
+            let row = Row::between(Some((&first, Duration::ZERO)), &second);
+            assert!(row.hit_ratio.is_none_or(|ratio| ratio.is_finite()));
+            summary(&first, &second, Duration::ZERO);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use super::flags::ModeFlags;
 use super::link::Link;
-use super::{Failure, Result, Setting, bytes_of, is_unknown_command, senseless};
+use super::{Failure, Result, Setting, bytes_of, is_unknown_command, note, note_summary, senseless};
 use crate::output::Style;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kvclient::Reply;
@@ -25,6 +25,8 @@ pub struct Walk<'s> {
     /// The words behind the cursor.
     options: Vec<Vec<u8>>,
     is_first: bool,
+    /// The page behind which there is none was looked at.
+    is_complete: bool,
     /// Keys that came so far.
     pub keys: u64,
     /// Keys there were in the beginning.
@@ -60,12 +62,25 @@ impl<'s> Walk<'s> {
             bar
         });
         let cursor = flags.cursor.clone().map_or_else(|| b"0".to_vec(), String::into_bytes);
-        Ok(Walk { setting, cursor: Some(cursor), options, is_first: true, keys: 0, total, bar, drawn: Instant::now() })
+        Ok(Walk {
+            setting,
+            cursor: Some(cursor),
+            options,
+            is_first: true,
+            is_complete: false,
+            keys: 0,
+            total,
+            bar,
+            drawn: Instant::now(),
+        })
     }
 
     /// Returns the next page; `None` at the end, or after Ctrl-C.
     pub fn next(&mut self, link: &mut Link<'_>) -> Result<Option<Vec<Vec<u8>>>> {
-        let Some(cursor) = self.cursor.clone() else { return Ok(None) };
+        let Some(cursor) = self.cursor.clone() else {
+            self.is_complete = true;
+            return Ok(None);
+        };
         if let (Some(interval), false) = (self.setting.interval, self.is_first)
             && !self.setting.wait_until(Instant::now() + interval)
         {
@@ -101,7 +116,7 @@ impl<'s> Walk<'s> {
 
     /// Returns the part of the keys that were walked over, in percent.
     pub fn percent(&self) -> f64 {
-        if self.cursor.is_none() {
+        if self.is_complete {
             return 100.0;
         }
         if self.total == 0 {
@@ -113,7 +128,23 @@ impl<'s> Walk<'s> {
 
     /// Returns whether all keys were walked over.
     pub fn is_complete(&self) -> bool {
-        self.cursor.is_none()
+        self.is_complete
+    }
+
+    /// Takes the progress off the terminal, and says why a search ended before its end. What it has found is shown even if
+    /// the connection broke.
+    ///
+    /// # Errors
+    ///
+    /// The search's, if it has found nothing.
+    pub fn end_search(&mut self, searched: Result<()>) -> Result<()> {
+        self.end();
+        match searched {
+            Err(Failure::Client(error)) if self.keys > 0 => note(&format!("kvclient: {error}: not all keys were seen")),
+            Ok(()) if !self.is_complete => note_summary("kvclient: interrupted: not all keys were seen"),
+            searched => searched?,
+        }
+        Ok(())
     }
 
     /// Returns the cursor that goes on where this ended.
@@ -131,8 +162,7 @@ impl<'s> Walk<'s> {
         }
     }
 
-    /// Takes the progress off the terminal.
-    pub fn end(&mut self) {
+    fn end(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }

@@ -19,7 +19,7 @@
 
 use crate::output::json::{Strings, write_json};
 use kvclient::format::write_visible_line;
-use kvproto::{Reply, Request};
+use kvproto::{Reply, Request, parse_integer};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Blanks between two columns.
@@ -225,11 +225,14 @@ fn list_table(request: Request<'_>, items: &[Reply]) -> Table {
         let rows = items.iter().enumerate().map(|(at, item)| vec![cell(&key(at)), cell(item)]).collect();
         return Table { names: Vec::new(), rows };
     }
-    if holds_pairs(request) && items.len().is_multiple_of(2) {
+    // RESP3 may send lists of two instead.
+    let is_flat = !items.iter().any(|item| matches!(item, Reply::Array(_) | Reply::Map(_)));
+    if is_flat && holds_pairs(request) && items.len().is_multiple_of(2) {
         return pairs_table(items.chunks_exact(2).filter_map(|pair| Some((pair.first()?, pair.get(1)?))));
     }
     if let Some(records) = items.iter().map(record).collect::<Option<Vec<_>>>()
         && !items.is_empty()
+        && have_the_same_names(items, &records)
         && (records.len() > 1 || matches!(items, [Reply::Map(_)]))
     {
         return records_table(&records);
@@ -268,7 +271,21 @@ fn holds_pairs(request: Request<'_>) -> bool {
         || (is(0, "acl") && is(1, "getuser"))
         || (is(0, "pubsub") && (is(1, "numsub") || is(1, "shardnumsub")))
         || (is(0, "xinfo") && is(1, "stream"))
-        || request.iter().any(|word| word.eq_ignore_ascii_case(b"withscores"))
+        || has_scores(request)
+}
+
+/// Returns whether the request has the option WITHSCORES or WITHVALUES, behind the words that may be anything.
+fn has_scores(request: Request<'_>) -> bool {
+    let number = |at: usize| request.get(at).and_then(parse_integer).and_then(|number| usize::try_from(number).ok());
+    let skipped = match request.name().to_ascii_lowercase().as_slice() {
+        b"zrange" | b"zrevrange" | b"zrangebyscore" | b"zrevrangebyscore" => 4,
+        b"zrandmember" | b"hrandfield" => 3,
+        b"zdiff" | b"zinter" | b"zunion" => number(1).unwrap_or(0).saturating_add(2),
+        _ => return false,
+    };
+    let is_option =
+        |word: &[u8]| [&b"withscores"[..], b"withvalues"].iter().any(|option| word.eq_ignore_ascii_case(option));
+    request.iter().skip(skipped).any(is_option)
 }
 
 /// The names and values of a map, or of a list in which texts and values stand in turn.
@@ -286,6 +303,14 @@ fn record(reply: &Reply) -> Option<Record<'_>> {
             .collect(),
         _ => None,
     }
+}
+
+/// Returns whether the lists among the records have the same names, so that these are names and not values. A map says so
+/// itself.
+fn have_the_same_names(items: &[Reply], records: &[Record<'_>]) -> bool {
+    let names = |record: &Record<'_>| record.iter().map(|(name, _)| text(name)).collect::<Vec<_>>();
+    let first = records.first().map(names);
+    items.iter().zip(records).all(|(item, record)| matches!(item, Reply::Map(_)) || Some(names(record)) == first)
 }
 
 fn records_table(records: &[Record<'_>]) -> Table {
@@ -390,6 +415,24 @@ mod tests {
         );
         let info = Reply::bulk("# Server\r\nrun_id:x\r\n\r\n# Keyspace\r\ndb0:keys=1,expires=0\r\n");
         assert_eq!(shown(&["INFO"], &info, None), "run_id  x\ndb0     keys=1,expires=0\n");
+    }
+
+    #[test]
+    fn values_are_no_names() {
+        let pair = |name: &str, score| Reply::Array(vec![Reply::bulk(name), Reply::Integer(score)]);
+        let resp3 = Reply::Array(vec![pair("a", 1), pair("b", 2)]);
+        let request = ["ZRANGE", "z", "0", "-1", "WITHSCORES"];
+        assert_eq!(shown(&request, &resp3, None), "a  1\nb  2\n");
+        let resp2 = Reply::bulks(["a", "1", "b", "2"]);
+        for request in [&request[..], &["hrandfield", "h", "2", "withvalues"], &["ZDIFF", "1", "z", "WITHSCORES"]] {
+            assert_eq!(shown(request, &resp2, None), "a  1\nb  2\n");
+        }
+        // Of a key.
+        for request in [&["LRANGE", "withscores", "0", "-1"][..], &["ZDIFF", "1", "withscores"]] {
+            assert_eq!(shown(request, &resp2, None), "1  a\n2  1\n3  b\n4  2\n");
+        }
+        let lists = Reply::Array(vec![Reply::bulks(["a", "b", "c", "d"]), Reply::bulks(["e", "f", "g", "h"])]);
+        assert_eq!(shown(&["EXEC"], &lists, None), "a  b  c  d\ne  f  g  h\n");
     }
 
     #[test]

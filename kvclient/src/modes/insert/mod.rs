@@ -44,7 +44,7 @@ struct Shared {
     is_over: AtomicBool,
     end: Mutex<Option<End>>,
     /// Where in the input commands stand: from the command of this number on, counted from 0, each stands a line after the
-    /// one before.
+    /// one before, or on none that is known (0).
     places: Mutex<VecDeque<(u64, u64)>>,
     /// What was wrong with the input, by its place.
     problems: Mutex<VecDeque<String>>,
@@ -72,7 +72,10 @@ impl Shared {
     fn line_of(&self, command: u64) -> u64 {
         self.forget(command);
         let places = Shared::lock(&self.places);
-        places.front().map_or(0, |(first, line)| line + command.saturating_sub(*first))
+        match places.front() {
+            None | Some((_, 0)) => 0,
+            Some((first, line)) => line + command.saturating_sub(*first),
+        }
     }
 
     /// Forgets the places of the commands before this one.
@@ -109,14 +112,22 @@ pub fn run(flags: &ModeFlags, setting: &Setting<'_>) -> Result<bool> {
     let received = receiver.run(stream);
     shared.is_over.store(true, Ordering::Relaxed);
     receiver.progress.end();
-    let is_complete = received?;
     receiver.show_problems();
+    receiver.errors += u64::from(received.is_err());
     let (errors, replies) = (receiver.errors, receiver.replies.count());
     if errors > SHOWN_ERRORS_MAX {
         note(&format!("kvclient: {} more errors are not shown", errors - SHOWN_ERRORS_MAX));
     }
-    print(&format!("errors: {errors}, replies: {replies}\n"))?;
-    Ok(is_complete && errors == 0)
+    say(&format!("errors: {errors}, replies: {replies}\n"))?;
+    Ok(received? && errors == 0)
+}
+
+/// Prints a line. That nobody reads it must not hide the errors there were.
+fn say(text: &str) -> Result<()> {
+    match print(text) {
+        Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    }
 }
 
 /// The thread that reads standard input and sends.
@@ -139,7 +150,7 @@ impl Sender {
     fn send(&mut self, input: &mut dyn Read) -> std::result::Result<End, End> {
         let mut text = Vec::new();
         let mut at_end = !read_more(input, &mut text).map_err(End::Input)?;
-        while !at_end && text.len() < READ_BYTES && text.iter().all(u8::is_ascii_whitespace) {
+        while !at_end && text.len() < READ_BYTES && encode::is_undecided(&text) {
             at_end = !read_more(input, &mut text).map_err(End::Input)?;
         }
         let mut encoder = Encoder::new(self.format.unwrap_or_else(|| encode::detect(&text)));
@@ -148,6 +159,7 @@ impl Sender {
         loop {
             let consumed = encoder.take(&text, at_end, &mut requests);
             let is_stuck = consumed == 0 && requests.is_empty();
+            let is_full = requests.len() >= encode::ENCODED_BYTES_MAX;
             counted += consumed as u64;
             self.shared.bytes_read.store(counted, Ordering::Relaxed);
             text.drain(..consumed);
@@ -168,7 +180,7 @@ impl Sender {
             if encoder.is_done() || (at_end && (is_stuck || text.is_empty())) {
                 break;
             }
-            if !at_end {
+            if !at_end && !is_full {
                 at_end = !read_more(input, &mut text).map_err(End::Input)?;
             }
         }
@@ -192,31 +204,19 @@ impl Sender {
     }
 }
 
-/// Reads on, more the more is kept already: so a long row is not looked at from its beginning too often. Returns false at
-/// the end of the input.
+/// Reads what there is, waiting for the first byte: what is complete must not wait for more. Returns false at the end of the
+/// input.
 fn read_more(input: &mut dyn Read, text: &mut Vec<u8>) -> io::Result<bool> {
     let kept = text.len();
-    let wanted = READ_BYTES.max(kept);
-    text.resize(kept + wanted, 0);
-    let mut filled = kept;
-    let mut at_end = false;
-    // What is kept is a part of a row: it is worth another look only with much more.
-    while filled < text.len() && (filled == kept || kept > READ_BYTES) {
-        match input.read(text.get_mut(filled..).unwrap_or_default()) {
-            Ok(0) => {
-                at_end = true;
-                break;
-            }
-            Ok(count) => filled += count,
+    text.resize(kept + READ_BYTES, 0);
+    let read = loop {
+        match input.read(text.get_mut(kept..).unwrap_or_default()) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                text.truncate(filled);
-                return Err(error);
-            }
+            read => break read,
         }
-    }
-    text.truncate(filled);
-    Ok(!at_end)
+    };
+    text.truncate(kept + read.as_ref().copied().unwrap_or(0));
+    read.map(|count| count > 0)
 }
 
 /// The thread that reads replies, and shows what there is to show.
@@ -254,7 +254,7 @@ impl Receiver<'_> {
                     Next::Error { command, text } => self.show_error(command, &text),
                     Next::Mark => {
                         self.show_end(&mut is_end_shown)?;
-                        print("Last reply received from server.\n")?;
+                        say("Last reply received from server.\n")?;
                         return Ok(true);
                     }
                 }
@@ -299,7 +299,7 @@ impl Receiver<'_> {
         if !*is_end_shown {
             *is_end_shown = true;
             self.progress.end();
-            print("All data transferred. Waiting for the last reply...\n")?;
+            say("All data transferred. Waiting for the last reply...\n")?;
         }
         Ok(())
     }

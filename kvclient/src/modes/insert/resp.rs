@@ -28,6 +28,11 @@ enum Within {
 }
 
 impl Scanner {
+    /// Begins behind so many commands.
+    pub fn new(commands: u64) -> Scanner {
+        Scanner { commands, ..Scanner::default() }
+    }
+
     /// Passes over what `text` holds of requests; returns how many bytes that is.
     ///
     /// # Errors
@@ -54,14 +59,17 @@ impl Scanner {
                     break;
                 }
                 // The last inline command may lack its end: the server gets one.
-                self.within = self.complete();
+                if !is_blank(rest) {
+                    self.within = self.complete();
+                }
                 at = text.len();
                 break;
             };
             let line = rest.get(..end).unwrap_or_default();
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             self.within = match (self.within, line) {
-                (Within::Gap, []) => Within::Gap,
+                // It has no reply.
+                (Within::Gap, line) if is_blank(line) => Within::Gap,
                 (Within::Gap, [b'*', count @ ..]) => match parse_integer(count) {
                     Some(count) if count > 0 => Within::Words(count as u64),
                     Some(_) => Within::Gap,
@@ -91,13 +99,18 @@ impl Scanner {
     }
 }
 
+/// Returns whether a line has no word, by the blanks that servers know.
+fn is_blank(line: &[u8]) -> bool {
+    line.iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0x0b)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn requests_are_counted_however_they_arrive() {
-        let text = b"*2\r\n$3\r\nGET\r\n$4\r\na\r\nb\r\n\r\n*0\r\nPING\r\n*1\r\n$4\r\nPING\r\n";
+        let text = b"*2\r\n$3\r\nGET\r\n$4\r\na\r\nb\r\n\r\n*0\r\n \t\r\n\x0b\nPING\r\n*1\r\n$4\r\nPING\r\n";
         for piece in 1..text.len() {
             let (mut scanner, mut kept, mut passed) = (Scanner::default(), Vec::new(), Vec::new());
             for chunk in text.chunks(piece) {

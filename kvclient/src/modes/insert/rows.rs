@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use kvproto::parse_integer;
 use memchr::memchr;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 /// The longest row, in bytes: that of the largest value that servers take by default, twice.
 pub const ROW_BYTES_MAX: usize = 1 << 30;
@@ -44,9 +45,50 @@ impl Row {
 /// The fields of a row, or what is wrong with it.
 pub type Fields = Result<Vec<Vec<u8>>, String>;
 
-/// Returns the fields of the first row of CSV (RFC 4180: quotes, `""` within them, ends of lines too), and how many bytes it
-/// takes with its end; `None` if more is needed.
-pub fn csv_fields(text: &[u8], at_end: bool) -> Option<(Fields, usize)> {
+/// Finds where the first row of CSV ends, in a text that grows; what was searched is not searched again.
+#[derive(Debug, Default)]
+pub struct RowEnd {
+    searched: usize,
+    within: Within,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Within {
+    /// At the beginning of a field, where alone a quote opens.
+    #[default]
+    Start,
+    Plain,
+    Quotes,
+    /// Behind a quote within quotes: the closing one, or the first of two.
+    Quote,
+}
+
+impl RowEnd {
+    /// Returns the length of the row with its end; `None` if more is needed.
+    pub fn find(&mut self, text: &[u8]) -> Option<usize> {
+        while let Some(rest) = text.get(self.searched..).filter(|rest| !rest.is_empty()) {
+            if self.within == Within::Quotes {
+                let quote = memchr(b'"', rest);
+                self.searched += quote.map_or(rest.len(), |at| at + 1);
+                if quote.is_some() {
+                    self.within = Within::Quote;
+                }
+                continue;
+            }
+            self.searched += 1;
+            self.within = match (self.within, rest.first()) {
+                (_, Some(b'\n')) => return Some(self.searched),
+                (_, Some(b',')) => Within::Start,
+                (Within::Start | Within::Quote, Some(b'"')) => Within::Quotes,
+                _ => Within::Plain,
+            };
+        }
+        None
+    }
+}
+
+/// Returns the fields of a row of CSV, with or without its end (RFC 4180: quotes, `""` within them, ends of lines too).
+pub fn csv_fields(text: &[u8]) -> Fields {
     let mut fields = Vec::new();
     let mut field = Vec::new();
     let mut problem = None;
@@ -55,9 +97,6 @@ pub fn csv_fields(text: &[u8], at_end: bool) -> Option<(Fields, usize)> {
     let (mut is_quoted, mut was_quoted) = (false, false);
     loop {
         let Some(&byte) = text.get(at) else {
-            if !at_end || text.is_empty() {
-                return None;
-            }
             if is_quoted {
                 problem = Some("a quote is not closed".to_owned());
             }
@@ -70,7 +109,6 @@ pub fn csv_fields(text: &[u8], at_end: bool) -> Option<(Fields, usize)> {
                     field.push(b'"');
                     at += 1;
                 }
-                None if !at_end => return None,
                 _ => (is_quoted, was_quoted) = (false, true),
             },
             byte if is_quoted => {
@@ -87,11 +125,7 @@ pub fn csv_fields(text: &[u8], at_end: bool) -> Option<(Fields, usize)> {
                 was_quoted = false;
             }
             b'\n' => break,
-            b'\r' if matches!(text.get(at), Some(b'\n')) => {
-                at += 1;
-                break;
-            }
-            b'\r' if text.get(at).is_none() && !at_end => return None,
+            b'\r' if matches!(text.get(at), Some(b'\n')) => break,
             _ if was_quoted => {
                 problem.get_or_insert_with(|| "text stands behind a closing quote".to_owned());
             }
@@ -99,7 +133,7 @@ pub fn csv_fields(text: &[u8], at_end: bool) -> Option<(Fields, usize)> {
         }
     }
     fields.push(field);
-    Some((problem.map_or(Ok(fields), Err), at))
+    problem.map_or(Ok(fields), Err)
 }
 
 /// Returns whether the fields name the columns.
@@ -125,47 +159,60 @@ pub fn csv_row(fields: Vec<Vec<u8>>) -> Result<Row, String> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
-    key: Bytes,
-    value: Bytes,
+struct Line<'l> {
+    #[serde(borrow)]
+    key: &'l RawValue,
+    #[serde(borrow)]
+    value: &'l RawValue,
     ttl: Option<i64>,
 }
 
-/// Bytes as `--json` writes them; a number stands for its digits.
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum Bytes {
-    Text(String),
-    Number(serde_json::Number),
-    Base64 { base64: String },
+#[serde(deny_unknown_fields)]
+struct Base64 {
+    base64: String,
 }
 
-impl Bytes {
-    fn into_vec(self) -> Result<Vec<u8>, String> {
-        match self {
-            Bytes::Text(text) => Ok(text.into_bytes()),
-            Bytes::Number(number) => Ok(number.to_string().into_bytes()),
-            Bytes::Base64 { base64 } => STANDARD.decode(base64).map_err(|error| format!("base64: {error}")),
-        }
-    }
+/// Returns the bytes that a value of JSON stands for, as `--json` writes them; a number stands for the text it is.
+fn json_bytes(value: &RawValue) -> Result<Vec<u8>, String> {
+    let text = value.get();
+    let bytes = match text.as_bytes().first() {
+        Some(b'-' | b'0'..=b'9') => Ok(text.as_bytes().to_vec()),
+        Some(b'{') => match serde_json::from_str(text) {
+            Ok(Base64 { base64 }) => return STANDARD.decode(base64).map_err(|error| format!("base64: {error}")),
+            Err(error) => Err(error),
+        },
+        _ => serde_json::from_str(text).map(String::into_bytes),
+    };
+    bytes.map_err(not_a_line)
 }
 
 /// Returns what a line of JSON says.
 pub fn json_row(line: &[u8]) -> Result<Row, String> {
-    let line: Line = serde_json::from_slice(line).map_err(|error| {
-        format!("not a line of {{\"key\":...,\"value\":...,\"ttl\":...}}, with strings, numbers or {{\"base64\":...}}: {error}")
-    })?;
-    Row::new(line.key.into_vec()?, line.value.into_vec()?, line.ttl)
+    let line: Line<'_> = serde_json::from_slice(line).map_err(not_a_line)?;
+    Row::new(json_bytes(line.key)?, json_bytes(line.value)?, line.ttl)
+}
+
+fn not_a_line(error: serde_json::Error) -> String {
+    format!(
+        "not a line of {{\"key\":...,\"value\":...,\"ttl\":...}}, with strings, numbers or {{\"base64\":...}}: {error}"
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn fields(text: &str) -> Option<(Result<Vec<String>, String>, usize)> {
+    /// The fields of the first row, and its length.
+    fn fields(text: &str) -> (Result<Vec<String>, String>, usize) {
         let text_of =
             |fields: Vec<Vec<u8>>| fields.into_iter().map(|field| String::from_utf8(field).unwrap()).collect();
-        csv_fields(text.as_bytes(), true).map(|(fields, taken)| (fields.map(text_of), taken))
+        let length = RowEnd::default().find(text.as_bytes());
+        // However it arrives.
+        let mut end = RowEnd::default();
+        assert_eq!((0..=text.len()).find_map(|at| end.find(&text.as_bytes()[..at])), length, "{text:?}");
+        let length = length.unwrap_or(text.len());
+        (csv_fields(&text.as_bytes()[..length]).map(text_of), length)
     }
 
     #[test]
@@ -178,21 +225,22 @@ mod tests {
             (",\n", &["", ""], 2),
             ("a\"b,c\n", &["a\"b", "c"], 6),
             ("\n", &[""], 1),
+            ("\"\"\"\"\n,", &["\""], 5),
+            ("a\rb\r\nc", &["a\rb"], 5),
         ] {
-            let (fields, count) = fields(text).unwrap();
+            let (fields, count) = fields(text);
             assert_eq!(
                 (fields.unwrap(), count),
                 (expected.iter().map(|s| (*s).to_owned()).collect(), taken),
                 "{text:?}"
             );
         }
-        assert!(fields("\"a").unwrap().0.is_err());
-        assert_eq!(fields("\"a\"b,c\nd").unwrap().1, 7);
-        assert!(fields("\"a\"b,c\nd").unwrap().0.is_err());
-        assert_eq!(fields(""), None);
+        assert!(fields("\"a").0.is_err());
+        assert_eq!(fields("\"a\"b\",c\nd").1, 8);
+        assert!(fields("\"a\"b,c\nd").0.is_err());
         // More may change what it is.
-        for text in ["a,b", "\"a\"", "a\r", "\"a\n"] {
-            assert_eq!(csv_fields(text.as_bytes(), false), None, "{text:?}");
+        for text in ["", "a,b", "\"a\"", "a\r", "\"a\n"] {
+            assert_eq!(RowEnd::default().find(text.as_bytes()), None, "{text:?}");
         }
     }
 
@@ -217,8 +265,16 @@ mod tests {
         assert_eq!(json_row(r#"{"key":"k","value":"é"}"#.as_bytes()), Ok(row(b"k", "é".as_bytes(), None)));
         assert_eq!(json_row(br#"{"value":1.5,"key":7,"ttl":3}"#), Ok(row(b"7", b"1.5", Some(3))));
         assert_eq!(json_row(br#"{"key":{"base64":"/w=="},"value":"","ttl":null}"#), Ok(row(b"\xff", b"", None)));
+        for number in ["12345678901234567890123", "1.10", "1e2", "-0"] {
+            let line = format!("{{\"key\":\"k\", \"value\": {number} }}");
+            assert_eq!(json_row(line.as_bytes()), Ok(row(b"k", number.as_bytes(), None)));
+        }
         for bad in [
             &br#"{"key":"k"}"#[..],
+            br#"{"key":"k","value":true}"#,
+            br#"{"key":"k","value":["v"]}"#,
+            br#"{"key":"k","value":{"base64":"/w==","x":1}}"#,
+            br#"{"key":"k","value":01}"#,
             br#"{"key":"k","value":null}"#,
             br#"{"key":"k","value":"v","tll":1}"#,
             br#"{"key":"k","value":"v","ttl":-1}"#,
