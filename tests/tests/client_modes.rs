@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 
@@ -242,6 +242,12 @@ fn latency_is_one_line_in_a_pipe() {
     }
     let (code, output, _) = at.run(&["--latency", "--json", "-i", "0.05"], "");
     assert!(code == Some(0) && output.starts_with("{\"min\":") && output.contains("\"p99\":"), "{output}");
+    // No time at all is the time that it takes by itself.
+    let (code, output, errors) = at.run(&["--latency", "--raw", "-i", "0"], "");
+    assert_eq!((code, errors.as_str(), output.split(' ').count()), (Some(0), "", 6), "{output}");
+    let (code, output, _) = at.run(&["--latency", "--raw", "-i", "1e-9"], "");
+    assert_eq!((code, output.split(' ').count()), (Some(0), 6), "{output}");
+    at.fails(&["--latency", "-i", "1e19"], 2, "seconds");
     // Ctrl-C does not lose what was measured.
     let program = at.start(&["--latency", "--no-raw", "-i", "1000"]);
     wait::until_true("the program's requests", || at.run(&["CLIENT", "LIST"], "").1.contains("cmd=ping"));
@@ -319,6 +325,93 @@ fn the_biggest_keys_are_found() {
     });
 }
 
+/// The histogram kept nothing beyond its first bounds: most quantiles were 2 bytes.
+#[test]
+fn the_quantiles_of_memory_are_those_of_the_keys() {
+    At::here_and_at_redis(|at| {
+        let sizes = (1..=100).map(|index| index * 100);
+        let input: String = sizes.clone().map(|size| format!("SETRANGE k{size} {} x\n", size - 1)).collect();
+        assert_eq!(at.run(&[], input).0, Some(0));
+        let input: String = sizes.map(|size| format!("MEMORY USAGE k{size}\n")).collect();
+        let (_, output, _) = at.run(&[], input);
+        let mut memory: Vec<u64> = output.lines().map(|line| line.parse().expect("a number of bytes")).collect();
+        memory.sort_unstable();
+        let (code, output, _) = at.run(&["--keystats", "--json"], "");
+        assert_eq!(code, Some(0));
+        let quantile = |name: &str| -> u64 {
+            let (_, quantiles) = output.split_once("\"memory_quantiles\":{").expect("quantiles");
+            let (_, value) = quantiles.split_once(&format!("\"{name}\":")).expect("the quantile");
+            value.split([',', '}']).next().and_then(|digits| digits.parse().ok()).expect("its digits")
+        };
+        assert_eq!((quantile("0"), quantile("1")), (memory[0], memory[99]), "{output}");
+        for (name, at) in [("0.25", 24), ("0.5", 49), ("0.75", 74), ("0.9", 89), ("0.99", 98)] {
+            // Three digits of them are kept.
+            assert!(quantile(name).abs_diff(memory[at]) <= memory[at] / 500, "{name}: {}: {output}", memory[at]);
+        }
+    });
+}
+
+/// What was found so far is shown, and the exit code says that it is not all.
+#[test]
+fn a_search_that_ends_early_shows_what_it_has_found() {
+    At::here_and_at_redis(|at| {
+        let input: String = (0..1000).map(|at| format!("SET key:{at} v\n")).collect();
+        assert_eq!(at.run(&[], input).0, Some(0));
+        let search = ["--bigkeys", "--count", "10", "-i", "0.5"];
+        let mut program = at.start(&search);
+        program.hear("Biggest string found so far");
+        program.interrupt();
+        let (code, output, errors) = program.finish();
+        assert!(code == Some(1) && output.contains("Biggest string found \"key:"), "{output}");
+        assert_eq!(errors, "kvclient: interrupted: not all keys were seen\n");
+        let mut program = at.start(&search);
+        program.hear("Biggest string found so far");
+        assert_eq!(at.run(&["CLIENT", "KILL", "TYPE", "normal"], "").0, Some(0));
+        let (code, output, errors) = program.finish();
+        assert!(code == Some(1) && output.contains("Biggest string found \"key:"), "{output}");
+        assert!(errors.contains("not all keys were seen"), "{errors}");
+    });
+}
+
+#[test]
+fn keys_are_json_as_replies_are() {
+    At::here_and_at_redis(|at| {
+        for (key, plain, escaped) in
+            [("\"a b\"", "\"a b\"", "\"a b\""), ("\"\\xff\"", "{\"base64\":\"/w==\"}", "\"\\\\xff\"")]
+        {
+            at.prints(&["FLUSHALL"], "OK\n");
+            at.prints(&["--quoted-input", "SET", key, "v"], "OK\n");
+            for mode in ["--bigkeys", "--memkeys", "--keystats"] {
+                for (style, shown) in [("--json", plain), ("--quoted-json", escaped)] {
+                    let (_, output, _) = at.run(&[mode, style], "");
+                    assert!(output.contains(&format!("_key\":{shown},")), "{mode}: {output}");
+                }
+            }
+        }
+    });
+}
+
+/// A server's figures may be anything.
+#[test]
+fn figures_of_any_size_are_shown_apart() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = At::new(listener.local_addr().expect("an address"));
+    let program = at.start(&["--stat", "-r", "1"]);
+    let (mut stream, _) = listener.accept().expect("the program's connection");
+    stream.read_exact(&mut [0]).expect("a request");
+    let largest = i64::MAX;
+    let info = format!(
+        "# Keyspace\r\ndb0:keys={largest}\r\ndb1:keys=1\r\nconnected_clients:{largest}\r\nkeyspace_hits:{largest}\r\n\
+         keyspace_misses:{largest}\r\n"
+    );
+    write!(stream, "${}\r\n{info}\r\n", info.len()).expect("a reply");
+    let (code, output, errors) = program.finish();
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    let row: Vec<&str> = output.lines().nth(1).expect("a row").split_whitespace().collect();
+    let largest = largest.to_string();
+    assert_eq!((row[0], row[2], row[7]), (largest.as_str(), largest.as_str(), "50.0%"), "{output}");
+}
+
 /// kv has strings alone.
 #[test]
 fn the_biggest_keys_of_other_types_are_found() {
@@ -371,6 +464,10 @@ fn hot_keys_need_a_policy_that_counts_uses() {
         assert!(output.contains("\nSampled 2 keys in the keyspace!\nhot key found with counter: "), "{output}");
         let hottest = output.lines().find(|line| line.starts_with("hot key")).expect("a hot key");
         assert!(hottest.ends_with("\tkeyname: \"hot\""), "{output}");
+        let (_, output, _) = at.run(&["--hotkeys", "--csv"], "");
+        assert!(output.starts_with("counter,key\n") && output.contains(",\"hot\"\n"), "{output}");
+        let (_, output, _) = at.run(&["--hotkeys", "--json"], "");
+        assert!(output.contains("\"key\":\"hot\""), "{output}");
     });
 }
 
@@ -393,6 +490,7 @@ fn scan_prints_every_key_once_on_a_line() {
         assert_eq!(sorted(&["--scan", "--pattern", "key:7", "--json"]), ["\"key:7\""]);
         assert_eq!(sorted(&["--scan", "--quoted-pattern", "\"key:\\x37\"", "-i", "0.001"]), ["key:7"]);
         assert_eq!(sorted(&["--scan", "--type", "list"]), [] as [&str; 0]);
+        at.prints(&["--scan", "--pattern", "key:7", "-D", ";"], "key:7;");
         // What was not printed is not missed: Ctrl-C says where to go on.
         let mut program = at.start(&["--scan", "--count", "100", "-i", "1000"]);
         program.hear("key:");
@@ -459,9 +557,9 @@ fn ctrl_c_ends_every_mode_at_a_server_that_hangs() {
         (&["--latency"][..], 1),
         (&["--stat"], 0),
         (&["--scan"], 1),
-        (&["--bigkeys"], 0),
-        (&["--keystats"], 0),
-        (&["--hotkeys"], 0),
+        (&["--bigkeys"], 1),
+        (&["--keystats"], 1),
+        (&["--hotkeys"], 1),
         (&["--pipe"], 1),
     ] {
         let mut program = at.start(words);
@@ -524,9 +622,10 @@ fn a_pipe_that_breaks_off_says_where() {
         assert!(output.ends_with("errors: 1, replies: 1\n"), "{output}");
         assert_eq!(errors, "No replies for 1 seconds: exiting.\n");
         // A server that goes away.
-        let (code, _, errors) = at.run(&["--pipe"], "PING\nCLIENT KILL TYPE normal SKIPME no\nPING\n");
+        let (code, output, errors) = at.run(&["--pipe"], "PING\nCLIENT KILL TYPE normal SKIPME no\nPING\n");
         assert_eq!(code, Some(1));
         assert!(errors.contains("unknown"), "{errors}");
+        assert!(output.lines().last().is_some_and(|line| line.starts_with("errors: 1, replies: ")), "{output}");
     });
 }
 
@@ -542,6 +641,74 @@ fn ctrl_c_ends_a_pipe_whose_input_stays_open() {
     program.interrupt();
     assert_eq!(program.end().code(), Some(1));
     assert_eq!(program.output(), "errors: 0, replies: 2\n");
+}
+
+/// Words of requests were executed as commands: `FLUSHALL`.
+#[test]
+fn resp_behind_inline_commands_is_not_executed_word_by_word() {
+    At::here_and_at_redis(|at| {
+        at.prints(&["SET", "kept", "1"], "OK\n");
+        for first in ["SELECT 0\r\n", "#TS:1700000000\r\n"] {
+            let input = first.to_owned() + &resp(&[&["SET", "mx", "FLUSHALL"], &["INCR", "mx"]]);
+            let (code, output, errors) = at.run(&["--pipe"], &input);
+            let replies = input.starts_with('S') as usize + 2;
+            assert_eq!((code, output), (Some(1), format!("{DONE}errors: 1, replies: {replies}\n")), "{errors}");
+            assert!(errors.starts_with(&format!("kvclient: command {replies}: ERR value is not")), "{errors}");
+            at.prints(&["MGET", "kept", "mx"], "1\nFLUSHALL\n");
+        }
+    });
+}
+
+#[test]
+fn a_bad_line_gives_up_the_transaction() {
+    At::here_and_at_redis(|at| {
+        let (code, output, errors) = at.run(&["--pipe"], "MULTI\nSET a 1\nSET b 'x'y\nEXEC\nSET c 1\n");
+        assert_eq!((code, output.as_str()), (Some(1), "errors: 1, replies: 2\n"));
+        assert!(errors.starts_with("kvclient: line 3: ") && errors.contains("transaction was given up"), "{errors}");
+        at.prints(&["EXISTS", "a", "b", "c"], "0\n");
+    });
+}
+
+#[test]
+fn errors_of_a_pipe_give_exit_code_1_though_nobody_reads_the_output() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let mut command = client(&["-u", &format!("redis://{}", server.address(0)), "--pipe"]);
+    let mut program = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the client");
+    drop(program.stdout.take());
+    program.stdin.take().expect("a pipe").write_all(b"SET k x\nINCR k\n").expect("the client's input");
+    let status = wait::until("the client's end", || program.try_wait().expect("the state of a child"));
+    assert_eq!(status.code(), Some(1));
+}
+
+/// More was read until twice as much was there, while whole requests waited.
+#[test]
+fn whole_requests_of_a_pipe_do_not_wait_for_more() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let at = At::new(server.address(0));
+    let mut admin = server.connect();
+    let value = "v".repeat(200_000);
+    for (format, input) in [
+        ("commands", format!("SET big {value}\nSET after 1\n")),
+        ("csv", format!("big,\"{value}\"\nafter,1\n")),
+        ("json", format!("{{\"key\":\"big\",\"value\":\"{value}\"}}\n{{\"key\":\"after\",\"value\":1}}\n")),
+    ] {
+        at.prints(&["FLUSHALL"], "OK\n");
+        let mut program = at.start(&["--pipe", "--pipe-format", format]);
+        program.say(input);
+        wait::until_true(format, || admin.integer("DBSIZE") == 2);
+        assert_eq!(program.finish().0, Some(0));
+    }
+}
+
+#[test]
+fn what_a_file_says_reaches_no_terminal_unescaped() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let at = At::new(server.address(0));
+    let (code, _, errors) = at.run(&["--pipe"], "{\"key\":\"k\",\"\\u001b[31m\":1}\n");
+    assert!(code == Some(1) && errors.contains("\\x1b[31m") && !errors.contains('\x1b'), "{errors:?}");
 }
 
 /// Large requests and large replies at once, and more of them than fits between the two sides.

@@ -88,7 +88,7 @@ fn without_a_server_the_exit_code_is_1_and_with_bad_flags_2() {
     assert_eq!((code, output.as_str()), (Some(1), ""), "{errors}");
     for (url, words) in [
         (url.as_str(), &["--no-such-flag"][..]),
-        (&url, &["--raw", "--no-raw", "PING"]),
+        (&url, &["-x", "-X", "tag", "PING"]),
         ("http://127.0.0.1", &["PING"]),
         ("redis://127.0.0.1:port", &["PING"]),
     ] {

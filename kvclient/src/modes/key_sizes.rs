@@ -368,3 +368,16 @@ fn no_counters(error: &str) -> String {
          some time of use after that. Without it, HOTKEYS of kv and Redis 8.6 samples the commands themselves."
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_that_a_server_made_up_are_escaped() {
+        let shown = |kind: &'static str| kind_of(&Reply::simple(kind)).unwrap();
+        assert_eq!(shown("none"), None);
+        assert_eq!(shown("ReJSON-RL").unwrap(), "ReJSON-RL");
+        assert_eq!(shown("a\u{1b}[31m,\"b").unwrap(), r#""a\x1b[31m,\"b""#);
+    }
+}

@@ -283,11 +283,10 @@ impl Encoder {
     }
 }
 
-/// Returns whether a text begins with the number of words of a request, as no command does.
+/// Returns whether a text begins with a number of words or bytes of RESP, as no command does.
 fn is_resp_header(text: &[u8]) -> bool {
     let line = memchr(b'\n', text).and_then(|end| text.get(..end)).unwrap_or_default();
-    let digits = line.strip_suffix(b"\r").unwrap_or(line).strip_prefix(b"*").unwrap_or_default();
-    !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
+    matches!(line.trim_ascii(), [b'*' | b'$', digits @ ..] if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))
 }
 
 #[cfg(test)]
@@ -375,6 +374,11 @@ mod tests {
             assert_eq!(out, set);
             let problem = encoder.take_problems().pop_front().unwrap();
             assert!(problem.starts_with(&format!("byte {}, in command 2: ", text.len() - 4)), "{problem}");
+            // What may be words of a request that was cut off.
+            for text in ["PING\n *1\r\n$8\r\nFLUSHALL\r\n", "PING\n$8\r\nFLUSHALL\r\n"] {
+                let (out, mut encoder) = encoded(PipeFormat::Commands, text.as_bytes(), piece);
+                assert_eq!((out, encoder.take_problems().len()), (requests(&[&["PING"]]), 1), "{text:?}");
+            }
         }
     }
 

@@ -75,6 +75,10 @@ impl Scanner {
                     Some(_) => Within::Gap,
                     None => return Err((at, "a count of words is no number".to_owned())),
                 },
+                // Words that follow must not be executed as commands.
+                (Within::Gap, line) if matches!(line.trim_ascii_start().first(), Some(b'*' | b'$')) => {
+                    return Err((at, "no request begins so".to_owned()));
+                }
                 (Within::Gap, _) => self.complete(),
                 (Within::Words(words), [b'$', length @ ..]) => match parse_integer(length) {
                     Some(length) if length >= 0 => Within::Word(length as u64 + 2, words - 1),
@@ -125,7 +129,14 @@ mod tests {
 
     #[test]
     fn what_is_no_request_is_found_where_it_stands() {
-        for (text, at) in [(&b"*1\r\nGET\r\n"[..], 4), (b"*x\r\n", 0), (b"*1\r\n$-1\r\n", 4), (b"*1\r\n$x\r\n", 4)] {
+        for (text, at) in [
+            (&b" *1\r\n"[..], 0),
+            (b"PING\n$4\r\nPING", 5),
+            (b"*1\r\nGET\r\n", 4),
+            (b"*x\r\n", 0),
+            (b"*1\r\n$-1\r\n", 4),
+            (b"*1\r\n$x\r\n", 4),
+        ] {
             assert_eq!(Scanner::default().pass(text, false).unwrap_err().0, at);
         }
         let mut scanner = Scanner::default();
