@@ -112,7 +112,10 @@ impl<'s> Link<'s> {
             // Looking up a name cannot be interrupted, so nobody waits for that thread.
             let (sender, receiver) = mpsc::channel();
             let (address, options) = (self.setting.address.clone(), options.clone());
-            thread::spawn(move || sender.send(Connection::connect_with(&address, options)));
+            thread::spawn(move || {
+                // After Ctrl-C nobody receives it.
+                let _ = sender.send(Connection::connect_with(&address, options));
+            });
             while !self.setting.is_interrupted() {
                 match receiver.recv_timeout(TICK) {
                     Ok(Ok(connection)) => {
