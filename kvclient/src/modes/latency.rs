@@ -127,7 +127,11 @@ struct Drawing {
 impl Drawing {
     /// Draws the figures and the histogram over what was drawn before.
     fn draw(&mut self, times: &Times) -> Result<()> {
-        let (width, height) = terminal();
+        print(&self.frame(times, terminal()))
+    }
+
+    /// Returns what draws them on a terminal of this width and height, and scrolls it only when it is drawn for the first time.
+    fn frame(&mut self, times: &Times, (width, height): (usize, usize)) -> String {
         // A line that fills the last column may move the cursor to the next one.
         let width = width.saturating_sub(1);
         let Summary { min, max, average, p50, p99, count } = times.summary();
@@ -150,13 +154,32 @@ impl Drawing {
         }
         text.push_str("\x1b[J");
         self.lines = lines.len();
-        print(&text)
+        text
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_terminal_is_drawn_in_place() {
+        let mut times = Times::new().unwrap();
+        for us in [15, 150, 1_500, 15_000] {
+            times.add(Duration::from_micros(us));
+        }
+        for height in 1..20 {
+            let mut drawing = Drawing::default();
+            drawing.frame(&times, (40, height));
+            let text = drawing.frame(&times, (40, height));
+            let lines = text.matches('\n').count();
+            // The cursor goes up as far as it came down, which leaves the row below for it.
+            assert!(lines < height.max(1), "{height}: {text:?}");
+            assert_eq!(text.starts_with(&format!("\x1b[{lines}A")), lines > 0, "{text:?}");
+            // Nothing is cleared that is drawn again.
+            assert_eq!(text.find("\x1b[J"), Some(text.len() - 3), "{text:?}");
+        }
+    }
 
     #[test]
     fn scripts_find_redis_clis_fields_first() {
