@@ -98,7 +98,7 @@ pub struct FormatFlags {
     /// As --json in ASCII, with escapes such as \xff within the strings
     #[arg(long, overrides_with_all = STYLES)]
     quoted_json: bool,
-    /// Show each reply as one line of comma-separated values
+    /// Show each reply as one line of comma-separated values, with redis-cli's quotes and escapes
     #[arg(long, overrides_with_all = STYLES)]
     csv: bool,
     /// Show replies as aligned columns; speaks RESP3 (-2: RESP2)
@@ -115,7 +115,7 @@ pub struct FormatFlags {
     show_pushes: YesNo,
 }
 
-/// As redis-cli takes it: a word that begins with `n` is no.
+/// As redis-cli takes it, `y` and `n` will do, in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum YesNo {
     #[value(alias = "y")]
