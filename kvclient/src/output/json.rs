@@ -1,7 +1,9 @@
 //! Replies as JSON, one line each.
 //!
-//! Invariant: every line is one JSON value (RFC 8259), whatever the server sent, and no bytes of the reply are lost.
+//! Invariant: every line is one JSON value (RFC 8259), whatever the server sent, and no bytes of the reply are lost. It holds
+//! no character that commands a terminal, turns the direction of writing, or cannot be seen.
 
+use crate::prompt::view::{is_hidden, json_escape};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kvproto::Reply;
@@ -52,8 +54,17 @@ pub fn write_json(reply: &Reply, strings: Strings, out: &mut Vec<u8>) {
 
 /// Appends `text` as a JSON string.
 pub fn write_text(text: &str, out: &mut Vec<u8>) {
-    // A string can always be written.
-    let _ = serde_json::to_writer(out, text);
+    // A string can always be written. What serde_json escapes is hidden no more.
+    let quoted = serde_json::to_string(text).unwrap_or_default();
+    for part in quoted.split_inclusive(is_hidden) {
+        match part.chars().next_back() {
+            Some(last) if is_hidden(last) => {
+                out.extend_from_slice(part.trim_end_matches(last).as_bytes());
+                out.extend_from_slice(json_escape(last).as_bytes());
+            }
+            _ => out.extend_from_slice(part.as_bytes()),
+        }
+    }
 }
 
 /// Appends `bytes` as a JSON string, or as the object that stands for bytes that are not text.
@@ -197,6 +208,15 @@ mod tests {
             json(&Reply::error(kvproto::Text::join(&[b"ERR '\xff'"]))),
             r#"{"error":{"base64":"RVJSICf/Jw=="}}"#
         );
+    }
+
+    #[test]
+    fn characters_that_cannot_be_seen_are_escaped() {
+        let hidden = "a\x1b\x7f\u{9b}\u{202e}\u{202e}\u{e0041}\u{e9}";
+        let wanted = "\"a\\u001b\\u007f\\u009b\\u202e\\u202e\\udb40\\udc41\u{e9}\"";
+        assert_eq!(json(&Reply::bulk(hidden)), wanted);
+        assert_eq!(serde_json::from_str::<String>(wanted).unwrap(), hidden);
+        assert_eq!(json(&Reply::Map(vec![(Reply::bulk("\u{9b}"), Reply::Nil)])), "{\"\\u009b\":null}");
     }
 
     #[test]

@@ -179,12 +179,7 @@ fn write_text(reply: &Reply, out: &mut Vec<u8>) {
         Reply::Bulk(bytes) => write_visible_line(bytes, out),
         Reply::Verbatim { text, .. } => write_visible_line(text, out),
         Reply::BigNumber(digits) => write_visible_line(digits.as_bytes(), out),
-        reply => {
-            let mut json = Vec::new();
-            write_json(reply, Strings::Utf8, &mut json);
-            // JSON may hold marks that turn the direction of writing.
-            write_visible_line(&json, out);
-        }
+        reply => write_json(reply, Strings::Utf8, out),
     }
 }
 

@@ -17,7 +17,7 @@ mod redirect;
 mod stream;
 pub mod syntax;
 mod typing;
-mod view;
+pub mod view;
 mod watch;
 
 use crate::help;

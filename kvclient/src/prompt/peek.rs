@@ -4,6 +4,7 @@
 //! whole. What the server cannot tell is left out. The access statistics are those before this look at the key.
 
 use super::view::{View, grouped, write_string};
+use kvclient::format::{write_raw, write_visible_line};
 use kvclient::{Connection, Reply};
 
 /// How much of a string is read, in bytes.
@@ -114,7 +115,7 @@ fn line(out: &mut Vec<u8>, name: &str) {
 fn text_line(out: &mut Vec<u8>, name: &str, text: &str) {
     line(out, name);
     // The server's words.
-    kvclient::format::write_visible_line(text.as_bytes(), out);
+    write_visible_line(text.as_bytes(), out);
 }
 
 fn more(out: &mut Vec<u8>, left: usize, unit: &str) {
@@ -265,7 +266,12 @@ fn write_word(word: &Reply, out: &mut Vec<u8>) {
                 write_word(word, out);
             }
         }
-        other => kvclient::format::write_raw(other, out),
+        // The server's words, whatever they are.
+        other => {
+            let mut text = Vec::new();
+            write_raw(other, &mut text);
+            write_visible_line(&text, out);
+        }
     }
 }
 
@@ -306,5 +312,17 @@ mod tests {
         let large = vec![Reply::bulk(vec![b'x'; 1000])];
         Collection::List.write(View::default(), Reply::Array(large), 1, &mut out);
         assert!(out.ends_with(b"x\"... 900 more bytes"));
+    }
+
+    #[test]
+    fn no_part_of_an_element_commands_the_terminal() {
+        let hidden = "a\x1b[2J\u{9b}\u{202e}\n";
+        let verbatim = Reply::Verbatim { format: *b"txt", text: hidden.as_bytes().into() };
+        for part in [Reply::simple(hidden), Reply::error(hidden), verbatim, Reply::BigNumber(hidden.to_owned())] {
+            let mut out = Vec::new();
+            Collection::List.write(View::default(), Reply::Array(vec![part]), 1, &mut out);
+            let text = String::from_utf8(out).unwrap();
+            assert!(text.starts_with("a\\x1b[2J\\x9b\\u{202e}\\n"), "{text}");
+        }
     }
 }

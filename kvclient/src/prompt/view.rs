@@ -137,7 +137,7 @@ fn write_escaped(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Returns whether a character commands the terminal, turns the direction of writing, or cannot be seen.
-fn is_hidden(character: char) -> bool {
+pub fn is_hidden(character: char) -> bool {
     character.is_control()
         || matches!(
             character,
@@ -236,11 +236,14 @@ pub fn json(bytes: &[u8]) -> Option<String> {
     Some(out)
 }
 
+/// Returns a character as it stands in a JSON string where it must not be seen.
+pub fn json_escape(character: char) -> String {
+    character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+}
+
 fn push_visible(character: char, out: &mut String) {
     if is_hidden(character) {
-        for unit in character.encode_utf16(&mut [0; 2]) {
-            out.push_str(&format!("\\u{unit:04x}"));
-        }
+        out.push_str(&json_escape(character));
     } else {
         out.push(character);
     }
