@@ -12,7 +12,7 @@ use crate::session::{Outcome, Session};
 use kvclient::format::write_visible_line;
 use kvclient::{Connection, Error, Reply};
 use kvproto::{OwnedRequest, Request};
-use std::io;
+use std::io::{self, IsTerminal};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,7 @@ pub fn run(session: &mut Session, view: View, request: &OwnedRequest, line: Opti
     session.output().note("Receiving messages; Ctrl-C ends it.");
     let zone = Zone::local();
     let mut confirmed = false;
-    while !session.is_interrupted() {
+    while !is_over(session) {
         match connection.receive_within(TICK) {
             Ok(None) => {}
             Ok(Some(reply)) => {
@@ -56,7 +56,7 @@ pub fn run(session: &mut Session, view: View, request: &OwnedRequest, line: Opti
                 }
                 confirmed = true;
             }
-            Err(_) if session.is_interrupted() => break,
+            Err(_) if is_over(session) => break,
             Err(error) => {
                 session.output().note(&format!("{}  {error}. Connecting again; Ctrl-C ends it.", zone.now()));
                 match again(session, begin) {
@@ -79,13 +79,19 @@ pub fn run(session: &mut Session, view: View, request: &OwnedRequest, line: Opti
     Ok(Outcome::Good)
 }
 
-/// Tries to begin again until that succeeds, or the server refuses the login; `None` after Ctrl-C.
+/// Returns whether nobody waits for more: Ctrl-C was pressed, or the terminal is gone. A program that ignores SIGHUP, as under
+/// `nohup`, outlives its terminal.
+pub fn is_over(session: &Session) -> bool {
+    session.is_interrupted() || !io::stdin().is_terminal()
+}
+
+/// Tries to begin again until that succeeds, or the server refuses the login; `None` if the stream is over.
 fn again(
     session: &Session,
     begin: impl Fn(&Session) -> kvclient::Result<Connection>,
 ) -> Option<kvclient::Result<Connection>> {
     let mut pause = PAUSE_MIN;
-    while !session.is_interrupted() {
+    while !is_over(session) {
         match begin(session) {
             Err(error) if !matches!(error, Error::Refused { .. }) => {}
             begun => return Some(begun),
@@ -96,10 +102,10 @@ fn again(
     None
 }
 
-/// Waits so long, or until Ctrl-C.
+/// Waits so long, or until the stream is over.
 pub fn wait(session: &Session, pause: Duration) {
     let begin = Instant::now();
-    while !session.is_interrupted() {
+    while !is_over(session) {
         let left = pause.saturating_sub(begin.elapsed());
         if left.is_zero() {
             return;

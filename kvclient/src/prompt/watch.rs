@@ -6,9 +6,10 @@
 
 use super::clock::Zone;
 use super::peek::duration_text;
-use super::stream::{TICK, wait};
+use super::stream::{TICK, is_over, wait};
 use super::view::{grouped, write_string};
 use crate::session::{Outcome, Session};
+use kvclient::format::write_visible_line;
 use kvclient::{Connection, Error, Reply};
 use kvproto::OwnedRequest;
 use std::io;
@@ -30,7 +31,7 @@ pub fn run(session: &mut Session, key: &[u8]) -> io::Result<Outcome> {
     }
     let zone = Zone::local();
     let (mut was_watched, mut is_lost) = (false, false);
-    while !session.is_interrupted() {
+    while !is_over(session) {
         let watched = Watched::begin(session, key).and_then(|mut watched| {
             let how = watched.source.description();
             let mut name = Vec::new();
@@ -45,7 +46,7 @@ pub fn run(session: &mut Session, key: &[u8]) -> io::Result<Outcome> {
                 written?;
                 break;
             }
-            Err(_) if session.is_interrupted() => break,
+            Err(_) if is_over(session) => break,
             Err(error) if !was_watched || matches!(error, Error::Reply(_) | Error::Refused { .. }) => {
                 session.output().note(&error.to_string());
                 return Ok(Outcome::NotSent);
@@ -108,7 +109,10 @@ impl Source {
     fn description(&self) -> String {
         match self {
             Source::Notifications(_) => "keyspace notifications".to_owned(),
-            Source::Tracking(_) => "client tracking (the server sends no keyspace notifications)".to_owned(),
+            Source::Tracking(_) => {
+                let why = "the server sends no keyspace notifications";
+                format!("client tracking ({why}; what is written may be a key of this name in another database)")
+            }
             Source::Polling => {
                 let ms = POLL_INTERVAL.as_millis();
                 format!("a look every {ms} ms, which may miss some (the server sends no notifications)")
@@ -121,6 +125,7 @@ impl Source {
 #[derive(Clone, Debug, PartialEq)]
 struct State {
     kind: String,
+    /// Negative if it is not known.
     size: i64,
     ttl: i64,
     value: Vec<u8>,
@@ -145,7 +150,7 @@ impl Watched<'_> {
         if let Err(error) = print(session, "is", &last) {
             return Ok(Err(error));
         }
-        while !session.is_interrupted() {
+        while !is_over(session) {
             let (event, state) = match &mut self.source {
                 Source::Notifications(events) => match events.receive_within(TICK)?.as_ref().and_then(event_of) {
                     None => continue,
@@ -154,8 +159,13 @@ impl Watched<'_> {
                 Source::Tracking(events) => match events.receive_within(TICK)? {
                     Some(reply) if reports(&reply, self.key) => {
                         let state = self.read()?;
-                        // It was written, though what is read of it may be the same.
-                        (last.change_to(&state).unwrap_or("written").to_owned(), state)
+                        match last.change_to(&state) {
+                            Some(event) => (event.to_owned(), state),
+                            // Written in another database.
+                            None if state.is_gone() => continue,
+                            // It may have been written, though what is read of it is the same.
+                            None => ("written".to_owned(), state),
+                        }
                     }
                     _ => continue,
                 },
@@ -195,7 +205,7 @@ impl Watched<'_> {
             "set" => "SCARD",
             "zset" => "ZCARD",
             "stream" => "XLEN",
-            _ => return Ok(State { kind, ttl, size: 0, value: Vec::new() }),
+            _ => return Ok(State { kind, ttl, size: -1, value: Vec::new() }),
         };
         let second: [&[&[u8]]; 2] = [&[size.as_bytes(), key], &[b"GETRANGE", key, b"0", last.as_bytes()]];
         let second = if kind == "string" { &second[..] } else { &second[..1] };
@@ -210,10 +220,13 @@ impl Watched<'_> {
 }
 
 impl State {
+    fn is_gone(&self) -> bool {
+        self.kind == "none"
+    }
+
     /// Returns what a change is called that notifications would have named; `None` if there is none.
     fn change_to(&self, now: &State) -> Option<&'static str> {
-        let gone = |state: &State| state.kind == "none";
-        match (gone(self), gone(now)) {
+        match (self.is_gone(), now.is_gone()) {
             (true, true) => None,
             (false, true) => Some("gone"),
             (true, false) => Some("new"),
@@ -235,8 +248,12 @@ impl State {
                 }
             }
             kind => {
-                let unit = if self.size == 1 { "element" } else { "elements" };
-                out.extend_from_slice(format!("{kind} of {} {unit}", grouped(self.size)).as_bytes());
+                // The server's word, whatever it is.
+                write_visible_line(kind.as_bytes(), out);
+                if self.size >= 0 {
+                    let unit = if self.size == 1 { "element" } else { "elements" };
+                    out.extend_from_slice(format!(" of {} {unit}", grouped(self.size)).as_bytes());
+                }
             }
         }
         if self.ttl >= 0 {
@@ -286,7 +303,9 @@ fn event_of(reply: &Reply) -> Option<String> {
     };
     match &items[..] {
         [Reply::Bulk(kind), _, Reply::Bulk(event)] if **kind == *b"message" => {
-            Some(String::from_utf8_lossy(event).chars().filter(|character| !character.is_control()).collect())
+            let mut name = Vec::new();
+            write_visible_line(event, &mut name);
+            Some(String::from_utf8_lossy(&name).into_owned())
         }
         _ => None,
     }
@@ -312,6 +331,19 @@ mod tests {
         assert!(reports(&message(Reply::Nil), b"k"));
         assert!(!reports(&message(Reply::bulks(["kk"])), b"k"));
         assert!(!reports(&Reply::Push(vec![Reply::bulk("other"), Reply::Nil]), b"k"));
+    }
+
+    #[test]
+    fn what_the_server_calls_a_type_or_an_event_cannot_command_the_terminal() {
+        let state = |kind: &str, size| {
+            let mut out = Vec::new();
+            State { kind: kind.to_owned(), size, ttl: -1, value: Vec::new() }.write(&mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(state("a\x1b\u{9b}\u{202e}\n", -1), "a\\x1b\\x9b\\u{202e}\\n");
+        assert_eq!([state("set", 1), state("set", 0)], ["set of 1 element", "set of 0 elements"]);
+        let event = event_of(&Reply::bulks(["message", "__keyspace@0__:k", "s\x1b\u{202e}et\n"]));
+        assert_eq!(event.as_deref(), Some("s\\x1b\\u{202e}et\\n"));
     }
 
     #[test]
