@@ -20,6 +20,10 @@ pub enum Danger {
     Stops,
     /// It replaces everything by another server's keys.
     Replaces,
+    /// It replaces everything by what was last saved.
+    Reloads,
+    /// It takes the server out of its cluster, and removes a replica's keys.
+    LeavesCluster,
     /// It lists the keys of the selected database.
     Lists,
 }
@@ -38,6 +42,13 @@ impl Danger {
         }
         if is_one_of(request, &["shutdown"]) && !(1..request.len()).any(|at| has(at, &["abort"])) {
             return Some(Danger::Stops);
+        }
+        let reloads = has(1, &["reload"]) && (2..request.len()).any(|at| has(at, &["nosave"]));
+        if is_one_of(request, &["debug"]) && (reloads || has(1, &["loadaof"])) {
+            return Some(Danger::Reloads);
+        }
+        if is_one_of(request, &["cluster"]) && has(1, &["reset"]) {
+            return Some(Danger::LeavesCluster);
         }
         const ENDS: &[&str] = &["segfault", "panic", "abort", "assert", "oom", "restart", "crash-and-recover"];
         if is_one_of(request, &["debug"]) && has(1, ENDS) {
@@ -58,6 +69,8 @@ impl Danger {
             Danger::RemovesDb => format!("removes all keys{count} of database {db} of {place}"),
             Danger::Stops => format!("stops the server {place}"),
             Danger::Replaces => format!("replaces all keys of {place} by those of another server"),
+            Danger::Reloads => format!("replaces all keys of {place} by those that were last saved"),
+            Danger::LeavesCluster => format!("takes {place} out of its cluster; a replica loses all keys"),
             Danger::Lists if keys.is_some_and(|keys| keys <= LISTED_KEYS_MAX) => return None,
             Danger::Lists => format!("reads all keys{count} of database {db}; SCAN reads a page at a time"),
         };
@@ -90,6 +103,11 @@ mod tests {
             ("SHUTDOWN ABORT", None),
             ("DEBUG SEGFAULT", Some(Danger::Stops)),
             ("DEBUG SLEEP 0", None),
+            ("DEBUG RELOAD NOFLUSH nosave", Some(Danger::Reloads)),
+            ("DEBUG RELOAD", None),
+            ("debug loadaof", Some(Danger::Reloads)),
+            ("CLUSTER RESET", Some(Danger::LeavesCluster)),
+            ("CLUSTER INFO", None),
             ("REPLICAOF h 1", Some(Danger::Replaces)),
             ("REPLICAOF NO ONE", None),
             ("KEYS a*", Some(Danger::Lists)),

@@ -1,7 +1,7 @@
 //! Pipes and files at the prompt: `GET k | jq .`, `GET k > file`, `GET k >> file`, `SET k < file`.
 //!
 //! Invariant: only a `|`, `>`, `>>` or `<` that stands unquoted as a word of its own, behind the command's name, is one of
-//! these; nothing else of a line changes its meaning. Bytes go through unchanged.
+//! these, but for the `>` of XREADGROUP; nothing else of a line changes its meaning. Bytes go through unchanged.
 
 use kvclient::format::write_raw;
 use kvproto::{Reply, line};
@@ -40,6 +40,7 @@ pub fn find(text: &str) -> Option<Redirected<'_>> {
     let bytes = text.as_bytes();
     let mut at = 0;
     let mut has_command = false;
+    let (mut name, mut names_streams) = ("", false);
     loop {
         at += bytes[at..].iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r')).count();
         let start = at;
@@ -48,7 +49,12 @@ pub fn find(text: &str) -> Option<Redirected<'_>> {
         if !has_command && word.starts_with('#') {
             return None;
         }
-        if has_command && matches!(word, "|" | ">" | ">>" | "<") {
+        if name.is_empty() && !word.bytes().all(|byte| byte.is_ascii_digit()) {
+            name = word;
+        }
+        names_streams |= name.eq_ignore_ascii_case("xreadgroup") && word.eq_ignore_ascii_case("streams");
+        // Behind XREADGROUP ... STREAMS a > is an ID: the entries that no consumer has.
+        if has_command && matches!(word, "|" | ">" | ">>" | "<") && !(names_streams && word == ">") {
             let end = text[at..].find('\n').map_or(text.len(), |end| at + end);
             let length = (end + 1).min(text.len());
             return Some(Redirected { command: &text[..start], place: place(word, text[at..end].trim()), length });
@@ -99,7 +105,8 @@ fn place(word: &str, rest: &str) -> Result<Place, String> {
         ));
     };
     let name = String::from_utf8_lossy(name);
-    let path = match (name.strip_prefix("~/"), std::env::home_dir()) {
+    let below = name.strip_prefix("~/").or((name == "~").then_some(""));
+    let path = match (below, std::env::home_dir()) {
         (Some(below), Some(home)) if !rest.starts_with(['"', '\'']) => home.join(below),
         _ => PathBuf::from(name.as_ref()),
     };
@@ -180,11 +187,28 @@ mod tests {
     fn a_pipe_is_a_word_of_its_own() {
         assert_eq!(found("GET k | jq '.a | .b'"), Some(("GET k ", Place::Shell("jq '.a | .b'".to_owned()))));
         assert_eq!(found("GET 'a | b' | cat"), Some(("GET 'a | b' ", Place::Shell("cat".to_owned()))));
+        let read = "XREADGROUP GROUP g c STREAMS s > ";
+        assert_eq!(found(&format!("{read}| cat")), Some((read, Place::Shell("cat".to_owned()))));
+        assert_eq!(
+            found("SET xreadgroup streams > f"),
+            Some(("SET xreadgroup streams ", Place::File { path: "f".into(), appends: false }))
+        );
         // Whatever quotes the shell command has.
         assert_eq!(found("GET k | sed s/it\\'s/x/"), Some(("GET k ", Place::Shell("sed s/it\\'s/x/".to_owned()))));
-        for text in
-            ["GET a|b", "GET '|'", "GET \"a\" \"|\"", "# a | b", "SET k it's | cat", "GET k\n| cat", "| cat", "", "\n"]
-        {
+        for text in [
+            "XREADGROUP GROUP g c STREAMS s t > >",
+            "XREADGROUP GROUP g c STREAMS s >\nGET k > f",
+            "3 xreadgroup GROUP g c streams s >",
+            "GET a|b",
+            "GET '|'",
+            "GET \"a\" \"|\"",
+            "# a | b",
+            "SET k it's | cat",
+            "GET k\n| cat",
+            "| cat",
+            "",
+            "\n",
+        ] {
             assert_eq!(found(text), None, "{text}");
         }
     }
@@ -199,6 +223,9 @@ mod tests {
         for text in ["GET k >", "GET k > a b", "GET k |  ", "SET k < 'a"] {
             assert!(find(text).unwrap().place.is_err(), "{text}");
         }
+        let home = std::env::home_dir().unwrap();
+        assert_eq!(found("GET k > ~"), Some(("GET k ", file(&home.to_string_lossy(), false))));
+        assert_eq!(found("GET k > '~'"), Some(("GET k ", file("~", false))));
         assert_eq!(find("GET k > f\nPING").unwrap().length, 10);
     }
 
