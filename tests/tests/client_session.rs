@@ -11,9 +11,10 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 
-use kvtests::process::{Launch, ServerProcess};
-use kvtests::program::{Program, has_terminal, on_screen, prompt};
+use kvtests::process::{Launch, ServerProcess, Signal};
+use kvtests::program::{Program, has_terminal, on_screen, on_terminal, prompt};
 use kvtests::reference::Reference;
+use kvtests::screen::Screen;
 use kvtests::wire::{Wire, bulk, request};
 use kvtests::{server_program, wait};
 use tempfile::TempDir;
@@ -128,6 +129,9 @@ fn values_are_shown_as_a_person_reads_them() {
     stage.types("GET k", "\n\"Gr??n\"\r\n");
     set("\x1b[2Ja\u{9b}b\u{202e}c\n".as_bytes());
     stage.types("GET k", "\n\"\\x1b[2Ja\\xc2\\x9bb\\xe2\\x80\\xaec\\n\"\r\n");
+    stage.types(":format json", "\n:format json\r\n");
+    stage.types("GET k", "\n\"\\u001b[2Ja\\u009bb\\u202ec\\n\"\r\n");
+    stage.types(":format default", "\n:format pretty\r\n");
     set(&[0xff, 0, b'a']);
     stage.types("GET k", "\n\"\\xff\\x00a\"\r\n");
     set(&(0..=255).cycle().skip(0x30).take(600).collect::<Vec<u8>>());
@@ -139,7 +143,7 @@ fn values_are_shown_as_a_person_reads_them() {
     stage.types("GET k", r#""{\"b\":[1.50,\"x\"],\"a\":{}}""#);
     let pretty = "\n{\r\n  \"b\": [\r\n    1.50,\r\n    \"x\"\r\n  ],\r\n  \"a\": {}\r\n}\r\n";
     stage.types(":pretty", pretty);
-    stage.types(":json on", ":json on");
+    stage.types(":json on", "\n:json on\r\n");
     stage.types("GET k", pretty);
 }
 
@@ -160,10 +164,10 @@ fn a_reply_goes_to_a_shell_command_or_a_file_byte_for_byte() {
     stage.types("GET k | tr ab xy | sed s/'y'/\"z\"/", "\nx z");
     stage.types("MGET k k | wc -l", "\n2\r\n");
     // A list is a list to other programs as well.
-    stage.types(":format json", ":format json");
+    stage.types(":format json", "\n:format json\r\n");
     stage.types("MGET k nothing | tr , ';'", "\n[\"a b\";null]\r\n");
     stage.types("GET k | cat; echo", "\na b\r\n");
-    stage.types(":format default", ":format pretty");
+    stage.types(":format default", "\n:format pretty\r\n");
     stage.begins("MULTI", "\nOK\r\n");
     stage.prompts("(TX)");
     stage.begins("GET k | cat", "\nQUEUED\r\nThe shell command was not run.");
@@ -187,8 +191,35 @@ fn a_reply_goes_to_a_shell_command_or_a_file_byte_for_byte() {
     // In a paste, too.
     stage.client.paste("SET k 1\nGET k | cat\nINCR k");
     stage.client.say("\r");
-    stage.client.hear("\nOK\r\n1(integer) 2\r\n");
+    stage.client.hear("\nOK\r\n1");
+    stage.client.hear(" \r(integer) 2\r\n");
     stage.prompts("");
+}
+
+#[test]
+fn the_output_of_a_shell_command_stays_on_the_screen() {
+    let Some(stage) = Stage::new() else { return };
+    stage.admin(&format!("MSET k v wide {} lines a", "x".repeat(60)), "+OK\r\n");
+    let words = format!("-u redis://{}", stage.address);
+    let mut screen = Screen::start(CLIENT, &words, &stage.file("other"), (60, 20), "NO_COLOR=1");
+    let prompt = format!("{}>", stage.address);
+    screen.shows(&prompt, "");
+    let mut wanted = vec![prompt.clone()];
+    for (line, output) in [
+        ("GET k | cat", "v".to_owned()),
+        ("MGET k | cat", "v".to_owned()),
+        ("GET wide | cat", "x".repeat(60)),
+        ("GET k | cat; exit 3", "v\nThe shell command ended with exit status 3.".to_owned()),
+    ] {
+        screen.press(&format!("{line}\r"));
+        wanted.pop();
+        wanted.push(format!("{prompt} {line}"));
+        wanted.extend(output.lines().map(str::to_owned));
+        wanted.push(prompt.clone());
+        screen.until(line, |rows| rows == wanted);
+        // No row is empty.
+        assert_eq!(usize::from(screen.cursor_row()), wanted.len() - 1, "{line}");
+    }
 }
 
 #[test]
@@ -228,13 +259,13 @@ fn output_longer_than_the_screen_is_paged() {
     stage.admin(&format!("SET k {long}"), "+OK\r\n");
     stage.types("GET k", "\npaged: \"xxx");
     stage.types("DEL k", "\n(integer) 1\r\n");
-    stage.types(":pager off", ":pager off");
+    stage.types(":pager off", "\n:pager off\r\n");
     stage.types(&many(12), "\n 1) (nil)\r\n");
     // One that reads no further does not end the session; one that cannot be run hides nothing.
     stage.types("SET k v", "\nOK\r\n");
-    stage.types(":pager head -n 1", ":pager head -n 1");
+    stage.types(":pager head -n 1", "\n:pager head -n 1\r\n");
     stage.types(&many(500), "\n  1) \"v\"\r\n");
-    stage.types(":pager /no/such/pager", ":pager /no/such/pager");
+    stage.types(":pager /no/such/pager", "\n:pager /no/such/pager\r\n");
     stage.types(&many(12), "12) \"v\"\r\n");
     assert!(!stage.client.output().contains("500) \"v\""));
 }
@@ -260,6 +291,29 @@ fn a_paste_of_a_thousand_lines_runs_in_order() {
     stage.client.hear("\n(integer) 4000\r\n");
     stage.prompts("");
     stage.admin("GETRANGE pasted 3988 -1", "$12\r\n997.998.999.\r\n");
+}
+
+#[test]
+fn a_paste_ends_at_a_server_or_a_database_that_it_cannot_have() {
+    let Some(mut stage) = Stage::new() else { return };
+    for (line, why) in [
+        (":connect 127.0.0.1:1", " stays\r\n"),
+        ("connect a b c", "\nType :connect URL"),
+        (":connect", "\nType :connect URL"),
+        ("connect h 1 | cat", "\nCONNECT is the prompt's own command"),
+        ("SELECT 99", "\n(error) ERR DB index is out of range\r\n"),
+        ("2 SELECT 99", "\n(error) ERR DB index is out of range\r\n"),
+        ("AUTH nobody wrong", "\n(error) WRONGPASS"),
+        ("HELLO 9", "\n(error) NOPROTO"),
+    ] {
+        // The rest was meant for that one. It is kept for editing, and not run.
+        stage.client.paste(&format!("{line}\nSET here wrong"));
+        stage.begins("", why);
+        stage.client.hear("SET here wrong");
+        stage.client.say(CTRL_C);
+        stage.prompts("");
+    }
+    stage.types("EXISTS here", "\n(integer) 0\r\n");
 }
 
 #[test]
@@ -290,7 +344,14 @@ fn a_login_is_not_kept_in_the_history() {
     // A login that fails leaves the connection as it was.
     stage.types(&format!(":connect redis://:wrong@{address}"), "stays");
     stage.types("DBSIZE", "\n(integer) 0\r\n");
-    stage.types(":history", ":history\r\n");
+    // However it is typed.
+    stage.types(&format!("::connect redis://:sesame@{address}"), "Connected to ");
+    stage.types(&format!(": \"connect\" redis://:sesame@{address}"), "Connected to ");
+    stage.types(&format!("help connect redis://:sesame@{address}"), "\n");
+    stage.types("-1 AUTH sesame", "\n(error) ERR unknown command");
+    stage.types("GET k > x; AUTH sesame", "one file name must stand after >");
+    stage.types("GET k | cat 'x; AUTH sesame", "\n(nil)\r\n");
+    stage.types(":history", "  :history\r\n");
     assert!(!stage.kept().contains("sesame") && !stage.kept().contains("wrong"), "{}", stage.kept());
 }
 
@@ -351,6 +412,37 @@ fn a_stream_goes_on_after_the_server_was_restarted() {
 }
 
 #[test]
+fn a_stream_ends_with_its_terminal() {
+    let Some(mut stage) = Stage::new() else { return };
+    // Not by the signal: it is ignored, as under nohup.
+    let words = format!("-c 'trap \"\" HUP; echo pid $$.; exec \"{CLIENT}\" -u redis://{}'", stage.address);
+    let begins = |line: &str, reply: &str| {
+        let mut client = Program::start(&mut on_terminal("sh", &words, &stage.file("other")));
+        client.hear(&format!("{}> ", stage.address));
+        client.say(format!("{line}\r"));
+        client.hear(reply);
+        let output = client.output();
+        let id = output.split_once("pid ").and_then(|(_, rest)| rest.split_once('.'));
+        (client, id.expect("the client's id").0.to_owned())
+    };
+    // A process that nobody has waited for yet has no command line any more.
+    let runs = |id: &str| fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| !line.is_empty());
+    let ends = |client: &Program, id: &str| {
+        assert!(runs(id), "{}", client.output());
+        client.signal(Signal::KILL);
+        wait::until_true("the end of a client without a terminal", || !runs(id));
+    };
+    let (quiet, id) = begins("SUBSCRIBE news", "(integer) 1\r\n");
+    ends(&quiet, &id);
+    let mut streams = [begins("SUBSCRIBE news", "(integer) 1\r\n"), begins("watch k", "(no such key)\r\n")];
+    assert!(stage.server.terminate().success());
+    for (client, id) in &mut streams {
+        client.hear("Connecting again");
+        ends(client, id);
+    }
+}
+
+#[test]
 fn changes_of_a_key_are_shown_as_they_happen() {
     let Some(mut stage) = Stage::new() else { return };
     let mut admin = stage.server.connect();
@@ -370,16 +462,22 @@ fn changes_of_a_key_are_shown_as_they_happen() {
     stage.types("AUTH default x", "\nOK\r\n");
     stage.begins("watch k", "Changes of \"k\", by client tracking");
     stage.client.hear("  is         (no such key)\r\n");
+    let is = stage.client.output().len();
+    // Another key, and a key of that name in another database.
     admin.ask("SET k2 other", "+OK\r\n");
+    admin.ask("SELECT 7", "+OK\r\n");
+    admin.ask("SET k other", "+OK\r\n");
+    admin.ask("SELECT 0", "+OK\r\n");
     admin.ask("SET k one", "+OK\r\n");
     stage.client.hear("  new        \"one\"\r\n");
+    let shown = stage.client.output().split_off(is);
+    assert!(!["written", "(no such key)", "other"].iter().any(|other| shown.contains(other)), "{shown}");
     admin.ask("SET k one", "+OK\r\n");
     stage.client.hear("  written    \"one\"\r\n");
     admin.ask("FLUSHALL", "+OK\r\n");
     stage.client.hear("  gone       (no such key)\r\n");
     stage.client.say(CTRL_C);
     stage.prompts("");
-    assert!(!stage.client.output().contains("other"));
     admin.ask("CONFIG SET notify-keyspace-events KA", "+OK\r\n");
     stage.begins(":watch k", "Changes of \"k\", by keyspace notifications");
     stage.client.hear("  is         (no such key)\r\n");
@@ -491,10 +589,10 @@ fn what_removes_everything_or_stops_the_server_asks_first() {
         "KEYS reads all keys (10,001 keys) of database 0; SCAN reads a page at a time. Go on? [y/N] ",
     );
     stage.types("y", "k1234");
-    stage.types(":confirm off", ":confirm off");
+    stage.types(":confirm off", "\n:confirm off\r\n");
     stage.types("FLUSHALL", "\nOK\r\n");
     stage.types("DBSIZE", "\n(integer) 0\r\n");
-    stage.types(":confirm on", ":confirm on");
+    stage.types(":confirm on", "\n:confirm on\r\n");
     stage.begins("SHUTDOWN NOSAVE", "Go on? [y/N] ");
     stage.begins("y", "not connected> ");
     assert!(stage.server.wait().success());
@@ -506,18 +604,18 @@ fn what_removes_everything_or_stops_the_server_asks_first() {
 fn formats_times_and_other_servers_are_chosen_by_directives() {
     let Some(mut stage) = Stage::new() else { return };
     stage.types("SET k v", "\nOK\r\n");
-    stage.types(":format json", ":format json");
+    stage.types(":format json", "\n:format json\r\n");
     stage.types("MGET k nothing", "\n[\"v\",null]\r\n");
-    stage.types(":format csv", ":format csv");
+    stage.types(":format csv", "\n:format csv\r\n");
     stage.types("MGET k nothing", "\n\"v\",");
-    stage.types(":format raw", ":format raw");
+    stage.types(":format raw", "\n:format raw\r\n");
     stage.types("MGET k k", "\nv\r\nv\r\n");
     stage.types(":format nope", "The formats are raw, pretty, json, ");
-    stage.types(":format default", ":format pretty");
+    stage.types(":format default", "\n:format pretty\r\n");
     stage.types("MGET k nothing", "\n1) \"v\"\r\n2) (nil)\r\n");
-    stage.types(":timing on", ":timing on");
+    stage.types(":timing on", "\n:timing on\r\n");
     stage.types("GET k", "s)\r\n");
-    stage.types(":timing off", ":timing off");
+    stage.types(":timing off", "\n:timing off\r\n");
     stage.types("GET k", "\n\"v\"\r\n");
     // A server that is not there: the connection stays.
     let nobody = {

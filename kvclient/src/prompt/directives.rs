@@ -2,12 +2,12 @@
 //!
 //! Invariant: [`DIRECTIVES`] is sorted by name, and what it does not list is no directive.
 
-use super::{Prompt, watch};
+use super::{Prompt, history, watch};
 use crate::output::Style;
 use crate::session::Outcome;
 use kvclient::Address;
 use kvclient::address::Scheme;
-use kvproto::line;
+use kvproto::{OwnedRequest, line};
 use std::io;
 
 /// Each directive as it is typed, with its arguments, and what it does in one sentence.
@@ -38,7 +38,10 @@ pub fn is_directive(line: &str) -> bool {
 
 /// Returns whether a directive may hold a password: a URL with a login.
 pub fn is_secret(line: &str) -> bool {
-    line.trim_start().get(..8).is_some_and(|name| name.eq_ignore_ascii_case(":connect")) && line.contains('@')
+    let holds = |(name, words): (String, Vec<String>)| {
+        history::is_secret(&OwnedRequest::from_words(std::iter::once(&name).chain(&words)))
+    };
+    history::may_hold_secret(line) || split(line).is_ok_and(holds)
 }
 
 /// Returns the name that a directive begins with, without the colon, and its words.
@@ -106,10 +109,10 @@ impl Prompt {
         Ok(Some(Outcome::Good))
     }
 
-    /// Says why nothing was done.
+    /// Says why nothing was done. In a text of several lines nothing behind it is run: it may be meant for another server.
     pub(super) fn refuse(&mut self, text: &str) -> io::Result<Option<Outcome>> {
         self.session.output().note(text);
-        Ok(Some(Outcome::Error))
+        Ok(Some(Outcome::NotSent))
     }
 
     /// Sets something, or shows how it is set.
@@ -237,6 +240,19 @@ mod tests {
 
     #[test]
     fn a_password_of_a_url_is_kept_out_of_the_history() {
-        assert!(is_secret(":connect redis://:pw@h") && is_secret("  :CONNECT u:p@h") && !is_secret(":connect h:1"));
+        let lines = [
+            ":connect redis://:pw@h",
+            "  :CONNECT u:p@h",
+            "::connect u:p@h",
+            ": : connect u:p@h",
+            ":\"connect\" u:p@h",
+            ":connect \"u:p\\x40h\"",
+            ":connect 'u:p@h",
+            ":conect redis://:pw@h",
+        ];
+        for line in lines {
+            assert!(is_secret(line), "{line}");
+        }
+        assert!(!is_secret(":connect h:1") && !is_secret(":peek user@h"));
     }
 }

@@ -23,10 +23,12 @@ fn path_in(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     Some(data.join("kvclient").join("history"))
 }
 
-/// Whether a text that cannot be read as commands may hold a password: one of its lines begins as a command that does.
+/// Whether a text that cannot be read as commands may hold a password: one of its lines, or what follows a separator of the
+/// shell's in it, begins as a command that does, be it a comment or a directive.
 pub fn may_hold_secret(text: &str) -> bool {
-    text.lines().any(|line| {
-        let words = line.split(|c: char| c.is_ascii_whitespace() || c == '"' || c == '\'');
+    text.split(['\n', ';', '|', '&']).any(|command| {
+        let command = command.trim_start_matches(|c: char| c.is_ascii_whitespace() || matches!(c, '#' | ':'));
+        let words = command.split(|c: char| c.is_ascii_whitespace() || c == '"' || c == '\'');
         is_secret(&OwnedRequest::from_words(words.filter(|word| !word.is_empty())))
     })
 }
@@ -34,14 +36,23 @@ pub fn may_hold_secret(text: &str) -> bool {
 /// Whether a command holds a password.
 pub fn is_secret(request: &OwnedRequest) -> bool {
     let request = request.as_request();
-    // Behind the number of times that it is to be run.
-    let at = usize::from(request.name().iter().all(u8::is_ascii_digit));
+    // Behind the number of times that it is to be run, even if that is none.
+    let is_name = |word: &[u8]| word.first().is_some_and(u8::is_ascii_alphabetic);
+    let at = request.iter().take_while(|word| !is_name(word)).count();
+    let connects = (0..request.len()).any(|at| has_word(request, at, "connect"));
     has_word(request, at, "auth")
         || has_word(request, at, "acl")
         || (has_word(request, at, "hello") && request.len() > at + 2)
         || (has_word(request, at, "config") && has_word(request, at + 1, "set"))
-        || (has_word(request, at, "migrate"))
-        || (has_word(request, at, "connect") && request.iter().any(|word| word.contains(&b'@')))
+        || has_word(request, at, "migrate")
+        || (has_word(request, at, "sentinel") && request.len() > at + 4)
+        || request.iter().any(|word| is_login(word, connects))
+}
+
+/// Whether a word may be an address with a login, which begins with a scheme unless `connects`.
+fn is_login(word: &[u8], connects: bool) -> bool {
+    let scheme = word.windows(3).position(|three| three == b"://");
+    (connects || scheme.is_some()) && word.iter().skip(scheme.unwrap_or(0)).any(|byte| *byte == b'@')
 }
 
 fn has_word(request: Request<'_>, at: usize, name: &str) -> bool {
@@ -87,10 +98,24 @@ mod tests {
             (&["2", "AUTH", "pw"], true),
             (&["connect", "redis://:pw@h"], true),
             (&["connect", "h", "1"], false),
+            (&["help", "connect", "u:pw@h"], true),
+            (&["HELP", "AUTH"], false),
+            (&["-1", "AUTH", "pw"], true),
+            (&["2", "3", "AUTH", "pw"], true),
+            (&["SENTINEL", "SET", "m", "auth-pass", "pw"], true),
+            (&["SENTINEL", "MASTERS"], false),
+            (&["SET", "u", "postgres://u:pw@h"], true),
+            (&["SET", "u", "https://h/a"], false),
+            (&["SET", "mail", "u@h"], false),
         ] {
             assert_eq!(is_secret(&OwnedRequest::from_words(line)), secret, "{line:?}");
             let broken = format!("GET 'a'b\n  \"{}\" '{}", line[0], line[1..].join(" "));
             assert_eq!(may_hold_secret(&broken), secret, "{broken}");
+        }
+        for text in
+            ["#AUTH pw", " ## AUTH pw", "GET k > x; AUTH pw", "GET k | redis-cli -u redis://:pw@h GET k", "a\n:AUTH pw"]
+        {
+            assert!(may_hold_secret(text), "{text}");
         }
     }
 }

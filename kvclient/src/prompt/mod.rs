@@ -174,7 +174,10 @@ impl Prompt {
                     self.run_directive(typed)?
                 }
                 Entered::Command(request, place) => {
-                    self.remember(typed, is_one_line, history::is_secret(&request));
+                    // Of a shell command nothing is known but its text.
+                    let is_secret =
+                        history::is_secret(&request) || (place.is_some() && history::may_hold_secret(typed));
+                    self.remember(typed, is_one_line, is_secret);
                     self.run_command(Command { request, typed, place, is_one_of_many: !is_one_line })?
                 }
             };
@@ -270,8 +273,8 @@ impl Prompt {
         if !self.is_confirmed(words)? {
             return Ok(Some(Outcome::NotSent));
         }
-        match &command.place {
-            None => self.exchange(&command.request, command.typed).map(Some),
+        let outcome = match &command.place {
+            None => self.exchange(&command.request, command.typed)?,
             Some(Place::Input(path)) => {
                 let last = match redirect::read(path) {
                     Ok(last) => last,
@@ -281,10 +284,13 @@ impl Prompt {
                     }
                 };
                 let request = OwnedRequest::from_words(words.iter().chain([last.as_slice()]));
-                self.exchange(&request, command.typed).map(Some)
+                self.exchange(&request, command.typed)?
             }
-            Some(place) => self.redirect(&command.request, place).map(Some),
-        }
+            Some(place) => self.redirect(&command.request, place)?,
+        };
+        let chooses = is_one_of(words, &["select", "auth", "hello"]);
+        // What follows in a text was meant for another database or user: there is none that it could be sent to.
+        Ok(Some(if chooses && outcome == Outcome::Error { Outcome::NotSent } else { outcome }))
     }
 
     /// Runs a command of the prompt's own; `None` if it is another one, `Some(None)` if it leaves.
@@ -381,10 +387,14 @@ impl Prompt {
             _ if replies.is_empty() => None,
             Place::Shell(_) if !has_value => Some("The shell command was not run.".to_owned()),
             Place::File { .. } if !has_value => Some("The file was not written.".to_owned()),
-            Place::Shell(command) => match redirect::run_shell(command, &bytes) {
-                Ok(status) => redirect::failure(status),
-                Err(error) => Some(format!("The shell cannot be run: {error}; SHELL names it.")),
-            },
+            Place::Shell(command) => {
+                let ran = redirect::run_shell(command, &bytes);
+                self.begin_row()?;
+                match ran {
+                    Ok(status) => redirect::failure(status),
+                    Err(error) => Some(format!("The shell cannot be run: {error}; SHELL names it.")),
+                }
+            }
             Place::File { path, appends } => match redirect::write(path, *appends, &bytes) {
                 Ok(()) => Some(format!("{} bytes written to {}.", view::grouped(bytes.len()), path.display())),
                 Err(error) => Some(error),
@@ -398,6 +408,17 @@ impl Prompt {
             self.session.output().note(&format!("({})", time_text(took)));
         }
         Ok(outcome)
+    }
+
+    /// Moves the cursor to the beginning of an empty row, wherever a shell command has left it. The next prompt would erase
+    /// what stands in its row.
+    fn begin_row(&mut self) -> io::Result<()> {
+        let Some((columns, _)) = self.editor.dimensions().filter(|_| io::stdout().is_terminal()) else {
+            return Ok(());
+        };
+        // As many blanks as a row has: from its beginning they fill it, from anywhere else they end in the next one.
+        let row = " ".repeat(usize::from(columns)) + "\r";
+        self.session.output().write(row.as_bytes())
     }
 
     fn show_reply(&mut self, request: &OwnedRequest, reply: &Reply) -> io::Result<()> {
