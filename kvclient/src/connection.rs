@@ -364,6 +364,12 @@ impl Connection {
         self.set_reply_timeout(self.options.reply_timeout)
     }
 
+    /// Returns the next reply or pushed message of what [`Connection::is_connected`] has read, without waiting.
+    #[doc(hidden)]
+    pub fn take_arrived(&mut self) -> Result<Option<Reply>> {
+        self.decode()
+    }
+
     /// Whether the connection still stands as far as this side can know, without waiting. What has arrived is kept for
     /// [`Connection::receive`].
     ///

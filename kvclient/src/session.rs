@@ -9,7 +9,7 @@
 use crate::output::Output;
 use crate::signals::Signals;
 use kvclient::address::Scheme;
-use kvclient::session_state::{SessionState, is_client_reply};
+use kvclient::session_state::{SessionState, is_client_reply, is_silencing};
 use kvclient::{Address, Connection, Error, Options, Reply};
 use kvproto::{OwnedRequest, Request};
 use std::io;
@@ -191,10 +191,30 @@ impl Session {
             return false;
         };
         let is_open = client.is_connected();
-        if !is_open {
+        if !is_open || (self.is_at_prompt && !self.show_unawaited()) {
             self.give_up();
+            return false;
         }
-        is_open
+        true
+    }
+
+    /// Shows what has arrived while nothing was awaited, so that it is not read as the reply to the next command; false if
+    /// that is no reply.
+    fn show_unawaited(&mut self) -> bool {
+        while let Some(client) = &mut self.client {
+            match client.take_arrived() {
+                Ok(Some(reply)) => {
+                    if !matches!(reply, Reply::Push(_)) {
+                        self.output.note("The server sent what no command had asked for:");
+                    }
+                    // A terminal that is gone ends the prompt at the next reply.
+                    let _ = self.output.print(OwnedRequest::from_words(["PING"]).as_request(), &reply);
+                }
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+        false
     }
 
     /// Restores what the connection has to have; false, with the reason shown, if the server refuses.
@@ -354,6 +374,30 @@ impl Session {
         if !self.is_ready_for(request) {
             return Ok(Outcome::NotSent);
         }
+        if self.is_at_prompt && self.state.is_in_transaction() && breaks_exec(request) {
+            let name = String::from_utf8_lossy(request.name()).to_ascii_uppercase();
+            self.output.note(&format!(
+                "'{name}' was not sent: its replies cannot be told apart in those to EXEC. EXEC or DISCARD first."
+            ));
+            return Ok(Outcome::NotSent);
+        }
+        if self.state.is_heard() && !self.state.is_in_transaction() && is_silencing(request) {
+            // Where it is refused, the error comes although no reply is awaited. This one is refused for the same reasons,
+            // has a reply, and changes nothing.
+            let probe = OwnedRequest::from_words(["CLIENT", "REPLY", "ON"]);
+            let mut replies = Vec::new();
+            let outcome = self.run_shown(&probe, None, &mut |reply| replies.push(reply))?;
+            for reply in replies.into_iter().filter(|reply| outcome != Outcome::Good || matches!(reply, Reply::Push(_)))
+            {
+                match &mut show {
+                    Some(show) => show(reply),
+                    None => self.output.print(request, &reply)?,
+                }
+            }
+            if outcome != Outcome::Good {
+                return Ok(outcome);
+            }
+        }
         if let Some(client) = &mut self.client
             && let Err(error) = send(client)
         {
@@ -483,6 +527,11 @@ impl Session {
         self.give_up();
         self.output.note(&error.to_string());
     }
+}
+
+/// Whether EXEC would have more or fewer replies with `request`, or other commands after it.
+fn breaks_exec(request: Request<'_>) -> bool {
+    is_one_of(request, STREAMS) || is_one_of(request, UNSUBSCRIBES) || is_client_reply(request)
 }
 
 /// Whether a pushed message is a confirmation of `request`.

@@ -237,6 +237,11 @@ pub fn is_client_reply(request: Request<'_>) -> bool {
     silence_of(request).is_some()
 }
 
+/// Returns whether `request` is CLIENT REPLY OFF or SKIP.
+pub fn is_silencing(request: Request<'_>) -> bool {
+    silence_of(request).is_some_and(|silence| silence != Silence::None)
+}
+
 fn is_word(request: Request<'_>, at: usize, name: &str) -> bool {
     request.get(at).is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes()))
 }

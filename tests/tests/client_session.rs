@@ -721,3 +721,53 @@ fn ctrl_c_while_clients_are_paused_loses_a_transaction_and_says_so() {
     admin.ask("CLIENT UNPAUSE", "+OK\r\n");
     stage.begins("PING", "\nPONG\r\n");
 }
+
+#[test]
+fn what_the_server_refuses_is_not_read_as_a_later_reply() {
+    let Some(mut stage) = Stage::new() else { return };
+    stage.admin("ACL SETUSER ann on nopass ~* &* +@all -client|reply", "+OK\r\n");
+    stage.types("AUTH ann x", "\nOK\r\n");
+    for line in ["CLIENT REPLY OFF", "CLIENT REPLY SKIP"] {
+        stage.types(line, "\n(error) NOPERM");
+        stage.types("ECHO own", "\n\"own\"\r\n");
+    }
+    // Between MULTI and EXEC these would have other than one reply, or turn the connection into another one.
+    stage.begins("MULTI", "\nOK\r\n");
+    stage.prompts("(TX)");
+    for line in ["SUBSCRIBE news", "UNSUBSCRIBE a b", "CLIENT REPLY OFF"] {
+        stage.begins(line, "was not sent: its replies cannot be told apart in those to EXEC.");
+        stage.prompts("(TX)");
+    }
+    stage.types("EXEC", "\n(empty array)\r\n");
+    stage.types("ECHO own", "\n\"own\"\r\n");
+}
+
+#[test]
+fn what_no_command_has_asked_for_is_not_read_as_a_reply() {
+    if !has_terminal() {
+        return;
+    }
+    let dir = TempDir::new().expect("a temporary directory");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("a port");
+    let mut client = Program::start(&mut on_terminal(CLIENT, &format!("-u redis://{address}"), &dir.path().join("h")));
+    let (mut server, _) = listener.accept().expect("the client");
+    client.hear(&format!("{address}> "));
+    client.say("GET a\r");
+    receive(&mut server, &["GET", "a"]);
+    server.write_all(&[bulk("one"), bulk("stray")].concat()).expect("a connection");
+    client.hear("\n\"one\"\r\n");
+    client.hear(&format!("{address}> "));
+    client.say("GET b\r");
+    receive(&mut server, &["GET", "b"]);
+    server.write_all(&bulk("two")).expect("a connection");
+    client.hear("The server sent what no command had asked for:\r\n\"stray\"\r\n\"two\"\r\n");
+}
+
+/// Reads a request from a client of this test's own server.
+#[track_caller]
+fn receive(stream: &mut std::net::TcpStream, words: &[&str]) {
+    let mut bytes = vec![0; request(words).len()];
+    stream.read_exact(&mut bytes).expect("a request");
+    assert_eq!(bytes, request(words));
+}
