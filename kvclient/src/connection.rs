@@ -141,8 +141,20 @@ impl Connection {
     /// # Ok::<(), kvclient::Error>(())
     /// ```
     pub fn open(address: &Address, options: Options) -> Result<Connection> {
-        let stream = Stream::open(address, &options)
-            .map_err(|source| Error::Connect { address: address.to_string(), source })?;
+        let stream = Stream::open(address, &options);
+        Connection::from_opened(address, options, stream)
+    }
+
+    /// As [`Connection::open`]; gives up, with an I/O error of the kind `Interrupted`, once `gives_up` returns true. It is
+    /// called every 100 ms with the time that has passed.
+    #[doc(hidden)]
+    pub fn open_unless(address: &Address, options: Options, gives_up: impl Fn(Duration) -> bool) -> Result<Connection> {
+        let stream = stream::open_unless(address, &options, INTERRUPT_TICK, gives_up);
+        Connection::from_opened(address, options, stream)
+    }
+
+    fn from_opened(address: &Address, options: Options, stream: io::Result<Stream>) -> Result<Connection> {
+        let stream = stream.map_err(|source| Error::Connect { address: address.to_string(), source })?;
         Ok(Connection {
             address: address.clone(),
             decoder: ReplyDecoder::new(options.reply_bytes_max),

@@ -11,6 +11,8 @@ use json::{Strings, write_bytes, write_json};
 use kvclient::format::{write_pretty, write_raw_with, write_visible, write_visible_line};
 use kvproto::{Reply, Request};
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use terminal_size::terminal_size_of;
 
 /// How replies are shown.
@@ -71,12 +73,17 @@ pub struct Output {
     delimiters: Delimiters,
     errors_apart: bool,
     hides_pushes: bool,
+    /// Once it is set, no more than a piece is written.
+    interrupt: Option<Arc<AtomicBool>>,
 }
+
+/// How much is written between two looks at the interrupt, in bytes.
+const PIECE_BYTES: usize = 8 * 1024;
 
 impl Output {
     /// Replies go to standard output in this style.
     pub fn new(style: Style) -> Output {
-        Output { style, delimiters: Delimiters::default(), errors_apart: false, hides_pushes: false }
+        Output { style, delimiters: Delimiters::default(), errors_apart: false, hides_pushes: false, interrupt: None }
     }
 
     /// Returns how replies are shown.
@@ -104,6 +111,11 @@ impl Output {
         self.errors_apart = true;
     }
 
+    /// From now on a long text ends where `interrupt` is set.
+    pub fn set_interrupt(&mut self, interrupt: Arc<AtomicBool>) {
+        self.interrupt = Some(interrupt);
+    }
+
     /// Prints the reply to `request`.
     pub fn print(&self, request: Request<'_>, reply: &Reply) -> io::Result<()> {
         if let (Style::Raw, true, Reply::Error(text)) = (self.style, self.errors_apart, reply) {
@@ -126,9 +138,11 @@ impl Output {
 
     /// Writes what was rendered.
     pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        out.write_all(bytes)?;
-        out.flush()
+        let is_interrupted = || self.interrupt.as_ref().is_some_and(|interrupt| interrupt.load(Ordering::Relaxed));
+        if !write_until(bytes, is_interrupted, &mut io::stdout().lock())? {
+            self.note("\nCancelled: the rest is not shown.");
+        }
+        Ok(())
     }
 
     /// Tells the user something that is no reply.
@@ -151,6 +165,20 @@ pub fn json_bytes(bytes: &[u8], style: Style) -> serde_json::Value {
     let mut out = Vec::new();
     write_bytes(bytes, strings, &mut out);
     serde_json::from_slice(&out).unwrap_or_default()
+}
+
+/// Writes the first piece, and the others until the interrupt; false if that left some out.
+fn write_until(bytes: &[u8], is_interrupted: impl Fn() -> bool, out: &mut impl Write) -> io::Result<bool> {
+    let mut is_whole = true;
+    for (at, piece) in bytes.chunks(PIECE_BYTES).enumerate() {
+        if at > 0 && is_interrupted() {
+            is_whole = false;
+            break;
+        }
+        out.write_all(piece)?;
+    }
+    out.flush()?;
+    Ok(is_whole)
 }
 
 /// Returns the width of the terminal that standard output is.
@@ -246,6 +274,17 @@ mod tests {
         assert_eq!(printed(Style::QuotedJson, &["GET", "k"], &Reply::bulk("\u{e9}")), "\"\\\\xc3\\\\xa9\"\n");
         assert_eq!(printed(Style::Csv, &["GET"], &Reply::error("ERR no")), "ERROR,\"ERR no\"\n");
         assert_eq!(printed(Style::Table, &["GET", "k"], &Reply::bulk("v")), "v\n");
+    }
+
+    #[test]
+    fn ctrl_c_ends_a_long_text_but_not_a_short_one() {
+        let mut out = Vec::new();
+        assert!(write_until(&[b'x'; PIECE_BYTES], || true, &mut out).unwrap());
+        assert_eq!(out.len(), PIECE_BYTES);
+        let looks = std::cell::Cell::new(0);
+        let is_interrupted = || looks.replace(looks.get() + 1) == 1;
+        assert!(!write_until(&[b'x'; 4 * PIECE_BYTES], is_interrupted, &mut out).unwrap());
+        assert_eq!(out.len(), 3 * PIECE_BYTES);
     }
 
     #[test]

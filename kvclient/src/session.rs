@@ -51,6 +51,9 @@ pub struct Session {
 /// How often a stream of messages looks whether Ctrl-C was pressed.
 const STREAM_TICK: Duration = Duration::from_millis(100);
 
+/// How long after Ctrl-C the prompt waits at most for a new connection.
+const REOPEN_WAIT: Duration = Duration::from_millis(200);
+
 /// The commands whose replies are messages, until Ctrl-C.
 const STREAMS: &[&str] = &["subscribe", "psubscribe", "ssubscribe", "monitor"];
 /// The commands that confirm each of their words.
@@ -84,6 +87,7 @@ impl Session {
     pub fn begin_prompt(&mut self) {
         self.is_at_prompt = true;
         self.signals.begin_prompt();
+        self.output.set_interrupt(self.signals.flag());
     }
 
     /// Whether Ctrl-C was pressed since [`Session::clear_interrupt`].
@@ -103,10 +107,12 @@ impl Session {
 
     /// Opens a connection that nothing was sent on yet. At the prompt Ctrl-C interrupts it.
     fn open(&self) -> kvclient::Result<Connection> {
-        let mut connection = self.state.open()?;
-        if self.is_at_prompt {
-            connection.set_interrupt(self.signals.flag())?;
-        }
+        if self.is_at_prompt { self.open_unless(|_| self.signals.pressed()) } else { self.state.open() }
+    }
+
+    fn open_unless(&self, gives_up: impl Fn(Duration) -> bool) -> kvclient::Result<Connection> {
+        let mut connection = self.state.open_unless(gives_up)?;
+        connection.set_interrupt(self.signals.flag())?;
         Ok(connection)
     }
 
@@ -177,6 +183,11 @@ impl Session {
                 self.client = Some(client);
                 self.was_connected = true;
                 self.greet()
+            }
+            Err(_) if self.is_cancelled() => {
+                let address = self.state.address();
+                self.output.note(&format!("Cancelled: not connected to {address}. The next command tries again."));
+                false
             }
             Err(error) => {
                 self.output.note(&error.to_string());
@@ -506,11 +517,8 @@ impl Session {
             self.output
                 .note(&format!("Cancelled: '{name}' may still be done, its reply is not awaited any longer{lost}."));
             // The reply may still come, on the old connection. A server that does not reply at all may not even reply to a
-            // login: that waits for the next command.
-            match self.open() {
-                Ok(connection) => self.client = Some(connection),
-                Err(error) => self.output.note(&error.to_string()),
-            }
+            // login: that waits for the next command, and so does a connection that does not open soon.
+            self.client = self.open_unless(|waited| waited >= REOPEN_WAIT).ok();
             return Outcome::Lost;
         }
         match error.outcome() {

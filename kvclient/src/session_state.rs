@@ -71,6 +71,11 @@ impl SessionState {
         Connection::open(&self.address, self.options.clone())
     }
 
+    /// As [`SessionState::open`]; see [`Connection::open_unless`].
+    pub fn open_unless(&self, gives_up: impl Fn(Duration) -> bool) -> Result<Connection> {
+        Connection::open_unless(&self.address, self.options.clone(), gives_up)
+    }
+
     /// Restores login, protocol, name and database.
     ///
     /// # Errors

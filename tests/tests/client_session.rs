@@ -9,6 +9,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
 use kvtests::process::{Launch, ServerProcess, Signal};
@@ -766,8 +767,96 @@ fn what_no_command_has_asked_for_is_not_read_as_a_reply() {
 
 /// Reads a request from a client of this test's own server.
 #[track_caller]
-fn receive(stream: &mut std::net::TcpStream, words: &[&str]) {
+fn receive(stream: &mut impl Read, words: &[&str]) {
     let mut bytes = vec![0; request(words).len()];
     stream.read_exact(&mut bytes).expect("a request");
     assert_eq!(bytes, request(words));
+}
+
+#[test]
+fn ctrl_c_while_keys_are_counted_cancels_the_command_that_would_have_asked() {
+    if !has_terminal() {
+        return;
+    }
+    let dir = TempDir::new().expect("a temporary directory");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("a port");
+    let mut client = Program::start(&mut on_terminal(CLIENT, &format!("-u redis://{address}"), &dir.path().join("h")));
+    let (mut server, _) = listener.accept().expect("the client");
+    client.hear(&format!("{address}> "));
+    client.say("FLUSHDB\r");
+    receive(&mut server, &["DBSIZE"]);
+    client.say(CTRL_C);
+    client.hear("Cancelled: 'FLUSHDB' was not sent.\r\n");
+    client.hear("> ");
+    assert!(!client.output().contains("Go on?"));
+}
+
+#[test]
+fn ctrl_c_ends_the_wait_for_a_connection() {
+    if !has_terminal() {
+        return;
+    }
+    let dir = TempDir::new().expect("a temporary directory");
+    let path = dir.path().join("socket");
+    let listener = UnixListener::bind(&path).expect("a socket");
+    let words = format!("-s {}", path.display());
+    let mut client = Program::start(&mut on_terminal(CLIENT, &words, &dir.path().join("h")));
+    let (mut server, _) = listener.accept().expect("the client");
+    client.hear("socket> ");
+    // With one connection that nobody accepts, connecting waits without end.
+    rustix::net::listen(&listener, 0).expect("a shorter queue");
+    let waiting = UnixStream::connect(&path).expect("a connection");
+    client.say("GET slow\r");
+    receive(&mut server, &["GET", "slow"]);
+    client.say(CTRL_C);
+    client.hear("Cancelled: 'GET' may still be done, its reply is not awaited any longer.");
+    client.hear("not connected> ");
+    client.say("GET next\r");
+    wait::until_true("the end of the wait", || {
+        // While the prompt reads a line, this only clears it.
+        client.say(CTRL_C);
+        client.output().contains("Cancelled: not connected to ")
+    });
+    drop(waiting);
+    listener.set_nonblocking(true).expect("a socket");
+    let mut server = wait::until("a request on a new connection", || {
+        // Keys that come together with a Ctrl-C are lost.
+        client.say("\x15GET other\r");
+        // What was cancelled connects, too, and is closed then.
+        let (mut server, _) = listener.accept().ok()?;
+        let mut bytes = vec![0; request(&["GET", "other"]).len()];
+        server.read_exact(&mut bytes).ok()?;
+        assert_eq!(bytes, request(&["GET", "other"]));
+        Some(server)
+    });
+    server.write_all(&bulk("own")).expect("a connection");
+    client.hear("\n\"own\"\r\n");
+}
+
+#[test]
+fn a_line_that_is_not_utf8_is_refused_and_the_session_goes_on() {
+    let Some(mut stage) = Stage::new() else { return };
+    stage.client.say(b"SET k \xff");
+    stage.client.hear("What was typed is not UTF-8; nothing of it was sent.");
+    stage.prompts("");
+    stage.types("EXISTS k", "\n(integer) 0\r\n");
+    stage.begins("FLUSHALL", "Go on? [y/N] ");
+    stage.client.say(b"\xff");
+    stage.client.hear("'FLUSHALL' was not sent.");
+    stage.prompts("");
+    stage.types("PING", "\nPONG\r\n");
+}
+
+#[test]
+fn a_pipe_or_a_terminal_is_no_file_to_read_or_write() {
+    let Some(mut stage) = Stage::new() else { return };
+    let pipe = stage.file("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    stage.types("SET k v", "\nOK\r\n");
+    for path in [pipe.as_path(), std::path::Path::new("/dev/tty"), stage.dir.path().to_owned().as_path()] {
+        stage.types(&format!("SET k < {}", path.display()), "is no regular file; nothing was sent");
+    }
+    stage.types(&format!("GET k > {}", pipe.display()), "it is a pipe; choose a file");
+    stage.types("GET k > /dev/null", "1 bytes written to /dev/null.");
 }

@@ -8,7 +8,9 @@ use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// An open stream; [`Client::into_stream`](super::Connection::into_stream) returns a client's.
 #[derive(Debug)]
@@ -104,6 +106,30 @@ impl Write for Stream {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// As [`Stream::open`], until `gives_up`, which is called with the time that has passed. The system's calls cannot be
+/// interrupted: they go on in a thread of their own, and what they open then is closed.
+pub(super) fn open_unless(
+    address: &Address,
+    options: &Options,
+    tick: Duration,
+    gives_up: impl Fn(Duration) -> bool,
+) -> io::Result<Stream> {
+    let begin = Instant::now();
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let (address, options) = (address.clone(), options.clone());
+    thread::Builder::new().name("connect".to_owned()).spawn(move || {
+        // Nobody waits any longer if this fails.
+        let _ = sender.send(Stream::open(&address, &options));
+    })?;
+    loop {
+        match receiver.recv_timeout(tick) {
+            Ok(opened) => return opened,
+            Err(RecvTimeoutError::Timeout) if !gives_up(begin.elapsed()) => {}
+            Err(_) => return Err(io::ErrorKind::Interrupted.into()),
+        }
     }
 }
 

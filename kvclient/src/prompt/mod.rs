@@ -45,6 +45,9 @@ const HISTORY_LINES_MAX: usize = 10_000;
 /// A larger reply is not kept for `:pretty`, in bytes.
 const LAST_BYTES_MAX: usize = 16 << 20;
 
+/// What is said of a line with bytes that are no text; what was typed with it is dropped.
+const NOT_UTF8: &str = "\nWhat was typed is not UTF-8; nothing of it was sent. \"\\xff\" writes a byte.";
+
 /// Reads lines and runs them until the user leaves. Errors are of the terminal.
 pub fn run(session: Session) -> io::Result<bool> {
     let mut prompt = Prompt::new(session)?;
@@ -63,6 +66,10 @@ pub fn run(session: Session) -> io::Result<bool> {
             },
             Err(ReadlineError::Interrupted) => kept.clear(),
             Err(ReadlineError::Eof) => break,
+            Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                kept.clear();
+                prompt.session.output().note(NOT_UTF8);
+            }
             Err(ReadlineError::Io(error)) => return Err(error),
             Err(error) => return Err(io::Error::other(error)),
         }
@@ -475,6 +482,11 @@ impl Prompt {
         };
         let keys = if danger.counts_keys() { self.session.count_keys() } else { None };
         let name = String::from_utf8_lossy(request.name()).to_ascii_uppercase();
+        if self.session.is_interrupted() {
+            // While the keys were counted: that was for this command.
+            self.session.output().note(&format!("Cancelled: '{name}' was not sent."));
+            return Ok(false);
+        }
         let address = self.session.address();
         let Some(question) = danger.question(&name, &address.to_string(), address.db, keys) else {
             return Ok(true);
@@ -487,10 +499,17 @@ impl Prompt {
         let is_yes = match answer {
             Ok(answer) => confirm::is_yes(&answer),
             Err(ReadlineError::Interrupted | ReadlineError::Eof) => false,
+            Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                self.session.output().note(NOT_UTF8);
+                false
+            }
             Err(ReadlineError::Io(error)) => return Err(error),
             Err(error) => return Err(io::Error::other(error)),
         };
-        if !is_yes {
+        if is_yes {
+            // A signal that came before the answer does not cancel what was just confirmed.
+            self.session.clear_interrupt();
+        } else {
             self.session.output().note(&format!("'{name}' was not sent. (:confirm off asks no more.)"));
         }
         Ok(is_yes)

@@ -131,6 +131,10 @@ pub fn bytes_of(reply: &Reply) -> Vec<u8> {
 pub fn read(path: &Path) -> Result<Vec<u8>, String> {
     let shown = path.display();
     let cannot = |error: io::Error| format!("cannot read {shown}: {error}; nothing was sent");
+    // Opening a pipe waits for whoever writes to it; a terminal never ends.
+    if !fs::metadata(path).map_err(cannot)?.is_file() {
+        return Err(format!("{shown} is no regular file; nothing was sent"));
+    }
     let file = File::open(path).map_err(cannot)?;
     let mut bytes = Vec::new();
     file.take(VALUE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(cannot)?;
@@ -142,10 +146,24 @@ pub fn read(path: &Path) -> Result<Vec<u8>, String> {
 
 /// Writes a file as a shell does: one that exists is replaced, or appended to.
 pub fn write(path: &Path, appends: bool, bytes: &[u8]) -> Result<(), String> {
+    // Opening a pipe waits for whoever reads it.
+    if fs::metadata(path).is_ok_and(|found| is_pipe(&found)) {
+        return Err(format!("cannot write {}: it is a pipe; choose a file", path.display()));
+    }
     let mut options = fs::OpenOptions::new();
     options.create(true).write(true).append(appends).truncate(!appends);
     let written = options.open(path).and_then(|mut file| file.write_all(bytes));
     written.map_err(|error| format!("cannot write {}: {error}; choose another file", path.display()))
+}
+
+#[cfg(unix)]
+fn is_pipe(found: &fs::Metadata) -> bool {
+    std::os::unix::fs::FileTypeExt::is_fifo(&found.file_type())
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_found: &fs::Metadata) -> bool {
+    false
 }
 
 /// Runs a shell command with `input` as its standard input. It may end before it has read all of that.
