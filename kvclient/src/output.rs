@@ -140,7 +140,9 @@ impl Output {
     pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let is_interrupted = || self.interrupt.as_ref().is_some_and(|interrupt| interrupt.load(Ordering::Relaxed));
         if !write_until(bytes, is_interrupted, &mut io::stdout().lock())? {
-            self.note("\nCancelled: the rest is not shown.");
+            // It breaks off within a line.
+            self.note("");
+            self.note("Cancelled: the rest is not shown.");
         }
         Ok(())
     }

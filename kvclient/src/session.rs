@@ -131,11 +131,16 @@ impl Session {
     /// Those of the new connection; the old one stays then.
     pub fn connect_to(&mut self, address: Address) -> kvclient::Result<()> {
         let state = SessionState::new(address, self.state.options().clone());
-        let before = std::mem::replace(&mut self.state, state);
+        let mut before = std::mem::replace(&mut self.state, state);
         match self.open_second() {
             Ok(connection) => {
                 self.client = Some(connection);
                 (self.was_connected, self.is_greeted, self.is_refused) = (true, true, false);
+                before.disconnect();
+                if let Some(lost @ "watched keys were") = before.take_lost() {
+                    self.output.note(&format!("The {lost} dropped with the old connection."));
+                }
+                self.note_lost_settings(before.take_lost_settings());
                 Ok(())
             }
             Err(error) => {
@@ -236,6 +241,8 @@ impl Session {
         match self.state.restore(client) {
             Ok(()) => {
                 (self.is_greeted, self.is_refused) = (true, false);
+                let lost = self.state.take_lost_settings();
+                self.note_lost_settings(lost);
                 return true;
             }
             Err(error @ Error::Refused { .. }) => {
@@ -252,6 +259,13 @@ impl Session {
             }
         }
         false
+    }
+
+    /// Says what the new connection does not have of the old one's settings.
+    fn note_lost_settings(&self, lost: Option<String>) {
+        if let Some(lost) = lost {
+            self.output.note(&format!("The new connection is without {lost} of the old one."));
+        }
     }
 
     /// Forgets the connection, and what only it had.

@@ -25,6 +25,10 @@ pub struct SessionState {
     /// What the last connection has taken with it, until that was reported in place of sending a command.
     lost: Option<&'static str>,
     silence: Silence,
+    /// The settings of the connection that its successor does not have.
+    settings: Vec<&'static str>,
+    /// Those that the last connection has taken with it, until that was reported.
+    lost_settings: Vec<&'static str>,
 }
 
 /// A command that was queued, if it changes the connection's state.
@@ -40,15 +44,39 @@ enum Silence {
 }
 
 /// The commands that change the state.
-const CHANGES: &[&str] =
-    &["auth", "hello", "select", "client", "reset", "multi", "exec", "discard", "watch", "unwatch"];
+const CHANGES: &[&str] = &[
+    "auth",
+    "hello",
+    "select",
+    "client",
+    "reset",
+    "multi",
+    "exec",
+    "discard",
+    "watch",
+    "unwatch",
+    "readonly",
+    "readwrite",
+];
 /// Those of them that can be done within a transaction.
-const QUEUED_CHANGES: &[&str] = &["auth", "hello", "select", "client", "reset"];
+const QUEUED_CHANGES: &[&str] = &["auth", "hello", "select", "client", "reset", "readonly", "readwrite"];
+/// The settings of a connection that CLIENT turns on and off.
+const CLIENT_SETTINGS: &[(&str, &str)] =
+    &[("tracking", "CLIENT TRACKING"), ("no-evict", "CLIENT NO-EVICT"), ("no-touch", "CLIENT NO-TOUCH")];
 
 impl SessionState {
     /// Returns the state of a connection that is opened with these.
     pub fn new(address: Address, options: Options) -> SessionState {
-        SessionState { address, options, queued: None, is_watching: false, lost: None, silence: Silence::None }
+        SessionState {
+            address,
+            options,
+            queued: None,
+            is_watching: false,
+            lost: None,
+            silence: Silence::None,
+            settings: Vec::new(),
+            lost_settings: Vec::new(),
+        }
     }
 
     /// Returns the address with the connection's login and database.
@@ -109,6 +137,14 @@ impl SessionState {
             self.lost = Some("watched keys were");
         }
         self.is_watching = false;
+        self.lost_settings.append(&mut self.settings);
+    }
+
+    /// Returns, once, which settings were lost with the last connection: `CLIENT TRACKING, READONLY`.
+    pub fn take_lost_settings(&mut self) -> Option<String> {
+        let mut lost = std::mem::take(&mut self.lost_settings);
+        lost.dedup();
+        (!lost.is_empty()).then(|| lost.join(", "))
     }
 
     /// Forgets an open transaction and watched keys: the command that was sent ends them, however it went.
@@ -202,6 +238,14 @@ impl SessionState {
             (b"client", 3) if is_word(request, 1, "setname") => {
                 self.options.name = word(2).filter(|name| !name.is_empty());
             }
+            (b"client", _) => {
+                let setting = CLIENT_SETTINGS.iter().find(|(name, _)| is_word(request, 1, name));
+                if let Some((_, setting)) = setting {
+                    self.set(setting, is_word(request, 2, "on"));
+                }
+            }
+            (b"readonly", _) => self.set("READONLY", true),
+            (b"readwrite", _) => self.set("READONLY", false),
             (b"hello", words) => {
                 match request.get(1) {
                     Some(b"3") => self.options.version = Version::Resp3,
@@ -226,8 +270,16 @@ impl SessionState {
                 (self.options.version, self.options.name) = (Version::Resp2, None);
                 (self.queued, self.is_watching, self.silence) = (None, false, Silence::None);
                 self.lost = None;
+                self.settings.clear();
             }
             _ => {}
+        }
+    }
+
+    fn set(&mut self, setting: &'static str, on: bool) {
+        self.settings.retain(|known| *known != setting);
+        if on {
+            self.settings.push(setting);
         }
     }
 }

@@ -860,3 +860,24 @@ fn a_pipe_or_a_terminal_is_no_file_to_read_or_write() {
     stage.types(&format!("GET k > {}", pipe.display()), "it is a pipe; choose a file");
     stage.types("GET k > /dev/null", "1 bytes written to /dev/null.");
 }
+
+#[test]
+fn what_a_new_connection_does_not_have_is_said() {
+    let Some(mut stage) = Stage::new() else { return };
+    stage.types("HELLO 3", "\"proto\" => (integer) 3\r\n");
+    stage.types("CLIENT TRACKING ON", "\nOK\r\n");
+    stage.types("CLIENT NO-EVICT ON", "\nOK\r\n");
+    stage.types("CLIENT NO-TOUCH ON", "\nOK\r\n");
+    stage.types("CLIENT NO-TOUCH OFF", "\nOK\r\n");
+    stage.restarts();
+    stage.begins("PING", "Reconnected to ");
+    stage.types("", "The new connection is without CLIENT TRACKING, CLIENT NO-EVICT of the old one.\r\nPONG\r\n");
+    // Once.
+    stage.restarts();
+    stage.types("PING", ".\r\nPONG\r\n");
+    stage.types("CLIENT TRACKING ON", "\nOK\r\n");
+    stage.types("WATCH k", "\nOK\r\n");
+    stage.begins(&format!(":connect {}", stage.address), "The watched keys were dropped with the old connection.\r\n");
+    stage.types("", "The new connection is without CLIENT TRACKING of the old one.\r\nConnected to ");
+    stage.types("PING", "\nPONG\r\n");
+}

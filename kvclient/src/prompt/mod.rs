@@ -46,7 +46,7 @@ const HISTORY_LINES_MAX: usize = 10_000;
 const LAST_BYTES_MAX: usize = 16 << 20;
 
 /// What is said of a line with bytes that are no text; what was typed with it is dropped.
-const NOT_UTF8: &str = "\nWhat was typed is not UTF-8; nothing of it was sent. \"\\xff\" writes a byte.";
+const NOT_UTF8: &str = "What was typed is not UTF-8; nothing of it was sent. \"\\xff\" writes a byte.";
 
 /// Reads lines and runs them until the user leaves. Errors are of the terminal.
 pub fn run(session: Session) -> io::Result<bool> {
@@ -68,6 +68,8 @@ pub fn run(session: Session) -> io::Result<bool> {
             Err(ReadlineError::Eof) => break,
             Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
                 kept.clear();
+                // Below the line.
+                prompt.session.output().note("");
                 prompt.session.output().note(NOT_UTF8);
             }
             Err(ReadlineError::Io(error)) => return Err(error),
@@ -500,6 +502,7 @@ impl Prompt {
             Ok(answer) => confirm::is_yes(&answer),
             Err(ReadlineError::Interrupted | ReadlineError::Eof) => false,
             Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                self.session.output().note("");
                 self.session.output().note(NOT_UTF8);
                 false
             }
