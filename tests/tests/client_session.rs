@@ -841,6 +841,11 @@ fn a_line_that_is_not_utf8_is_refused_and_the_session_goes_on() {
     stage.client.hear("What was typed is not UTF-8; nothing of it was sent.");
     stage.prompts("");
     stage.types("EXISTS k", "\n(integer) 0\r\n");
+    // Nor is the rest of a paste run.
+    stage.client.say([b"\x1b[200~SET k \xff\r".as_slice(), &b"SET k v\r".repeat(150), b"\x1b[201~"].concat());
+    stage.client.hear("What was typed is not UTF-8; nothing of it was sent.");
+    stage.prompts("");
+    stage.types("EXISTS k", "\n(integer) 0\r\n");
     stage.begins("FLUSHALL", "Go on? [y/N] ");
     stage.client.say(b"\xff");
     stage.client.hear("'FLUSHALL' was not sent.");
@@ -871,13 +876,15 @@ fn what_a_new_connection_does_not_have_is_said() {
     stage.types("CLIENT NO-TOUCH OFF", "\nOK\r\n");
     stage.restarts();
     stage.begins("PING", "Reconnected to ");
-    stage.types("", "The new connection is without CLIENT TRACKING, CLIENT NO-EVICT of the old one.\r\nPONG\r\n");
+    stage.client.hear("The new connection is without CLIENT TRACKING, CLIENT NO-EVICT of the old one.\r\nPONG\r\n");
+    stage.prompts("");
     // Once.
     stage.restarts();
     stage.types("PING", ".\r\nPONG\r\n");
     stage.types("CLIENT TRACKING ON", "\nOK\r\n");
     stage.types("WATCH k", "\nOK\r\n");
     stage.begins(&format!(":connect {}", stage.address), "The watched keys were dropped with the old connection.\r\n");
-    stage.types("", "The new connection is without CLIENT TRACKING of the old one.\r\nConnected to ");
+    stage.client.hear("The new connection is without CLIENT TRACKING of the old one.\r\nConnected to ");
+    stage.prompts("");
     stage.types("PING", "\nPONG\r\n");
 }

@@ -68,9 +68,7 @@ pub fn run(session: Session) -> io::Result<bool> {
             Err(ReadlineError::Eof) => break,
             Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
                 kept.clear();
-                // Below the line.
-                prompt.session.output().note("");
-                prompt.session.output().note(NOT_UTF8);
+                prompt.refuse_bytes();
             }
             Err(ReadlineError::Io(error)) => return Err(error),
             Err(error) => return Err(io::Error::other(error)),
@@ -502,8 +500,7 @@ impl Prompt {
             Ok(answer) => confirm::is_yes(&answer),
             Err(ReadlineError::Interrupted | ReadlineError::Eof) => false,
             Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
-                self.session.output().note("");
-                self.session.output().note(NOT_UTF8);
+                self.refuse_bytes();
                 false
             }
             Err(ReadlineError::Io(error)) => return Err(error),
@@ -516,6 +513,15 @@ impl Prompt {
             self.session.output().note(&format!("'{name}' was not sent. (:confirm off asks no more.)"));
         }
         Ok(is_yes)
+    }
+
+    /// Says that what was typed is no text. The rest of a paste is dropped with it: half of it must not be run.
+    fn refuse_bytes(&mut self) {
+        #[cfg(unix)]
+        let _ = rustix::termios::tcflush(io::stdin(), rustix::termios::QueueSelector::IFlush);
+        // Below the line.
+        self.session.output().note("");
+        self.session.output().note(NOT_UTF8);
     }
 
     /// Shows everything about a key.
