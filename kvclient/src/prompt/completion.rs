@@ -7,6 +7,7 @@ use super::names::Names;
 use super::syntax::check::{begins, named};
 use super::syntax::line::{Line, Quotes, Quoting, Word, split};
 use super::syntax::matching::compare;
+use super::syntax::server::is_shown;
 use super::syntax::{Catalog, Command, Kind};
 use crate::help::{GROUPS, about_option};
 use kvproto::quote::{HighBytes, write_escaped};
@@ -236,8 +237,9 @@ impl Search<'_> {
     }
 
     fn offer(&mut self, name: &str, about: &str, case: Case) {
-        // A quoted word is rarely meant as a name.
-        if self.word.quotes != Quotes::None {
+        // A quoted word is rarely meant as a name. What a server names otherwise than with one plain word is not typed.
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:@*=~$+".contains(&byte);
+        if self.word.quotes != Quotes::None || !name.bytes().all(is_plain) {
             return;
         }
         let begun = self.word.bytes.as_slice();
@@ -296,11 +298,6 @@ fn quoted(name: &[u8], begun: Quotes) -> String {
             String::from_utf8_lossy(&quoted).into_owned()
         }
     }
-}
-
-/// Whether a character shows as what it is, wherever it stands.
-fn is_shown(character: char) -> bool {
-    matches!(character, ' '..='~') || (!character.is_ascii() && character.is_alphanumeric())
 }
 
 fn needs_quotes(text: &str) -> bool {

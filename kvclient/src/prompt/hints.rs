@@ -72,7 +72,8 @@ fn cut(text: &str, room: usize) -> Option<String> {
 pub fn room(prompt: &str, typed: &str, columns: usize) -> usize {
     let mut column = 0;
     for character in prompt.chars().chain(typed.chars()) {
-        let width = character.width().unwrap_or(0);
+        // The editor's tabs are eight columns apart.
+        let width = if character == '\t' { 8 - column % 8 } else { character.width().unwrap_or(0) };
         column = match character {
             '\n' => 0,
             _ if column + width > columns => width,
@@ -194,6 +195,7 @@ mod tests {
         assert_eq!(room("> ", "GET", 20), 14);
         assert_eq!(room("> ", "寿", 20), 15);
         assert_eq!(room("> ", "GET\nx", 20), 18);
+        assert_eq!(room("> ", "GET\tx", 20), 10);
         assert_eq!(room("> ", "0123456789", 10), 7);
         // A wide character that does not fit goes to the next row.
         assert_eq!(room("", "012345678寿", 10), 7);

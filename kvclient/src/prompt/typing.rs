@@ -186,12 +186,14 @@ impl Hinter for Typist {
         let lines = split(text, self.quoting);
         let line = lines.last()?;
         let mut catalog = self.catalog();
-        let mut checked = self.check(line, &catalog, true);
+        // The word at the cursor may go on.
+        let is_typing = line.words.last().is_some_and(|word| word.end == pos);
+        let mut checked = self.check(line, &catalog, is_typing);
         // The first word is whole, and the table does not know it: the server may.
-        let is_named = line.words.len() > 1 || line.words.last().is_some_and(|word| word.end < pos);
+        let is_named = line.words.len() > 1 || (!line.words.is_empty() && !is_typing);
         if checked.needs_server && is_named && !self.names.borrow().awaits_commands() {
             catalog = self.whole_catalog();
-            checked = self.check(line, &catalog, true);
+            checked = self.check(line, &catalog, is_typing);
         }
         if let Some(fault) = &checked.fault {
             return hints::reason(fault, room);

@@ -134,22 +134,12 @@ fn quoted_word(bytes: &[u8], start: usize) -> Word {
             continue;
         }
         let opened = at;
-        let before = said.len();
-        let Some(end) = unquote(bytes, opened, &mut said) else {
-            let breaks_within = opened > start && bytes.iter().skip(opened).any(|&byte| byte == b'\n');
-            if breaks_within {
-                cut_at_line(&mut said, before);
-            }
-            let quotes = if breaks_within { Quotes::Wrong } else { Quotes::Open(byte, opened) };
-            let end = if breaks_within { end_of_line(bytes, opened) } else { bytes.len() };
-            return Word { start, end, bytes: said, quotes };
-        };
         // A quote that opens within a word may be an apostrophe: it does not hold ends of lines.
-        let breaks = opened > start && bytes.get(opened..end).is_some_and(|quoted| quoted.contains(&b'\n'));
-        if breaks {
-            cut_at_line(&mut said, before);
-            return Word { start, end: end_of_line(bytes, opened), bytes: said, quotes: Quotes::Wrong };
-        }
+        let limit = if opened > start { end_of_line(bytes, opened) } else { bytes.len() };
+        let Some(end) = unquote(bytes.get(..limit).unwrap_or_default(), opened, &mut said) else {
+            let quotes = if limit < bytes.len() { Quotes::Wrong } else { Quotes::Open(byte, opened) };
+            return Word { start, end: limit, bytes: said, quotes };
+        };
         let is_wrong = bytes.get(end).is_some_and(|&byte| !is_blank(byte));
         let quotes = match is_wrong {
             true => Quotes::Wrong,
@@ -157,13 +147,6 @@ fn quoted_word(bytes: &[u8], start: usize) -> Word {
             false => Quotes::None,
         };
         return Word { start, end, bytes: said, quotes };
-    }
-}
-
-/// Drops what stands behind the first end of line from `from` on.
-fn cut_at_line(said: &mut Vec<u8>, from: usize) {
-    if let Some(length) = said.iter().skip(from).position(|&byte| byte == b'\n') {
-        said.truncate(from + length);
     }
 }
 

@@ -57,9 +57,10 @@ pub struct Match<'g> {
     pub given: Vec<bool>,
 }
 
-/// More words than this are not compared, nor is what needs more steps.
+/// More words than this are not compared, nor is what needs more steps, or calls that are nested deeper: those take stack.
 const WORDS_MAX: usize = 128;
 const STEPS_MAX: usize = 50_000;
+const DEPTH_MAX: usize = 600;
 
 /// Compares `words` with `args`; `None` if that takes too long.
 pub fn compare<'g>(args: &'g [Arg], words: &[&[u8]]) -> Option<Match<'g>> {
@@ -120,6 +121,7 @@ struct Matcher<'g, 'w> {
     misfits: Vec<Misfit>,
     expected: Vec<Expected<'g>>,
     steps: usize,
+    depth: usize,
 }
 
 impl<'g, 'w> Matcher<'g, 'w> {
@@ -138,6 +140,20 @@ impl<'g, 'w> Matcher<'g, 'w> {
         if at == self.reached {
             self.misfits.push(misfit);
         }
+    }
+
+    /// Goes a step deeper, unless that takes too long.
+    fn deeper(&mut self, step: impl FnOnce(&mut Self)) {
+        self.steps += 1;
+        if self.depth >= DEPTH_MAX {
+            self.steps = STEPS_MAX + 1;
+        }
+        if self.steps > STEPS_MAX {
+            return;
+        }
+        self.depth += 1;
+        step(self);
+        self.depth -= 1;
     }
 
     /// The reason that says most.
@@ -231,6 +247,10 @@ impl<'g, 'w> Matcher<'g, 'w> {
 
     /// Matches arguments in order; those that may be left out and follow each other, in any order.
     fn sequence(&mut self, args: &'g [Arg], at: usize, place: Place, then: Then<'_, 'g, 'w>) {
+        self.deeper(|matcher| matcher.next(args, at, place, then));
+    }
+
+    fn next(&mut self, args: &'g [Arg], at: usize, place: Place, then: Then<'_, 'g, 'w>) {
         let moved = |by: usize| if place.is_top { Place { top: place.top + by, ..place } } else { place };
         let count = args.iter().take_while(|arg| arg.optional).count();
         let (options, rest) = args.split_at(count);
@@ -285,7 +305,7 @@ impl<'g, 'w> Matcher<'g, 'w> {
                 }
                 self.arg(member, at, of, &mut |matcher, end| {
                     if end > at {
-                        matcher.options(options, &mut within, end, place, then);
+                        matcher.deeper(|matcher| matcher.options(options, &mut within, end, place, then));
                     }
                 });
             }

@@ -5,8 +5,9 @@
 use super::{Arg, Command, Kind, TABLE};
 use kvproto::{Reply, spec};
 
-/// How deep arguments are nested within arguments at most.
+/// How deep arguments are nested within arguments at most, and how many a command has in all.
 const DEPTH_MAX: usize = 8;
+const ARGS_MAX: usize = 1000;
 
 /// Returns the commands that `list`, the reply to COMMAND, names, as far as `docs`, the reply to COMMAND DOCS, explains them.
 pub fn commands(list: &Reply, docs: &Reply) -> Vec<Command> {
@@ -33,7 +34,7 @@ pub fn commands(list: &Reply, docs: &Reply) -> Vec<Command> {
 fn listed(entry: &Reply, container: &str) -> Option<Command> {
     let fields = items(entry);
     let name = text(fields.first()?)?.to_ascii_lowercase();
-    let own = name.rsplit('|').next().unwrap_or(&name).to_owned();
+    let own = name.rsplit('|').next().filter(|own| is_name(own))?.to_owned();
     let arity = integer(fields.get(1)?)?;
     let title = if container.is_empty() { own.clone() } else { format!("{container} {own}") };
     let subcommands = match (fields.get(9), container) {
@@ -61,7 +62,7 @@ fn explain(command: &mut Command, about: &Reply) {
             "complexity" => command.complexity = text(value).unwrap_or_default(),
             "deprecated_since" => command.deprecated.insert_str(0, &text(value).unwrap_or_default()),
             "replaced_by" => command.deprecated.push_str(&format!("; use {}", text(value).unwrap_or_default())),
-            "arguments" => command.args = arguments(value, 0),
+            "arguments" => command.args = arguments(value, 0, &mut 0).unwrap_or_default(),
             "subcommands" => {
                 for (name, about) in pairs(value) {
                     let Some(name) = text(name) else { continue };
@@ -76,14 +77,17 @@ fn explain(command: &mut Command, about: &Reply) {
     }
 }
 
-fn arguments(list: &Reply, depth: usize) -> Vec<Arg> {
-    if depth > DEPTH_MAX {
-        return Vec::new();
+/// Reads a list of arguments, `count` of which were read before; `None` if there are too many, or one makes no sense.
+fn arguments(list: &Reply, depth: usize, count: &mut usize) -> Option<Vec<Arg>> {
+    let entries = items(list);
+    *count += entries.len();
+    if depth > DEPTH_MAX || *count > ARGS_MAX {
+        return None;
     }
-    items(list).iter().map(|entry| argument(entry, depth)).collect()
+    entries.iter().map(|entry| argument(entry, depth, count)).collect()
 }
 
-fn argument(entry: &Reply, depth: usize) -> Arg {
+fn argument(entry: &Reply, depth: usize, count: &mut usize) -> Option<Arg> {
     let mut arg = Arg::default();
     let mut members = Vec::new();
     let mut kind = String::new();
@@ -96,7 +100,7 @@ fn argument(entry: &Reply, depth: usize) -> Arg {
             "type" => kind = text(value).unwrap_or_default(),
             // An empty keyword stands for a word that has to be given as an empty one.
             "token" => arg.token = text(value).filter(|token| !token.is_empty() && token != "\"\""),
-            "arguments" => members = arguments(value, depth + 1),
+            "arguments" => members = arguments(value, depth + 1, count)?,
             "flags" => {
                 for flag in items(value).iter().filter_map(text) {
                     match flag.as_str() {
@@ -115,11 +119,13 @@ fn argument(entry: &Reply, depth: usize) -> Arg {
         "double" => Kind::Double,
         "key" => Kind::Key,
         "pure-token" => Kind::Token,
+        // A group of nothing can be matched by nothing.
+        "oneof" | "block" if members.is_empty() => return None,
         "oneof" => Kind::OneOf(members),
         "block" => Kind::Block(members),
         _ => Kind::String,
     };
-    arg
+    Some(arg)
 }
 
 /// Says whether the arguments can be relied on: those of the commands that the table knows well, too.
@@ -182,15 +188,95 @@ pub fn text(reply: &Reply) -> Option<String> {
         Reply::Verbatim { text, .. } => String::from_utf8_lossy(text).into_owned(),
         _ => return None,
     };
-    let is_shown = |c: &char| {
-        !c.is_control() && !matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    Some(text.chars().filter(is_shown).collect())
+    Some(text.chars().filter(|&character| is_shown(character)).collect())
+}
+
+/// Whether a character shows as what it is, wherever it stands.
+pub fn is_shown(character: char) -> bool {
+    matches!(character, ' '..='~') || (!character.is_ascii() && character.is_alphanumeric())
+}
+
+/// Whether a text is the name of a command or setting, which is typed as it is.
+pub fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
 fn integer(reply: &Reply) -> Option<i32> {
     match reply {
         Reply::Integer(value) => i32::try_from(*value).ok(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::matching::compare;
+    use super::*;
+
+    fn bulk(text: &str) -> Reply {
+        Reply::Bulk(text.as_bytes().to_vec().into())
+    }
+
+    fn map(pairs: &[(&str, Reply)]) -> Reply {
+        Reply::Array(pairs.iter().flat_map(|(key, value)| [bulk(key), value.clone()]).collect())
+    }
+
+    fn group(kind: &str, members: Vec<Reply>) -> Reply {
+        map(&[("type", bulk(kind)), ("arguments", Reply::Array(members))])
+    }
+
+    fn option() -> Reply {
+        map(&[("type", bulk("string")), ("flags", Reply::Array(vec![bulk("optional")]))])
+    }
+
+    /// The arguments that a server documents for its command `name`.
+    fn described(name: &str, args: Vec<Reply>) -> Vec<Command> {
+        let list = Reply::Array(vec![Reply::Array(vec![bulk(name), Reply::Integer(-1)])]);
+        commands(&list, &map(&[(name, map(&[("arguments", Reply::Array(args))]))]))
+    }
+
+    #[test]
+    fn descriptions_that_are_too_large_or_empty_are_left_out() {
+        let empty = || group("block", Vec::new());
+        for args in [
+            vec![empty(); 20_000],
+            vec![group("oneof", vec![empty(), empty()]); 40],
+            vec![group("block", vec![option()]); 20_000],
+        ] {
+            assert!(described("deep", args)[0].args.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_takes_too_long_to_compare_is_not_compared() {
+        let empty = || group("block", vec![option()]);
+        for args in [
+            vec![group("oneof", vec![empty(), empty()]); 100],
+            vec![empty(); 450],
+            vec![map(&[
+                ("type", bulk("block")),
+                ("arguments", Reply::Array(vec![empty(); 450])),
+                ("flags", Reply::Array(vec![bulk("multiple")])),
+            ])],
+        ] {
+            let deep = described("deep", args);
+            assert!(!deep[0].args.is_empty());
+            let words: Vec<&[u8]> = vec![b"x"; 100];
+            assert!(compare(&deep[0].args, &words).is_none());
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_no_plain_word_is_no_command() {
+        for name in ["x | touch y #", "a b", "", "a\"b", "\u{e9}", ":quit", "#"] {
+            assert_eq!(described(name, Vec::new()).len(), 0, "{name}");
+        }
+        assert_eq!(described("JSON.SET", Vec::new())[0].name, "json.set");
+    }
+
+    #[test]
+    fn texts_hold_nothing_that_moves_others() {
+        let text = text(&bulk("a\x1b[2J\u{61c}\u{200b}\u{200d}\u{2028}\u{2029}\u{feff}\u{202e}b \u{e9}"));
+        assert_eq!(text.as_deref(), Some("a[2Jb \u{e9}"));
     }
 }
