@@ -37,6 +37,8 @@ pub struct Session {
     output: Output,
     signals: Signals,
     client: Option<Connection>,
+    /// How many connections there were.
+    connections: u64,
     was_connected: bool,
     /// The connection has its login, name and database; one that has not is given them before the next command.
     is_greeted: bool,
@@ -69,6 +71,7 @@ impl Session {
             output,
             signals,
             client: None,
+            connections: 0,
             was_connected: false,
             is_greeted: false,
             is_refused: false,
@@ -135,6 +138,7 @@ impl Session {
         match self.open_second() {
             Ok(connection) => {
                 self.client = Some(connection);
+                self.connections += 1;
                 (self.was_connected, self.is_greeted, self.is_refused) = (true, true, false);
                 before.disconnect();
                 if let Some(lost @ "watched keys were") = before.take_lost() {
@@ -154,6 +158,11 @@ impl Session {
     pub fn target(&self) -> Option<(Address, Options)> {
         let is_usable = self.client.is_some() && !self.is_refused;
         is_usable.then(|| (self.state.address().clone(), self.state.options().clone()))
+    }
+
+    /// Returns how many connections there were, the present one included.
+    pub fn connections(&self) -> u64 {
+        self.connections
     }
 
     /// Where replies go.
@@ -186,6 +195,7 @@ impl Session {
                     self.output.note(&format!("Reconnected to {}.", self.state.address()));
                 }
                 self.client = Some(client);
+                self.connections += 1;
                 self.was_connected = true;
                 self.greet()
             }
@@ -533,6 +543,7 @@ impl Session {
             // The reply may still come, on the old connection. A server that does not reply at all may not even reply to a
             // login: that waits for the next command, and so does a connection that does not open soon.
             self.client = self.open_unless(|waited| waited >= REOPEN_WAIT).ok();
+            self.connections += u64::from(self.client.is_some());
             return Outcome::Lost;
         }
         match error.outcome() {

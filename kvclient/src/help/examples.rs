@@ -381,7 +381,12 @@ pub const OPTIONS: &[Explained] = &[
     option(&["HOTKEYS START"], "DURATION", "ends by itself after so many seconds", "DURATION 60"),
     option(&["HOTKEYS START"], "SAMPLE", "measures only one of so many commands", "SAMPLE 100"),
     option(&["LOLWUT"], "VERSION", "as an earlier version drew it", "VERSION 5"),
-    option(&["SHUTDOWN"], "NOSAVE", "writes no snapshot; on kvserver the log is durable all the same, elsewhere changes may be lost", "NOSAVE"),
+    option(
+        &["SHUTDOWN"],
+        "NOSAVE",
+        "writes no snapshot; on kvserver the log is durable all the same, elsewhere changes may be lost",
+        "NOSAVE",
+    ),
     option(&["SHUTDOWN"], "SAVE", "writes a snapshot first", "SAVE"),
     option(&["SHUTDOWN"], "NOW", "does not wait for replicas", "NOW"),
     option(&["SHUTDOWN"], "FORCE", "stops even if the snapshot fails", "FORCE"),

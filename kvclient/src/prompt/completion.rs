@@ -23,6 +23,10 @@ pub struct Candidates {
     pub start: usize,
     /// What may stand in its place, and what it means.
     pub found: Vec<Candidate>,
+    /// There may be others.
+    pub is_partial: bool,
+    /// What is inserted for all of them, if it is not just what their texts have in common.
+    pub common: Option<String>,
 }
 
 /// What may stand in a word's place.
@@ -32,7 +36,12 @@ pub struct Candidate {
     pub text: String,
     /// What it means, if that is known.
     pub about: String,
+    /// The bytes that the text quotes, if it is no keyword.
+    pub quotes: Option<Vec<u8>>,
 }
+
+/// Longer names are not offered: they would fill the screen.
+const NAME_BYTES_MAX: usize = 1000;
 
 /// Kinds of names, and how they are compared.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,12 +62,42 @@ pub fn candidates(typed: &str, quoting: Quoting, names: &mut Names, catalog: &Ca
     if word.quotes == Quotes::Wrong {
         return Candidates::default();
     }
-    let mut search = Search { word: &word, before, names, catalog, keys, found: Vec::new() };
+    let mut search = Search { word: &word, before, names, catalog, keys, found: Vec::new(), is_partial: false };
     search.run();
+    let is_partial = search.is_partial;
     let mut found = search.found;
     found.sort_by(|left, right| left.text.cmp(&right.text));
     found.dedup_by(|left, right| left.text == right.text);
-    Candidates { start: word.start, found }
+    let common = match is_partial {
+        true => typed.get(word.start..).map(str::to_owned),
+        false => common(&found, &word),
+    };
+    Candidates { start: word.start, found, is_partial, common }
+}
+
+/// Returns what several names begin with, quoted as far as it goes: what their texts have in common may end within an escape.
+fn common(found: &[Candidate], word: &Word) -> Option<String> {
+    let names: Option<Vec<&[u8]>> = found.iter().map(|candidate| candidate.quotes.as_deref()).collect();
+    let names = names.filter(|names| names.len() > 1)?;
+    let (first, others) = names.split_first()?;
+    let alike = |other: &&[u8]| first.iter().zip(*other).take_while(|(one, other)| one == other).count();
+    let length = others.iter().map(alike).min().unwrap_or_default();
+    let mut prefix = first.get(..length).unwrap_or_default();
+    // A letter is not cut.
+    if let Err(error) = std::str::from_utf8(prefix)
+        && error.error_len().is_none()
+        && std::str::from_utf8(first).is_ok()
+    {
+        prefix = prefix.get(..error.valid_up_to()).unwrap_or_default();
+    }
+    if prefix.is_empty() {
+        return Some(String::new());
+    }
+    let mut text = quoted(prefix, word.quotes);
+    if text.starts_with(['"', '\'']) {
+        text.pop();
+    }
+    Some(text)
 }
 
 /// Splits a line into the words before the cursor and the one at it, which may be empty.
@@ -76,6 +115,7 @@ struct Search<'s> {
     catalog: &'s Catalog,
     keys: bool,
     found: Vec<Candidate>,
+    is_partial: bool,
 }
 
 impl Search<'_> {
@@ -191,7 +231,7 @@ impl Search<'_> {
 
     fn users(&mut self) {
         for name in self.names.users().iter().flat_map(|names| names.iter()) {
-            self.offer_quoted(name.as_bytes());
+            self.offer_quoted(name);
         }
     }
 
@@ -231,9 +271,11 @@ impl Search<'_> {
             return;
         }
         let prefix = self.word.bytes.clone();
-        for key in self.names.keys(&prefix).iter().flat_map(|keys| keys.iter()) {
+        let Some(keys) = self.names.keys(&prefix) else { return };
+        for key in &keys.names {
             self.offer_quoted(key);
         }
+        self.is_partial |= !keys.is_complete();
     }
 
     fn offer(&mut self, name: &str, about: &str, case: Case) {
@@ -256,7 +298,7 @@ impl Search<'_> {
         };
         // Groups are written in small letters.
         let text = if text.starts_with('@') { text.to_ascii_lowercase() } else { text };
-        self.found.push(Candidate { text, about: about.to_owned() });
+        self.found.push(Candidate { text, about: about.to_owned(), quotes: None });
     }
 
     /// Whether names go on in small letters: as the word was begun, or else the command.
@@ -275,7 +317,12 @@ impl Search<'_> {
         if !name.starts_with(&self.word.bytes) {
             return;
         }
-        self.found.push(Candidate { text: quoted(name, self.word.quotes), about: String::new() });
+        if name.len() > NAME_BYTES_MAX {
+            self.is_partial = true;
+            return;
+        }
+        let text = quoted(name, self.word.quotes);
+        self.found.push(Candidate { text, about: String::new(), quotes: Some(name.to_vec()) });
     }
 }
 
@@ -403,6 +450,21 @@ mod tests {
     }
 
     #[test]
+    fn what_names_have_in_common_reads_back() {
+        let common_of = |names: &[&[u8]], quotes: Quotes| {
+            let word = Word { start: 0, end: 0, bytes: Vec::new(), quotes };
+            let quotes = |name: &&[u8]| Candidate { quotes: Some(name.to_vec()), ..Candidate::default() };
+            common(&names.iter().map(quotes).collect::<Vec<_>>(), &word)
+        };
+        assert_eq!(common_of(&[b"bin\xff\x01", b"bin\xff\x02"], Quotes::None).as_deref(), Some("\"bin\\xff"));
+        assert_eq!(common_of(&[b"user three", b"user:1"], Quotes::None).as_deref(), Some("user"));
+        assert_eq!(common_of(&[b"a b1", b"a b2"], Quotes::Open(b'\'', 0)).as_deref(), Some("'a b"));
+        assert_eq!(common_of(&["gr\u{fc}".as_bytes(), "gr\u{f6}".as_bytes()], Quotes::None).as_deref(), Some("gr"));
+        assert_eq!(common_of(&[b"a", b"b"], Quotes::None).as_deref(), Some(""));
+        assert_eq!(common_of(&[b"a"], Quotes::None), None);
+    }
+
+    #[test]
     fn keys_of_the_server_are_completed_where_a_key_stands() {
         let (server, mut client) = include!("../../doctests/server.in");
         let place = server.addresses()[0].tcp().unwrap();
@@ -411,13 +473,18 @@ mod tests {
         }
         let mut names = Names::new();
         let address = format!("redis://{place}").parse().unwrap();
-        names.set_target(Some(super::super::names::Target { address, options: kvclient::Options::default() }));
+        names.set_target(Some(super::super::names::Target {
+            address,
+            options: kvclient::Options::default(),
+            connection: 1,
+        }));
         let mut of = |typed: &str, keys: bool| {
             let found = candidates(typed, Quoting::Quoted, &mut names, &Catalog::default(), keys).found;
             found.into_iter().map(|candidate| candidate.text).collect::<Vec<_>>()
         };
         // A slow machine may need a second look.
-        while of("GET o", true).is_empty() {}
+        let is_found = (0..600).any(|_| !of("GET o", true).is_empty());
+        assert!(is_found, "the keys of the server");
         assert_eq!(of("GET user:", true), ["user:1", "user:2"]);
         assert_eq!(of("DEL x user", true), ["\"user three\"", "user:1", "user:2"]);
         assert_eq!(of("OBJECT FREQ o", true), ["other"]);

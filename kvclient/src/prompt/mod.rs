@@ -136,7 +136,8 @@ impl Prompt {
     /// Prepares the help while the next line is typed; returns what stands before that line.
     fn begin_line(&mut self) -> String {
         let shown = self.session.prompt();
-        let target = self.session.target().map(|(address, options)| names::Target { address, options });
+        let connection = self.session.connections();
+        let target = self.session.target().map(|(address, options)| names::Target { address, options, connection });
         let quoting = if self.session.sends_lines() { Quoting::Unknown } else { Quoting::Quoted };
         if let Some(typist) = self.editor.helper_mut() {
             typist.begin_line(&shown, target, quoting);

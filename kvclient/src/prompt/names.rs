@@ -27,6 +27,12 @@ const SCANS_MAX: usize = 64;
 const SCAN_TIME: Duration = Duration::from_millis(70);
 const SCAN_COUNT: &str = "1000";
 const KEYS_MAX: usize = 200;
+/// After a connection or a login has failed, the next is tried after this: each may be one more line of a server's log.
+const RETRY: Duration = Duration::from_secs(5);
+/// Settings and users may change: they are fetched again after this.
+const VALID: Duration = Duration::from_secs(5);
+/// The name of the connection in CLIENT LIST.
+const CONNECTION_NAME: &[u8] = b"kvclient-completion";
 
 /// Whose names they are.
 #[derive(Clone, Debug)]
@@ -35,11 +41,13 @@ pub struct Target {
     pub address: Address,
     /// How to connect.
     pub options: Options,
+    /// The number of the prompt's own connection: the next one may be to another program at the same address.
+    pub connection: u64,
 }
 
 impl PartialEq for Target {
     fn eq(&self, other: &Target) -> bool {
-        self.address == other.address
+        self.address == other.address && self.connection == other.connection
     }
 }
 
@@ -49,7 +57,8 @@ enum Query {
     Commands,
     Settings,
     Users,
-    Keys(Vec<u8>),
+    /// Those that begin so, after the ones that an earlier look has found.
+    Keys(Vec<u8>, Arc<Keys>),
 }
 
 /// What the server has replied.
@@ -59,31 +68,55 @@ enum Known<T> {
     NotFetched,
     /// The reply is awaited.
     Pending,
-    /// The server does not say.
-    Refused,
-    Said(T),
+    /// The server does not say: for good, or until then.
+    Refused(Option<Instant>),
+    /// What it says, and when it said so.
+    Said(T, Instant),
 }
 
 impl<T> Known<T> {
     fn said(&self) -> Option<&T> {
         match self {
-            Known::Said(what) => Some(what),
+            Known::Said(what, _) => Some(what),
             _ => None,
+        }
+    }
+
+    /// Whether it is to be requested. `valid`: how long what was said is good for.
+    fn is_due(&self, valid: Option<Duration>) -> bool {
+        match self {
+            Known::NotFetched => true,
+            Known::Pending => false,
+            Known::Refused(until) => until.is_some_and(|until| until <= Instant::now()),
+            Known::Said(_, at) => valid.is_some_and(|valid| at.elapsed() > valid),
         }
     }
 }
 
-/// Keys, as they are.
-type KeyNames = Vec<Vec<u8>>;
+/// Keys that begin alike.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// As they are, sorted.
+    pub names: Vec<Vec<u8>>,
+    /// Where the scan goes on; empty if these are all.
+    cursor: Vec<u8>,
+}
+
+impl Keys {
+    /// Whether no other key begins so.
+    pub fn is_complete(&self) -> bool {
+        self.cursor.is_empty()
+    }
+}
 
 /// What is known of one server.
 #[derive(Debug)]
 struct Facts {
     commands: Known<Arc<Vec<Command>>>,
     settings: Known<Arc<Vec<String>>>,
-    users: Known<Arc<Vec<String>>>,
+    users: Known<Arc<Vec<Vec<u8>>>>,
     /// The keys of the last look, and what they begin with.
-    keys: (Vec<u8>, Known<Arc<KeyNames>>),
+    keys: (Vec<u8>, Known<Arc<Keys>>),
 }
 
 impl Facts {
@@ -113,8 +146,6 @@ impl Shared {
 #[derive(Debug)]
 pub struct Names {
     target: Option<Target>,
-    /// The connection was lost: the next one may be to another program at the same address.
-    is_lost: bool,
     /// Until when the prompt waits for all that it needs now.
     until: Option<Instant>,
     shared: Arc<Shared>,
@@ -125,17 +156,13 @@ impl Names {
     /// Names of no server.
     pub fn new() -> Names {
         let shared = Shared { facts: Mutex::new(Facts::none()), changed: Condvar::new() };
-        Names { target: None, is_lost: false, until: None, shared: Arc::new(shared), queries: None }
+        Names { target: None, until: None, shared: Arc::new(shared), queries: None }
     }
 
     /// From now on the names are those of this server; nothing is requested yet. Another login, or another database, counts
     /// as another server. `None`: there is no connection now, and the names stay those of the last one.
     pub fn set_target(&mut self, target: Option<Target>) {
-        if target.is_none() {
-            self.is_lost = true;
-            return;
-        }
-        if self.target == target && !self.is_lost {
+        if target.is_none() || self.target == target {
             return;
         }
         // The thread ends when it sees that nothing more will be requested; what it still finds is not shown.
@@ -168,45 +195,60 @@ impl Names {
 
     /// Returns what the server says of its commands, waiting for it the first time.
     pub fn commands(&mut self) -> Option<Arc<Vec<Command>>> {
-        self.fetch(Query::Commands, |facts| &mut facts.commands)
+        self.fetch(Query::Commands, |facts| &mut facts.commands, None)
+    }
+
+    /// Requests what the server says of its commands, if that is not known yet, and does not wait for it.
+    pub fn request_commands(&mut self) {
+        self.until = Some(Instant::now());
+        self.commands();
     }
 
     /// Returns the names of the server's settings.
     pub fn settings(&mut self) -> Option<Arc<Vec<String>>> {
-        self.fetch(Query::Settings, |facts| &mut facts.settings)
+        self.fetch(Query::Settings, |facts| &mut facts.settings, Some(VALID))
     }
 
     /// Returns the names of the server's users.
-    pub fn users(&mut self) -> Option<Arc<Vec<String>>> {
-        self.fetch(Query::Users, |facts| &mut facts.users)
+    pub fn users(&mut self) -> Option<Arc<Vec<Vec<u8>>>> {
+        self.fetch(Query::Users, |facts| &mut facts.users, Some(VALID))
     }
 
-    /// Returns keys that begin with `prefix`, not all of them if there are many.
-    pub fn keys(&mut self, prefix: &[u8]) -> Option<Arc<KeyNames>> {
+    /// Returns keys that begin with `prefix`, not all of them if there are many: the next look for the same ones goes on.
+    pub fn keys(&mut self, prefix: &[u8]) -> Option<Arc<Keys>> {
         let mut facts = self.shared.facts();
-        // Keys come and go: only a look that is still awaited is not begun anew.
-        if facts.keys.0 != prefix || !matches!(facts.keys.1, Known::Pending) {
-            facts.keys = (prefix.to_vec(), Known::NotFetched);
+        let is_same = facts.keys.0 == prefix;
+        let found = facts.keys.1.said().filter(|keys| is_same && !keys.is_complete()).cloned().unwrap_or_default();
+        // Keys come and go: only a look that is still awaited is not begun anew. A refusal holds for all keys.
+        match &facts.keys.1 {
+            Known::Refused(_) => prefix.clone_into(&mut facts.keys.0),
+            Known::Pending if is_same => {}
+            _ => facts.keys = (prefix.to_vec(), Known::NotFetched),
         }
         drop(facts);
-        self.fetch(Query::Keys(prefix.to_vec()), |facts| &mut facts.keys.1)
+        self.fetch(Query::Keys(prefix.to_vec(), found), |facts| &mut facts.keys.1, None)
     }
 
-    fn fetch<T>(&mut self, query: Query, field: fn(&mut Facts) -> &mut Known<Arc<T>>) -> Option<Arc<T>> {
+    fn fetch<T>(
+        &mut self,
+        query: Query,
+        field: fn(&mut Facts) -> &mut Known<Arc<T>>,
+        valid: Option<Duration>,
+    ) -> Option<Arc<T>> {
         let target = self.target.clone()?;
         // Its replies are lines for people.
         if target.address.scheme == Scheme::Line {
             return None;
         }
         let mut facts = self.shared.facts();
-        if matches!(field(&mut facts), Known::NotFetched) {
+        if field(&mut facts).is_due(valid) {
             *field(&mut facts) = Known::Pending;
             drop(facts);
             let queries = self.queries.get_or_insert_with(|| {
                 let (queries, received) = mpsc::channel();
                 let shared = Arc::clone(&self.shared);
                 // It is not waited for: it may be held up by a server that says nothing.
-                thread::spawn(move || Fetcher { target, shared, connection: None, is_refused: false }.run(&received));
+                thread::spawn(move || Fetcher::new(target, shared).run(&received));
                 queries
             });
             if queries.send(query).is_err() {
@@ -231,11 +273,19 @@ struct Fetcher {
     target: Target,
     shared: Arc<Shared>,
     connection: Option<Connection>,
-    /// The server has replied that it does not say.
-    is_refused: bool,
+    /// The error that the server has replied.
+    refusal: Option<String>,
+    /// When a connection or its login failed.
+    failed: Option<Instant>,
+    /// The server lets the connection have a name, as far as is known.
+    is_nameable: bool,
 }
 
 impl Fetcher {
+    fn new(target: Target, shared: Arc<Shared>) -> Fetcher {
+        Fetcher { target, shared, connection: None, refusal: None, failed: None, is_nameable: true }
+    }
+
     fn run(mut self, queries: &Receiver<Query>) {
         loop {
             match queries.recv_timeout(IDLE) {
@@ -248,36 +298,37 @@ impl Fetcher {
 
     fn find(&mut self, query: Query) {
         /// Without any reply it is requested once more when it is needed again.
-        fn known<T>(found: Option<T>, is_refused: bool) -> Known<Arc<T>> {
-            match found {
-                Some(found) => Known::Said(Arc::new(found)),
-                None if is_refused => Known::Refused,
-                None => Known::NotFetched,
+        fn known<T>(found: Option<T>, refusal: Option<&str>) -> Known<Arc<T>> {
+            match (found, refusal) {
+                (Some(found), _) => Known::Said(Arc::new(found), Instant::now()),
+                (None, Some(text)) if is_lasting(text) => Known::Refused(None),
+                (None, Some(_)) => Known::Refused(Some(Instant::now() + RETRY)),
+                (None, None) => Known::NotFetched,
             }
         }
-        self.is_refused = false;
+        self.refusal = None;
         match query {
             Query::Commands => {
                 let commands = self.commands();
-                self.shared.facts().commands = known(commands, self.is_refused);
+                self.shared.facts().commands = known(commands, self.refusal.as_deref());
             }
             Query::Settings => {
                 let settings = self.settings();
-                self.shared.facts().settings = known(settings, self.is_refused);
+                self.shared.facts().settings = known(settings, self.refusal.as_deref());
             }
             Query::Users => {
-                let users = self.command(&[b"ACL", b"USERS"]).map(|reply| sorted(texts(&reply)));
-                self.shared.facts().users = known(users, self.is_refused);
+                let users = self.command(&[b"ACL", b"USERS"]).map(|reply| sorted(names(&reply)));
+                self.shared.facts().users = known(users, self.refusal.as_deref());
             }
-            Query::Keys(prefix) => {
+            Query::Keys(prefix, found) => {
                 if self.shared.facts().keys.0 != prefix {
                     // Nobody waits for these any more.
                     return;
                 }
-                let keys = self.keys(&prefix);
+                let keys = self.keys(&prefix, &found);
                 let mut facts = self.shared.facts();
                 if facts.keys.0 == prefix {
-                    facts.keys.1 = known(keys, self.is_refused);
+                    facts.keys.1 = known(keys, self.refusal.as_deref());
                 }
             }
         }
@@ -289,6 +340,9 @@ impl Fetcher {
         // A connection that has ended meanwhile is opened again, once.
         for is_last in [self.connection.is_none(), true] {
             if self.connection.is_none() {
+                if self.failed.is_some_and(|at| at.elapsed() < RETRY) {
+                    return None;
+                }
                 let options = Options {
                     version: Version::Resp2,
                     connect_timeout: SERVER_WAIT,
@@ -297,12 +351,19 @@ impl Fetcher {
                     name: None,
                     ..self.target.options.clone()
                 };
-                self.connection = Some(Connection::connect_with(&self.target.address, options).ok()?);
+                let connected = Connection::connect_with(&self.target.address, options);
+                self.failed = connected.is_err().then(Instant::now);
+                let mut connection = connected.ok()?;
+                // A server that does not allow that sees it once only: it may log each try.
+                if self.is_nameable {
+                    self.is_nameable = connection.command([&b"CLIENT"[..], b"SETNAME", CONNECTION_NAME]).is_ok();
+                }
+                self.connection = Some(connection);
             }
             match self.connection.as_mut()?.command(words) {
                 Ok(reply) => return Some(reply),
-                Err(kvclient::Error::Reply(_)) => {
-                    self.is_refused = true;
+                Err(kvclient::Error::Reply(text)) => {
+                    self.refusal = Some(text);
                     return None;
                 }
                 Err(_) => self.connection = None,
@@ -324,14 +385,16 @@ impl Fetcher {
     fn settings(&mut self) -> Option<Vec<String>> {
         let reply = self.command(&[b"CONFIG", b"GET", b"*"])?;
         // Names and values in turn; the values may be secrets, and are dropped here.
-        Some(sorted(texts(&reply).into_iter().step_by(2).collect()))
+        let names = names(&reply).into_iter().step_by(2).filter_map(|name| String::from_utf8(name).ok());
+        Some(sorted(names.filter(|name| server::is_name(name)).collect()))
     }
 
-    fn keys(&mut self, prefix: &[u8]) -> Option<KeyNames> {
+    /// Goes on from the keys that were `found` before.
+    fn keys(&mut self, prefix: &[u8], found: &Keys) -> Option<Keys> {
         let pattern = pattern_of(prefix);
         let begun = Instant::now();
-        let mut cursor = b"0".to_vec();
-        let mut keys = Vec::new();
+        let mut cursor = if found.is_complete() { b"0".to_vec() } else { found.cursor.clone() };
+        let mut keys = found.names.clone();
         for _ in 0..SCANS_MAX {
             let reply = self.command(&[b"SCAN", &cursor, b"MATCH", &pattern, b"COUNT", SCAN_COUNT.as_bytes()])?;
             let Reply::Array(parts) = reply else { return None };
@@ -347,10 +410,10 @@ impl Fetcher {
                 break;
             }
         }
-        keys.sort_unstable();
-        keys.dedup();
+        let is_complete = cursor == b"0" && keys.len() <= KEYS_MAX;
+        let mut keys = sorted(keys);
         keys.truncate(KEYS_MAX);
-        Some(keys)
+        Some(Keys { names: keys, cursor: if is_complete { Vec::new() } else { cursor } })
     }
 }
 
@@ -367,21 +430,28 @@ fn pattern_of(prefix: &[u8]) -> Vec<u8> {
     pattern
 }
 
-fn texts(reply: &Reply) -> Vec<String> {
+/// Whether an error will be the same the next time.
+fn is_lasting(error: &str) -> bool {
+    ["NOPERM", "ERR unknown command", "ERR unknown subcommand"].iter().any(|begin| error.starts_with(begin))
+}
+
+/// The elements of a list, as they are.
+fn names(reply: &Reply) -> Vec<Vec<u8>> {
     match reply {
-        Reply::Array(items) | Reply::Set(items) => {
-            items.iter().map(|item| server::text(item).unwrap_or_default()).collect()
-        }
-        Reply::Map(pairs) => pairs
-            .iter()
-            .flat_map(|(key, value)| [key, value])
-            .map(|item| server::text(item).unwrap_or_default())
-            .collect(),
+        Reply::Array(items) | Reply::Set(items) => items.iter().map(name).collect(),
+        Reply::Map(pairs) => pairs.iter().flat_map(|(key, value)| [name(key), name(value)]).collect(),
         _ => Vec::new(),
     }
 }
 
-fn sorted(mut names: Vec<String>) -> Vec<String> {
+fn name(reply: &Reply) -> Vec<u8> {
+    match reply {
+        Reply::Bulk(bytes) => bytes.to_vec(),
+        other => server::text(other).unwrap_or_default().into_bytes(),
+    }
+}
+
+fn sorted<T: Ord>(mut names: Vec<T>) -> Vec<T> {
     names.sort();
     names.dedup();
     names
@@ -394,7 +464,7 @@ mod tests {
 
     fn names_of(address: &str) -> Names {
         let mut names = Names::new();
-        let target = Target { address: address.parse().unwrap(), options: Options::default() };
+        let target = Target { address: address.parse().unwrap(), options: Options::default(), connection: 1 };
         names.set_target(Some(target));
         names
     }
@@ -416,7 +486,7 @@ mod tests {
         let keys = |names: &mut Names, prefix: &str| {
             // A slow machine may need a second look.
             let found = std::iter::repeat_with(|| names.keys(prefix.as_bytes())).take(100).flatten().next().unwrap();
-            found.iter().map(|key| String::from_utf8_lossy(key).into_owned()).collect::<Vec<_>>()
+            found.names.iter().map(|key| String::from_utf8_lossy(key).into_owned()).collect::<Vec<_>>()
         };
         assert_eq!(keys(&mut names, "user:"), ["user:1", "user:2"]);
         assert_eq!(keys(&mut names, "use*"), ["use*"]);
@@ -425,19 +495,21 @@ mod tests {
         let commands = std::iter::repeat_with(|| names.commands()).take(100).flatten().next().unwrap();
         assert!(commands.iter().any(|command| command.name == "set" && command.args.len() > 2));
         assert!(names.settings().is_some_and(|settings| settings.iter().any(|name| name == "maxmemory")));
-        assert_eq!(names.users().as_deref(), Some(&vec!["default".to_owned()]));
+        assert_eq!(names.users().as_deref(), Some(&vec![b"default".to_vec()]));
         drop(server);
     }
 
     #[test]
     fn names_are_fetched_anew_for_a_new_connection() {
         let mut names = names_of("redis://127.0.0.1");
-        names.shared.facts().users = Known::Said(Arc::new(vec!["alice".to_owned()]));
-        let target = names.target.clone();
+        names.shared.facts().users = Known::Said(Arc::new(vec![b"alice".to_vec()]), Instant::now());
+        let mut target = names.target.clone();
         names.set_target(target.clone());
         assert!(names.users().is_some());
         names.set_target(None);
         assert!(names.users().is_some(), "the names stay while there is no connection");
+        // The connection was lost and made again while one command ran.
+        target.as_mut().unwrap().connection = 2;
         names.set_target(target);
         assert!(matches!(names.shared.facts().users, Known::NotFetched));
     }

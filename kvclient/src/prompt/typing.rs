@@ -195,6 +195,10 @@ impl Hinter for Typist {
             catalog = self.whole_catalog();
             checked = self.check(line, &catalog, is_typing);
         }
+        // Only the server knows which options it takes.
+        if is_named && catalog.server.is_none() {
+            self.names.borrow_mut().request_commands();
+        }
         if let Some(fault) = &checked.fault {
             return hints::reason(fault, room);
         }
@@ -239,25 +243,43 @@ impl Completer for Typist {
         if self.is_answering {
             return Ok((pos, Vec::new()));
         }
+        // Nothing is inserted into a word that goes on behind the cursor.
+        let is_within = |line: &Line| line.words.iter().any(|word| word.start <= pos && pos < word.end);
+        if split(text, self.quoting).iter().any(is_within) {
+            return Ok((pos, Vec::new()));
+        }
         let catalog = self.whole_catalog();
         let keys = self.completes_keys();
         let typed = text.get(..pos).unwrap_or(text);
         let found = candidates(typed, self.quoting, &mut self.names.borrow_mut(), &catalog, keys);
-        let is_only = found.found.len() == 1 && pos == text.len();
+        let is_only = found.found.len() == 1 && pos == text.len() && !found.is_partial;
         let columns = columns();
         let explains = found.found.len() <= EXPLAINED_MAX && columns >= EXPLAINED_COLUMNS_MIN;
         let width = found.found.iter().map(|candidate| candidate.text.width()).max().unwrap_or_default();
-        let pair = |Candidate { text, about }: Candidate| Pair {
+        let common = found.common;
+        let pair = |Candidate { text, about, .. }: Candidate| Pair {
             display: match explains && !about.is_empty() {
                 true => shortened(&format!("{text:width$}  {about}"), columns.saturating_sub(3)),
-                false => text.clone(),
+                false => shortened(&text, columns.saturating_sub(3)),
             },
             // The only one is followed by what comes next.
-            replacement: if is_only { text + " " } else { text },
+            replacement: match &common {
+                Some(common) => common.clone(),
+                None if is_only => text + " ",
+                None => text,
+            },
         };
-        Ok((found.start, found.found.into_iter().map(pair).collect()))
+        let mut pairs: Vec<Pair> = found.found.into_iter().map(pair).collect();
+        if found.is_partial && !pairs.is_empty() {
+            // The list is not all: the next Tab looks further.
+            pairs.push(Pair { display: MORE.to_owned(), replacement: common.unwrap_or_default() });
+        }
+        Ok((found.start, pairs))
     }
 }
+
+/// Stands for candidates that are not known yet.
+const MORE: &str = "...";
 
 fn shortened(text: &str, columns: usize) -> String {
     if text.width() <= columns {
@@ -348,6 +370,34 @@ mod tests {
             assert_eq!(split, sent, "{text:?}");
         }
         assert!(commands > 1000);
+    }
+
+    #[test]
+    fn what_is_complete_and_wrong_has_its_reason() {
+        let typist = Typist::new(true);
+        let history = FileHistory::new();
+        for line in ["INCRBY n - ", "SET k v KEEP "] {
+            let hint = typist.hint(line, line.len(), &Context::new(&history)).unwrap();
+            assert!(rustyline::hint::Hint::display(&hint).starts_with("  <- "), "{line}: {hint:?}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_goes_on_behind_the_cursor_is_not_completed() {
+        let typist = Typist::new(true);
+        let history = FileHistory::new();
+        for (text, pos, is_completed) in [
+            ("pers", 4, true),
+            ("pers k", 4, true),
+            ("perso", 4, false),
+            ("GET k EX", 0, false),
+            ("SET k v E", 9, true),
+            ("CLIENT \"li st\"", 10, false),
+            ("CLIENT \"li st", 10, false),
+        ] {
+            let (_, pairs) = typist.complete(text, pos, &Context::new(&history)).unwrap();
+            assert_eq!(!pairs.is_empty(), is_completed, "{text} {pos}");
+        }
     }
 
     #[test]
