@@ -114,6 +114,10 @@ pub fn usage(line: &Line, typed: &str, catalog: &Catalog) -> Option<String> {
         return Some(format!("{gap}{values}"));
     }
     let words: Vec<&[u8]> = line.words.iter().map(|word| word.bytes.as_slice()).collect();
+    // In small letters and with one key it is the prompt's own.
+    if matches!(words.as_slice(), [b"watch", _]) {
+        return None;
+    }
     let named = named(&words, catalog).ok()?;
     let command = named.command;
     if command.args.is_empty() {
@@ -178,6 +182,8 @@ mod tests {
         assert_eq!(hint("SET \"a b\" v NX "), hint("SET k v NX "));
         assert!(hint("SLOWLOG ").unwrap().starts_with("get|help|len"));
         assert_eq!(hint(":keys").as_deref(), Some(" on|off"));
+        assert_eq!(hint("watch k"), None);
+        assert_eq!(hint("WATCH k").as_deref(), Some(" [key ...]"));
         assert_eq!(hint("GET\n"), None);
         assert_eq!(hint("GET k | wc"), None);
         assert_eq!(hint("nope"), None);

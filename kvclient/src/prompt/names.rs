@@ -460,13 +460,116 @@ fn sorted<T: Ord>(mut names: Vec<T>) -> Vec<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{BufRead, BufReader, Write};
     use std::net::TcpListener;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn names_of(address: &str) -> Names {
         let mut names = Names::new();
         let target = Target { address: address.parse().unwrap(), options: Options::default(), connection: 1 };
         names.set_target(Some(target));
         names
+    }
+
+    /// A server that replies with `reply` to each command; returns its address, and how many connections there were.
+    fn fake(mut reply: impl FnMut(&[String]) -> Option<&'static str> + Send + 'static) -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&accepted);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                count.fetch_add(1, Ordering::SeqCst);
+                let mut stream = BufReader::new(stream.unwrap());
+                while let Some(words) = read_request(&mut stream) {
+                    if let Some(reply) = reply(&words) {
+                        stream.get_mut().write_all(reply.as_bytes()).unwrap();
+                    }
+                }
+            }
+        });
+        (address, accepted)
+    }
+
+    fn read_request(stream: &mut impl BufRead) -> Option<Vec<String>> {
+        let mut line = || {
+            let mut line = String::new();
+            (stream.read_line(&mut line).ok()? > 0).then(|| line.trim_end().to_owned())
+        };
+        let count: usize = line()?.strip_prefix('*')?.parse().ok()?;
+        // The words of these tests hold no end of a line.
+        (0..count).map(|_| line().and_then(|_| line())).collect()
+    }
+
+    /// Looks until there is something: a slow machine may need a second look.
+    fn found<T>(mut look: impl FnMut() -> Option<T>) -> T {
+        for _ in 0..1000 {
+            if let Some(found) = look() {
+                return found;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("nothing was found");
+    }
+
+    #[test]
+    fn a_login_that_fails_is_not_tried_at_each_keystroke() {
+        let (address, accepted) = fake(|_| Some("-WRONGPASS invalid password\r\n"));
+        let mut names = names_of(&format!("redis://:old@{address}"));
+        for look in 0..20 {
+            assert_eq!(names.users(), None);
+            assert_eq!(names.keys(look.to_string().as_bytes()), None);
+        }
+        assert_eq!(accepted.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn what_is_not_permitted_is_requested_once() {
+        let scans = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&scans);
+        let (address, _) = fake(move |words| {
+            count.fetch_add(usize::from(words[0] == "SCAN"), Ordering::SeqCst);
+            Some("-NOPERM this user has no permissions\r\n")
+        });
+        let mut names = names_of(&format!("redis://{address}"));
+        names.keys(b"a");
+        found(|| matches!(names.shared.facts().keys.1, Known::Refused(None)).then_some(()));
+        for prefix in [b"a", b"b", b"c"] {
+            assert_eq!(names.keys(prefix), None);
+        }
+        assert_eq!(scans.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn a_scan_that_is_not_over_goes_on_at_the_next_look() {
+        let (address, _) = fake(|words| match (words[0].as_str(), words.get(1).map(String::as_str)) {
+            ("SCAN", Some("0")) => Some("*2\r\n$1\r\n7\r\n*1\r\n$2\r\nk1\r\n"),
+            // The bound of one look ends it here.
+            ("SCAN", Some("7")) => {
+                thread::sleep(SCAN_TIME);
+                Some("*2\r\n$1\r\n8\r\n*0\r\n")
+            }
+            ("SCAN", Some("8")) => Some("*2\r\n$1\r\n0\r\n*1\r\n$2\r\nk2\r\n"),
+            _ => Some("+OK\r\n"),
+        });
+        let mut names = names_of(&format!("redis://{address}"));
+        let first = found(|| names.keys(b"k"));
+        assert_eq!((first.names.as_slice(), first.is_complete()), (&[b"k1".to_vec()][..], false));
+        let all = found(|| names.keys(b"k"));
+        assert_eq!((all.names.as_slice(), all.is_complete()), (&[b"k1".to_vec(), b"k2".to_vec()][..], true));
+    }
+
+    #[test]
+    fn users_are_fetched_again() {
+        let mut names = names_of("redis://127.0.0.1");
+        let long_ago = Instant::now().checked_sub(VALID * 2).unwrap();
+        assert!(Known::Said((), long_ago).is_due(Some(VALID)));
+        assert!(!Known::Said((), Instant::now()).is_due(Some(VALID)));
+        assert!(!Known::Said((), long_ago).is_due(None));
+        names.shared.facts().users = Known::Refused(Some(long_ago));
+        assert!(names.shared.facts().users.is_due(Some(VALID)));
+        names.shared.facts().users = Known::Refused(None);
+        assert_eq!(names.users(), None);
     }
 
     #[test]
@@ -484,18 +587,20 @@ mod tests {
         let mut names = names_of(&format!("redis://{place}"));
         assert!(names.is_near());
         let keys = |names: &mut Names, prefix: &str| {
-            // A slow machine may need a second look.
-            let found = std::iter::repeat_with(|| names.keys(prefix.as_bytes())).take(100).flatten().next().unwrap();
-            found.names.iter().map(|key| String::from_utf8_lossy(key).into_owned()).collect::<Vec<_>>()
+            found(|| names.keys(prefix.as_bytes()))
+                .names
+                .iter()
+                .map(|key| String::from_utf8_lossy(key).into_owned())
+                .collect::<Vec<_>>()
         };
         assert_eq!(keys(&mut names, "user:"), ["user:1", "user:2"]);
         assert_eq!(keys(&mut names, "use*"), ["use*"]);
         assert_eq!(keys(&mut names, ""), ["other", "use*", "user:1", "user:2"]);
         assert!(names.known_commands().is_none());
-        let commands = std::iter::repeat_with(|| names.commands()).take(100).flatten().next().unwrap();
+        let commands = found(|| names.commands());
         assert!(commands.iter().any(|command| command.name == "set" && command.args.len() > 2));
-        assert!(names.settings().is_some_and(|settings| settings.iter().any(|name| name == "maxmemory")));
-        assert_eq!(names.users().as_deref(), Some(&vec![b"default".to_vec()]));
+        assert!(found(|| names.settings()).iter().any(|name| name == "maxmemory"));
+        assert_eq!(*found(|| names.users()), [b"default".to_vec()]);
         drop(server);
     }
 
@@ -516,13 +621,24 @@ mod tests {
 
     #[test]
     fn a_server_that_says_nothing_holds_nobody_up() {
-        // It takes connections, as the system does for it, and never replies.
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut names = names_of(&format!("redis://{}", listener.local_addr().unwrap()));
+        let requests = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&requests);
+        let (address, accepted) = fake(move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+            None
+        });
+        let mut names = names_of(&format!("redis://{address}"));
+        names.begin_wait();
         assert_eq!(names.keys(b"a"), None);
         assert_eq!(names.users(), None);
         // The query is not sent a second time while it is open.
         assert_eq!(names.keys(b"a"), None);
+        assert!(
+            matches!(names.shared.facts().keys.1, Known::Pending),
+            "the server was given up while the prompt waited"
+        );
+        found(|| (requests.load(Ordering::SeqCst) > 0).then_some(()));
+        assert_eq!((accepted.load(Ordering::SeqCst), requests.load(Ordering::SeqCst)), (1, 1));
     }
 
     #[test]

@@ -61,9 +61,11 @@ pub fn split(text: &str, quoting: Quoting) -> Vec<Line> {
     let bytes = text.as_bytes();
     let mut lines = vec![Line::default()];
     let mut at = 0;
+    let mut is_counted = false;
     while let Some(&byte) = bytes.get(at) {
         if byte == b'\n' {
             at += 1;
+            is_counted = false;
             lines.push(Line { start: at, ..Line::default() });
             continue;
         }
@@ -94,8 +96,10 @@ pub fn split(text: &str, quoting: Quoting) -> Vec<Line> {
             at = end_of_line(bytes, at);
         }
         // How often the command is run is no part of it.
-        let is_count = line.words.is_empty() && word.quotes == Quotes::None && is_count(&word.bytes);
-        if !(is_count && at < bytes.len() && bytes.get(at) != Some(&b'\n')) {
+        let is_count = line.words.is_empty() && !is_counted && word.quotes == Quotes::None && is_count(&word.bytes);
+        if is_count && at < bytes.len() && bytes.get(at) != Some(&b'\n') {
+            is_counted = true;
+        } else {
             line.words.push(word);
         }
     }
@@ -216,6 +220,7 @@ mod tests {
         assert_eq!((piped[1].words.len(), piped[1].aside), (3, None));
         assert_eq!(words("5 INCR k"), [[plain("INCR"), plain("k")]]);
         assert_eq!(words("5"), [[plain("5")]]);
+        assert_eq!(words("5 5 INCR k")[0][0], plain("5"));
         assert_eq!(split("GET it's", Quoting::Unknown)[0].words[1].bytes, b"it's");
         assert_eq!(split(" é x", Quoting::Quoted)[0].words[1].start, 4);
     }
