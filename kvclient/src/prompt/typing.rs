@@ -11,6 +11,7 @@ use super::names::{Names, Target};
 use super::syntax::Catalog;
 use super::syntax::check::{Checked, Fault, Part, begins, check};
 use super::syntax::line::{Line, Quoting, is_count, split};
+use super::syntax::matching::Role;
 use rustyline::completion::{Completer, Pair};
 use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
@@ -195,8 +196,9 @@ impl Hinter for Typist {
             catalog = self.whole_catalog();
             checked = self.check(line, &catalog, is_typing);
         }
-        // Only the server knows which options it takes.
-        if is_named && catalog.server.is_none() {
+        // Servers differ in their options, and in what they take. Other lines need no second connection.
+        let may_differ = checked.fault.is_some() || checked.parts.contains(&Part::Role(Role::Option));
+        if may_differ && catalog.server.is_none() {
             self.names.borrow_mut().request_commands();
         }
         if let Some(fault) = &checked.fault {
