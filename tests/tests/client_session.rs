@@ -472,7 +472,8 @@ fn changes_of_a_key_are_shown_as_they_happen() {
     admin.ask("SET k one", "+OK\r\n");
     stage.client.hear("  new        \"one\"\r\n");
     let shown = stage.client.output().split_off(is);
-    assert!(!["written", "(no such key)", "other"].iter().any(|other| shown.contains(other)), "{shown}");
+    // (The look that the other database's change caused may have found this one's.)
+    assert!(!["(no such key)", "other"].iter().any(|other| shown.contains(other)), "{shown}");
     admin.ask("SET k one", "+OK\r\n");
     stage.client.hear("  written    \"one\"\r\n");
     admin.ask("FLUSHALL", "+OK\r\n");
