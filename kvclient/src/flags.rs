@@ -4,7 +4,7 @@
 
 use crate::backup;
 use crate::bench::BenchFlags;
-use crate::modes::{Mode, ModeFlags, unquoted};
+use crate::modes::{Mode, ModeFlags, seconds, unquoted};
 use crate::output::{Delimiters, Output, Style};
 use crate::target::{Target, TaskUrls};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -175,18 +175,6 @@ pub enum Task {
         place: PathBuf,
     },
 }
-
-/// Reads a number of seconds.
-pub fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    if seconds > SECONDS_MAX {
-        return Err("more than a billion seconds".to_owned());
-    }
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
-}
-
-/// The longest time that a flag may name, so that a moment so far away can be computed.
-const SECONDS_MAX: f64 = 1e9;
 
 impl Flags {
     /// Adds to the server's URLs those behind the name of a task.

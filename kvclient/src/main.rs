@@ -16,6 +16,7 @@ mod program;
 mod prompt;
 mod session;
 mod signals;
+mod syntax;
 mod target;
 mod words;
 

@@ -3,8 +3,11 @@
 //! Invariant: each reply is written and flushed whole, so that a program reading a pipe sees it at once.
 
 mod csv;
+mod hidden;
 mod json;
 mod table;
+
+pub use hidden::{is_hidden, json_escape};
 
 use csv::write_csv;
 use json::{Strings, write_bytes, write_json};

@@ -25,7 +25,7 @@ use syntax::{Arg, Catalog, Command, Kind, TABLE};
 use tempfile::TempDir;
 
 /// The module of the program itself: it is no part of the library.
-#[path = "../../kvclient/src/prompt/syntax/mod.rs"]
+#[path = "../../kvclient/src/syntax/mod.rs"]
 #[allow(dead_code)]
 mod syntax;
 

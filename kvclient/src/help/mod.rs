@@ -6,7 +6,7 @@
 mod examples;
 
 use crate::prompt::directives;
-use crate::prompt::syntax::{Arg, Catalog, Command, Known};
+use crate::syntax::{Arg, Catalog, Command, Known};
 use examples::{EXAMPLES, Explained, OPTIONS};
 use kvproto::Request;
 use kvproto::spec::Group;
@@ -266,7 +266,7 @@ fn wrap_line(line: &str, width: usize, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prompt::syntax::TABLE;
+    use crate::syntax::TABLE;
     use kvproto::OwnedRequest;
     use kvproto::spec::COMMANDS;
 

@@ -2,7 +2,6 @@
 //!
 //! Invariant: at most one mode is chosen, and a flag that belongs to no chosen mode is refused rather than ignored.
 
-use crate::flags::seconds;
 use clap::{Args, ValueEnum};
 use kvproto::line::split_text;
 use std::ffi::OsString;
@@ -306,6 +305,18 @@ pub fn unquoted(word: &[u8]) -> Option<Vec<u8>> {
     let only = words.next()?;
     words.next().is_none().then_some(only)
 }
+
+/// Reads a number of seconds.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    if seconds > SECONDS_MAX {
+        return Err("more than a billion seconds".to_owned());
+    }
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+/// The longest time that a flag may name, so that a moment so far away can be computed.
+const SECONDS_MAX: f64 = 1e9;
 
 #[cfg(test)]
 mod tests {

@@ -16,7 +16,7 @@ mod spectrum;
 mod stat;
 mod walk;
 
-pub use flags::{Mode, ModeFlags, unquoted};
+pub use flags::{Mode, ModeFlags, seconds, unquoted};
 
 use crate::output::{Output, Style};
 use crate::signals::Signals;

@@ -3,7 +3,7 @@
 //! Invariant: every line is one JSON value (RFC 8259), whatever the server sent, and no bytes of the reply are lost. It holds
 //! no character that commands a terminal, turns the direction of writing, or cannot be seen.
 
-use crate::prompt::view::{is_hidden, json_escape};
+use super::hidden::{is_hidden, json_escape};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kvproto::Reply;

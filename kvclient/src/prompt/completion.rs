@@ -4,12 +4,12 @@
 
 use super::directives::DIRECTIVES;
 use super::names::Names;
-use super::syntax::check::{begins, named};
-use super::syntax::line::{Line, Quotes, Quoting, Word, split};
-use super::syntax::matching::compare;
-use super::syntax::server::is_shown;
-use super::syntax::{Catalog, Command, Kind};
 use crate::help::{GROUPS, about_option};
+use crate::syntax::check::{begins, named};
+use crate::syntax::line::{Line, Quotes, Quoting, Word, split};
+use crate::syntax::matching::compare;
+use crate::syntax::server::is_shown;
+use crate::syntax::{Catalog, Command, Kind};
 use kvproto::quote::{HighBytes, write_escaped};
 use kvproto::{OwnedRequest, spec};
 
@@ -358,8 +358,8 @@ fn is_one_of(word: &[u8], names: &[&str]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::syntax::TABLE;
     use super::*;
+    use crate::syntax::TABLE;
 
     fn of(typed: &str) -> Candidates {
         candidates(typed, Quoting::Quoted, &mut Names::new(), &Catalog::default(), true)

@@ -2,9 +2,9 @@
 //!
 //! Invariant: only colours are added: without them the text is what was typed.
 
-use super::syntax::check::{Checked, Part};
-use super::syntax::line::{Line, Quotes};
-use super::syntax::matching::Role;
+use crate::syntax::check::{Checked, Part};
+use crate::syntax::line::{Line, Quotes};
+use crate::syntax::matching::Role;
 
 const RED: &str = "31";
 const GREEN: &str = "32";
@@ -71,10 +71,10 @@ pub fn red(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::syntax::Catalog;
-    use super::super::syntax::check::check;
-    use super::super::syntax::line::{Quoting, split};
     use super::*;
+    use crate::syntax::Catalog;
+    use crate::syntax::check::check;
+    use crate::syntax::line::{Quoting, split};
 
     fn painted(text: &str) -> String {
         let mut out = String::new();

@@ -4,10 +4,10 @@
 //! Invariant: it never takes more than what is left of the row, so that the prompt stays where it is.
 
 use super::directives::DIRECTIVES;
-use super::syntax::Catalog;
-use super::syntax::check::{Fault, named};
-use super::syntax::line::{Line, Quotes};
-use super::syntax::matching::compare;
+use crate::syntax::Catalog;
+use crate::syntax::check::{Fault, named};
+use crate::syntax::line::{Line, Quotes};
+use crate::syntax::matching::compare;
 use rustyline::hint::Hint as Shown;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -157,8 +157,8 @@ pub fn usage(line: &Line, typed: &str, catalog: &Catalog) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::syntax::line::{Quoting, split};
     use super::*;
+    use crate::syntax::line::{Quoting, split};
 
     fn hint(typed: &str) -> Option<String> {
         let lines = split(typed, Quoting::Quoted);

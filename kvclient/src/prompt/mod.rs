@@ -15,14 +15,14 @@ mod pager;
 mod peek;
 mod redirect;
 mod stream;
-pub mod syntax;
 mod typing;
-pub mod view;
+mod view;
 mod watch;
 
 use crate::help;
 use crate::output::{Style, is_report};
 use crate::session::{Outcome, Session, is_one_of};
+use crate::syntax::line::Quoting;
 use crate::words::{Lines, Piece, Splitter};
 use confirm::Danger;
 use kvclient::session_state::is_queued;
@@ -36,7 +36,6 @@ use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use syntax::line::Quoting;
 use typing::Typist;
 use view::View;
 

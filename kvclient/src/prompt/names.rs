@@ -3,8 +3,8 @@
 //! Invariant: the prompt never waits for a server longer than [`WAIT`]. What comes later is there for the next look. Nothing
 //! is fetched before it is needed, and a look at keys takes a bounded number of requests.
 
-use super::syntax::Command;
-use super::syntax::server;
+use crate::syntax::Command;
+use crate::syntax::server;
 use kvclient::address::Scheme;
 use kvclient::{Address, Connection, Options, Reply, Version};
 use std::net::IpAddr;

@@ -8,10 +8,10 @@ use super::directives::DIRECTIVES;
 use super::highlight;
 use super::hints::{self, Hint};
 use super::names::{Names, Target};
-use super::syntax::Catalog;
-use super::syntax::check::{Checked, Fault, Part, begins, check};
-use super::syntax::line::{Line, Quoting, is_count, split};
-use super::syntax::matching::Role;
+use crate::syntax::Catalog;
+use crate::syntax::check::{Checked, Fault, Part, begins, check};
+use crate::syntax::line::{Line, Quoting, is_count, split};
+use crate::syntax::matching::Role;
 use rustyline::completion::{Completer, Pair};
 use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
@@ -330,8 +330,8 @@ impl ConditionalEventHandler for Accept {
 
 #[cfg(test)]
 mod tests {
-    use super::super::syntax::line::Quotes;
     use super::*;
+    use crate::syntax::line::Quotes;
     use crate::words::{Lines, Piece, Splitter};
 
     /// The commands that `text` is sent as, up to the first line that is wrong.

@@ -3,6 +3,7 @@
 //! Invariant: what is shown holds no control character but ends of lines, none of Unicode that is invisible or turns the
 //! direction of writing, and of a binary value a bounded number of rows. A quoted string, typed again, is the same bytes.
 
+use crate::output::{is_hidden, json_escape};
 use kvclient::format::{write_pretty_with, write_visible_line};
 use kvproto::Reply;
 use serde::de::IgnoredAny;
@@ -136,25 +137,6 @@ fn write_escaped(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Returns whether a character commands the terminal, turns the direction of writing, or cannot be seen.
-pub fn is_hidden(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{ad}'
-                | '\u{61c}'
-                | '\u{180e}'
-                | '\u{200b}'
-                | '\u{200e}'
-                | '\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e007f}'
-        )
-}
-
 /// Returns a number with a comma between each three digits.
 pub fn grouped(number: impl ToString) -> String {
     let digits = number.to_string();
@@ -234,11 +216,6 @@ pub fn json(bytes: &[u8]) -> Option<String> {
         }
     }
     Some(out)
-}
-
-/// Returns a character as it stands in a JSON string where it must not be seen.
-pub fn json_escape(character: char) -> String {
-    character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
 }
 
 fn push_visible(character: char, out: &mut String) {
