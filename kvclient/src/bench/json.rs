@@ -112,7 +112,8 @@ pub struct Run {
     /// Requests of an open loop that were due, and not sent when it ended.
     #[serde(default)]
     pub unsent: u64,
-    /// The processor time of the server a request, in microseconds; `None` if its INFO does not show it.
+    /// The processor time of the server a request, in microseconds; `None` if its INFO does not show it, or the run
+    /// was too short to measure it.
     #[serde(default)]
     pub server_cpu_us: Option<f64>,
     pub totals: Summary,

@@ -152,7 +152,10 @@ fn measure(
     let cpu_after = cpu_seconds();
     progress.finish();
     let summed_up = sum_up(workload, results, run);
-    if let (Some(before), Some(after), 1..) = (cpu_before, cpu_after, run.totals.count) {
+    // The system counts in ticks of some milliseconds: a run that is shorter shows none.
+    if let (Some(before), Some(after), 1..) = (cpu_before, cpu_after, run.totals.count)
+        && after > before
+    {
         run.server_cpu_us = Some(((after - before) * 1e9 / run.totals.count as f64).round() / 1e3);
     }
     summed_up
