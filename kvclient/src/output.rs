@@ -5,9 +5,11 @@
 mod csv;
 mod hidden;
 mod json;
+mod numbers;
 mod table;
 
 pub use hidden::{is_hidden, json_escape};
+pub use numbers::grouped;
 
 use csv::write_csv;
 use json::{Strings, write_bytes, write_json};

@@ -4,8 +4,9 @@
 
 use crate::bench::connections::Shared;
 use crate::bench::options::Settings;
-use crate::bench::report::{thousands, time};
+use crate::bench::report::time;
 use crate::bench::stats::Interval;
+use crate::output::grouped;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal};
 use std::sync::PoisonError;
@@ -77,8 +78,8 @@ impl Progress {
         if let Some(bar) = &self.bar {
             let done = (elapsed - self.warmup).as_millis();
             bar.set_position(if self.limit.is_some() { u64::try_from(done).unwrap_or(u64::MAX) } else { requests });
-            let rate = thousands(rate.round() as u64);
-            bar.set_message(format!("{rate}/s, {} errors, {}", thousands(errors), self.times));
+            let rate = grouped(rate.round() as u64);
+            bar.set_message(format!("{rate}/s, {} errors, {}", grouped(errors), self.times));
         }
     }
 

@@ -5,6 +5,7 @@
 use crate::bench::json::{
     Comparison, Ended, Large, LargeTimes, Machine, Report, Run, Settings, Summary, Verdict, VerdictOutcome,
 };
+use crate::output::grouped;
 use std::fmt::Write;
 
 /// The width of the first column, and of the others.
@@ -60,9 +61,9 @@ fn machine(machine: &Machine, text: &mut String) {
 
 fn settings(settings: &Settings, text: &mut String) {
     let amount = match (settings.requests_per_connection, settings.duration_ms) {
-        (Some(requests), None) => format!("{} requests each", thousands(requests)),
+        (Some(requests), None) => format!("{} requests each", grouped(requests)),
         (None, Some(ms)) => format!("{} s", ms as f64 / 1000.0),
-        (Some(requests), Some(ms)) => format!("{} requests each or {} s", thousands(requests), ms as f64 / 1000.0),
+        (Some(requests), Some(ms)) => format!("{} requests each or {} s", grouped(requests), ms as f64 / 1000.0),
         (None, None) => String::new(),
     };
     let rate = settings.rate.map_or(String::new(), |rate| format!(", {rate} requests/s (open loop)"));
@@ -89,11 +90,8 @@ fn server_name(server: &crate::bench::json::Server) -> String {
 
 fn run(run: &Run, text: &mut String) {
     line(text, "");
-    let loaded = if run.loaded_keys == 0 {
-        String::new()
-    } else {
-        format!(", {} keys stored before", thousands(run.loaded_keys))
-    };
+    let loaded =
+        if run.loaded_keys == 0 { String::new() } else { format!(", {} keys stored before", grouped(run.loaded_keys)) };
     line(text, &format!("{}: {:.2} s{loaded}", server_name(&run.server), run.elapsed_s));
     if run.totals.count == 0 {
         line(text, "no request was counted");
@@ -110,12 +108,12 @@ fn run(run: &Run, text: &mut String) {
         text.push('\n');
     };
     row("", &|name, _| shortened(name));
-    row("requests", &|_, summary| thousands(summary.count));
+    row("requests", &|_, summary| grouped(summary.count));
     row("hits", &|_, summary| lookups(summary, summary.hits));
     row("misses", &|_, summary| lookups(summary, summary.misses));
     row("hit rate", &|_, summary| summary.hit_rate.map_or("-".to_owned(), percent));
-    row("errors", &|_, summary| thousands(summary.errors));
-    row("requests/s", &|_, summary| thousands(summary.requests_per_second.round() as u64));
+    row("errors", &|_, summary| grouped(summary.errors));
+    row("requests/s", &|_, summary| grouped(summary.requests_per_second.round() as u64));
     type Pick = fn(&crate::bench::json::Latency) -> f64;
     let rows: [(&str, Pick); 8] = [
         ("latency min", |latency| latency.min),
@@ -134,17 +132,17 @@ fn run(run: &Run, text: &mut String) {
         line(text, &format!("processor time of the server: {us:.2} us a request"));
     }
     if run.unsent > 0 {
-        line(text, &format!("{} requests were due and not sent: the rate was not kept", thousands(run.unsent)));
+        line(text, &format!("{} requests were due and not sent: the rate was not kept", grouped(run.unsent)));
     }
     for operation in &run.operations {
         for (kind, count) in &operation.summary.errors_by_kind {
-            line(text, &format!("error of {}, {} times: {kind}", shortened(&operation.name), thousands(*count)));
+            line(text, &format!("error of {}, {} times: {kind}", shortened(&operation.name), grouped(*count)));
         }
     }
 }
 
 fn lookups(summary: &Summary, count: u64) -> String {
-    if summary.hit_rate.is_none() { "-".to_owned() } else { thousands(count) }
+    if summary.hit_rate.is_none() { "-".to_owned() } else { grouped(count) }
 }
 
 /// A name that fits its column.
@@ -165,7 +163,7 @@ fn verdicts(verdicts: &[Verdict], text: &mut String) {
     );
     for verdict in verdicts {
         let (label, show): (&str, fn(f64) -> String) = match verdict.metric.as_str() {
-            "requests_per_second" => ("requests/s", |value| thousands(value.round() as u64)),
+            "requests_per_second" => ("requests/s", |value| grouped(value.round() as u64)),
             "mean_us" => ("mean latency", time),
             "p99_us" => ("p99 latency", time),
             "error_rate" => ("errors", percent),
@@ -198,7 +196,7 @@ fn comparison(comparison: &Comparison, text: &mut String) {
         &format!("{:LABEL_WIDTH$}{:>COLUMN_WIDTH$}{:>COLUMN_WIDTH$}{:>8}  spread", "", "baseline", "subject", "ratio"),
     );
     for ratio in &comparison.ratios {
-        let show = |value: f64| if ratio.metric == "rps" { thousands(value.round() as u64) } else { time(value) };
+        let show = |value: f64| if ratio.metric == "rps" { grouped(value.round() as u64) } else { time(value) };
         let label = format!("{} {}", shortened(&ratio.operation), ratio.metric);
         line(
             text,
@@ -236,23 +234,10 @@ fn large(large: &Large, text: &mut String) {
         if row.get.errors > 0 {
             line(
                 text,
-                &format!("{} GET of these found no value: is the server short of memory?", thousands(row.get.errors)),
+                &format!("{} GET of these found no value: is the server short of memory?", grouped(row.get.errors)),
             );
         }
     }
-}
-
-/// Returns a number with commas.
-pub fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Returns a time, given in microseconds, in the unit that suits it.
@@ -281,7 +266,6 @@ mod tests {
 
     #[test]
     fn numbers_are_readable() {
-        assert_eq!([0, 999, 1_000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([0.5, 12.0, 1_500.0, 2_000_000.0].map(time), ["0.5 us", "12 us", "1.50 ms", "2.00 s"]);
         assert_eq!([0.0, 0.999_999, 1.0].map(percent), ["0.00 %", "99.99 %", "100.00 %"]);
     }

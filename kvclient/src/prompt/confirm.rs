@@ -2,7 +2,7 @@
 //!
 //! Invariant: whatever may be one of them is asked about; without an answer it is not sent.
 
-use super::view::grouped;
+use crate::output::grouped;
 use crate::session::is_one_of;
 use kvproto::Request;
 

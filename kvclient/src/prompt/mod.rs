@@ -20,7 +20,7 @@ mod view;
 mod watch;
 
 use crate::help;
-use crate::output::{Style, is_report};
+use crate::output::{Style, grouped, is_report};
 use crate::session::{Outcome, Session, is_one_of};
 use crate::syntax::line::Quoting;
 use crate::words::{Lines, Piece, Splitter};
@@ -403,7 +403,7 @@ impl Prompt {
                 }
             }
             Place::File { path, appends } => match redirect::write(path, *appends, &bytes) {
-                Ok(()) => Some(format!("{} bytes written to {}.", view::grouped(bytes.len()), path.display())),
+                Ok(()) => Some(format!("{} bytes written to {}.", grouped(bytes.len()), path.display())),
                 Err(error) => Some(error),
             },
             Place::Input(_) => None,

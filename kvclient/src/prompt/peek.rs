@@ -3,7 +3,8 @@
 //! Invariant: no more of a value is read than is shown, but for small hashes, sets and sorted sets, which servers send
 //! whole. What the server cannot tell is left out. The access statistics are those before this look at the key.
 
-use super::view::{View, grouped, write_string};
+use super::view::{View, write_string};
+use crate::output::grouped;
 use kvclient::format::{write_raw, write_visible_line};
 use kvclient::{Connection, Reply};
 

@@ -3,7 +3,7 @@
 //! Invariant: what is shown holds no control character but ends of lines, none of Unicode that is invisible or turns the
 //! direction of writing, and of a binary value a bounded number of rows. A quoted string, typed again, is the same bytes.
 
-use crate::output::{is_hidden, json_escape};
+use crate::output::{grouped, is_hidden, json_escape};
 use kvclient::format::{write_pretty_with, write_visible_line};
 use kvproto::Reply;
 use serde::de::IgnoredAny;
@@ -135,19 +135,6 @@ fn write_escaped(bytes: &[u8], out: &mut Vec<u8>) {
     for byte in bytes {
         out.extend_from_slice(format!("\\x{byte:02x}").as_bytes());
     }
-}
-
-/// Returns a number with a comma between each three digits.
-pub fn grouped(number: impl ToString) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) && !text.ends_with('-') {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Appends lines; `indent` stands before every line but the first.
@@ -297,11 +284,5 @@ mod tests {
         let view = View { colors: true, ..View::default() };
         assert_eq!(shown(view, &Reply::error("ERR no\x1b")), "\x1b[31m(error) ERR no\\x1b\x1b[0m\n");
         assert_eq!(shown(View::default(), &Reply::error("ERR no")), "(error) ERR no\n");
-    }
-
-    #[test]
-    fn digits_are_grouped() {
-        let numbers = [0_i64, 999, 1000, -1234, 1_234_567].map(grouped);
-        assert_eq!(numbers, ["0", "999", "1,000", "-1,234", "1,234,567"]);
     }
 }

@@ -7,7 +7,8 @@
 use super::clock::Zone;
 use super::peek::duration_text;
 use super::stream::{TICK, is_over, wait};
-use super::view::{grouped, write_string};
+use super::view::write_string;
+use crate::output::grouped;
 use crate::session::{Outcome, Session};
 use kvclient::format::write_visible_line;
 use kvclient::{Connection, Error, Reply};

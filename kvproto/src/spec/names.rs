@@ -83,7 +83,7 @@ const fn head_of(name: &[u8]) -> u64 {
             _ => 0,
         },
     };
-    // The bit that tells small letters from capitals. Other bytes that it makes equal are told apart by `is_short`.
+    // Small letters differ from capitals in this bit alone. It makes some other bytes equal, too: see `is_short`.
     head | 0x2020_2020_2020_2020
 }
 
