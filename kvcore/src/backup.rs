@@ -7,8 +7,11 @@
 //! on the disk for so long.
 //!
 //! The bytes are copied or cloned (reflink). Never are they linked: who opens a store cuts and rewrites its files.
+//!
+//! At most two of the store's files are open at a time, however many segments there are: the log of a large store has
+//! thousands between two snapshots.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,12 +29,14 @@ use crate::recovery;
 use crate::schedule::Hold;
 use crate::segment::{Segment, replayed_after, sealed_bytes, segment_name};
 use crate::snapshot::snapshot_name;
+use crate::sync::Mutex;
 use crate::tables::Keep;
 
-/// A consistent set of a store's files, open to be read; from [`Db::begin_backup`](crate::Db::begin_backup).
+/// A consistent set of a store's files, to be read; from [`Db::begin_backup`](crate::Db::begin_backup).
 ///
-/// Until it is dropped no file of it is removed from the store's directory, so they take room there for so long, besides
-/// what the store writes meanwhile.
+/// While the store is open, no file of it is removed from the store's directory until the backup is dropped, so they take
+/// room there for so long, besides what the store writes meanwhile. Segments of the log are opened when they are read, one
+/// at a time: once the store is closed, they can be read until somebody opens it again or removes them.
 pub struct Backup {
     lsn: Lsn,
     time_ms: u64,
@@ -56,9 +61,31 @@ pub struct BackupFile {
 }
 
 enum Source {
-    /// The store's own, as far as its length then.
-    Disk(Box<dyn DiskFile>),
+    /// The store's snapshot, as far as its length then. Open from the beginning: another may take its name.
+    Snapshot(Arc<dyn DiskFile>),
+    /// A segment of the store, as far as its length then. No other file ever has its name.
+    Segment(Arc<Segments>),
     Memory(Vec<u8>),
+}
+
+/// The store's segments, of which the last one that was read is open.
+struct Segments {
+    dir: Arc<dyn Directory>,
+    open: Mutex<Option<(String, Arc<dyn DiskFile>)>>,
+}
+
+impl Segments {
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let mut open = self.open.lock();
+        if let Some((_, file)) = open.as_ref().filter(|(is_open, _)| is_open == name) {
+            return Ok(Arc::clone(file));
+        }
+        // Closed before the next is opened: it may be the last one that the process may have.
+        *open = None;
+        let file = Arc::from(self.dir.open(name)?);
+        *open = Some((name.to_owned(), Arc::clone(&file)));
+        Ok(file)
+    }
 }
 
 /// What [`Db::backup`](crate::Db::backup) has written.
@@ -105,9 +132,10 @@ impl Backup {
     pub(crate) fn write_to(&self, disk: Arc<dyn Disk>, dest: &Path) -> Result<BackupReport> {
         let mut partial = Partial::create(disk, dest)?;
         for file in &self.files {
-            partial.write(&file.name, |target| match &file.source {
-                Source::Disk(source) => target.copy_from(&**source, file.bytes),
-                Source::Memory(bytes) => target.write_at(bytes, 0),
+            let source = file.open()?;
+            partial.write(&file.name, |target| match &source {
+                Opened::Disk(source) => target.copy_from(&**source, file.bytes),
+                Opened::Memory(bytes) => target.write_at(bytes, 0),
             })?;
         }
         partial.finish()?;
@@ -130,16 +158,16 @@ impl BackupFile {
     ///
     /// # Errors
     ///
-    /// An [`Error::Io`] if it cannot be read, or has become shorter: somebody else has cut it.
+    /// An [`Error::Io`] if it cannot be opened or read, or has become shorter: somebody else has removed or cut it.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
         let wanted = self.bytes.saturating_sub(offset).min(buffer.len() as u64) as usize;
         let buffer = &mut buffer[..wanted];
-        match &self.source {
-            Source::Memory(bytes) => {
+        match self.open()? {
+            Opened::Memory(bytes) => {
                 let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
                 buffer.copy_from_slice(&bytes[from..from + wanted]);
             }
-            Source::Disk(file) => {
+            Opened::Disk(file) => {
                 let failed = |error| Error::io(format!("read {} for a backup", self.name), error);
                 if file.read_at(buffer, offset).map_err(failed)? < wanted {
                     return Err(failed(ErrorKind::UnexpectedEof.into()));
@@ -148,6 +176,24 @@ impl BackupFile {
         }
         Ok(wanted)
     }
+
+    fn open(&self) -> Result<Opened<'_>> {
+        match &self.source {
+            Source::Snapshot(file) => Ok(Opened::Disk(Arc::clone(file))),
+            Source::Segment(segments) => {
+                let opened =
+                    segments.open(&self.name).map_err(|error| open_failed(&*segments.dir, &self.name, error))?;
+                Ok(Opened::Disk(opened))
+            }
+            Source::Memory(bytes) => Ok(Opened::Memory(bytes)),
+        }
+    }
+}
+
+/// What a file's bytes are read from.
+enum Opened<'a> {
+    Disk(Arc<dyn DiskFile>),
+    Memory(&'a [u8]),
 }
 
 /// Where a backup is taken.
@@ -185,7 +231,7 @@ pub(crate) fn begin(engine: &Engine, files: &Files) -> Result<Backup> {
         let (store, end, time_ms) = (writer.store(), writer.synced, engine.base.time.now_ms());
         BackupPoint { store, snapshot, segments, newest, end, time_ms }
     };
-    open(&*files.dir, point, Keeps::Hold(hold))
+    Ok(assemble(&files.dir, point, Keeps::Hold(hold)))
 }
 
 /// Begins a backup of a store that no process has open, which must be sound. What a crash left of unfinished writes is
@@ -206,32 +252,35 @@ pub(crate) fn of_closed(options: &Options, path: &Path) -> Result<Backup> {
         // Not the clock of this machine: nothing of a later time has happened.
         time_ms: found.tables.floor_ms,
     };
-    open(&*dir, point, Keeps::Lock(lock))
+    Ok(assemble(&dir, point, Keeps::Lock(lock)))
 }
 
 /// Opens the newest good snapshot, which begins at `start`; `None` if there is none and the log begins with the store.
 fn open_snapshot(dir: &dyn Directory, start: Lsn) -> Result<Option<BackupFile>> {
-    match open_file(dir, snapshot_name(start)) {
-        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound && start == Lsn::ZERO => Ok(None),
-        opened => opened.map(Some),
-    }
+    let name = snapshot_name(start);
+    let file = match dir.open(&name) {
+        Err(error) if error.kind() == ErrorKind::NotFound && start == Lsn::ZERO => return Ok(None),
+        opened => opened.map_err(|error| open_failed(dir, &name, error))?,
+    };
+    let bytes = file.len().map_err(|error| open_failed(dir, &name, error))?;
+    Ok(Some(BackupFile { name, bytes, source: Source::Snapshot(Arc::from(file)) }))
 }
 
-fn open_file(dir: &dyn Directory, name: String) -> Result<BackupFile> {
-    let opening = |error| Error::io(format!("open {} for a backup", dir.path().join(&name).display()), error);
-    let file = dir.open(&name).map_err(opening)?;
-    let bytes = file.len().map_err(opening)?;
-    Ok(BackupFile { name, bytes, source: Source::Disk(file) })
+fn open_failed(dir: &dyn Directory, name: &str, error: io::Error) -> Error {
+    Error::io(format!("open {} for a backup", dir.path().join(name).display()), error)
 }
 
-/// Opens the segments, all at once: whatever becomes of their names, their bytes can be read.
-fn open(dir: &dyn Directory, point: BackupPoint, keeps: Keeps) -> Result<Backup> {
+/// Puts together what a backup consists of.
+fn assemble(dir: &Arc<dyn Directory>, point: BackupPoint, keeps: Keeps) -> Backup {
     let BackupPoint { store, snapshot, segments, newest, end, time_ms } = point;
     let mut files = Vec::with_capacity(segments.len() + 3);
     files.extend(snapshot);
-    for Segment { id, bytes, .. } in segments {
-        files.push(BackupFile { bytes, ..open_file(dir, segment_name(id))? });
-    }
+    let sources = Arc::new(Segments { dir: Arc::clone(dir), open: Mutex::new(None) });
+    files.extend(segments.into_iter().map(|Segment { id, bytes, .. }| BackupFile {
+        name: segment_name(id),
+        bytes,
+        source: Source::Segment(Arc::clone(&sources)),
+    }));
     let mut push = |name: String, bytes: Vec<u8>| {
         files.push(BackupFile { name, bytes: bytes.len() as u64, source: Source::Memory(bytes) });
     };
@@ -239,5 +288,5 @@ fn open(dir: &dyn Directory, point: BackupPoint, keeps: Keeps) -> Result<Backup>
     let known = Known { store, newest: newest + 1, durable: end, newest_bytes: seal.len() as u64 };
     push(segment_name(newest + 1), seal);
     push(MANIFEST.to_owned(), manifest_bytes(&known).to_vec());
-    Ok(Backup { lsn: end, time_ms, files, _keeps: keeps })
+    Backup { lsn: end, time_ms, files, _keeps: keeps }
 }

@@ -258,18 +258,55 @@ fn files_are_held_back_from_removal_while_a_backup_lasts_and_removed_after_it() 
     assert_sound(&data);
 }
 
+/// What is not open by then is found where the directory has been moved to, and what was removed is an error.
 #[test]
 fn a_backup_outlives_the_store_it_is_of() {
     let root = tempfile::tempdir().unwrap();
-    let data = root.path().join("data");
+    let (data, moved) = (root.path().join("data"), root.path().join("moved"));
     let db = options().open(&data).unwrap();
     (0..300).for_each(|i| db.set(format!("k{i}"), [b'v'; 200]).unwrap());
     let backup = db.begin_backup().unwrap();
     db.close().unwrap();
     drop(db);
-    fs::remove_dir_all(&data).unwrap();
+    fs::rename(&data, &moved).unwrap();
+    drop(Db::open(&data).unwrap());
     restore(&backup, &root.path().join("restored"));
     assert_eq!(Db::open(root.path().join("restored")).unwrap().len(), 300);
+    fs::remove_dir_all(&moved).unwrap();
+    let refused = backup.files().iter().find_map(|file| file.read_at(&mut [0; 8], 0).err()).unwrap();
+    assert!(matches!(refused, Error::Io { .. }), "{refused}");
+}
+
+/// All segments of a backup were open at once: that of a large store used up what the process may have open.
+#[test]
+fn a_backup_of_many_segments_has_few_of_them_open() {
+    let root = tempfile::tempdir().unwrap();
+    let data = root.path().join("data");
+    let db = options().snapshot_log_bytes(u64::MAX / 2).open(&data).unwrap();
+    (0..400).for_each(|i| db.set(format!("k{i}"), [b'v'; 1000]).unwrap());
+    let data = data.canonicalize().unwrap();
+    let open_segments = || {
+        let targets = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        targets.filter(|target| target.starts_with(&data) && target.to_string_lossy().contains("wal-")).count()
+    };
+    let before = open_segments();
+    assert!(before >= 1, "the segment that is written is not counted");
+    let backup = db.begin_backup().unwrap();
+    assert!(backup.files().len() > 100, "{} files", backup.files().len());
+    for _ in 0..2 {
+        for file in backup.files() {
+            file.read_at(&mut [0; 8], 0).unwrap();
+            assert!(open_segments() <= before + 1, "{} segments are open", open_segments());
+        }
+    }
+    db.backup(root.path().join("copy")).unwrap();
+    drop(backup);
+    assert_eq!(open_segments(), before);
+    db.close().unwrap();
+    drop(db);
+    let closed = Options::new().backup(&data, root.path().join("closed")).unwrap();
+    assert!(closed.files > 100, "{closed:?}");
+    assert_eq!(open_segments(), 0);
 }
 
 #[test]
