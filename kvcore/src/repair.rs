@@ -36,6 +36,9 @@ mod watched;
 
 pub use report::{Dropped, Kept, Repair, RepairPlan, RepairWay, TimeReset};
 
+/// No store was written before the year 2026 began: a clock that shows an earlier time is wrong.
+const WALL_MS_MIN: u64 = 1_767_225_600_000;
+
 /// How to repair a store. The default is the plain way of [`Options::repair`](crate::Options::repair).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RepairOptions {
@@ -73,6 +76,9 @@ impl RepairOptions {
 
     /// Sets the store's time back to that of the wall clock, if it is ahead of it, as after a start with a wrong clock.
     /// What had expired by the old time is removed first. Also done to a sound store, which is written anew. Default: no.
+    ///
+    /// The wall clock must be right. One that shows a year before 2026 is not, and is refused with
+    /// [`Error::NotRepairable`]. Nothing in the store proves more: its files have their times from the clock that was wrong.
     pub fn reset_time(mut self, reset: bool) -> Self {
         self.reset_time = reset;
         self
@@ -140,6 +146,7 @@ impl Future {
         let (from_ms, to_ms) = (salvaged.tables.floor_ms, options.clock.wall_ms());
         let mut time = None;
         if how.reset_time && from_ms > to_ms {
+            check_wall_clock(dir, from_ms, to_ms)?;
             time = Some(TimeReset { from_ms, to_ms, expired: expire(&salvaged.tables) });
             salvaged.tables.floor_ms = to_ms;
         }
@@ -151,6 +158,16 @@ impl Future {
         let dropped = report::dropped(found, &self.salvaged);
         RepairWay { kept: report::kept(&self.salvaged, self.keys), dropped }
     }
+}
+
+/// Refuses a clock that was never set, such as one of 1970: the next start would find the store's time behind the true one.
+fn check_wall_clock(dir: &dyn Directory, from_ms: u64, to_ms: u64) -> Result<()> {
+    if to_ms >= WALL_MS_MIN {
+        return Ok(());
+    }
+    let time = TimeReset { from_ms, to_ms, expired: 0 };
+    let why = format!("its time would be set back {time}, and that is no right time: set this machine's clock first");
+    Err(Error::NotRepairable { dir: dir.path().to_owned(), why })
 }
 
 /// Removes what has expired by the time of these tables, and returns how many keys that were.

@@ -11,7 +11,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kvcore::{Db, Deadline, ManualClock, Options, RepairOptions, SetOptions, StoreExt};
+use kvcore::{Db, Deadline, Error, ManualClock, Options, RepairOptions, SetOptions, StoreExt};
 
 const NOW_MS: u64 = 1_800_000_000_000;
 /// In the year 2100.
@@ -92,6 +92,33 @@ fn time_is_set_back_wherever_it_is_written() {
         drop(db);
         assert!(open(dir, NOW_MS).exists("today").unwrap(), "{left:?}: and so it stays");
     }
+}
+
+/// A clock of 1970 was taken for right: whatever was given a deadline before it was set had expired when it was.
+#[test]
+fn time_is_not_set_back_to_that_of_a_clock_that_was_never_set() {
+    let january_2026_ms = 1_767_225_600_000;
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    store(dir, Left::Frame);
+    let names = || std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    for wall_ms in [0, 1, HOUR_MS, january_2026_ms - 1] {
+        let before = names();
+        for refused in [
+            at(wall_ms).plan_repair(dir, reset()).map(drop).unwrap_err(),
+            at(wall_ms).repair_with(dir, reset()).map(drop).unwrap_err(),
+        ] {
+            assert!(matches!(refused, Error::NotRepairable { .. }), "{wall_ms}: {refused}");
+            let told = refused.to_string();
+            assert!(told.contains("from 2100-01-01T00:00:0") && told.contains("clock"), "{wall_ms}: {told}");
+        }
+        assert_eq!(names(), before, "{wall_ms}");
+        assert!(open(dir, NOW_MS).now_ms() >= WRONG_MS, "{wall_ms}: the time was set back");
+        // What is not about time is repaired whatever the clock shows.
+        assert!(at(wall_ms).repair_with(dir, RepairOptions::new()).is_ok());
+    }
+    let repaired = at(january_2026_ms).repair_with(dir, reset()).unwrap();
+    assert_eq!(repaired.time.map(|time| time.to_ms), Some(january_2026_ms));
 }
 
 #[test]
