@@ -90,6 +90,8 @@ pub struct Flaw {
     pub offset: u64,
     /// What it is, and what proves it.
     pub why: String,
+    /// Whether the file could not be opened or read: then nothing is known of its bytes.
+    pub is_unreadable: bool,
 }
 
 /// What a segment holds; all zero if its header is not good.
@@ -176,7 +178,7 @@ pub(crate) fn inspect(dir: &dyn Directory) -> Result<Inspection> {
     if let Verdict::Refuses(Error::Corrupt { file, offset, why }) = &verdict
         && file != dir.path()
     {
-        blame(&mut files, name_of(file), Flaw { offset: *offset, why: why.clone() });
+        blame(&mut files, name_of(file), Flaw { offset: *offset, why: why.clone(), is_unreadable: false });
     }
     Ok(Inspection { files, verdict })
 }
@@ -257,8 +259,8 @@ fn file(listing: &Listing<'_>, name: &str) -> FileReport {
         Nature::Foreign => (Contents::Foreign, Ok(())),
     };
     let flaw = checked.err().map(|error| match error {
-        Error::Corrupt { offset, why, .. } => Flaw { offset, why },
-        error => Flaw { offset: 0, why: error.to_string() },
+        Error::Corrupt { offset, why, .. } => Flaw { offset, why, is_unreadable: false },
+        error => Flaw { offset: 0, why: error.to_string(), is_unreadable: matches!(error, Error::Io { .. }) },
     });
     FileReport { name: name.to_owned(), bytes, contents, flaw }
 }

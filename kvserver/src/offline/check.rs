@@ -5,7 +5,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use kvcore::{Contents, FileReport, Inspection, Options, SegmentEnd, Verdict};
+use kvcore::{Contents, Error, FileReport, Inspection, Options, SegmentEnd, Verdict};
 use serde_json::{Value, json};
 
 use super::{Result, path, print, shown};
@@ -33,9 +33,20 @@ pub(super) fn in_words(dir: &Path, found: &Inspection) -> String {
         Verdict::Refuses(error) => format!("it does not open: {error}"),
         verdict => format!("{verdict:?}"),
     };
-    let sound = if found.is_sound() { "sound" } else { "DAMAGED" };
-    let _ = writeln!(report, "{} is {sound}: {verdict}", path(dir));
+    let _ = writeln!(report, "{} is {}: {verdict}", path(dir), soundness(found));
     report
+}
+
+/// Says what is known of a store. A file that cannot be read at the moment is not damaged for that: the permission may be
+/// missing, too many files may be open, or it has a second name.
+fn soundness(found: &Inspection) -> &'static str {
+    let is_damaged = |file: &FileReport| file.flaw.as_ref().is_some_and(|flaw| !flaw.is_unreadable);
+    match &found.verdict {
+        _ if found.is_sound() => "sound",
+        _ if found.files.iter().any(is_damaged) => "DAMAGED",
+        Verdict::Refuses(error) if !matches!(error, Error::Io { .. }) => "DAMAGED",
+        _ => "not known to be sound",
+    }
 }
 
 fn state(file: &FileReport) -> String {
@@ -72,7 +83,7 @@ fn state(file: &FileReport) -> String {
     };
     match &file.flaw {
         None => contents,
-        Some(flaw) if file.bytes.is_none() => format!("{contents}: {}", flaw.why),
+        Some(flaw) if file.bytes.is_none() || flaw.is_unreadable => format!("{contents}: {}", flaw.why),
         Some(flaw) if flaw.offset == 0 && flaw.why.starts_with("it ") => format!("{contents}: DAMAGED: {}", flaw.why),
         Some(flaw) => format!("{contents}: DAMAGED at byte {}: {}", flaw.offset, flaw.why),
     }
@@ -129,6 +140,9 @@ fn file_in_json(file: &FileReport) -> Value {
         Contents::SetAside => ("set aside", Value::Null),
         _ => ("foreign", Value::Null),
     };
-    let damage = file.flaw.as_ref().map(|flaw| json!({"offset": flaw.offset, "why": flaw.why}));
+    let damage = file
+        .flaw
+        .as_ref()
+        .map(|flaw| json!({"offset": flaw.offset, "why": flaw.why, "unreadable": flaw.is_unreadable}));
     json!({"name": file.name, "bytes": file.bytes, "kind": kind, "holds": holds, "damage": damage})
 }

@@ -186,6 +186,39 @@ fn a_store_of_hard_links_is_left_alone() {
     }
 }
 
+/// It was called damaged, and a repair was the next thing to try.
+#[test]
+fn a_store_that_cannot_be_read_is_not_called_damaged() {
+    let (dir, home) = (twenty_keys(), TempDir::new().expect("a directory"));
+    let names: Vec<_> = contents(dir.path()).into_keys().filter(|path| !path.ends_with("lock")).collect();
+    let linked = segment(dir.path());
+    fs::hard_link(&linked, home.path().join("outside")).expect("a link");
+    let (code, said, errors) = run(&["check", text(dir.path())]);
+    assert_eq!((code, errors.as_str()), (1, ""), "{said}");
+    let (name, last) = (linked.file_name().expect("a name").to_string_lossy(), said.lines().last().expect("a verdict"));
+    assert!(!said.contains("DAMAGED"), "{said}");
+    let tells =
+        |line: &str| line.starts_with(&*name) && line.contains("(hard links)") && line.contains("copy of itself");
+    assert!(said.lines().any(tells), "{said}");
+    assert!(
+        last.contains("is not known to be sound: it does not open: cannot ") && last.contains("(hard links)"),
+        "{last}"
+    );
+    let (_, said, _) = run(&["check", "--json", text(dir.path())]);
+    assert_eq!(said.matches(r#""unreadable":true"#).count(), 1, "{said}");
+    assert_eq!(said.matches(r#""damage":null"#).count(), names.len(), "the others, and the lock: {said}");
+
+    // What is damaged besides is called so.
+    let manifest = dir.path().join("manifest");
+    let bytes = fs::read(&manifest).expect("the manifest");
+    fs::write(&manifest, vec![7; bytes.len()]).expect("written");
+    let (code, said, _) = run(&["check", text(dir.path())]);
+    assert!(code == 1 && said.lines().last().is_some_and(|last| last.contains(" is DAMAGED: ")), "{said}");
+    fs::write(&manifest, bytes).expect("written");
+    fs::remove_file(home.path().join("outside")).expect("removed");
+    assert_eq!(run(&["check", text(dir.path())]).0, 0);
+}
+
 /// A folder with the name of a file that is not finished is moved, and that was not said before.
 #[test]
 fn a_dry_run_names_every_file_that_is_set_aside() {
