@@ -13,7 +13,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use kvcore::{Db, Durability, Error, Location, Options, StoreExt};
+use kvcore::{Db, Disk, Durability, Error, FileDisk, Location, Options, StoreExt};
 
 /// Small segments, so that a few writes begin new ones.
 fn open(dir: &Path) -> Db {
@@ -248,6 +248,37 @@ fn a_directory_that_others_can_read_still_opens() {
     assert!(files(&dir).iter().all(|file| mode(file) == 0o600));
 }
 
+/// As a volume, or a copy that root has restored, may have it: the modes decide, not the owner.
+#[test]
+fn a_store_that_belongs_to_another_user_opens() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("data");
+    let db = open(&dir);
+    write(&db, "one", 0..50);
+    db.snapshot().unwrap();
+    db.close().unwrap();
+    drop(db);
+    let foreign = 65_534;
+    for path in files(&dir).into_iter().chain([dir.clone()]) {
+        if std::os::unix::fs::chown(&path, Some(foreign), Some(foreign)).is_err() {
+            eprintln!("skipped: only root can give files away");
+            return;
+        }
+    }
+    let exposure = FileDisk.open_dir(&dir).unwrap().exposure();
+    assert_eq!(exposure, None, "its modes let nobody else read it");
+    check(&dir, "one", 50);
+    let db = open(&dir);
+    write(&db, "one", 50..90);
+    db.snapshot().unwrap();
+    db.backup(root.path().join("copy")).unwrap();
+    db.close().unwrap();
+    drop(db);
+    assert_eq!(fs::metadata(&dir).unwrap().uid(), foreign);
+    check(&dir, "one", 90);
+    check(&root.path().join("copy"), "one", 90);
+}
+
 /// A hard link to a file outside was cut at start.
 #[test]
 fn a_file_with_several_names_is_refused_and_not_touched() {
@@ -281,6 +312,49 @@ fn a_file_with_several_names_is_refused_and_not_touched() {
         }
         assert_eq!(fs::read(&outside).unwrap(), content, "{}", name.display());
     }
+}
+
+/// A link led the store to a file outside, and a pipe that nobody writes to would keep it waiting for ever.
+#[test]
+fn what_is_no_regular_file_is_refused_and_what_it_leads_to_is_not_touched() {
+    let root = tempfile::tempdir().unwrap();
+    let sound = root.path().join("sound");
+    let db = open(&sound);
+    write(&db, "one", 0..50);
+    db.snapshot().unwrap();
+    write(&db, "one", 50..60);
+    db.close().unwrap();
+    drop(db);
+    let names: Vec<_> = files(&sound).iter().map(|file| file.file_name().unwrap().to_owned()).collect();
+    assert!(names.len() >= 4, "the lock, the manifest, a segment and a snapshot: {names:?}");
+    for name in names {
+        let content = fs::read(sound.join(&name)).unwrap();
+        let outside = root.path().join(format!("outside-{}", name.display()));
+        fs::write(&outside, &content).unwrap();
+        for kind in ["link", "pipe", "folder"] {
+            let dir = root.path().join(format!("{kind}-{}", name.display()));
+            copy(&sound, &dir);
+            let path = dir.join(&name);
+            fs::remove_file(&path).unwrap();
+            match kind {
+                "link" => std::os::unix::fs::symlink(&outside, &path).unwrap(),
+                "pipe" => assert!(Command::new("mkfifo").arg(&path).status().unwrap().success()),
+                _ => fs::create_dir(&path).unwrap(),
+            }
+            let before = names_and_kinds(&dir);
+            let refused = Db::open(&dir);
+            assert!(refused.is_err(), "{kind} {}: opens", name.display());
+            assert_eq!(names_and_kinds(&dir), before, "{kind} {}", name.display());
+            assert_eq!(fs::read(&outside).unwrap(), content, "{kind} {}", name.display());
+        }
+    }
+}
+
+fn names_and_kinds(dir: &Path) -> Vec<(PathBuf, fs::FileType)> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    let mut found: Vec<_> = entries.map(|entry| (entry.path(), entry.file_type().unwrap())).collect();
+    found.sort_by(|one, other| one.0.cmp(&other.0));
+    found
 }
 
 /// Between fork and exec a child holds copies of all files that its parent has open, and would hold their locks.

@@ -9,6 +9,7 @@ mod repair;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -265,6 +266,8 @@ fn a_dump_is_loaded_and_dumped_again_as_the_same_bytes() {
     let dump = |store: &str, to: &str| {
         let ended = run(&["dump", text(&path(store)), "--to", text(&path(to))]);
         assert_eq!((ended.0, ended.1.as_str(), ended.2.as_str()), (0, "", ""));
+        let mode = fs::metadata(path(to)).expect("the dump").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "others can read {to}");
         fs::read(path(to)).expect("the dump")
     };
     let first = dump("one", "first");
