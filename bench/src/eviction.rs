@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use kvcore::{Db, Options, Policy, StoreExt};
+use kvcore::{Db, Options, Policy};
 
 use crate::Failure;
 use crate::workload::SplitMix;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dashmap::DashMap;
-use kvcore::{Db, StoreExt};
+use kvcore::Db;
 
 use crate::stores::{self, Contender, Promise};
 use crate::table::{self, Row};

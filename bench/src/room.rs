@@ -7,10 +7,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use kvcore::{
-    Candidates, Change, ChangeKind, Claim, CrossTxn, Deadline, Limits, Observer, Options, Policy, Scope, SetOptions,
-    StoreExt,
-};
+use kvcore::hooks::{Change, ChangeKind, CrossTxn, Observer};
+use kvcore::{Candidates, Claim, Deadline, Limits, Options, Policy, Scope, SetOptions};
 
 use crate::Failure;
 

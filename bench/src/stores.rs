@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fjall::{KeyspaceCreateOptions, PersistMode};
-use kvcore::{Db, Durability, StoreExt};
+use kvcore::{Db, Durability};
 use redb::TableDefinition;
 
 use crate::Failure;

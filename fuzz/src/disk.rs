@@ -7,7 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use kvcore::{Db, Directory, Disk, DiskFile, Error, ManualClock, Options, RepairOptions, Result, Verdict, Walk};
+use kvcore::hooks::Walk;
+use kvcore::{Db, Directory, Disk, DiskFile, Error, ManualClock, Options, RepairOptions, Result, Verdict};
 
 use super::model::Shown;
 

@@ -9,7 +9,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use kvcore::{Db, Keyspace, Result, SetOptions, StoreExt, Ttl, TxnExt};
+use kvcore::hooks::TxnExt;
+use kvcore::{Db, Keyspace, Result, SetOptions, Ttl};
 
 /// How long a session lives after its last use.
 const SESSION: Duration = Duration::from_secs(30 * 60);
@@ -34,7 +35,7 @@ impl Sessions {
     /// Who is behind a token, if its session is still alive. Each use prolongs it.
     fn user(&self, token: &str) -> Result<Option<String>> {
         // One transaction, so that a session that ends in between is not found and then prolonged.
-        self.store.update(&[token], |txn| {
+        self.store.transact(&[token], |txn| {
             let user = txn.get(token.as_bytes())?.map(|value| String::from_utf8_lossy(&value).into_owned());
             if user.is_some() {
                 txn.expire(token.as_bytes(), SESSION)?;

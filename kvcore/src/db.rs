@@ -9,23 +9,25 @@ use crate::backup::{self, Backup, BackupReport};
 use crate::disk::Location;
 use crate::durability::Durability;
 use crate::engine::{Claimed, Engine};
+use crate::entry::{Value, ValueRef};
 use crate::error::{Error, Result};
 use crate::eviction::{Limits, Room};
 use crate::files::Files;
+use crate::hooks::DbHooks;
 use crate::inspection::{self, Inspection};
+use crate::iter::{Entries, ScanPosition};
 use crate::keeper;
 use crate::keyspace::{Keyspace, Lease};
-use crate::lsn::Lsn;
-use crate::observer::Observer;
 use crate::options::Options;
 use crate::repair::{self, Repair, RepairOptions, RepairPlan};
 use crate::restore::Restore;
 use crate::space::{DEFAULT_KEYSPACE, Space};
 use crate::stats::{SnapshotStatus, Stats};
-use crate::store::Store;
-use crate::txn::CrossTxn;
-use crate::uses::UseCounter;
+use crate::store::{Commit, Store};
+use crate::ticket::Ticket;
+use crate::transaction::{CrossTransaction, Transaction};
 use crate::verify;
+use crate::view::View;
 use crate::wal::Wal;
 
 /// A store: named keyspaces with one log. It reads as its default keyspace, which is named `0`.
@@ -34,7 +36,7 @@ use crate::wal::Wal;
 /// durable, ends the threads and frees the directory.
 #[derive(Clone)]
 pub struct Db {
-    default: Keyspace,
+    pub(crate) default: Keyspace,
 }
 
 impl fmt::Debug for Db {
@@ -60,13 +62,25 @@ pub enum Scope<'a> {
     Whole,
 }
 
-/// A keyspace and the part of it that a transaction claims.
+/// A keyspace and the part of it that a transaction claims; see [`Db::transact_across`].
 #[derive(Clone, Copy, Debug)]
 pub struct Claim<'a> {
     /// The keyspace, of the store that the transaction runs on.
     pub keyspace: &'a Keyspace,
     /// The part of it.
     pub scope: Scope<'a>,
+}
+
+impl<'a> Claim<'a> {
+    /// Returns a claim of some keys.
+    pub const fn keys(keyspace: &'a Keyspace, keys: &'a [&'a [u8]]) -> Self {
+        Claim { keyspace, scope: Scope::Keys(keys) }
+    }
+
+    /// Returns a claim of a whole keyspace.
+    pub const fn whole(keyspace: &'a Keyspace) -> Self {
+        Claim { keyspace, scope: Scope::Whole }
+    }
 }
 
 impl Options {
@@ -161,6 +175,61 @@ impl Options {
     }
 }
 
+impl Store for Db {
+    fn keyspace(&self, name: &str) -> Result<Box<dyn Store>> {
+        Store::keyspace(&self.default, name)
+    }
+
+    fn read(&self, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
+        self.default.read(key, show)
+    }
+
+    fn run_view(&self, keys: &[&[u8]], body: &mut dyn FnMut(&View<'_>) -> Result<()>) -> Result<Commit> {
+        self.default.run_view(keys, body)
+    }
+
+    fn run_transaction(
+        &self,
+        keys: &[&[u8]],
+        body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<()>,
+    ) -> Result<Commit> {
+        self.default.run_transaction(keys, body)
+    }
+
+    fn wait(&self, commit: Commit) -> Result<()> {
+        self.default.wait(commit)
+    }
+
+    fn ticket(&self, commit: Commit) -> Ticket<()> {
+        self.default.ticket(commit)
+    }
+
+    fn scan(
+        &self,
+        position: Option<&ScanPosition>,
+        at_least: usize,
+        prefix: &[u8],
+    ) -> Result<(Vec<(Value, Value)>, Option<ScanPosition>)> {
+        self.default.scan(position, at_least, prefix)
+    }
+
+    fn entries<'a>(&'a self, prefix: &[u8]) -> Result<Entries<'a>> {
+        self.default.entries(prefix)
+    }
+
+    fn len(&self) -> Result<u64> {
+        self.default.len()
+    }
+
+    fn clear(&self) -> Result<u64> {
+        self.default.clear()
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.default.sync()
+    }
+}
+
 fn open(options: Options, dir: Option<&Path>) -> Result<Db> {
     let lease = Arc::new(Lease(Engine::open(options, dir)?));
     keeper::start(&lease.0)?;
@@ -187,7 +256,7 @@ impl Db {
         &self.lease.0
     }
 
-    fn wal(&self) -> Option<&Arc<Wal>> {
+    pub(crate) fn wal(&self) -> Option<&Arc<Wal>> {
         self.engine().base.wal.as_ref()
     }
 
@@ -206,29 +275,17 @@ impl Db {
     }
 
     /// Removes a keyspace and all its keys; false if there was none. Writes through handles of it fail from then on.
-    /// The default keyspace can only be [flushed](Store::flush).
+    /// The default keyspace can only be [cleared](Keyspace::clear).
     pub fn drop_keyspace(&self, name: &str) -> Result<bool> {
         if name == DEFAULT_KEYSPACE {
-            return Err(Error::InvalidOption("the default keyspace cannot be dropped: flush it".to_owned()));
+            return Err(Error::DefaultKeyspace);
         }
         let (dropped, lsn) = self.engine().drop_space(name)?;
-        self.wait(lsn)?;
+        self.wait_for(lsn)?;
         Ok(dropped)
     }
 
-    /// Runs `body` once with everything claimed locked; see [`Store::commit`]. Calls speak of the first claim's
-    /// keyspace until `body` [selects](CrossTxn::select) another. Does not wait.
-    pub fn commit_across(
-        &self,
-        claims: &[Claim<'_>],
-        body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>,
-    ) -> Result<Lsn> {
-        let claimed = self.claimed(claims)?;
-        self.wait_for_room()?;
-        self.engine().commit_across(&claimed, &mut |locked| body(locked))
-    }
-
-    fn claimed<'c>(&self, claims: &[Claim<'c>]) -> Result<Vec<(&'c Space, Claimed<'c>)>> {
+    pub(crate) fn claimed<'c>(&self, claims: &[Claim<'c>]) -> Result<Vec<(&'c Space, Claimed<'c>)>> {
         let claimed = |claim: &Claim<'c>| {
             if !Arc::ptr_eq(&claim.keyspace.lease, &self.lease) {
                 return Err(Error::ForeignKeyspace);
@@ -242,77 +299,36 @@ impl Db {
         claims.iter().map(claimed).collect()
     }
 
-    /// Runs `body` as [`commit_across`](Self::commit_across) does, but without locks while it runs: for what takes long.
-    /// If it has changed anything, waits while [the log's buffers are full](Self::is_backlogged), whichever handle it is, before
-    /// it locks the keys. Does not wait until anything is durable.
-    ///
-    /// `body` works on a draft: it sees all the keys as they were at one moment, which `now_ms` tells, and its own
-    /// changes. If it has changed anything, the keys are then locked and compared with what it saw: if they are the same,
-    /// its changes are applied and logged as one transaction; if they are not, it runs again on what they are now, and
-    /// after eight runs under the locks. So it must be repeatable: only the last run counts. A body that changes nothing
-    /// runs once. Large values are neither copied nor compared under the locks.
-    ///
-    /// `is_valid` is called under the locks, too, before changes are applied; where it returns false, `body` runs again. It
-    /// must return soon and must not call the store.
-    ///
-    /// Where a whole keyspace is claimed, it runs under the locks.
+    /// Runs `body` on parts of several keyspaces, atomically, as [`Keyspace::transact`] does for one.
     ///
     /// ```
-    /// use kvcore::{Claim, Db, Scope, StoreExt};
-    /// let db = Db::in_memory();
-    /// db.set("text", "a long text")?;
-    /// let keys: [&[u8]; 2] = [b"text", b"length"];
-    /// db.commit_draft(&[Claim { keyspace: &db, scope: Scope::Keys(&keys) }], &|| true, &mut |txn| {
-    ///     let length = txn.get(b"text")?.map_or(0, |text| text.len());
-    ///     txn.set(b"length", length.to_string().as_bytes(), None)
-    /// })?;
-    /// assert_eq!(db.get("length")?.unwrap(), "11");
-    /// # Ok::<(), kvcore::Error>(())
-    /// ```
-    pub fn commit_draft(
-        &self,
-        claims: &[Claim<'_>],
-        is_valid: &dyn Fn() -> bool,
-        body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>,
-    ) -> Result<Lsn> {
-        let claimed = self.claimed(claims)?;
-        self.engine().commit_draft(&claimed, is_valid, body)
-    }
-
-    /// As [`commit_across`](Self::commit_across), and returns when the outcome is as durable as the store promises.
-    ///
-    /// ```
-    /// use kvcore::{Claim, Db, Scope, StoreExt};
+    /// use kvcore::{Claim, Db};
     /// let db = Db::in_memory();
     /// let archive = db.keyspace("archive")?;
     /// db.set("order", "42")?;
-    /// let claims = [
-    ///     Claim { keyspace: &db, scope: Scope::Keys(&[b"order"]) },
-    ///     Claim { keyspace: &archive, scope: Scope::Keys(&[b"order"]) },
-    /// ];
-    /// db.update_across(&claims, |txn| {
-    ///     let order = txn.get(b"order")?.map(|value| value.to_vec()).unwrap_or_default();
-    ///     txn.delete(b"order")?;
-    ///     txn.select(archive.id())?;
-    ///     txn.set(b"order", &order, None)
+    /// let claims = [Claim::keys(&db, &[b"order"]), Claim::keys(&archive, &[b"order"])];
+    /// db.transact_across(&claims, |txn| {
+    ///     txn.copy((&db, "order"), (&archive, "order"))?;
+    ///     txn.keyspace(&db)?.delete("order")
     /// })?;
     /// assert_eq!(archive.get("order")?.unwrap(), "42");
     /// # Ok::<(), kvcore::Error>(())
     /// ```
-    pub fn update_across<R>(
+    ///
+    /// # Errors
+    ///
+    /// Those of `body`; [`Error::ForeignKeyspace`] for a keyspace of another store, [`Error::NoClaim`] without a claim.
+    pub fn transact_across<R>(
         &self,
         claims: &[Claim<'_>],
-        body: impl FnOnce(&mut dyn CrossTxn) -> Result<R>,
+        mut body: impl FnMut(&mut CrossTransaction<'_>) -> Result<R>,
     ) -> Result<R> {
-        let (mut body, mut answer) = (Some(body), None);
-        let lsn = self.commit_across(claims, &mut |txn| {
-            if let Some(body) = body.take() {
-                answer = Some(body(txn)?);
-            }
-            Ok(())
-        })?;
-        self.wait(lsn)?;
-        answer.ok_or(Error::Closed)
+        self.hooks().transact_across(claims, |txn| body(&mut CrossTransaction::new(txn)))
+    }
+
+    /// Returns what a server that is built on the store needs beyond this page.
+    pub fn hooks(&self) -> DbHooks<'_> {
+        DbHooks::new(self)
     }
 
     /// Exchanges, at one moment, all that two keyspaces hold; what is not there yet is made. Handles keep their names.
@@ -320,28 +336,32 @@ impl Db {
     pub fn swap(&self, one: &str, other: &str) -> Result<()> {
         let (one, other) = (self.keyspace(one)?, self.keyspace(other)?);
         let claims = [&one, &other].map(|keyspace| Claim { keyspace, scope: Scope::Whole });
-        self.update_across(&claims, |txn| txn.swap(other.id()))
+        self.hooks().transact_across(&claims, |txn| txn.swap(other.space.id))
     }
 
-    /// Empties every keyspace at one moment, and answers how many keys there were.
-    pub fn flush_all(&self) -> Result<u64> {
+    /// Removes every key of every keyspace at one moment, and returns how many there were.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("key", "value")?;
+    /// db.keyspace("other")?.set("key", "value")?;
+    /// assert_eq!(db.clear_all()?, 2);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn clear_all(&self) -> Result<u64> {
         loop {
             let keyspaces = self.keyspaces();
-            let claims: Vec<_> = keyspaces.iter().map(|keyspace| Claim { keyspace, scope: Scope::Whole }).collect();
-            let flushed = self.update_across(&claims, |txn| {
+            let claims: Vec<_> = keyspaces.iter().map(Claim::whole).collect();
+            let removed = self.transact_across(&claims, |txn| {
                 // One that was made meanwhile is not locked: it may hold a key that was seen beside those that go now.
                 // What is made from here on comes after this.
-                if self.engine().spaces().iter().any(|space| keyspaces.iter().all(|known| known.id() != space.id)) {
+                let is_new = |space: &Arc<Space>| keyspaces.iter().all(|known| known.space.id != space.id);
+                if self.engine().spaces().iter().any(is_new) {
                     return Ok(None);
                 }
-                let mut removed = 0;
-                for keyspace in &keyspaces {
-                    txn.select(keyspace.id())?;
-                    removed += txn.flush()?;
-                }
-                Ok(Some(removed))
+                keyspaces.iter().map(|keyspace| txn.clear(keyspace)).sum::<Result<u64>>().map(Some)
             })?;
-            if let Some(removed) = flushed {
+            if let Some(removed) = removed {
                 return Ok(removed);
             }
         }
@@ -357,7 +377,7 @@ impl Db {
                 let _entered = self.engine().base.enter()?;
                 keeper::snapshot(self.engine(), files, false)
             }
-            None => Err(Error::InvalidOption("a store in memory has nowhere to write a snapshot".to_owned())),
+            None => Err(Error::InMemory { what: "write a snapshot of" }),
         }
     }
 
@@ -367,7 +387,7 @@ impl Db {
         match &self.engine().files {
             Some(_) if self.engine().is_closed() => Err(Error::Closed),
             Some(files) => Ok(files.snapshots.request()),
-            None => Err(Error::InvalidOption("a store in memory has nowhere to write a snapshot".to_owned())),
+            None => Err(Error::InMemory { what: "write a snapshot of" }),
         }
     }
 
@@ -392,7 +412,7 @@ impl Db {
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
-    /// use kvcore::{Db, StoreExt};
+    /// use kvcore::Db;
     /// let db = Db::open(dir.path())?;
     /// db.set("k", "v")?;
     /// assert_eq!(db.verify()?, 1);
@@ -402,7 +422,7 @@ impl Db {
         match &self.engine().files {
             Some(_) if self.engine().is_closed() => Err(Error::Closed),
             Some(files) => verify::verify(self.engine(), files),
-            None => Err(Error::InvalidOption("a store in memory has no files to read back".to_owned())),
+            None => Err(Error::InMemory { what: "verify" }),
         }
     }
 
@@ -418,7 +438,7 @@ impl Db {
     /// ```
     /// # let root = tempfile::tempdir()?;
     /// # let (data, copy) = (root.path().join("data"), root.path().join("copy"));
-    /// use kvcore::{Db, StoreExt};
+    /// use kvcore::Db;
     /// let db = Db::open(data)?;
     /// db.set("k", "v")?;
     /// db.backup(&copy)?;
@@ -428,7 +448,7 @@ impl Db {
     ///
     /// # Errors
     ///
-    /// [`Error::DestinationTaken`]; [`Error::InvalidOption`] for a store in memory; the error of the log if it takes no
+    /// [`Error::DestinationTaken`]; [`Error::InMemory`]; the error of the log if it takes no
     /// writes; [`Error::Io`] if the copy cannot be written: nothing is left of it, and the store goes on.
     pub fn backup(&self, dest: impl AsRef<Path>) -> Result<BackupReport> {
         let backup = self.begin_backup()?;
@@ -444,9 +464,7 @@ impl Db {
     pub fn begin_backup(&self) -> Result<Backup> {
         match &self.engine().files {
             Some(files) => backup::begin(self.engine(), files),
-            None => Err(Error::InvalidOption(
-                "a store in memory has no files to back up: read its keys, or open a store on disk".to_owned(),
-            )),
+            None => Err(Error::InMemory { what: "back up" }),
         }
     }
 
@@ -484,23 +502,6 @@ impl Db {
         self.engine().base.time.ahead_of_wall_ms()
     }
 
-    /// The newest change, durable or not.
-    pub fn last_lsn(&self) -> Lsn {
-        self.wal().map_or(Lsn::ZERO, |wal| wal.last())
-    }
-
-    /// The newest change on stable storage: all before it are, too.
-    pub fn durable_lsn(&self) -> Lsn {
-        self.wal().map_or(Lsn::ZERO, |wal| wal.durable())
-    }
-
-    /// Asks that everything up to `lsn` be made durable, and returns at once.
-    pub fn request_sync(&self, lsn: Lsn) {
-        if let Some(wal) = self.wal() {
-            wal.request_sync(lsn);
-        }
-    }
-
     /// Changes what plain writes have survived when they return, through every handle but those made by
     /// [`with_durability`](Keyspace::with_durability). Does not wait, and costs writes nothing.
     ///
@@ -512,12 +513,12 @@ impl Db {
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
-    /// use kvcore::{Db, Durability, Options, StoreExt};
+    /// use kvcore::{Db, Durability, Options};
     /// let db = Options::new().durability(Durability::EverySecond).open(dir.path())?;
     /// (0..1000).try_for_each(|i| db.set(format!("imported:{i}"), "..."))?;
     /// db.set_durability(Durability::Always);
     /// db.set("imported", "yes")?;
-    /// assert_eq!(db.durable_lsn(), db.last_lsn()); // the whole import is on stable storage
+    /// assert_eq!(db.hooks().durable_lsn(), db.hooks().last_lsn()); // the whole import is on stable storage
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_durability(&self, durability: Durability) {
@@ -528,49 +529,6 @@ impl Db {
         self.engine().base.promise.set(durability);
     }
 
-    /// Calls `listener` each time [`durable_lsn`](Self::durable_lsn) has advanced or the log has failed, on whichever
-    /// thread wrote. It must return soon.
-    pub fn on_durable(&self, listener: Arc<dyn Fn() + Send + Sync>) {
-        if let Some(wal) = self.wal() {
-            wal.listen(listener);
-        }
-    }
-
-    /// Starts a thread of the store that frees large values, and keyspaces that are emptied or dropped. Without it the thread that
-    /// removes, overwrites or evicts them does so before its call returns: about 0.2 ms a MiB.
-    ///
-    /// # Errors
-    ///
-    /// When the thread cannot be started.
-    pub fn free_in_background(&self) -> Result<()> {
-        self.engine().base.disposal.start()
-    }
-
-    /// Tells `observer` of each change from now on. A store has at most eight observers.
-    pub fn observe(&self, observer: Arc<dyn Observer>) -> Result<()> {
-        self.engine().base.observe(observer)
-    }
-
-    /// Returns the same store for threads that must never wait; see [`Keyspace::without_waiting_for_room`].
-    #[must_use]
-    pub fn without_waiting_for_room(&self) -> Db {
-        Db { default: self.default.without_waiting_for_room() }
-    }
-
-    /// Waits while [the log's buffers are full](Self::is_backlogged), for threads whose handle does not wait by itself.
-    ///
-    /// # Errors
-    ///
-    /// The log takes no writes.
-    pub fn await_room(&self) -> Result<()> {
-        self.engine().wait_for_room()
-    }
-
-    /// Whether so much waits to be written that the next write would wait, too.
-    pub fn is_backlogged(&self) -> bool {
-        self.wal().is_some_and(|wal| wal.is_backlogged())
-    }
-
     /// `Ok` if writes are taken; otherwise why they are not.
     pub fn health(&self) -> Result<()> {
         self.wal().map_or(Ok(()), |wal| wal.health())
@@ -578,13 +536,13 @@ impl Db {
 
     /// Changes how much the store may hold, and what is removed to keep it so. From then on transactions and reads are counted
     /// as uses where the policy needs it; keys used before count as used when that was, as far as
-    /// [`note_time`](Self::note_time) told.
+    /// [`DbHooks::note_time`] told.
     ///
     /// What is beyond the new limits is removed by the writes that follow, up to some thousand entries by each, or by
     /// [`make_room`](Self::make_room).
     ///
     /// ```
-    /// use kvcore::{Db, Limits, Policy, StoreExt};
+    /// use kvcore::{Db, Limits, Policy};
     /// let db = Db::in_memory();
     /// (0..100).try_for_each(|i| db.set(format!("key{i}"), "value"))?;
     /// db.set_limits(Limits { max_entries: Some(10), policy: Policy::Lru, ..db.limits() })?;
@@ -608,43 +566,9 @@ impl Db {
         self.engine().room(at_most)
     }
 
-    /// Counts so many bytes, which the program needs for something else, against [`max_memory`](Limits::max_memory).
-    pub fn reserve_memory(&self, bytes: u64) {
-        self.engine().base.eviction.set_reserved(bytes);
-    }
-
-    /// Returns how many keys were removed to make room since the store was opened.
-    pub fn evicted(&self) -> u64 {
-        self.engine().base.eviction.evicted.load(std::sync::atomic::Ordering::Relaxed)
-    }
-
     /// Removes entries whose deadline has passed and answers how many. A store on disk does so by itself.
     pub fn sweep(&self) -> u64 {
         self.engine().sweep()
-    }
-
-    /// Lets the time that keys count as unused go on until now. Who wants it to be known calls this once a second or so:
-    /// from the first call on, transactions take note of the keys they use, in two bytes for each place of the tables.
-    pub fn note_time(&self) {
-        self.engine().note_time();
-    }
-
-    /// Takes note of how often keys are used, or with `None` again of when. What was known by the other measure is
-    /// forgotten.
-    pub fn count_uses(&self, counter: Option<UseCounter>) {
-        self.engine().base.count_uses(counter);
-    }
-
-    /// While paused, entries whose deadline has passed are removed only when somebody asks for them. They are gone for
-    /// everybody in any case, but still counted and taking memory: for tests.
-    pub fn pause_sweeping(&self, paused: bool) {
-        self.engine().pause_sweeping(paused);
-    }
-
-    /// While held, entries whose deadline has passed are gone for everybody and yet removed by nobody, so nothing is
-    /// logged and no observer is told: for while a store must not change.
-    pub fn hold_expiry(&self, held: bool) {
-        self.engine().hold_expiry(held);
     }
 
     /// Makes everything durable, ends the threads and frees the directory; every handle is of no more use. An error

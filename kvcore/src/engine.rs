@@ -16,7 +16,7 @@ use crate::expiry::{TICK_MS, tick_at};
 use crate::files::Files;
 use crate::hash::KeyHash;
 use crate::inspection;
-use crate::locked::{Committed, Draft, Locked, Named, Notes, Seen};
+use crate::locked::{Claims, Committed, Draft, Locked, Named, Notes, Seen, SharedLocked};
 use crate::lsn::Lsn;
 use crate::observer::{Change, ChangeKind};
 use crate::options::Options;
@@ -291,6 +291,32 @@ impl Engine {
         Ok(true)
     }
 
+    /// Runs a read-only transaction over keys of one keyspace, under shared locks. Returns what must be durable before its
+    /// outcome may be revealed.
+    pub(crate) fn view(
+        &self,
+        space: &Space,
+        keys: &[&[u8]],
+        body: &mut dyn FnMut(&SharedLocked<'_>) -> Result<()>,
+    ) -> Result<Lsn> {
+        self.check_open()?;
+        let _entered = self.base.enter()?;
+        let (lsn, met_expired) = if let [key] = keys {
+            let hash = self.base.hasher.hash(key);
+            let wanted = std::iter::once(space.shard_of(hash));
+            let locked = SharedLocked::lock(&self.base, space, Claims::Key(hash), wanted);
+            body(&locked)?;
+            locked.revealed()
+        } else {
+            let Plan { wanted, named } = self.plan(&[(space, Claimed::Keys(keys))]);
+            let wanted = wanted.iter().map(|(_, shard, _)| *shard);
+            let locked = SharedLocked::lock(&self.base, space, Claims::Many(&named), wanted);
+            body(&locked)?;
+            locked.revealed()
+        };
+        Ok(self.revealed(lsn, met_expired, keys.iter().copied()))
+    }
+
     /// Runs a transaction over keys of one keyspace; answers what must be durable before its outcome may be told.
     pub(crate) fn commit(
         &self,
@@ -317,16 +343,16 @@ impl Engine {
         }
         drop(entered);
         self.sweep_if_due(space);
-        Ok(self.revealed(&done, std::iter::once(*key)))
+        Ok(self.revealed(done.lsn, done.met_expired, std::iter::once(*key)))
     }
 
     /// What must be durable before the outcome of a transaction over `keys` may be told.
-    fn revealed<'k>(&self, done: &Committed, keys: impl Iterator<Item = &'k [u8]>) -> Lsn {
+    fn revealed<'k>(&self, lsn: Lsn, met_expired: bool, keys: impl Iterator<Item = &'k [u8]>) -> Lsn {
         match &self.base.wal {
             // A change of some other key, which the log may never take, does not keep these from being read.
             // Beyond the log lies what could not be logged: that keys of this shard were swept, perhaps these.
-            Some(wal) if !done.met_expired && done.lsn <= wal.last() && wal.refuses_but_settled(keys) => Lsn::ZERO,
-            _ => done.lsn,
+            Some(wal) if !met_expired && lsn <= wal.last() && wal.refuses_but_settled(keys) => Lsn::ZERO,
+            _ => lsn,
         }
     }
 
@@ -338,7 +364,7 @@ impl Engine {
     ) -> Result<Lsn> {
         self.check_open()?;
         let entered = self.base.enter()?;
-        let Some((first, _)) = claims.first() else { return Err(Error::KeyNotNamed) };
+        let Some((first, _)) = claims.first() else { return Err(Error::NoClaim) };
         let is_exhausted = self.base.eviction.is_on() && self.make_room(first);
         let Plan { wanted, named } = self.plan(claims);
         let done = Notes::lend(&self.base.disposal, |notes| {
@@ -362,7 +388,7 @@ impl Engine {
         is_valid: &dyn Fn() -> bool,
         body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>,
     ) -> Result<Lsn> {
-        let Some((first, _)) = claims.first() else { return Err(Error::KeyNotNamed) };
+        let Some((first, _)) = claims.first() else { return Err(Error::NoClaim) };
         if claims.iter().all(|(_, claimed)| matches!(claimed, Claimed::Keys(_))) {
             for _ in 0..DRAFTS_MAX {
                 self.check_open()?;
@@ -390,7 +416,7 @@ impl Engine {
         is_valid: &dyn Fn() -> bool,
         body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>,
     ) -> Result<Option<Committed>> {
-        let Some((first, _)) = claims.first() else { return Err(Error::KeyNotNamed) };
+        let Some((first, _)) = claims.first() else { return Err(Error::NoClaim) };
         let keys = claims.iter().flat_map(|(space, claimed)| {
             let keys = match claimed {
                 Claimed::Keys(keys) => *keys,
@@ -482,7 +508,7 @@ impl Engine {
             Claimed::Whole => &[],
         });
         match claims.iter().all(|(_, claimed)| matches!(claimed, Claimed::Keys(_))) {
-            true => self.revealed(done, keys.copied()),
+            true => self.revealed(done.lsn, done.met_expired, keys.copied()),
             false => done.lsn,
         }
     }

@@ -6,6 +6,7 @@
 //! quadratic and a reader can take the buffer along instead of copying it under the lock.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -79,7 +80,18 @@ impl Deref for ValueRef<'_> {
     }
 }
 
-/// A value taken out of the store. Reads as a `[u8]`; cloning a large one copies nothing.
+/// Bytes taken out of the store: a value, or a key of an iterator. Reads as a `[u8]`; cloning a large one copies nothing.
+///
+/// ```
+/// let db = kvcore::Db::in_memory();
+/// db.set("greeting", "hello")?;
+/// let value = db.get("greeting")?.unwrap();
+/// assert_eq!(value, "hello");
+/// assert_eq!(value.as_str(), Some("hello"));
+/// assert_eq!(value.as_bytes(), b"hello");
+/// assert_eq!(format!("{value:?}"), r#""hello""#);
+/// # Ok::<(), kvcore::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Value(Kept);
 
@@ -106,7 +118,17 @@ impl Value {
         }
     }
 
-    /// Its bytes as an owned vector; copies only what is still shared.
+    /// Returns the bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        self
+    }
+
+    /// Returns the bytes as text, if they are UTF-8.
+    pub fn as_str(&self) -> Option<&str> {
+        std::str::from_utf8(self).ok()
+    }
+
+    /// Returns the bytes as an owned vector; copies only what is still shared.
     pub fn into_vec(self) -> Vec<u8> {
         match self.0 {
             Kept::Own(bytes) => bytes.into_vec(),
@@ -146,9 +168,49 @@ impl<T: AsRef<[u8]> + ?Sized> PartialEq<T> for Value {
 
 impl Eq for Value {}
 
+impl PartialEq<Value> for [u8] {
+    fn eq(&self, other: &Value) -> bool {
+        *self == **other
+    }
+}
+
+impl PartialEq<Value> for str {
+    fn eq(&self, other: &Value) -> bool {
+        self.as_bytes() == &**other
+    }
+}
+
+impl PartialEq<Value> for &str {
+    fn eq(&self, other: &Value) -> bool {
+        self.as_bytes() == &**other
+    }
+}
+
+impl Hash for Value {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
+    }
+}
+
+impl Default for Value {
+    fn default() -> Self {
+        Value::from(&[][..])
+    }
+}
+
+impl From<&[u8]> for Value {
+    fn from(bytes: &[u8]) -> Self {
+        Value(Kept::Own(bytes.into()))
+    }
+}
+
+/// Text as text, with quotes and escapes; bytes that are not UTF-8 as `\xNN`.
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.escape_ascii())
+        match self.as_str() {
+            Some(text) => write!(f, "{text:?}"),
+            None => write!(f, "\"{}\"", self.escape_ascii()),
+        }
     }
 }
 

@@ -44,9 +44,21 @@ pub enum Error {
     /// An increment would leave the range of 64-bit signed integers; the value is as it was.
     #[error("the increment would overflow 64 bits: the value was left as it was")]
     Overflow,
-    /// A transaction touched a key, or the whole keyspace, that it did not name when it began.
-    #[error("the transaction did not name this key: name every key it touches when it begins")]
-    KeyNotNamed,
+    /// A transaction used a key that it did not name when it began.
+    #[error("the transaction did not name the key \"{key}\": name every key that it uses when it begins")]
+    KeyNotNamed {
+        /// The key, escaped, and cut after 64 bytes.
+        key: String,
+    },
+    /// A transaction used a keyspace, or all of one, that it did not claim when it began.
+    #[error("the transaction did not claim what it used of the keyspace {name:?}: claim it when it begins")]
+    KeyspaceNotNamed {
+        /// The keyspace's name.
+        name: String,
+    },
+    /// A transaction over keyspaces claims none.
+    #[error("the transaction claims no keyspace: claim at least one")]
+    NoClaim,
     /// A closure running under the store's locks called back into the store.
     #[error("a closure that runs inside the store called the store again: use the transaction it was given")]
     Reentered,
@@ -206,6 +218,21 @@ pub enum Error {
     /// The transaction would take more work than it was [limited](crate::Txn::limit_work) to. Nothing was changed.
     #[error("the transaction takes more work than it was limited to: run it on a draft (Db::commit_draft)")]
     TooMuchWork,
+    /// What was called needs files, and a store in memory has none.
+    #[error("a store in memory has no files, so there is nothing to {what}: open a store in a directory")]
+    InMemory {
+        /// What was to be done.
+        what: &'static str,
+    },
+    /// The default keyspace cannot be dropped.
+    #[error("the default keyspace cannot be dropped: clear it")]
+    DefaultKeyspace,
+    /// The store reported success without having run the transaction's body: a fault of the store.
+    #[error("the store did not run the transaction: report this as a fault of the store")]
+    BodyNotRun,
+    /// A ticket was polled again after it had yielded its result.
+    #[error("the ticket has yielded its result already: await it once")]
+    TicketUsed,
     /// An option is out of its range.
     #[error("invalid option: {0}")]
     InvalidOption(String),

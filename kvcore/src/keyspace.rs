@@ -1,27 +1,28 @@
 //! Keyspace: the handle everybody holds. Invariant: a handle is two pointers and a promise; cloning it is cheap, and the
 //! store closes when the last one is dropped.
 
-use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use smallvec::SmallVec;
-
-use crate::base::{Base, Entered};
+use crate::deferred::Deferred;
 use crate::durability::Durability;
 use crate::engine::{Claimed, Engine};
-use crate::entry::{Entry, ValueRef};
-use crate::error::Result;
+use crate::entry::{Deadline, Value, ValueRef};
+use crate::error::{Error, Result};
+use crate::hooks::KeyspaceHooks;
+use crate::iter::{Entries, Keys, ScanPosition, ShardEntries};
+use crate::locked::Locked;
 use crate::lsn::Lsn;
-use crate::shard::touch;
 use crate::space::Space;
-use crate::store::{Store, commit_once};
+use crate::store::{self, Commit, Store};
 use crate::ticket::Ticket;
-use crate::txn::{SetOptions, SetOutcome, Txn, TxnExt};
-use crate::walk::{self, Cursor, Walk};
+use crate::transaction::Transaction;
+use crate::txn::{SetOptions, SetOutcome, Ttl, Txn, TxnExt};
+use crate::view::View;
+use crate::walk::{Cursor, Walk};
 
-/// More keys than this at a time cost [`Keyspace::prefetch`] an allocation.
-const PREFETCH_KEYS: usize = 16;
+mod walks;
 
 /// Closes the engine when the last handle goes.
 pub(crate) struct Lease(pub(crate) Arc<Engine>);
@@ -34,7 +35,18 @@ impl Drop for Lease {
     }
 }
 
-/// A named set of keys of a [`Db`](crate::Db). Use it through [`StoreExt`](crate::StoreExt).
+/// A named set of keys of a [`Db`](crate::Db).
+///
+/// Keys and values are any bytes; both may be empty. A write returns when the store's promise of [durability](Durability)
+/// holds for it; [`deferred`](Self::deferred) returns before that. A handle is cheap to clone, `Send` and `Sync`.
+///
+/// # Errors
+///
+/// Every method can return [`Error::Closed`], [`Error::KeyspaceDropped`] and, called from inside a closure that the
+/// same store runs, [`Error::Reentered`]. Every write can return [`Error::KeyTooLong`], [`Error::ValueTooLong`],
+/// [`Error::MemoryLimit`], [`Error::EntryLimit`], and the errors of the log: [`Error::LogFailed`], [`Error::NoSpace`],
+/// [`Error::TooManyOpenFiles`]. After an error of the log the outcome of the write is unknown; after any other nothing was
+/// changed.
 #[derive(Clone)]
 pub struct Keyspace {
     pub(crate) lease: Arc<Lease>,
@@ -51,96 +63,79 @@ impl fmt::Debug for Keyspace {
     }
 }
 
+/// The handle.
 impl Keyspace {
     pub(crate) fn new(lease: Arc<Lease>, space: Arc<Space>) -> Self {
         Keyspace { lease, space, durability: None, waits_for_room: true }
     }
 
-    /// Another keyspace's handle with the same promise.
+    /// Returns another keyspace's handle with the same promise.
     pub(crate) fn beside(&self, space: Arc<Space>) -> Self {
         Keyspace { space, ..self.clone() }
     }
 
-    fn engine(&self) -> &Engine {
+    pub(crate) fn without_waiting_for_room(&self) -> Keyspace {
+        Keyspace { waits_for_room: false, ..self.clone() }
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
         &self.lease.0
     }
 
-    /// Its name.
+    /// Returns the keyspace's name.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert_eq!(db.keyspace("sessions")?.name(), "sessions");
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn name(&self) -> &str {
         &self.space.name
     }
 
-    /// Its number while the store is open, never used for another keyspace.
-    pub fn id(&self) -> u32 {
-        self.space.id
-    }
-
-    /// How many keys there are, those that have expired included until they are swept, and how many of them have a
-    /// deadline. Called from inside a transaction it leaves out what that holds locked.
-    pub fn counts(&self) -> (u64, u64) {
-        let (mut entries, mut with_deadline) = (0, 0);
-        let base = &self.engine().base;
-        self.space.each_shard(base.is_entered(), |shard| {
-            entries += shard.len() as u64;
-            with_deadline += shard.with_deadline() as u64;
-        });
-        // Shards are looked at one after the other: an entry that went in one for one that came in another counted twice.
-        let entries = entries.min(base.eviction.entries_max());
-        (entries, with_deadline.min(entries))
-    }
-
-    /// Returns how long the keys that have a deadline have to live on average, in milliseconds; 0 if there are none. Called
-    /// from inside a transaction it leaves out what that holds locked.
-    pub fn average_ttl_ms(&self) -> u64 {
-        let (mut with_deadline, mut sum_ms) = (0, 0_u128);
-        self.space.each_shard(self.engine().base.is_entered(), |shard| {
-            with_deadline += shard.with_deadline() as u128;
-            sum_ms = sum_ms.saturating_add(shard.deadlines_ms());
-        });
-        let average_ms = u64::try_from(sum_ms.checked_div(with_deadline).unwrap_or(0)).unwrap_or(u64::MAX);
-        average_ms.saturating_sub(self.engine().base.time.now_ms())
-    }
-
-    /// Fetches what is stored of these keys into the processor's cache: for whoever is about to use them one after the
-    /// other, and would wait for the memory of each in turn. A hint: changes and answers nothing, and never waits.
-    pub fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
-        let base = &self.engine().base;
-        let mut shards: SmallVec<[_; PREFETCH_KEYS]> = SmallVec::new();
-        keys.for_each(|key| {
-            let hash = base.hasher.hash(key);
-            if let Some(shard) = self.space.try_read(self.space.shard_of(hash)) {
-                shards.push((hash, shard));
-            }
-        });
-        // All locks are taken: nothing orders these reads, so the processor has many of them under way at once. First the
-        // tables of all keys, then what they point to: each of the second reads waits for one of the first.
-        let entries: SmallVec<[&[u8]; PREFETCH_KEYS]> = shards.iter().map(|(hash, shard)| shard.near(*hash)).collect();
-        std::hint::black_box(entries.iter().fold(0, |sum, entry| sum ^ touch(entry)));
-    }
-
-    /// Shows the value of `key` as [`Store::read`] does, and does not count as a use of it. Returns whether it is there.
-    pub fn peek(&self, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
-        self.engine().peek(&self.space, key, show)
-    }
-
-    /// What a plain write through this handle has survived when it returns.
+    /// Returns what a write through this handle has survived when it returns.
+    ///
+    /// ```
+    /// use kvcore::{Db, Durability};
+    /// assert_eq!(Db::in_memory().durability(), Durability::Always);
+    /// ```
     #[inline]
     pub fn durability(&self) -> Durability {
         self.durability.unwrap_or_else(|| self.engine().base.promise.get())
     }
 
-    /// The same keyspace with another promise, for some of the writes. It stays, whatever becomes of
+    /// Returns a handle of the same keyspace with another promise, for some of the writes. It stays, whatever becomes of
     /// [the store's](crate::Db::set_durability).
+    ///
+    /// ```
+    /// use kvcore::{Db, Durability};
+    /// let db = Db::in_memory();
+    /// let clicks = db.with_durability(Durability::EverySecond);
+    /// clicks.increment("clicks", 1)?; // does not wait for the disk
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn with_durability(&self, durability: Durability) -> Keyspace {
         Keyspace { durability: Some(durability), ..self.clone() }
     }
 
-    /// Returns the same keyspace for a thread that must never wait, such as an event loop: its transactions do not wait
-    /// while [the log's buffers are full](crate::Db::is_backlogged).
+    /// Returns the same keyspace for asynchronous code and for bulk writes: its writes return a [`Ticket`] at once, which is
+    /// awaited or waited for.
     ///
-    /// The caller looks at that before each write. If it does not, the log's buffers grow without a bound.
-    pub fn without_waiting_for_room(&self) -> Keyspace {
-        Keyspace { waits_for_room: false, ..self.clone() }
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// let one = db.deferred().set("a", "1")?;
+    /// let two = db.deferred().set("b", "2")?;
+    /// one.wait()?;
+    /// two.wait()?; // both shared one sync
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn deferred(&self) -> Deferred {
+        Deferred(self.clone())
+    }
+
+    /// Returns what a server that is built on the store needs beyond this page.
+    pub fn hooks(&self) -> KeyspaceHooks<'_> {
+        KeyspaceHooks(self)
     }
 
     /// Waits while the log's buffers are full, if this handle does.
@@ -149,23 +144,9 @@ impl Keyspace {
         if self.waits_for_room { self.engine().wait_for_room() } else { Ok(()) }
     }
 
-    /// The same keyspace, whose writes return a [`Ticket`] at once, so that many of them can share one sync.
-    pub fn deferred(&self) -> Deferred {
-        Deferred(self.clone())
-    }
-}
-
-impl Store for Keyspace {
-    fn read(&self, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
-        self.engine().read(&self.space, key, show)
-    }
-
-    fn commit(&self, keys: &[&[u8]], body: &mut dyn FnMut(&mut dyn Txn) -> Result<()>) -> Result<Lsn> {
-        self.wait_for_room()?;
-        self.engine().commit(&self.space, keys, &mut |locked| body(locked))
-    }
-
-    fn wait(&self, lsn: Lsn) -> Result<()> {
+    /// Returns when this handle's promise holds for `lsn`.
+    #[inline]
+    pub(crate) fn wait_for(&self, lsn: Lsn) -> Result<()> {
         let Some(wal) = &self.engine().base.wal else { return Ok(()) };
         match self.durability() {
             Durability::Always => wal.wait(lsn),
@@ -177,154 +158,631 @@ impl Store for Keyspace {
         }
     }
 
-    fn flush(&self) -> Result<u64> {
+    /// Runs a transaction, and returns its result before it is durable.
+    #[inline]
+    fn apply<R>(&self, keys: &[&[u8]], mut body: impl FnMut(&mut Locked<'_>) -> Result<R>) -> Result<(R, Lsn)> {
+        let mut result = None;
+        self.wait_for_room()?;
+        let lsn = self.engine().commit(&self.space, keys, &mut |locked| {
+            result = Some(body(locked)?);
+            Ok(())
+        })?;
+        result.map(|result| (result, lsn)).ok_or(Error::BodyNotRun)
+    }
+
+    /// Runs a transaction, and returns its result when it is durable.
+    #[inline]
+    pub(crate) fn transact_locked<K: AsRef<[u8]>, R>(
+        &self,
+        keys: &[K],
+        body: impl FnMut(&mut Locked<'_>) -> Result<R>,
+    ) -> Result<R> {
+        let (result, lsn) = store::with_names(keys, |keys| self.apply(keys, body))?;
+        self.wait_for(lsn)?;
+        Ok(result)
+    }
+
+    /// Runs a transaction over one key, and returns its result when it is durable.
+    #[inline]
+    fn write<R>(&self, key: &[u8], body: impl FnMut(&mut Locked<'_>) -> Result<R>) -> Result<R> {
+        let (result, lsn) = self.apply(&[key], body)?;
+        self.wait_for(lsn)?;
+        Ok(result)
+    }
+
+    /// Runs a read-only transaction, and returns its result before what it has seen is durable.
+    fn look<K: AsRef<[u8]>, R>(&self, keys: &[K], mut body: impl FnMut(&View<'_>) -> Result<R>) -> Result<(R, Lsn)> {
+        let mut result = None;
+        let lsn = store::with_names(keys, |keys| {
+            self.engine().view(&self.space, keys, &mut |locked| {
+                result = Some(body(&View::new(locked))?);
+                Ok(())
+            })
+        })?;
+        result.map(|result| (result, lsn)).ok_or(Error::BodyNotRun)
+    }
+}
+
+/// Reading.
+impl Keyspace {
+    /// Returns the value of `key`. Does not wait: under [`Durability::Always`] a value that another thread has just written
+    /// may still be lost in a crash; see [`get_durable`](Self::get_durable).
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("greeting", "hello")?;
+    /// assert_eq!(db.get("greeting")?.unwrap(), "hello");
+    /// assert_eq!(db.get("nothing")?, None);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        let mut value = None;
+        self.engine().read(&self.space, key.as_ref(), &mut |found| value = Some(found.to_value()))?;
+        Ok(value)
+    }
+
+    /// Returns what `look` makes of the value of `key`, without copying it. `look` runs under the key's lock: it must return
+    /// soon and must not call the store.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("page", "a long text")?;
+    /// assert_eq!(db.get_with("page", |text| text.len())?, Some(11));
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn get_with<R>(&self, key: impl AsRef<[u8]>, look: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
+        let (mut look, mut seen) = (Some(look), None);
+        let show = &mut |value: ValueRef<'_>| seen = look.take().map(|look| look(value.bytes()));
+        self.engine().read(&self.space, key.as_ref(), show)?;
+        Ok(seen)
+    }
+
+    /// Returns the value of `key` once it is as durable as the store promises: no crash can take back what was seen.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("balance", "10")?;
+    /// assert_eq!(db.get_durable("balance")?.unwrap(), "10");
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn get_durable(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        let key = key.as_ref();
+        let (value, lsn) = self.look(&[key], |view| Ok(view.get(key)?.map(|value| value.to_value())))?;
+        self.wait_for(lsn)?;
+        Ok(value)
+    }
+
+    /// Returns whether there is such a key.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert!(!db.exists("key")?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn exists(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.engine().read(&self.space, key.as_ref(), &mut |_| {})
+    }
+
+    /// Returns how long `key` has to live, in milliseconds' precision; `None` if there is no such key.
+    ///
+    /// ```
+    /// use kvcore::{Db, Ttl};
+    /// let db = Db::in_memory();
+    /// db.set("key", "value")?;
+    /// assert_eq!(db.ttl("key")?, Some(Ttl::Never));
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn ttl(&self, key: impl AsRef<[u8]>) -> Result<Option<Ttl>> {
+        let key = key.as_ref();
+        self.view(&[key], |view| view.ttl(key))
+    }
+
+    /// Returns the values of several keys at one moment, in the order of `keys`.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("a", "1")?;
+    /// let values = db.get_many(&["a", "b"])?;
+    /// assert_eq!((values[0].as_deref(), values[1].as_deref()), (Some(&b"1"[..]), None));
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
+        self.view(keys, |view| store::values(view, keys))
+    }
+
+    /// Runs `body` on the named keys as they are at one moment, and returns its result. Other readers are not kept waiting;
+    /// writers of these keys are. Does not wait for durability.
+    ///
+    /// `body` must return soon, must not call the store, and must be repeatable: other stores than this may run it again.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set_many(&[("first", "Ada"), ("last", "Lovelace")])?;
+    /// let name = db.view(&["first", "last"], |view| {
+    ///     let word = |key| view.get(key).map(|value| value.map(|value| value.to_vec()).unwrap_or_default());
+    ///     Ok([word("first")?, word("last")?].join(&b' '))
+    /// })?;
+    /// assert_eq!(name, b"Ada Lovelace");
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of `body`, such as [`Error::KeyNotNamed`].
+    pub fn view<K: AsRef<[u8]>, R>(&self, keys: &[K], body: impl FnMut(&View<'_>) -> Result<R>) -> Result<R> {
+        self.look(keys, body).map(|(result, _)| result)
+    }
+
+    /// Returns how many keys there are. One that has expired is counted until it is swept, soon after.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("key", "value")?;
+    /// assert_eq!(db.len()?, 1);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn len(&self) -> Result<u64> {
+        self.engine().check_open()?;
+        Ok(self.hooks().counts().0)
+    }
+
+    /// Returns whether there is no key.
+    ///
+    /// ```
+    /// assert!(kvcore::Db::in_memory().is_empty()?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// Writing.
+impl Keyspace {
+    /// Gives `key` a value and no deadline.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("key", "value")?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        self.write(key, |locked| locked.set(key, value, None))
+    }
+
+    /// Sets `key` in the way that `options` describe: with a deadline, only if it is there or is not, returning the old value.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvcore::{Db, SetOptions};
+    /// let db = Db::in_memory();
+    /// let lock = SetOptions::new().if_absent().expires_in(Duration::from_secs(30));
+    /// assert!(db.set_with("lock", "me", lock)?.written);
+    /// assert!(!db.set_with("lock", "you", lock)?.written);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn set_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, options: SetOptions) -> Result<SetOutcome> {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        self.write(key, |locked| locked.set_with(key, value, options))
+    }
+
+    /// Gives several keys values and no deadlines: all of them, or after an error or a crash none.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set_many(&[("a", "1"), ("b", "2")])?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn set_many<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, pairs: &[(K, V)]) -> Result<()> {
+        self.transact(&store::names(pairs), |txn| store::set_all(txn, pairs))
+    }
+
+    /// Removes `key`; returns whether it was there.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("key", "value")?;
+    /// assert!(db.delete("key")?);
+    /// assert!(!db.delete("key")?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        let key = key.as_ref();
+        self.write(key, |locked| locked.delete(key))
+    }
+
+    /// Lets `key` expire this long from now; returns whether it was there.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("session", "42")?;
+    /// assert!(db.expire("session", Duration::from_secs(3600))?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn expire(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool> {
+        let key = key.as_ref();
+        self.write(key, |locked| locked.expire(key, ttl))
+    }
+
+    /// Lets `key` expire at `deadline`; returns whether it was there. A deadline that has passed removes it.
+    ///
+    /// ```
+    /// use kvcore::{Db, Deadline};
+    /// let db = Db::in_memory();
+    /// db.set("offer", "half price")?;
+    /// assert!(db.expire_at("offer", Deadline::at_ms(4_102_444_800_000))?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn expire_at(&self, key: impl AsRef<[u8]>, deadline: Deadline) -> Result<bool> {
+        let key = key.as_ref();
+        self.write(key, |locked| locked.set_deadline(key, Some(deadline)))
+    }
+
+    /// Removes the deadline of `key`; returns whether it had one.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("key", "value")?;
+    /// db.expire("key", Duration::from_secs(10))?;
+    /// assert!(db.persist("key")?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn persist(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        let key = key.as_ref();
+        self.write(key, |locked| locked.persist(key))
+    }
+
+    /// Adds `by` to the decimal integer in `key` (0 if missing), keeps its deadline, and returns the sum.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert_eq!(db.increment("visits", 1)?, 1);
+    /// assert_eq!(db.increment("visits", 10)?, 11);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAnInteger`], [`Error::Overflow`]: nothing was changed.
+    pub fn increment(&self, key: impl AsRef<[u8]>, by: i64) -> Result<i64> {
+        let key = key.as_ref();
+        self.write(key, |locked| locked.increment(key, by))
+    }
+
+    /// Appends to the value (empty if missing) and returns its new length, in bytes.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert_eq!(db.append("log", "line\n")?, 5);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn append(&self, key: impl AsRef<[u8]>, bytes: impl AsRef<[u8]>) -> Result<usize> {
+        let (key, bytes) = (key.as_ref(), bytes.as_ref());
+        self.write(key, |locked| locked.append(key, bytes))
+    }
+
+    /// Sets `key` to `new`, keeping its deadline, if it now is `expected` (`None`: missing); returns whether it was.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert!(db.compare_and_set("state", None, "new")?);
+    /// assert!(!db.compare_and_set("state", Some(b"old"), "done")?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn compare_and_set(
+        &self,
+        key: impl AsRef<[u8]>,
+        expected: Option<&[u8]>,
+        new: impl AsRef<[u8]>,
+    ) -> Result<bool> {
+        let (key, new) = (key.as_ref(), new.as_ref());
+        self.write(key, |locked| locked.compare_and_set(key, expected, new))
+    }
+
+    /// Gives `to` the value and the deadline of `from`, and removes `from`; returns whether there was a `from`. Large values
+    /// are not copied.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("draft", "text")?;
+    /// assert!(db.rename("draft", "final")?);
+    /// assert_eq!(db.get("final")?.unwrap(), "text");
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn rename(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<bool> {
+        let (from, to) = (from.as_ref(), to.as_ref());
+        self.transact(&[from, to], |txn| txn.rename(from, to))
+    }
+
+    /// Gives `to` the value and the deadline of `from`; returns whether there was a `from`. Large values are shared until one
+    /// of the two is changed.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("template", "text")?;
+    /// assert!(db.copy("template", "page")?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn copy(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<bool> {
+        let (from, to) = (from.as_ref(), to.as_ref());
+        self.transact(&[from, to], |txn| txn.copy(from, to))
+    }
+
+    /// Runs `body` on the named keys, atomically: others see all of its writes or none, and after a crash all or none are
+    /// there. Returns its result when that is as durable as the store promises.
+    ///
+    /// If `body` returns `Err` or panics, nothing is changed. It must not call the store, and must be repeatable: this store
+    /// runs it once, others may run it again after a conflict, so what it does besides the transaction may happen twice.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("alice", "10")?;
+    /// let left = db.transact(&["alice", "bob"], |txn| {
+    ///     txn.increment("bob", 3)?;
+    ///     txn.increment("alice", -3)
+    /// })?;
+    /// assert_eq!(left, 7);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of `body`: give up with [`Error::aborted`], or with an error of your own in [`try_transact`](Self::try_transact).
+    /// [`Error::KeyNotNamed`] if it uses a key that is not in `keys`.
+    pub fn transact<K: AsRef<[u8]>, R>(
+        &self,
+        keys: &[K],
+        mut body: impl FnMut(&mut Transaction<'_>) -> Result<R>,
+    ) -> Result<R> {
+        self.transact_locked(keys, |locked| body(&mut Transaction::new(locked)))
+    }
+
+    /// Runs a transaction as [`transact`](Self::transact) does, with an error type of the caller's own.
+    ///
+    /// ```
+    /// use kvcore::Db;
+    /// #[derive(Debug)]
+    /// enum Payment {
+    ///     Overdrawn,
+    ///     Store(kvcore::Error),
+    /// }
+    /// impl From<kvcore::Error> for Payment {
+    ///     fn from(error: kvcore::Error) -> Self {
+    ///         Payment::Store(error)
+    ///     }
+    /// }
+    /// let db = Db::in_memory();
+    /// let paid = db.try_transact(&["balance"], |txn| match txn.increment("balance", -5)? {
+    ///     left if left < 0 => Err(Payment::Overdrawn), // nothing is changed
+    ///     left => Ok(left),
+    /// });
+    /// assert!(matches!(paid, Err(Payment::Overdrawn)));
+    /// assert!(!db.exists("balance")?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of `body`, as they are; those of the store, converted.
+    pub fn try_transact<K: AsRef<[u8]>, R, E: From<Error>>(
+        &self,
+        keys: &[K],
+        body: impl FnMut(&mut Transaction<'_>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        store::keeping_error(body, |body| self.transact(keys, body))
+    }
+
+    /// Removes every key and returns how many there were. Returns when that is as durable as any write.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("key", "value")?;
+    /// assert_eq!(db.clear()?, 1);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn clear(&self) -> Result<u64> {
         let mut removed = 0;
         self.wait_for_room()?;
         let lsn = self.engine().commit_across(&[(&self.space, Claimed::Whole)], &mut |locked| {
-            removed = locked.flush()?;
+            removed = locked.clear()?;
             Ok(())
         })?;
-        self.wait(lsn)?;
+        self.wait_for(lsn)?;
         Ok(removed)
     }
+
+    /// Blocks until every write so far, of all keyspaces of the store, is on stable storage, whatever the durability. A store
+    /// in memory returns at once.
+    ///
+    /// ```
+    /// use kvcore::{Durability, Options};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let db = Options::new().durability(Durability::EverySecond).open(dir.path())?;
+    /// (0..1000).try_for_each(|i| db.set(format!("imported:{i}"), "..."))?;
+    /// db.sync()?; // a power cut from here on takes none of them
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The errors of the log: then it is unknown what is on stable storage.
+    pub fn sync(&self) -> Result<()> {
+        self.engine().check_open()?;
+        // Under the locks of a transaction it would wait for writes that wait for these.
+        drop(self.engine().base.enter()?);
+        self.engine().base.wal.as_ref().map_or(Ok(()), |wal| wal.wait(wal.last()))
+    }
 }
 
-impl Walk for Keyspace {
-    fn len(&self) -> u64 {
-        self.counts().0
+/// Iterating.
+impl Keyspace {
+    /// Iterates over all entries, in no order.
+    ///
+    /// Between two calls of `next` no lock is held: the loop's body may read and write the same store. A key that is there
+    /// from beginning to end is shown exactly once, with a value that it had meanwhile. A key that is written or removed
+    /// meanwhile may be shown or not, but not twice, unless keyspaces are [swapped](crate::Db::swap). For a view of a single
+    /// moment use [`Db::transact_across`](crate::Db::transact_across) with the whole keyspace.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set_many(&[("a", "1"), ("b", "2")])?;
+    /// for entry in db.iter()? {
+    ///     let (key, value) = entry?;
+    ///     db.set([&key[..], b".old"].concat(), value)?;
+    ///     db.delete(key)?;
+    /// }
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn iter(&self) -> Result<Entries<'static>> {
+        self.prefix("")
     }
 
-    fn walk(&self, cursor: Cursor, at_least: usize, each: &mut dyn FnMut(&[u8], ValueRef<'_>)) -> Result<Cursor> {
-        let look = Look::begin(self.engine())?;
-        Ok(walk::step(cursor, at_least, self.space.shard_count(), &mut |shard, place, budget, shown| {
-            self.space.read(shard).walk(place, budget, &mut |entry| {
-                if !look.has_passed(entry) {
-                    each(entry.key(), entry.value());
-                    *shown += 1;
+    /// Iterates over all keys, in no order, as [`iter`](Self::iter) does.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("key", "value")?;
+    /// let keys: Vec<_> = db.keys()?.collect::<Result<_, _>>()?;
+    /// assert_eq!(keys, ["key"]);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn keys(&self) -> Result<Keys<'static>> {
+        self.iter().map(Keys)
+    }
+
+    /// Iterates over the entries whose keys begin with `prefix`, in no order, as [`iter`](Self::iter) does.
+    ///
+    /// The keys are not sorted, so this looks at every key of the keyspace: about 0.1 us each. Where that is too slow, keep
+    /// what belongs together in a [keyspace](crate::Db::keyspace) of its own.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set_many(&[("user:1", "Ada"), ("user:2", "Bob"), ("visits", "7")])?;
+    /// for entry in db.prefix("user:")? {
+    ///     let (key, value) = entry?;
+    ///     db.append(&key, format!(" was {value:?}"))?; // the loop's body may write
+    /// }
+    /// assert_eq!(db.prefix("user:")?.count(), 2);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Result<Entries<'static>> {
+        self.engine().check_open()?;
+        Ok(Entries::new(ShardEntries::new(self.clone(), prefix.as_ref())))
+    }
+
+    /// Returns at least `at_least` of the entries whose keys begin with `prefix`, fewer at the end, and where to go on: `None`
+    /// at the end. For reading on in another call or another process, as a page of a listing; otherwise use
+    /// [`prefix`](Self::prefix).
+    ///
+    /// A key that is there from the first call to the last is returned at least once. It may be returned twice if the table
+    /// grows or shrinks meanwhile.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// (0..100).try_for_each(|i| db.set(format!("key{i}"), "value"))?;
+    /// let (mut keys, mut position) = (Vec::new(), None);
+    /// loop {
+    ///     let (entries, next) = db.scan(position.as_ref(), 10, b"key")?;
+    ///     keys.extend(entries.into_iter().map(|(key, _)| key));
+    ///     position = next;
+    ///     if position.is_none() {
+    ///         break;
+    ///     }
+    /// }
+    /// assert_eq!(keys.len(), 100);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn scan(
+        &self,
+        position: Option<&ScanPosition>,
+        at_least: usize,
+        prefix: &[u8],
+    ) -> Result<(Vec<(Value, Value)>, Option<ScanPosition>)> {
+        let mut cursor = position.map_or(Cursor::START, |position| {
+            // A position of another store is a number like any other.
+            position.as_bytes().try_into().map_or(Cursor::START, |bytes| Cursor::from(u64::from_le_bytes(bytes)))
+        });
+        let mut entries = Vec::new();
+        loop {
+            cursor = self.walk(cursor, at_least.saturating_sub(entries.len()), &mut |key, value| {
+                if key.starts_with(prefix) {
+                    entries.push((Value::from(key), value.to_value()));
                 }
-                *shown < at_least
-            })
-        }))
-    }
-
-    fn for_each(&self, each: &mut dyn FnMut(&[u8], ValueRef<'_>)) -> Result<()> {
-        let look = Look::begin(self.engine())?;
-        for shard in 0..self.space.shard_count() {
-            for entry in self.space.read(shard).iter().filter(|entry| !look.has_passed(entry)) {
-                each(entry.key(), entry.value());
+            })?;
+            if cursor.is_end() {
+                return Ok((entries, None));
+            }
+            if entries.len() >= at_least {
+                return Ok((entries, Some(ScanPosition::new(cursor.get().to_le_bytes()))));
             }
         }
-        Ok(())
-    }
-
-    fn random_key(&self) -> Result<Option<Vec<u8>>> {
-        let look = Look::begin(self.engine())?;
-        Ok(walk::random(self.space.shard_count(), &self.space.widest, &mut |shard, pick| {
-            self.space.read(shard).pick(pick, |entry| look.has_passed(entry))
-        }))
     }
 }
 
-/// A look over a keyspace at one time. When it ends, the time is in the log if anything was passed over as expired: what
-/// was seen to be gone stays gone.
-struct Look<'a> {
-    base: &'a Base,
-    now_ms: u64,
-    passed_ms: Cell<u64>,
-    _entered: Entered,
-}
-
-impl<'a> Look<'a> {
-    fn begin(engine: &'a Engine) -> Result<Self> {
-        engine.check_open()?;
-        let base = &engine.base;
-        Ok(Look { base, now_ms: base.time.now_ms(), passed_ms: Cell::new(0), _entered: base.enter()? })
+impl Store for Keyspace {
+    fn keyspace(&self, name: &str) -> Result<Box<dyn Store>> {
+        Ok(Box::new(self.beside(self.engine().space(name)?)))
     }
 
-    fn has_passed(&self, entry: &Entry) -> bool {
-        let passed = entry.deadline().filter(|deadline| deadline.has_passed(self.now_ms));
-        if let Some(deadline) = passed {
-            self.passed_ms.set(self.passed_ms.get().max(deadline.as_ms()));
-        }
-        passed.is_some()
+    fn read(&self, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
+        self.engine().read(&self.space, key, show)
     }
-}
 
-impl Drop for Look<'_> {
-    fn drop(&mut self) {
-        if self.passed_ms.get() != 0 {
-            self.base.mark_time(self.passed_ms.get(), self.now_ms);
-        }
+    fn run_view(&self, keys: &[&[u8]], body: &mut dyn FnMut(&View<'_>) -> Result<()>) -> Result<Commit> {
+        let lsn = self.engine().view(&self.space, keys, &mut |locked| body(&View::new(locked)))?;
+        Ok(Commit::new(lsn.get()))
     }
-}
 
-/// A [`Keyspace`] whose writes return at once, with a [`Ticket`] that is good when they are as durable as it promises.
-///
-/// ```
-/// # let dir = tempfile::tempdir().unwrap();
-/// let db = kvcore::Db::open(dir.path())?;
-/// let deferred = db.deferred();
-/// let tickets: Vec<_> = (0..1000).map(|i| deferred.set(format!("key{i}"), "value")).collect::<Result<_, _>>()?;
-/// for ticket in tickets {
-///     ticket.wait()?; // the first waits for one sync, which serves all
-/// }
-/// # Ok::<(), kvcore::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct Deferred(Keyspace);
-
-impl Deferred {
-    /// As [`StoreExt::update`](crate::StoreExt::update).
-    pub fn update<K: AsRef<[u8]>, R>(
+    fn run_transaction(
         &self,
-        keys: &[K],
-        body: impl FnOnce(&mut dyn Txn) -> Result<R>,
-    ) -> Result<Ticket<R>> {
-        let mut answer = None;
-        let lsn = commit_once(&self.0, keys, body, &mut answer)?;
-        let durability = self.0.durability();
-        let wal = self.0.engine().base.wal.as_ref();
+        keys: &[&[u8]],
+        body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<()>,
+    ) -> Result<Commit> {
+        self.wait_for_room()?;
+        let lsn = self.engine().commit(&self.space, keys, &mut |locked| body(&mut Transaction::new(locked)))?;
+        Ok(Commit::new(lsn.get()))
+    }
+
+    fn wait(&self, commit: Commit) -> Result<()> {
+        self.wait_for(Lsn::new(commit.get()))
+    }
+
+    fn ticket(&self, commit: Commit) -> Ticket<()> {
+        let (lsn, durability) = (Lsn::new(commit.get()), self.durability());
+        let wal = self.engine().base.wal.as_ref();
         if durability != Durability::Os {
             // Perhaps the ticket is never waited for.
             wal.into_iter().for_each(|wal| wal.keep_window(lsn));
         }
-        // At the weaker levels nobody waits.
-        let wal = wal.filter(|_| durability == Durability::Always).cloned();
-        answer.map(|answer| Ticket::new(answer, lsn, wal)).ok_or(crate::Error::Closed)
+        // At the weaker levels there is nothing to wait for.
+        Ticket::new((), lsn, wal.filter(|_| durability == Durability::Always).cloned())
     }
 
-    /// As [`StoreExt::set`](crate::StoreExt::set).
-    pub fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Ticket<()>> {
-        let (key, value) = (key.as_ref(), value.as_ref());
-        self.update(&[key], |txn| txn.set(key, value, None))
-    }
-
-    /// As [`StoreExt::set_with`](crate::StoreExt::set_with).
-    pub fn set_with(
+    fn scan(
         &self,
-        key: impl AsRef<[u8]>,
-        value: impl AsRef<[u8]>,
-        options: SetOptions,
-    ) -> Result<Ticket<SetOutcome>> {
-        let (key, value) = (key.as_ref(), value.as_ref());
-        self.update(&[key], |txn| txn.set_with(key, value, options))
+        position: Option<&ScanPosition>,
+        at_least: usize,
+        prefix: &[u8],
+    ) -> Result<(Vec<(Value, Value)>, Option<ScanPosition>)> {
+        Keyspace::scan(self, position, at_least, prefix)
     }
 
-    /// As [`StoreExt::delete`](crate::StoreExt::delete).
-    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<Ticket<bool>> {
-        let key = key.as_ref();
-        self.update(&[key], |txn| txn.delete(key))
+    fn entries<'a>(&'a self, prefix: &[u8]) -> Result<Entries<'a>> {
+        self.prefix(prefix)
     }
 
-    /// As [`StoreExt::increment`](crate::StoreExt::increment).
-    pub fn increment(&self, key: impl AsRef<[u8]>, by: i64) -> Result<Ticket<i64>> {
-        let key = key.as_ref();
-        self.update(&[key], |txn| txn.increment(key, by))
+    fn len(&self) -> Result<u64> {
+        Keyspace::len(self)
     }
 
-    /// As [`StoreExt::append`](crate::StoreExt::append).
-    pub fn append(&self, key: impl AsRef<[u8]>, bytes: impl AsRef<[u8]>) -> Result<Ticket<usize>> {
-        let (key, bytes) = (key.as_ref(), bytes.as_ref());
-        self.update(&[key], |txn| txn.append(key, bytes))
+    fn clear(&self) -> Result<u64> {
+        Keyspace::clear(self)
+    }
+
+    fn sync(&self) -> Result<()> {
+        Keyspace::sync(self)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use kvcore::{Db, SetOptions, StoreExt};
+//! use kvcore::{Db, SetOptions};
 //!
 //! # let dir = tempfile::tempdir().unwrap();
 //! # let dir = dir.path();
@@ -14,10 +14,12 @@
 //! # Ok::<(), kvcore::Error>(())
 //! ```
 //!
-//! Where to look: [`Db`] opens a store and holds [`Keyspace`]s; [`StoreExt`] has what everyone calls; [`Txn`] is the
-//! view inside a transaction; [`Options`] and [`Durability`] say what is promised, and
-//! [`Options::inspect`] and [`Options::repair`] what to do with damaged files; [`Db::backup`] and
-//! [`Options::begin_restore`] copy a store; [`Disk`] and [`Clock`] are the doors to files and time.
+//! [`Db`] is all that everyday work needs: it opens a store, and its page shows [`Keyspace`]'s methods for reading, writing,
+//! transactions and iteration. Asynchronous programs write through [`Keyspace::deferred`] and await the [`Ticket`].
+//! [`Options`] and [`Durability`] say what is promised; [`Options::inspect`] and [`Options::repair`] what to do with damaged
+//! files; [`Db::backup`] and [`Options::begin_restore`] copy a store. [`Store`] is what other engines can implement and
+//! [`StoreExt`] what can be called on any of them; [`Disk`] and [`Clock`] are the doors to files and time; [`hooks`] is for
+//! servers.
 //!
 //! Inside, a module knows only those in its own line of this list and in the lines above:
 //!
@@ -27,13 +29,14 @@
 //! - `expiry eviction observer uses shard space base walk txn locked`: the tables, and the view a transaction has of them
 //! - `stats options snapshot tables recovery schedule files salvage inspection repair engine keeper verify partial
 //!   backup restore`: a whole store
-//! - `store keyspace db`: what users hold
+//! - `view transaction iter store deferred keyspace db hooks`: what users hold
 #![forbid(unsafe_code)]
 
 mod backup;
 mod base;
 mod clock;
 mod db;
+mod deferred;
 mod disk;
 mod disposal;
 mod durability;
@@ -46,7 +49,9 @@ mod file_disk;
 mod files;
 mod frame;
 mod hash;
+pub mod hooks;
 mod inspection;
+mod iter;
 mod keeper;
 mod keyspace;
 mod lanes;
@@ -76,16 +81,19 @@ mod sync;
 mod syncer;
 mod tables;
 mod ticket;
+mod transaction;
 mod txn;
 mod unsettled;
 mod uses;
 mod verify;
+mod view;
 mod wal;
 mod walk;
 
 pub use backup::{Backup, BackupFile, BackupReport};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use db::{Claim, Db, Scope};
+pub use deferred::Deferred;
 pub use disk::{Directory, Disk, DiskFile, Location};
 pub use durability::Durability;
 pub use entry::{Deadline, Value, ValueRef};
@@ -95,19 +103,18 @@ pub use file_disk::FileDisk;
 pub use inspection::{
     Contents, FileReport, Flaw, Inspection, ManifestReport, SegmentEnd, SegmentReport, SnapshotReport, Verdict,
 };
-pub use keyspace::{Deferred, Keyspace};
-pub use lsn::Lsn;
-pub use observer::{Change, ChangeKind, Observer, Swap};
+pub use iter::{Entries, Keys, ScanPosition};
+pub use keyspace::Keyspace;
 pub use options::Options;
 pub use repair::{Dropped, Kept, Repair, RepairOptions, RepairPlan, RepairWay, TimeReset};
 pub use restore::Restore;
 pub use salvage::SomeKeys;
 pub use stats::{RecoveryReport, SnapshotStatus, Stats};
-pub use store::{Store, StoreExt};
+pub use store::{Commit, Store, StoreExt};
 pub use ticket::Ticket;
-pub use txn::{Condition, CrossTxn, Expiry, Lookup, Lookups, SetOptions, SetOutcome, Ttl, Txn, TxnExt, Usage};
-pub use uses::UseCounter;
-pub use walk::{Cursor, Walk};
+pub use transaction::{CrossTransaction, Transaction};
+pub use txn::{Condition, Expiry, SetOptions, SetOutcome, Ttl};
+pub use view::View;
 
 // The README's program is compiled and run like any other example, so that it cannot grow old unseen.
 #[cfg(doctest)]

@@ -21,7 +21,7 @@ use crate::shard::{InPlace, Shard};
 use crate::space::Space;
 use crate::sync::atomic::Ordering;
 use crate::sync::{RwLockWriteGuard, thread};
-use crate::txn::{Lookup, Lookups, Txn, Usage};
+use crate::txn::{Lookup, Lookups, ReadTxn, Txn, Usage};
 use crate::uses::Moment;
 use notes::{Logged, Undo};
 
@@ -29,11 +29,13 @@ mod commit;
 mod draft;
 mod notes;
 mod room;
+mod shared;
 mod whole;
 
 pub(crate) use commit::Committed;
 pub(crate) use draft::{Draft, Seen};
 pub(crate) use notes::Notes;
+pub(crate) use shared::SharedLocked;
 
 pub(crate) struct Locked<'a> {
     base: &'a Base,
@@ -100,6 +102,32 @@ pub(crate) struct Named<'a> {
     pub(crate) space: &'a Space,
     /// The keys' hashes, sorted; `None` for all there are.
     pub(crate) hashes: Option<Vec<u64>>,
+}
+
+impl Claims<'_> {
+    /// Returns whether the key with this hash was named. That its shard is locked is not enough: which keys share a shard
+    /// is chance.
+    #[inline]
+    fn has(&self, space_id: u32, hash: u64) -> bool {
+        match self {
+            Claims::Key(named) => *named == hash,
+            Claims::Many(claims) => claims
+                .iter()
+                .filter(|claim| claim.space.id == space_id)
+                .any(|claim| claim.hashes.as_ref().is_none_or(|hashes| hashes.binary_search(&hash).is_ok())),
+        }
+    }
+}
+
+/// More of a key is not shown in an error.
+const SHOWN_KEY_BYTES: usize = 64;
+
+/// Returns the error for a key that was not named.
+#[cold]
+fn missing_key(key: &[u8]) -> Error {
+    let shown = &key[..key.len().min(SHOWN_KEY_BYTES)];
+    let rest = if shown.len() < key.len() { "..." } else { "" };
+    Error::KeyNotNamed { key: format!("{}{rest}", shown.escape_ascii()) }
 }
 
 /// Bytes of a large value that are copied, or filled with zeros, in a unit of work. Fresh pages cost more than the copying.
@@ -209,44 +237,32 @@ impl<'a> Locked<'a> {
         self.now_ms.get()
     }
 
-    /// Whether a key was named. That its shard is locked is not enough: which keys share a shard is chance.
-    #[inline]
-    fn is_named(&self, hash: u64) -> bool {
-        match self.claims {
-            Claims::Key(named) => named == hash,
-            Claims::Many(claims) => claims
-                .iter()
-                .filter(|claim| claim.space.id == self.space.id)
-                .any(|claim| claim.hashes.as_ref().is_none_or(|hashes| hashes.binary_search(&hash).is_ok())),
-        }
-    }
-
     /// Where in `held` the shard of a hash is.
     #[inline]
-    fn place(&self, hash: u64) -> Result<usize> {
+    fn place(&self, hash: u64, key: &[u8]) -> Result<usize> {
         match self.claims {
             // Then one shard is held, that key's.
             Claims::Key(named) if named == hash => Ok(0),
-            _ => self.place_among(hash),
+            _ => self.place_among(hash, key),
         }
     }
 
-    fn place_among(&self, hash: u64) -> Result<usize> {
-        if !self.is_named(hash) {
-            return Err(Error::KeyNotNamed);
+    fn place_among(&self, hash: u64, key: &[u8]) -> Result<usize> {
+        if !self.claims.has(self.space.id, hash) {
+            return Err(missing_key(key));
         }
         if self.held.len() == 1 {
             return Ok(0);
         }
         let wanted = (self.space.id, self.space.shard_of(hash));
-        self.held.binary_search_by_key(&wanted, |held| (held.space.id, held.shard)).map_err(|_| Error::KeyNotNamed)
+        self.held.binary_search_by_key(&wanted, |held| (held.space.id, held.shard)).map_err(|_| missing_key(key))
     }
 
     /// The current keyspace's part of `held`, which must be all of it.
     fn whole(&self) -> Result<Range<usize>> {
         let is_whole = |claim: &Named<'_>| claim.space.id == self.space.id && claim.hashes.is_none();
         if !matches!(self.claims, Claims::Many(claims) if claims.iter().any(is_whole)) {
-            return Err(Error::KeyNotNamed);
+            return Err(Error::KeyspaceNotNamed { name: self.space.name.to_string() });
         }
         let first = self.held.partition_point(|held| held.space.id < self.space.id);
         let end = self.held.partition_point(|held| held.space.id <= self.space.id);
@@ -275,7 +291,7 @@ impl<'a> Locked<'a> {
 
     fn remove(&mut self, key: &[u8], why: ChangeKind) -> Result<bool> {
         let hash = self.hash(key);
-        let at = self.place(hash)?;
+        let at = self.place(hash, key)?;
         if self.find(at, hash, key).is_none() {
             return Ok(false);
         }
@@ -307,7 +323,7 @@ impl<'a> Locked<'a> {
             && snapshot != NO_SNAPSHOT
         {
             let hash = self.hash(from);
-            let at = self.place(hash)?;
+            let at = self.place(hash, from)?;
             let is_logged = self.held[at].guard.find(hash, from).is_some_and(|entry| entry.logged_in() == snapshot);
             if !is_logged
                 && !self.notes.logged.iter().any(|one| one.held == at && one.hash == hash && *one.key == *from)
@@ -342,7 +358,7 @@ impl<'a> Locked<'a> {
     #[inline(always)]
     fn begin_storing(&mut self, key: &[u8], deadline: Option<Deadline>) -> Result<Option<(usize, u64, u64)>> {
         let hash = self.hash(key);
-        let at = self.place(hash)?;
+        let at = self.place(hash, key)?;
         let now_ms = self.now_for(deadline);
         if deadline.is_some_and(|deadline| deadline.has_passed(now_ms)) {
             self.store_for_no_time(at, hash, key);
@@ -434,7 +450,7 @@ impl<'a> Locked<'a> {
     }
 }
 
-impl Txn for Locked<'_> {
+impl ReadTxn for Locked<'_> {
     fn now_ms(&self) -> u64 {
         self.now()
     }
@@ -442,7 +458,7 @@ impl Txn for Locked<'_> {
     #[inline(always)]
     fn lookup(&self, key: &[u8], kind: Lookup) -> Result<Option<ValueRef<'_>>> {
         let hash = self.hash(key);
-        let at = self.place(hash)?;
+        let at = self.place(hash, key)?;
         let shard = &self.held[at].guard;
         let entry = if kind.is_use() && self.uses_keys {
             self.used.set(hash);
@@ -462,7 +478,9 @@ impl Txn for Locked<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
         self.lookup(key, Lookup::Read)
     }
+}
 
+impl Txn for Locked<'_> {
     fn lookups(&self) -> Lookups {
         Lookups { hits: self.hits.get(), misses: self.misses.get() }
     }
@@ -492,14 +510,14 @@ impl Txn for Locked<'_> {
 
     fn usage(&self, key: &[u8]) -> Result<Option<Usage>> {
         let hash = self.hash(key);
-        let at = self.place(hash)?;
+        let at = self.place(hash, key)?;
         let used = |_: &Entry| self.held[at].guard.usage(hash, key, self.moment);
         Ok(self.find(at, hash, key).map(used))
     }
 
     fn set_usage(&mut self, key: &[u8], usage: Usage) -> Result<()> {
         let hash = self.hash(key);
-        let at = self.place(hash)?;
+        let at = self.place(hash, key)?;
         let moment = self.moment;
         self.held[at].guard.set_usage(hash, key, usage, moment);
         Ok(())
@@ -547,7 +565,7 @@ impl Txn for Locked<'_> {
     fn write_range(&mut self, key: &[u8], offset: usize, bytes: &[u8]) -> Result<usize> {
         self.base.check_key(key)?;
         let hash = self.hash(key);
-        let at = self.place(hash)?;
+        let at = self.place(hash, key)?;
         let (old_len, deadline) = self.find(at, hash, key).map_or((0, None), |old| (old.value().len(), old.deadline()));
         if bytes.is_empty() {
             return Ok(old_len);
@@ -585,7 +603,7 @@ impl Txn for Locked<'_> {
 
     fn set_deadline(&mut self, key: &[u8], deadline: Option<Deadline>) -> Result<bool> {
         let hash = self.hash(key);
-        let at = self.place(hash)?;
+        let at = self.place(hash, key)?;
         let now_ms = self.now_for(deadline);
         if deadline.is_some_and(|deadline| deadline.has_passed(now_ms)) {
             return self.delete(key);
@@ -603,7 +621,7 @@ impl Txn for Locked<'_> {
 
     fn mark_changed(&mut self, key: &[u8]) -> Result<bool> {
         let hash = self.hash(key);
-        let at = self.place(hash)?;
+        let at = self.place(hash, key)?;
         let Some(deadline) = self.find(at, hash, key).map(Entry::deadline) else { return Ok(false) };
         self.log(&Record::Deadline { keyspace: self.log_id, key, deadline: deadline.map_or(0, Deadline::as_ms) });
         self.note(at, hash, key, ChangeKind::Set, Undo::Deadline(deadline));
@@ -618,7 +636,7 @@ impl Txn for Locked<'_> {
         self.remove(key, ChangeKind::Evict)
     }
 
-    fn flush(&mut self) -> Result<u64> {
+    fn clear(&mut self) -> Result<u64> {
         let whole = self.whole()?;
         let held: usize = whole.clone().map(|at| self.held[at].guard.len()).sum();
         let live: u64 = whole.clone().map(|at| self.held[at].guard.live_len(&|| self.now()) as u64).sum();

@@ -3,200 +3,376 @@
 
 use std::time::Duration;
 
+use crate::deferred::Deferred;
 use crate::entry::{Deadline, Value, ValueRef};
-use crate::error::Result;
-use crate::lsn::Lsn;
-use crate::txn::{SetOptions, SetOutcome, Ttl, Txn, TxnExt};
-use crate::walk::{Cursor, Walk};
+use crate::error::{Error, Result};
+use crate::iter::{Entries, Keys, ScanPosition};
+use crate::ticket::Ticket;
+use crate::transaction::Transaction;
+use crate::txn::{SetOptions, SetOutcome, Ttl};
+use crate::view::View;
 
-/// A keyspace that can be read, changed and walked over. Object-safe.
-pub trait Store: Walk + Send + Sync {
-    /// Shows the value of `key`, in place and under its lock, if it is there; answers whether it was. `show` must
-    /// return soon and must not call the store.
-    fn read(&self, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool>;
+/// The place of a transaction in its store's history. [`Store::wait`] waits until it is as durable as the store promises,
+/// [`Store::ticket`] makes something of it that can be awaited.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "what the transaction wrote or read is durable only when this has been waited for"]
+pub struct Commit(u64);
 
-    /// Runs `body` once, with the named keys locked. If it answers `Ok`, its changes are applied and logged as one
-    /// group; if it fails or panics, nothing is changed. Answers the Lsn that must be durable before anything that
-    /// `body` wrote *or read* may be relied on; [`wait`](Self::wait) waits for it.
-    ///
-    /// `body` must not call the store: it gets [`Error::Reentered`](crate::Error::Reentered).
-    fn commit(&self, keys: &[&[u8]], body: &mut dyn FnMut(&mut dyn Txn) -> Result<()>) -> Result<Lsn>;
+impl Commit {
+    /// Returns a commit with a number that means something to the store that makes it, and to nobody else.
+    pub const fn new(number: u64) -> Self {
+        Commit(number)
+    }
 
-    /// Returns when this store's promise of durability holds for `lsn`.
-    fn wait(&self, lsn: Lsn) -> Result<()>;
-
-    /// Removes every key, and answers how many there were. Returns when that is as durable as any write.
-    fn flush(&self) -> Result<u64>;
+    /// Returns the number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
 }
 
-/// What everybody calls. Keys and values are any bytes; both may be empty.
+/// A keyspace of some store. Object-safe: programs that must work on several stores hold a `Box<dyn Store>` and call
+/// [`StoreExt`].
 ///
-/// A write returns when the store's promise of [durability](crate::Durability) holds for it. An error on a write means
-/// that its outcome is unknown, unless the error is about the arguments.
+/// ```
+/// use kvcore::{Db, Store, StoreExt};
+/// fn count_visit(store: &dyn Store, page: &str) -> kvcore::Result<i64> {
+///     store.increment(page, 1)
+/// }
+/// let store: Box<dyn Store> = Box::new(Db::in_memory());
+/// assert_eq!(count_visit(&*store, "/")?, 1);
+/// # Ok::<(), kvcore::Error>(())
+/// ```
+pub trait Store: Send + Sync {
+    /// Returns the keyspace with this name of the same store; it is made if it does not exist.
+    fn keyspace(&self, name: &str) -> Result<Box<dyn Store>>;
+
+    /// Shows the value of `key`, in place, if it is there; returns whether it was. `show` must return soon and must not call
+    /// the store.
+    fn read(&self, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool>;
+
+    /// Runs `body` on the named keys as they are at one moment. It may run more than once.
+    fn run_view(&self, keys: &[&[u8]], body: &mut dyn FnMut(&View<'_>) -> Result<()>) -> Result<Commit>;
+
+    /// Runs `body` as a transaction over the named keys: if it returns `Ok`, all its changes are applied at one moment; if it
+    /// fails or panics, none. It may run more than once: only its last run counts. Returns before anything is durable.
+    ///
+    /// `body` must not call the store.
+    ///
+    /// # Errors
+    ///
+    /// Those of `body`; [`Error::Reentered`].
+    fn run_transaction(
+        &self,
+        keys: &[&[u8]],
+        body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<()>,
+    ) -> Result<Commit>;
+
+    /// Blocks until the store's promise of durability holds for what a transaction wrote, and for what it read.
+    fn wait(&self, commit: Commit) -> Result<()>;
+
+    /// Returns a ticket that is good when [`wait`](Self::wait) would return, and that can be awaited.
+    fn ticket(&self, commit: Commit) -> Ticket<()>;
+
+    /// Returns at least `at_least` of the entries whose keys begin with `prefix`, fewer at the end, and where to go on: `None`
+    /// at the end. Start with `None`.
+    ///
+    /// A key that is there from the first call to the last is returned at least once; it may be returned more than once, and
+    /// one that is written or removed meanwhile may be missing. Any number of other calls may come in between.
+    fn scan(
+        &self,
+        position: Option<&ScanPosition>,
+        at_least: usize,
+        prefix: &[u8],
+    ) -> Result<(Vec<(Value, Value)>, Option<ScanPosition>)>;
+
+    /// Iterates over the entries whose keys begin with `prefix`, in no order, through [`scan`](Self::scan).
+    fn entries<'a>(&'a self, prefix: &[u8]) -> Result<Entries<'a>>;
+
+    /// Returns how many keys there are; one that has expired may be counted until it is swept.
+    fn len(&self) -> Result<u64>;
+
+    /// Returns whether there is no key.
+    fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Removes every key and returns how many there were. Returns when that is as durable as any write.
+    fn clear(&self) -> Result<u64>;
+
+    /// Blocks until every write so far is on stable storage, whatever the store's durability.
+    fn sync(&self) -> Result<()>;
+}
+
+impl<S: Store + ?Sized> Store for &S {
+    fn keyspace(&self, name: &str) -> Result<Box<dyn Store>> {
+        (**self).keyspace(name)
+    }
+
+    fn read(&self, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
+        (**self).read(key, show)
+    }
+
+    fn run_view(&self, keys: &[&[u8]], body: &mut dyn FnMut(&View<'_>) -> Result<()>) -> Result<Commit> {
+        (**self).run_view(keys, body)
+    }
+
+    fn run_transaction(
+        &self,
+        keys: &[&[u8]],
+        body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<()>,
+    ) -> Result<Commit> {
+        (**self).run_transaction(keys, body)
+    }
+
+    fn wait(&self, commit: Commit) -> Result<()> {
+        (**self).wait(commit)
+    }
+
+    fn ticket(&self, commit: Commit) -> Ticket<()> {
+        (**self).ticket(commit)
+    }
+
+    fn scan(
+        &self,
+        position: Option<&ScanPosition>,
+        at_least: usize,
+        prefix: &[u8],
+    ) -> Result<(Vec<(Value, Value)>, Option<ScanPosition>)> {
+        (**self).scan(position, at_least, prefix)
+    }
+
+    fn entries<'a>(&'a self, prefix: &[u8]) -> Result<Entries<'a>> {
+        (**self).entries(prefix)
+    }
+
+    fn len(&self) -> Result<u64> {
+        (**self).len()
+    }
+
+    fn clear(&self) -> Result<u64> {
+        (**self).clear()
+    }
+
+    fn sync(&self) -> Result<()> {
+        (**self).sync()
+    }
+}
+
+/// The methods of [`Keyspace`](crate::Keyspace) for code that is generic over [`Store`]: same names, same signatures, same
+/// meaning. Programs that use [`Db`](crate::Db) alone need not import it.
 pub trait StoreExt: Store {
-    /// The value of `key`. Does not wait: under [`Durability::Always`](crate::Durability::Always) a value just written
-    /// by another thread may still be lost in a crash; see [`get_settled`](Self::get_settled).
+    /// Returns the value of `key`; see [`Keyspace::get`](crate::Keyspace::get).
     fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         let mut value = None;
         self.read(key.as_ref(), &mut |found| value = Some(found.to_value()))?;
         Ok(value)
     }
 
-    /// The value of `key`, once it is as durable as the store promises.
-    fn get_settled(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        let key = key.as_ref();
-        self.update(&[key], |txn| Ok(txn.get(key)?.map(|value| value.to_value())))
-    }
-
-    /// What `look` makes of the value of `key`, without copying it. `look` runs under the key's lock: it must return
-    /// soon and must not call the store.
+    /// Returns what `look` makes of the value; see [`Keyspace::get_with`](crate::Keyspace::get_with).
     fn get_with<R>(&self, key: impl AsRef<[u8]>, look: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
-        let (mut look, mut answer) = (Some(look), None);
-        self.read(key.as_ref(), &mut |value| answer = look.take().map(|look| look(value.bytes())))?;
-        Ok(answer)
+        let (mut look, mut seen) = (Some(look), None);
+        self.read(key.as_ref(), &mut |value| seen = look.take().map(|look| look(value.bytes())))?;
+        Ok(seen)
     }
 
-    /// Gives `key` a value and no deadline.
-    fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        let (key, value) = (key.as_ref(), value.as_ref());
-        self.update(&[key], |txn| txn.set(key, value, None))
+    /// Returns the value once it is durable; see [`Keyspace::get_durable`](crate::Keyspace::get_durable).
+    fn get_durable(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        let (value, commit) = look(self, &[&key], |view| Ok(view.get(&key)?.map(|value| value.to_value())))?;
+        self.wait(commit)?;
+        Ok(value)
     }
 
-    /// Sets a key as `options` say.
-    fn set_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, options: SetOptions) -> Result<SetOutcome> {
-        let (key, value) = (key.as_ref(), value.as_ref());
-        self.update(&[key], |txn| txn.set_with(key, value, options))
-    }
-
-    /// Removes `key`; false if it was not there.
-    fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        let key = key.as_ref();
-        self.update(&[key], |txn| txn.delete(key))
-    }
-
-    /// Whether `key` is there.
+    /// Returns whether there is such a key; see [`Keyspace::exists`](crate::Keyspace::exists).
     fn exists(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         self.read(key.as_ref(), &mut |_| {})
     }
 
-    /// Lets `key` expire this long from now; false if there is no such key.
-    fn expire(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool> {
-        let key = key.as_ref();
-        self.update(&[key], |txn| txn.expire(key, ttl))
-    }
-
-    /// Lets `key` expire then; false if there is no such key. A deadline that has passed removes it.
-    fn expire_at(&self, key: impl AsRef<[u8]>, deadline: Deadline) -> Result<bool> {
-        let key = key.as_ref();
-        self.update(&[key], |txn| txn.set_deadline(key, Some(deadline)))
-    }
-
-    /// Takes the deadline off `key`; false if there is no such key or it had none.
-    fn persist(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        let key = key.as_ref();
-        self.update(&[key], |txn| txn.persist(key))
-    }
-
-    /// How long `key` has to live; `None` if there is no such key.
+    /// Returns how long `key` has to live; see [`Keyspace::ttl`](crate::Keyspace::ttl).
     fn ttl(&self, key: impl AsRef<[u8]>) -> Result<Option<Ttl>> {
-        let (key, mut ttl) = (key.as_ref(), None);
-        self.commit(&[key], &mut |txn| {
-            ttl = txn.ttl(key)?;
-            Ok(())
-        })?;
-        Ok(ttl)
+        self.view(&[&key], |view| view.ttl(&key))
     }
 
-    /// The values of several keys at one moment.
+    /// Returns several values at one moment; see [`Keyspace::get_many`](crate::Keyspace::get_many).
     fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
-        let keys: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
-        let mut values = Vec::with_capacity(keys.len());
-        self.commit(&keys, &mut |txn| {
-            for key in &keys {
-                values.push(txn.get(key)?.map(|value| value.to_value()));
-            }
-            Ok(())
-        })?;
-        Ok(values)
+        self.view(keys, |view| values(view, keys))
     }
 
-    /// Gives several keys values and no deadlines: all of them, or after an error or a crash none.
+    /// Gives `key` a value and no deadline; see [`Keyspace::set`](crate::Keyspace::set).
+    fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        self.transact(&[&key], |txn| txn.set(&key, &value))
+    }
+
+    /// Sets `key` in the way that `options` describe; see [`Keyspace::set_with`](crate::Keyspace::set_with).
+    fn set_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, options: SetOptions) -> Result<SetOutcome> {
+        self.transact(&[&key], |txn| txn.set_with(&key, &value, options))
+    }
+
+    /// Gives several keys values; see [`Keyspace::set_many`](crate::Keyspace::set_many).
     fn set_many<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, pairs: &[(K, V)]) -> Result<()> {
-        let keys: Vec<&[u8]> = pairs.iter().map(|(key, _)| key.as_ref()).collect();
-        self.update(&keys, |txn| pairs.iter().try_for_each(|(key, value)| txn.set(key.as_ref(), value.as_ref(), None)))
+        self.transact(&names(pairs), |txn| set_all(txn, pairs))
     }
 
-    /// Adds `by` to the decimal integer in `key` (0 if missing) and answers the sum; the deadline stays.
+    /// Removes `key`; see [`Keyspace::delete`](crate::Keyspace::delete).
+    fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.transact(&[&key], |txn| txn.delete(&key))
+    }
+
+    /// Lets `key` expire this long from now; see [`Keyspace::expire`](crate::Keyspace::expire).
+    fn expire(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool> {
+        self.transact(&[&key], |txn| txn.expire(&key, ttl))
+    }
+
+    /// Lets `key` expire then; see [`Keyspace::expire_at`](crate::Keyspace::expire_at).
+    fn expire_at(&self, key: impl AsRef<[u8]>, deadline: Deadline) -> Result<bool> {
+        self.transact(&[&key], |txn| txn.expire_at(&key, deadline))
+    }
+
+    /// Removes the deadline of `key`; see [`Keyspace::persist`](crate::Keyspace::persist).
+    fn persist(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.transact(&[&key], |txn| txn.persist(&key))
+    }
+
+    /// Adds to an integer; see [`Keyspace::increment`](crate::Keyspace::increment).
     fn increment(&self, key: impl AsRef<[u8]>, by: i64) -> Result<i64> {
-        let key = key.as_ref();
-        self.update(&[key], |txn| txn.increment(key, by))
+        self.transact(&[&key], |txn| txn.increment(&key, by))
     }
 
-    /// Appends to the value (empty if missing) and answers its length afterwards, in bytes.
+    /// Appends to a value; see [`Keyspace::append`](crate::Keyspace::append).
     fn append(&self, key: impl AsRef<[u8]>, bytes: impl AsRef<[u8]>) -> Result<usize> {
-        let (key, bytes) = (key.as_ref(), bytes.as_ref());
-        self.update(&[key], |txn| txn.append(key, bytes))
+        self.transact(&[&key], |txn| txn.append(&key, &bytes))
     }
 
-    /// Sets `key` to `new`, keeping its deadline, if it now is `expected` (`None`: missing); answers whether it was.
+    /// Sets `key` if it is what the caller expects; see [`Keyspace::compare_and_set`](crate::Keyspace::compare_and_set).
     fn compare_and_set(&self, key: impl AsRef<[u8]>, expected: Option<&[u8]>, new: impl AsRef<[u8]>) -> Result<bool> {
-        let (key, new) = (key.as_ref(), new.as_ref());
-        self.update(&[key], |txn| txn.compare_and_set(key, expected, new))
+        self.transact(&[&key], |txn| txn.compare_and_set(&key, expected, &new))
     }
 
-    /// Runs `body` once with the named keys locked, atomically; see [`Store::commit`]. Returns when its outcome is as
-    /// durable as the store promises.
-    ///
-    /// ```
-    /// use kvcore::{Db, StoreExt, TxnExt};
-    /// let db = Db::in_memory();
-    /// db.set("alice", "10")?;
-    /// let left = db.update(&["alice", "bob"], |txn| {
-    ///     txn.increment(b"bob", 3)?;
-    ///     txn.increment(b"alice", -3)
-    /// })?;
-    /// assert_eq!(left, 7);
-    /// # Ok::<(), kvcore::Error>(())
-    /// ```
-    fn update<K: AsRef<[u8]>, R>(&self, keys: &[K], body: impl FnOnce(&mut dyn Txn) -> Result<R>) -> Result<R> {
-        let mut answer = None;
-        let lsn = commit_once(self, keys, body, &mut answer)?;
-        self.wait(lsn)?;
-        // `commit` answered Ok, so the body ran.
-        answer.ok_or(crate::Error::Closed)
+    /// Moves a value to another key; see [`Keyspace::rename`](crate::Keyspace::rename).
+    fn rename(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<bool> {
+        self.transact(&[from.as_ref(), to.as_ref()], |txn| txn.rename(&from, &to))
     }
 
-    /// One step of a walk over the keys that begin with `prefix` (empty for all): some of them, and where to go on. A
-    /// key may come twice, and keys written or removed meanwhile may or may not be among them; see [`Walk::walk`].
-    fn scan(&self, cursor: Cursor, at_least: usize, prefix: &[u8]) -> Result<(Vec<Vec<u8>>, Cursor)> {
-        let mut keys = Vec::new();
-        let next = self.walk(cursor, at_least, &mut |key, _| {
-            if key.starts_with(prefix) {
-                keys.push(key.to_vec());
-            }
-        })?;
-        Ok((keys, next))
+    /// Copies a value to another key; see [`Keyspace::copy`](crate::Keyspace::copy).
+    fn copy(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<bool> {
+        self.transact(&[from.as_ref(), to.as_ref()], |txn| txn.copy(&from, &to))
+    }
+
+    /// Runs a transaction; see [`Keyspace::transact`](crate::Keyspace::transact).
+    fn transact<K: AsRef<[u8]>, R>(
+        &self,
+        keys: &[K],
+        body: impl FnMut(&mut Transaction<'_>) -> Result<R>,
+    ) -> Result<R> {
+        let (result, commit) = run(self, keys, body)?;
+        self.wait(commit)?;
+        Ok(result)
+    }
+
+    /// Runs a transaction with the caller's own error type; see [`Keyspace::try_transact`](crate::Keyspace::try_transact).
+    fn try_transact<K: AsRef<[u8]>, R, E: From<Error>>(
+        &self,
+        keys: &[K],
+        body: impl FnMut(&mut Transaction<'_>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        keeping_error(body, |body| self.transact(keys, body))
+    }
+
+    /// Runs a read-only transaction; see [`Keyspace::view`](crate::Keyspace::view).
+    fn view<K: AsRef<[u8]>, R>(&self, keys: &[K], body: impl FnMut(&View<'_>) -> Result<R>) -> Result<R> {
+        look(self, keys, body).map(|(result, _)| result)
+    }
+
+    /// Iterates over all entries; see [`Keyspace::iter`](crate::Keyspace::iter).
+    fn iter(&self) -> Result<Entries<'_>> {
+        self.entries(b"")
+    }
+
+    /// Iterates over all keys; see [`Keyspace::keys`](crate::Keyspace::keys).
+    fn keys(&self) -> Result<Keys<'_>> {
+        self.entries(b"").map(Keys)
+    }
+
+    /// Iterates over the entries whose keys begin with `prefix`; see [`Keyspace::prefix`](crate::Keyspace::prefix).
+    fn prefix(&self, prefix: impl AsRef<[u8]>) -> Result<Entries<'_>> {
+        self.entries(prefix.as_ref())
+    }
+
+    /// Returns a handle whose writes return tickets; see [`Keyspace::deferred`](crate::Keyspace::deferred).
+    fn deferred(&self) -> Deferred<&Self> {
+        Deferred(self)
     }
 }
 
 impl<S: Store + ?Sized> StoreExt for S {}
 
-/// Runs a transaction whose body can be called only once.
-pub(crate) fn commit_once<S: Store + ?Sized, K: AsRef<[u8]>, R>(
+/// Runs a transaction of any store, and returns its result before it is durable.
+pub(crate) fn run<S: Store + ?Sized, K: AsRef<[u8]>, R>(
     store: &S,
     keys: &[K],
-    body: impl FnOnce(&mut dyn Txn) -> Result<R>,
-    answer: &mut Option<R>,
-) -> Result<Lsn> {
-    let mut body = Some(body);
-    let mut run = |txn: &mut dyn Txn| {
-        if let Some(body) = body.take() {
-            *answer = Some(body(txn)?);
-        }
-        Ok(())
-    };
+    mut body: impl FnMut(&mut Transaction<'_>) -> Result<R>,
+) -> Result<(R, Commit)> {
+    let mut result = None;
+    let commit = with_names(keys, |keys| {
+        store.run_transaction(keys, &mut |txn| {
+            result = Some(body(txn)?);
+            Ok(())
+        })
+    })?;
+    result.map(|result| (result, commit)).ok_or(Error::BodyNotRun)
+}
+
+/// Runs a read-only transaction of any store, and returns its result before what it has seen is durable.
+fn look<S: Store + ?Sized, K: AsRef<[u8]>, R>(
+    store: &S,
+    keys: &[K],
+    mut body: impl FnMut(&View<'_>) -> Result<R>,
+) -> Result<(R, Commit)> {
+    let mut result = None;
+    let commit = with_names(keys, |keys| {
+        store.run_view(keys, &mut |view| {
+            result = Some(body(view)?);
+            Ok(())
+        })
+    })?;
+    result.map(|result| (result, commit)).ok_or(Error::BodyNotRun)
+}
+
+/// Calls `run` with the keys as bytes; for a single one without an allocation.
+#[inline]
+pub(crate) fn with_names<K: AsRef<[u8]>, R>(keys: &[K], run: impl FnOnce(&[&[u8]]) -> R) -> R {
     match keys {
-        [key] => store.commit(&[key.as_ref()], &mut run),
-        _ => store.commit(&keys.iter().map(AsRef::as_ref).collect::<Vec<_>>(), &mut run),
+        [key] => run(&[key.as_ref()]),
+        _ => run(&keys.iter().map(AsRef::as_ref).collect::<Vec<_>>()),
     }
+}
+
+/// Calls `transact` with a body that may fail with an error of its own, which is returned as it is.
+pub(crate) fn keeping_error<R, E: From<Error>>(
+    mut body: impl FnMut(&mut Transaction<'_>) -> Result<R, E>,
+    transact: impl FnOnce(&mut dyn FnMut(&mut Transaction<'_>) -> Result<R>) -> Result<R>,
+) -> Result<R, E> {
+    let mut own = None;
+    let result = transact(&mut |txn| {
+        own = None;
+        body(txn).map_err(|error| {
+            own = Some(error);
+            Error::aborted("its body returned an error")
+        })
+    });
+    result.map_err(|error| own.unwrap_or_else(|| error.into()))
+}
+
+/// Returns the keys of `pairs`.
+pub(crate) fn names<K: AsRef<[u8]>, V>(pairs: &[(K, V)]) -> Vec<&[u8]> {
+    pairs.iter().map(|(key, _)| key.as_ref()).collect()
+}
+
+/// Sets every pair.
+pub(crate) fn set_all<K: AsRef<[u8]>, V: AsRef<[u8]>>(txn: &mut Transaction<'_>, pairs: &[(K, V)]) -> Result<()> {
+    pairs.iter().try_for_each(|(key, value)| txn.set(key, value))
+}
+
+/// Returns the values of `keys`.
+pub(crate) fn values<K: AsRef<[u8]>>(view: &View<'_>, keys: &[K]) -> Result<Vec<Option<Value>>> {
+    keys.iter().map(|key| Ok(view.get(key)?.map(|value| value.to_value()))).collect()
 }

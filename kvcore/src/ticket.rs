@@ -33,18 +33,35 @@ impl<T> Ticket<T> {
         Ticket { value: Some(value), lsn, wal }
     }
 
-    /// The Lsn that must be durable first.
-    pub fn lsn(&self) -> Lsn {
+    /// Returns a ticket for which there is nothing to wait for.
+    pub fn ready(value: T) -> Self {
+        Ticket::new(value, Lsn::ZERO, None)
+    }
+
+    pub(crate) fn lsn(&self) -> Lsn {
         self.lsn
     }
 
-    /// Waits until the write is durable. After an error its outcome is unknown until the store is opened again.
+    /// Returns the ticket with another value.
+    pub fn map<U>(mut self, change: impl FnOnce(T) -> U) -> Ticket<U> {
+        Ticket { value: self.value.take().map(change), lsn: self.lsn, wal: self.wal.take() }
+    }
+
+    /// Blocks until the write is durable, and returns its result.
+    ///
+    /// # Errors
+    ///
+    /// Those of the log: then the outcome of the write is unknown until the store is opened again.
     pub fn wait(mut self) -> Result<T> {
         if let Some(wal) = &self.wal {
             wal.wait(self.lsn)?;
         }
-        // The value is taken only here and in `poll`, which ends the ticket's life.
-        self.value.take().ok_or(crate::Error::Closed)
+        self.take()
+    }
+
+    /// Takes the value: in `wait` and in `poll`, each of which ends the ticket's life.
+    fn take(&mut self) -> Result<T> {
+        self.value.take().ok_or(crate::Error::TicketUsed)
     }
 }
 
@@ -60,6 +77,6 @@ impl<T: Unpin> Future for Ticket<T> {
                 Some(Ok(())) => {}
             }
         }
-        Poll::Ready(self.value.take().ok_or(crate::Error::Closed))
+        Poll::Ready(self.take())
     }
 }

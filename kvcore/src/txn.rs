@@ -1,7 +1,7 @@
 //! Txn: the locked view inside which every read-modify-write runs. Invariant: a transaction applies and logs all of its
 //! effects, as one group, or none.
 //!
-//! [`Txn`] is the few primitives that change a store; [`TxnExt`] is everything that can be made of them, so that an
+//! [`ReadTxn`] and [`Txn`] are the few primitives that read and change a store; [`TxnExt`] is everything that can be made of them, so that an
 //! operation means the same called on a store, inside a transaction, or on the model that the tests compare with.
 
 use std::time::Duration;
@@ -9,8 +9,8 @@ use std::time::Duration;
 use crate::entry::{Deadline, Value, ValueRef};
 use crate::error::{Error, Result};
 
-/// The view of the keys that a transaction named, all of them locked.
-pub trait Txn {
+/// The keys that a transaction, or a read-only one, named.
+pub trait ReadTxn {
     /// The store's time in Unix milliseconds, the same throughout the transaction.
     fn now_ms(&self) -> u64;
 
@@ -27,14 +27,17 @@ pub trait Txn {
         self.lookup(key, Lookup::Look)
     }
 
-    /// Looks `key` up to change it: [`Lookup::Write`].
-    fn get_to_write(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
-        self.lookup(key, Lookup::Write)
-    }
-
     /// Looks `key` up without a trace: [`Lookup::Internal`].
     fn peek(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
         self.lookup(key, Lookup::Internal)
+    }
+}
+
+/// The view of the keys that a transaction named, all of them locked.
+pub trait Txn: ReadTxn {
+    /// Looks `key` up to change it: [`Lookup::Write`].
+    fn get_to_write(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
+        self.lookup(key, Lookup::Write)
     }
 
     /// Returns how many of the lookups so far were counted, and as what.
@@ -112,8 +115,8 @@ pub trait Txn {
         self.delete(key)
     }
 
-    /// Empties the keyspace and answers how many keys it had. Only where the transaction claimed it whole.
-    fn flush(&mut self) -> Result<u64>;
+    /// Removes every key of the keyspace and returns how many it had. Only where the transaction claimed it whole.
+    fn clear(&mut self) -> Result<u64>;
 }
 
 /// The purpose of a lookup, from which follows what it counts as.
@@ -188,7 +191,7 @@ pub trait CrossTxn: Txn {
     fn swap(&mut self, keyspace_id: u32) -> Result<()>;
 
     /// The current keyspace as a whole. Only what the transaction claimed is seen.
-    fn as_walk(&self) -> &dyn crate::Walk;
+    fn as_walk(&self) -> &dyn crate::walk::Walk;
 }
 
 /// When [`TxnExt::set_with`] writes.
@@ -338,15 +341,6 @@ pub trait TxnExt: Txn {
         }
     }
 
-    /// How long `key` has to live; `None` if there is no such key.
-    fn ttl(&self, key: &[u8]) -> Result<Option<Ttl>> {
-        let now_ms = self.now_ms();
-        Ok(self.look(key)?.map(|value| match value.deadline() {
-            Some(deadline) => Ttl::In(Duration::from_millis(deadline.as_ms().saturating_sub(now_ms))),
-            None => Ttl::Never,
-        }))
-    }
-
     /// Adds `by` to the decimal integer in `key` (0 if missing), keeps its deadline, and answers the sum. A value that
     /// is no such integer, or a sum that does not fit 64 bits, is an error and changes nothing.
     fn increment(&mut self, key: &[u8], by: i64) -> Result<i64> {
@@ -376,6 +370,18 @@ pub trait TxnExt: Txn {
         };
         self.set(key, new, deadline)?;
         Ok(true)
+    }
+
+    /// Gives `to` the value and the deadline of `from`; returns whether there was a `from`.
+    fn copy_entry(&mut self, from: &[u8], to: &[u8]) -> Result<bool> {
+        let Some(deadline) = self.peek(from)?.map(|value| value.deadline()) else { return Ok(false) };
+        // Onto itself nothing changes.
+        if from == to { Ok(true) } else { self.copy(from, to, deadline) }
+    }
+
+    /// Gives `to` the value and the deadline of `from`, and removes `from`; returns whether there was a `from`.
+    fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<bool> {
+        Ok(self.copy_entry(from, to)? && (from == to || self.delete(from)?))
     }
 }
 

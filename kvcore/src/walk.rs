@@ -93,6 +93,9 @@ impl From<Cursor> for u64 {
     }
 }
 
+/// Mostly empty tables are crossed in steps, too: of so many buckets for each key that is wanted.
+pub(crate) const BUCKETS_A_KEY: usize = 10;
+
 /// Looks at one shard from a place on, for at most so many buckets, counting what it shows; answers where to go on, or
 /// `None` at the shard's end.
 pub(crate) type Look<'a> = dyn FnMut(usize, Place, usize, &mut usize) -> Option<Place> + 'a;
@@ -101,8 +104,7 @@ pub(crate) type Look<'a> = dyn FnMut(usize, Place, usize, &mut usize) -> Option<
 pub(crate) fn step(cursor: Cursor, at_least: usize, shards: usize, look: &mut Look<'_>) -> Cursor {
     let (mut shard, mut place) = cursor.parts();
     let at_least = at_least.max(1);
-    // Mostly empty tables are crossed in steps too: ten buckets a key asked for, as many as a look would take anyway.
-    let budget = at_least.saturating_mul(10);
+    let budget = at_least.saturating_mul(BUCKETS_A_KEY);
     let mut shown = 0;
     while shard < shards {
         match look(shard, place, budget, &mut shown) {

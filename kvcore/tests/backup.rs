@@ -16,10 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use kvcore::{
-    Backup, Db, Directory, Disk, DiskFile, Durability, Error, FileDisk, Inspection, Lsn, ManualClock, Options,
-    StoreExt, TxnExt, Verdict, Walk,
-};
+use kvcore::hooks::{Lsn, TxnExt, Walk};
+use kvcore::{Backup, Db, Directory, Disk, DiskFile, Durability, Error, FileDisk, Inspection, ManualClock, Options, Verdict};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -83,9 +81,9 @@ fn step(db: &Db, writer: usize, writers: &[Writer]) {
     let n = writers[writer].begun.fetch_add(1, Ordering::SeqCst) + 1;
     let (left, right) = (format!("left:{writer}"), format!("right:{writer}"));
     let text = n.to_string();
-    db.update(&[left.as_str(), right.as_str(), "steps"], |txn| {
-        txn.set(left.as_bytes(), text.as_bytes(), None)?;
-        txn.set(right.as_bytes(), text.as_bytes(), None)?;
+    db.transact(&[left.as_str(), right.as_str(), "steps"], |txn| {
+        txn.set(left.as_bytes(), text.as_bytes())?;
+        txn.set(right.as_bytes(), text.as_bytes())?;
         txn.increment(b"steps", 1)
     })
     .unwrap();
@@ -190,8 +188,8 @@ fn what_is_not_written_yet_is_in_a_backup() {
     for i in 0..200 {
         db.set(format!("k{i}"), "v").unwrap();
         let copy = root.path().join("copy");
-        assert_eq!(db.backup(&copy).unwrap().lsn, db.last_lsn());
-        assert_eq!(Options::new().load(&copy).unwrap().len(), i + 1);
+        assert_eq!(db.backup(&copy).unwrap().lsn, db.hooks().last_lsn());
+        assert_eq!(Options::new().load(&copy).unwrap().len().unwrap(), i + 1);
         fs::remove_dir_all(copy).unwrap();
     }
 }
@@ -237,11 +235,11 @@ fn files_are_held_back_from_removal_while_a_backup_lasts_and_removed_after_it() 
     assert!(held.iter().all(|name| there().contains(name)), "{held:?} of {:?}", there());
     // A crash now leaves more than is needed, and that opens.
     let (_dir, killed) = support::after_a_kill(&data);
-    assert_eq!(killed.len(), 500);
+    assert_eq!(killed.len().unwrap(), 500);
     let inspected = restore(&backup, &root.path().join("restored"));
     assert!(inspected.is_sound());
     let restored = Db::open(root.path().join("restored")).unwrap();
-    assert_eq!((restored.len(), restored.get("k199").unwrap().is_some()), (200, true));
+    assert_eq!((restored.len().unwrap(), restored.get("k199").unwrap().is_some()), (200, true));
     drop(backup);
     // The other one still needs them.
     db.snapshot().unwrap();
@@ -353,7 +351,7 @@ fn a_closed_store_is_backed_up_and_not_touched() {
     let db = Options::new().segment_bytes(4096).open(&data).unwrap();
     (0..100).for_each(|i| db.set(format!("k{i}"), [b'v'; 200]).unwrap());
     assert!(matches!(Options::new().backup(&data, &copy), Err(Error::Locked { .. })));
-    let lsn = db.last_lsn();
+    let lsn = db.hooks().last_lsn();
     // As a killed process leaves it, in the middle of a write.
     let killed = support::copy(&data);
     db.close().unwrap();
@@ -372,10 +370,10 @@ fn a_closed_store_is_backed_up_and_not_touched() {
         assert!(contents(dir) == before);
         assert_eq!(report.lsn, lsn);
         assert_sound(&copy);
-        assert_eq!(Db::open(&copy).unwrap().len(), 100);
+        assert_eq!(Db::open(&copy).unwrap().len().unwrap(), 100);
         // A backup of a backup is one.
         let again = root.path().join("again");
-        assert_eq!(Options::new().backup(&copy, &again).unwrap().lsn, Db::open(&copy).unwrap().last_lsn());
+        assert_eq!(Options::new().backup(&copy, &again).unwrap().lsn, Db::open(&copy).unwrap().hooks().last_lsn());
         assert_sound(&again);
         fs::remove_dir_all(again).unwrap();
     }
@@ -452,7 +450,7 @@ fn a_destination_that_holds_anything_is_refused() {
 fn a_backup_from_inside_a_transaction_is_refused() {
     let root = tempfile::tempdir().unwrap();
     let db = Db::open(root.path().join("data")).unwrap();
-    let refused = db.update(&["k"], |_| db.backup(root.path().join("copy")).map(|_| ()));
+    let refused = db.transact(&["k"], |_| db.backup(root.path().join("copy")).map(|_| ()));
     assert!(matches!(refused, Err(Error::Reentered)), "{refused:?}");
 }
 

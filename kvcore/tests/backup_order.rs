@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use kvcore::{Db, Directory, Disk, DiskFile, FileDisk, Options, StoreExt};
+use kvcore::{Db, Directory, Disk, DiskFile, FileDisk, Options};
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(30);

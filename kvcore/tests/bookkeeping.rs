@@ -10,10 +10,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use kvcore::{
-    Change, ChangeKind, Claim, Cursor, Db, Deadline, Error, ManualClock, Observer, Options, Scope, SetOptions, Store,
-    StoreExt, Swap, Ttl, Walk,
-};
+use kvcore::hooks::{Change, ChangeKind, Cursor, Observer, Swap, Walk};
+use kvcore::{Claim, Db, Deadline, Error, ManualClock, Options, Scope, SetOptions, Store, Ttl};
 
 const START_MS: u64 = 1_700_000_000_000;
 
@@ -36,7 +34,7 @@ fn a_transaction_that_is_given_up_gives_the_deadline_back_with_the_value() {
     let (db, clock) = with_clock(1);
     db.set_with("k", "old", in_seconds(5)).unwrap();
     for new in [1, 100] {
-        let given_up = db.update(&["k"], |txn| {
+        let given_up = db.hooks().transact(&["k"], |txn| {
             txn.set(b"k", b"new", Some(Deadline::at_ms(START_MS + new * 1000)))?;
             Err::<(), _>(Error::aborted("not now"))
         });
@@ -58,17 +56,18 @@ fn the_soonest_deadline_of_a_transaction_wakes_the_sweeper_whichever_shard_it_li
     let db = Db::open(dir.path()).unwrap();
     let keys: Vec<String> = (0..64).map(|i| format!("key{i}")).collect();
     for soonest in &keys[..4] {
-        db.update(&keys, |txn| {
-            for key in &keys {
-                let ms = if key == soonest { 30 } else { 1_000_000 };
-                txn.set(key.as_bytes(), b"v", Some(Deadline::at_ms(txn.now_ms() + ms)))?;
-            }
-            Ok(())
-        })
-        .unwrap();
+        db.hooks()
+            .transact(&keys, |txn| {
+                for key in &keys {
+                    let ms = if key == soonest { 30 } else { 1_000_000 };
+                    txn.set(key.as_bytes(), b"v", Some(Deadline::at_ms(txn.now_ms() + ms)))?;
+                }
+                Ok(())
+            })
+            .unwrap();
         let begun = Instant::now();
         // Nothing here touches the key: only the sweeper can remove it.
-        while db.len() == 64 {
+        while db.len().unwrap() == 64 {
             assert!(begun.elapsed() < seconds(30), "{soonest} is kept after its deadline");
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -97,19 +96,19 @@ fn a_range_written_into_a_large_value_counts_as_a_use() {
     let (db, clock) = with_clock(1);
     let idle_secs = || {
         let mut idle_secs = None;
-        let look = &mut |txn: &mut dyn kvcore::Txn| {
+        let look = &mut |txn: &mut dyn kvcore::hooks::Txn| {
             idle_secs = txn.usage(b"large")?.map(|usage| usage.idle_secs);
             Ok(())
         };
-        db.commit(&[b"large"], look).unwrap();
+        db.hooks().commit(&[b"large"], look).unwrap();
         idle_secs
     };
-    db.note_time();
+    db.hooks().note_time();
     db.set("large", vec![1; 20_000]).unwrap();
     clock.advance(60_000);
-    db.note_time();
+    db.hooks().note_time();
     assert_eq!(idle_secs(), Some(60));
-    db.update(&["large"], |txn| txn.write_range(b"large", 5, b"x")).unwrap();
+    db.transact(&["large"], |txn| txn.write_range(b"large", 5, b"x")).unwrap();
     assert_eq!(idle_secs(), Some(0));
 }
 
@@ -120,7 +119,7 @@ fn a_walk_shows_what_stays_while_the_table_shrinks() {
     for notes_uses in [false, true] {
         let (db, _) = with_clock(1);
         if notes_uses {
-            db.note_time();
+            db.hooks().note_time();
         }
         for i in 0..8_000 {
             db.set(format!("k{i}"), "v").unwrap();
@@ -157,24 +156,25 @@ fn a_walk_in_a_transaction_shows_the_selected_keyspace() {
         other.set(format!("theirs{i}"), "v").unwrap();
     }
     let claims = [&*db, &other].map(|keyspace| Claim { keyspace, scope: Scope::Whole });
-    db.update_across(&claims, |txn| {
-        for (id, prefix) in [(other.id(), "theirs"), (db.id(), "mine")] {
-            txn.select(id)?;
-            let (mut cursor, mut keys) = (Cursor::START, BTreeSet::new());
-            loop {
-                cursor = txn.as_walk().walk(cursor, 10, &mut |key, _| {
-                    keys.insert(key.to_vec());
-                })?;
-                if cursor.is_end() {
-                    break;
+    db.hooks()
+        .transact_across(&claims, |txn| {
+            for (id, prefix) in [(other.hooks().id(), "theirs"), (db.hooks().id(), "mine")] {
+                txn.select(id)?;
+                let (mut cursor, mut keys) = (Cursor::START, BTreeSet::new());
+                loop {
+                    cursor = txn.as_walk().walk(cursor, 10, &mut |key, _| {
+                        keys.insert(key.to_vec());
+                    })?;
+                    if cursor.is_end() {
+                        break;
+                    }
                 }
+                assert_eq!(keys.len(), 300);
+                assert!(keys.iter().all(|key| key.starts_with(prefix.as_bytes())), "{prefix}");
             }
-            assert_eq!(keys.len(), 300);
-            assert!(keys.iter().all(|key| key.starts_with(prefix.as_bytes())), "{prefix}");
-        }
-        Ok(())
-    })
-    .unwrap();
+            Ok(())
+        })
+        .unwrap();
 }
 
 /// The log would name a keyspace that is gone, and the store could not be opened again.
@@ -185,10 +185,10 @@ fn a_transaction_over_several_keyspaces_refuses_to_write_to_one_that_was_dropped
     let [kept, dropped] = ["kept", "dropped"].map(|name| db.keyspace(name).unwrap());
     db.drop_keyspace("dropped").unwrap();
     // Whichever of them is spoken of last.
-    for last in [kept.id(), dropped.id()] {
+    for last in [kept.hooks().id(), dropped.hooks().id()] {
         let claims = [&kept, &dropped].map(|keyspace| Claim { keyspace, scope: Scope::Keys(&[b"k"]) });
-        let refused = db.update_across(&claims, |txn| {
-            for id in [kept.id() + dropped.id() - last, last] {
+        let refused = db.hooks().transact_across(&claims, |txn| {
+            for id in [kept.hooks().id() + dropped.hooks().id() - last, last] {
                 txn.select(id)?;
                 txn.set(b"k", b"v", None)?;
             }
@@ -199,7 +199,7 @@ fn a_transaction_over_several_keyspaces_refuses_to_write_to_one_that_was_dropped
     }
     drop((kept, dropped, db));
     let db = Db::open(dir.path()).unwrap();
-    assert_eq!(db.keyspace("kept").unwrap().len(), 0);
+    assert_eq!(db.keyspace("kept").unwrap().len().unwrap(), 0);
 }
 
 /// What observers are notified of, in order: keys of changes, and whether a swap held each of some keys.
@@ -222,12 +222,12 @@ impl Observer for Told {
 fn a_key_that_had_expired_is_not_held_by_a_swap() {
     let (db, clock) = with_clock(4);
     let told = Arc::new(Told::default());
-    db.observe(told.clone()).unwrap();
+    db.hooks().observe(told.clone()).unwrap();
     db.keyspace("other").unwrap();
     db.set("live", "v").unwrap();
     db.set_with("expired", "v", in_seconds(1)).unwrap();
     // It stays in the table until somebody asks for it.
-    db.pause_sweeping(true);
+    db.hooks().pause_sweeping(true);
     clock.advance(2_000);
     db.swap("0", "other").unwrap();
     assert_eq!(*told.1.lock().unwrap(), [("live", true), ("expired", false), ("absent", false)]);
@@ -238,14 +238,14 @@ fn a_key_that_had_expired_is_not_held_by_a_swap() {
 fn that_a_value_had_expired_is_told_before_what_replaced_it() {
     let (db, clock) = with_clock(4);
     let told = Arc::new(Told::default());
-    db.observe(told.clone()).unwrap();
+    db.hooks().observe(told.clone()).unwrap();
     // In place, and by another entry.
     for new in ["same", "longer than before"] {
         db.set_with("k", "same", in_seconds(1)).unwrap();
-        db.pause_sweeping(true);
+        db.hooks().pause_sweeping(true);
         clock.advance(2_000);
         told.0.lock().unwrap().clear();
-        db.update(&["k"], |txn| txn.set(b"k", new.as_bytes(), Some(Deadline::at_ms(u64::MAX)))).unwrap();
+        db.hooks().transact(&["k"], |txn| txn.set(b"k", new.as_bytes(), Some(Deadline::at_ms(u64::MAX)))).unwrap();
         let kinds = [ChangeKind::Expire, ChangeKind::Set].map(|kind| ("k".to_owned(), kind));
         assert_eq!(*told.0.lock().unwrap(), kinds, "{new}");
     }

@@ -7,7 +7,8 @@
     reason = "a test fails by panicking, and looks at files itself"
 )]
 
-use kvcore::{Claim, Db, Deadline, Durability, Keyspace, Options, Scope, StoreExt, Walk};
+use kvcore::hooks::Walk;
+use kvcore::{Claim, Db, Deadline, Durability, Keyspace, Options, Scope};
 use tempfile::TempDir;
 
 const LARGE: usize = 1 << 20;
@@ -19,7 +20,7 @@ fn open(dir: &TempDir) -> Db {
 }
 
 fn copy(db: &Db, from: &str, to: &str) -> bool {
-    db.update(&[from, to], |txn| txn.copy(from.as_bytes(), to.as_bytes(), None)).unwrap()
+    db.transact(&[from, to], |txn| txn.copy(from.as_bytes(), to.as_bytes())).unwrap()
 }
 
 fn written(dir: &TempDir) -> u64 {
@@ -50,7 +51,7 @@ fn a_copy_of_a_large_value_is_neither_copied_nor_logged_again() {
     drop(db);
     assert!(written(&dir) < 2 * LARGE as u64, "the log has it once");
     let db = open(&dir);
-    assert_eq!(db.len(), 101);
+    assert_eq!(db.len().unwrap(), 101);
     db.for_each(&mut |_, value| assert_eq!(*value, *vec![7; LARGE])).unwrap();
 }
 
@@ -61,14 +62,15 @@ fn keys_that_share_a_value_change_alone() {
     db.set("a", vec![7; LARGE]).unwrap();
     assert!(copy(&db, "a", "b") && copy(&db, "b", "c"));
     db.append("b", "end").unwrap();
-    db.update(&["a"], |txn| txn.write_range(b"a", 3, b"xyz")).unwrap();
-    db.update(&["c", "d"], |txn| {
-        txn.write_range(b"c", 0, b"first")?;
-        txn.copy(b"c", b"d", Some(Deadline::at_ms(u64::MAX)))?;
-        txn.write_range(b"d", 5, b"second")?;
-        txn.delete(b"c")
-    })
-    .unwrap();
+    db.transact(&["a"], |txn| txn.write_range(b"a", 3, b"xyz")).unwrap();
+    db.hooks()
+        .transact(&["c", "d"], |txn| {
+            txn.write_range(b"c", 0, b"first")?;
+            txn.copy(b"c", b"d", Some(Deadline::at_ms(u64::MAX)))?;
+            txn.write_range(b"d", 5, b"second")?;
+            txn.delete(b"c")
+        })
+        .unwrap();
     let expect = |db: &Db| {
         let with = |at: usize, bytes: &[u8]| {
             let mut value = vec![7; LARGE.max(at + bytes.len())];
@@ -98,12 +100,12 @@ fn a_transaction_that_is_given_up_has_copied_nothing() {
     let db = Db::in_memory();
     db.set("a", vec![7; LARGE]).unwrap();
     db.set("b", "old").unwrap();
-    let given_up = db.update(&["a", "b", "c"], |txn| {
-        assert!(txn.copy(b"a", b"b", None)? && txn.copy(b"a", b"c", None)? && txn.copy(b"d", b"a", None).is_err());
+    let given_up = db.transact(&["a", "b", "c"], |txn| {
+        assert!(txn.copy(b"a", b"b")? && txn.copy(b"a", b"c")? && txn.copy(b"d", b"a").is_err());
         Err::<(), _>(kvcore::Error::aborted("of its own will"))
     });
     assert!(given_up.is_err());
-    assert_eq!(db.len(), 2);
+    assert_eq!(db.len().unwrap(), 2);
     assert_eq!(db.get("b").unwrap().unwrap(), "old");
 }
 
@@ -118,21 +120,28 @@ fn a_copy_goes_from_keyspace_to_keyspace() {
     // What the log calls them is not what they are called any more.
     db.swap("one", "other").unwrap();
     let claims = spaces.each_ref().map(|keyspace| Claim { keyspace, scope: Scope::Keys(&[b"a", b"b", b"small"]) });
-    db.update_across(&claims, |txn| {
-        txn.select(one.id())?;
-        assert!(txn.copy_from(other.id(), b"a", b"b", None)? && txn.copy_from(other.id(), b"small", b"small", None)?);
-        assert!(!txn.copy_from(one.id(), b"a", b"b", None)?, "there is none");
-        assert!(txn.copy_from(one.id(), b"b", b"a", None)?);
-        assert!(txn.copy_from(other.id(), b"a", b"a", Some(Deadline::at_ms(1)))?, "a deadline that has passed");
-        assert!(txn.get(b"a")?.is_none());
-        Ok(())
-    })
-    .unwrap();
+    db.hooks()
+        .transact_across(&claims, |txn| {
+            txn.select(one.hooks().id())?;
+            assert!(
+                txn.copy_from(other.hooks().id(), b"a", b"b", None)?
+                    && txn.copy_from(other.hooks().id(), b"small", b"small", None)?
+            );
+            assert!(!txn.copy_from(one.hooks().id(), b"a", b"b", None)?, "there is none");
+            assert!(txn.copy_from(one.hooks().id(), b"b", b"a", None)?);
+            assert!(
+                txn.copy_from(other.hooks().id(), b"a", b"a", Some(Deadline::at_ms(1)))?,
+                "a deadline that has passed"
+            );
+            assert!(txn.get(b"a")?.is_none());
+            Ok(())
+        })
+        .unwrap();
     drop((spaces, db));
     let db = open(&dir);
     let [one, other] = ["one", "other"].map(|name| db.keyspace(name).unwrap());
     assert_eq!(one.get("b").unwrap().unwrap(), vec![7; LARGE]);
     assert_eq!(one.get("small").unwrap().unwrap(), "7");
     assert_eq!(other.get("a").unwrap().unwrap(), vec![7; LARGE]);
-    assert_eq!((one.len(), other.len()), (2, 2));
+    assert_eq!((one.len().unwrap(), other.len().unwrap()), (2, 2));
 }

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use kvcore::{Db, Disk, Durability, Error, FileDisk, Location, Options, StoreExt};
+use kvcore::{Db, Disk, Durability, Error, FileDisk, Location, Options};
 
 /// Small segments, so that a few writes begin new ones.
 fn open(dir: &Path) -> Db {

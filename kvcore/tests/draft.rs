@@ -8,10 +8,8 @@
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use kvcore::{
-    Change, Claim, CrossTxn, Db, Deadline, Durability, Error, Keyspace, Lookup, ManualClock, Observer, Options, Result,
-    Scope, Store, StoreExt, Txn, TxnExt, Usage,
-};
+use kvcore::hooks::{Change, CrossTxn, Lookup, Observer, Txn, TxnExt, Usage};
+use kvcore::{Claim, Db, Deadline, Durability, Error, Keyspace, ManualClock, Options, Result, Scope, Store};
 use proptest::prelude::*;
 
 const START_MS: u64 = 1_700_000_000_000;
@@ -145,10 +143,10 @@ impl Side {
         let clock = Arc::new(ManualClock::at(START_MS));
         let options = Options::new().durability(Durability::Os).clock(clock.clone()).shards(shards);
         let db = options.open(dir.path()).unwrap();
-        db.pause_sweeping(true);
+        db.hooks().pause_sweeping(true);
         let second = db.keyspace("second").unwrap();
         let told = Arc::new(Told::default());
-        db.observe(told.clone()).unwrap();
+        db.hooks().observe(told.clone()).unwrap();
         Side { dir, db, second, told, clock }
     }
 
@@ -157,15 +155,15 @@ impl Side {
         let keys: Vec<Vec<u8>> = (0..6).map(key).collect();
         let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
         let claims = [&self.db, &self.second].map(|keyspace| Claim { keyspace, scope: Scope::Keys(&keys) });
-        let ids = [self.db.id(), self.second.id()];
+        let ids = [self.db.hooks().id(), self.second.hooks().id()];
         let mut found = None;
         let body = &mut |txn: &mut dyn CrossTxn| {
             found = Some(carry_out(step, ids, number, txn)?);
             Ok(())
         };
         let lsn = match on_a_draft {
-            true => self.db.commit_draft(&claims, &|| true, body),
-            false => self.db.commit_across(&claims, body),
+            true => self.db.hooks().commit_draft(&claims, &|| true, body),
+            false => self.db.hooks().commit_across(&claims, body),
         };
         let stats = self.db.stats();
         let told = std::mem::take(&mut *self.told.0.lock().unwrap());
@@ -175,7 +173,7 @@ impl Side {
             (stats.entries, stats.entries_with_deadline, stats.expired, stats.snapshot.changes_since),
         );
         self.clock.advance(step.pass_ms);
-        self.db.note_time();
+        self.db.hooks().note_time();
         seen
     }
 
@@ -187,6 +185,7 @@ impl Side {
                 let mut seen = String::new();
                 let key = key(k);
                 keyspace
+                    .hooks()
                     .commit(&[&key], &mut |txn| {
                         let value = txn.peek(&key)?.map(|value| (value.to_vec(), value.deadline()));
                         let usage = if with_uses { txn.usage(&key)? } else { None };
@@ -244,13 +243,14 @@ fn concurrent_drafts_lose_nothing() {
             thread::spawn(move || {
                 let keys: [&[u8]; 2] = [b"small", b"large"];
                 for _ in 0..200 {
-                    db.commit_draft(&claim(&db, &keys), &|| true, &mut |txn| {
-                        txn.increment(b"small", 1)?;
-                        txn.append(b"large", &[b'x'; 100])?;
-                        thread::yield_now();
-                        Ok(())
-                    })
-                    .unwrap();
+                    db.hooks()
+                        .commit_draft(&claim(&db, &keys), &|| true, &mut |txn| {
+                            txn.increment(b"small", 1)?;
+                            txn.append(b"large", &[b'x'; 100])?;
+                            thread::yield_now();
+                            Ok(())
+                        })
+                        .unwrap();
                 }
             })
         })
@@ -266,15 +266,16 @@ fn concurrent_drafts_lose_nothing() {
 /// body ran.
 fn runs_when(db: &Db, change: impl Fn(&Db) + Sync) -> usize {
     let mut runs = 0;
-    db.commit_draft(&claim(db, &[b"k"]), &|| true, &mut |txn| {
-        runs += 1;
-        if runs == 1 {
-            // From another thread: this one is inside a transaction.
-            thread::scope(|scope| scope.spawn(|| change(db)).join().unwrap());
-        }
-        txn.append(b"k", b"!").map(|_| ())
-    })
-    .unwrap();
+    db.hooks()
+        .commit_draft(&claim(db, &[b"k"]), &|| true, &mut |txn| {
+            runs += 1;
+            if runs == 1 {
+                // From another thread: this one is inside a transaction.
+                thread::scope(|scope| scope.spawn(|| change(db)).join().unwrap());
+            }
+            txn.append(b"k", b"!").map(|_| ())
+        })
+        .unwrap();
     runs
 }
 
@@ -292,12 +293,12 @@ fn a_draft_runs_again_when_its_keys_have_changed() {
             ("it is set", &|db| db.set("k", "new").unwrap(), 2),
             (
                 "a byte is changed",
-                &|db| db.update(&["k"], |txn| txn.write_range(b"k", 0, b"w").map(|_| ())).unwrap(),
+                &|db| db.transact(&["k"], |txn| txn.write_range(b"k", 0, b"w").map(|_| ())).unwrap(),
                 2,
             ),
             ("it gets a deadline", &|db| assert!(db.expire_at("k", Deadline::at_ms(u64::MAX)).unwrap()), 2),
             ("it is deleted", &|db| assert!(db.delete("k").unwrap()), 2),
-            ("its keyspace is emptied", &|db| assert!(db.flush().unwrap() > 0), 2),
+            ("its keyspace is emptied", &|db| assert!(db.clear().unwrap() > 0), 2),
             ("its keyspace is exchanged for another", &|db| db.swap("0", "other").unwrap(), 2),
             ("it is exchanged twice", &|db| (0..2).for_each(|_| db.swap("0", "other").unwrap()), 1),
         ];
@@ -318,7 +319,7 @@ fn a_draft_runs_again_when_its_keys_have_changed() {
 fn a_draft_of_a_dropped_keyspace_fails() {
     let db = Db::in_memory();
     let other = db.keyspace("other").unwrap();
-    let dropped = db.commit_draft(&claim(&other, &[b"k"]), &|| true, &mut |txn| {
+    let dropped = db.hooks().commit_draft(&claim(&other, &[b"k"]), &|| true, &mut |txn| {
         thread::scope(|scope| scope.spawn(|| db.drop_keyspace("other").unwrap()).join().unwrap());
         txn.set(b"k", b"v", None)
     });
@@ -334,11 +335,12 @@ fn a_draft_runs_again_when_it_is_no_longer_valid() {
         asked.set(asked.get() + 1);
         asked.get() == 3
     };
-    db.commit_draft(&claim(&db, &[b"k"]), &is_valid, &mut |txn| {
-        runs += 1;
-        txn.set(b"k", runs.to_string().as_bytes(), None)
-    })
-    .unwrap();
+    db.hooks()
+        .commit_draft(&claim(&db, &[b"k"]), &is_valid, &mut |txn| {
+            runs += 1;
+            txn.set(b"k", runs.to_string().as_bytes(), None)
+        })
+        .unwrap();
     assert_eq!(db.get("k").unwrap().unwrap(), "3");
 }
 
@@ -347,16 +349,17 @@ fn a_draft_runs_again_when_it_is_no_longer_valid() {
 fn a_draft_that_finds_its_keys_changed_each_time_runs_under_the_locks_in_the_end() {
     let db = Db::in_memory();
     let (mut runs, mut locked) = (0, false);
-    db.commit_draft(&claim(&db, &[b"k"]), &|| true, &mut |txn| {
-        runs += 1;
-        // Under the locks the other thread would wait for this one.
-        locked = runs > 8;
-        if !locked {
-            thread::scope(|scope| scope.spawn(|| db.set("k", runs.to_string()).unwrap()).join().unwrap());
-        }
-        txn.append(b"k", b"!").map(|_| ())
-    })
-    .unwrap();
+    db.hooks()
+        .commit_draft(&claim(&db, &[b"k"]), &|| true, &mut |txn| {
+            runs += 1;
+            // Under the locks the other thread would wait for this one.
+            locked = runs > 8;
+            if !locked {
+                thread::scope(|scope| scope.spawn(|| db.set("k", runs.to_string()).unwrap()).join().unwrap());
+            }
+            txn.append(b"k", b"!").map(|_| ())
+        })
+        .unwrap();
     assert!(locked);
     assert_eq!(db.get("k").unwrap().unwrap(), "8!");
 }
@@ -367,19 +370,20 @@ fn a_draft_holds_no_lock_while_it_runs() {
     let db = Options::new().shards(1).in_memory().unwrap();
     db.set("k", vec![b'v'; 100_000]).unwrap();
     let mut len = 0;
-    db.commit_draft(&claim(&db, &[b"k"]), &|| true, &mut |txn| {
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                db.set("k", "new").unwrap();
-                db.set("l", "new").unwrap();
-                assert_eq!(db.get("k").unwrap().unwrap(), "new");
+    db.hooks()
+        .commit_draft(&claim(&db, &[b"k"]), &|| true, &mut |txn| {
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    db.set("k", "new").unwrap();
+                    db.set("l", "new").unwrap();
+                    assert_eq!(db.get("k").unwrap().unwrap(), "new");
+                });
             });
-        });
-        // It goes on seeing what it saw, and since it changes nothing it does not run again.
-        len = txn.get(b"k")?.map_or(0, |value| value.len());
-        Ok(())
-    })
-    .unwrap();
+            // It goes on seeing what it saw, and since it changes nothing it does not run again.
+            len = txn.get(b"k")?.map_or(0, |value| value.len());
+            Ok(())
+        })
+        .unwrap();
     assert_eq!(len, 100_000);
 }
 
@@ -392,9 +396,10 @@ fn a_draft_logs_no_more_than_its_changes() {
     let before = db.stats().log_bytes;
     let shared = db.get("k").unwrap();
     let lsn = db
+        .hooks()
         .commit_draft(&claim(&db, &[b"k"]), &|| true, &mut |txn| txn.write_range(b"k", 1000, b"x").map(|_| ()))
         .unwrap();
-    db.wait(lsn).unwrap();
+    db.hooks().wait(lsn).unwrap();
     assert!(db.stats().log_bytes - before < 1000);
     assert_eq!(shared.unwrap()[1000], b'v');
     assert_eq!(db.get("k").unwrap().unwrap()[1000], b'x');
@@ -404,9 +409,9 @@ fn a_draft_logs_no_more_than_its_changes() {
 fn work_is_limited_only_where_it_is_said() {
     let db = Db::in_memory();
     db.set("k", vec![b'v'; 100_000]).unwrap();
-    db.update(&["k"], |txn| txn.charge(u64::MAX)).unwrap();
+    db.hooks().transact(&["k"], |txn| txn.charge(u64::MAX)).unwrap();
     let limited = |work: u64, body: &dyn Fn(&mut dyn Txn) -> Result<()>| {
-        db.update(&["k"], |txn| {
+        db.hooks().transact(&["k"], |txn| {
             txn.limit_work(work);
             body(txn)
         })
@@ -437,10 +442,11 @@ fn a_draft_that_only_read_runs_again_if_it_is_not_valid() {
         asked.set(asked.get() + 1);
         asked.get() == 3
     };
-    db.commit_draft(&claim(&db, &[b"k"]), &is_valid, &mut |txn| {
-        runs += 1;
-        txn.get(b"k").map(drop)
-    })
-    .unwrap();
+    db.hooks()
+        .commit_draft(&claim(&db, &[b"k"]), &is_valid, &mut |txn| {
+            runs += 1;
+            txn.get(b"k").map(drop)
+        })
+        .unwrap();
     assert_eq!(runs, 3);
 }

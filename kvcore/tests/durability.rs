@@ -11,9 +11,8 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvcore::{
-    Claim, Db, Durability, Error, ManualClock, Options, Scope, SetOptions, Store, StoreExt, Ttl, TxnExt, Walk,
-};
+use kvcore::hooks::{TxnExt, Walk, lsn_of};
+use kvcore::{Claim, Db, Durability, Error, ManualClock, Options, Scope, SetOptions, Store, Ttl};
 
 const START_MS: u64 = 1_700_000_000_000;
 
@@ -27,7 +26,7 @@ fn a_write_that_returned_is_there_after_a_kill() {
         db.set(format!("k{i}"), format!("v{i}")).unwrap();
         if i % 10 == 0 {
             let (_dir, again) = after_a_kill(dir.path());
-            assert_eq!(again.len(), i + 1);
+            assert_eq!(again.len().unwrap(), i + 1);
             assert_eq!(again.get(format!("k{i}")).unwrap().unwrap(), format!("v{i}").as_str());
         }
     }
@@ -47,7 +46,7 @@ fn closing_and_dropping_keep_everything_at_every_level() {
             }
             drop(db);
             let db = Options::new().durability(durability).open(dir.path()).unwrap();
-            assert_eq!(db.len(), 1_000);
+            assert_eq!(db.len().unwrap(), 1_000);
             assert_eq!(db.get("k7").unwrap().unwrap(), [7_u8; 100]);
             assert_eq!(db.stats().recovery.cut_bytes, 0);
         }
@@ -63,8 +62,8 @@ fn every_kind_of_change_is_replayed() {
     let mut big = vec![b'x'; 10_000];
     db.set("big", &big).unwrap();
     db.append("big", "tail").unwrap();
-    db.update(&["big"], |txn| txn.write_range(b"big", 20_000, b"far")).unwrap();
-    db.update(&["big"], |txn| txn.write_range(b"big", 3, b"abc")).unwrap();
+    db.transact(&["big"], |txn| txn.write_range(b"big", 20_000, b"far")).unwrap();
+    db.transact(&["big"], |txn| txn.write_range(b"big", 3, b"abc")).unwrap();
     big.extend_from_slice(b"tail");
     big.resize(20_000, 0);
     big.extend_from_slice(b"far");
@@ -74,7 +73,7 @@ fn every_kind_of_change_is_replayed() {
     db.set("gone", "x").unwrap();
     db.delete("gone").unwrap();
     db.set("evicted", "x").unwrap();
-    db.update(&["evicted"], |txn| txn.evict(b"evicted")).unwrap();
+    db.hooks().transact(&["evicted"], |txn| txn.evict(b"evicted")).unwrap();
     db.set_with("ttl", "x", SetOptions::new().expires_in(Duration::from_secs(100))).unwrap();
     db.set("later", "x").unwrap();
     db.expire("later", Duration::from_secs(50)).unwrap();
@@ -82,7 +81,7 @@ fn every_kind_of_change_is_replayed() {
     db.persist("kept").unwrap();
     let other = db.keyspace("other").unwrap();
     other.set("before", "flush").unwrap();
-    other.flush().unwrap();
+    other.clear().unwrap();
     other.set("after", "flush").unwrap();
     db.keyspace("dropped").unwrap().set("x", "y").unwrap();
     db.drop_keyspace("dropped").unwrap();
@@ -117,7 +116,7 @@ fn what_was_seen_expired_stays_so_when_the_clock_is_set_back() {
     db.set_with("k", "v", SetOptions::new().expires_in(Duration::from_secs(10))).unwrap();
     db.set_with("lives", "v", SetOptions::new().expires_in(Duration::from_secs(100))).unwrap();
     clock.advance(11_000);
-    assert_eq!(db.get_settled("k").unwrap(), None);
+    assert_eq!(db.get_durable("k").unwrap(), None);
     let copied = copy(dir.path());
     let early = Arc::new(ManualClock::at(START_MS - 3_600_000));
     let again = Options::new().clock(early.clone()).open(copied.path()).unwrap();
@@ -153,13 +152,14 @@ fn a_transaction_is_there_whole_or_not_at_all() {
             Claim { keyspace: &db, scope: Scope::Keys(&[b"a", b"b"]) },
             Claim { keyspace: &other, scope: Scope::Keys(&[b"c"]) },
         ];
-        db.update_across(&claims, |txn| {
-            txn.set(b"a", format!("{i}").as_bytes(), None)?;
-            txn.increment(b"b", 1)?;
-            txn.select(other.id())?;
-            txn.set(b"c", &vec![i as u8; 10_000], None)
-        })
-        .unwrap();
+        db.hooks()
+            .transact_across(&claims, |txn| {
+                txn.set(b"a", format!("{i}").as_bytes(), None)?;
+                txn.increment(b"b", 1)?;
+                txn.select(other.hooks().id())?;
+                txn.set(b"c", &vec![i as u8; 10_000], None)
+            })
+            .unwrap();
     }
     let dir = copy(dir.path());
     db.close().unwrap();
@@ -261,15 +261,15 @@ fn tickets_share_syncs_and_can_be_awaited() {
     let db = Db::open(dir.path()).unwrap();
     let deferred = db.deferred();
     let tickets: Vec<_> = (0..1_000).map(|i| deferred.increment(format!("n{}", i % 10), 1).unwrap()).collect();
-    let last = tickets.last().unwrap().lsn();
+    let last = lsn_of(tickets.last().unwrap());
     for (i, ticket) in tickets.into_iter().enumerate() {
         assert_eq!(ticket.wait().unwrap(), i as i64 / 10 + 1);
     }
-    assert!(db.durable_lsn() >= last);
+    assert!(db.hooks().durable_lsn() >= last);
     let ticket = deferred.set("k", "v").unwrap();
-    let lsn = ticket.lsn();
+    let lsn = lsn_of(&ticket);
     block_on(ticket).unwrap();
-    assert!(db.durable_lsn() >= lsn);
+    assert!(db.hooks().durable_lsn() >= lsn);
 }
 
 /// The smallest executor: parks the thread until the future is woken.
@@ -300,13 +300,13 @@ fn many_writers_are_all_kept() {
             scope.spawn(move || {
                 for i in 0..50 {
                     db.set(format!("{t}:{i}"), "v").unwrap();
-                    assert!(db.durable_lsn() > kvcore::Lsn::ZERO);
+                    assert!(db.hooks().durable_lsn() > kvcore::hooks::Lsn::ZERO);
                 }
             });
         }
     });
     let (_dir, again) = after_a_kill(dir.path());
-    assert_eq!(again.len(), 800);
+    assert_eq!(again.len().unwrap(), 800);
 }
 
 #[test]
@@ -314,7 +314,7 @@ fn a_promise_can_be_made_stronger_for_one_write() {
     let dir = tempfile::tempdir().unwrap();
     let db = Options::new().durability(Durability::Os).open(dir.path()).unwrap();
     db.with_durability(Durability::Always).set("k", "v").unwrap();
-    assert_eq!(db.durable_lsn(), db.last_lsn());
+    assert_eq!(db.hooks().durable_lsn(), db.hooks().last_lsn());
 }
 
 #[test]
@@ -325,7 +325,7 @@ fn expired_keys_leave_by_themselves() {
         db.set_with(format!("k{i}"), "v", SetOptions::new().expires_in(Duration::from_millis(50))).unwrap();
     }
     // No access: only the sweeper can make this end.
-    while db.len() > 0 {
+    while db.len().unwrap() > 0 {
         std::thread::yield_now();
     }
     assert_eq!(db.stats().expired, 1_000);
@@ -345,7 +345,7 @@ fn expired_keys_leave_by_themselves_after_a_reopen_too() {
         }
         drop(db);
         let db = options.open(dir.path()).unwrap();
-        while db.len() > 0 {
+        while db.len().unwrap() > 0 {
             std::thread::yield_now();
         }
     }

@@ -11,10 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use kvcore::{
-    Claim, CrossTxn, Db, Directory, Disk, DiskFile, Durability, Error, FileDisk, ManualClock, Options, Scope,
-    SetOptions, Store, StoreExt, Txn, TxnExt, Walk,
-};
+use kvcore::hooks::{CrossTxn, Txn, TxnExt, Walk};
+use kvcore::{Claim, Db, Directory, Disk, DiskFile, Durability, Error, FileDisk, ManualClock, Options, Scope, SetOptions, Store};
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -144,7 +142,7 @@ fn the_first_failed_write_or_sync_poisons_the_log() {
         fault.store(true, Ordering::SeqCst);
         let told = Arc::new(AtomicBool::new(false));
         let tell = told.clone();
-        db.on_durable(Arc::new(move || tell.store(true, Ordering::SeqCst)));
+        db.hooks().on_durable(Arc::new(move || tell.store(true, Ordering::SeqCst)));
         assert!(matches!(db.set("during", "v"), Err(Error::LogFailed { .. })));
         // Listeners are told of the failure too, right after those who wait.
         while !told.load(Ordering::SeqCst) {
@@ -157,7 +155,7 @@ fn the_first_failed_write_or_sync_poisons_the_log() {
             assert!(matches!(db.set("after", "v"), Err(Error::LogFailed { .. })));
             assert!(matches!(db.delete("before"), Err(Error::LogFailed { .. })));
         }
-        assert_eq!(db.get_settled("before").unwrap().unwrap(), "v", "settled data is read as before");
+        assert_eq!(db.get_durable("before").unwrap().unwrap(), "v", "settled data is read as before");
         assert!(db.health().is_err());
         assert!(matches!(db.snapshot(), Err(Error::LogFailed { .. })), "a snapshot would hide what was lost");
         assert_eq!(disk.0.syncs.load(Ordering::SeqCst), syncs, "no sync is ever retried");
@@ -179,7 +177,7 @@ fn the_promise_changes_for_the_writes_that_begin_then() {
 
     disk.0.sync_held.store(true, Ordering::SeqCst);
     db.set("a", "1").unwrap();
-    assert!(db.durable_lsn() < db.last_lsn(), "no sync can end");
+    assert!(db.hooks().durable_lsn() < db.hooks().last_lsn(), "no sync can end");
     let syncs = disk.0.syncs.load(Ordering::SeqCst);
     db.set_durability(Durability::Always);
     assert_eq!((db.durability(), other.durability(), own.durability()), {
@@ -202,7 +200,7 @@ fn the_promise_changes_for_the_writes_that_begin_then() {
     disk.0.sync_held.store(false, Ordering::SeqCst);
     writer.join().unwrap().unwrap();
     ticket.wait().unwrap();
-    assert_eq!(db.durable_lsn(), db.last_lsn(), "with what came before it");
+    assert_eq!(db.hooks().durable_lsn(), db.hooks().last_lsn(), "with what came before it");
 
     disk.0.sync_held.store(true, Ordering::SeqCst);
     let waits = std::thread::spawn({
@@ -215,7 +213,7 @@ fn the_promise_changes_for_the_writes_that_begin_then() {
     db.set_durability(Durability::EverySecond);
     other.set("f", "6").unwrap();
     db.deferred().set("g", "7").unwrap().wait().unwrap();
-    assert!(db.durable_lsn() < db.last_lsn());
+    assert!(db.hooks().durable_lsn() < db.hooks().last_lsn());
     assert!(!waits.is_finished(), "it was promised more when it began");
     disk.0.sync_held.store(false, Ordering::SeqCst);
     waits.join().unwrap().unwrap();
@@ -248,7 +246,7 @@ fn a_full_disk_refuses_writes_until_there_is_space() {
     for i in 0..acknowledged {
         assert_eq!(db.get(format!("k{i}")).unwrap().unwrap(), [1; 500]);
     }
-    assert!(db.len() <= acknowledged + 2, "the one refused while it waited may be there, no other");
+    assert!(db.len().unwrap() <= acknowledged + 2, "the one refused while it waited may be there, no other");
 }
 
 #[test]
@@ -286,7 +284,7 @@ fn a_failed_snapshot_leaves_the_one_before_and_the_log() {
     drop(db);
     let db = open(dir.path(), &disk);
     assert_eq!(db.get("k").unwrap().unwrap(), "2");
-    assert_eq!(db.len(), 2);
+    assert_eq!(db.len().unwrap(), 2);
     db.snapshot().unwrap();
 }
 
@@ -299,7 +297,7 @@ fn a_settled_read_reveals_nothing_that_a_crash_can_take_back() {
     disk.0.sync.store(true, Ordering::SeqCst);
     let ticket = db.deferred().set("k", "new").unwrap();
     assert_eq!(db.get("k").unwrap().unwrap(), "new", "a plain read does not wait");
-    assert!(matches!(db.get_settled("k"), Err(Error::LogFailed { .. })), "a settled one tells nothing");
+    assert!(matches!(db.get_durable("k"), Err(Error::LogFailed { .. })), "a settled one tells nothing");
     assert!(matches!(ticket.wait(), Err(Error::LogFailed { .. })));
 }
 
@@ -323,9 +321,9 @@ fn a_keyspace_made_anew_reveals_that_the_old_one_is_gone() {
         is_there = txn.get(b"k")?.is_some();
         Ok(())
     };
-    let revealed = anew.commit(&[b"k"], look).unwrap();
+    let revealed = anew.hooks().commit(&[b"k"], look).unwrap();
     assert!(!is_there);
-    let durable = db.durable_lsn();
+    let durable = db.hooks().durable_lsn();
     disk.0.sync_held.store(false, Ordering::SeqCst);
     assert!(revealed > durable, "{revealed:?} may be told, although only {durable:?} is durable");
     dropper.join().unwrap().unwrap();
@@ -347,8 +345,9 @@ fn a_swap_is_revealed_by_both_keyspaces() {
     while db.get("k").unwrap().unwrap() != "theirs" && !swapper.is_finished() {
         std::thread::yield_now();
     }
-    let revealed = [&*db, &other].map(|keyspace| keyspace.commit(&[b"k"], &mut |txn| txn.get(b"k").map(drop)).unwrap());
-    let durable = db.durable_lsn();
+    let revealed =
+        [&*db, &other].map(|keyspace| keyspace.hooks().commit(&[b"k"], &mut |txn| txn.get(b"k").map(drop)).unwrap());
+    let durable = db.hooks().durable_lsn();
     disk.0.sync_held.store(false, Ordering::SeqCst);
     swapper.join().unwrap().unwrap();
     assert_eq!(db.get("k").unwrap().unwrap(), "theirs");
@@ -375,20 +374,21 @@ fn keys_that_are_not_in_doubt_are_read_although_they_share_a_shard_with_one_that
         let refused = db.set("changed", vec![1; 10_000]).unwrap_err();
         let is_refusal = |error: &Error| matches!(error, Error::LogFailed { .. } | Error::NoSpace { .. });
         assert!(is_refusal(&refused), "{fault}: {refused}");
-        assert_eq!(db.get_settled("settled").unwrap().unwrap(), "v");
-        assert_eq!(db.get_settled("absent").unwrap(), None);
-        let both = db
-            .update(&["settled", "absent"], |txn| Ok((txn.get(b"settled")?.is_some(), txn.get(b"absent")?.is_some())));
+        assert_eq!(db.get_durable("settled").unwrap().unwrap(), "v");
+        assert_eq!(db.get_durable("absent").unwrap(), None);
+        let both = db.transact(&["settled", "absent"], |txn| {
+            Ok((txn.get(b"settled")?.is_some(), txn.get(b"absent")?.is_some()))
+        });
         assert_eq!(both.unwrap(), (true, false));
-        assert!(is_refusal(&db.get_settled("changed").unwrap_err()), "{fault}: it may be lost");
-        let with_it = db.update(&["settled", "changed"], |txn| Ok(txn.get(b"changed")?.is_some()));
+        assert!(is_refusal(&db.get_durable("changed").unwrap_err()), "{fault}: it may be lost");
+        let with_it = db.transact(&["settled", "changed"], |txn| Ok(txn.get(b"changed")?.is_some()));
         assert!(is_refusal(&with_it.unwrap_err()), "{fault}: and so may this");
         if fault == "no space" {
             flag.store(false, Ordering::SeqCst);
             until_healthy(&db);
-            assert_eq!(db.get_settled("changed").unwrap().unwrap(), vec![1; 10_000][..]);
+            assert_eq!(db.get_durable("changed").unwrap().unwrap(), vec![1; 10_000][..]);
             db.set("changed", "new").unwrap();
-            assert_eq!(db.get_settled("changed").unwrap().unwrap(), "new");
+            assert_eq!(db.get_durable("changed").unwrap().unwrap(), "new");
         }
     }
 }
@@ -431,12 +431,12 @@ fn reads_of_what_expired_on_a_full_disk_go_on_when_there_is_room_though_nobody_w
     assert!(db.set("large", vec![1; 10_000]).is_err());
     clock.advance(1_000);
     assert_eq!(db.get("short").unwrap(), None);
-    assert!(db.get_settled("short").is_err(), "that it is gone is not in the log");
-    assert_eq!(db.get_settled("settled").unwrap().unwrap(), "v", "another key of its shard");
+    assert!(db.get_durable("short").is_err(), "that it is gone is not in the log");
+    assert_eq!(db.get_durable("settled").unwrap().unwrap(), "v", "another key of its shard");
     disk.0.no_space.store(false, Ordering::SeqCst);
     until_healthy(&db);
-    assert_eq!(db.get_settled("short").unwrap(), None);
-    assert_eq!(db.get_settled("settled").unwrap().unwrap(), "v");
+    assert_eq!(db.get_durable("short").unwrap(), None);
+    assert_eq!(db.get_durable("settled").unwrap().unwrap(), "v");
 }
 
 /// Writes steadily, while the store's clock stands still, until `holds`.
@@ -471,7 +471,7 @@ fn everysecond_makes_durable_what_is_older_than_a_second() {
     for step in 0..60 {
         let writes = disk.0.writes.load(Ordering::SeqCst);
         db.set(format!("k{}", step % 7), "v").unwrap();
-        written.push_back(db.last_lsn());
+        written.push_back(db.hooks().last_lsn());
         // The syncer comes to the log at each of these moments, and time goes on only then.
         under_steady_writes(&db, "it is handed to the operating system", || {
             disk.0.writes.load(Ordering::SeqCst) > writes
@@ -480,7 +480,7 @@ fn everysecond_makes_durable_what_is_older_than_a_second() {
         if written.len() >= 10 {
             // Written a second ago.
             let lsn = written.pop_front().unwrap();
-            under_steady_writes(&db, "what is older than a second is durable", || db.durable_lsn() >= lsn);
+            under_steady_writes(&db, "what is older than a second is durable", || db.hooks().durable_lsn() >= lsn);
         }
     }
 }
@@ -489,7 +489,7 @@ fn everysecond_makes_durable_what_is_older_than_a_second() {
 fn os_hands_over_what_is_written_and_does_not_sync_it() {
     let dir = tempfile::tempdir().unwrap();
     let (db, disk, clock) = at_a_standstill(dir.path(), Durability::Os);
-    let (durable, syncs) = (db.durable_lsn(), disk.0.syncs.load(Ordering::SeqCst));
+    let (durable, syncs) = (db.hooks().durable_lsn(), disk.0.syncs.load(Ordering::SeqCst));
     for _ in 0..20 {
         let writes = disk.0.writes.load(Ordering::SeqCst);
         db.set("k", "v").unwrap();
@@ -498,7 +498,7 @@ fn os_hands_over_what_is_written_and_does_not_sync_it() {
         });
         clock.advance(1_000);
     }
-    assert_eq!((db.durable_lsn(), disk.0.syncs.load(Ordering::SeqCst)), (durable, syncs));
+    assert_eq!((db.hooks().durable_lsn(), disk.0.syncs.load(Ordering::SeqCst)), (durable, syncs));
 }
 
 /// What was written before the store was set to a weaker level keeps the window that it was promised.
@@ -509,10 +509,10 @@ fn what_was_promised_within_a_second_is_durable_then_although_the_store_is_set_t
         let (db, _disk, clock) = at_a_standstill(dir.path(), before);
         // Nobody waits for it.
         drop(db.deferred().set("k", "v").unwrap());
-        let lsn = db.last_lsn();
+        let lsn = db.hooks().last_lsn();
         db.set_durability(Durability::Os);
         clock.advance(1_000);
-        under_steady_writes(&db, "what was written before is durable", || db.durable_lsn() >= lsn);
+        under_steady_writes(&db, "what was written before is durable", || db.hooks().durable_lsn() >= lsn);
     }
 }
 
@@ -530,9 +530,9 @@ fn a_handle_at_everysecond_keeps_its_window_in_a_store_at_os() {
             // A ticket that is dropped is good soon after.
             _ => drop(deferred.set("k", "v").unwrap()),
         }
-        let lsn = db.last_lsn();
+        let lsn = db.hooks().last_lsn();
         clock.advance(1_000);
-        under_steady_writes(&db, "it is durable after a second", || db.durable_lsn() >= lsn);
+        under_steady_writes(&db, "it is durable after a second", || db.hooks().durable_lsn() >= lsn);
     }
 }
 
@@ -552,7 +552,7 @@ const EACH_IN_DOUBT: [Doubtful; 7] = [
     ("a part of a value", |txn, _| txn.write_range(b"large", 5_000, b"x").map(drop), &[("0", "large")]),
     (
         "a clear",
-        |txn, _| txn.flush().map(drop),
+        |txn, _| txn.clear().map(drop),
         &[("0", "k"), ("0", "mortal"), ("0", "large"), ("0", "settled"), ("0", "no")],
     ),
     (
@@ -565,7 +565,7 @@ const EACH_IN_DOUBT: [Doubtful; 7] = [
 /// What a settled read shows of a key: its value and its deadline.
 fn settled(db: &Db, (name, key): (&str, &str)) -> kvcore::Result<Option<(Vec<u8>, Option<u64>)>> {
     let shown = |value: kvcore::ValueRef<'_>| (value.bytes().to_vec(), value.deadline().map(kvcore::Deadline::as_ms));
-    db.keyspace(name)?.update(&[key], |txn| Ok(txn.get(key.as_bytes())?.map(shown)))
+    db.keyspace(name)?.transact(&[key], |txn| Ok(txn.get(key.as_bytes())?.map(shown)))
 }
 
 /// The outcome of a change is unknown from the moment the log fails until the store is opened again: no settled read shows
@@ -602,9 +602,9 @@ fn a_change_in_doubt_is_not_shown_whatever_its_kind() {
                 Claim { keyspace: &spaces[1], scope: Scope::Whole },
                 Claim { keyspace: &spaces[3], scope: Scope::Keys(filler) },
             ];
-            let refused = db.update_across(&claims, |txn| {
-                change(txn, [spaces[0].id(), spaces[1].id()])?;
-                txn.select(spaces[3].id())?;
+            let refused = db.hooks().transact_across(&claims, |txn| {
+                change(txn, [spaces[0].hooks().id(), spaces[1].hooks().id()])?;
+                txn.select(spaces[3].hooks().id())?;
                 txn.set(b"filler", &vec![2; 70_000], None)
             });
             assert!(is_refusal(&refused), "{what}, {fault}: {refused:?}");
@@ -651,7 +651,7 @@ fn an_expiry_in_doubt_is_not_shown() {
             let options = Options::new().shards(1).disk(Arc::new(disk.clone())).clock(clock.clone());
             let db = options.open(dir.path()).unwrap();
             // Until it is looked for.
-            db.pause_sweeping(true);
+            db.hooks().pause_sweeping(true);
             let other = db.keyspace("other").unwrap();
             other.set("settled", "v").unwrap();
             for key in ["short", "as short"] {
@@ -665,7 +665,7 @@ fn an_expiry_in_doubt_is_not_shown() {
                 "a write" => drop(db.deferred().delete("short")),
                 "who is not to show it" => {}
                 _ => {
-                    db.pause_sweeping(false);
+                    db.hooks().pause_sweeping(false);
                     db.sweep();
                 }
             }
@@ -673,7 +673,7 @@ fn an_expiry_in_doubt_is_not_shown() {
                 let outcome = settled(&db, ("0", key));
                 assert!(is_refusal(&outcome), "{found_by} found {key:?} expired, and it is told: {outcome:?}");
             }
-            assert_eq!(other.get_settled("settled").unwrap().unwrap(), "v");
+            assert_eq!(other.get_durable("settled").unwrap().unwrap(), "v");
         }
     }
 }
@@ -690,8 +690,8 @@ fn a_drop_in_doubt_is_not_shown() {
         let fault = if fail_sync { &disk.0.sync } else { &disk.0.write };
         fault.store(true, Ordering::SeqCst);
         assert!(is_refusal(&db.drop_keyspace("gone")));
-        assert!(is_refusal(&gone.get_settled("k")));
+        assert!(is_refusal(&gone.get_durable("k")));
         assert!(is_refusal(&db.keyspace("gone").map(|anew| anew.len())));
-        assert_eq!(other.get_settled("k").unwrap().unwrap(), "v");
+        assert_eq!(other.get_durable("k").unwrap().unwrap(), "v");
     }
 }

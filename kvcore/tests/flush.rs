@@ -3,7 +3,7 @@
 use std::sync::Barrier;
 use std::thread;
 
-use kvcore::{Db, StoreExt};
+use kvcore::Db;
 
 /// It once emptied the keyspaces that were there when it was called: a key of one made since stayed, although it was
 /// older than another key's end.
@@ -17,10 +17,10 @@ fn a_keyspace_made_while_everything_is_emptied_is_emptied_too() {
         thread::scope(|scope| {
             scope.spawn(|| {
                 called.wait();
-                db.flush_all().unwrap();
+                db.clear_all().unwrap();
             });
             // Under the lock of "old", for which the call above has to wait.
-            db.update(&["old"], |txn| {
+            db.transact(&["old"], |txn| {
                 called.wait();
                 let made = thread::scope(|scope| scope.spawn(|| db.keyspace(&name)?.set("young", "v")).join());
                 made.expect("no panic")?;

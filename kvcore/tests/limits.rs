@@ -7,10 +7,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use kvcore::{
-    Candidates, Change, ChangeKind, Claim, Db, Error, Limits, Observer, Options, Policy, Room, Scope, SetOptions,
-    Store, StoreExt, TxnExt, Walk,
-};
+use kvcore::hooks::{Change, ChangeKind, Observer, TxnExt, Walk};
+use kvcore::{Candidates, Claim, Db, Error, Limits, Options, Policy, Room, Scope, SetOptions, Store};
 
 const EVICTING: [Policy; 5] = [Policy::Lru, Policy::Lrm, Policy::Lfu, Policy::S3Fifo, Policy::Random];
 
@@ -49,7 +47,7 @@ fn the_sixth_entry_replaces_the_least_recently_used_of_five() {
         // Reads of every kind are uses; so is a write over it, which needs no room.
         db.get("a").unwrap();
         db.get_with("b", |_| {}).unwrap();
-        db.update(&["c"], |txn| txn.get(b"c").map(drop)).unwrap();
+        db.transact(&["c"], |txn| txn.get(b"c").map(drop)).unwrap();
         db.set("d", "another").unwrap();
         assert_eq!(there(&db, &all), ["a", "b", "c", "d", "e"]);
         db.set("f", "v").unwrap();
@@ -76,7 +74,7 @@ fn the_sixth_entry_replaces_the_least_recently_modified_of_five() {
             for key in all {
                 db.get(key).unwrap();
                 db.get_with(key, |_| {}).unwrap();
-                db.update(&[key], |txn| txn.get(key.as_bytes()).map(drop)).unwrap();
+                db.transact(&[key], |txn| txn.get(key.as_bytes()).map(drop)).unwrap();
             }
         };
         read_all();
@@ -89,11 +87,12 @@ fn the_sixth_entry_replaces_the_least_recently_modified_of_five() {
         read_all();
         db.set("g", "v").unwrap();
         assert_eq!(there(&db, &all), ["b", "c", "d", "f", "g"]);
-        db.update(&["f"], |txn| {
-            txn.get_to_write(b"f")?;
-            txn.set(b"f", b"changed", None)
-        })
-        .unwrap();
+        db.hooks()
+            .transact(&["f"], |txn| {
+                txn.get_to_write(b"f")?;
+                txn.set(b"f", b"changed", None)
+            })
+            .unwrap();
         read_all();
         db.set("h", "v").unwrap();
         db.set("i", "v").unwrap();
@@ -111,8 +110,9 @@ fn what_is_modified_stays_in_larger_stores_however_often_the_rest_is_read() {
     (4000..6000).for_each(|i| db.set(format!("k{i}"), "w").unwrap());
     (0..3).for_each(|_| (0..2000).for_each(|i| drop(db.get(format!("k{i}")).unwrap())));
     (0..1000).for_each(|i| db.set(format!("new{i}"), "v").unwrap());
-    let there =
-        |keys: std::ops::Range<u32>| keys.filter(|i| db.peek(format!("k{i}").as_bytes(), &mut |_| {}).unwrap()).count();
+    let there = |keys: std::ops::Range<u32>| {
+        keys.filter(|i| db.hooks().peek(format!("k{i}").as_bytes(), &mut |_| {}).unwrap()).count()
+    };
     assert_eq!(there(0..6000), 5000);
     // A sample is looked at, so that a few of the others may go.
     assert!(there(4000..6000) >= 1990, "{}", there(4000..6000));
@@ -141,7 +141,7 @@ fn the_order_is_exact_up_to_a_thousand_entries() {
             }
             model.push_back(key);
         }
-        assert_eq!(db.len(), capacity as u64);
+        assert_eq!(db.len().unwrap(), capacity as u64);
     }
 }
 
@@ -174,7 +174,7 @@ fn no_write_leaves_more_entries_than_allowed_whoever_else_writes() {
                         },
                     }
                     if i % 2 == 0 || capacity < 100 {
-                        let len = db.len();
+                        let len = db.len().unwrap();
                         assert!(len <= capacity, "{len} of {capacity}");
                     }
                 }
@@ -184,7 +184,7 @@ fn no_write_leaves_more_entries_than_allowed_whoever_else_writes() {
         assert!(db.stats().evicted > 0);
         // No entry is lost to the counting: there is room for all that are allowed.
         (0..capacity).for_each(|i| db.set(format!("last{i}"), "v").unwrap());
-        assert_eq!(db.len(), capacity);
+        assert_eq!(db.len().unwrap(), capacity);
     }
 }
 
@@ -205,18 +205,18 @@ fn no_write_goes_beyond_the_limit_or_waits_for_what_another_transaction_holds() 
         let _ = end.send(());
         written
     });
-    let beside = db.update(&["held"], |txn| {
+    let beside = db.transact(&["held"], |txn| {
         begin.send(()).unwrap();
         let _ = ended.recv_timeout(Duration::from_secs(2));
         // Without what this transaction holds.
         assert!(txn.get(b"held")?.is_some());
-        Ok(db.len())
+        db.len()
     });
     assert_eq!(beside.unwrap(), 0, "entries beside the one that is held");
     let (alone, together) = writer.join().unwrap();
     alone.unwrap();
     together.unwrap();
-    assert_eq!(db.len(), 1);
+    assert_eq!(db.len().unwrap(), 1);
     let left = db.scan_all();
     drop(db);
     assert_eq!(options().open(dir.path()).unwrap().scan_all(), left, "what was removed stays gone");
@@ -233,15 +233,15 @@ fn two_transactions_that_hold_each_other_s_candidates_both_go_on() {
         let transfer = |keys: [&'static str; 2], say: mpsc::Sender<()>, hear: mpsc::Receiver<()>| {
             let db = db.clone();
             move || {
-                db.update(&keys, |txn| {
+                db.transact(&keys, |txn| {
                     // Both hold their shards now, unless these are the same; then one comes after the other.
                     let _ = say.send(());
                     let _ = hear.recv_timeout(Duration::from_millis(200));
                     txn.increment(keys[0].as_bytes(), 1)?;
-                    txn.set(keys[1].as_bytes(), b"v", None)
+                    txn.set(keys[1].as_bytes(), b"v")
                 })
                 .unwrap();
-                db.len()
+                db.len().unwrap()
             }
         };
         let lens = std::thread::scope(|scope| {
@@ -264,23 +264,23 @@ fn a_lowered_limit_is_reached_in_steps() {
     db.set("new", "v").unwrap();
     assert!((1_000..6_000).contains(&db.stats().entries), "one write removed {} entries", db.stats().evicted);
     (0..10).for_each(|i| db.set(format!("new{i}"), "v").unwrap());
-    assert_eq!(db.len(), 10);
+    assert_eq!(db.len().unwrap(), 10);
 }
 
 #[test]
 fn what_is_known_of_deadlines_leaves_with_the_entries() {
     let db = Options::new().max_entries(100).eviction(Policy::Lru).in_memory().unwrap();
     (0..1000).for_each(|i| drop(db.set_with(format!("k{i}"), "v", with_deadline()).unwrap()));
-    assert!((900_000..=1_000_000).contains(&db.average_ttl_ms()), "{}", db.average_ttl_ms());
+    assert!((900_000..=1_000_000).contains(&db.hooks().average_ttl_ms()), "{}", db.hooks().average_ttl_ms());
     (0..100).for_each(|i| db.set(format!("plain{i}"), "v").unwrap());
-    assert_eq!((db.average_ttl_ms(), db.stats().entries_with_deadline), (0, 0));
+    assert_eq!((db.hooks().average_ttl_ms(), db.stats().entries_with_deadline), (0, 0));
 }
 
 #[test]
 fn a_key_that_was_peeked_at_was_not_used() {
     let db = Options::new().max_entries(3).eviction(Policy::Lru).in_memory().unwrap();
     ["a", "b", "c"].iter().for_each(|key| db.set(key, "v").unwrap());
-    assert!(db.peek(b"a", &mut |value| assert_eq!(value.len(), 1)).unwrap());
+    assert!(db.hooks().peek(b"a", &mut |value| assert_eq!(value.len(), 1)).unwrap());
     assert!(db.get("b").unwrap().is_some());
     db.set("d", "v").unwrap();
     assert_eq!(there(&db, &["a", "b", "c", "d"]), ["b", "c", "d"]);
@@ -317,13 +317,13 @@ fn one_large_value_displaces_many_small_ones_and_one_that_cannot_fit_displaces_n
     let max = 4_000_000;
     let db = Options::new().max_memory(max).eviction(Policy::Lru).in_memory().unwrap();
     (0..10_000).for_each(|i| db.set(format!("key{i}"), [b'x'; 200]).unwrap());
-    let before = db.len();
+    let before = db.len().unwrap();
     let error = db.set("too large", vec![0; 5_000_000]).unwrap_err();
     assert!(matches!(error, Error::MemoryLimit { max: 4_000_000 }), "{error}");
-    assert_eq!((db.len(), db.exists("too large").unwrap()), (before, false));
+    assert_eq!((db.len().unwrap(), db.exists("too large").unwrap()), (before, false));
     db.set("large", vec![1; 3_000_000]).unwrap();
     assert_eq!(db.get("large").unwrap().unwrap().len(), 3_000_000);
-    assert!(db.len() > 100 && db.stats().memory_bytes <= max, "{:?}", db.stats());
+    assert!(db.len().unwrap() > 100 && db.stats().memory_bytes <= max, "{:?}", db.stats());
 }
 
 #[test]
@@ -333,12 +333,12 @@ fn without_a_policy_writes_that_need_room_fail_and_the_rest_goes_on() {
     let error = db.set("d", "v").unwrap_err();
     assert!(matches!(error, Error::EntryLimit { max: 3 }), "{error}");
     assert!(error.to_string().contains("max_entries") && error.to_string().contains("policy"), "{error}");
-    assert_eq!((db.len(), db.get("d").unwrap()), (3, None));
+    assert_eq!((db.len().unwrap(), db.get("d").unwrap()), (3, None));
     db.set("a", "longer than before").unwrap();
     assert_eq!(db.get("a").unwrap().unwrap(), "longer than before");
     // What a transaction removes is room for what it adds.
-    db.update(&["a", "d"], |txn| {
-        txn.set(b"d", b"v", None)?;
+    db.transact(&["a", "d"], |txn| {
+        txn.set(b"d", b"v")?;
         txn.delete(b"a")
     })
     .unwrap();
@@ -456,9 +456,9 @@ fn a_store_opened_with_a_lower_limit_comes_within_it_as_it_is_written() {
     db.set_many(&(0..500).map(|i| (format!("k{i}"), "v")).collect::<Vec<_>>()).unwrap();
     drop(db);
     let db = Options::new().max_entries(50).eviction(Policy::Lru).open(dir.path()).unwrap();
-    assert_eq!(db.len(), 500);
+    assert_eq!(db.len().unwrap(), 500);
     db.set("one more", "v").unwrap();
-    assert!(db.len() <= 51 && db.exists("one more").unwrap());
+    assert!(db.len().unwrap() <= 51 && db.exists("one more").unwrap());
 }
 
 #[test]
@@ -469,18 +469,18 @@ fn a_transaction_that_cannot_fit_changes_nothing() {
         let keys: Vec<String> = (0..6).map(|i| format!("k{i}")).collect();
         let pairs: Vec<_> = keys.iter().map(|key| (key, "v")).collect();
         assert!(matches!(db.set_many(&pairs), Err(Error::EntryLimit { max: 5 })));
-        assert_eq!(db.len(), 1);
+        assert_eq!(db.len().unwrap(), 1);
         assert_eq!(db.get("a").unwrap().unwrap(), "1");
         db.set_many(&pairs[..4]).unwrap();
-        assert_eq!(db.len(), 5);
+        assert_eq!(db.len().unwrap(), 5);
         // Nor is a key removed that the transaction itself relies on.
         if policy == Policy::Lru {
-            let sum = db.update(&["a", "new"], |txn| {
+            let sum = db.transact(&["a", "new"], |txn| {
                 let sum = txn.increment(b"a", 1)?;
-                txn.set(b"new", b"v", None)?;
+                txn.set(b"new", b"v")?;
                 Ok(sum)
             });
-            assert_eq!((sum.unwrap(), db.len(), db.exists("a").unwrap()), (2, 5, true));
+            assert_eq!((sum.unwrap(), db.len().unwrap(), db.exists("a").unwrap()), (2, 5, true));
         }
     }
 }
@@ -490,16 +490,17 @@ fn a_transaction_over_whole_keyspaces_leaves_the_store_within_its_limits() {
     let db = Options::new().max_entries(10).eviction(Policy::Lru).in_memory().unwrap();
     (0..10).for_each(|i| db.set(format!("k{i}"), "v").unwrap());
     let claims = [Claim { keyspace: &db, scope: Scope::Whole }];
-    db.update_across(&claims, |txn| {
-        txn.set(b"one", b"v", None)?;
-        txn.set(b"two", b"v", None)
-    })
-    .unwrap();
-    assert_eq!(db.len(), 10);
+    db.hooks()
+        .transact_across(&claims, |txn| {
+            txn.set(b"one", b"v", None)?;
+            txn.set(b"two", b"v", None)
+        })
+        .unwrap();
+    assert_eq!(db.len().unwrap(), 10);
     assert!(db.exists("one").unwrap() && db.exists("two").unwrap());
-    db.flush().unwrap();
+    db.clear().unwrap();
     (0..10).for_each(|i| db.set(format!("k{i}"), "v").unwrap());
-    assert_eq!((db.len(), db.stats().evicted), (10, 2));
+    assert_eq!((db.len().unwrap(), db.stats().evicted), (10, 2));
 }
 
 #[test]
@@ -511,9 +512,9 @@ fn limits_are_changed_while_the_store_is_used() {
     db.set_limits(limits).unwrap();
     (0..50).for_each(|i| drop(db.get(format!("k{i}")).unwrap()));
     assert_eq!(db.make_room(10).unwrap(), Room::Unfinished);
-    assert_eq!(db.len(), 990);
+    assert_eq!(db.len().unwrap(), 990);
     assert_eq!(db.make_room(u64::MAX).unwrap(), Room::Enough);
-    assert!(db.len() == 100 && (0..50).all(|i| db.exists(format!("k{i}")).unwrap()), "what was used stays");
+    assert!(db.len().unwrap() == 100 && (0..50).all(|i| db.exists(format!("k{i}")).unwrap()), "what was used stays");
     db.set_limits(Limits { policy: Policy::None, ..limits }).unwrap();
     assert!(matches!(db.set("new", "v"), Err(Error::EntryLimit { .. })));
     assert_eq!(db.make_room(u64::MAX).unwrap(), Room::Enough);
@@ -538,13 +539,13 @@ fn only_the_named_keyspaces_are_evicted_from() {
     db.set_limits(limits).unwrap();
     (0..50).for_each(|i| own.set(format!("k{i}"), "v").unwrap());
     (0..200).for_each(|i| cache.set(format!("k{i}"), "v").unwrap());
-    assert_eq!((own.len(), cache.len()), (50, 50));
+    assert_eq!((own.len().unwrap(), cache.len().unwrap()), (50, 50));
     let late = db.keyspace("late").unwrap();
     (0..30).for_each(|i| late.set(format!("k{i}"), "v").unwrap());
-    assert_eq!((own.len(), cache.len(), late.len()), (50, 20, 30));
+    assert_eq!((own.len().unwrap(), cache.len().unwrap(), late.len().unwrap()), (50, 20, 30));
     db.swap("cache", "late").unwrap();
     (0..30).for_each(|i| late.set(format!("new{i}"), "v").unwrap());
-    assert_eq!(own.len() + cache.len() + late.len(), 100);
+    assert_eq!(own.len().unwrap() + cache.len().unwrap() + late.len().unwrap(), 100);
     assert!(db.drop_keyspace("late").unwrap() && db.drop_keyspace("cache").unwrap());
     (0..50).for_each(|i| own.set(format!("more{i}"), "v").unwrap());
     assert!(matches!(own.set("one more", "v"), Err(Error::EntryLimit { .. })), "nothing of it may go");
@@ -575,7 +576,7 @@ fn a_key_of_the_same_name_in_another_keyspace_makes_room() {
 
 #[test]
 fn a_transaction_keeps_its_new_keys_while_others_may_go() {
-    let mortal = |txn: &mut dyn kvcore::Txn, i: u32| {
+    let mortal = |txn: &mut dyn kvcore::hooks::Txn, i: u32| {
         let deadline = kvcore::Deadline::at_ms(txn.now_ms() + 1_000_000);
         txn.set(format!("new{i}").as_bytes(), b"v", Some(deadline))
     };
@@ -597,9 +598,9 @@ fn a_transaction_keeps_its_new_keys_while_others_may_go() {
             (0..entries).for_each(|i| drop(db.set_with(format!("old{i}"), "v", later).unwrap()));
             (0..entries).for_each(|i| assert!(db.get(format!("old{i}")).unwrap().is_some()));
             let keys: Vec<String> = (0..new).map(|i| format!("new{i}")).collect();
-            db.update(&keys, |txn| (0..new).try_for_each(|i| mortal(txn, i))).unwrap();
+            db.hooks().transact(&keys, |txn| (0..new).try_for_each(|i| mortal(txn, i))).unwrap();
             let kept = keys.iter().filter(|key| db.exists(key).unwrap()).count();
-            assert_eq!((kept, db.len()), (new as usize, entries), "{policy:?}, {candidates:?}");
+            assert_eq!((kept, db.len().unwrap()), (new as usize, entries), "{policy:?}, {candidates:?}");
         }
     }
 }
@@ -626,7 +627,7 @@ fn no_write_fails_while_limits_are_lifted() {
         let holding = db.clone();
         scope.spawn(move || {
             holding
-                .update(&["held"], |_| {
+                .transact(&["held"], |_| {
                     begin.send(()).unwrap();
                     // Should a key below be in the same shard, it is written afterwards.
                     let _ = ended.recv_timeout(Duration::from_secs(2));
@@ -643,7 +644,7 @@ fn no_write_fails_while_limits_are_lifted() {
         let _ = end.send(());
         lifting.join().unwrap();
     });
-    assert_eq!(db.len(), 6);
+    assert_eq!(db.len().unwrap(), 6);
 }
 
 #[test]
@@ -658,12 +659,10 @@ fn an_empty_store_takes_no_memory_from_its_limit() {
             let key = format!("k{i}");
             match i % 3 {
                 0 => drop((db.set(&key, "v").unwrap(), db.delete(&key).unwrap())),
-                1 => {
-                    drop(db.update(&[&key], |txn| txn.set(key.as_bytes(), b"v", None).and(Err::<(), _>(Error::Closed))))
-                }
+                1 => drop(db.transact(&[&key], |txn| txn.set(key.as_bytes(), b"v").and(Err::<(), _>(Error::Closed)))),
                 _ => db
-                    .update(&[&key], |txn| {
-                        txn.set(key.as_bytes(), b"v", None)?;
+                    .transact(&[&key], |txn| {
+                        txn.set(key.as_bytes(), b"v")?;
                         txn.delete(key.as_bytes()).map(drop)
                     })
                     .unwrap(),
@@ -681,7 +680,7 @@ fn expired_entries_leave_no_tables() {
     (0..500).for_each(|i| drop(db.set_with(format!("k{i}"), "v", with_deadline()).unwrap()));
     clock.advance(1_100_000);
     db.sweep();
-    assert_eq!((db.len(), db.stats().memory_bytes), (0, 0));
+    assert_eq!((db.len().unwrap(), db.stats().memory_bytes), (0, 0));
 }
 
 #[test]
@@ -694,9 +693,9 @@ fn what_a_transaction_has_only_named_stays_though_it_claims_another_keyspace_who
         let read: &[u8] = b"read";
         let claims =
             [Claim { keyspace: &db, scope: Scope::Whole }, Claim { keyspace: &other, scope: Scope::Keys(&[read]) }];
-        db.update_across(&claims, |txn| txn.set(b"d", b"v", None)).unwrap();
+        db.hooks().transact_across(&claims, |txn| txn.set(b"d", b"v", None)).unwrap();
         assert!(other.exists("read").unwrap() && db.exists("d").unwrap());
-        assert_eq!((db.len(), other.len()), (3, 1));
+        assert_eq!((db.len().unwrap(), other.len().unwrap()), (3, 1));
     }
 }
 
@@ -709,11 +708,12 @@ fn an_expired_entry_that_makes_room_is_observed_once() {
     db.set_with("mortal", "v", SetOptions::new().expires_in(Duration::from_secs(1))).unwrap();
     db.set("b", "v").unwrap();
     let claims = [Claim { keyspace: &db, scope: Scope::Whole }];
-    db.update_across(&claims, |txn| {
-        clock.advance(2000);
-        txn.set(b"new", b"v", None)
-    })
-    .unwrap();
+    db.hooks()
+        .transact_across(&claims, |txn| {
+            clock.advance(2000);
+            txn.set(b"new", b"v", None)
+        })
+        .unwrap();
     let seen = recorder.0.lock().unwrap();
     let of_mortal: Vec<_> = seen.iter().filter(|(_, key)| key == b"mortal").map(|(kind, _)| *kind).collect();
     assert_eq!(of_mortal, [ChangeKind::Set, ChangeKind::Evict]);
@@ -723,7 +723,7 @@ fn an_expired_entry_that_makes_room_is_observed_once() {
 fn room_is_made_beside_a_shard_that_is_held_for_long() {
     let db = Options::new().max_memory(1_000_000).eviction(Policy::Lru).in_memory().unwrap();
     (0..20).for_each(|i| db.set(format!("k{i}"), "v").unwrap());
-    db.reserve_memory(1_000_001 - db.stats().memory_bytes);
+    db.hooks().reserve_memory(1_000_001 - db.stats().memory_bytes);
     assert_eq!(db.make_room(u64::MAX).unwrap(), Room::Enough);
     assert!(!db.exists("k0").unwrap());
     let left = db.stats().memory_bytes;
@@ -733,14 +733,14 @@ fn room_is_made_beside_a_shard_that_is_held_for_long() {
         let holding = db.clone();
         let holder = scope.spawn(move || {
             holding
-                .update(&["k1"], |_| {
+                .transact(&["k1"], |_| {
                     begin.send(()).unwrap();
                     Ok(ended.recv_timeout(Duration::from_secs(2)).is_ok())
                 })
                 .unwrap()
         });
         begun.recv().unwrap();
-        db.reserve_memory(1_000_001 - left);
+        db.hooks().reserve_memory(1_000_001 - left);
         assert_eq!(db.make_room(u64::MAX).unwrap(), Room::Enough);
         let _ = end.send(());
         assert!(holder.join().unwrap(), "it waited");
@@ -779,36 +779,39 @@ fn room_is_made_in_bounded_steps_whatever_is_claimed() {
                 step("single keys");
                 // Many new keys, named.
                 let names: Vec<String> = (0..600).map(|i| format!("many{i}")).collect();
-                let mortal = |txn: &mut dyn kvcore::Txn, key: &str| {
+                let mortal = |txn: &mut dyn kvcore::hooks::Txn, key: &str| {
                     let deadline = kvcore::Deadline::at_ms(txn.now_ms() + 1_000_000);
                     txn.set(key.as_bytes(), b"v", Some(deadline))
                 };
-                db.update(&names, |txn| names.iter().try_for_each(|key| mortal(txn, key))).unwrap();
+                db.hooks().transact(&names, |txn| names.iter().try_for_each(|key| mortal(txn, key))).unwrap();
                 assert_eq!(step("many keys").entries, entries + 50);
                 assert!(names.iter().all(|key| db.exists(key).unwrap()), "{policy:?}: what was named stays");
                 // The whole keyspace, one and many new keys.
                 let whole = [Claim { keyspace: &db, scope: Scope::Whole }];
                 for new in [1, 10, 600] {
-                    let more =
-                        |txn: &mut dyn kvcore::CrossTxn| (0..new).try_for_each(|i| mortal(txn, &format!("w{new}.{i}")));
-                    db.update_across(&whole, more).unwrap();
+                    let more = |txn: &mut dyn kvcore::hooks::CrossTxn| {
+                        (0..new).try_for_each(|i| mortal(txn, &format!("w{new}.{i}")))
+                    };
+                    db.hooks().transact_across(&whole, more).unwrap();
                     assert_eq!(step("a whole keyspace").entries, entries + 50);
                 }
                 // All keyspaces; what is removed makes the room for half of what is new.
                 let all =
                     [Claim { keyspace: &db, scope: Scope::Whole }, Claim { keyspace: &other, scope: Scope::Whole }];
-                db.update_across(&all, |txn| {
-                    (0..100).try_for_each(|i| txn.delete(format!("w600.{i}").as_bytes()).map(drop))?;
-                    (0..200).try_for_each(|i| mortal(txn, &format!("a{i}")))
-                })
-                .unwrap();
+                db.hooks()
+                    .transact_across(&all, |txn| {
+                        (0..100).try_for_each(|i| txn.delete(format!("w600.{i}").as_bytes()).map(drop))?;
+                        (0..200).try_for_each(|i| mortal(txn, &format!("a{i}")))
+                    })
+                    .unwrap();
                 assert!(step("all keyspaces").entries <= entries + 50);
                 // Emptied and filled anew.
-                db.update_across(&whole, |txn| {
-                    txn.flush()?;
-                    (0..entries / 2).try_for_each(|i| mortal(txn, &format!("f{i}")))
-                })
-                .unwrap();
+                db.hooks()
+                    .transact_across(&whole, |txn| {
+                        txn.clear()?;
+                        (0..entries / 2).try_for_each(|i| mortal(txn, &format!("f{i}")))
+                    })
+                    .unwrap();
                 step("a flush");
                 // Entries that may not go, among which few may.
                 (0..entries / 2 - 100).for_each(|i| db.set(format!("plain{i}"), "v").unwrap());
@@ -842,12 +845,12 @@ fn what_a_policy_remembers_has_its_memory_before_entries_are_removed() {
         assert!(entries < 100 || stats.memory_bytes == memory, "{policy:?}: {} after {memory}", stats.memory_bytes);
         // A transaction that is given up takes nothing of it away.
         let whole = [Claim { keyspace: &db, scope: Scope::Whole }];
-        let refused = db.update_across(&whole, |txn| {
-            txn.flush()?;
+        let refused = db.hooks().transact_across(&whole, |txn| {
+            txn.clear()?;
             Err::<(), _>(Error::Closed)
         });
         assert!(refused.is_err());
-        assert_eq!((db.len(), db.stats().memory_bytes), (entries, stats.memory_bytes), "{policy:?}");
+        assert_eq!((db.len().unwrap(), db.stats().memory_bytes), (entries, stats.memory_bytes), "{policy:?}");
     }
 }
 
@@ -862,13 +865,13 @@ fn a_store_of_many_keyspaces_without_candidates_is_never_beyond_its_limit() {
         let limits = Limits { max_entries: Some(entries), policy: Policy::Lru, candidates, ..Limits::default() };
         db.set_limits(limits).unwrap();
         assert!(matches!(db.set("new", "v"), Err(Error::EntryLimit { .. })));
-        assert_eq!(db.len(), entries);
+        assert_eq!(db.len().unwrap(), entries);
         db.set("plain0", "written over").unwrap();
         // Where there is one it is found.
         let last = db.keyspace("empty39").unwrap();
         assert!(db.delete("plain1").unwrap());
         last.set_with("mortal", "v", with_deadline()).unwrap();
         db.set("new", "v").unwrap();
-        assert_eq!((db.len(), last.len()), (entries, 0));
+        assert_eq!((db.len().unwrap(), last.len().unwrap()), (entries, 0));
     }
 }

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvcore::{Db, Durability, ManualClock, Options, SetOptions, Store, StoreExt, Ttl, TxnExt, Walk};
+use kvcore::hooks::{TxnExt, Walk};
+use kvcore::{Db, Durability, ManualClock, Options, SetOptions, Store, Ttl};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -122,7 +123,7 @@ fn check(steps: Vec<Step>, shards: usize) {
                 model.set(&key(k), new, deadline);
             }
             Step::WriteRange(k, at, n) => {
-                let len = db.update(&[key(k)], |txn| txn.write_range(&key(k), at, &value(n))).unwrap();
+                let len = db.transact(&[key(k)], |txn| txn.write_range(key(k), at, value(n))).unwrap();
                 if n > 0 {
                     let (mut new, deadline) = model.entries.get(&key(k)).cloned().unwrap_or_default();
                     new.resize(new.len().max(at + n), 0);
@@ -145,31 +146,32 @@ fn check(steps: Vec<Step>, shards: usize) {
                 assert_eq!(db.persist(key(k)).unwrap(), had);
             }
             Step::Move(a, b) => {
-                db.update(&[key(a), key(b)], |txn| {
-                    if let Some(value) = txn.get(&key(a))? {
-                        let (value, deadline) = (value.to_vec(), value.deadline());
-                        txn.delete(&key(a))?;
-                        txn.set(&key(b), &value, deadline)?;
-                    }
-                    Ok(())
-                })
-                .unwrap();
+                db.hooks()
+                    .transact(&[key(a), key(b)], |txn| {
+                        if let Some(value) = txn.get(&key(a))? {
+                            let (value, deadline) = (value.to_vec(), value.deadline());
+                            txn.delete(&key(a))?;
+                            txn.set(&key(b), &value, deadline)?;
+                        }
+                        Ok(())
+                    })
+                    .unwrap();
                 if let Some((value, deadline)) = model.entries.remove(&key(a)) {
                     model.set(&key(b), value, deadline);
                 }
             }
             Step::GiveUp(a, b) => {
-                let given_up = db.update(&[key(a), key(b)], |txn| {
-                    txn.append(&key(a), &value(9_000))?;
-                    txn.set(&key(b), &value(5), None)?;
-                    txn.expire(&key(a), Duration::from_secs(9))?;
-                    txn.delete(&key(b))?;
+                let given_up = db.transact(&[key(a), key(b)], |txn| {
+                    txn.append(key(a), value(9_000))?;
+                    txn.set(key(b), value(5))?;
+                    txn.expire(key(a), Duration::from_secs(9))?;
+                    txn.delete(key(b))?;
                     Err::<(), _>(kvcore::Error::aborted("given up"))
                 });
                 assert!(given_up.is_err());
             }
             Step::Flush => {
-                assert_eq!(db.flush().unwrap(), model.entries.len() as u64);
+                assert_eq!(db.clear().unwrap(), model.entries.len() as u64);
                 model.entries.clear();
             }
             Step::Pass(ms) => {

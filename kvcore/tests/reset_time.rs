@@ -11,7 +11,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kvcore::{Db, Deadline, Error, ManualClock, Options, RepairOptions, SetOptions, StoreExt};
+use kvcore::{Db, Deadline, Error, ManualClock, Options, RepairOptions, SetOptions};
 
 const NOW_MS: u64 = 1_800_000_000_000;
 /// In the year 2100.

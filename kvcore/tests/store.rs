@@ -9,10 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kvcore::{
-    Change, ChangeKind, Claim, Cursor, Db, Deadline, Error, Lookups, ManualClock, Observer, Options, Scope, SetOptions,
-    Store, StoreExt, Ttl, Txn, TxnExt, Walk,
-};
+use kvcore::hooks::{Change, ChangeKind, Lookups, Observer, Txn, TxnExt, Walk};
+use kvcore::{Claim, Db, Deadline, Error, ManualClock, Options, Scope, SetOptions, Store, Ttl};
 
 const START_MS: u64 = 1_700_000_000_000;
 
@@ -38,7 +36,7 @@ fn the_basics() {
     assert!(!db.delete("k").unwrap());
     db.set("", "").unwrap();
     assert_eq!(db.get("").unwrap().unwrap(), "", "empty keys and values are keys and values");
-    assert_eq!(db.len(), 1);
+    assert_eq!(db.len().unwrap(), 1);
 }
 
 #[test]
@@ -146,12 +144,12 @@ fn sweeping_returns_the_memory_of_expired_keys_within_a_tick() {
     for _ in 0..3_600 {
         clock.advance(1_000);
         db.sweep();
-        assert!(db.len() <= left);
-        left = db.len();
+        assert!(db.len().unwrap() <= left);
+        left = db.len().unwrap();
     }
     clock.advance(100);
     db.sweep();
-    assert_eq!(db.len(), 1);
+    assert_eq!(db.len().unwrap(), 1);
     assert_eq!(db.stats().expired, 20_000);
     let after = db.stats().memory_bytes;
     assert!(after < empty + 256 * 64 * 20, "{after} bytes are still taken");
@@ -179,7 +177,7 @@ fn a_failed_transaction_changes_nothing() {
     db.set("big", &big).unwrap();
     db.set_with("ttl", "x", SetOptions::new().expires_in(seconds(5))).unwrap();
     let keys: [&[u8]; 6] = [b"same", b"other", b"big", b"ttl", b"new", b"gone"];
-    let change = |txn: &mut dyn kvcore::Txn| -> kvcore::Result<()> {
+    let change = |txn: &mut dyn kvcore::hooks::Txn| -> kvcore::Result<()> {
         txn.set(b"same", b"bbb", None)?;
         txn.set(b"other", b"longer than before", None)?;
         txn.write_range(b"big", 19_990, &[2; 30])?;
@@ -197,16 +195,16 @@ fn a_failed_transaction_changes_nothing() {
         assert_eq!(db.get("big").unwrap().unwrap(), big[..]);
         assert_eq!(db.ttl("ttl").unwrap(), Some(Ttl::In(seconds(5))));
         assert_eq!(db.get("new").unwrap(), None);
-        assert_eq!(db.len(), 4);
+        assert_eq!(db.len().unwrap(), 4);
     };
-    let failed = db.update(&keys, |txn| {
+    let failed = db.hooks().transact(&keys, |txn| {
         change(txn)?;
         Err::<(), _>(Error::aborted("changed my mind"))
     });
     assert!(matches!(failed, Err(Error::Aborted(_))));
     unchanged(&db);
     let panicked = catch_unwind(AssertUnwindSafe(|| {
-        db.update(&keys, |txn| {
+        db.hooks().transact(&keys, |txn| {
             change(txn)?;
             if txn.now_ms() > 0 {
                 panic!("in the middle");
@@ -217,9 +215,9 @@ fn a_failed_transaction_changes_nothing() {
     assert!(panicked.is_err());
     unchanged(&db);
     unchanged(&db);
-    let flushed = db.update_across(&[Claim { keyspace: &db, scope: Scope::Whole }], |txn| {
+    let flushed = db.hooks().transact_across(&[Claim { keyspace: &db, scope: Scope::Whole }], |txn| {
         txn.set(b"new", b"n", None)?;
-        assert_eq!(txn.flush()?, 5);
+        assert_eq!(txn.clear()?, 5);
         Err::<(), _>(Error::aborted("no"))
     });
     assert!(flushed.is_err());
@@ -231,14 +229,16 @@ fn a_failed_transaction_changes_nothing() {
 fn only_named_keys_can_be_used_in_a_transaction() {
     let db = kvcore::Options::new().shards(1).in_memory().unwrap();
     db.set("other", "v").unwrap();
-    let not_named = |outcome: kvcore::Result<()>| assert!(matches!(outcome, Err(Error::KeyNotNamed)), "{outcome:?}");
+    let not_named = |outcome: kvcore::Result<()>| {
+        assert!(matches!(outcome, Err(Error::KeyNotNamed { .. } | Error::KeyspaceNotNamed { .. })), "{outcome:?}")
+    };
     for keys in [&["a"][..], &["a", "b", "a"]] {
-        not_named(db.update(keys, |txn| txn.get(b"other").map(drop)));
-        not_named(db.update(keys, |txn| txn.set(b"other", b"w", None)));
-        not_named(db.update(keys, |txn| txn.delete(b"other").map(drop)));
-        not_named(db.update(keys, |txn| txn.set_deadline(b"other", None).map(drop)));
-        not_named(db.update(keys, |txn| txn.write_range(b"other", 0, b"w").map(drop)));
-        not_named(db.update(keys, |txn| txn.flush().map(drop)));
+        not_named(db.transact(keys, |txn| txn.get(b"other").map(drop)));
+        not_named(db.transact(keys, |txn| txn.set(b"other", b"w")));
+        not_named(db.transact(keys, |txn| txn.delete(b"other").map(drop)));
+        not_named(db.hooks().transact(keys, |txn| txn.set_deadline(b"other", None).map(drop)));
+        not_named(db.transact(keys, |txn| txn.write_range(b"other", 0, b"w").map(drop)));
+        not_named(db.hooks().transact(keys, |txn| txn.clear().map(drop)));
     }
     assert_eq!(db.get("other").unwrap().as_deref(), Some(&b"v"[..]));
 }
@@ -248,19 +248,19 @@ fn a_call_back_into_the_store_is_an_error_not_a_deadlock() {
     let db = Db::in_memory();
     let other = Db::in_memory();
     db.set("k", "v").unwrap();
-    let inner = db.update(&["k"], |_| db.set("k", "w")).unwrap_err();
+    let inner = db.transact(&["k"], |_| db.set("k", "w")).unwrap_err();
     assert!(matches!(inner, Error::Reentered));
     assert!(matches!(db.get_with("k", |_| db.get("k")).unwrap().unwrap(), Err(Error::Reentered)));
-    db.update(&["k"], |_| other.set("k", "w")).unwrap();
+    db.transact(&["k"], |_| other.set("k", "w")).unwrap();
     // Whatever is called from inside answers: with an error, or leaving out what is locked.
-    db.update(&["k"], |_| {
-        assert_eq!(db.len(), 0);
+    db.transact(&["k"], |_| {
+        assert_eq!(db.len().unwrap(), 0);
         assert_eq!(db.stats().entries, 0);
         assert_eq!(db.sweep(), 0);
         assert_eq!(db.keyspaces().len(), 1);
         assert!(matches!(db.keyspace("new"), Err(Error::Reentered)));
         assert!(matches!(db.random_key(), Err(Error::Reentered)));
-        assert!(matches!(db.scan(Cursor::START, 1, b""), Err(Error::Reentered)));
+        assert!(matches!(db.scan(None, 1, b""), Err(Error::Reentered)));
         assert!(matches!(db.close(), Err(Error::Reentered)));
         Ok(())
     })
@@ -280,23 +280,24 @@ fn keyspaces_are_apart_and_transactions_span_them() {
         Claim { keyspace: &sessions, scope: Scope::Keys(&[b"k"]) },
         Claim { keyspace: &db, scope: Scope::Keys(&[b"k", b"n"]) },
     ];
-    db.update_across(&claims, |txn| {
-        let value = txn.get(b"k")?.unwrap().to_vec();
-        txn.select(db.id())?;
-        txn.set(b"k", &value, None)?;
-        txn.increment(b"n", 1)
-    })
-    .unwrap();
+    db.hooks()
+        .transact_across(&claims, |txn| {
+            let value = txn.get(b"k")?.unwrap().to_vec();
+            txn.select(db.hooks().id())?;
+            txn.set(b"k", &value, None)?;
+            txn.increment(b"n", 1)
+        })
+        .unwrap();
     assert_eq!(db.get("k").unwrap().unwrap(), "session");
-    assert_eq!(db.flush_all().unwrap(), 3);
+    assert_eq!(db.clear_all().unwrap(), 3);
     sessions.set("k", "v").unwrap();
     assert!(db.drop_keyspace("sessions").unwrap());
     assert!(!db.drop_keyspace("sessions").unwrap());
     assert!(matches!(sessions.set("k", "v"), Err(Error::KeyspaceDropped { .. })));
-    assert!(db.keyspace("sessions").unwrap().is_empty(), "a new one has the name now");
+    assert!(db.keyspace("sessions").unwrap().is_empty().unwrap(), "a new one has the name now");
     let foreign = Db::in_memory();
     let claim = [Claim { keyspace: &foreign, scope: Scope::Whole }];
-    assert!(matches!(db.update_across(&claim, |_| Ok(())), Err(Error::ForeignKeyspace)));
+    assert!(matches!(db.hooks().transact_across(&claim, |_| Ok(())), Err(Error::ForeignKeyspace)));
 }
 
 #[test]
@@ -306,7 +307,7 @@ fn limits_are_errors_that_change_nothing() {
     assert!(matches!(db.set("12345", ""), Err(Error::KeyTooLong { len: 5, max: 4 })));
     assert!(matches!(db.set("k", "123456789"), Err(Error::ValueTooLong { len: 9, max: 8 })));
     assert!(matches!(db.append("1234", "x"), Err(Error::ValueTooLong { len: 9, max: 8 })));
-    assert!(db.update(&["1234"], |txn| txn.write_range(b"1234", usize::MAX, b"x")).is_err());
+    assert!(db.transact(&["1234"], |txn| txn.write_range(b"1234", usize::MAX, b"x")).is_err());
     assert_eq!(db.get("1234").unwrap().unwrap(), "12345678");
     assert!(matches!(Options::new().shards(3).in_memory(), Err(Error::InvalidOption(_))));
 }
@@ -318,14 +319,14 @@ fn a_scan_shows_what_stays_while_the_table_grows_and_shrinks() {
         for i in 0..5_000 {
             db.set(format!("stays:{i}"), "").unwrap();
         }
-        let (mut cursor, mut seen, mut round) = (Cursor::START, std::collections::HashSet::new(), 0);
+        let (mut position, mut seen, mut round) = (None, std::collections::HashSet::new(), 0);
         loop {
-            let (keys, next) = db.scan(Cursor::from(u64::from(cursor)), 100, b"stays:").unwrap();
-            seen.extend(keys);
-            if next.is_end() {
+            let (entries, next) = db.scan(position.as_ref(), 100, b"stays:").unwrap();
+            seen.extend(entries.into_iter().map(|(key, _)| key));
+            position = next;
+            if position.is_none() {
                 break;
             }
-            cursor = next;
             // Grow for a while, then remove what was added: both move entries to other buckets.
             for i in 0..400 {
                 if round < 40 {
@@ -348,7 +349,7 @@ fn a_scan_shows_what_stays_while_the_table_grows_and_shrinks() {
 #[test]
 fn a_random_key_is_found_among_any_number_that_have_expired() {
     let db = Db::in_memory();
-    db.pause_sweeping(true);
+    db.hooks().pause_sweeping(true);
     db.set("live", "").unwrap();
     for i in 0..3_000 {
         db.set_with(format!("{i}"), "", SetOptions::new().expires_in(Duration::from_millis(1))).unwrap();
@@ -375,13 +376,14 @@ fn a_random_key_is_any_key_about_as_often_as_any_other() {
             draw(db.random_key().unwrap());
         }
         // Inside a transaction too.
-        db.commit_across(&[Claim { keyspace: &db, scope: Scope::Whole }], &mut |txn| {
-            for _ in 0..draws / 2 {
-                draw(txn.as_walk().random_key()?);
-            }
-            Ok(())
-        })
-        .unwrap();
+        db.hooks()
+            .commit_across(&[Claim { keyspace: &db, scope: Scope::Whole }], &mut |txn| {
+                for _ in 0..draws / 2 {
+                    draw(txn.as_walk().random_key()?);
+                }
+                Ok(())
+            })
+            .unwrap();
         assert_eq!(counts.len(), keys);
         let mean = draws / keys;
         for (key, count) in counts {
@@ -407,20 +409,20 @@ impl Observer for Seen {
 fn an_observer_is_told_of_changes_of_every_origin() {
     let (db, clock) = with_clock();
     let seen = Arc::new(Seen::default());
-    db.observe(seen.clone()).unwrap();
+    db.hooks().observe(seen.clone()).unwrap();
     db.set("a", "1").unwrap();
     db.append("a", "2").unwrap();
     db.expire("a", seconds(1)).unwrap();
     db.set("b", "1").unwrap();
     db.delete("b").unwrap();
     db.delete("b").unwrap();
-    let _ = db.update(&["c"], |txn| {
-        txn.set(b"c", b"", None)?;
+    let _ = db.transact(&["c"], |txn| {
+        txn.set(b"c", b"")?;
         Err::<(), _>(Error::aborted("nobody is told of this"))
     });
     clock.advance(1_100);
     db.sweep();
-    db.keyspace("x").unwrap().flush().unwrap();
+    db.keyspace("x").unwrap().clear().unwrap();
     let mut expected = Vec::new();
     for (key, kind) in [
         (Some("a"), ChangeKind::Set),
@@ -449,7 +451,7 @@ fn transactions_of_many_threads_do_not_mix() {
             scope.spawn(move || {
                 for i in 0..5_000_usize {
                     let (from, to) = (&accounts[(i * 7 + t) % 16], &accounts[(i * 5 + t * 3 + 1) % 16]);
-                    db.update(&[from, to], |txn| {
+                    db.transact(&[from, to], |txn| {
                         txn.increment(from.as_bytes(), -1)?;
                         txn.increment(to.as_bytes(), 1)
                     })
@@ -484,9 +486,9 @@ fn a_store_in_memory_sweeps_as_it_is_written_to() {
         db.set_with(format!("k{i}"), "v", SetOptions::new().expires_in(seconds(1))).unwrap();
     }
     clock.advance(1_100);
-    assert_eq!(db.len(), 1_000);
+    assert_eq!(db.len().unwrap(), 1_000);
     db.set("another", "v").unwrap();
-    assert_eq!(db.len(), 1);
+    assert_eq!(db.len().unwrap(), 1);
 }
 
 #[test]
@@ -503,8 +505,8 @@ fn dropping_a_keyspace_and_transactions_that_ask_for_names_do_not_wait_for_each_
         for _ in 0..2_000 {
             let keyspace = db.keyspace("comes and goes").unwrap();
             // Dropped meanwhile or not: it must only end.
-            let _ = keyspace.update(&["k"], |txn| {
-                txn.set(b"k", b"v", None)?;
+            let _ = keyspace.transact(&["k"], |txn| {
+                txn.set(b"k", b"v")?;
                 Ok(db.keyspaces().len())
             });
         }
@@ -518,23 +520,23 @@ fn a_swap_that_is_taken_back_changes_nothing() {
     db.set("k", "mine").unwrap();
     other.set("k", "theirs").unwrap();
     let claims = [&*db, &other].map(|keyspace| Claim { keyspace, scope: Scope::Whole });
-    let failed = db.update_across(&claims, |txn| {
+    let failed = db.hooks().transact_across(&claims, |txn| {
         txn.set(b"before", b"", None)?;
-        txn.swap(other.id())?;
+        txn.swap(other.hooks().id())?;
         assert_eq!(txn.get(b"k")?.unwrap().bytes(), b"theirs");
         assert!(txn.get(b"before")?.is_none());
         txn.set(b"after", b"", None)?;
-        txn.select(other.id())?;
+        txn.select(other.hooks().id())?;
         assert!(txn.get(b"before")?.is_some());
         Err::<(), _>(Error::aborted("not this time"))
     });
     assert!(failed.is_err());
     assert_eq!(db.get("k").unwrap().unwrap(), "mine");
     assert_eq!(other.get("k").unwrap().unwrap(), "theirs");
-    assert_eq!((db.len(), other.len()), (1, 1));
+    assert_eq!((db.len().unwrap(), other.len().unwrap()), (1, 1));
     let one = [Claim { keyspace: &db, scope: Scope::Whole }, Claim { keyspace: &other, scope: Scope::Keys(&[b"k"]) }];
-    let refused = db.update_across(&one, |txn| txn.swap(other.id()));
-    assert!(matches!(refused, Err(Error::KeyNotNamed)), "it must have claimed both whole");
+    let refused = db.hooks().transact_across(&one, |txn| txn.swap(other.hooks().id()));
+    assert!(matches!(refused, Err(Error::KeyspaceNotNamed { .. })), "it must have claimed both whole");
     db.swap("0", "0").unwrap();
     assert_eq!(db.get("k").unwrap().unwrap(), "mine");
 }
@@ -546,7 +548,7 @@ fn deadlines_go_with_a_swap() {
     db.swap("0", "other").unwrap();
     clock.advance(2_000);
     assert_eq!(db.sweep(), 1);
-    assert_eq!(db.keyspace("other").unwrap().len(), 0);
+    assert_eq!(db.keyspace("other").unwrap().len().unwrap(), 0);
 }
 
 #[test]
@@ -555,27 +557,27 @@ fn what_is_known_of_a_keys_use_goes_where_the_key_goes() {
     let db = Options::new().clock(clock.clone()).shards(1).in_memory().unwrap();
     let idle = |key: &str| {
         let mut idle = None;
-        let look = &mut |txn: &mut dyn kvcore::Txn| {
+        let look = &mut |txn: &mut dyn kvcore::hooks::Txn| {
             idle = txn.usage(key.as_bytes())?.map(|usage| usage.idle_secs);
             Ok(())
         };
-        db.commit(&[key.as_bytes()], look).unwrap();
+        db.hooks().commit(&[key.as_bytes()], look).unwrap();
         idle
     };
     let read = |key: &str, counts: bool| {
-        let look = &mut |txn: &mut dyn kvcore::Txn| {
+        let look = &mut |txn: &mut dyn kvcore::hooks::Txn| {
             txn.begin_command(counts);
             txn.get(key.as_bytes()).map(drop)
         };
-        db.commit(&[key.as_bytes()], look).unwrap();
+        db.hooks().commit(&[key.as_bytes()], look).unwrap();
     };
     db.set("before anybody asked", "v").unwrap();
-    db.note_time();
+    db.hooks().note_time();
     // Each key a second after the one before, through all the sizes of the table.
     for i in 0..3000 {
         db.set(format!("k{i}"), "v").unwrap();
         clock.advance(1000);
-        db.note_time();
+        db.hooks().note_time();
     }
     let expected = |i: u64| Some(3000 - i as u32);
     assert!((0..3000).all(|i| idle(&format!("k{i}")) == expected(i)));
@@ -596,7 +598,7 @@ fn what_is_known_of_a_keys_use_goes_where_the_key_goes() {
     db.swap("0", "other").unwrap();
     assert_eq!(idle("k90"), Some(2910));
     drop(other);
-    db.flush().unwrap();
+    db.clear().unwrap();
     db.set("k90", "v").unwrap();
     assert_eq!(idle("k90"), Some(0));
 }
@@ -605,8 +607,8 @@ fn what_is_known_of_a_keys_use_goes_where_the_key_goes() {
 fn lookups_are_counted_by_their_purpose_and_a_command_uses_a_key_once() {
     let clock = Arc::new(ManualClock::at(1_000_000_000_000));
     let db = Options::new().clock(clock.clone()).in_memory().unwrap();
-    db.count_uses(Some(kvcore::UseCounter { factor: 0, decay_minutes: 0 }));
-    db.note_time();
+    db.hooks().count_uses(Some(kvcore::hooks::UseCounter { factor: 0, decay_minutes: 0 }));
+    db.hooks().note_time();
     db.set("k", "v").unwrap();
     db.set_with("gone", "v", SetOptions::new().expires_in(seconds(1))).unwrap();
     clock.advance(1_000);
@@ -617,18 +619,19 @@ fn lookups_are_counted_by_their_purpose_and_a_command_uses_a_key_once() {
             uses = txn.usage(b"k")?.and_then(|usage| usage.frequency);
             Ok(())
         };
-        db.commit(&[b"k"], look).unwrap();
+        db.hooks().commit(&[b"k"], look).unwrap();
         uses.unwrap()
     };
     let mut expected = uses();
     let mut check = |hits: u32, misses: u32, used: u8, body: Body<'_>| {
         let mut lookups = Lookups::default();
-        db.commit(&[b"k", b"gone", b"none"], &mut |txn| {
-            body(txn)?;
-            lookups = txn.lookups();
-            Ok(())
-        })
-        .unwrap();
+        db.hooks()
+            .commit(&[b"k", b"gone", b"none"], &mut |txn| {
+                body(txn)?;
+                lookups = txn.lookups();
+                Ok(())
+            })
+            .unwrap();
         expected += used;
         assert_eq!((lookups, uses()), (Lookups { hits, misses }, expected));
     };
@@ -671,47 +674,47 @@ fn changes_are_counted_by_key_and_expiries_are_none() {
     db.set_with("d", "v", SetOptions::new().expires_in(seconds(1))).unwrap();
     clock.advance(2_000);
     assert_eq!((db.sweep(), changes()), (1, 4));
-    assert!(
-        db.update(&["a"], |txn| txn.set(b"a", b"w", None).and(Err::<(), _>(kvcore::Error::aborted("no")))).is_err()
-    );
+    assert!(db.transact(&["a"], |txn| txn.set(b"a", b"w").and(Err::<(), _>(kvcore::Error::aborted("no")))).is_err());
     assert!(!db.delete("nothing").unwrap());
     assert_eq!(changes(), 4, "what is undone, or does nothing, is no change");
-    db.update(&["a"], |txn| {
-        txn.set(b"a", b"w", None)?;
-        txn.set_deadline(b"a", None)?;
-        txn.count_changes(1);
-        Ok(())
-    })
-    .unwrap();
+    db.hooks()
+        .transact(&["a"], |txn| {
+            txn.set(b"a", b"w", None)?;
+            txn.set_deadline(b"a", None)?;
+            txn.count_changes(1);
+            Ok(())
+        })
+        .unwrap();
     assert_eq!(changes(), 5);
-    assert_eq!((db.flush().unwrap(), changes()), (3, 8));
+    assert_eq!((db.clear().unwrap(), changes()), (3, 8));
 }
 
 #[test]
 fn the_average_time_to_live_is_that_of_keys_with_a_deadline() {
     let (db, clock) = with_clock();
-    assert_eq!(db.average_ttl_ms(), 0);
+    assert_eq!(db.hooks().average_ttl_ms(), 0);
     db.set("plain", "v").unwrap();
     for (key, secs) in [("a", 10), ("b", 20), ("c", 60)] {
         db.set_with(key, "v", SetOptions::new().expires_in(seconds(secs))).unwrap();
     }
-    assert_eq!(db.average_ttl_ms(), 30_000);
+    assert_eq!(db.hooks().average_ttl_ms(), 30_000);
     db.expire("a", seconds(40)).unwrap();
-    assert_eq!(db.average_ttl_ms(), 40_000);
+    assert_eq!(db.hooks().average_ttl_ms(), 40_000);
     // Overwritten in place, and so undone.
     assert!(
-        db.update(&["b"], |txn| {
-            txn.set(b"b", b"w", Some(Deadline::at_ms(txn.now_ms() + 1_000)))?;
-            Err::<(), _>(kvcore::Error::aborted("no"))
-        })
-        .is_err()
+        db.hooks()
+            .transact(&["b"], |txn| {
+                txn.set(b"b", b"w", Some(Deadline::at_ms(txn.now_ms() + 1_000)))?;
+                Err::<(), _>(kvcore::Error::aborted("no"))
+            })
+            .is_err()
     );
-    assert_eq!(db.average_ttl_ms(), 40_000);
+    assert_eq!(db.hooks().average_ttl_ms(), 40_000);
     db.persist("b").unwrap();
-    assert_eq!(db.average_ttl_ms(), 50_000);
+    assert_eq!(db.hooks().average_ttl_ms(), 50_000);
     clock.advance(40_000);
     db.sweep();
-    assert_eq!(db.average_ttl_ms(), 20_000);
-    db.flush().unwrap();
-    assert_eq!(db.average_ttl_ms(), 0);
+    assert_eq!(db.hooks().average_ttl_ms(), 20_000);
+    db.clear().unwrap();
+    assert_eq!(db.hooks().average_ttl_ms(), 0);
 }

@@ -5,7 +5,8 @@
 
 use std::cell::Cell;
 
-use kvcore::{Cursor, ValueRef, Walk};
+use kvcore::ValueRef;
+use kvcore::hooks::{Cursor, Walk};
 use kvproto::{Request, Spec};
 
 use crate::glob;
@@ -61,7 +62,7 @@ impl<'k> BriefWalk<'k> {
 
 impl Walk for BriefWalk<'_> {
     fn len(&self) -> u64 {
-        self.keyspace.len()
+        Walk::len(self.keyspace)
     }
 
     fn walk(

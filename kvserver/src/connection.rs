@@ -8,7 +8,7 @@ use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use kvcore::Lsn;
+use kvcore::hooks::Lsn;
 use kvproto::line::LineDecoder;
 use kvproto::resp::RequestDecoder;
 

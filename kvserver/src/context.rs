@@ -3,7 +3,8 @@
 //!
 //! Invariant: a context lives for one command. What the command leaves in it takes effect when the command has ended.
 
-use kvcore::{CrossTxn, Keyspace, Lookups, Lsn, Txn, Walk};
+use kvcore::Keyspace;
+use kvcore::hooks::{CrossTxn, Lookups, Lsn, Txn, Walk};
 use kvproto::resp::Version;
 use kvproto::{Args, Reply, Spec, spec};
 

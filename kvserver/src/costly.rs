@@ -6,7 +6,8 @@
 //!
 //! Invariant: a command has the same reply, effects and statistics wherever it runs, and is counted once.
 
-use kvcore::{Claim, Scope, Store, Txn};
+use kvcore::hooks::Txn;
+use kvcore::{Claim, Scope};
 use kvproto::{Args, OwnedRequest, spec};
 
 use crate::context::{Run, Runs};
@@ -56,16 +57,16 @@ pub(crate) fn run_store(request: &OwnedRequest, call: &StoreCall, server: &Serve
     let cheap = Call { spec, request, database, uses_keys, events, work_max: Some(LOOP_WORK_MAX) };
     if let Some(answer) = carry_out(&cheap, run, server, |keys, body| {
         if spec.is_write() {
-            server.db.await_room()?;
+            server.db.hooks().await_room()?;
         }
-        keyspace.commit(keys, body)
+        keyspace.hooks().commit(keys, body)
     }) {
         return answer;
     }
     let call = Call { work_max: None, ..cheap };
     let answer = carry_out(&call, run, server, |keys, body| {
         let claims = [Claim { keyspace, scope: Scope::Keys(keys) }];
-        server.db.commit_draft(&claims, &|| true, &mut |txn| body(txn))
+        server.db.hooks().commit_draft(&claims, &|| true, &mut |txn| body(txn))
     });
     answer.unwrap_or_else(Answer::nothing)
 }

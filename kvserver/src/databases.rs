@@ -46,6 +46,6 @@ impl Databases {
 
     /// The database that a keyspace is, by its id.
     pub(crate) fn with_id(&self, keyspace_id: u32) -> Option<usize> {
-        self.opened.iter().position(|slot| slot.get().is_some_and(|keyspace| keyspace.id() == keyspace_id))
+        self.opened.iter().position(|slot| slot.get().is_some_and(|keyspace| keyspace.hooks().id() == keyspace_id))
     }
 }

@@ -5,7 +5,8 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use kvcore::{Lookups, Lsn, Store, Txn, Walk};
+use kvcore::Store;
+use kvcore::hooks::{Lookups, Lsn, Txn, Walk};
 use kvproto::resp::Version;
 use kvproto::spec::{self, Flag, KeyRule, Unresolved};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, is_http_word, line};
@@ -269,7 +270,7 @@ fn store(
     let keyspace = &session.keyspace;
     let answer = match work_max {
         Some(0) => None,
-        _ => carry_out(&call, run, server, |keys, body| keyspace.commit(keys, body)),
+        _ => carry_out(&call, run, server, |keys, body| keyspace.hooks().commit(keys, body)),
     };
     match answer {
         Some(answer) => answer,
@@ -354,7 +355,7 @@ fn walk(
     session: &mut Session,
     server: &ServerState,
 ) -> Answer {
-    let outcome = if brief_walk::takes_long(spec, request) && session.keyspace.len() > WALK_INLINE_KEYS_MAX {
+    let outcome = if brief_walk::takes_long(spec, request) && Walk::len(&session.keyspace) > WALK_INLINE_KEYS_MAX {
         Err(kvcore::Error::TooMuchWork.into())
     } else {
         run(Args::new(request), &BriefWalk::new(spec, request, &session.keyspace))

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use kvcore::Lsn;
+use kvcore::hooks::Lsn;
 use mio::event::Event;
 use mio::{Events, Poll, Token};
 
@@ -210,7 +210,7 @@ impl EventLoop {
     /// Whether the log went on, or failed, since gated connections were last looked at.
     fn gate_opened(&self) -> bool {
         !self.gated.is_empty()
-            && (self.server().db.durable_lsn() > self.released || self.server().log_failure().is_some())
+            && (self.server().db.hooks().durable_lsn() > self.released || self.server().log_failure().is_some())
     }
 
     fn take_event(&mut self, event: &Event) {

@@ -95,7 +95,7 @@ impl ServerState {
     /// Counts what clients hold now against `maxmemory`, beside what was kept for them when it was last [looked
     /// at](Self::count_kept_memory).
     pub(crate) fn count_client_memory(&self) {
-        self.db.reserve_memory(self.client_bytes() + self.counted_kept_bytes.load(Relaxed));
+        self.db.hooks().reserve_memory(self.client_bytes() + self.counted_kept_bytes.load(Relaxed));
     }
 
     /// Counts what is kept for clients, and what they hold now, against `maxmemory`.

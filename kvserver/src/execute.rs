@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use kvcore::Lsn;
+use kvcore::hooks::Lsn;
 use kvproto::line::{self, LineDecoder, LineErrorKind};
 use kvproto::resp::{self, RequestDecoder};
 use kvproto::{Limits, ProtocolError, Reply, Request};
@@ -154,7 +154,7 @@ impl Executor {
                 if decoder.is_ahead() {
                     // For most commands, the key.
                     let keys = decoder.ahead(input).filter_map(|request| request.get(1));
-                    connection.session.keyspace.prefetch(keys);
+                    connection.session.keyspace.hooks().prefetch(keys);
                 }
                 let request = decoder.request(input);
                 let whole = !request.is_empty();

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::available_parallelism;
 
-use kvcore::{Keyspace, Walk};
+use kvcore::Keyspace;
+use kvcore::hooks::Walk;
 use kvproto::{Args, OwnedRequest};
 use parking_lot::Mutex;
 

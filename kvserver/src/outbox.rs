@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use kvcore::Lsn;
+use kvcore::hooks::Lsn;
 
 #[cfg(all(test, shuttle))]
 mod models;

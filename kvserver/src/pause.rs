@@ -50,7 +50,7 @@ impl Pause {
 
     fn change(&self, current: &mut Option<(Held, Instant)>, to: Option<(Held, Instant)>) {
         *current = to;
-        self.db.hold_expiry(to.is_some());
+        self.db.hooks().hold_expiry(to.is_some());
         self.held.store(to.map_or(0, |(held, _)| held as u8), SeqCst);
         self.changes.fetch_add(1, SeqCst);
     }
@@ -102,7 +102,7 @@ impl Drop for Pause {
     /// The store may outlive the server.
     fn drop(&mut self) {
         if self.is_on() {
-            self.db.hold_expiry(false);
+            self.db.hooks().hold_expiry(false);
         }
     }
 }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use kvcore::Lsn;
+use kvcore::hooks::Lsn;
 use parking_lot::Mutex;
 
 use crate::acl::User;

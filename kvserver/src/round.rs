@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use kvcore::Lsn;
+use kvcore::hooks::Lsn;
 use kvproto::resp::Output;
 
 use crate::outbox::Piece;

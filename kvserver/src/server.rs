@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 
-use kvcore::{Change, Db, Observer, Swap};
+use kvcore::Db;
+use kvcore::hooks::{Change, Observer, Swap};
 use mio::Poll;
 
 use crate::accept::Accept;
@@ -39,7 +40,7 @@ use crate::worker;
 /// A running server.
 ///
 /// ```
-/// use kvcore::{Db, StoreExt};
+/// use kvcore::Db;
 /// use kvserver::Server;
 ///
 /// let db = Db::in_memory();
@@ -229,7 +230,7 @@ impl Builder {
     pub fn start(self) -> Result<Server> {
         let Builder { db, bound: listeners, settings, acl, logging, said, stops_on_signals, signals, .. } =
             self.bind()?;
-        let db = db.ok_or(Error::NoStore)?.without_waiting_for_room();
+        let db = db.ok_or(Error::NoStore)?.hooks().without_waiting_for_room();
         let signals = match signals {
             Some(signals) => Some(signals.and_to_stop()?),
             None if stops_on_signals => Some(Registered::to_stop()?),
@@ -252,10 +253,10 @@ impl Builder {
         let pubsub = Arc::new(PubSub::new(mailboxes.clone()));
         let audience = Arc::new(Audience::new(pubsub.clone()));
         let observers = Observers { watch: watch.clone(), tracking: tracking.clone() };
-        db.observe(Arc::new(observers))?;
-        db.free_in_background()?;
+        db.hooks().observe(Arc::new(observers))?;
+        db.hooks().free_in_background()?;
         // From here on it is known who is used when.
-        db.note_time();
+        db.hooks().note_time();
         let (offload, jobs) = Offload::new();
         let parts =
             Parts { db, acl, logging, settings, addresses, watch, tracking, pubsub, audience, mailboxes, offload };
@@ -328,7 +329,7 @@ fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle
 /// Replies that wait for the log leave when the syncer says so. The store may outlive the server.
 fn wake_loops_when_durable(state: &Arc<ServerState>) {
     let server: Weak<ServerState> = Arc::downgrade(state);
-    state.db.on_durable(Arc::new(move || {
+    state.db.hooks().on_durable(Arc::new(move || {
         if let Some(server) = server.upgrade() {
             for mailbox in server.mailboxes.all() {
                 mailbox.wake_for_log();

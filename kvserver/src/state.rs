@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use kvcore::{Db, Durability, Lsn};
+use kvcore::hooks::Lsn;
+use kvcore::{Db, Durability};
 use kvproto::{OwnedRequest, Spec};
 
 use crate::acl::{Account, Acl};
@@ -185,7 +186,7 @@ impl ServerState {
     /// Up to where replies may leave.
     pub(crate) fn settled(&self) -> Lsn {
         // What waited when the promise was weakened leaves when it is durable, too.
-        if self.ever_gated.load(Ordering::Relaxed) { self.db.durable_lsn() } else { Lsn::ZERO }
+        if self.ever_gated.load(Ordering::Relaxed) { self.db.hooks().durable_lsn() } else { Lsn::ZERO }
     }
 
     /// Changes what a reply promises, from the next request of every loop on.
@@ -198,18 +199,18 @@ impl ServerState {
 
     /// The newest change a reply that looked at everything may reveal.
     pub(crate) fn newest(&self) -> Lsn {
-        if self.is_gated() { self.db.last_lsn() } else { Lsn::ZERO }
+        if self.is_gated() { self.db.hooks().last_lsn() } else { Lsn::ZERO }
     }
 
     /// The newest change there is: a reply that carries it leaves when that is durable, whatever is promised otherwise.
     pub(crate) fn gate_on_newest(&self) -> Lsn {
         self.ever_gated.store(true, Ordering::SeqCst);
-        self.db.last_lsn()
+        self.db.hooks().last_lsn()
     }
 
     /// Whether some requests have to wait: for the log, or for loops to hand on what was published.
     pub(crate) fn is_backlogged(&self) -> bool {
-        self.db.is_backlogged() || self.mailboxes.is_backlogged()
+        self.db.hooks().is_backlogged() || self.mailboxes.is_backlogged()
     }
 
     /// Returns whether a request has to wait while the server [is backlogged](Self::is_backlogged): for the log if it writes,
@@ -222,7 +223,7 @@ impl ServerState {
             Some(queued) => spec.name == "exec" && queued.iter().any(|(spec, _)| writes(spec)),
             None => writes(spec),
         };
-        self.mailboxes.is_backlogged() || (awaits_log && self.db.is_backlogged())
+        self.mailboxes.is_backlogged() || (awaits_log && self.db.hooks().is_backlogged())
     }
 
     /// Why what waits for the log cannot be promised, if so: it has failed, or there is no space for it.
@@ -319,7 +320,7 @@ impl ServerState {
 
     /// Keys removed to make room, since the counters were reset.
     pub(crate) fn evicted(&self) -> u64 {
-        self.db.evicted().saturating_sub(self.evicted_before.load(Ordering::Relaxed))
+        self.db.hooks().evicted().saturating_sub(self.evicted_before.load(Ordering::Relaxed))
     }
 
     /// Which counting of commands is the current one.
@@ -414,7 +415,7 @@ impl ServerState {
             counters.commands.begin(epoch);
         }
         self.peak_memory_bytes.store(0, Ordering::Relaxed);
-        self.evicted_before.store(self.db.evicted(), Ordering::Relaxed);
+        self.evicted_before.store(self.db.hooks().evicted(), Ordering::Relaxed);
         self.evicted_clients.store(0, Ordering::Relaxed);
         self.http_refusals.reset();
         self.slow.reset_totals();

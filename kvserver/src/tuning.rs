@@ -8,7 +8,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use kvcore::{Limits as StoreLimits, UseCounter};
+use kvcore::Limits as StoreLimits;
+use kvcore::hooks::UseCounter;
 use kvproto::Limits;
 use parking_lot::Mutex;
 

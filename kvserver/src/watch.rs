@@ -7,7 +7,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kvcore::{Change, ChangeKind, Keyspace, Observer, Swap};
+use kvcore::Keyspace;
+use kvcore::hooks::{Change, ChangeKind, Observer, Swap};
 
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -49,8 +50,8 @@ impl WatchTable {
     /// Begins to watch a key, and returns whether it is there.
     pub(crate) fn watch(&self, keyspace: &Keyspace, key: &[u8], mark: &Mark) -> bool {
         // Watched first, looked at second: a change in between is noticed twice rather than not at all.
-        self.add(keyspace.id(), key, mark);
-        keyspace.peek(key, &mut |_| {}).unwrap_or(true)
+        self.add(keyspace.hooks().id(), key, mark);
+        keyspace.hooks().peek(key, &mut |_| {}).unwrap_or(true)
     }
 
     fn add(&self, keyspace_id: u32, key: &[u8], mark: &Mark) {

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use kvcore::{Lookups, Lsn};
+use kvcore::hooks::{Lookups, Lsn};
 use kvproto::{Args, Reply, Text};
 use parking_lot::Mutex;
 

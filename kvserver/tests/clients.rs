@@ -6,7 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use kvcore::{Db, StoreExt};
+use kvcore::Db;
 use support::{Client, serve};
 
 /// The number the server gave a client.

@@ -6,7 +6,7 @@
 
 mod support;
 
-use kvcore::{Db, Options, StoreExt};
+use kvcore::{Db, Options};
 use kvserver::Server;
 use support::Client;
 
@@ -172,7 +172,7 @@ fn inputs_that_change_meanwhile_are_looked_at_again() {
     let changer = std::thread::spawn(move || {
         for number in 0..200_u32 {
             db.increment("n", 1).unwrap();
-            db.update(&["a"], |txn| txn.write_range(b"a", number as usize, &[3]).map(|_| ())).unwrap();
+            db.transact(&["a"], |txn| txn.write_range(b"a", number as usize, [3]).map(|_| ())).unwrap();
         }
     });
     let mut ones = 0;

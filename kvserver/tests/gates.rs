@@ -19,7 +19,7 @@ use gated::{
     Gated, MARK, MARK_REPLY, Mode, Numbered, Observer, Sync, VALUE_BYTES_MAX, expect_success, expect_untold, get_ready,
     told_later, until,
 };
-use kvcore::StoreExt;
+
 use support::Client;
 
 #[test]
@@ -41,13 +41,13 @@ fn every_write_waits_for_itself_and_so_does_all_that_others_are_sent_about_it() 
             gated.prepare(&format!("SET another 1\r\n{}", case.fixture()));
             get_ready(&mut observers, &case.keys);
             gated.hold();
-            let before = gated.db.last_lsn();
+            let before = gated.db.hooks().last_lsn();
             let mut who = gated.send(&case, mode);
             gated.expect_held(&mut who, &what);
             expect_untold(&mut gated, &mut observers, &what);
             gated.release();
             expect_success(&mut who, mode, &what);
-            assert!(gated.db.last_lsn() > before, "{what}: changed nothing: give it words in tests/cases");
+            assert!(gated.db.hooks().last_lsn() > before, "{what}: changed nothing: give it words in tests/cases");
             for (observer, told) in told_later(&mut observers) {
                 let hears = match observer {
                     // Of an EXEC at least that there was one.
@@ -122,7 +122,7 @@ fn every_request_waits_for_the_time_at_which_it_found_a_key_expired() {
     let mut gated = Gated::new();
     let dump = gated.dump();
     gated.prepare("FLUSHALL\r\n");
-    gated.db.pause_sweeping(true);
+    gated.db.hooks().pause_sweeping(true);
     for spec in cases::reading().into_iter().chain(cases::writing()) {
         let case = Case::new(spec, &format!("{}.expired", spec.name.replace('|', ".")), &dump);
         // It counts, or takes along, what has expired and was not removed yet; so do those that empty a database.
@@ -276,13 +276,13 @@ fn what_no_client_did_is_told_when_it_is_durable() {
         let mut admin = gated.client();
         if origin == "expired" {
             // Swept as soon as the syncs are held up.
-            gated.db.pause_sweeping(true);
+            gated.db.hooks().pause_sweeping(true);
             gated.prepare("PEXPIRE expired 300\r\n");
         }
         get_ready(&mut observers, &keys);
         gated.hold();
         match origin {
-            "expired" => gated.db.pause_sweeping(false),
+            "expired" => gated.db.hooks().pause_sweeping(false),
             "evicted" => admin.client.send("CONFIG SET maxmemory-policy allkeys-random maxmemory 1\r\n"),
             _ => {
                 let db = db.clone();
@@ -618,7 +618,7 @@ fn fill_the_log(gated: &Gated, writer: &mut Numbered) -> thread::JoinHandle<()> 
             }
         }
     });
-    until("the log is full", || gated.db.is_backlogged());
+    until("the log is full", || gated.db.hooks().is_backlogged());
     sending
 }
 
@@ -635,7 +635,7 @@ fn a_loop_goes_on_while_the_log_can_take_no_more() {
         refused.expect("-ERR max number of clients reached\r\n");
         refused.expect_end();
     }
-    assert!(gated.db.is_backlogged());
+    assert!(gated.db.hooks().is_backlogged());
     gated.release();
     writer.client.expect("+OK\r\n".repeat(1000));
     writer.client.stream().shutdown(std::net::Shutdown::Both).unwrap();
@@ -669,7 +669,7 @@ fn only_who_writes_waits_while_the_log_can_take_no_more() {
             [" flags=b ", " flags=xb "].iter().any(|flags| shown.contains(flags))
         });
     }
-    assert!(gated.db.is_backlogged());
+    assert!(gated.db.hooks().is_backlogged());
     gated.release();
     other.client.expect("+OK\r\n+PONG\r\n");
     exec.client.expect("*1\r\n+OK\r\n+PONG\r\n");
@@ -691,7 +691,7 @@ fn a_lowered_limit_does_not_wait_for_the_log() {
     for _ in 0..100 {
         reader.client.ask("PING", "+PONG\r\n");
     }
-    assert!(gated.db.is_backlogged());
+    assert!(gated.db.hooks().is_backlogged());
     gated.release();
     writer.client.expect("+OK\r\n".repeat(1000));
     writer.client.stream().shutdown(std::net::Shutdown::Both).unwrap();
@@ -715,7 +715,7 @@ fn a_snapshot_that_is_being_written_can_be_cancelled() {
     // A snapshot waits for what is in the log.
     let mut writer = gated.client();
     writer.client.send("SET b 1\r\n");
-    until("the write is in the log", || gated.db.durable_lsn() < gated.db.last_lsn());
+    until("the write is in the log", || gated.db.hooks().durable_lsn() < gated.db.hooks().last_lsn());
     client.ask("BGSAVE", "+Background saving started\r\n");
     until("the snapshot is being written", || gated.db.snapshot_status().running);
     client.ask("BGSAVE CANCEL", "+Background saving cancelled\r\n");

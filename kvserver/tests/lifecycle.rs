@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use kvcore::{Db, Durability, Options, StoreExt};
+use kvcore::{Db, Durability, Options};
 use kvserver::{Error, Server};
 use support::{Client, serve, serve_at};
 
@@ -173,5 +173,5 @@ fn with_durability_always_an_acknowledged_write_is_on_disk() {
     for thread in threads {
         thread.join().unwrap();
     }
-    assert_eq!(db.durable_lsn(), db.last_lsn(), "something was answered before it was durable");
+    assert_eq!(db.hooks().durable_lsn(), db.hooks().last_lsn(), "something was answered before it was durable");
 }

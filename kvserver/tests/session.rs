@@ -6,7 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use kvcore::{Db, SetOptions, StoreExt};
+use kvcore::{Db, SetOptions};
 use support::{Client, serve};
 
 #[test]

@@ -26,7 +26,7 @@ fn counters_fade_as_fast_as_was_said_last() {
         client.ask(&format!("CONFIG SET lfu-decay-time {minutes}"), "+OK\r\n");
         client.ask("OBJECT FREQ k", format!(":{frequency}\r\n"));
         clock.advance(600_000);
-        db.note_time();
+        db.hooks().note_time();
         frequency -= lost;
         client.ask("OBJECT FREQ k", format!(":{frequency}\r\n"));
     }

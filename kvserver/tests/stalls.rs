@@ -17,7 +17,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use cases::Case;
-use kvcore::{Db, Options, StoreExt};
+use kvcore::{Db, Options};
 use kvproto::Spec;
 use kvproto::spec::{ArgKind, Group};
 use kvserver::Server;
@@ -159,7 +159,7 @@ fn repeat(case: &mut Case, word: &[u8]) {
 }
 
 fn prepare(db: &Db, case: &Case) {
-    db.flush_all().unwrap();
+    db.clear_all().unwrap();
     for key in &case.sources {
         match (case.spec.group, case.spec.name) {
             (Group::HyperLogLog, _) => db.set(key, sketch()).unwrap(),
@@ -236,7 +236,7 @@ fn no_command_keeps_its_loop_from_other_clients() {
         let used = loop_ms() - before;
         assert!(used <= LOOP_MS_MAX, "{used} ms to match 300 keys");
     }
-    db.flush_all().unwrap();
+    db.clear_all().unwrap();
 
     let (mut parked, mut slow, mut refused, mut counted) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for (name, _) in WORDS {

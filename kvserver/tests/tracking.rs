@@ -7,7 +7,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvcore::{Db, ManualClock, Options, SetOptions, StoreExt};
+use kvcore::{Db, ManualClock, Options, SetOptions};
 use support::{Client, serve};
 
 const LINES_OF_HELLO: usize = 26;
@@ -93,7 +93,7 @@ fn a_flush_makes_everything_stale() {
     }
     reader.ask("FLUSHALL", format!("+OK\r\n{ALL_STALE}"));
     db.set("k", "v").unwrap();
-    db.flush_all().unwrap();
+    db.clear_all().unwrap();
     reader.expect(ALL_STALE);
     reader.ask("PING", "+PONG\r\n");
 }

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use kvcore::{Db, ManualClock, Options, SetOptions, StoreExt, Ttl, Walk};
+use kvcore::hooks::Walk;
+use kvcore::{Db, ManualClock, Options, SetOptions, Ttl};
 use kvserver::Server;
 use kvtests::process::Launch;
 use kvtests::server_program;
@@ -256,7 +257,7 @@ fn walk(dice: &mut Rng, seed: u64) {
                 assert!(now >= now_before, "seed {seed}: time ran backwards");
                 now_before = now;
                 for (key, written) in &mut keys {
-                    let value = db.get_settled(key).expect("a read");
+                    let value = db.get_durable(key).expect("a read");
                     let ttl = db.ttl(key).expect("a read");
                     if written.seen_expired || now >= written.deadline_ms {
                         assert_eq!(value, None, "seed {seed}, step {step}: {key} is served after its deadline");
@@ -270,7 +271,7 @@ fn walk(dice: &mut Rng, seed: u64) {
                     }
                 }
                 let live = keys.values().filter(|written| !written.seen_expired).count();
-                assert_eq!(db.len(), live as u64, "seed {seed}, step {step}");
+                assert_eq!(db.len().unwrap(), live as u64, "seed {seed}, step {step}");
             }
         }
     }

@@ -12,7 +12,7 @@ use std::sync::{Barrier, Mutex};
 use std::thread;
 
 use fastrand::Rng;
-use kvcore::{Db, Durability, Error, Options, StoreExt};
+use kvcore::{Db, Durability, Error, Options};
 use kvtests::linearizability::{Event, Model, Operation, Outcome, Register, Unproven, Watch, check};
 use kvtests::process::Launch;
 use kvtests::server_program;
@@ -331,9 +331,9 @@ fn run_embedded(db: &Db, key: &str, operation: &Operation) -> Result<Outcome, Er
             db.set(key, value)?;
             Outcome::Done
         }
-        Operation::Exchange(value) => Outcome::Value(db.update(&[key], |txn| {
+        Operation::Exchange(value) => Outcome::Value(db.transact(&[key], |txn| {
             let old = txn.get(key.as_bytes())?.map(|old| String::from_utf8_lossy(old.bytes()).into_owned());
-            txn.set(key.as_bytes(), value.as_bytes(), None)?;
+            txn.set(key.as_bytes(), value.as_bytes())?;
             Ok(old)
         })?),
         Operation::Increment => match db.increment(key, 1) {
@@ -386,7 +386,7 @@ fn threads_of_an_embedded_store_see_one_store() {
 fn a_stale_read_or_a_lost_update_in_a_real_history_is_caught() {
     let db = Db::in_memory();
     let record_once = || {
-        db.flush_all().expect("a store that works");
+        db.clear_all().expect("a store that works");
         record::<Register>(|client, watch| {
             let mut dice = Rng::with_seed(client as u64);
             (0..OPERATIONS)

@@ -16,7 +16,7 @@ use crate::entry::{Deadline, Entry, ValueRef};
 use crate::error::Result;
 use crate::lsn::Lsn;
 use crate::space::Space;
-use crate::txn::{CrossTxn, Lookup, Lookups, Txn, Usage};
+use crate::txn::{CrossTxn, Lookup, Lookups, ReadTxn, Txn, Usage};
 use crate::uses::Moment;
 use crate::walk::Walk;
 
@@ -50,7 +50,7 @@ impl<'k> Seen<'k> {
             }
             let hash = hasher.hash(key);
             locked.select(space_id)?;
-            let at = locked.place(hash)?;
+            let at = locked.place(hash, key)?;
             let shard = &locked.held[at].guard;
             let own = match spaces.binary_search_by_key(&space_id, |space| space.id) {
                 Ok(own) => own,
@@ -147,7 +147,7 @@ impl<'s> Draft<'s> {
     ) -> Result<Self> {
         let wanted: Vec<(u32, usize, &Space)> = seen.spaces.iter().map(|space| (space.id, 0, space)).collect();
         // There is at least one claim.
-        let space = named.first().ok_or(crate::error::Error::KeyNotNamed)?.space;
+        let space = named.first().ok_or(crate::error::Error::NoClaim)?.space;
         let mut locked = Locked::lock(base, space, named, &wanted, notes);
         locked.select(first)?;
         locked.now_ms.set(seen.now_ms);
@@ -183,7 +183,7 @@ impl<'s> Draft<'s> {
     fn has(&self, key: &[u8]) -> bool {
         let (locked, hash) = (&self.locked, self.locked.hash(key));
         let is_live = |entry: &Entry| !entry.has_passed(locked.now());
-        locked.place(hash).is_ok_and(|at| locked.held[at].guard.find(hash, key).is_some_and(is_live))
+        locked.place(hash, key).is_ok_and(|at| locked.held[at].guard.find(hash, key).is_some_and(is_live))
     }
 
     /// Runs a write of `key`, and notes the use that it is.
@@ -285,7 +285,7 @@ impl Locked<'_> {
     }
 }
 
-impl Txn for Draft<'_> {
+impl ReadTxn for Draft<'_> {
     fn now_ms(&self) -> u64 {
         self.locked.now_ms()
     }
@@ -297,7 +297,9 @@ impl Txn for Draft<'_> {
         }
         Ok(found)
     }
+}
 
+impl Txn for Draft<'_> {
     fn lookups(&self) -> Lookups {
         self.locked.lookups()
     }
@@ -353,8 +355,8 @@ impl Txn for Draft<'_> {
         self.locked.evict(key)
     }
 
-    fn flush(&mut self) -> Result<u64> {
-        self.locked.flush()
+    fn clear(&mut self) -> Result<u64> {
+        self.locked.clear()
     }
 }
 

@@ -91,7 +91,10 @@ impl CrossTxn for Locked<'_> {
             Claims::Key(_) => [].iter(),
             Claims::Many(claims) => claims.iter(),
         };
-        self.space = spaces.find(|claim| claim.space.id == keyspace_id).ok_or(Error::KeyNotNamed)?.space;
+        self.space = spaces
+            .find(|claim| claim.space.id == keyspace_id)
+            .ok_or_else(|| Error::KeyspaceNotNamed { name: format!("number {keyspace_id}") })?
+            .space;
         self.log_id = self.log_id_of(self.space);
         // The same key hashes alike everywhere, but the shard is another keyspace's: nothing to forget.
         Ok(())

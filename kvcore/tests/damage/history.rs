@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kvcore::{Db, Deadline, Durability, ManualClock, Options, SetOptions, StoreExt, TxnExt, Walk};
+use kvcore::hooks::{TxnExt, Walk};
+use kvcore::{Db, Deadline, Durability, ManualClock, Options, SetOptions};
 
 use crate::disk::{Image, MemoryDisk, dir};
 
@@ -92,7 +93,7 @@ impl Recorder {
 
     fn step(&mut self, db: &Db, change: impl FnOnce(&Db)) {
         let (before, image) = (db.stats().log_segments, self.disk.image());
-        if db.durable_lsn() == db.last_lsn() {
+        if db.hooks().durable_lsn() == db.hooks().last_lsn() {
             self.complete.push((self.history.len() - 1, image.clone()));
         }
         change(db);
@@ -112,9 +113,9 @@ impl Recorder {
         let hour = SetOptions::new().expires_at(Deadline::at_ms(NOW_MS + 3_600_000));
         self.step(db, |db| drop(db.set_with("c", flavour, hour).unwrap()));
         self.step(db, |db| {
-            db.update(&["a", "d"], |txn| {
+            db.transact(&["a", "d"], |txn| {
                 txn.append(b"a", b"+")?;
-                txn.set(b"d", flavour.as_bytes(), None)
+                txn.set(b"d", flavour.as_bytes())
             })
             .unwrap()
         });

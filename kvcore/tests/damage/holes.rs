@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kvcore::{Claim, Db, Deadline, Durability, Options, Scope, SetOptions, Store, StoreExt};
+use kvcore::{Claim, Db, Deadline, Durability, Options, Scope, SetOptions, Store};
 use proptest::prelude::*;
 
 use crate::disk::{Image, MemoryDisk, dir};
@@ -93,11 +93,11 @@ impl Recorder {
 
     /// Runs what is one transaction, or none if it has nothing to change.
     fn step<R>(&mut self, db: &Db, effects: Vec<Effect>, run: impl FnOnce() -> R) {
-        let (before, last) = (self.disk.image(), db.last_lsn().get());
+        let (before, last) = (self.disk.image(), db.hooks().last_lsn().get());
         run();
         // A frame of its own.
-        db.wait(db.last_lsn()).unwrap();
-        let logged = db.last_lsn().get() - last;
+        db.hooks().wait(db.hooks().last_lsn()).unwrap();
+        let logged = db.hooks().last_lsn().get() - last;
         assert_eq!(logged, u64::from(!effects.is_empty()), "{effects:?}");
         if effects.is_empty() {
             return;
@@ -139,13 +139,13 @@ impl Recorder {
         }
         // The first transaction of all names the default keyspace.
         let db = opened(&disk).open(dir()).unwrap();
-        db.wait(db.last_lsn()).unwrap();
+        db.hooks().wait(db.hooks().last_lsn()).unwrap();
         self.next_id = 1;
         self.now.names.insert("0", 0);
         self.now.entries.insert(0, Entries::new());
         let file = disk.image().into_keys().find(|name| name.starts_with("wal-")).unwrap();
         self.log.push((vec![Effect::Name { id: 0, name: "0" }], self.now.clone(), Place { file, from: 48 }));
-        assert_eq!(db.last_lsn().get(), 1);
+        assert_eq!(db.hooks().last_lsn().get(), 1);
         db
     }
 
@@ -172,12 +172,13 @@ impl Recorder {
                 let keys: [&[u8]; 1] = [&[key]];
                 let claims = [&one, &two].map(|keyspace| Claim { keyspace, scope: Scope::Keys(&keys) });
                 self.step(db, effects, || {
-                    db.update_across(&claims, |txn| {
-                        txn.set(&[key], value.as_bytes(), None)?;
-                        txn.select(two.id())?;
-                        txn.set(&[key], value.as_bytes(), None)
-                    })
-                    .unwrap();
+                    db.hooks()
+                        .transact_across(&claims, |txn| {
+                            txn.set(&[key], value.as_bytes(), None)?;
+                            txn.select(two.hooks().id())?;
+                            txn.set(&[key], value.as_bytes(), None)
+                        })
+                        .unwrap();
                 });
             }
             Change::Delete { keyspace, key } => {
@@ -214,7 +215,7 @@ impl Recorder {
             Change::Flush { keyspace } => {
                 let (space, id) = self.keyspace(db, keyspace);
                 self.now.entries.insert(id, Entries::new());
-                self.step(db, vec![Effect::Clear { id }], || space.flush().unwrap());
+                self.step(db, vec![Effect::Clear { id }], || space.clear().unwrap());
             }
             Change::Swap { one, other } => {
                 if one == other {

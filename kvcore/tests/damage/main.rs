@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kvcore::{Durability, Error, StoreExt};
+use kvcore::{Durability, Error};
 
 use disk::{Image, MemoryDisk, dir};
 use history::{Case, cases, options, shown};

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use kvcore::{Durability, RepairOptions, StoreExt};
+use kvcore::{Durability, RepairOptions};
 
 use crate::disk::{Image, MemoryDisk, dir};
 use crate::history::{State, cases, options, shown};

@@ -1,6 +1,6 @@
 //! What a refusal says of a file: missing is not damaged, and what was only reserved is no part of a torn write.
 
-use kvcore::{StoreExt, Verdict};
+use kvcore::Verdict;
 
 use crate::disk::{MemoryDisk, dir};
 use crate::history::{cases, options};

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a salvaging repair uses a transaction once, and after all those before it.
 
-use kvcore::{Kept, RepairOptions, Store, StoreExt};
+use kvcore::{Kept, RepairOptions, Store};
 
 use crate::disk::{Image, MemoryDisk, dir};
 use crate::history::{options, shown};
@@ -11,7 +11,7 @@ use crate::history::{options, shown};
 fn frames(sets: &[(&str, &str)]) -> (Image, String, Vec<usize>) {
     let disk = MemoryDisk::default();
     let db = options(&disk).open(dir()).unwrap();
-    db.wait(db.last_lsn()).unwrap();
+    db.hooks().wait(db.hooks().last_lsn()).unwrap();
     for (key, value) in sets {
         db.set(key, value).unwrap();
     }

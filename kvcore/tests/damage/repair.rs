@@ -1,6 +1,6 @@
 //! What `inspect` says of a damaged image is what `open` does; what `repair` leaves opens, and shows what it promises.
 
-use kvcore::{Error, Inspection, Kept, RepairOptions, StoreExt, Verdict};
+use kvcore::{Error, Inspection, Kept, RepairOptions, Verdict};
 
 use crate::disk::{Image, MemoryDisk, dir};
 use crate::history::{Case, State, options, shown};

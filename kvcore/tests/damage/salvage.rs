@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kvcore::{Error, Kept, RepairOptions, Store, StoreExt};
+use kvcore::{Error, Kept, RepairOptions, Store};
 use proptest::prelude::*;
 
 use crate::disk::{Image, MemoryDisk, dir};
@@ -184,7 +184,7 @@ fn large_store() -> (Image, Image) {
     let disk = MemoryDisk::default();
     let db = options(&disk).segment_bytes(1 << 24).open(dir()).unwrap();
     // The first frame holds the first transaction alone.
-    db.wait(db.last_lsn()).unwrap();
+    db.hooks().wait(db.hooks().last_lsn()).unwrap();
     for from in (0..20_000).step_by(20) {
         let pairs: Vec<_> = (from..from + 20).map(|i| (format!("key{i}"), format!("value{i}"))).collect();
         db.set_many(&pairs).unwrap();

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kvcore::{Directory, Disk, DiskFile, Error, Options, RepairOptions, StoreExt};
+use kvcore::{Directory, Disk, DiskFile, Error, Options, RepairOptions};
 
 use crate::disk::{Image, MemoryDisk, dir};
 use crate::history::{options, shown};

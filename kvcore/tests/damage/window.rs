@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kvcore::{Db, Durability, ManualClock, StoreExt};
+use kvcore::{Db, Durability, ManualClock};
 
 use crate::disk::{Image, MemoryDisk, dir};
 use crate::history::options;
@@ -37,7 +37,7 @@ fn under_load(durability: Durability) -> (Image, Vec<usize>) {
         wait_for(what, || written(&disk.image()) > ends.last().copied().unwrap_or(0));
         ends.push(written(&disk.image()));
         clock.advance(STEP_MS);
-        let lsn = db.last_lsn();
+        let lsn = db.hooks().last_lsn();
         if durability == Durability::EverySecond && i % 10 == 9 {
             // Wakes the syncer, whose second has passed on the store's clock alone.
             sync_is_due(&db, lsn, &mut ends, &disk);
@@ -50,14 +50,14 @@ fn under_load(durability: Durability) -> (Image, Vec<usize>) {
     (image, ends)
 }
 
-fn sync_is_due(db: &Db, lsn: kvcore::Lsn, ends: &mut [usize], disk: &MemoryDisk) {
+fn sync_is_due(db: &Db, lsn: kvcore::hooks::Lsn, ends: &mut [usize], disk: &MemoryDisk) {
     let mut more = 0;
     wait_for("the sync of the last second", || {
         // Each is a frame of its own, or part of one.
         db.set("more", format!("{more}")).unwrap();
         more += 1;
         std::thread::sleep(Duration::from_millis(1));
-        db.durable_lsn() >= lsn
+        db.hooks().durable_lsn() >= lsn
     });
     // They end where this write does.
     let mut before = 0;

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use kvcore::{Clock, Db, Durability, Error, ManualClock, Options, StoreExt};
+use kvcore::{Clock, Db, Durability, Error, ManualClock, Options};
 use shuttle::rand::Rng;
 use shuttle::sync::{Condvar, Mutex};
 use shuttle::thread::{self, JoinHandle};

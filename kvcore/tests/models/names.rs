@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use kvcore::{Db, Durability, Error, StoreExt, Walk};
+use kvcore::hooks::Walk;
+use kvcore::{Db, Durability, Error};
 use shuttle::rand::Rng;
 use shuttle::thread;
 

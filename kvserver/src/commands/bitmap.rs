@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use kvcore::Txn;
+use kvcore::hooks::Txn;
 use kvproto::{Args, CommandError, Reply, parse_integer};
 
 use super::string::range::Span;

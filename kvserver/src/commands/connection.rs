@@ -50,8 +50,12 @@ pub(crate) fn select(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let keyspace = match &mut ctx.txn {
         Some(txn) => {
             // EXEC has opened it before it locked anything.
-            let keyspace = ctx.server.databases.opened(index).ok_or(kvcore::Error::KeyNotNamed)?;
-            txn.select(keyspace.id())?;
+            let keyspace = ctx
+                .server
+                .databases
+                .opened(index)
+                .ok_or_else(|| kvcore::Error::KeyspaceNotNamed { name: index.to_string() })?;
+            txn.select(keyspace.hooks().id())?;
             keyspace
         }
         None => ctx.server.databases.open(index)?,

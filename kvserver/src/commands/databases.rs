@@ -3,7 +3,8 @@
 //! Invariant: each is one transaction over both databases, so nobody sees a key in neither or in both; and it is the
 //! same alone and inside EXEC.
 
-use kvcore::{Claim, CrossTxn, Keyspace, Lookups, Scope, Usage};
+use kvcore::hooks::{CrossTxn, Lookups, Usage};
+use kvcore::{Claim, Keyspace, Scope};
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
 use crate::context::Context;
@@ -81,20 +82,20 @@ pub(crate) fn swapdb(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let one = index(words.0, "ERR invalid first DB index")?;
     let [one, other] = [open(ctx, one)?, open(ctx, other)?];
     let exchange = |txn: &mut dyn CrossTxn| {
-        txn.select(one.id())?;
-        txn.swap(other.id())?;
+        txn.select(one.hooks().id())?;
+        txn.swap(other.hooks().id())?;
         // One change, even of a database with itself.
         txn.count_changes(1);
         Ok(())
     };
     if let Some(txn) = &mut ctx.txn {
         let swapped = exchange(&mut **txn);
-        txn.select(ctx.session.keyspace.id())?;
+        txn.select(ctx.session.keyspace.hooks().id())?;
         swapped?;
         return Ok(Reply::Ok);
     }
     let claims = [&one, &other].map(|keyspace| Claim { keyspace, scope: Scope::Whole });
-    let lsn = ctx.server.db.commit_across(&claims, &mut |txn| exchange(txn))?;
+    let lsn = ctx.server.db.hooks().commit_across(&claims, &mut |txn| exchange(txn))?;
     if ctx.server.is_gated() {
         ctx.lsn = lsn;
     }
@@ -130,8 +131,8 @@ fn between(
     let here = ctx.session.keyspace.clone();
     let there = open(ctx, database)?;
     if let Some(txn) = &mut ctx.txn {
-        let done = body(&mut **txn, here.id(), there.id());
-        txn.select(here.id())?;
+        let done = body(&mut **txn, here.hooks().id(), there.hooks().id());
+        txn.select(here.hooks().id())?;
         return Ok(done?);
     }
     let claims =
@@ -141,13 +142,13 @@ fn between(
     let wanted = server.audience.wanted().events();
     let mut lookups = Lookups::default();
     let uses_keys = ctx.session.uses_keys_of(spec);
-    let committed = server.db.commit_across(&claims, &mut |txn| {
+    let committed = server.db.hooks().commit_across(&claims, &mut |txn| {
         txn.begin_command(uses_keys);
         if wanted.is_empty() {
-            reply = body(txn, here.id(), there.id())?;
+            reply = body(txn, here.hooks().id(), there.hooks().id())?;
         } else {
             let mut noted = Noted::new(txn, spec, request, database, wanted, &server.databases);
-            let done = body(&mut noted, here.id(), there.id());
+            let done = body(&mut noted, here.hooks().id(), there.hooks().id());
             events::gather(noted.finish());
             reply = done?;
         }
@@ -168,7 +169,11 @@ fn between(
 /// The database with this index. EXEC has opened it before it locked anything.
 fn open(ctx: &Context<'_>, index: usize) -> kvcore::Result<Keyspace> {
     match &ctx.txn {
-        Some(_) => ctx.server.databases.opened(index).ok_or(kvcore::Error::KeyNotNamed),
+        Some(_) => ctx
+            .server
+            .databases
+            .opened(index)
+            .ok_or_else(|| kvcore::Error::KeyspaceNotNamed { name: index.to_string() }),
         None => ctx.server.databases.open(index),
     }
 }

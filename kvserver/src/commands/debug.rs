@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kvcore::{Claim, CrossTxn, Keyspace, Scope, Store, Txn};
+use kvcore::hooks::{CrossTxn, Txn};
+use kvcore::{Claim, Keyspace, Scope, Store};
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
 use crate::context::{Context, Next};
@@ -70,7 +71,7 @@ pub(crate) fn debug(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         (b"help", 0) => Ok(help()),
         (b"sleep", 1) => Ok(sleep(args.next()?, ctx)),
         (b"set-active-expire", 1) => {
-            ctx.server.db.pause_sweeping(!flag(args.next()?));
+            ctx.server.db.hooks().pause_sweeping(!flag(args.next()?));
             Ok(Reply::Ok)
         }
         (b"hold-computing", 1) => {
@@ -191,13 +192,13 @@ type Look<'l> = dyn FnMut(&mut dyn CrossTxn, &[Keyspace]) -> kvcore::Result<()> 
 fn locked(keys: Option<&[&[u8]]>, ctx: &mut Context<'_>, look: &mut Look<'_>) -> kvcore::Result<()> {
     if let Some(txn) = &mut ctx.txn {
         let looked = look(&mut **txn, ctx.claimed);
-        txn.select(ctx.session.keyspace.id())?;
+        txn.select(ctx.session.keyspace.hooks().id())?;
         return looked;
     }
     let keyspaces = if keys.is_some() { vec![ctx.session.keyspace.clone()] } else { ctx.server.db.keyspaces() };
     let scope = keys.map_or(Scope::Whole, Scope::Keys);
     let claims: Vec<Claim<'_>> = keyspaces.iter().map(|keyspace| Claim { keyspace, scope }).collect();
-    let lsn = ctx.server.db.commit_across(&claims, &mut |txn| look(txn, &keyspaces))?;
+    let lsn = ctx.server.db.hooks().commit_across(&claims, &mut |txn| look(txn, &keyspaces))?;
     if ctx.server.is_gated() {
         ctx.lsn = lsn;
     }
@@ -211,7 +212,7 @@ fn digest(ctx: &mut Context<'_>) -> Outcome {
         for index in 0..DATABASES {
             let name = index.to_string();
             let Some(keyspace) = keyspaces.iter().find(|keyspace| keyspace.name() == name) else { continue };
-            txn.select(keyspace.id())?;
+            txn.select(keyspace.hooks().id())?;
             let mut of_keys: Option<Digest> = None;
             txn.as_walk().for_each(&mut |key, value| {
                 let one = Digest::of_entry(key, &value, value.deadline().is_some());
@@ -283,8 +284,8 @@ fn populate(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         let keys: Vec<Vec<u8>> =
             numbers.clone().map(|number| [prefix, b":", number.to_string().as_bytes()].concat()).collect();
         let words: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-        ctx.server.db.await_room()?;
-        let lsn = keyspace.commit(&words, &mut |txn: &mut dyn Txn| {
+        ctx.server.db.hooks().await_room()?;
+        let lsn = keyspace.hooks().commit(&words, &mut |txn: &mut dyn Txn| {
             for (key, number) in words.iter().zip(numbers.clone()) {
                 if txn.peek(key)?.is_none() {
                     let mut value = format!("value:{number}").into_bytes();

@@ -2,7 +2,8 @@
 //!
 //! Invariant: a payload that was changed on the way, or that holds no string, is refused and changes nothing.
 
-use kvcore::{Deadline, Txn, Usage};
+use kvcore::Deadline;
+use kvcore::hooks::{Txn, Usage};
 use kvproto::{Args, CommandError, Reply};
 
 use crate::outcome::Outcome;

@@ -4,7 +4,8 @@
 //! Invariant: a moment is signed 64-bit milliseconds since 1970, computed with checks. One that does not fit is an
 //! error before anything has changed; one that has come ends the key at once.
 
-use kvcore::{Deadline, Txn};
+use kvcore::Deadline;
+use kvcore::hooks::Txn;
 use kvproto::{Args, CommandError, Reply, parse_integer};
 
 use crate::outcome::Outcome;

@@ -6,7 +6,8 @@
 use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
 
-use kvcore::{Txn, ValueRef};
+use kvcore::ValueRef;
+use kvcore::hooks::Txn;
 use kvproto::{Args, CommandError, Reply};
 
 use crate::outcome::Outcome;

@@ -5,7 +5,8 @@
 
 use std::cmp::Ordering;
 
-use kvcore::{Cursor, Deadline, Txn, Walk};
+use kvcore::Deadline;
+use kvcore::hooks::{Cursor, Txn, Walk};
 use kvproto::{Args, CommandError, Reply};
 
 use crate::gather::gather;

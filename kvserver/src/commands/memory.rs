@@ -52,7 +52,7 @@ fn usage(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     match &ctx.txn {
         Some(txn) => txn.peek(key)?.map(weigh).unwrap_or_default(),
         None => {
-            ctx.session.keyspace.peek(key, &mut weigh)?;
+            ctx.session.keyspace.hooks().peek(key, &mut weigh)?;
             ctx.lsn = ctx.server.newest();
         }
     }

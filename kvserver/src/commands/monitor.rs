@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use kvcore::Lsn;
+use kvcore::hooks::Lsn;
 use kvproto::quote::{HighBytes, write_quoted};
 use kvproto::spec::Flag;
 use kvproto::{Args, CommandError, Reply, Request, Spec};

@@ -2,7 +2,8 @@
 //!
 //! Invariant: encoding and references follow from the value alone, not from how it came about. Asking is not using.
 
-use kvcore::{Lookups, Store, Txn};
+use kvcore::Store;
+use kvcore::hooks::{Lookups, Txn};
 use kvproto::{Args, CommandError, Reply, parse_integer};
 
 use super::help::help;
@@ -56,7 +57,7 @@ pub(crate) fn object(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         Some(txn) => look(&mut **txn)?,
         None => {
             let mut lookups = Lookups::default();
-            let lsn = ctx.session.keyspace.commit(&[key], &mut |txn| {
+            let lsn = ctx.session.keyspace.hooks().commit(&[key], &mut |txn| {
                 look(txn)?;
                 lookups = txn.lookups();
                 Ok(())

@@ -50,19 +50,19 @@ fn empty(keyspaces: &[Keyspace], ctx: &mut Context<'_>) -> kvcore::Result<u64> {
     let mut removed = 0;
     if let Some(txn) = &mut ctx.txn {
         let mut flush = |keyspace: &Keyspace| {
-            txn.select(keyspace.id())?;
-            txn.flush()
+            txn.select(keyspace.hooks().id())?;
+            txn.clear()
         };
         let flushed = keyspaces.iter().try_for_each(|keyspace| flush(keyspace).map(|count| removed += count));
         // Whatever came of it, what follows is about the session's own database.
-        txn.select(ctx.session.keyspace.id())?;
+        txn.select(ctx.session.keyspace.hooks().id())?;
         return flushed.map(|()| removed);
     }
     let claims: Vec<Claim<'_>> = keyspaces.iter().map(|keyspace| Claim { keyspace, scope: Scope::Whole }).collect();
-    let lsn = ctx.server.db.commit_across(&claims, &mut |txn| {
+    let lsn = ctx.server.db.hooks().commit_across(&claims, &mut |txn| {
         for keyspace in keyspaces {
-            txn.select(keyspace.id())?;
-            removed += txn.flush()?;
+            txn.select(keyspace.hooks().id())?;
+            removed += txn.clear()?;
         }
         Ok(())
     })?;

@@ -48,7 +48,7 @@ pub(crate) fn waitaof(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     if waits {
         ctx.lsn = ctx.server.gate_on_newest();
     }
-    let local = waits || db.durable_lsn() >= db.last_lsn();
+    let local = waits || db.hooks().durable_lsn() >= db.hooks().last_lsn();
     Ok(Reply::Array(vec![Reply::flag(local), Reply::Integer(0)]))
 }
 

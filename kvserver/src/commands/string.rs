@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use kvcore::{Deadline, Txn, ValueRef};
+use kvcore::hooks::Txn;
+use kvcore::{Deadline, ValueRef};
 use kvproto::{Args, CommandError, Reply, parse_integer};
 
 use super::expiry::{Lifetime, Notation};

@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use kvcore::{Db, ManualClock, Options, Store, Txn, Walk};
+use kvcore::hooks::{Txn, Walk};
+use kvcore::{Db, ManualClock, Options, Store};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec};
 
 use super::run_of;
@@ -88,7 +89,7 @@ impl Shell {
     fn change(&self, spec: &Spec, request: Request<'_>, command: impl Fn(&mut dyn Txn) -> Outcome) -> Outcome {
         let keys: Vec<&[u8]> = spec.keys(request).map(|(_, key)| key).collect();
         let mut outcome = Ok(Reply::Nothing);
-        let committed = self.db.commit(&keys, &mut |txn| {
+        let committed = self.db.hooks().commit(&keys, &mut |txn| {
             outcome = command(txn);
             match &outcome {
                 // What a refused command has changed must show, as it would inside EXEC.

@@ -7,7 +7,8 @@
 use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
 
-use kvcore::{Claim, CrossTxn, Keyspace, Lookups, Lsn, Scope};
+use kvcore::hooks::{CrossTxn, Lookups, Lsn};
+use kvcore::{Claim, Keyspace, Scope};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, Text, resp, spec};
 
 use super::{databases, monitor};
@@ -92,7 +93,7 @@ pub(crate) fn watch(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let watched = session.watched.get_or_insert_default();
     session.client.shown.watching.store(true, Relaxed);
     let Watched { mark, bytes, keys } = &mut **watched;
-    let (_, keys) = keys.entry(keyspace.id()).or_insert_with(|| (keyspace.clone(), WatchedKeys::new()));
+    let (_, keys) = keys.entry(keyspace.hooks().id()).or_insert_with(|| (keyspace.clone(), WatchedKeys::new()));
     while let Some(key) = args.next_opt() {
         if keys.contains_key(key) {
             continue;
@@ -276,7 +277,7 @@ enum Claimed<'q> {
 
 impl<'q> Claims<'q> {
     fn at(&mut self, keyspace: &Keyspace) -> &mut Claimed<'q> {
-        let at = match self.of.iter().position(|(other, _)| other.id() == keyspace.id()) {
+        let at = match self.of.iter().position(|(other, _)| other.hooks().id() == keyspace.hooks().id()) {
             Some(at) => at,
             None => {
                 self.of.push((keyspace.clone(), Claimed::Keys(Vec::new())));
@@ -404,7 +405,7 @@ fn commit(
         {
             return Ok(());
         }
-        txn.select(start.1.id())?;
+        txn.select(start.1.hooks().id())?;
         let mut answered = Vec::with_capacity(queue.commands.len());
         let mut answered_bytes = 0;
         let mut announcements = Vec::new();
@@ -459,11 +460,11 @@ fn commit(
         Ok(())
     };
     let committed = match place {
-        Place::Loop(_) | Place::LoopToTheEnd => server.db.commit_across(&claims, &mut body),
+        Place::Loop(_) | Place::LoopToTheEnd => server.db.hooks().commit_across(&claims, &mut body),
         // That a watched key has changed since it was looked at must be seen, whatever its value is.
         Place::Draft => {
             let is_unchanged = || watched.is_none_or(|watched| !watched.mark.is_set());
-            server.db.commit_draft(&claims, &is_unchanged, &mut body)
+            server.db.hooks().commit_draft(&claims, &is_unchanged, &mut body)
         }
     };
     // A message may rest on what the client did before, as with a PUBLISH of its own.
@@ -559,7 +560,7 @@ impl RanCommand {
 /// Whether anything watched has changed. The keys are locked.
 pub(crate) fn has_changed(watched: &Watched, txn: &mut dyn CrossTxn) -> kvcore::Result<bool> {
     for (keyspace, keys) in watched.keys.values() {
-        txn.select(keyspace.id())?;
+        txn.select(keyspace.hooks().id())?;
         for (key, _) in keys.iter().filter(|(_, existed)| **existed) {
             if txn.peek(key)?.is_none() {
                 return Ok(true);

@@ -2,7 +2,7 @@
 //!
 //! Invariant: only its own loop adds to a counter, so adding is a load and a store, never a locked instruction.
 
-use kvcore::Lookups;
+use kvcore::hooks::Lookups;
 
 mod commands;
 mod counter;

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use kvcore::Lsn;
+use kvcore::hooks::Lsn;
 
 use super::EventLoop;
 use crate::connection::{Connection, Phase};
@@ -55,7 +55,7 @@ impl EventLoop {
             at = end;
         }
         if newest > durable {
-            self.server().db.request_sync(newest);
+            self.server().db.hooks().request_sync(newest);
         }
         self.executor.round = round;
         self.executor.round.clear();

@@ -3,7 +3,7 @@
 //! Invariant: a message that its receiver cannot get is not lost silently: if messages are redirected, who tracks is
 //! told that this has come to an end.
 
-use kvcore::Lsn;
+use kvcore::hooks::Lsn;
 
 use super::EventLoop;
 use crate::connection::Connection;

@@ -30,7 +30,7 @@ impl EventLoop {
         }
         let is_unfinished = self.server().keep_limits();
         // With a log that takes no removals there is nothing to go on with; the next iteration tries again.
-        let takes_removals = self.server().log_failure().is_none() && !self.server().db.is_backlogged();
+        let takes_removals = self.server().log_failure().is_none() && !self.server().db.hooks().is_backlogged();
         self.makes_room = is_unfinished && takes_removals;
         if self.server().tracking.is_on() {
             self.server().tracking.settle(&self.server().clients, 0, &ReadKeys::new());
@@ -93,7 +93,7 @@ impl EventLoop {
         }
         self.last_sample = sample;
         self.executor.refresh_bounds();
-        self.server().db.note_time();
+        self.server().db.hooks().note_time();
         if self.server().switches.cron_paused.load(Relaxed) {
             return;
         }

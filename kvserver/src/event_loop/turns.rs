@@ -163,6 +163,6 @@ fn prefetch(group: &[Turn], buffer: &[u8]) {
     if let [first, _, ..] = group {
         let same = group.iter().filter(|turn| turn.connection.session.database == first.connection.session.database);
         let keys = same.filter_map(|turn| second_word(&buffer[turn.read.clone()]));
-        first.connection.session.keyspace.prefetch(keys);
+        first.connection.session.keyspace.hooks().prefetch(keys);
     }
 }

@@ -12,7 +12,8 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use kvcore::{Change, ChangeKind, Db, Lsn, Observer};
+use kvcore::Db;
+use kvcore::hooks::{Change, ChangeKind, Lsn, Observer};
 use parking_lot::Mutex;
 
 use crate::databases;
@@ -79,7 +80,7 @@ impl Audience {
     pub(crate) fn want(self: &Arc<Audience>, classes: Classes, db: &Db) -> kvcore::Result<()> {
         let mut observes = self.observes.lock();
         if !*observes && !classes.is_empty() {
-            db.observe(self.clone())?;
+            db.hooks().observe(self.clone())?;
             *observes = true;
         }
         // The update never declines.

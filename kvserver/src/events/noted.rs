@@ -8,7 +8,8 @@
 
 use std::cell::RefCell;
 
-use kvcore::{CrossTxn, Deadline, Lookup, Lookups, Result, Txn, Usage, ValueRef, Walk};
+use kvcore::hooks::{CrossTxn, Lookup, Lookups, ReadTxn, Txn, Usage, Walk};
+use kvcore::{Deadline, Result, ValueRef};
 use kvproto::{Request, Spec};
 
 use super::{Class, Classes};
@@ -165,7 +166,7 @@ impl<'t, T: Txn + ?Sized> Noted<'t, T> {
     }
 }
 
-impl<T: Txn + ?Sized> Txn for Noted<'_, T> {
+impl<T: Txn + ?Sized> ReadTxn for Noted<'_, T> {
     fn now_ms(&self) -> u64 {
         self.txn.now_ms()
     }
@@ -177,7 +178,9 @@ impl<T: Txn + ?Sized> Txn for Noted<'_, T> {
         }
         Ok(value)
     }
+}
 
+impl<T: Txn + ?Sized> Txn for Noted<'_, T> {
     fn lookups(&self) -> Lookups {
         self.txn.lookups()
     }
@@ -262,8 +265,8 @@ impl<T: Txn + ?Sized> Txn for Noted<'_, T> {
         Ok(deleted)
     }
 
-    fn flush(&mut self) -> Result<u64> {
-        self.txn.flush()
+    fn clear(&mut self) -> Result<u64> {
+        self.txn.clear()
     }
 }
 

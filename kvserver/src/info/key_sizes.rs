@@ -3,7 +3,7 @@
 //! Invariant: commands keep no counts for it: a request for the section walks over all keys, in steps that hold no lock for
 //! long. So it must not run on an event loop, nor inside EXEC.
 
-use kvcore::{Cursor, Walk};
+use kvcore::hooks::{Cursor, Walk};
 
 use super::fields::Fields;
 use crate::databases;

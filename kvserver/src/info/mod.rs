@@ -452,8 +452,8 @@ fn keyspaces(server: &ServerState, fields: &mut Fields<'_>) {
         .iter()
         .filter_map(|keyspace| {
             let index = databases::index_of(keyspace.name())?;
-            let (keys, expires) = keyspace.counts();
-            let average_ttl_ms = if expires == 0 { 0 } else { keyspace.average_ttl_ms() };
+            let (keys, expires) = keyspace.hooks().counts();
+            let average_ttl_ms = if expires == 0 { 0 } else { keyspace.hooks().average_ttl_ms() };
             Some((index, keys, expires, average_ttl_ms))
         })
         .filter(|(_, keys, _, _)| *keys > 0)

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use kvcore::Lsn;
+use kvcore::hooks::Lsn;
 use kvproto::Reply;
 use kvproto::resp::Version;
 

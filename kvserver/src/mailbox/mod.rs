@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use kvcore::{Lookups, Lsn};
+use kvcore::hooks::{Lookups, Lsn};
 use kvproto::{OwnedRequest, Reply};
 
 use crate::acl::Account;

@@ -6,7 +6,8 @@
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use kvcore::{Db, Deadline, Options, Store, Walk};
+use kvcore::hooks::Walk;
+use kvcore::{Db, Deadline, Options, Store};
 
 use super::line::Line;
 use super::{Failure, Result, path};

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use kvcore::{Db, Deadline, Durability, Keyspace, Options, SetOptions, StoreExt};
+use kvcore::{Db, Deadline, Durability, Keyspace, Options, SetOptions};
 
 use super::line::Line;
 use super::{Failure, Result, path, print};

@@ -4,7 +4,8 @@
 
 use std::path::Path;
 
-use kvcore::{Dropped, Error, Kept, Lsn, Options, Repair, RepairOptions, RepairPlan, RepairWay, SomeKeys, TimeReset};
+use kvcore::hooks::Lsn;
+use kvcore::{Dropped, Error, Kept, Options, Repair, RepairOptions, RepairPlan, RepairWay, SomeKeys, TimeReset};
 use serde_json::{Value, json};
 
 use super::check::{in_json, in_words};

@@ -9,7 +9,8 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use kvcore::{Db, Durability, Lsn, ManualClock, Options, Store};
+use kvcore::hooks::Lsn;
+use kvcore::{Db, Durability, ManualClock, Options, Store};
 use shuttle::rand::Rng;
 use shuttle::thread;
 

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use kvcore::{Keyspace, Lsn};
+use kvcore::Keyspace;
+use kvcore::hooks::Lsn;
 use kvproto::resp::Version;
 use kvproto::{OwnedRequest, Spec};
 

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use kvcore::{Change, ChangeKind, Lsn, Observer};
+use kvcore::hooks::{Change, ChangeKind, Lsn, Observer};
 use parking_lot::Mutex;
 
 use crate::clients::Clients;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use kvcore::Lsn;
+use kvcore::hooks::Lsn;
 use smallvec::SmallVec;
 
 use crate::mailbox::{Address, Stale, StaleKeys};

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kvcore::{Claim, Db, Keyspace, Options, Scope, Store, StoreExt};
+use kvcore::{Claim, Db, Keyspace, Options, Scope, Store};
 use shuttle::sync::atomic::{AtomicI64, Ordering};
 use shuttle::thread;
 
@@ -83,7 +83,7 @@ fn model(
 }
 
 /// Takes what is there with one command, and puts it aside.
-fn take(db: &Db, taken: &AtomicI64, remove: impl Fn(&mut dyn kvcore::CrossTxn) -> kvcore::Result<()>) {
+fn take(db: &Db, taken: &AtomicI64, remove: impl Fn(&mut dyn kvcore::hooks::CrossTxn) -> kvcore::Result<()>) {
     let claims = [Claim { keyspace: db, scope: Scope::Whole }];
     let mut found = 0;
     db.commit_across(&claims, &mut |txn| {

@@ -110,7 +110,7 @@ impl Gated {
     /// Waits until all that was written is durable, then holds syncs up.
     #[track_caller]
     pub fn hold(&self) {
-        until("all is durable", || self.db.durable_lsn() == self.db.last_lsn());
+        until("all is durable", || self.db.hooks().durable_lsn() == self.db.hooks().last_lsn());
         self.disk.set(Sync::Waits);
     }
 

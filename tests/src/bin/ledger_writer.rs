@@ -18,10 +18,8 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use kvcore::{
-    Claim, CrossTxn, Db, Deadline, Durability, Error, Keyspace, Lsn, Options, Result, Scope, Store, StoreExt, TxnExt,
-    Walk,
-};
+use kvcore::hooks::{CrossTxn, Lsn, TxnExt, Walk};
+use kvcore::{Claim, Db, Deadline, Durability, Error, Keyspace, Options, Result, Scope, Store};
 
 /// Steps that a thread has in flight at most: the threads with odd numbers wait once for so many.
 const BATCH: u64 = 16;
@@ -101,14 +99,16 @@ impl Step {
     /// Does it; answers the Lsn to wait for.
     fn run(self, db: &Db, own: &Keyspace) -> Result<Lsn> {
         match self {
-            Step::Set { key, value, expires } => {
-                own.commit(&[key.as_bytes()], &mut |txn| txn.set(key.as_bytes(), &value, expires.then_some(DEADLINE)))
-            }
+            Step::Set { key, value, expires } => own
+                .hooks()
+                .commit(&[key.as_bytes()], &mut |txn| txn.set(key.as_bytes(), &value, expires.then_some(DEADLINE))),
             Step::Append { key, bytes } => {
-                own.commit(&[key.as_bytes()], &mut |txn| txn.append(key.as_bytes(), &bytes).map(drop))
+                own.hooks().commit(&[key.as_bytes()], &mut |txn| txn.append(key.as_bytes(), &bytes).map(drop))
             }
-            Step::Increment => own.commit(&[b"count"], &mut |txn| txn.increment(b"count", 1).map(drop)),
-            Step::Delete { key } => own.commit(&[key.as_bytes()], &mut |txn| txn.delete(key.as_bytes()).map(drop)),
+            Step::Increment => own.hooks().commit(&[b"count"], &mut |txn| txn.increment(b"count", 1).map(drop)),
+            Step::Delete { key } => {
+                own.hooks().commit(&[key.as_bytes()], &mut |txn| txn.delete(key.as_bytes()).map(drop))
+            }
             Step::Transfer { keys: [one, other], value } => {
                 let keys = [one.as_bytes(), other.as_bytes()];
                 with_total(db, Claim { keyspace: own, scope: Scope::Keys(&keys) }, &mut |txn| {
@@ -116,7 +116,7 @@ impl Step {
                 })
             }
             Step::Flush { mark } => with_total(db, Claim { keyspace: own, scope: Scope::Whole }, &mut |txn| {
-                txn.flush()?;
+                txn.clear()?;
                 txn.set(b"flushed", &mark, None)
             }),
         }
@@ -146,9 +146,9 @@ impl Step {
 /// One transaction over the thread's keyspace and the total.
 fn with_total(db: &Db, own: Claim<'_>, body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>) -> Result<Lsn> {
     let total = Claim { keyspace: db, scope: Scope::Keys(&[TOTAL.as_bytes()]) };
-    db.commit_across(&[own, total], &mut |txn| {
+    db.hooks().commit_across(&[own, total], &mut |txn| {
         body(txn)?;
-        txn.select(db.id())?;
+        txn.select(db.hooks().id())?;
         txn.increment(TOTAL.as_bytes(), 1).map(drop)
     })
 }
@@ -184,7 +184,7 @@ fn write_steps(db: &Db, seed: u64, thread: u64, mut done: u64) -> Result<()> {
             last = last.max(step(seed, thread, done).run(db, &own)?);
             done += 1;
         }
-        own.wait(last)?;
+        own.hooks().wait(last)?;
         // One write a line, so that a line is there whole or not at all, and none is there too early.
         let told = std::io::stdout().lock().write_all(format!("{thread} {done}\n").as_bytes());
         told.expect("standard output takes the ledger");

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use kvcore::{Clock, Deadline, ManualClock, Options, SetOptions, Store, StoreExt, SystemClock};
+use kvcore::{Clock, Deadline, ManualClock, Options, SetOptions, Store, SystemClock};
 use kvtests::process::Launch;
 use kvtests::server_program;
 use tempfile::TempDir;
@@ -17,7 +17,7 @@ use crate::{contents, keys, run, segment, text};
 fn twenty_keys() -> TempDir {
     let dir = TempDir::new().expect("a directory");
     let db = Options::new().open(dir.path()).expect("a store");
-    db.wait(db.last_lsn()).expect("the name is on disk");
+    db.hooks().wait(db.hooks().last_lsn()).expect("the name is on disk");
     for i in 0..20 {
         db.set(format!("key{i:02}"), format!("value{i:02}")).expect("written");
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use fastrand::Rng;
-use kvcore::{Db, Durability, StoreExt};
+use kvcore::{Db, Durability};
 
 use crate::disk::World;
 use crate::history::{self, START_MS, any_plan};
@@ -40,9 +40,9 @@ fn step_of(db: &Db, what: &str) -> usize {
 fn step(db: &Db, disk: &SimDisk, number: usize, pad: usize) -> kvcore::Result<()> {
     disk.note(Note::Begun { lane: WRITER, number });
     let value = format!("{number} {}", "x".repeat(pad));
-    db.update(&["left", "right"], |txn| {
-        txn.set(b"left", value.as_bytes(), None)?;
-        txn.set(b"right", value.as_bytes(), None)
+    db.transact(&["left", "right"], |txn| {
+        txn.set(b"left", value.as_bytes())?;
+        txn.set(b"right", value.as_bytes())
     })?;
     disk.note(Note::Promised { lane: WRITER, number });
     Ok(())

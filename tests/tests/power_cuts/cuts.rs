@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use fastrand::Rng;
-use kvcore::{Db, StoreExt};
+use kvcore::Db;
 
 use crate::disk::World;
 use crate::history::{self, History, START_MS, any_plan, any_wall};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use kvcore::{Clock, Db, Durability, Error, ManualClock, Options, StoreExt};
+use kvcore::{Clock, Db, Durability, Error, ManualClock, Options};
 
 use crate::disk::World;
 use crate::ledger::{Course, Ledger, Note, show};

@@ -3,7 +3,7 @@
 //! Each test opens with the bug and its mechanism, and failed before it was mended.
 
 use fastrand::Rng;
-use kvcore::{Db, StoreExt};
+use kvcore::Db;
 
 use crate::disk::World;
 use crate::history::{self, START_MS, dir, options};

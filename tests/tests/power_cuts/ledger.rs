@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kvcore::{Db, Deadline, Walk};
+use kvcore::hooks::Walk;
+use kvcore::{Db, Deadline};
 
 /// What goes into the journal between the disk's operations. The number is that of the lane's transaction, from 1.
 #[derive(Clone, Copy, Debug)]

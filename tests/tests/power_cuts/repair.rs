@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 
 use fastrand::Rng;
-use kvcore::{RepairOptions, StoreExt, Verdict};
+use kvcore::{RepairOptions, Verdict};
 
 use crate::disk::World;
 use crate::history::{self, START_MS};

@@ -11,7 +11,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use kvcore::{Claim, Db, Deadline, Durability, Error, Keyspace, Lsn, Scope, Store, StoreExt, Ticket, Txn};
+use kvcore::hooks::{Lsn, Txn, txn_of};
+use kvcore::{Claim, Db, Deadline, Durability, Error, Keyspace, Scope, Store, Ticket};
 
 use crate::history::Life;
 use crate::ledger::{Course, Entry, Note, Place, State, alive, show};
@@ -135,10 +136,10 @@ impl Lane {
         let durability = if of_db { db.durability() } else { keyspace.durability() };
 
         let mut state = self.course.states[self.current].clone();
-        let from = db.last_lsn().get() + 1;
+        let from = db.hooks().last_lsn().get() + 1;
         let number = self.add(State::new(), (from, 0), life);
         let outcome = self.perform(what, db, &keyspaces, &names, which, &keyspace, &mut state);
-        let end = db.last_lsn();
+        let end = db.hooks().last_lsn();
         self.course.logged[number].1 = end.get();
 
         let now_ms = db.now_ms();
@@ -165,7 +166,7 @@ impl Lane {
             Ok(None) if durability == Durability::Always => self.promise(number, life),
             _ => {}
         }
-        let durable = db.durable_lsn();
+        let durable = db.hooks().durable_lsn();
         if let Some(promised) = self.open.iter().filter(|(_, lsn)| *lsn <= durable).map(|(number, _)| *number).max() {
             self.open.retain(|(number, _)| *number > promised);
             self.promise(promised, life);
@@ -192,35 +193,40 @@ impl Lane {
             if gives_up { Err(Error::aborted("of its own will")) } else { Ok(()) }
         };
         let outcome = match what {
-            What::Plain => keyspace.update(&keys, |txn| body(txn)).map(|()| None),
-            What::Deferred => keyspace.deferred().update(&keys, |txn| body(txn)).map(Some),
+            What::Plain => keyspace.hooks().transact(&keys, |txn| body(txn)).map(|()| None),
+            What::Deferred => keyspace.deferred().transact(&keys, |txn| body(txn_of(txn))).map(Some),
             What::Across => {
                 let named: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
                 let claims = keyspaces.each_ref().map(|keyspace| Claim { keyspace, scope: Scope::Keys(&named) });
-                db.update_across(&claims, |txn| {
-                    for (keyspace, name) in keyspaces.iter().zip(names) {
-                        txn.select(keyspace.id())?;
-                        keys.iter().for_each(|key| change(rng, txn, state, name, key, theme));
-                    }
-                    // The second is the one that calls speak of.
-                    let [from, to] = [&names[0], &names[1]].map(|name| (name.clone(), keys[0].clone()));
-                    if theme.copies(rng) {
-                        let (now_ms, deadline) = (txn.now_ms(), theme.deadline(rng, txn.now_ms()));
-                        let copied = copy_in_model(state, &from, to, deadline, now_ms);
-                        let at = deadline.map(Deadline::at_ms);
-                        assert_eq!(txn.copy_from(keyspaces[0].id(), &from.1, &from.1, at)?, copied, "as in the model");
-                    }
-                    if gives_up { Err(Error::aborted("of its own will")) } else { Ok(()) }
-                })
-                .map(|()| None)
+                db.hooks()
+                    .transact_across(&claims, |txn| {
+                        for (keyspace, name) in keyspaces.iter().zip(names) {
+                            txn.select(keyspace.hooks().id())?;
+                            keys.iter().for_each(|key| change(rng, txn, state, name, key, theme));
+                        }
+                        // The second is the one that calls speak of.
+                        let [from, to] = [&names[0], &names[1]].map(|name| (name.clone(), keys[0].clone()));
+                        if theme.copies(rng) {
+                            let (now_ms, deadline) = (txn.now_ms(), theme.deadline(rng, txn.now_ms()));
+                            let copied = copy_in_model(state, &from, to, deadline, now_ms);
+                            let at = deadline.map(Deadline::at_ms);
+                            assert_eq!(
+                                txn.copy_from(keyspaces[0].hooks().id(), &from.1, &from.1, at)?,
+                                copied,
+                                "as in the model"
+                            );
+                        }
+                        if gives_up { Err(Error::aborted("of its own will")) } else { Ok(()) }
+                    })
+                    .map(|()| None)
             }
             What::Flush => {
                 state.retain(|(name, _), _| *name != names[which]);
-                return keyspace.flush().map(|_| None);
+                return keyspace.clear().map(|_| None);
             }
             What::FlushAll => {
                 state.clear();
-                return db.flush_all().map(|_| None);
+                return db.clear_all().map(|_| None);
             }
             What::Drop => {
                 state.retain(|(name, _), _| *name != names[which]);
@@ -261,8 +267,8 @@ impl Lane {
         // What is durable needs no log to be shown. Where there are deadlines the passing of one may need it.
         let no_deadlines = self.theme.deadline_every == 0;
         let settled = self.open.is_empty() && life.db.durability() == Durability::Always && no_deadlines;
-        if settled && life.db.durable_lsn() == life.db.last_lsn() {
-            assert_eq!(keyspace.get_settled(&place.1).unwrap().unwrap(), *value, "settled data is read");
+        if settled && life.db.hooks().durable_lsn() == life.db.hooks().last_lsn() {
+            assert_eq!(keyspace.get_durable(&place.1).unwrap().unwrap(), *value, "settled data is read");
         }
     }
 
@@ -284,10 +290,10 @@ impl Lane {
         // Perhaps somebody has found it before, who waits for nothing, or the sweeper has.
         match self.rng.u8(..4) {
             0 if life.alone => drop(life.db.sweep()),
-            1 | 2 => drop(keyspace.commit(&[&place.1], &mut |txn| txn.get(&place.1).map(drop))),
+            1 | 2 => drop(keyspace.hooks().commit(&[&place.1], &mut |txn| txn.get(&place.1).map(drop))),
             _ => {}
         }
-        match keyspace.get_settled(&place.1) {
+        match keyspace.get_durable(&place.1) {
             Ok(value) => {
                 assert!(value.is_none(), "lane {}: served past its deadline", self.index);
                 life.disk.note(Note::Seen { deadline_ms });
@@ -305,7 +311,7 @@ impl Lane {
         };
         let keys: Vec<Vec<u8>> = (0..self.rng.usize(1..=2)).map(|_| self.key()).collect();
         let (mut now_ms, mut found) = (0, Vec::new());
-        let outcome = keyspace.update(&keys, |txn| {
+        let outcome = keyspace.transact(&keys, |txn| {
             now_ms = txn.now_ms();
             for key in &keys {
                 let value = txn.get(key)?;
@@ -347,10 +353,10 @@ impl Lane {
                 let keyspaces: Result<Vec<Keyspace>, Error> = names.into_iter().collect();
                 keyspaces.and_then(|keyspaces| {
                     let claim = |keyspace| Claim { keyspace, scope: Scope::Whole };
-                    life.db.update_across(&keyspaces.iter().map(claim).collect::<Vec<_>>(), |_| Ok(()))
+                    life.db.hooks().transact_across(&keyspaces.iter().map(claim).collect::<Vec<_>>(), |_| Ok(()))
                 })
             }
-            _ => handle.wait(life.db.last_lsn()),
+            _ => handle.hooks().wait(life.db.hooks().last_lsn()),
         };
         match outcome {
             Ok(()) => self.promise(self.current, life),
@@ -373,7 +379,7 @@ impl Lane {
     /// `EverySecond` keeps its window: what is older than a second is durable as soon as the log is written to, and
     /// however often it is written to meanwhile.
     fn let_a_second_pass(&mut self, life: &Life<'_>) {
-        let (number, lsn) = (self.current, life.db.last_lsn());
+        let (number, lsn) = (self.current, life.db.hooks().last_lsn());
         let busy = life.db.keyspace("busy").map(|keyspace| keyspace.with_durability(Durability::Os));
         if self.rng.bool() {
             life.pass(1_001);
@@ -393,9 +399,9 @@ impl Lane {
                 let _ = busy.as_ref().map(|busy| busy.set("busy", "yes"));
                 since = Instant::now();
             }
-            life.db.durable_lsn() >= lsn || life.db.health().is_err()
+            life.db.hooks().durable_lsn() >= lsn || life.db.health().is_err()
         });
-        if life.db.durable_lsn() >= lsn {
+        if life.db.hooks().durable_lsn() >= lsn {
             self.promise(number, life);
         }
     }

@@ -3,7 +3,7 @@
 //! Invariant: all operations are read and checked before the first is carried out; a field is read from and written to
 //! the at most nine bytes it lies in.
 
-use kvcore::Txn;
+use kvcore::hooks::Txn;
 use kvproto::{Args, CommandError, Reply, parse_integer};
 
 use super::{bad_offset, bit_offset, checked_offset};

@@ -2,7 +2,7 @@
 //!
 //! Invariant: what is shown does not change the estimate, though it may change how it is kept, as in Redis.
 
-use kvcore::Txn;
+use kvcore::hooks::Txn;
 use kvproto::{Args, CommandError, Reply};
 
 use super::estimate::{self, REGISTERS};

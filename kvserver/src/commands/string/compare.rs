@@ -2,7 +2,8 @@
 //!
 //! Invariant: a condition looks at the value under the same lock as the change it decides about.
 
-use kvcore::{Txn, ValueRef};
+use kvcore::ValueRef;
+use kvcore::hooks::Txn;
 use kvproto::{Args, CommandError, Reply, parse_integer};
 use xxhash_rust::xxh3::xxh3_64;
 

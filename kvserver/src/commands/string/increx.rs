@@ -5,7 +5,8 @@
 
 use std::cmp::Ordering;
 
-use kvcore::{Deadline, Txn};
+use kvcore::Deadline;
+use kvcore::hooks::Txn;
 use kvproto::{Args, CommandError, Reply, parse_integer};
 
 use super::compare::Condition;

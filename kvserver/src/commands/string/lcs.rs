@@ -2,7 +2,7 @@
 //!
 //! Invariant: the working memory is one bit for each pair of bytes, and bounded before any of it is reserved.
 
-use kvcore::Txn;
+use kvcore::hooks::Txn;
 use kvproto::{Args, CommandError, Reply};
 
 use crate::outcome::Outcome;

@@ -3,7 +3,7 @@
 //!
 //! Invariant: a [`Span`] lies within the value it was made for, whatever positions the client named.
 
-use kvcore::Txn;
+use kvcore::hooks::Txn;
 use kvproto::{Args, CommandError, Reply};
 
 use super::bulk;

@@ -1,0 +1,318 @@
+//! Hooks: what a server that is built on the store needs. Programs that embed a store need none of it, and it may change
+//! with any version.
+//!
+//! Invariant: nothing here weakens what [`Db`](crate::Db) and [`Keyspace`](crate::Keyspace) promise, except where the caller
+//! takes over a duty that is named.
+//!
+//! [`Db::hooks`](crate::Db::hooks) and [`Keyspace::hooks`](crate::Keyspace::hooks) lead here: commits that return their place in
+//! the log ([`Lsn`]) instead of waiting, the primitives of a transaction ([`ReadTxn`], [`Txn`], [`CrossTxn`]), walks over a whole
+//! keyspace ([`Walk`]), observers, access statistics, and suspending what the store does by itself.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::db::Db;
+use crate::entry::ValueRef;
+use crate::error::{Error, Result};
+use crate::keyspace::Keyspace;
+use crate::shard::touch;
+use crate::ticket::Ticket;
+use crate::transaction::Transaction;
+
+pub use crate::db::{Claim, Scope};
+pub use crate::lsn::Lsn;
+pub use crate::observer::{Change, ChangeKind, Observer, Swap};
+pub use crate::txn::{CrossTxn, Lookup, Lookups, ReadTxn, Txn, TxnExt, Usage};
+pub use crate::uses::UseCounter;
+pub use crate::walk::{Cursor, Walk};
+
+/// More keys than this at a time cost [`KeyspaceHooks::prefetch`] an allocation.
+const PREFETCH_KEYS: usize = 16;
+
+/// Returns the place in the log that must be durable before a ticket is good.
+pub fn lsn_of<T>(ticket: &Ticket<T>) -> Lsn {
+    ticket.lsn()
+}
+
+/// Returns the primitives that a transaction is made of.
+pub fn txn_of<'t>(transaction: &'t mut Transaction<'_>) -> &'t mut dyn Txn {
+    transaction.primitives()
+}
+
+/// What a server needs of a keyspace.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyspaceHooks<'a>(pub(crate) &'a Keyspace);
+
+impl KeyspaceHooks<'_> {
+    /// Returns the keyspace's number while the store is open; it is never used for another keyspace.
+    pub fn id(&self) -> u32 {
+        self.0.space.id
+    }
+
+    /// Runs `body` once, with the named keys locked. If it returns `Ok`, its changes are applied and logged as one group; if it
+    /// fails or panics, nothing is changed. Returns the Lsn that must be durable before anything that `body` wrote *or read*
+    /// may be revealed; [`wait`](Self::wait) waits for it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `body`, and [`Error::Reentered`] if it calls the store.
+    pub fn commit(&self, keys: &[&[u8]], body: &mut dyn FnMut(&mut dyn Txn) -> Result<()>) -> Result<Lsn> {
+        self.0.wait_for_room()?;
+        self.0.engine().commit(&self.0.space, keys, &mut |locked| body(locked))
+    }
+
+    /// Runs `body` as [`commit`](Self::commit) does, and returns when the outcome is as durable as the handle promises.
+    pub fn transact<K: AsRef<[u8]>, R>(
+        &self,
+        keys: &[K],
+        mut body: impl FnMut(&mut dyn Txn) -> Result<R>,
+    ) -> Result<R> {
+        self.0.transact_locked(keys, |locked| body(locked))
+    }
+
+    /// Blocks until the handle's promise of durability holds for `lsn`.
+    pub fn wait(&self, lsn: Lsn) -> Result<()> {
+        self.0.wait_for(lsn)
+    }
+
+    /// Shows the value of `key` as [`Store::read`](crate::Store::read) does, and does not count as a use of it. Returns whether
+    /// it is there.
+    pub fn peek(&self, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
+        self.0.engine().peek(&self.0.space, key, show)
+    }
+
+    /// Returns how many keys there are, those that have expired included until they are swept, and how many of them have a
+    /// deadline. Called from inside a transaction it leaves out what that holds locked.
+    pub fn counts(&self) -> (u64, u64) {
+        let (mut entries, mut with_deadline) = (0, 0);
+        let base = &self.0.engine().base;
+        self.0.space.each_shard(base.is_entered(), |shard| {
+            entries += shard.len() as u64;
+            with_deadline += shard.with_deadline() as u64;
+        });
+        // Shards are looked at one after the other: an entry that went in one for one that came in another counted twice.
+        let entries = entries.min(base.eviction.entries_max());
+        (entries, with_deadline.min(entries))
+    }
+
+    /// Returns how long the keys that have a deadline have to live on average, in milliseconds; 0 if there are none. Called
+    /// from inside a transaction it leaves out what that holds locked.
+    pub fn average_ttl_ms(&self) -> u64 {
+        let (mut with_deadline, mut sum_ms) = (0, 0_u128);
+        self.0.space.each_shard(self.0.engine().base.is_entered(), |shard| {
+            with_deadline += shard.with_deadline() as u128;
+            sum_ms = sum_ms.saturating_add(shard.deadlines_ms());
+        });
+        let average_ms = u64::try_from(sum_ms.checked_div(with_deadline).unwrap_or(0)).unwrap_or(u64::MAX);
+        average_ms.saturating_sub(self.0.engine().base.time.now_ms())
+    }
+
+    /// Fetches what is stored of these keys into the processor's cache, for a caller that is about to use them one after the
+    /// other and would wait for the memory of each in turn. A hint: it changes nothing and never waits.
+    pub fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
+        let base = &self.0.engine().base;
+        let mut shards: SmallVec<[_; PREFETCH_KEYS]> = SmallVec::new();
+        keys.for_each(|key| {
+            let hash = base.hasher.hash(key);
+            if let Some(shard) = self.0.space.try_read(self.0.space.shard_of(hash)) {
+                shards.push((hash, shard));
+            }
+        });
+        // All locks are taken: nothing orders these reads, so the processor has many of them under way at once. First the
+        // tables of all keys, then what they point to: each of the second reads waits for one of the first.
+        let entries: SmallVec<[&[u8]; PREFETCH_KEYS]> = shards.iter().map(|(hash, shard)| shard.near(*hash)).collect();
+        std::hint::black_box(entries.iter().fold(0, |sum, entry| sum ^ touch(entry)));
+    }
+
+    /// Returns the same keyspace for a thread that must never wait, such as an event loop: its transactions do not wait
+    /// while [the log's buffers are full](DbHooks::is_backlogged).
+    ///
+    /// The caller checks that before each write. If it does not, the log's buffers grow without a bound.
+    pub fn without_waiting_for_room(&self) -> Keyspace {
+        self.0.without_waiting_for_room()
+    }
+}
+
+/// What a server needs of a store; with what it needs of the default keyspace.
+#[derive(Clone, Copy, Debug)]
+pub struct DbHooks<'a> {
+    db: &'a Db,
+    default: KeyspaceHooks<'a>,
+}
+
+impl<'a> Deref for DbHooks<'a> {
+    type Target = KeyspaceHooks<'a>;
+
+    fn deref(&self) -> &KeyspaceHooks<'a> {
+        &self.default
+    }
+}
+
+impl<'a> DbHooks<'a> {
+    pub(crate) fn new(db: &'a Db) -> Self {
+        DbHooks { db, default: KeyspaceHooks(&db.default) }
+    }
+}
+
+impl DbHooks<'_> {
+    /// Runs `body` as [`commit_across`](Self::commit_across) does, and returns when the outcome is as durable as the store
+    /// promises.
+    pub fn transact_across<R>(
+        &self,
+        claims: &[Claim<'_>],
+        mut body: impl FnMut(&mut dyn CrossTxn) -> Result<R>,
+    ) -> Result<R> {
+        let mut result = None;
+        let lsn = self.commit_across(claims, &mut |txn| {
+            result = Some(body(txn)?);
+            Ok(())
+        })?;
+        self.db.wait_for(lsn)?;
+        result.ok_or(Error::BodyNotRun)
+    }
+
+    /// Runs `body` once with everything claimed locked. Calls speak of the first claim's
+    /// keyspace until `body` [selects](CrossTxn::select) another. Does not wait.
+    pub fn commit_across(
+        &self,
+        claims: &[Claim<'_>],
+        body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>,
+    ) -> Result<Lsn> {
+        let claimed = self.db.claimed(claims)?;
+        self.db.wait_for_room()?;
+        self.db.engine().commit_across(&claimed, &mut |locked| body(locked))
+    }
+
+    /// Runs `body` as [`commit_across`](Self::commit_across) does, but without locks while it runs: for what takes long.
+    /// If it has changed anything, waits while [the log's buffers are full](Self::is_backlogged), whichever handle it is, before
+    /// it locks the keys. Does not wait until anything is durable.
+    ///
+    /// `body` works on a draft: it sees all the keys as they were at one moment, which `now_ms` tells, and its own
+    /// changes. If it has changed anything, the keys are then locked and compared with what it saw: if they are the same,
+    /// its changes are applied and logged as one transaction; if they are not, it runs again on what they are now, and
+    /// after eight runs under the locks. So it must be repeatable: only the last run counts. A body that changes nothing
+    /// runs once. Large values are neither copied nor compared under the locks.
+    ///
+    /// `is_valid` is called under the locks, too, before changes are applied; where it returns false, `body` runs again. It
+    /// must return soon and must not call the store.
+    ///
+    /// Where a whole keyspace is claimed, it runs under the locks.
+    ///
+    /// ```
+    /// use kvcore::{Claim, Db, Scope};
+    /// let db = Db::in_memory();
+    /// db.set("text", "a long text")?;
+    /// let keys: [&[u8]; 2] = [b"text", b"length"];
+    /// db.hooks().commit_draft(&[Claim { keyspace: &db, scope: Scope::Keys(&keys) }], &|| true, &mut |txn| {
+    ///     let length = txn.get(b"text")?.map_or(0, |text| text.len());
+    ///     txn.set(b"length", length.to_string().as_bytes(), None)
+    /// })?;
+    /// assert_eq!(db.get("length")?.unwrap(), "11");
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn commit_draft(
+        &self,
+        claims: &[Claim<'_>],
+        is_valid: &dyn Fn() -> bool,
+        body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>,
+    ) -> Result<Lsn> {
+        let claimed = self.db.claimed(claims)?;
+        self.db.engine().commit_draft(&claimed, is_valid, body)
+    }
+
+    /// The newest change, durable or not.
+    pub fn last_lsn(&self) -> Lsn {
+        self.db.wal().map_or(Lsn::ZERO, |wal| wal.last())
+    }
+
+    /// The newest change on stable storage: all before it are, too.
+    pub fn durable_lsn(&self) -> Lsn {
+        self.db.wal().map_or(Lsn::ZERO, |wal| wal.durable())
+    }
+
+    /// Asks that everything up to `lsn` be made durable, and returns at once.
+    pub fn request_sync(&self, lsn: Lsn) {
+        if let Some(wal) = self.db.wal() {
+            wal.request_sync(lsn);
+        }
+    }
+
+    /// Calls `listener` each time [`durable_lsn`](Self::durable_lsn) has advanced or the log has failed, on whichever
+    /// thread wrote. It must return soon.
+    pub fn on_durable(&self, listener: Arc<dyn Fn() + Send + Sync>) {
+        if let Some(wal) = self.db.wal() {
+            wal.listen(listener);
+        }
+    }
+
+    /// Starts a thread of the store that frees large values, and keyspaces that are emptied or dropped. Without it the thread that
+    /// removes, overwrites or evicts them does so before its call returns: about 0.2 ms a MiB.
+    ///
+    /// # Errors
+    ///
+    /// When the thread cannot be started.
+    pub fn free_in_background(&self) -> Result<()> {
+        self.db.engine().base.disposal.start()
+    }
+
+    /// Notifies `observer` of each change from now on. A store has at most eight observers.
+    pub fn observe(&self, observer: Arc<dyn Observer>) -> Result<()> {
+        self.db.engine().base.observe(observer)
+    }
+
+    /// Returns the same store for threads that must never wait; see [`KeyspaceHooks::without_waiting_for_room`].
+    #[must_use]
+    pub fn without_waiting_for_room(&self) -> Db {
+        Db { default: self.db.default.without_waiting_for_room() }
+    }
+
+    /// Waits while [the log's buffers are full](Self::is_backlogged), for threads whose handle does not wait by itself.
+    ///
+    /// # Errors
+    ///
+    /// The log takes no writes.
+    pub fn await_room(&self) -> Result<()> {
+        self.db.engine().wait_for_room()
+    }
+
+    /// Whether so much waits to be written that the next write would wait, too.
+    pub fn is_backlogged(&self) -> bool {
+        self.db.wal().is_some_and(|wal| wal.is_backlogged())
+    }
+
+    /// Counts so many bytes, which the program needs for something else, against [`max_memory`](crate::Limits::max_memory).
+    pub fn reserve_memory(&self, bytes: u64) {
+        self.db.engine().base.eviction.set_reserved(bytes);
+    }
+
+    /// Returns how many keys were removed to make room since the store was opened.
+    pub fn evicted(&self) -> u64 {
+        self.db.engine().base.eviction.evicted.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Lets the time that keys count as unused go on until now. Who wants it to be known calls this once a second or so:
+    /// from the first call on, transactions take note of the keys they use, in two bytes for each place of the tables.
+    pub fn note_time(&self) {
+        self.db.engine().note_time();
+    }
+
+    /// Takes note of how often keys are used, or with `None` again of when. What was known by the other measure is
+    /// forgotten.
+    pub fn count_uses(&self, counter: Option<UseCounter>) {
+        self.db.engine().base.count_uses(counter);
+    }
+
+    /// While paused, entries whose deadline has passed are removed only when somebody asks for them. They are gone for
+    /// everybody in any case, but still counted and taking memory: for tests.
+    pub fn pause_sweeping(&self, paused: bool) {
+        self.db.engine().pause_sweeping(paused);
+    }
+
+    /// While held, entries whose deadline has passed are gone for everybody and yet removed by nobody, so nothing is
+    /// logged and no observer is told: for while a store must not change.
+    pub fn hold_expiry(&self, held: bool) {
+        self.db.engine().hold_expiry(held);
+    }
+}

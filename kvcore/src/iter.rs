@@ -1,0 +1,151 @@
+//! Iter: reading a whole keyspace entry by entry. Invariant: between two calls of `next` no lock is held, so the loop's body
+//! may read and write the same store.
+
+use std::collections::{HashSet, VecDeque};
+use std::fmt;
+
+use crate::entry::Value;
+use crate::error::Result;
+use crate::keyspace::Keyspace;
+use crate::store::Store;
+use crate::walk::Place;
+
+/// Where a [scan](crate::Keyspace::scan) stands. Opaque: only the store that made it can use it, for as long as it is open.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ScanPosition(Box<[u8]>);
+
+impl ScanPosition {
+    /// Returns a position that means something to the store that makes it.
+    pub fn new(bytes: impl Into<Box<[u8]>>) -> Self {
+        ScanPosition(bytes.into())
+    }
+
+    /// Returns what it was made of.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// An iterator over entries: `Result<(key, value)>`. After an error it ends.
+pub struct Entries<'a>(Box<dyn Iterator<Item = Result<(Value, Value)>> + Send + 'a>);
+
+impl<'a> Entries<'a> {
+    /// Returns an iterator of the store's own: for implementations of [`Store`].
+    pub fn new(entries: impl Iterator<Item = Result<(Value, Value)>> + Send + 'a) -> Self {
+        Entries(Box::new(entries))
+    }
+
+    /// Returns an iterator over what [`Store::scan`] returns.
+    pub fn scanning<S: Store + ?Sized>(store: &'a S, prefix: &[u8]) -> Self {
+        let (prefix, mut next, mut found) = (prefix.to_vec(), Some(None), VecDeque::new());
+        Entries::new(std::iter::from_fn(move || {
+            while found.is_empty() {
+                match store.scan(next.take()?.as_ref(), STEP_ENTRIES, &prefix) {
+                    Ok((entries, position)) => {
+                        found.extend(entries);
+                        next = position.map(Some);
+                    }
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+            found.pop_front().map(Ok)
+        }))
+    }
+}
+
+impl fmt::Debug for Entries<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entries").finish_non_exhaustive()
+    }
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Result<(Value, Value)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+}
+
+/// An iterator over keys. After an error it ends.
+#[derive(Debug)]
+pub struct Keys<'a>(pub(crate) Entries<'a>);
+
+impl Iterator for Keys<'_> {
+    type Item = Result<Value>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(|entry| entry.map(|(key, _)| key))
+    }
+}
+
+/// Entries read under one lock: some ten microseconds.
+const STEP_ENTRIES: usize = 128;
+
+/// Iterates over a keyspace of the engine, shard by shard. Each key is shown once: a key never changes its shard, and of the
+/// shard that is being read it is known which keys were shown, should the table be rebuilt meanwhile.
+pub(crate) struct ShardEntries {
+    keyspace: Keyspace,
+    prefix: Vec<u8>,
+    shard: usize,
+    place: Place,
+    /// What was read of the current shard, if that took more than one step.
+    shown: HashSet<Value>,
+    found: VecDeque<(Value, Value)>,
+    is_over: bool,
+}
+
+impl ShardEntries {
+    pub(crate) fn new(keyspace: Keyspace, prefix: &[u8]) -> Self {
+        ShardEntries {
+            keyspace,
+            prefix: prefix.to_vec(),
+            shard: 0,
+            place: Place::default(),
+            shown: HashSet::new(),
+            found: VecDeque::new(),
+            is_over: false,
+        }
+    }
+
+    /// Reads on until something is found or all is read.
+    fn step(&mut self) -> Result<()> {
+        while self.found.is_empty() && self.shard < self.keyspace.space.shard_count() {
+            let (prefix, shown, found) = (&self.prefix, &self.shown, &mut self.found);
+            let next = self.keyspace.read_shard(self.shard, self.place, STEP_ENTRIES, &mut |key, value| {
+                if key.starts_with(prefix) {
+                    let key = Value::from(key);
+                    if !shown.contains(&key) {
+                        found.push_back((key, value.to_value()));
+                    }
+                }
+            })?;
+            match next {
+                Some(place) => {
+                    self.place = place;
+                    self.shown.extend(self.found.iter().map(|(key, _)| key.clone()));
+                }
+                None => {
+                    (self.shard, self.place) = (self.shard + 1, Place::default());
+                    self.shown.clear();
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for ShardEntries {
+    type Item = Result<(Value, Value)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.found.is_empty()
+            && !self.is_over
+            && let Err(error) = self.step()
+        {
+            self.is_over = true;
+            return Some(Err(error));
+        }
+        self.found.pop_front().map(Ok)
+    }
+}

@@ -1,0 +1,102 @@
+//! Walks: looking over the whole of a keyspace, shard by shard. Invariant: what was passed over as expired is in the log before
+//! the walk's outcome is known, so that it stays expired.
+
+use std::cell::Cell;
+
+use super::Keyspace;
+use crate::base::{Base, Entered};
+use crate::engine::Engine;
+use crate::entry::{Entry, ValueRef};
+use crate::error::Result;
+use crate::walk::{self, Cursor, Place, Walk};
+
+impl Keyspace {
+    /// Shows some entries of one shard from a place on, under its lock: about `at_least`, in a table that is mostly empty
+    /// fewer. Returns where to go on, or `None` at the shard's end.
+    pub(crate) fn read_shard(
+        &self,
+        shard: usize,
+        place: Place,
+        at_least: usize,
+        show: &mut dyn FnMut(&[u8], ValueRef<'_>),
+    ) -> Result<Option<Place>> {
+        let look = Look::begin(self.engine())?;
+        let mut shown = 0;
+        Ok(self.space.read(shard).walk(place, at_least.saturating_mul(walk::BUCKETS_A_KEY), &mut |entry| {
+            if !look.has_passed(entry) {
+                show(entry.key(), entry.value());
+                shown += 1;
+            }
+            shown < at_least
+        }))
+    }
+}
+
+impl Walk for Keyspace {
+    fn len(&self) -> u64 {
+        self.hooks().counts().0
+    }
+
+    fn walk(&self, cursor: Cursor, at_least: usize, each: &mut dyn FnMut(&[u8], ValueRef<'_>)) -> Result<Cursor> {
+        let look = Look::begin(self.engine())?;
+        Ok(walk::step(cursor, at_least, self.space.shard_count(), &mut |shard, place, budget, shown| {
+            self.space.read(shard).walk(place, budget, &mut |entry| {
+                if !look.has_passed(entry) {
+                    each(entry.key(), entry.value());
+                    *shown += 1;
+                }
+                *shown < at_least
+            })
+        }))
+    }
+
+    fn for_each(&self, each: &mut dyn FnMut(&[u8], ValueRef<'_>)) -> Result<()> {
+        let look = Look::begin(self.engine())?;
+        for shard in 0..self.space.shard_count() {
+            for entry in self.space.read(shard).iter().filter(|entry| !look.has_passed(entry)) {
+                each(entry.key(), entry.value());
+            }
+        }
+        Ok(())
+    }
+
+    fn random_key(&self) -> Result<Option<Vec<u8>>> {
+        let look = Look::begin(self.engine())?;
+        Ok(walk::random(self.space.shard_count(), &self.space.widest, &mut |shard, pick| {
+            self.space.read(shard).pick(pick, |entry| look.has_passed(entry))
+        }))
+    }
+}
+
+/// A look over a keyspace at one time. When it ends, the time is in the log if anything was passed over as expired: what
+/// was seen to be gone stays gone.
+struct Look<'a> {
+    base: &'a Base,
+    now_ms: u64,
+    passed_ms: Cell<u64>,
+    _entered: Entered,
+}
+
+impl<'a> Look<'a> {
+    fn begin(engine: &'a Engine) -> Result<Self> {
+        engine.check_open()?;
+        let base = &engine.base;
+        Ok(Look { base, now_ms: base.time.now_ms(), passed_ms: Cell::new(0), _entered: base.enter()? })
+    }
+
+    fn has_passed(&self, entry: &Entry) -> bool {
+        let passed = entry.deadline().filter(|deadline| deadline.has_passed(self.now_ms));
+        if let Some(deadline) = passed {
+            self.passed_ms.set(self.passed_ms.get().max(deadline.as_ms()));
+        }
+        passed.is_some()
+    }
+}
+
+impl Drop for Look<'_> {
+    fn drop(&mut self) {
+        if self.passed_ms.get() != 0 {
+            self.base.mark_time(self.passed_ms.get(), self.now_ms);
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Transaction: what the body of a transaction works on. Invariant: every method is made of the primitives of
+//! [`Txn`], so it does the same on every store.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::entry::{Deadline, ValueRef};
+use crate::error::{Error, Result};
+use crate::keyspace::Keyspace;
+use crate::txn::{CrossTxn, SetOptions, SetOutcome, Ttl, Txn, TxnExt};
+use crate::view::View;
+
+/// The keys that a transaction named, for reading and writing.
+///
+/// Reads see the writes before them. If the body returns `Err` or panics, none of its writes is applied. A key that was
+/// not named is [`Error::KeyNotNamed`](crate::Error::KeyNotNamed).
+///
+/// ```
+/// use kvcore::Db;
+/// let db = Db::in_memory();
+/// db.set("stock", "3")?;
+/// let left = db.transact(&["stock", "sold"], |txn| {
+///     txn.increment("sold", 1)?;
+///     txn.increment("stock", -1)
+/// })?;
+/// assert_eq!(left, 2);
+/// # Ok::<(), kvcore::Error>(())
+/// ```
+pub struct Transaction<'a> {
+    txn: &'a mut dyn Txn,
+}
+
+impl fmt::Debug for Transaction<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction").field("now_ms", &self.now_ms()).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Transaction<'a> {
+    /// Returns a transaction over the primitives of a store: for implementations of [`Store`](crate::Store).
+    #[inline]
+    pub fn new(txn: &'a mut dyn Txn) -> Self {
+        Transaction { txn }
+    }
+
+    pub(crate) fn primitives(&mut self) -> &mut dyn Txn {
+        self.txn
+    }
+
+    /// Returns the store's time in Unix milliseconds, the same throughout the transaction.
+    pub fn now_ms(&self) -> u64 {
+        self.txn.now_ms()
+    }
+
+    /// Returns the value of `key`, in place.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`](crate::Error::KeyNotNamed), as from every method here.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<ValueRef<'_>>> {
+        self.txn.get(key.as_ref())
+    }
+
+    /// Returns whether there is such a key.
+    pub fn exists(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        Ok(self.txn.look(key.as_ref())?.is_some())
+    }
+
+    /// Returns how long `key` has to live; `None` if there is no such key.
+    pub fn ttl(&self, key: impl AsRef<[u8]>) -> Result<Option<Ttl>> {
+        View::new(&*self.txn).ttl(key)
+    }
+
+    /// Gives `key` a value and no deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyTooLong`](crate::Error::KeyTooLong), [`Error::ValueTooLong`](crate::Error::ValueTooLong).
+    #[inline]
+    pub fn set(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        self.txn.set(key.as_ref(), value.as_ref(), None)
+    }
+
+    /// Sets `key` in the way that `options` describe.
+    pub fn set_with(
+        &mut self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        options: SetOptions,
+    ) -> Result<SetOutcome> {
+        self.txn.set_with(key.as_ref(), value.as_ref(), options)
+    }
+
+    /// Removes `key`; returns whether it was there.
+    pub fn delete(&mut self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.txn.delete(key.as_ref())
+    }
+
+    /// Lets `key` expire this long from now; returns whether it was there.
+    pub fn expire(&mut self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool> {
+        self.txn.expire(key.as_ref(), ttl)
+    }
+
+    /// Lets `key` expire at `deadline`; returns whether it was there. A deadline that has passed removes it.
+    pub fn expire_at(&mut self, key: impl AsRef<[u8]>, deadline: Deadline) -> Result<bool> {
+        self.txn.set_deadline(key.as_ref(), Some(deadline))
+    }
+
+    /// Removes the deadline of `key`; returns whether it had one.
+    pub fn persist(&mut self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.txn.persist(key.as_ref())
+    }
+
+    /// Adds `by` to the decimal integer in `key` (0 if missing), keeps its deadline, and returns the sum.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAnInteger`](crate::Error::NotAnInteger), [`Error::Overflow`](crate::Error::Overflow).
+    pub fn increment(&mut self, key: impl AsRef<[u8]>, by: i64) -> Result<i64> {
+        self.txn.increment(key.as_ref(), by)
+    }
+
+    /// Appends `bytes` to the value (empty if missing) and returns its new length.
+    pub fn append(&mut self, key: impl AsRef<[u8]>, bytes: impl AsRef<[u8]>) -> Result<usize> {
+        self.txn.append(key.as_ref(), bytes.as_ref())
+    }
+
+    /// Writes `bytes` into the value at `offset` and returns its new length. A missing key is created, and a value that is
+    /// too short is filled with zeros; the deadline stays.
+    pub fn write_range(&mut self, key: impl AsRef<[u8]>, offset: usize, bytes: impl AsRef<[u8]>) -> Result<usize> {
+        self.txn.write_range(key.as_ref(), offset, bytes.as_ref())
+    }
+
+    /// Sets `key` to `new`, keeping its deadline, if it now is `expected` (`None`: missing); returns whether it was.
+    pub fn compare_and_set(
+        &mut self,
+        key: impl AsRef<[u8]>,
+        expected: Option<&[u8]>,
+        new: impl AsRef<[u8]>,
+    ) -> Result<bool> {
+        self.txn.compare_and_set(key.as_ref(), expected, new.as_ref())
+    }
+
+    /// Gives `to` the value and the deadline of `from`, whatever it had before; returns whether there was a `from`. Large
+    /// values are shared, not copied.
+    pub fn copy(&mut self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<bool> {
+        self.txn.copy_entry(from.as_ref(), to.as_ref())
+    }
+
+    /// Gives `to` the value and the deadline of `from`, and removes `from`; returns whether there was a `from`.
+    pub fn rename(&mut self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<bool> {
+        self.txn.rename(from.as_ref(), to.as_ref())
+    }
+}
+
+/// The keyspaces and keys that a transaction over several keyspaces claimed.
+///
+/// See [`Db::transact_across`](crate::Db::transact_across).
+pub struct CrossTransaction<'a> {
+    txn: &'a mut dyn CrossTxn,
+}
+
+impl fmt::Debug for CrossTransaction<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CrossTransaction").field("now_ms", &self.txn.now_ms()).finish_non_exhaustive()
+    }
+}
+
+impl<'a> CrossTransaction<'a> {
+    #[inline]
+    pub(crate) fn new(txn: &'a mut dyn CrossTxn) -> Self {
+        CrossTransaction { txn }
+    }
+
+    /// Returns the part of the transaction that lies in `keyspace`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyspaceNotNamed`](crate::Error::KeyspaceNotNamed) if nothing of it was claimed.
+    pub fn keyspace(&mut self, keyspace: &Keyspace) -> Result<Transaction<'_>> {
+        self.select(keyspace)?;
+        Ok(Transaction::new(self.txn))
+    }
+
+    /// Gives the key `to` of one keyspace the value and the deadline that the key `from` has in another; returns whether
+    /// there was a `from`. Large values are shared, not copied.
+    pub fn copy(
+        &mut self,
+        (source, from): (&Keyspace, impl AsRef<[u8]>),
+        (target, to): (&Keyspace, impl AsRef<[u8]>),
+    ) -> Result<bool> {
+        let from = from.as_ref();
+        self.select(source)?;
+        let Some(deadline) = self.txn.peek(from)?.map(|value| value.deadline()) else { return Ok(false) };
+        self.select(target)?;
+        self.txn.copy_from(source.space.id, from, to.as_ref(), deadline)
+    }
+
+    /// Removes every key of a keyspace that was claimed whole, and returns how many there were.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyspaceNotNamed`](crate::Error::KeyspaceNotNamed) if it was not claimed whole.
+    pub fn clear(&mut self, keyspace: &Keyspace) -> Result<u64> {
+        self.select(keyspace)?;
+        self.txn.clear()
+    }
+
+    /// Shows every key of a keyspace that was claimed whole, with its value.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyspaceNotNamed`](crate::Error::KeyspaceNotNamed) if it was not claimed whole.
+    pub fn for_each(&mut self, keyspace: &Keyspace, mut show: impl FnMut(&[u8], ValueRef<'_>)) -> Result<()> {
+        self.select(keyspace)?;
+        self.txn.as_walk().for_each(&mut show)
+    }
+
+    fn select(&mut self, keyspace: &Keyspace) -> Result<()> {
+        self.txn.select(keyspace.space.id).map_err(|error| match error {
+            // The store knows it by its number alone.
+            Error::KeyspaceNotNamed { .. } => Error::KeyspaceNotNamed { name: keyspace.name().to_owned() },
+            error => error,
+        })
+    }
+}

@@ -1,0 +1,64 @@
+//! View: what the body of a read-only transaction works on. Invariant: it shows all keys as they are at one moment.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::entry::ValueRef;
+use crate::error::Result;
+use crate::txn::{ReadTxn, Ttl};
+
+/// The keys that a read-only transaction named, all at one moment.
+///
+/// ```
+/// use kvcore::Db;
+/// let db = Db::in_memory();
+/// db.set_many(&[("from", "10"), ("to", "20")])?;
+/// let both = db.view(&["from", "to"], |view| Ok((view.get("from")?.is_some(), view.get("to")?.is_some())))?;
+/// assert_eq!(both, (true, true));
+/// # Ok::<(), kvcore::Error>(())
+/// ```
+pub struct View<'a> {
+    txn: &'a dyn ReadTxn,
+}
+
+impl fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View").field("now_ms", &self.now_ms()).finish_non_exhaustive()
+    }
+}
+
+impl<'a> View<'a> {
+    /// Returns a view over the primitives of a store: for implementations of [`Store`](crate::Store).
+    #[inline]
+    pub fn new(txn: &'a dyn ReadTxn) -> Self {
+        View { txn }
+    }
+
+    /// Returns the store's time in Unix milliseconds, the same throughout the view.
+    pub fn now_ms(&self) -> u64 {
+        self.txn.now_ms()
+    }
+
+    /// Returns the value of `key`, in place.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`](crate::Error::KeyNotNamed), as from every method here.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<ValueRef<'_>>> {
+        self.txn.get(key.as_ref())
+    }
+
+    /// Returns whether there is such a key.
+    pub fn exists(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        Ok(self.txn.look(key.as_ref())?.is_some())
+    }
+
+    /// Returns how long `key` has to live; `None` if there is no such key.
+    pub fn ttl(&self, key: impl AsRef<[u8]>) -> Result<Option<Ttl>> {
+        let now_ms = self.txn.now_ms();
+        Ok(self.txn.look(key.as_ref())?.map(|value| match value.deadline() {
+            Some(deadline) => Ttl::In(Duration::from_millis(deadline.as_ms().saturating_sub(now_ms))),
+            None => Ttl::Never,
+        }))
+    }
+}
