@@ -9,13 +9,13 @@ use crate::backup::{self, Backup, BackupReport};
 use crate::disk::Location;
 use crate::durability::Durability;
 use crate::engine::{Claimed, Engine};
-use crate::entry::{Value, ValueRef};
+use crate::entry::ValueRef;
 use crate::error::{Error, Result};
 use crate::eviction::{Limits, Room};
 use crate::files::Files;
 use crate::hooks::DbHooks;
 use crate::inspection::{self, Inspection};
-use crate::iter::{Entries, ScanPosition};
+use crate::iter::{Entries, ScanPage, ScanPosition};
 use crate::keeper;
 use crate::keyspace::{Keyspace, Lease};
 use crate::options::Options;
@@ -204,12 +204,7 @@ impl Store for Db {
         self.default.ticket(commit)
     }
 
-    fn scan(
-        &self,
-        position: Option<&ScanPosition>,
-        at_least: usize,
-        prefix: &[u8],
-    ) -> Result<(Vec<(Value, Value)>, Option<ScanPosition>)> {
+    fn scan(&self, position: Option<&ScanPosition>, at_least: usize, prefix: &[u8]) -> Result<ScanPage> {
         self.default.scan(position, at_least, prefix)
     }
 

@@ -26,6 +26,15 @@ impl ScanPosition {
     }
 }
 
+/// Some entries of a scan, and where it goes on.
+#[derive(Clone, Debug)]
+pub struct ScanPage {
+    /// Keys and their values.
+    pub entries: Vec<(Value, Value)>,
+    /// The position behind them; `None` at the end.
+    pub next: Option<ScanPosition>,
+}
+
 /// An iterator over entries: `Result<(key, value)>`. After an error it ends.
 pub struct Entries<'a>(Box<dyn Iterator<Item = Result<(Value, Value)>> + Send + 'a>);
 
@@ -41,9 +50,9 @@ impl<'a> Entries<'a> {
         Entries::new(std::iter::from_fn(move || {
             while found.is_empty() {
                 match store.scan(next.take()?.as_ref(), STEP_ENTRIES, &prefix) {
-                    Ok((entries, position)) => {
-                        found.extend(entries);
-                        next = position.map(Some);
+                    Ok(page) => {
+                        found.extend(page.entries);
+                        next = page.next.map(Some);
                     }
                     Err(error) => return Some(Err(error)),
                 }

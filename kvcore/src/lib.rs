@@ -103,7 +103,7 @@ pub use file_disk::FileDisk;
 pub use inspection::{
     Contents, FileReport, Flaw, Inspection, ManifestReport, SegmentEnd, SegmentReport, SnapshotReport, Verdict,
 };
-pub use iter::{Entries, Keys, ScanPosition};
+pub use iter::{Entries, Keys, ScanPage, ScanPosition};
 pub use keyspace::Keyspace;
 pub use options::Options;
 pub use repair::{Dropped, Kept, Repair, RepairOptions, RepairPlan, RepairWay, TimeReset};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::deferred::Deferred;
 use crate::entry::{Deadline, Value, ValueRef};
 use crate::error::{Error, Result};
-use crate::iter::{Entries, Keys, ScanPosition};
+use crate::iter::{Entries, Keys, ScanPage, ScanPosition};
 use crate::ticket::Ticket;
 use crate::transaction::Transaction;
 use crate::txn::{SetOptions, SetOutcome, Ttl};
@@ -73,17 +73,12 @@ pub trait Store: Send + Sync {
     /// Returns a ticket that is good when [`wait`](Self::wait) would return, and that can be awaited.
     fn ticket(&self, commit: Commit) -> Ticket<()>;
 
-    /// Returns at least `at_least` of the entries whose keys begin with `prefix`, fewer at the end, and where to go on: `None`
-    /// at the end. Start with `None`.
+    /// Returns at least `at_least` of the entries whose keys begin with `prefix`, fewer at the end, and where to go on. Start
+    /// with `None`.
     ///
     /// A key that is there from the first call to the last is returned at least once; it may be returned more than once, and
     /// one that is written or removed meanwhile may be missing. Any number of other calls may come in between.
-    fn scan(
-        &self,
-        position: Option<&ScanPosition>,
-        at_least: usize,
-        prefix: &[u8],
-    ) -> Result<(Vec<(Value, Value)>, Option<ScanPosition>)>;
+    fn scan(&self, position: Option<&ScanPosition>, at_least: usize, prefix: &[u8]) -> Result<ScanPage>;
 
     /// Iterates over the entries whose keys begin with `prefix`, in no order, through [`scan`](Self::scan).
     fn entries<'a>(&'a self, prefix: &[u8]) -> Result<Entries<'a>>;
@@ -132,12 +127,7 @@ impl<S: Store + ?Sized> Store for &S {
         (**self).ticket(commit)
     }
 
-    fn scan(
-        &self,
-        position: Option<&ScanPosition>,
-        at_least: usize,
-        prefix: &[u8],
-    ) -> Result<(Vec<(Value, Value)>, Option<ScanPosition>)> {
+    fn scan(&self, position: Option<&ScanPosition>, at_least: usize, prefix: &[u8]) -> Result<ScanPage> {
         (**self).scan(position, at_least, prefix)
     }
 

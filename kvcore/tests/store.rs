@@ -321,9 +321,9 @@ fn a_scan_shows_what_stays_while_the_table_grows_and_shrinks() {
         }
         let (mut position, mut seen, mut round) = (None, std::collections::HashSet::new(), 0);
         loop {
-            let (entries, next) = db.scan(position.as_ref(), 100, b"stays:").unwrap();
-            seen.extend(entries.into_iter().map(|(key, _)| key));
-            position = next;
+            let page = db.scan(position.as_ref(), 100, b"stays:").unwrap();
+            seen.extend(page.entries.into_iter().map(|(key, _)| key));
+            position = page.next;
             if position.is_none() {
                 break;
             }

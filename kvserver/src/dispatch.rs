@@ -5,7 +5,6 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use kvcore::Store;
 use kvcore::hooks::{Lookups, Lsn, Txn, Walk};
 use kvproto::resp::Version;
 use kvproto::spec::{self, Flag, KeyRule, Unresolved};

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kvcore::hooks::{CrossTxn, Txn};
-use kvcore::{Claim, Keyspace, Scope, Store};
+use kvcore::{Claim, Keyspace, Scope};
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
 use crate::context::{Context, Next};

@@ -2,7 +2,6 @@
 //!
 //! Invariant: encoding and references follow from the value alone, not from how it came about. Asking is not using.
 
-use kvcore::Store;
 use kvcore::hooks::{Lookups, Txn};
 use kvproto::{Args, CommandError, Reply, parse_integer};
 

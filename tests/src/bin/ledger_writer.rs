@@ -19,7 +19,7 @@ use std::thread;
 use std::time::Duration;
 
 use kvcore::hooks::{CrossTxn, Lsn, TxnExt, Walk};
-use kvcore::{Claim, Db, Deadline, Durability, Error, Keyspace, Options, Result, Scope, Store};
+use kvcore::{Claim, Db, Deadline, Durability, Error, Keyspace, Options, Result, Scope};
 
 /// Steps that a thread has in flight at most: the threads with odd numbers wait once for so many.
 const BATCH: u64 = 16;

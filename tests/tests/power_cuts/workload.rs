@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use kvcore::hooks::{Lsn, Txn, txn_of};
-use kvcore::{Claim, Db, Deadline, Durability, Error, Keyspace, Scope, Store, Ticket};
+use kvcore::{Claim, Db, Deadline, Durability, Error, Keyspace, Scope, Ticket};
 
 use crate::history::Life;
 use crate::ledger::{Course, Entry, Note, Place, State, alive, show};

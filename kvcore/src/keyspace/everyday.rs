@@ -1,0 +1,529 @@
+//! Everyday: what programs call. Invariant: a write returns when its promise of durability holds, and every method does the
+//! same as the one of this name in [`StoreExt`](crate::StoreExt).
+
+use std::time::Duration;
+
+use super::Keyspace;
+use crate::engine::Claimed;
+use crate::entry::{Deadline, Value, ValueRef};
+use crate::error::{Error, Result};
+use crate::iter::{Entries, Keys, ScanPage, ScanPosition, ShardEntries};
+use crate::store;
+use crate::transaction::Transaction;
+use crate::txn::{SetOptions, SetOutcome, Ttl, Txn, TxnExt};
+use crate::view::View;
+use crate::walk::{Cursor, Walk};
+
+/// Reading.
+impl Keyspace {
+    /// Returns the value of `key`. Does not wait: under [`Durability::Always`] a value that another thread has just written
+    /// may still be lost in a crash; see [`get_durable`](Self::get_durable).
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("greeting", "hello")?;
+    /// assert_eq!(db.get("greeting")?.unwrap(), "hello");
+    /// assert_eq!(db.get("nothing")?, None);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        let mut value = None;
+        self.engine().read(&self.space, key.as_ref(), &mut |found| value = Some(found.to_value()))?;
+        Ok(value)
+    }
+
+    /// Returns what `look` makes of the value of `key`, without copying it. `look` runs under the key's lock: it must return
+    /// soon and must not call the store.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("page", "a long text")?;
+    /// assert_eq!(db.get_with("page", |text| text.len())?, Some(11));
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn get_with<R>(&self, key: impl AsRef<[u8]>, look: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
+        let (mut look, mut seen) = (Some(look), None);
+        let show = &mut |value: ValueRef<'_>| seen = look.take().map(|look| look(value.bytes()));
+        self.engine().read(&self.space, key.as_ref(), show)?;
+        Ok(seen)
+    }
+
+    /// Returns the value of `key` once it is as durable as the store promises: no crash can take back what was seen.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("balance", "10")?;
+    /// assert_eq!(db.get_durable("balance")?.unwrap(), "10");
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn get_durable(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        let key = key.as_ref();
+        let (value, lsn) = self.look(&[key], |view| Ok(view.get(key)?.map(|value| value.to_value())))?;
+        self.wait_for(lsn)?;
+        Ok(value)
+    }
+
+    /// Returns whether there is such a key.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert!(!db.exists("key")?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn exists(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.engine().read(&self.space, key.as_ref(), &mut |_| {})
+    }
+
+    /// Returns how long `key` has to live, in milliseconds' precision; `None` if there is no such key.
+    ///
+    /// ```
+    /// use kvcore::{Db, Ttl};
+    /// let db = Db::in_memory();
+    /// db.set("key", "value")?;
+    /// assert_eq!(db.ttl("key")?, Some(Ttl::Never));
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn ttl(&self, key: impl AsRef<[u8]>) -> Result<Option<Ttl>> {
+        let key = key.as_ref();
+        self.view(&[key], |view| view.ttl(key))
+    }
+
+    /// Returns the values of several keys at one moment, in the order of `keys`.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("a", "1")?;
+    /// let values = db.get_many(&["a", "b"])?;
+    /// assert_eq!((values[0].as_deref(), values[1].as_deref()), (Some(&b"1"[..]), None));
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
+        self.view(keys, |view| store::values(view, keys))
+    }
+
+    /// Runs `body` on the named keys as they are at one moment, and returns its result. Other readers are not kept waiting;
+    /// writers of these keys are. Does not wait for durability.
+    ///
+    /// `body` must return soon, must not call the store, and must be repeatable: other stores than this may run it again.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set_many(&[("first", "Ada"), ("last", "Lovelace")])?;
+    /// let name = db.view(&["first", "last"], |view| {
+    ///     let word = |key| view.get(key).map(|value| value.map(|value| value.to_vec()).unwrap_or_default());
+    ///     Ok([word("first")?, word("last")?].join(&b' '))
+    /// })?;
+    /// assert_eq!(name, b"Ada Lovelace");
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of `body`, such as [`Error::KeyNotNamed`].
+    pub fn view<K: AsRef<[u8]>, R>(&self, keys: &[K], body: impl FnMut(&View<'_>) -> Result<R>) -> Result<R> {
+        self.look(keys, body).map(|(result, _)| result)
+    }
+
+    /// Returns how many keys there are. One that has expired is counted until it is swept, soon after.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("key", "value")?;
+    /// assert_eq!(db.len()?, 1);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn len(&self) -> Result<u64> {
+        self.engine().check_open()?;
+        Ok(self.hooks().counts().0)
+    }
+
+    /// Returns whether there is no key.
+    ///
+    /// ```
+    /// assert!(kvcore::Db::in_memory().is_empty()?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// Writing.
+impl Keyspace {
+    /// Gives `key` a value and no deadline.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("key", "value")?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        self.write(key, |locked| locked.set(key, value, None))
+    }
+
+    /// Sets `key` in the way that `options` describe: with a deadline, only if it is there or is not, returning the old value.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvcore::{Db, SetOptions};
+    /// let db = Db::in_memory();
+    /// let lock = SetOptions::new().if_absent().expires_in(Duration::from_secs(30));
+    /// assert!(db.set_with("lock", "me", lock)?.written);
+    /// assert!(!db.set_with("lock", "you", lock)?.written);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn set_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, options: SetOptions) -> Result<SetOutcome> {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        self.write(key, |locked| locked.set_with(key, value, options))
+    }
+
+    /// Gives several keys values and no deadlines: all of them, or after an error or a crash none.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set_many(&[("a", "1"), ("b", "2")])?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn set_many<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, pairs: &[(K, V)]) -> Result<()> {
+        self.transact(&store::names(pairs), |txn| store::set_all(txn, pairs))
+    }
+
+    /// Removes `key`; returns whether it was there.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("key", "value")?;
+    /// assert!(db.delete("key")?);
+    /// assert!(!db.delete("key")?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        let key = key.as_ref();
+        self.write(key, |locked| locked.delete(key))
+    }
+
+    /// Lets `key` expire this long from now; returns whether it was there.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("session", "42")?;
+    /// assert!(db.expire("session", Duration::from_secs(3600))?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn expire(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool> {
+        let key = key.as_ref();
+        self.write(key, |locked| locked.expire(key, ttl))
+    }
+
+    /// Lets `key` expire at `deadline`; returns whether it was there. A deadline that has passed removes it.
+    ///
+    /// ```
+    /// use kvcore::{Db, Deadline};
+    /// let db = Db::in_memory();
+    /// db.set("offer", "half price")?;
+    /// assert!(db.expire_at("offer", Deadline::at_ms(4_102_444_800_000))?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn expire_at(&self, key: impl AsRef<[u8]>, deadline: Deadline) -> Result<bool> {
+        let key = key.as_ref();
+        self.write(key, |locked| locked.set_deadline(key, Some(deadline)))
+    }
+
+    /// Removes the deadline of `key`; returns whether it had one.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("key", "value")?;
+    /// db.expire("key", Duration::from_secs(10))?;
+    /// assert!(db.persist("key")?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn persist(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        let key = key.as_ref();
+        self.write(key, |locked| locked.persist(key))
+    }
+
+    /// Adds `by` to the decimal integer in `key` (0 if missing), keeps its deadline, and returns the sum.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert_eq!(db.increment("visits", 1)?, 1);
+    /// assert_eq!(db.increment("visits", 10)?, 11);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAnInteger`], [`Error::Overflow`]: nothing was changed.
+    pub fn increment(&self, key: impl AsRef<[u8]>, by: i64) -> Result<i64> {
+        let key = key.as_ref();
+        self.write(key, |locked| locked.increment(key, by))
+    }
+
+    /// Appends to the value (empty if missing) and returns its new length, in bytes.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert_eq!(db.append("log", "line\n")?, 5);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn append(&self, key: impl AsRef<[u8]>, bytes: impl AsRef<[u8]>) -> Result<usize> {
+        let (key, bytes) = (key.as_ref(), bytes.as_ref());
+        self.write(key, |locked| locked.append(key, bytes))
+    }
+
+    /// Sets `key` to `new`, keeping its deadline, if it now is `expected` (`None`: missing); returns whether it was.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert!(db.compare_and_set("state", None, "new")?);
+    /// assert!(!db.compare_and_set("state", Some(b"old"), "done")?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn compare_and_set(
+        &self,
+        key: impl AsRef<[u8]>,
+        expected: Option<&[u8]>,
+        new: impl AsRef<[u8]>,
+    ) -> Result<bool> {
+        let (key, new) = (key.as_ref(), new.as_ref());
+        self.write(key, |locked| locked.compare_and_set(key, expected, new))
+    }
+
+    /// Gives `to` the value and the deadline of `from`, and removes `from`; returns whether there was a `from`. Large values
+    /// are not copied.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("draft", "text")?;
+    /// assert!(db.rename("draft", "final")?);
+    /// assert_eq!(db.get("final")?.unwrap(), "text");
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn rename(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<bool> {
+        let (from, to) = (from.as_ref(), to.as_ref());
+        self.transact(&[from, to], |txn| txn.rename(from, to))
+    }
+
+    /// Gives `to` the value and the deadline of `from`; returns whether there was a `from`. Large values are shared until one
+    /// of the two is changed.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("template", "text")?;
+    /// assert!(db.copy("template", "page")?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn copy(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<bool> {
+        let (from, to) = (from.as_ref(), to.as_ref());
+        self.transact(&[from, to], |txn| txn.copy(from, to))
+    }
+
+    /// Runs `body` on the named keys, atomically: others see all of its writes or none, and after a crash all or none are
+    /// there. Returns its result when that is as durable as the store promises.
+    ///
+    /// If `body` returns `Err` or panics, nothing is changed. It must not call the store, and must be repeatable: this store
+    /// runs it once, others may run it again after a conflict, so what it does besides the transaction may happen twice.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("alice", "10")?;
+    /// let left = db.transact(&["alice", "bob"], |txn| {
+    ///     txn.increment("bob", 3)?;
+    ///     txn.increment("alice", -3)
+    /// })?;
+    /// assert_eq!(left, 7);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of `body`: give up with [`Error::aborted`], or with an error of your own in [`try_transact`](Self::try_transact).
+    /// [`Error::KeyNotNamed`] if it uses a key that is not in `keys`.
+    pub fn transact<K: AsRef<[u8]>, R>(
+        &self,
+        keys: &[K],
+        mut body: impl FnMut(&mut Transaction<'_>) -> Result<R>,
+    ) -> Result<R> {
+        self.transact_locked(keys, |locked| body(&mut Transaction::new(locked)))
+    }
+
+    /// Runs a transaction as [`transact`](Self::transact) does, with an error type of the caller's own.
+    ///
+    /// ```
+    /// use kvcore::Db;
+    /// #[derive(Debug)]
+    /// enum Payment {
+    ///     Overdrawn,
+    ///     Store(kvcore::Error),
+    /// }
+    /// impl From<kvcore::Error> for Payment {
+    ///     fn from(error: kvcore::Error) -> Self {
+    ///         Payment::Store(error)
+    ///     }
+    /// }
+    /// let db = Db::in_memory();
+    /// let paid = db.try_transact(&["balance"], |txn| match txn.increment("balance", -5)? {
+    ///     left if left < 0 => Err(Payment::Overdrawn), // nothing is changed
+    ///     left => Ok(left),
+    /// });
+    /// assert!(matches!(paid, Err(Payment::Overdrawn)));
+    /// assert!(!db.exists("balance")?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of `body`, as they are; those of the store, converted.
+    pub fn try_transact<K: AsRef<[u8]>, R, E: From<Error>>(
+        &self,
+        keys: &[K],
+        body: impl FnMut(&mut Transaction<'_>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        store::keeping_error(body, |body| self.transact(keys, body))
+    }
+
+    /// Removes every key and returns how many there were. Returns when that is as durable as any write.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("key", "value")?;
+    /// assert_eq!(db.clear()?, 1);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn clear(&self) -> Result<u64> {
+        let mut removed = 0;
+        self.wait_for_room()?;
+        let lsn = self.engine().commit_across(&[(&self.space, Claimed::Whole)], &mut |locked| {
+            removed = locked.clear()?;
+            Ok(())
+        })?;
+        self.wait_for(lsn)?;
+        Ok(removed)
+    }
+
+    /// Blocks until every write so far, of all keyspaces of the store, is on stable storage, whatever the durability. A store
+    /// in memory returns at once.
+    ///
+    /// ```
+    /// use kvcore::{Durability, Options};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let db = Options::new().durability(Durability::EverySecond).open(dir.path())?;
+    /// (0..1000).try_for_each(|i| db.set(format!("imported:{i}"), "..."))?;
+    /// db.sync()?; // a power cut from here on takes none of them
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The errors of the log: then it is unknown what is on stable storage.
+    pub fn sync(&self) -> Result<()> {
+        self.engine().check_open()?;
+        // Under the locks of a transaction it would wait for writes that wait for these.
+        drop(self.engine().base.enter()?);
+        self.engine().base.wal.as_ref().map_or(Ok(()), |wal| wal.wait(wal.last()))
+    }
+}
+
+/// Iterating.
+impl Keyspace {
+    /// Iterates over all entries, in no order.
+    ///
+    /// Between two calls of `next` no lock is held: the loop's body may read and write the same store. A key that is there
+    /// from beginning to end is shown exactly once, with a value that it had meanwhile. A key that is written or removed
+    /// meanwhile may be shown or not, but not twice, unless keyspaces are [swapped](crate::Db::swap). For a view of a single
+    /// moment use [`Db::transact_across`](crate::Db::transact_across) with the whole keyspace.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set_many(&[("a", "1"), ("b", "2")])?;
+    /// for entry in db.iter()? {
+    ///     let (key, value) = entry?;
+    ///     db.set([&key[..], b".old"].concat(), value)?;
+    ///     db.delete(key)?;
+    /// }
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn iter(&self) -> Result<Entries<'static>> {
+        self.prefix("")
+    }
+
+    /// Iterates over all keys, in no order, as [`iter`](Self::iter) does.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("key", "value")?;
+    /// let keys: Vec<_> = db.keys()?.collect::<Result<_, _>>()?;
+    /// assert_eq!(keys, ["key"]);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn keys(&self) -> Result<Keys<'static>> {
+        self.iter().map(Keys)
+    }
+
+    /// Iterates over the entries whose keys begin with `prefix`, in no order, as [`iter`](Self::iter) does.
+    ///
+    /// The keys are not sorted, so this looks at every key of the keyspace: about 0.1 us each. Where that is too slow, keep
+    /// what belongs together in a [keyspace](crate::Db::keyspace) of its own.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set_many(&[("user:1", "Ada"), ("user:2", "Bob"), ("visits", "7")])?;
+    /// for entry in db.prefix("user:")? {
+    ///     let (key, value) = entry?;
+    ///     db.append(&key, format!(" was {value:?}"))?; // the loop's body may write
+    /// }
+    /// assert_eq!(db.prefix("user:")?.count(), 2);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Result<Entries<'static>> {
+        self.engine().check_open()?;
+        Ok(Entries::new(ShardEntries::new(self.clone(), prefix.as_ref())))
+    }
+
+    /// Returns at least `at_least` of the entries whose keys begin with `prefix`, fewer at the end, and where to go on. For
+    /// reading on in another call, as a page of a listing; otherwise use [`prefix`](Self::prefix).
+    ///
+    /// A key that is there from the first call to the last is returned at least once. It may be returned twice if the table
+    /// grows or shrinks meanwhile.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// (0..100).try_for_each(|i| db.set(format!("key{i}"), "value"))?;
+    /// let (mut keys, mut position) = (Vec::new(), None);
+    /// loop {
+    ///     let page = db.scan(position.as_ref(), 10, b"key")?;
+    ///     keys.extend(page.entries.into_iter().map(|(key, _)| key));
+    ///     position = page.next;
+    ///     if position.is_none() {
+    ///         break;
+    ///     }
+    /// }
+    /// assert_eq!(keys.len(), 100);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn scan(&self, position: Option<&ScanPosition>, at_least: usize, prefix: &[u8]) -> Result<ScanPage> {
+        let mut cursor = position.map_or(Cursor::START, |position| {
+            // A position of another store is a number like any other.
+            position.as_bytes().try_into().map_or(Cursor::START, |bytes| Cursor::from(u64::from_le_bytes(bytes)))
+        });
+        let mut entries = Vec::new();
+        loop {
+            cursor = self.walk(cursor, at_least.saturating_sub(entries.len()), &mut |key, value| {
+                if key.starts_with(prefix) {
+                    entries.push((Value::from(key), value.to_value()));
+                }
+            })?;
+            if cursor.is_end() {
+                return Ok(ScanPage { entries, next: None });
+            }
+            if entries.len() >= at_least {
+                let next = Some(ScanPosition::new(cursor.get().to_le_bytes()));
+                return Ok(ScanPage { entries, next });
+            }
+        }
+    }
+}
