@@ -17,9 +17,7 @@ use crate::space::Space;
 use crate::store::{self, Commit, Store};
 use crate::ticket::Ticket;
 use crate::transaction::Transaction;
-use crate::txn::Txn;
 use crate::view::View;
-use crate::walk::Walk;
 
 mod everyday;
 mod walks;

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use kvcore::hooks::Walk;
 use kvcore::{Db, ManualClock, Options, SetOptions, Ttl};
 use kvserver::Server;
 use kvtests::process::Launch;

@@ -26,7 +26,22 @@ const LAYERS: &[&[&str]] = &[
     &["stats", "schedule", "snapshot", "tables", "recovery", "salvage", "inspection"],
     // The whole.
     &[
-        "files", "repair", "keeper", "verify", "partial", "backup", "restore", "engine", "store", "keyspace", "db",
+        "files",
+        "repair",
+        "keeper",
+        "verify",
+        "partial",
+        "backup",
+        "restore",
+        "engine",
+        "view",
+        "transaction",
+        "iter",
+        "store",
+        "deferred",
+        "keyspace",
+        "hooks",
+        "db",
         "options",
     ],
 ];
