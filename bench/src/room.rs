@@ -94,7 +94,7 @@ pub fn holds(entries: u64, rounds: u32) -> Result<(), Failure> {
                     let names: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
                     let scope = if whole { Scope::Whole } else { Scope::Keys(&names) };
                     let claims = [Claim { keyspace: &db, scope }];
-                    db.update_across(&claims, |txn: &mut dyn CrossTxn| {
+                    db.hooks().transact_across(&claims, |txn: &mut dyn CrossTxn| {
                         let deadline = Deadline::at_ms(txn.now_ms() + 1_000_000);
                         names.iter().try_for_each(|key| txn.set(key, b"v", Some(deadline)))?;
                         watch.begin();

@@ -100,8 +100,7 @@ pub fn check_repair(files: &BTreeMap<String, Vec<u8>>, how: RepairOptions) -> Op
 /// A store that was opened takes writes, and shows the same and them when it is opened again.
 pub fn check_goes_on(disk: &MemoryDisk, db: Db) {
     let mut expected = shown(&db);
-    let written: Result<()> = kvcore::StoreExt::set(&*db, "written", "after");
-    written.unwrap();
+    db.set("written", "after").unwrap();
     db.close().unwrap();
     drop(db);
     expected.entry("0".to_owned()).or_default().insert(b"written".to_vec(), (b"after".to_vec(), 0));
