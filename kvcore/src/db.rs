@@ -168,8 +168,8 @@ impl Options {
         Restore::begin(&self, dest.as_ref())
     }
 
-    /// A store that keeps nothing on disk and starts no threads. Memory of expired keys is returned as writes come, on
-    /// access, or by [`Db::sweep`].
+    /// Opens a store that keeps nothing on disk. It starts no threads: the memory of expired keys is returned by the writes that
+    /// follow, or by [`Db::sweep`]; with [`sweep_in_memory`](Self::sweep_in_memory) a thread of its own does so.
     pub fn in_memory(self) -> Result<Db> {
         open(self, None)
     }
@@ -226,8 +226,9 @@ impl Store for Db {
 }
 
 fn open(options: Options, dir: Option<&Path>) -> Result<Db> {
+    let sweeps = options.sweeps_in_memory;
     let lease = Arc::new(Lease(Engine::open(options, dir)?));
-    keeper::start(&lease.0)?;
+    keeper::start(&lease.0, sweeps)?;
     let space = lease.0.space(DEFAULT_KEYSPACE)?;
     Ok(Db { default: Keyspace::new(lease, space) })
 }

@@ -25,7 +25,7 @@ use crate::recovery;
 use crate::space::{DEFAULT_KEYSPACE, Space};
 use crate::stats::{SnapshotStatus, Stats};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::{Mutex, RwLock};
+use crate::sync::{Mutex, RwLock, thread};
 use crate::tables::{Keep, Tables};
 use crate::txn::CrossTxn;
 use crate::wal::Wal;
@@ -58,6 +58,8 @@ pub(crate) struct Engine {
     pub(crate) shards: usize,
     /// `None` for a store in memory only.
     pub(crate) files: Option<Files>,
+    /// Joined when the store is closed.
+    pub(crate) threads: Mutex<Vec<thread::JoinHandle<()>>>,
     closed: AtomicBool,
     /// Limits are changed by one at a time.
     limits_changing: Mutex<()>,
@@ -188,6 +190,7 @@ impl Engine {
             registry: RwLock::new(Registry { by_name, next_id }),
             shards: options.shards,
             files,
+            threads: Mutex::new(Vec::new()),
             closed: AtomicBool::new(false),
             limits_changing: Mutex::new(()),
             expired_at_open: AtomicU64::new(0),
@@ -770,7 +773,18 @@ impl Engine {
         if self.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
-        self.files.as_ref().map_or(Ok(()), |files| files.close(&self.base))
+        self.base.sweeper.end();
+        if let Some(files) = &self.files {
+            files.end_threads();
+        }
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
+            // The last handle may be dropped on one of these threads, which cannot wait for itself.
+            if thread.thread().id() != thread::current().id() {
+                let _ = thread.join();
+            }
+        }
+        self.files.as_ref().map_or(Ok(()), Files::close)
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::Base;
 use crate::clock::Timeline;
 use crate::disk::{Directory, Disk};
 use crate::durability::Durability;
@@ -19,7 +18,6 @@ use crate::segment::{Writer, room_to_begin};
 use crate::stats::{RecoveryReport, SnapshotStatus, Stats};
 use crate::sync::Mutex;
 use crate::sync::atomic::Ordering;
-use crate::sync::thread::{self, JoinHandle};
 use crate::wal::Wal;
 
 /// More segments than this call for a snapshot, however short they are: each open begins a new one.
@@ -34,7 +32,6 @@ pub(crate) struct Files {
     pub(crate) store: u64,
     pub(crate) wal: Arc<Wal>,
     lock: Mutex<Option<DirLock>>,
-    pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
     recovery: RecoveryReport,
     pub(crate) snapshot_log_bytes: u64,
     pub(crate) snapshot_every: Option<Duration>,
@@ -115,7 +112,6 @@ impl Files {
             store,
             wal: Arc::new(Wal::new(options.durability, time, writer, found.last)),
             lock: Mutex::new(Some(lock)),
-            threads: Mutex::new(Vec::new()),
             recovery: found.report.clone(),
             snapshot_log_bytes: options.snapshot_log_bytes,
             snapshot_every: options.snapshot_every,
@@ -123,21 +119,16 @@ impl Files {
         })
     }
 
-    pub(crate) fn close(&self, base: &Base) -> Result<()> {
+    /// Lets the threads that write end, when what they have to do is done.
+    pub(crate) fn end_threads(&self) {
         self.snapshots.end();
-        base.sweeper.end();
-        {
-            let mut state = self.wal.state.lock();
-            state.closing = true;
-            self.wal.wake_syncer(&mut state, false);
-        }
-        let threads = std::mem::take(&mut *self.threads.lock());
-        for thread in threads {
-            // The last handle may be dropped on one of these threads, which cannot wait for itself.
-            if thread.thread().id() != thread::current().id() {
-                let _ = thread.join();
-            }
-        }
+        let mut state = self.wal.state.lock();
+        state.closing = true;
+        self.wal.wake_syncer(&mut state, false);
+    }
+
+    /// Frees the directory. The threads have ended.
+    pub(crate) fn close(&self) -> Result<()> {
         // A snapshot that some other thread writes gives up now; its files must not change under the next opener.
         drop(self.snapshots.writing.lock());
         *self.lock.lock() = None;

@@ -17,19 +17,21 @@ use crate::sync::atomic::Ordering;
 use crate::sync::thread;
 use crate::syncer;
 
-/// Starts the threads of a store on disk; one in memory has none.
-pub(crate) fn start(engine: &Arc<Engine>) -> Result<()> {
-    let Some(files) = &engine.files else { return Ok(()) };
+/// Starts the threads of a store. One in memory has a sweeper, if that `sweeps`, and no other.
+pub(crate) fn start(engine: &Arc<Engine>, sweeps: bool) -> Result<()> {
     let failed = |error| Error::io("start a thread of the store", error);
     let named = |name: &str| thread::Builder::new().name(name.to_owned());
-    let mut threads = files.threads.lock();
+    let mut threads = engine.threads.lock();
+
+    if sweeps || engine.files.is_some() {
+        let (weak, alarm) = (Arc::downgrade(engine), Arc::clone(&engine.base.sweeper));
+        threads.push(named("kv-sweeper").spawn(move || sweep(&weak, &alarm)).map_err(failed)?);
+    }
+    let Some(files) = &engine.files else { return Ok(()) };
 
     let snapshots = Arc::clone(&files.snapshots);
     let after_write = move |bytes_written: u64| snapshots.note_log(bytes_written);
     threads.push(syncer::start(Arc::clone(&files.wal), after_write).map_err(failed)?);
-
-    let (weak, alarm) = (Arc::downgrade(engine), Arc::clone(&engine.base.sweeper));
-    threads.push(named("kv-sweeper").spawn(move || sweep(&weak, &alarm)).map_err(failed)?);
 
     let (weak, snapshots, every) = (Arc::downgrade(engine), Arc::clone(&files.snapshots), files.snapshot_every);
     threads.push(named("kv-snapshots").spawn(move || take_snapshots(&weak, &snapshots, every)).map_err(failed)?);

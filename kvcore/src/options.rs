@@ -30,6 +30,7 @@ pub struct Options {
     pub(crate) snapshot_log_bytes: u64,
     pub(crate) snapshot_every: Option<Duration>,
     pub(crate) limits: Limits,
+    pub(crate) sweeps_in_memory: bool,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) disk: Arc<dyn Disk>,
@@ -53,6 +54,7 @@ impl Options {
             snapshot_log_bytes: 64 * MIB as u64,
             snapshot_every: None,
             limits: Limits::default(),
+            sweeps_in_memory: false,
             observer: None,
             clock: Arc::new(SystemClock::new()),
             disk: Arc::new(FileDisk),
@@ -108,7 +110,7 @@ impl Options {
     /// same time: while other transactions hold every entry that may go, one that adds some gives up what it has written itself.
     ///
     /// ```
-    /// use kvcore::{Options, Policy, StoreExt};
+    /// use kvcore::{Options, Policy};
     /// let cache = Options::new().max_entries(2).eviction(Policy::Lru).in_memory()?;
     /// cache.set("a", "1")?;
     /// cache.set("b", "2")?;
@@ -141,6 +143,18 @@ impl Options {
     /// Which entries may be removed. Default: [`Candidates::All`].
     pub fn eviction_candidates(mut self, candidates: Candidates) -> Self {
         self.limits.candidates = candidates;
+        self
+    }
+
+    /// Starts a thread that removes expired keys of a store in memory soon after their deadlines, as a store on disk always does.
+    /// Default: none, and their memory is returned by the writes that follow.
+    ///
+    /// ```
+    /// let db = kvcore::Options::new().sweep_in_memory().in_memory()?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn sweep_in_memory(mut self) -> Self {
+        self.sweeps_in_memory = true;
         self
     }
 

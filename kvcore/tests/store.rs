@@ -718,3 +718,17 @@ fn the_average_time_to_live_is_that_of_keys_with_a_deadline() {
     db.clear().unwrap();
     assert_eq!(db.hooks().average_ttl_ms(), 0);
 }
+
+#[test]
+fn a_store_in_memory_sweeps_by_itself_where_it_is_to() {
+    let db = Options::new().sweep_in_memory().in_memory().unwrap();
+    db.set_with("k", "v", SetOptions::new().expires_in(Duration::from_millis(1))).unwrap();
+    // Nobody reads or writes it: only the sweeper can take it out of the count.
+    let swept = || db.stats().expired == 1 && db.stats().entries == 0;
+    let give_up = std::time::Instant::now() + Duration::from_secs(60);
+    while !swept() {
+        assert!(std::time::Instant::now() < give_up, "nobody has swept");
+        std::thread::yield_now();
+    }
+    db.close().unwrap();
+}
