@@ -18,6 +18,7 @@ use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex, thread_local};
 use crate::uses::{Moment, UseCounter};
 use crate::wal::Wal;
+use crate::watch::Watches;
 
 /// A handful: the server's own, and those of the program around it.
 const OBSERVERS_MAX: usize = 8;
@@ -36,6 +37,7 @@ pub(crate) struct Base {
     pub(crate) value_bytes_max: usize,
     /// Filled from the front. Observers are only ever added, so a commit reads them without a lock.
     observers: [OnceLock<Arc<dyn Observer>>; OBSERVERS_MAX],
+    pub(crate) watches: Arc<Watches>,
     /// What a plain write has survived when it returns, unless its handle says otherwise.
     pub(crate) promise: Promise,
     /// `None` for a store in memory only.
@@ -169,6 +171,7 @@ impl Base {
             key_bytes_max,
             value_bytes_max,
             observers: Default::default(),
+            watches: Arc::default(),
             promise: Promise::new(durability),
             wal,
             mark: Mutex::new((floor_ms, Lsn::ZERO)),
@@ -232,11 +235,17 @@ impl Base {
     }
 
     pub(crate) fn is_observed(&self) -> bool {
-        self.observers[0].get().is_some()
+        self.observers[0].get().is_some() || !self.watches.is_empty()
     }
 
-    /// Tells every observer. The shard concerned is locked.
+    /// Notifies every observer and every watch. The shard concerned is locked.
     pub(crate) fn tell(&self, change: &Change<'_>) {
+        self.tell_observers(change);
+        self.watches.push(change, || None);
+    }
+
+    /// Notifies every observer. The shard concerned is locked.
+    pub(crate) fn tell_observers(&self, change: &Change<'_>) {
         self.observers.iter().map_while(OnceLock::get).for_each(|observer| observer.changed(change));
     }
 

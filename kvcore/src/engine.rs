@@ -249,7 +249,7 @@ impl Engine {
             self.base.eviction.publish(guard);
         }
         self.base.eviction.forget(&space);
-        let change = Change { keyspace_id: space.id, keyspace: &space.name, key: None, kind: ChangeKind::Flush, lsn };
+        let change = Change { keyspace_id: space.id, keyspace: &space.name, key: None, kind: ChangeKind::Clear, lsn };
         self.base.tell(&change);
         registry.by_name.remove(name);
         drop((registry, guards));
@@ -774,6 +774,7 @@ impl Engine {
             return Ok(());
         }
         self.base.sweeper.end();
+        self.base.watches.close();
         if let Some(files) = &self.files {
             files.end_threads();
         }

@@ -26,7 +26,7 @@
 //! - `sync clock lsn error durability entry hash padded`: the words
 //! - `record frame disk file_disk`: bytes
 //! - `manifest lanes location segment segment_reader unsettled wal syncer ticket`: the log
-//! - `expiry eviction observer uses shard space base walk txn locked`: the tables, and the view a transaction has of them
+//! - `expiry eviction observer watch uses shard space base walk txn locked`: the tables, and the view a transaction has of them
 //! - `stats options snapshot tables recovery schedule files salvage inspection repair engine keeper verify partial
 //!   backup restore`: a whole store
 //! - `view transaction iter store deferred keyspace db hooks`: what users hold
@@ -89,6 +89,7 @@ mod verify;
 mod view;
 mod wal;
 mod walk;
+mod watch;
 
 pub use backup::{Backup, BackupFile, BackupReport};
 pub use clock::{Clock, ManualClock, SystemClock};
@@ -105,6 +106,7 @@ pub use inspection::{
 };
 pub use iter::{Entries, Keys, ScanPage, ScanPosition};
 pub use keyspace::Keyspace;
+pub use observer::ChangeKind;
 pub use options::Options;
 pub use repair::{Dropped, Kept, Repair, RepairOptions, RepairPlan, RepairWay, TimeReset};
 pub use restore::Restore;
@@ -115,6 +117,7 @@ pub use ticket::Ticket;
 pub use transaction::{CrossTransaction, Transaction};
 pub use txn::{Condition, Expiry, SetOptions, SetOutcome, Ttl};
 pub use view::View;
+pub use watch::{Watch, WatchEvent, WatchOptions};
 
 // The README's program is compiled and run like any other example, so that it cannot grow old unseen.
 #[cfg(doctest)]

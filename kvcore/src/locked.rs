@@ -642,7 +642,7 @@ impl Txn for Locked<'_> {
         let live: u64 = whole.clone().map(|at| self.held[at].guard.live_len(&|| self.now()) as u64).sum();
         for at in whole.clone() {
             let emptied = Box::new(self.held[at].guard.clear());
-            self.note(at, 0, &[], ChangeKind::Flush, Undo::Flush { emptied, first: at == whole.start });
+            self.note(at, 0, &[], ChangeKind::Clear, Undo::Flush { emptied, first: at == whole.start });
         }
         // One change for each key that goes, those that had expired included.
         self.more_changes += held as i64 - whole.len() as i64;

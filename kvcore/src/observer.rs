@@ -1,8 +1,9 @@
-//! Observer: told of each change, whatever its origin. Invariant: told once a change, under its shard's lock, in log order.
+//! Observer: notified of each change, whatever its origin. Invariant: once a change, under its shard's lock, for each key in log
+//! order.
 
 use crate::lsn::Lsn;
 
-/// Watches the store's changes: commands, embedded calls, expiry, eviction and flushes alike.
+/// Watches the store's changes: commands, embedded calls, expiry, eviction and clearing alike.
 ///
 /// `changed` runs while the shard is locked: it must return soon, must not block and must not call the store.
 pub trait Observer: Send + Sync + 'static {
@@ -12,7 +13,7 @@ pub trait Observer: Send + Sync + 'static {
     /// Two keyspaces have exchanged what they hold. Who does not say otherwise is told that both were emptied.
     fn swapped(&self, swap: &Swap<'_>) {
         for (keyspace_id, keyspace) in swap.keyspaces {
-            self.changed(&Change { keyspace_id, keyspace, key: None, kind: ChangeKind::Flush, lsn: swap.lsn });
+            self.changed(&Change { keyspace_id, keyspace, key: None, kind: ChangeKind::Clear, lsn: swap.lsn });
         }
     }
 }
@@ -60,7 +61,7 @@ pub enum ChangeKind {
     /// It made room for others.
     Evict,
     /// The whole keyspace was emptied.
-    Flush,
+    Clear,
     /// The keyspace has exchanged all it held with another; told by [`Observer::swapped`].
     Swap,
 }

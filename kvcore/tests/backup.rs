@@ -441,7 +441,7 @@ fn a_destination_that_holds_anything_is_refused() {
         assert_sound(&root.path().join(free));
     }
     let in_memory = Db::in_memory();
-    assert!(matches!(in_memory.backup(root.path().join("none")), Err(Error::InvalidOption(_))));
+    assert!(matches!(in_memory.backup(root.path().join("none")), Err(Error::InMemory { .. })));
     db.close().unwrap();
     assert!(matches!(db.begin_backup(), Err(Error::Closed)));
 }

@@ -434,7 +434,7 @@ fn an_observer_is_told_of_changes_of_every_origin() {
     ] {
         expected.push(("0".to_owned(), key.map(|key| key.as_bytes().to_vec()), kind));
     }
-    expected.push(("x".to_owned(), None, ChangeKind::Flush));
+    expected.push(("x".to_owned(), None, ChangeKind::Clear));
     assert_eq!(*seen.0.lock().unwrap(), expected);
 }
 

@@ -102,7 +102,7 @@ fn files_of_another_state_are_noticed() {
 
 #[test]
 fn a_store_in_memory_says_that_it_has_no_files() {
-    assert!(matches!(Db::in_memory().verify(), Err(Error::InvalidOption(_))));
+    assert!(matches!(Db::in_memory().verify(), Err(Error::InMemory { .. })));
 }
 
 /// Ids come in the order of creation, names are another: both must be locked in the one order that everybody uses.

@@ -13,6 +13,7 @@ use crate::transaction::Transaction;
 use crate::txn::{SetOptions, SetOutcome, Ttl, Txn, TxnExt};
 use crate::view::View;
 use crate::walk::{Cursor, Walk};
+use crate::watch::{Watch, WatchOptions};
 
 /// Reading.
 impl Keyspace {
@@ -428,8 +429,47 @@ impl Keyspace {
     }
 }
 
-/// Iterating.
+/// Iterating, and watching.
 impl Keyspace {
+    /// Watches the keys that begin with `prefix`: returns a bounded stream of their changes from now on, whoever makes them,
+    /// expiry and eviction included. It is an iterator that blocks, and a [`Stream`](futures_core::Stream).
+    ///
+    /// Each change is returned when it is as durable as the store promises; those of a key in their order, transactions in the
+    /// order of the log. A watch that is read too slowly returns [`WatchEvent::Missed`](crate::WatchEvent::Missed) instead of
+    /// what it left out. While a store has watches, its commits take turns: that costs writers on several threads some speed.
+    ///
+    /// ```
+    /// use kvcore::{ChangeKind, Db, WatchEvent};
+    /// let db = Db::in_memory();
+    /// let mut watch = db.watch("user:")?;
+    /// db.set("user:1", "Ada")?;
+    /// let Some(Ok(WatchEvent::Change { key, kind, .. })) = watch.next() else { panic!("no change") };
+    /// assert_eq!((key.unwrap().as_str(), kind), (Some("user:1"), ChangeKind::Set));
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn watch(&self, prefix: impl AsRef<[u8]>) -> Result<Watch> {
+        self.watch_with(prefix, WatchOptions::new())
+    }
+
+    /// Watches keys as [`watch`](Self::watch) does, in the way that `options` describe: with values, or with more changes that may
+    /// wait to be read.
+    ///
+    /// ```
+    /// use kvcore::{Db, WatchEvent, WatchOptions};
+    /// let db = Db::in_memory();
+    /// let mut watch = db.watch_with("", WatchOptions::new().with_values())?;
+    /// db.set("greeting", "hello")?;
+    /// let Some(Ok(WatchEvent::Change { value, .. })) = watch.next() else { panic!("no change") };
+    /// assert_eq!(value.unwrap(), "hello");
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn watch_with(&self, prefix: impl AsRef<[u8]>, options: WatchOptions) -> Result<Watch> {
+        self.engine().check_open()?;
+        let base = &self.engine().base;
+        let wal = base.wal.as_ref().cloned();
+        Ok(Watch::begin(&base.watches, self.space.id, prefix.as_ref(), options, wal, self.durability()))
+    }
+
     /// Iterates over all entries, in no order.
     ///
     /// Between two calls of `next` no lock is held: the loop's body may read and write the same store. A key that is there

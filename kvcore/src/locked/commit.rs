@@ -3,12 +3,13 @@
 
 use super::Locked;
 use super::notes::{Done, Logged, Undo};
-use crate::entry::{Deadline, Entry};
+use crate::entry::{Deadline, Entry, ValueRef};
 use crate::error::{Error, Result};
 use crate::frame::RECORDS_BYTES_MAX;
 use crate::lsn::Lsn;
 use crate::observer::{Change, ChangeKind, Swap};
 use crate::shard::InPlace;
+use crate::watch::InOrder;
 
 /// What became of a transaction.
 pub(crate) struct Committed {
@@ -26,6 +27,7 @@ impl Locked<'_> {
     /// Logs the changes as one group. The locks are given back when this is dropped, and other threads then see the changes.
     pub(crate) fn commit(&mut self) -> Result<Committed> {
         let mut own = Lsn::ZERO;
+        let mut in_order = None;
         if !self.notes.changes.is_empty() {
             if self.refused_bytes > 0 {
                 return Err(Error::TransactionTooLarge { len: self.refused_bytes, max: RECORDS_BYTES_MAX });
@@ -34,6 +36,7 @@ impl Locked<'_> {
                 let name = self.space.name.to_string();
                 return Err(Error::KeyspaceDropped { name });
             }
+            in_order = self.base.watches.begin();
             own = if self.base.eviction.is_on() { self.append_within_limits()? } else { self.append()? };
         }
         if !self.notes.logged.is_empty() {
@@ -57,7 +60,7 @@ impl Locked<'_> {
             }
         }
         let mut sooner = self.has_swapped() && self.publish_swaps();
-        self.tell(own);
+        self.tell(own, in_order);
         for held in &mut self.held {
             revealed = revealed.max(held.guard.last());
             if let Some(tick) = held.guard.take_soonest_filed() {
@@ -98,29 +101,43 @@ impl Locked<'_> {
         Ok(lsn)
     }
 
-    fn tell(&self, lsn: Lsn) {
+    /// Notifies observers, and watches if the commit has passed their lock: otherwise they began after it.
+    fn tell(&self, lsn: Lsn, in_order: Option<InOrder<'_>>) {
         if !self.base.is_observed() {
             return;
         }
-        self.tell_of_the_dead(lsn);
+        // `held` is where the key has a new value, if it has one.
+        let tell = |change: &Change<'_>, held: Option<usize>| {
+            self.base.tell_observers(change);
+            if in_order.is_some() {
+                self.base.watches.push(change, || self.new_value(held?, change.key?));
+            }
+        };
+        self.tell_of_the_dead(lsn, &|change| tell(change, None));
         for (at, done) in self.notes.changes.iter().enumerate() {
             let key = match done.undo {
                 Undo::Flush { first: false, .. } | Undo::Swap { first: false, .. } => continue,
                 Undo::Swap { first: true, with } => {
-                    self.tell_swap(at, [done.held, with], lsn);
+                    self.tell_swap(at, [done.held, with], lsn, in_order.is_some());
                     continue;
                 }
                 Undo::Flush { first: true, .. } => None,
                 _ => Some(&self.notes.saved[done.key.clone()]),
             };
             let space = self.held[done.held].space;
-            self.base.tell(&Change { keyspace_id: space.id, keyspace: &space.name, key, kind: done.kind, lsn });
+            let change = Change { keyspace_id: space.id, keyspace: &space.name, key, kind: done.kind, lsn };
+            tell(&change, (done.kind == ChangeKind::Set).then_some(done.held));
         }
+    }
+
+    /// Returns the value that a key has after the transaction.
+    fn new_value(&self, held: usize, key: &[u8]) -> Option<ValueRef<'_>> {
+        self.held[held].guard.find(self.base.hasher.hash(key), key).map(Entry::value)
     }
 
     /// What a value was put over had expired, perhaps, and no sweep will find it now. It is told of first: it was gone
     /// before the transaction began.
-    fn tell_of_the_dead(&self, lsn: Lsn) {
+    fn tell_of_the_dead(&self, lsn: Lsn, tell: &dyn Fn(&Change<'_>)) {
         // Observers have it as evicted, whatever its deadline.
         for done in self.notes.changes.iter().filter(|done| done.kind != ChangeKind::Evict) {
             let deadline = match &done.undo {
@@ -131,7 +148,7 @@ impl Locked<'_> {
             if deadline.is_some_and(|deadline| deadline.has_passed(self.now())) {
                 let (space, key) = (self.held[done.held].space, Some(&self.notes.saved[done.key.clone()]));
                 let kind = ChangeKind::Expire;
-                self.base.tell(&Change { keyspace_id: space.id, keyspace: &space.name, key, kind, lsn });
+                tell(&Change { keyspace_id: space.id, keyspace: &space.name, key, kind, lsn });
                 self.base.count_expired(1);
             }
         }
@@ -139,7 +156,7 @@ impl Locked<'_> {
 
     /// `firsts` are the first shards of two keyspaces, exchanged by the change `at` and those of the other shards that
     /// follow it.
-    fn tell_swap(&self, at: usize, firsts: [usize; 2], lsn: Lsn) {
+    fn tell_swap(&self, at: usize, firsts: [usize; 2], lsn: Lsn, is_in_order: bool) {
         let spaces = firsts.map(|first| self.held[first].space);
         let later = self.notes.changes.get(at + spaces[0].shard_count()..).unwrap_or_default();
         let holds = |key: &[u8]| {
@@ -148,6 +165,10 @@ impl Locked<'_> {
             firsts.iter().any(|first| self.held_before(later, first + shard, hash, key))
         };
         let keyspaces = spaces.map(|space| (space.id, &*space.name));
+        for (keyspace_id, keyspace) in keyspaces.into_iter().filter(|_| is_in_order) {
+            let change = Change { keyspace_id, keyspace, key: None, kind: ChangeKind::Swap, lsn };
+            self.base.watches.push(&change, || None);
+        }
         self.base.tell_swap(&Swap { keyspaces, lsn, holds: &holds });
     }
 

@@ -1,0 +1,239 @@
+//! Watches: what a program is shown of the changes of keys, in which order, and when.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake};
+use std::thread;
+use std::time::Duration;
+
+use futures_core::Stream;
+use kvcore::hooks::lsn_of;
+use kvcore::{ChangeKind, Db, Deadline, Durability, ManualClock, Options, SetOptions, Watch, WatchEvent, WatchOptions};
+
+/// A test that would wait for ever fails after this.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Returns the key and the kind of the next change.
+fn next(watch: &mut Watch) -> (Option<String>, ChangeKind) {
+    match watch.next_within(PATIENCE).expect("a change comes").unwrap() {
+        WatchEvent::Change { key, kind, .. } => (key.map(|key| key.as_str().unwrap().to_owned()), kind),
+        event => panic!("{event:?}"),
+    }
+}
+
+fn of(key: &str, kind: ChangeKind) -> (Option<String>, ChangeKind) {
+    (Some(key.to_owned()), kind)
+}
+
+fn is_quiet(watch: &mut Watch) -> bool {
+    watch.next_within(Duration::ZERO).is_none()
+}
+
+#[test]
+fn every_kind_of_change_of_a_key_with_the_prefix_is_shown() {
+    let clock = Arc::new(ManualClock::at(1_000_000));
+    let db = Options::new().clock(clock.clone()).in_memory().unwrap();
+    let other = db.keyspace("other").unwrap();
+    db.set("user:before", "v").unwrap();
+    let mut watch = db.watch("user:").unwrap();
+    db.set("user:1", "v").unwrap();
+    db.set("visits", "1").unwrap();
+    other.set("user:elsewhere", "v").unwrap();
+    db.expire_at("user:1", Deadline::at_ms(1_010_000)).unwrap();
+    db.rename("user:before", "user:after").unwrap();
+    db.delete("user:after").unwrap();
+    clock.advance(60_000);
+    assert_eq!(db.sweep(), 1);
+    assert_eq!(next(&mut watch), of("user:1", ChangeKind::Set));
+    assert_eq!(next(&mut watch), of("user:1", ChangeKind::Deadline));
+    assert_eq!(next(&mut watch), of("user:after", ChangeKind::Set));
+    assert_eq!(next(&mut watch), of("user:before", ChangeKind::Delete));
+    assert_eq!(next(&mut watch), of("user:after", ChangeKind::Delete));
+    assert_eq!(next(&mut watch), of("user:1", ChangeKind::Expire));
+    db.clear().unwrap();
+    assert_eq!(next(&mut watch), (None, ChangeKind::Clear));
+    db.swap("0", "other").unwrap();
+    assert_eq!(next(&mut watch), (None, ChangeKind::Swap));
+    assert!(
+        db.transact(&["user:1"], |txn| txn.set("user:1", "v").and(Err::<(), _>(kvcore::Error::aborted("no")))).is_err()
+    );
+    assert!(is_quiet(&mut watch), "what is undone is no change");
+}
+
+#[test]
+fn the_value_is_that_after_the_transaction() {
+    let db = Db::in_memory();
+    let mut watch = db.watch_with("", WatchOptions::new().with_values()).unwrap();
+    db.transact(&["k", "gone"], |txn| {
+        txn.set("k", "first")?;
+        txn.set("gone", "soon")?;
+        txn.set("k", "last")?;
+        txn.delete("gone")
+    })
+    .unwrap();
+    let mut values = Vec::new();
+    for _ in 0..4 {
+        match watch.next_within(PATIENCE).unwrap().unwrap() {
+            WatchEvent::Change { value, .. } => values.push(value.map(|value| value.to_vec())),
+            event => panic!("{event:?}"),
+        }
+    }
+    assert_eq!(values, [Some(b"last".to_vec()), None, Some(b"last".to_vec()), None]);
+}
+
+#[test]
+fn a_watch_that_is_not_read_says_what_it_missed_and_goes_on() {
+    let db = Db::in_memory();
+    let mut watch = db.watch_with("", WatchOptions::new().waiting_max(3)).unwrap();
+    for i in 0..10 {
+        db.set(format!("k{i}"), "v").unwrap();
+    }
+    for i in 0..3 {
+        assert_eq!(next(&mut watch), of(&format!("k{i}"), ChangeKind::Set));
+    }
+    // Until it has been said that some are missing, no later one is shown.
+    db.set("later", "v").unwrap();
+    assert_eq!(watch.next_within(PATIENCE).unwrap().unwrap(), WatchEvent::Missed);
+    assert!(is_quiet(&mut watch));
+    db.set("after", "v").unwrap();
+    assert_eq!(next(&mut watch), of("after", ChangeKind::Set));
+}
+
+#[test]
+fn a_dropped_watch_keeps_nothing() {
+    let db = Db::in_memory();
+    let shares = || {
+        let mut shares = 0;
+        let count = &mut |value: kvcore::ValueRef<'_>| shares = Arc::strong_count(value.shared().unwrap());
+        assert!(db.hooks().peek(b"large", count).unwrap());
+        shares
+    };
+    let watch = db.watch_with("", WatchOptions::new().with_values()).unwrap();
+    db.set("large", vec![1; 1 << 20]).unwrap();
+    assert_eq!(shares(), 2);
+    drop(watch);
+    assert_eq!(shares(), 1);
+    db.set("large", vec![2; 1 << 20]).unwrap();
+    assert_eq!(shares(), 1);
+}
+
+#[test]
+fn a_change_is_shown_when_it_is_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let mut watch = db.watch("").unwrap();
+    for i in 0..100 {
+        let ticket = db.deferred().set("k", i.to_string()).unwrap();
+        assert_eq!(next(&mut watch), of("k", ChangeKind::Set));
+        assert!(db.hooks().durable_lsn() >= lsn_of(&ticket));
+        ticket.wait().unwrap();
+    }
+}
+
+#[test]
+fn closing_the_store_ends_the_watch_behind_what_waits_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Options::new().durability(Durability::EverySecond).open(dir.path()).unwrap();
+    let mut read = db.watch("").unwrap();
+    let mut blocked = db.watch("nothing").unwrap();
+    let thread = thread::spawn(move || blocked.next().is_none());
+    db.set("k", "v").unwrap();
+    db.close().unwrap();
+    assert!(thread.join().unwrap());
+    assert_eq!(next(&mut read), of("k", ChangeKind::Set));
+    assert!(read.next().is_none());
+    assert!(matches!(db.watch(""), Err(kvcore::Error::Closed)));
+}
+
+/// Two keys of different shards, written together: whatever other threads commit meanwhile, their changes come together.
+#[test]
+fn the_changes_of_a_transaction_come_together_and_those_of_a_key_in_their_order() {
+    const THREADS: usize = 4;
+    const ROUNDS: usize = 2_000;
+    let db = Db::in_memory();
+    let mut watch = db.watch_with("", WatchOptions::new().waiting_max(2 * THREADS * ROUNDS).with_values()).unwrap();
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let db = &db;
+            scope.spawn(move || {
+                let keys = [format!("one:{thread}"), format!("two:{thread}")];
+                for round in 0..ROUNDS {
+                    db.transact(&keys, |txn| keys.iter().try_for_each(|key| txn.set(key, round.to_string()))).unwrap();
+                }
+            });
+        }
+    });
+    let mut next = || match watch.next_within(PATIENCE).unwrap().unwrap() {
+        WatchEvent::Change { key: Some(key), value: Some(value), .. } => {
+            let (name, thread) = key.as_str().unwrap().split_once(':').unwrap();
+            (name.to_owned(), thread.parse::<usize>().unwrap(), value.as_str().unwrap().parse::<usize>().unwrap())
+        }
+        event => panic!("{event:?}"),
+    };
+    let mut rounds = [0; THREADS];
+    for _ in 0..THREADS * ROUNDS {
+        let (one, thread, round) = next();
+        assert_eq!((one.as_str(), round), ("one", rounds[thread]));
+        assert_eq!(next(), ("two".to_owned(), thread, round));
+        rounds[thread] += 1;
+    }
+}
+
+/// Writers on several threads note the places of their changes in the log: a watch shows the changes in this order.
+#[test]
+fn changes_come_in_the_order_of_the_log() {
+    const THREADS: usize = 4;
+    const ROUNDS: usize = 5_000;
+    let dir = tempfile::tempdir().unwrap();
+    let db = Options::new().durability(Durability::Os).open(dir.path()).unwrap();
+    let mut watch = db.watch_with("", WatchOptions::new().waiting_max(THREADS * ROUNDS)).unwrap();
+    let write = |thread: usize| {
+        let writes = (0..ROUNDS).map(|round| {
+            let key = format!("{thread}:{round}");
+            (lsn_of(&db.deferred().set(&key, "v").unwrap()), key)
+        });
+        writes.collect::<Vec<_>>()
+    };
+    let mut written: Vec<_> = thread::scope(|scope| {
+        let threads = [0, 1, 2, 3].map(|thread| scope.spawn(move || write(thread)));
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    written.sort();
+    assert_eq!(written.len(), THREADS * ROUNDS);
+    for (_, key) in written {
+        assert_eq!(next(&mut watch), of(&key, ChangeKind::Set));
+    }
+}
+
+struct Unpark(thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+#[test]
+fn a_watch_is_a_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let mut watch = pin!(db.watch("").unwrap());
+    let writer = db.clone();
+    let thread = thread::spawn(move || {
+        for i in 0..100 {
+            writer.set_with("k", i.to_string(), SetOptions::new()).unwrap();
+        }
+        writer.close().unwrap();
+    });
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let (mut context, mut shown) = (Context::from_waker(&waker), 0);
+    loop {
+        match watch.as_mut().poll_next(&mut context) {
+            Poll::Pending => thread::park_timeout(PATIENCE),
+            Poll::Ready(Some(event)) => shown += usize::from(matches!(event.unwrap(), WatchEvent::Change { .. })),
+            Poll::Ready(None) => break,
+        }
+    }
+    thread.join().unwrap();
+    assert_eq!(shown, 100);
+}
