@@ -17,7 +17,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use kvcore::hooks::{Lsn, TxnExt, Walk};
-use kvcore::{Backup, Db, Directory, Disk, DiskFile, Durability, Error, FileDisk, Inspection, ManualClock, Options, Verdict};
+use kvcore::{
+    Backup, Db, Directory, Disk, DiskFile, Durability, Error, FileDisk, Inspection, ManualClock, Options, Verdict,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -269,7 +271,7 @@ fn a_backup_outlives_the_store_it_is_of() {
     fs::rename(&data, &moved).unwrap();
     drop(Db::open(&data).unwrap());
     restore(&backup, &root.path().join("restored"));
-    assert_eq!(Db::open(root.path().join("restored")).unwrap().len(), 300);
+    assert_eq!(Db::open(root.path().join("restored")).unwrap().len().unwrap(), 300);
     fs::remove_dir_all(&moved).unwrap();
     let refused = backup.files().iter().find_map(|file| file.read_at(&mut [0; 8], 0).err()).unwrap();
     assert!(matches!(refused, Error::Io { .. }), "{refused}");

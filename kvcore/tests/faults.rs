@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use kvcore::hooks::{CrossTxn, Txn, TxnExt, Walk};
-use kvcore::{Claim, Db, Directory, Disk, DiskFile, Durability, Error, FileDisk, ManualClock, Options, Scope, SetOptions, Store};
+use kvcore::{
+    Claim, Db, Directory, Disk, DiskFile, Durability, Error, FileDisk, ManualClock, Options, Scope, SetOptions, Store,
+};
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(30);
