@@ -319,7 +319,7 @@ impl Db {
         claims: &[Claim<'_>],
         mut body: impl FnMut(&mut CrossTransaction<'_>) -> Result<R>,
     ) -> Result<R> {
-        self.hooks().transact_across(claims, |txn| body(&mut CrossTransaction::new(txn)))
+        self.hooks().transact_across(claims, |txn| body(&mut CrossTransaction::new(txn, &self.lease)))
     }
 
     /// Returns what a server that is built on the store needs beyond this page.

@@ -349,7 +349,11 @@ pub(crate) fn keeping_error<R, E: From<Error>>(
             Error::aborted("its body returned an error")
         })
     });
-    result.map_err(|error| own.unwrap_or_else(|| error.into()))
+    result.map_err(|error| match (error, own) {
+        (Error::Aborted(_), Some(own)) => own,
+        // The store failed after a run of the body that it does not count.
+        (error, _) => error.into(),
+    })
 }
 
 /// Returns the keys of `pairs`.
@@ -365,4 +369,36 @@ pub(crate) fn set_all<K: AsRef<[u8]>, V: AsRef<[u8]>>(txn: &mut Transaction<'_>,
 /// Returns the values of `keys`.
 pub(crate) fn values<K: AsRef<[u8]>>(view: &View<'_>, keys: &[K]) -> Result<Vec<Option<Value>>> {
     keys.iter().map(|key| Ok(view.get(key)?.map(|value| value.to_value()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::Db;
+
+    #[derive(Debug, PartialEq)]
+    enum Own {
+        Broke,
+        Closed,
+    }
+
+    impl From<Error> for Own {
+        fn from(error: Error) -> Self {
+            assert!(matches!(error, Error::Closed));
+            Own::Closed
+        }
+    }
+
+    #[test]
+    fn an_error_of_a_run_that_does_not_count_is_not_returned() {
+        let db = Db::in_memory();
+        let body = |_: &mut Transaction<'_>| Err::<(), _>(Own::Broke);
+        // A store that runs the body, wants to run it again, and cannot.
+        let failed = keeping_error(body, |body| {
+            assert!(db.transact(&["k"], body).is_err());
+            Err(Error::Closed)
+        });
+        assert_eq!(failed, Err(Own::Closed));
+        assert_eq!(keeping_error(body, |body| db.transact(&["k"], body)), Err(Own::Broke));
+    }
 }

@@ -2,11 +2,12 @@
 //! [`Txn`], so it does the same on every store.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::entry::{Deadline, ValueRef};
 use crate::error::{Error, Result};
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Keyspace, Lease};
 use crate::txn::{CrossTxn, SetOptions, SetOutcome, Ttl, Txn, TxnExt};
 use crate::view::View;
 
@@ -158,6 +159,8 @@ impl<'a> Transaction<'a> {
 /// See [`Db::transact_across`](crate::Db::transact_across).
 pub struct CrossTransaction<'a> {
     txn: &'a mut dyn CrossTxn,
+    /// Of the store: keyspaces of two stores may have the same number.
+    lease: &'a Arc<Lease>,
 }
 
 impl fmt::Debug for CrossTransaction<'_> {
@@ -168,15 +171,16 @@ impl fmt::Debug for CrossTransaction<'_> {
 
 impl<'a> CrossTransaction<'a> {
     #[inline]
-    pub(crate) fn new(txn: &'a mut dyn CrossTxn) -> Self {
-        CrossTransaction { txn }
+    pub(crate) fn new(txn: &'a mut dyn CrossTxn, lease: &'a Arc<Lease>) -> Self {
+        CrossTransaction { txn, lease }
     }
 
     /// Returns the part of the transaction that lies in `keyspace`.
     ///
     /// # Errors
     ///
-    /// [`Error::KeyspaceNotNamed`](crate::Error::KeyspaceNotNamed) if nothing of it was claimed.
+    /// [`Error::KeyspaceNotNamed`](crate::Error::KeyspaceNotNamed) if nothing of it was claimed;
+    /// [`Error::ForeignKeyspace`](crate::Error::ForeignKeyspace) for a keyspace of another store, as from every method here.
     pub fn keyspace(&mut self, keyspace: &Keyspace) -> Result<Transaction<'_>> {
         self.select(keyspace)?;
         Ok(Transaction::new(self.txn))
@@ -217,6 +221,9 @@ impl<'a> CrossTransaction<'a> {
     }
 
     fn select(&mut self, keyspace: &Keyspace) -> Result<()> {
+        if !Arc::ptr_eq(&keyspace.lease, self.lease) {
+            return Err(Error::ForeignKeyspace);
+        }
         self.txn.select(keyspace.space.id).map_err(|error| match error {
             // The store knows it by its number alone.
             Error::KeyspaceNotNamed { .. } => Error::KeyspaceNotNamed { name: keyspace.name().to_owned() },
