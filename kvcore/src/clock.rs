@@ -20,7 +20,7 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// A clock whose monotonic time starts at zero now.
+    /// Returns a clock whose monotonic time starts at zero now.
     #[allow(clippy::disallowed_methods, reason = "this is the door to time")]
     pub fn new() -> Self {
         SystemClock { started: Instant::now() }
@@ -54,7 +54,7 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that shows `wall_ms` milliseconds since the Unix epoch.
+    /// Returns a clock that shows `wall_ms` milliseconds since the Unix epoch.
     pub fn at(wall_ms: u64) -> Self {
         ManualClock { wall: AtomicU64::new(wall_ms), monotonic: AtomicU64::new(0) }
     }

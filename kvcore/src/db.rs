@@ -89,7 +89,7 @@ impl Options {
         open(self, Some(dir.as_ref()))
     }
 
-    /// A store in memory that holds what the store in `dir` holds, for whoever wants to look at that, or to take it
+    /// Loads what the store in `dir` holds into a store in memory, to look at it or to take it
     /// somewhere else. Nothing in `dir` is changed. It must not be open elsewhere. [`Error::NoStore`]
     /// if there is none.
     pub fn load(self, dir: impl AsRef<Path>) -> Result<Db> {
@@ -98,9 +98,17 @@ impl Options {
         Ok(Db { default: Keyspace::new(lease, space) })
     }
 
-    /// Looks at every file of the store in `dir`, and at what opening it would do. Nothing is changed, and no more memory
+    /// Inspects every file of the store in `dir`, and at what opening it would do. Nothing is changed, and no more memory
     /// is taken than the largest write that is in the files. The store must not be open elsewhere
     /// ([`Error::Locked`] says by whom it is); while this runs, it cannot be opened.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let dir = dir.path();
+    /// kvcore::Db::open(dir)?.set("key", "value")?;
+    /// assert!(kvcore::Options::new().inspect(dir)?.is_sound());
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn inspect(self, dir: impl AsRef<Path>) -> Result<Inspection> {
         let dir = Files::open_dir(&*self.disk, dir.as_ref())?;
         let _lock = Files::lock_to_read(&*dir)?;
@@ -235,11 +243,28 @@ fn open(options: Options, dir: Option<&Path>) -> Result<Db> {
 
 impl Db {
     /// Opens the store in a directory, with the default [`Options`]. The directory is made if it is not there.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let db = kvcore::Db::open(dir.path())?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`] if another process, or another `Db`, has it open; [`Error::Corrupt`] if a file is damaged where it is
+    /// proven to have been whole; [`Error::Io`].
     pub fn open(dir: impl AsRef<Path>) -> Result<Db> {
         Options::new().open(dir)
     }
 
-    /// A store that keeps nothing on disk and starts no threads.
+    /// Opens a store that keeps nothing on disk and starts no threads.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("key", "value")?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn in_memory() -> Db {
         // The default options are in range and memory has no files, so nothing can fail here.
         match Options::new().in_memory() {
@@ -260,18 +285,41 @@ impl Db {
         self.default.beside(space)
     }
 
-    /// The keyspace with this name, which is made if it is not there.
+    /// Returns the keyspace with this name, which is made if it does not exist.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// let sessions = db.keyspace("sessions")?;
+    /// sessions.set("42", "Ada")?;
+    /// assert!(!db.exists("42")?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
         Ok(self.handle(self.engine().space(name)?))
     }
 
-    /// All keyspaces, in the order of their names.
+    /// Returns all keyspaces, in the order of their names.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.keyspace("sessions")?;
+    /// let names: Vec<_> = db.keyspaces().iter().map(|keyspace| keyspace.name().to_owned()).collect();
+    /// assert_eq!(names, ["0", "sessions"]);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn keyspaces(&self) -> Vec<Keyspace> {
         self.engine().spaces().into_iter().map(|space| self.handle(space)).collect()
     }
 
     /// Removes a keyspace and all its keys; false if there was none. Writes through handles of it fail from then on.
     /// The default keyspace can only be [cleared](Keyspace::clear).
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.keyspace("old")?;
+    /// assert!(db.drop_keyspace("old")?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn drop_keyspace(&self, name: &str) -> Result<bool> {
         if name == DEFAULT_KEYSPACE {
             return Err(Error::DefaultKeyspace);
@@ -329,6 +377,14 @@ impl Db {
 
     /// Exchanges, at one moment, all that two keyspaces hold; what is not there yet is made. Handles keep their names.
     /// Costs no more than locking both.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.keyspace("new")?.set("page", "second edition")?;
+    /// db.swap("0", "new")?;
+    /// assert_eq!(db.get("page")?.unwrap(), "second edition");
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn swap(&self, one: &str, other: &str) -> Result<()> {
         let (one, other) = (self.keyspace(one)?, self.keyspace(other)?);
         let claims = [&one, &other].map(|keyspace| Claim { keyspace, scope: Scope::Whole });
@@ -365,6 +421,14 @@ impl Db {
 
     /// Writes a snapshot and returns when it is durable and what it makes superfluous is gone. Reads and writes go on
     /// meanwhile.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let db = kvcore::Db::open(dir.path())?;
+    /// db.set("key", "value")?;
+    /// db.snapshot()?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn snapshot(&self) -> Result<()> {
         match &self.engine().files {
             Some(_) if self.engine().is_closed() => Err(Error::Closed),
@@ -377,8 +441,15 @@ impl Db {
         }
     }
 
-    /// Asks for a snapshot and returns; false if one is under way. [`snapshot_status`](Self::snapshot_status) tells
-    /// what became of it.
+    /// Requests a snapshot and returns; false if one is under way. [`snapshot_status`](Self::snapshot_status) shows what
+    /// became of it.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let db = kvcore::Db::open(dir.path())?;
+    /// assert!(db.snapshot_in_background()?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn snapshot_in_background(&self) -> Result<bool> {
         match &self.engine().files {
             Some(_) if self.engine().is_closed() => Err(Error::Closed),
@@ -457,6 +528,14 @@ impl Db {
     /// Begins a backup whose files the caller reads, to send them somewhere; see [`backup`](Self::backup) for what it
     /// holds. [`Options::begin_restore`] makes a store of them. Until the returned value is dropped, the store removes
     /// no file: a backup that is read slowly costs room on the disk.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let db = kvcore::Db::open(dir.path())?;
+    /// let backup = db.begin_backup()?;
+    /// let bytes: u64 = backup.files().iter().map(|file| file.bytes()).sum();
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn begin_backup(&self) -> Result<Backup> {
         match &self.engine().files {
             Some(files) => backup::begin(self.engine(), files),
@@ -464,28 +543,59 @@ impl Db {
         }
     }
 
-    /// Whether a snapshot is being written, and how the last one ended.
+    /// Returns whether a snapshot is being written, and how the last one ended.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert!(!db.snapshot_status().running);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn snapshot_status(&self) -> SnapshotStatus {
         self.engine().snapshot_status()
     }
 
-    /// Figures about the store. Looks at every shard; called from inside a transaction it leaves out what that holds.
+    /// Returns figures about the store. Reads every shard; called from inside a transaction it leaves out what that holds.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("key", "value")?;
+    /// assert_eq!(db.stats().entries, 1);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn stats(&self) -> Stats {
         self.engine().stats()
     }
 
     /// Returns where the store's directory is now: it stays in use when it is moved. A store in memory is
     /// [unchanged](Location::Unchanged).
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert_eq!(db.location(), kvcore::Location::Unchanged);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn location(&self) -> Location {
         self.engine().files.as_ref().map(|files| files.dir.location()).unwrap_or_default()
     }
 
-    /// Whether the store keeps nothing on disk.
+    /// Returns whether the store keeps nothing on disk.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert!(db.is_in_memory());
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn is_in_memory(&self) -> bool {
         self.engine().files.is_none()
     }
 
-    /// The store's time in Unix milliseconds, which never runs backwards.
+    /// Returns the store's time in Unix milliseconds, which never runs backwards.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert!(db.now_ms() > 1_700_000_000_000);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn now_ms(&self) -> u64 {
         self.engine().base.time.now_ms()
     }
@@ -494,6 +604,12 @@ impl Db {
     ///
     /// The store's time never runs backwards: where it was open while the clock was set too far ahead, it stays there
     /// until the clock has caught up. Until then absolute deadlines that lie between the two have passed.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert_eq!(db.time_ahead_ms(), 0);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn time_ahead_ms(&self) -> u64 {
         self.engine().base.time.ahead_of_wall_ms()
     }
@@ -525,7 +641,13 @@ impl Db {
         self.engine().base.promise.set(durability);
     }
 
-    /// `Ok` if writes are taken; otherwise why they are not.
+    /// Returns `Ok` if writes are taken; otherwise the error that they would get.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.health()?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn health(&self) -> Result<()> {
         self.wal().map_or(Ok(()), |wal| wal.health())
     }
@@ -553,6 +675,12 @@ impl Db {
     }
 
     /// Returns how much the store may hold.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert_eq!(db.limits().max_entries, None);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn limits(&self) -> Limits {
         self.engine().base.eviction.limits()
     }
@@ -562,13 +690,26 @@ impl Db {
         self.engine().room(at_most)
     }
 
-    /// Removes entries whose deadline has passed and answers how many. A store on disk does so by itself.
+    /// Removes entries whose deadline has passed and returns how many. A store on disk does so by itself.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert_eq!(db.sweep(), 0);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn sweep(&self) -> u64 {
         self.engine().sweep()
     }
 
     /// Makes everything durable, ends the threads and frees the directory; every handle is of no more use. An error
     /// means that the newest writes may be lost.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.close()?;
+    /// assert!(matches!(db.get("key"), Err(kvcore::Error::Closed)));
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn close(&self) -> Result<()> {
         self.engine().close()
     }

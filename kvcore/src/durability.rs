@@ -19,7 +19,11 @@ pub enum Durability {
 }
 
 impl Durability {
-    /// Its name in flags and configuration: `always`, `everysec` or `os`.
+    /// Returns its name in flags and configuration: `always`, `everysec` or `os`.
+    ///
+    /// ```
+    /// assert_eq!(kvcore::Durability::EverySecond.name(), "everysec");
+    /// ```
     pub const fn name(self) -> &'static str {
         match self {
             Durability::Always => "always",

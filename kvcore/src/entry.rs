@@ -18,17 +18,27 @@ pub(crate) const LARGE_VALUE_BYTES: usize = 8 * 1024;
 pub struct Deadline(u64);
 
 impl Deadline {
-    /// The deadline `ms` milliseconds after the Unix epoch.
+    /// Returns the deadline `ms` milliseconds after the Unix epoch.
+    ///
+    /// ```
+    /// use kvcore::Deadline;
+    /// assert_eq!(Deadline::at_ms(1000).as_ms(), 1000);
+    /// ```
     pub const fn at_ms(ms: u64) -> Self {
         Deadline(ms)
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns the milliseconds since the Unix epoch.
     pub const fn as_ms(self) -> u64 {
         self.0
     }
 
-    /// Whether it has come at `now_ms`.
+    /// Returns whether it has come at `now_ms`.
+    ///
+    /// ```
+    /// use kvcore::Deadline;
+    /// assert!(Deadline::at_ms(1000).has_passed(1000));
+    /// ```
     pub const fn has_passed(self, now_ms: u64) -> bool {
         self.0 <= now_ms
     }
@@ -43,27 +53,27 @@ pub struct ValueRef<'a> {
 }
 
 impl<'a> ValueRef<'a> {
-    /// A value that some other [`Store`](crate::Store) than the engine holds.
+    /// Returns a value that some other [`Store`](crate::Store) than the engine holds.
     pub fn new(bytes: &'a [u8], deadline: Option<Deadline>) -> Self {
         ValueRef { bytes, deadline, shared: None }
     }
 
-    /// Its bytes.
+    /// Returns the bytes.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// When it expires, if ever.
+    /// Returns the deadline, if it has one.
     pub fn deadline(&self) -> Option<Deadline> {
         self.deadline
     }
 
-    /// The buffer itself, if the value is large: a clone of it costs no copy.
+    /// Returns the buffer itself, if the value is large: a clone of it costs no copy.
     pub fn shared(&self) -> Option<&'a Arc<Vec<u8>>> {
         self.shared
     }
 
-    /// The value, to keep: large ones are shared, small ones copied.
+    /// Returns the value, to keep: large ones are shared, small ones copied.
     pub fn to_value(&self) -> Value {
         match self.shared {
             Some(shared) => Value(Kept::Shared(Arc::clone(shared))),

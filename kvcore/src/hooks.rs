@@ -222,17 +222,17 @@ impl DbHooks<'_> {
         self.db.engine().commit_draft(&claimed, is_valid, body)
     }
 
-    /// The newest change, durable or not.
+    /// Returns the place of the newest change, durable or not.
     pub fn last_lsn(&self) -> Lsn {
         self.db.wal().map_or(Lsn::ZERO, |wal| wal.last())
     }
 
-    /// The newest change on stable storage: all before it are, too.
+    /// Returns the place of the newest change on stable storage: all before it are, too.
     pub fn durable_lsn(&self) -> Lsn {
         self.db.wal().map_or(Lsn::ZERO, |wal| wal.durable())
     }
 
-    /// Asks that everything up to `lsn` be made durable, and returns at once.
+    /// Requests that everything up to `lsn` be made durable, and returns at once.
     pub fn request_sync(&self, lsn: Lsn) {
         if let Some(wal) = self.db.wal() {
             wal.request_sync(lsn);
@@ -277,7 +277,7 @@ impl DbHooks<'_> {
         self.db.engine().wait_for_room()
     }
 
-    /// Whether so much waits to be written that the next write would wait, too.
+    /// Returns whether so much waits to be written that the next write would wait, too.
     pub fn is_backlogged(&self) -> bool {
         self.db.wal().is_some_and(|wal| wal.is_backlogged())
     }
@@ -304,14 +304,14 @@ impl DbHooks<'_> {
         self.db.engine().base.count_uses(counter);
     }
 
-    /// While paused, entries whose deadline has passed are removed only when somebody asks for them. They are gone for
-    /// everybody in any case, but still counted and taking memory: for tests.
+    /// Pauses or resumes the removal of expired entries: while paused, they are removed only when a transaction meets them.
+    /// No reader sees them in any case, but still counted and taking memory: for tests.
     pub fn pause_sweeping(&self, paused: bool) {
         self.db.engine().pause_sweeping(paused);
     }
 
-    /// While held, entries whose deadline has passed are gone for everybody and yet removed by nobody, so nothing is
-    /// logged and no observer is told: for while a store must not change.
+    /// Suspends or resumes expiry: while suspended, entries whose deadline has passed are seen by no reader and yet removed by
+    /// nobody, so nothing is logged and no observer is notified: for while a store must not change.
     pub fn hold_expiry(&self, held: bool) {
         self.db.engine().hold_expiry(held);
     }

@@ -150,7 +150,7 @@ pub struct ManifestReport {
 }
 
 impl Inspection {
-    /// Whether opening the store succeeds, and no file of it is damaged.
+    /// Returns whether opening the store succeeds, and no file of it is damaged.
     pub fn is_sound(&self) -> bool {
         !matches!(self.verdict, Verdict::Refuses(_)) && self.files.iter().all(|file| file.flaw.is_none())
     }

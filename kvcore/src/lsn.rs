@@ -15,12 +15,12 @@ impl Lsn {
     /// Before every change: settled from the start. An in-memory store knows only this one.
     pub const ZERO: Lsn = Lsn(0);
 
-    /// The Lsn with this number.
+    /// Returns the Lsn with this number.
     pub const fn new(number: u64) -> Self {
         Lsn(number)
     }
 
-    /// Its number.
+    /// Returns the number.
     pub const fn get(self) -> u64 {
         self.0
     }

@@ -43,7 +43,12 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The defaults, as each method names them.
+    /// Returns the defaults, as each method names them.
+    ///
+    /// ```
+    /// let db = kvcore::Options::new().in_memory()?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn new() -> Self {
         Options {
             durability: Durability::Always,
@@ -61,45 +66,81 @@ impl Options {
         }
     }
 
-    /// What a plain write has survived when it returns. Default: [`Durability::Always`].
+    /// Sets what a plain write has survived when it returns. Default: [`Durability::Always`].
+    ///
+    /// ```
+    /// use kvcore::{Durability, Options};
+    /// let db = Options::new().durability(Durability::EverySecond).in_memory()?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
     }
 
-    /// Locks per keyspace: a power of two from 1 to 4096. Default: 256. May differ each time a store is opened.
+    /// Sets the number of locks of a keyspace: a power of two from 1 to 4096. Default: 256. May differ each time a store is opened.
+    ///
+    /// ```
+    /// let db = kvcore::Options::new().shards(64).in_memory()?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = shards;
         self
     }
 
-    /// The longest key, in bytes. Default, and at most: 512 MiB.
+    /// Sets the length of the longest key, in bytes. Default, and at most: 512 MiB.
+    ///
+    /// ```
+    /// let db = kvcore::Options::new().key_bytes_max(1024).in_memory()?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn key_bytes_max(mut self, bytes: usize) -> Self {
         self.key_bytes_max = bytes;
         self
     }
 
-    /// The longest value, in bytes. Default, and at most: 512 MiB.
+    /// Sets the length of the longest value, in bytes. Default, and at most: 512 MiB.
+    ///
+    /// ```
+    /// let db = kvcore::Options::new().value_bytes_max(1 << 20).in_memory()?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn value_bytes_max(mut self, bytes: usize) -> Self {
         self.value_bytes_max = bytes;
         self
     }
 
-    /// How long a segment of the log grows, in bytes, at least 4 KiB. Default: 16 MiB. A larger transaction gets a
+    /// Sets how long a segment of the log grows, in bytes, at least 4 KiB. Default: 16 MiB. A larger transaction gets a
     /// segment of its own.
+    ///
+    /// ```
+    /// let db = kvcore::Options::new().segment_bytes(64 << 20).in_memory()?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn segment_bytes(mut self, bytes: u64) -> Self {
         self.segment_bytes = bytes;
         self
     }
 
-    /// Write a snapshot when the log since the last one has more bytes than this and than that snapshot.
+    /// Writes a snapshot when the log since the last one has more bytes than this and than that snapshot.
     /// Default: 64 MiB.
+    ///
+    /// ```
+    /// let db = kvcore::Options::new().snapshot_log_bytes(256 << 20).in_memory()?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn snapshot_log_bytes(mut self, bytes: u64) -> Self {
         self.snapshot_log_bytes = bytes;
         self
     }
 
-    /// Also write a snapshot this often, if something changed. Default: `None`, never.
+    /// Writes a snapshot this often, too, if something changed. Default: `None`, never.
+    ///
+    /// ```
+    /// let db = kvcore::Options::new().snapshot_every(Some(std::time::Duration::from_secs(3600))).in_memory()?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn snapshot_every(mut self, every: Option<Duration>) -> Self {
         self.snapshot_every = every;
         self
@@ -129,18 +170,33 @@ impl Options {
     /// entries before it returns until the store is within the limit again: about a thousand, and one for every 16 bytes that it
     /// adds. What it leaves, as when other transactions hold the entries that may go, is removed by the writes that follow.
     /// Without a policy, or if no entry may go, a write that adds bytes beyond the limit fails.
+    ///
+    /// ```
+    /// let db = kvcore::Options::new().max_memory(100 << 20).eviction(kvcore::Policy::Lru).in_memory()?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn max_memory(mut self, bytes: u64) -> Self {
         self.limits.max_memory = Some(bytes);
         self
     }
 
-    /// Which entry is removed when a limit is reached. Default: [`Policy::None`].
+    /// Sets which entry is removed when a limit is reached. Default: [`Policy::None`].
+    ///
+    /// ```
+    /// let db = kvcore::Options::new().max_entries(1000).eviction(kvcore::Policy::S3Fifo).in_memory()?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn eviction(mut self, policy: Policy) -> Self {
         self.limits.policy = policy;
         self
     }
 
-    /// Which entries may be removed. Default: [`Candidates::All`].
+    /// Sets which entries may be removed. Default: [`Candidates::All`].
+    ///
+    /// ```
+    /// let db = kvcore::Options::new().max_entries(1000).eviction(kvcore::Policy::Lru).eviction_candidates(kvcore::Candidates::WithDeadline).in_memory()?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn eviction_candidates(mut self, candidates: Candidates) -> Self {
         self.limits.candidates = candidates;
         self
@@ -158,19 +214,35 @@ impl Options {
         self
     }
 
-    /// Tell `observer` of each change.
+    /// Notifies `observer` of each change; for programs there is [`Keyspace::watch`](crate::Keyspace::watch).
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = Some(observer);
         self
     }
 
-    /// Take the time from `clock`. Default: [`SystemClock`].
+    /// Takes the time from `clock`. Default: [`SystemClock`].
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use kvcore::{ManualClock, Options};
+    /// let clock = Arc::new(ManualClock::at(1_800_000_000_000));
+    /// let db = Options::new().clock(clock.clone()).in_memory()?;
+    /// clock.advance(1000); // a second later
+    /// assert_eq!(db.now_ms(), 1_800_000_001_000);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Keep files on `disk`. Default: [`FileDisk`].
+    /// Keeps files on `disk`. Default: [`FileDisk`].
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use kvcore::{FileDisk, Options};
+    /// let options = Options::new().disk(Arc::new(FileDisk));
+    /// ```
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
         self.disk = disk;
         self

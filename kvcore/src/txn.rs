@@ -136,13 +136,13 @@ pub enum Lookup {
 }
 
 impl Lookup {
-    /// Whether it is counted as a hit or a miss.
+    /// Returns whether it is counted as a hit or a miss.
     #[inline]
     pub const fn is_counted(self) -> bool {
         matches!(self, Lookup::Read | Lookup::Look)
     }
 
-    /// Whether the key is used.
+    /// Returns whether the key is used.
     #[inline]
     pub const fn is_use(self) -> bool {
         matches!(self, Lookup::Read | Lookup::Write)
@@ -247,37 +247,67 @@ impl SetOptions {
         SetOptions { condition: Condition::Any, expiry: Expiry::Never, return_old: false }
     }
 
-    /// Only if the key is not there.
+    /// Sets the key only if it is not there.
+    ///
+    /// ```
+    /// use kvcore::SetOptions;
+    /// let options = SetOptions::new().if_absent();
+    /// ```
     pub const fn if_absent(mut self) -> Self {
         self.condition = Condition::Absent;
         self
     }
 
-    /// Only if the key is there.
+    /// Sets the key only if it is there.
+    ///
+    /// ```
+    /// use kvcore::SetOptions;
+    /// let options = SetOptions::new().if_present();
+    /// ```
     pub const fn if_present(mut self) -> Self {
         self.condition = Condition::Present;
         self
     }
 
-    /// The key expires this long from now.
+    /// Lets the key expire this long from now.
+    ///
+    /// ```
+    /// use kvcore::SetOptions;
+    /// let options = SetOptions::new().expires_in(std::time::Duration::from_secs(60));
+    /// ```
     pub const fn expires_in(mut self, ttl: Duration) -> Self {
         self.expiry = Expiry::In(ttl);
         self
     }
 
-    /// The key expires then.
+    /// Lets the key expire then.
+    ///
+    /// ```
+    /// use kvcore::SetOptions;
+    /// let options = SetOptions::new().expires_at(kvcore::Deadline::at_ms(4_102_444_800_000));
+    /// ```
     pub const fn expires_at(mut self, deadline: Deadline) -> Self {
         self.expiry = Expiry::At(deadline);
         self
     }
 
-    /// The key keeps the deadline it has.
+    /// Keeps the deadline that the key has.
+    ///
+    /// ```
+    /// use kvcore::SetOptions;
+    /// let options = SetOptions::new().keep_deadline();
+    /// ```
     pub const fn keep_deadline(mut self) -> Self {
         self.expiry = Expiry::Keep;
         self
     }
 
-    /// The old value is answered.
+    /// Returns the old value, too.
+    ///
+    /// ```
+    /// use kvcore::SetOptions;
+    /// let options = SetOptions::new().return_old();
+    /// ```
     pub const fn return_old(mut self) -> Self {
         self.return_old = true;
         self

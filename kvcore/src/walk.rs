@@ -51,12 +51,12 @@ impl Cursor {
     /// Before the first key.
     pub const START: Cursor = Cursor(0);
 
-    /// Whether the walk is over, when a step answered it.
+    /// Returns whether the walk is over.
     pub const fn is_end(self) -> bool {
         self.0 == 0
     }
 
-    /// The cursor as a number.
+    /// Returns the cursor as a number.
     pub const fn get(self) -> u64 {
         self.0
     }
