@@ -9,7 +9,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use kvcore::hooks::TxnExt;
 use kvcore::{Db, Keyspace, Result, SetOptions, Ttl};
 
 /// How long a session lives after its last use.
@@ -36,9 +35,9 @@ impl Sessions {
     fn user(&self, token: &str) -> Result<Option<String>> {
         // One transaction, so that a session that ends in between is not found and then prolonged.
         self.store.transact(&[token], |txn| {
-            let user = txn.get(token.as_bytes())?.map(|value| String::from_utf8_lossy(&value).into_owned());
+            let user = txn.get(token)?.map(|value| String::from_utf8_lossy(&value).into_owned());
             if user.is_some() {
-                txn.expire(token.as_bytes(), SESSION)?;
+                txn.expire(token, SESSION)?;
             }
             Ok(user)
         })
