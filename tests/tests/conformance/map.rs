@@ -1,0 +1,226 @@
+//! The simplest store that keeps the promises of `Store`: ordered maps under one lock, in memory. Invariant: it uses nothing of
+//! the engine, so what holds for both is a promise of the trait.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use kvcore::hooks::{Lookup, ReadTxn, Txn, Usage};
+use kvcore::{
+    Commit, Deadline, Entries, Error, Result, ScanPage, ScanPosition, Store, Ticket, Transaction, Value, ValueRef, View,
+};
+
+type Entry = (Vec<u8>, Option<Deadline>);
+type Map = BTreeMap<Vec<u8>, Entry>;
+
+/// Integers are kept as text, and need no more.
+const VALUE_BYTES_MAX: usize = 512 << 20;
+
+#[derive(Default)]
+struct Shared {
+    maps: Mutex<BTreeMap<String, Map>>,
+    /// The thread that runs a body.
+    running: Mutex<Option<ThreadId>>,
+}
+
+/// A keyspace of such a store.
+pub struct MapStore {
+    shared: Arc<Shared>,
+    name: String,
+}
+
+/// While it lives, its thread runs a body.
+struct Running<'a>(&'a Shared);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        *unpoisoned(&self.0.running) = None;
+    }
+}
+
+fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+impl MapStore {
+    pub fn new() -> Self {
+        MapStore { shared: Arc::default(), name: String::new() }
+    }
+
+    /// Runs `body` on the map of the keyspace, without what has expired.
+    fn with<R>(&self, body: impl FnOnce(&mut Map, u64) -> R) -> Result<R> {
+        if *unpoisoned(&self.shared.running) == Some(thread::current().id()) {
+            return Err(Error::Reentered);
+        }
+        let mut maps = unpoisoned(&self.shared.maps);
+        *unpoisoned(&self.shared.running) = Some(thread::current().id());
+        let _running = Running(&self.shared);
+        let (map, now_ms) = (maps.entry(self.name.clone()).or_default(), now_ms());
+        map.retain(|_, (_, deadline)| deadline.is_none_or(|deadline| !deadline.has_passed(now_ms)));
+        Ok(body(map, now_ms))
+    }
+}
+
+/// A copy of the named keys, which replaces them if the body succeeds.
+struct Draft<'a> {
+    keys: &'a [&'a [u8]],
+    entries: Map,
+    now_ms: u64,
+}
+
+impl<'a> Draft<'a> {
+    fn of(keys: &'a [&'a [u8]], map: &Map, now_ms: u64) -> Self {
+        let entry = |key: &&[u8]| Some((key.to_vec(), map.get(*key)?.clone()));
+        Draft { keys, entries: keys.iter().filter_map(entry).collect(), now_ms }
+    }
+
+    fn check(&self, key: &[u8]) -> Result<()> {
+        match self.keys.contains(&key) {
+            true => Ok(()),
+            false => Err(Error::KeyNotNamed { key: key.escape_ascii().to_string() }),
+        }
+    }
+}
+
+impl ReadTxn for Draft<'_> {
+    fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    fn lookup(&self, key: &[u8], _: Lookup) -> Result<Option<ValueRef<'_>>> {
+        self.check(key)?;
+        Ok(self.entries.get(key).map(|(value, deadline)| ValueRef::new(value, *deadline)))
+    }
+}
+
+impl Txn for Draft<'_> {
+    fn usage(&self, key: &[u8]) -> Result<Option<Usage>> {
+        Ok(self.peek(key)?.map(|_| Usage::default()))
+    }
+
+    fn set_usage(&mut self, key: &[u8], _: Usage) -> Result<()> {
+        self.check(key)
+    }
+
+    fn set(&mut self, key: &[u8], value: &[u8], deadline: Option<Deadline>) -> Result<()> {
+        self.check(key)?;
+        self.entries.insert(key.to_vec(), (value.to_vec(), deadline));
+        self.entries.retain(|_, (_, deadline)| deadline.is_none_or(|deadline| !deadline.has_passed(self.now_ms)));
+        Ok(())
+    }
+
+    fn write_range(&mut self, key: &[u8], offset: usize, bytes: &[u8]) -> Result<usize> {
+        self.check(key)?;
+        if bytes.is_empty() {
+            return Ok(self.entries.get(key).map_or(0, |(value, _)| value.len()));
+        }
+        let end = offset.saturating_add(bytes.len());
+        if end > VALUE_BYTES_MAX {
+            return Err(Error::ValueTooLong { len: end, max: VALUE_BYTES_MAX });
+        }
+        let (value, _) = self.entries.entry(key.to_vec()).or_default();
+        value.resize(value.len().max(end), 0);
+        value[offset..end].copy_from_slice(bytes);
+        Ok(value.len())
+    }
+
+    fn set_deadline(&mut self, key: &[u8], deadline: Option<Deadline>) -> Result<bool> {
+        self.check(key)?;
+        let Some((value, _)) = self.entries.remove(key) else { return Ok(false) };
+        self.set(key, &value, deadline)?;
+        Ok(true)
+    }
+
+    fn mark_changed(&mut self, key: &[u8]) -> Result<bool> {
+        Ok(self.peek(key)?.is_some())
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<bool> {
+        self.check(key)?;
+        Ok(self.entries.remove(key).is_some())
+    }
+
+    fn clear(&mut self) -> Result<u64> {
+        Err(Error::KeyspaceNotNamed { name: String::new() })
+    }
+}
+
+impl Store for MapStore {
+    fn keyspace(&self, name: &str) -> Result<Box<dyn Store>> {
+        Ok(Box::new(MapStore { shared: Arc::clone(&self.shared), name: name.to_owned() }))
+    }
+
+    fn read(&self, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
+        self.with(|map, _| {
+            let found = map.get(key).map(|(value, deadline)| show(ValueRef::new(value, *deadline)));
+            found.is_some()
+        })
+    }
+
+    fn run_view(&self, keys: &[&[u8]], body: &mut dyn FnMut(&View<'_>) -> Result<()>) -> Result<Commit> {
+        self.with(|map, now_ms| body(&View::new(&Draft::of(keys, map, now_ms))))??;
+        Ok(Commit::new(0))
+    }
+
+    fn run_transaction(
+        &self,
+        keys: &[&[u8]],
+        body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<()>,
+    ) -> Result<Commit> {
+        self.with(|map, now_ms| {
+            let mut draft = Draft::of(keys, map, now_ms);
+            body(&mut Transaction::new(&mut draft))?;
+            keys.iter().for_each(|key| _ = map.remove(*key));
+            map.extend(draft.entries);
+            Ok(Commit::new(0))
+        })?
+    }
+
+    fn wait(&self, _: Commit) -> Result<()> {
+        Ok(())
+    }
+
+    fn ticket(&self, _: Commit) -> Ticket<()> {
+        Ticket::ready(())
+    }
+
+    fn scan(&self, position: Option<&ScanPosition>, at_least: usize, prefix: &[u8]) -> Result<ScanPage> {
+        self.with(|map, _| {
+            let from = match position {
+                Some(last) => Bound::Excluded(last.as_bytes()),
+                None => Bound::Included(prefix),
+            };
+            let mut rest = map.range::<[u8], _>((from, Bound::Unbounded));
+            let rest = rest.by_ref().take_while(|(key, _)| key.starts_with(prefix));
+            let entries: Vec<_> = rest
+                .take(at_least.max(1))
+                .map(|(key, (value, _))| (Value::from(key.as_slice()), Value::from(value.as_slice())))
+                .collect();
+            let is_full = entries.len() >= at_least;
+            let next = entries.last().filter(|_| is_full).map(|(key, _)| ScanPosition::new(key.as_bytes()));
+            ScanPage { entries, next }
+        })
+    }
+
+    fn entries<'a>(&'a self, prefix: &[u8]) -> Result<Entries<'a>> {
+        Ok(Entries::scanning(self, prefix))
+    }
+
+    fn len(&self) -> Result<u64> {
+        self.with(|map, _| map.len() as u64)
+    }
+
+    fn clear(&self) -> Result<u64> {
+        self.with(|map, _| std::mem::take(map).len() as u64)
+    }
+
+    fn sync(&self) -> Result<()> {
+        Ok(())
+    }
+}
