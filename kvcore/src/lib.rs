@@ -123,3 +123,8 @@ pub use watch::{Watch, WatchEvent, WatchOptions};
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+// So are those of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/embedding.md")]
+struct Embedding;
