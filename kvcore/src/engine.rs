@@ -321,11 +321,12 @@ impl Engine {
     }
 
     /// Runs a transaction over keys of one keyspace; answers what must be durable before its outcome may be told.
+    #[inline]
     pub(crate) fn commit(
         &self,
         space: &Space,
         keys: &[&[u8]],
-        body: &mut dyn FnMut(&mut Locked<'_>) -> Result<()>,
+        body: &mut impl FnMut(&mut Locked<'_>) -> Result<()>,
     ) -> Result<Lsn> {
         let [key] = keys else { return self.commit_across(&[(space, Claimed::Keys(keys))], body) };
         self.check_open()?;

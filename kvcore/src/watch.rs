@@ -140,16 +140,13 @@ pub(crate) struct Watches {
     order: Mutex<()>,
 }
 
-/// Lets the changes of one commit be queued.
-pub(crate) struct InOrder<'a>(#[expect(dead_code, reason = "held until it is dropped")] MutexGuard<'a, ()>);
-
 impl Watches {
-    /// Begins to queue the changes of a commit, if there is a watch.
-    #[inline]
-    pub(crate) fn begin(&self) -> Option<InOrder<'_>> {
-        if self.is_empty() { None } else { Some(InOrder(self.order.lock())) }
+    /// Waits for its turn to commit: until the returned guard is dropped, no other commit gets a place in the log and is queued.
+    pub(crate) fn lock_order(&self) -> MutexGuard<'_, ()> {
+        self.order.lock()
     }
 
+    /// Returns whether there is no watch.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.count.load(Ordering::SeqCst) == 0

@@ -3,13 +3,12 @@
 
 use super::Locked;
 use super::notes::{Done, Logged, Undo};
-use crate::entry::{Deadline, Entry, ValueRef};
+use crate::entry::{Deadline, Entry};
 use crate::error::{Error, Result};
 use crate::frame::RECORDS_BYTES_MAX;
 use crate::lsn::Lsn;
 use crate::observer::{Change, ChangeKind, Swap};
 use crate::shard::InPlace;
-use crate::watch::InOrder;
 
 /// What became of a transaction.
 pub(crate) struct Committed {
@@ -25,9 +24,25 @@ pub(crate) struct Committed {
 
 impl Locked<'_> {
     /// Logs the changes as one group. The locks are given back when this is dropped, and other threads then see the changes.
+    #[inline]
     pub(crate) fn commit(&mut self) -> Result<Committed> {
+        if self.notes.changes.is_empty() || self.base.watches.is_empty() {
+            self.commit_changes(false)
+        } else {
+            self.commit_in_order()
+        }
+    }
+
+    /// Commits while no other commit is between its place in the log and the queues of the watches.
+    #[cold]
+    fn commit_in_order(&mut self) -> Result<Committed> {
+        let _in_order = self.base.watches.lock_order();
+        self.commit_changes(true)
+    }
+
+    /// `is_watched` says whether watches are notified; one that began meanwhile is not.
+    fn commit_changes(&mut self, is_watched: bool) -> Result<Committed> {
         let mut own = Lsn::ZERO;
-        let mut in_order = None;
         if !self.notes.changes.is_empty() {
             if self.refused_bytes > 0 {
                 return Err(Error::TransactionTooLarge { len: self.refused_bytes, max: RECORDS_BYTES_MAX });
@@ -36,7 +51,6 @@ impl Locked<'_> {
                 let name = self.space.name.to_string();
                 return Err(Error::KeyspaceDropped { name });
             }
-            in_order = self.base.watches.begin();
             own = if self.base.eviction.is_on() { self.append_within_limits()? } else { self.append()? };
         }
         if !self.notes.logged.is_empty() {
@@ -60,7 +74,7 @@ impl Locked<'_> {
             }
         }
         let mut sooner = self.has_swapped() && self.publish_swaps();
-        self.tell(own, in_order);
+        self.tell(own, is_watched);
         for held in &mut self.held {
             revealed = revealed.max(held.guard.last());
             if let Some(tick) = held.guard.take_soonest_filed() {
@@ -101,24 +115,17 @@ impl Locked<'_> {
         Ok(lsn)
     }
 
-    /// Notifies observers, and watches if the commit has passed their lock: otherwise they began after it.
-    fn tell(&self, lsn: Lsn, in_order: Option<InOrder<'_>>) {
+    /// Notifies observers, and watches if `is_watched`.
+    fn tell(&self, lsn: Lsn, is_watched: bool) {
         if !self.base.is_observed() {
             return;
         }
-        // `held` is where the key has a new value, if it has one.
-        let tell = |change: &Change<'_>, held: Option<usize>| {
-            self.base.tell_observers(change);
-            if in_order.is_some() {
-                self.base.watches.push(change, || self.new_value(held?, change.key?));
-            }
-        };
-        self.tell_of_the_dead(lsn, &|change| tell(change, None));
+        self.tell_of_the_dead(lsn, is_watched);
         for (at, done) in self.notes.changes.iter().enumerate() {
             let key = match done.undo {
                 Undo::Flush { first: false, .. } | Undo::Swap { first: false, .. } => continue,
                 Undo::Swap { first: true, with } => {
-                    self.tell_swap(at, [done.held, with], lsn, in_order.is_some());
+                    self.tell_swap(at, [done.held, with], lsn, is_watched);
                     continue;
                 }
                 Undo::Flush { first: true, .. } => None,
@@ -126,18 +133,23 @@ impl Locked<'_> {
             };
             let space = self.held[done.held].space;
             let change = Change { keyspace_id: space.id, keyspace: &space.name, key, kind: done.kind, lsn };
-            tell(&change, (done.kind == ChangeKind::Set).then_some(done.held));
+            self.base.tell_observers(&change);
+            if is_watched {
+                self.queue(&change, (done.kind == ChangeKind::Set).then_some(done.held));
+            }
         }
     }
 
-    /// Returns the value that a key has after the transaction.
-    fn new_value(&self, held: usize, key: &[u8]) -> Option<ValueRef<'_>> {
-        self.held[held].guard.find(self.base.hasher.hash(key), key).map(Entry::value)
+    /// Queues a change for the watches; with the key's value after the transaction, if it has one in the shard `held`.
+    #[cold]
+    fn queue(&self, change: &Change<'_>, held: Option<usize>) {
+        let value = |held: usize, key: &[u8]| self.held[held].guard.find(self.base.hasher.hash(key), key);
+        self.base.watches.push(change, || value(held?, change.key?).map(Entry::value));
     }
 
     /// What a value was put over had expired, perhaps, and no sweep will find it now. It is told of first: it was gone
     /// before the transaction began.
-    fn tell_of_the_dead(&self, lsn: Lsn, tell: &dyn Fn(&Change<'_>)) {
+    fn tell_of_the_dead(&self, lsn: Lsn, is_watched: bool) {
         // Observers have it as evicted, whatever its deadline.
         for done in self.notes.changes.iter().filter(|done| done.kind != ChangeKind::Evict) {
             let deadline = match &done.undo {
@@ -148,7 +160,11 @@ impl Locked<'_> {
             if deadline.is_some_and(|deadline| deadline.has_passed(self.now())) {
                 let (space, key) = (self.held[done.held].space, Some(&self.notes.saved[done.key.clone()]));
                 let kind = ChangeKind::Expire;
-                tell(&Change { keyspace_id: space.id, keyspace: &space.name, key, kind, lsn });
+                let change = Change { keyspace_id: space.id, keyspace: &space.name, key, kind, lsn };
+                self.base.tell_observers(&change);
+                if is_watched {
+                    self.queue(&change, None);
+                }
                 self.base.count_expired(1);
             }
         }
@@ -156,7 +172,7 @@ impl Locked<'_> {
 
     /// `firsts` are the first shards of two keyspaces, exchanged by the change `at` and those of the other shards that
     /// follow it.
-    fn tell_swap(&self, at: usize, firsts: [usize; 2], lsn: Lsn, is_in_order: bool) {
+    fn tell_swap(&self, at: usize, firsts: [usize; 2], lsn: Lsn, is_watched: bool) {
         let spaces = firsts.map(|first| self.held[first].space);
         let later = self.notes.changes.get(at + spaces[0].shard_count()..).unwrap_or_default();
         let holds = |key: &[u8]| {
@@ -165,9 +181,8 @@ impl Locked<'_> {
             firsts.iter().any(|first| self.held_before(later, first + shard, hash, key))
         };
         let keyspaces = spaces.map(|space| (space.id, &*space.name));
-        for (keyspace_id, keyspace) in keyspaces.into_iter().filter(|_| is_in_order) {
-            let change = Change { keyspace_id, keyspace, key: None, kind: ChangeKind::Swap, lsn };
-            self.base.watches.push(&change, || None);
+        for (keyspace_id, keyspace) in keyspaces.into_iter().filter(|_| is_watched) {
+            self.queue(&Change { keyspace_id, keyspace, key: None, kind: ChangeKind::Swap, lsn }, None);
         }
         self.base.tell_swap(&Swap { keyspaces, lsn, holds: &holds });
     }
