@@ -231,7 +231,7 @@ impl Base {
                 Err(back) => observer = back,
             }
         }
-        Err(Error::InvalidOption(format!("a store has at most {OBSERVERS_MAX} observers")))
+        Err(Error::TooManyObservers { max: OBSERVERS_MAX })
     }
 
     pub(crate) fn is_observed(&self) -> bool {
@@ -241,7 +241,7 @@ impl Base {
     /// Notifies every observer and every watch. The shard concerned is locked.
     pub(crate) fn tell(&self, change: &Change<'_>) {
         self.tell_observers(change);
-        self.watches.push(change, || None);
+        self.watches.push(change);
     }
 
     /// Notifies every observer. The shard concerned is locked.

@@ -404,7 +404,7 @@ impl Db {
         loop {
             let keyspaces = self.keyspaces();
             let claims: Vec<_> = keyspaces.iter().map(Claim::whole).collect();
-            let removed = self.transact_across(&claims, |txn| {
+            let cleared = self.transact_across(&claims, |txn| {
                 // One that was made meanwhile is not locked: it may hold a key that was seen beside those that go now.
                 // What is made from here on comes after this.
                 let is_new = |space: &Arc<Space>| keyspaces.iter().all(|known| known.space.id != space.id);
@@ -412,9 +412,12 @@ impl Db {
                     return Ok(None);
                 }
                 keyspaces.iter().map(|keyspace| txn.clear(keyspace)).sum::<Result<u64>>().map(Some)
-            })?;
-            if let Some(removed) = removed {
-                return Ok(removed);
+            });
+            match cleared {
+                Ok(Some(removed)) => return Ok(removed),
+                // One was made or dropped meanwhile.
+                Ok(None) | Err(Error::KeyspaceDropped { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
     }

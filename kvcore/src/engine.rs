@@ -60,6 +60,8 @@ pub(crate) struct Engine {
     pub(crate) files: Option<Files>,
     /// Joined when the store is closed.
     pub(crate) threads: Mutex<Vec<thread::JoinHandle<()>>>,
+    /// A thread removes what has expired.
+    has_sweeper: bool,
     closed: AtomicBool,
     /// Limits are changed by one at a time.
     limits_changing: Mutex<()>,
@@ -177,6 +179,7 @@ impl Engine {
         files: Option<Files>,
     ) -> Self {
         let by_name = spaces.into_values().map(|space| (Arc::clone(&space.name), space)).collect();
+        let has_sweeper = files.is_some() || options.sweeps_in_memory;
         Engine {
             base: Base::new(
                 hasher,
@@ -191,6 +194,7 @@ impl Engine {
             shards: options.shards,
             files,
             threads: Mutex::new(Vec::new()),
+            has_sweeper,
             closed: AtomicBool::new(false),
             limits_changing: Mutex::new(()),
             expired_at_open: AtomicU64::new(0),
@@ -230,7 +234,7 @@ impl Engine {
     /// Empties a keyspace and forgets its name; false if there is none. Its handles are of no more use.
     pub(crate) fn drop_space(&self, name: &str) -> Result<(bool, Lsn)> {
         self.check_open()?;
-        let _entered = self.base.enter()?;
+        let entered = self.base.enter()?;
         let Some(space) = self.registry.read().by_name.get(name).cloned() else { return Ok((false, Lsn::ZERO)) };
         // With every shard locked no commit can be between its effects and its place in the log. Shards before the
         // registry, as in a transaction that asks for a keyspace's name.
@@ -251,8 +255,10 @@ impl Engine {
         self.base.eviction.forget(&space);
         let change = Change { keyspace_id: space.id, keyspace: &space.name, key: None, kind: ChangeKind::Clear, lsn };
         self.base.tell(&change);
+        self.base.watches.close_keyspace(space.id);
         registry.by_name.remove(name);
-        drop((registry, guards));
+        drop((registry, guards, entered));
+        self.base.watches.wake();
         self.base.disposal.free(emptied.iter().map(|shard| shard.bytes()).sum(), emptied);
         Ok((true, lsn))
     }
@@ -346,6 +352,7 @@ impl Engine {
             self.make_room_after(&done, &[(space.id, hash)]);
         }
         drop(entered);
+        self.base.watches.wake();
         self.sweep_if_due(space);
         Ok(self.revealed(done.lsn, done.met_expired, std::iter::once(*key)))
     }
@@ -506,6 +513,7 @@ impl Engine {
             self.make_room_after(done, &spared);
         }
         drop(entered);
+        self.base.watches.wake();
         claims.iter().take(1).for_each(|(first, _)| self.sweep_if_due(first));
         let keys = claims.iter().flat_map(|(_, claimed)| match claimed {
             Claimed::Keys(keys) => *keys,
@@ -535,7 +543,7 @@ impl Engine {
             return false;
         }
         let due = space.due();
-        if self.files.is_none() && due != u64::MAX && due <= tick_at(self.base.time.now_ms()) {
+        if !self.has_sweeper && due != u64::MAX && due <= tick_at(self.base.time.now_ms()) {
             self.sweep_entered();
         }
         let is_exhausted = self.base.eviction.is_full() && !self.base.eviction.prepare(&self.base);
@@ -594,15 +602,18 @@ impl Engine {
     /// Removes entries, at most `at_most`, until the store is within its limits.
     pub(crate) fn room(&self, at_most: u64) -> Result<Room> {
         self.check_open()?;
-        let _entered = self.base.enter()?;
+        let entered = self.base.enter()?;
         self.base.eviction.refresh_if_due(&self.base);
-        Ok(self.base.eviction.make_room(&self.base, at_most, &[], Backlog::Ends))
+        let room = self.base.eviction.make_room(&self.base, at_most, &[], Backlog::Ends);
+        drop(entered);
+        self.base.watches.wake();
+        Ok(room)
     }
 
     /// A store without threads sweeps as it is written to.
     fn sweep_if_due(&self, space: &Space) {
         let due = space.due();
-        if self.files.is_none() && due != u64::MAX && due <= tick_at(self.base.time.now_ms()) {
+        if !self.has_sweeper && due != u64::MAX && due <= tick_at(self.base.time.now_ms()) {
             self.sweep();
         }
     }
@@ -648,11 +659,14 @@ impl Engine {
         }
     }
 
-    /// Removes every entry whose deadline has passed, as far as the wheels' ticks tell; answers how many.
+    /// Removes every entry whose deadline has passed, as far as the wheels' ticks tell; returns how many.
     pub(crate) fn sweep(&self) -> u64 {
-        let Ok(_entered) = self.base.enter() else { return 0 };
+        let Ok(entered) = self.base.enter() else { return 0 };
         self.base.eviction.refresh_if_due(&self.base);
-        self.sweep_entered()
+        let removed = self.sweep_entered();
+        drop(entered);
+        self.base.watches.wake();
+        removed
     }
 
     /// As [`sweep`](Self::sweep), for who has entered the store already.
@@ -770,12 +784,11 @@ impl Engine {
 
     /// Makes everything durable, ends the threads and frees the directory. Only the first call does anything.
     pub(crate) fn close(&self) -> Result<()> {
-        let _entered = self.base.enter()?;
+        let entered = self.base.enter()?;
         if self.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
         self.base.sweeper.end();
-        self.base.watches.close();
         if let Some(files) = &self.files {
             files.end_threads();
         }
@@ -786,7 +799,12 @@ impl Engine {
                 let _ = thread.join();
             }
         }
-        self.files.as_ref().map_or(Ok(()), Files::close)
+        // Behind all that the threads have done.
+        self.base.watches.close();
+        let closed = self.files.as_ref().map_or(Ok(()), Files::close);
+        drop(entered);
+        self.base.watches.wake();
+        closed
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -230,6 +230,15 @@ pub enum Error {
     /// The store reported success without having run the transaction's body: a fault of the store.
     #[error("the store did not run the transaction: report this as a fault of the store")]
     BodyNotRun,
+    /// A scan was to go on at a position that another store has returned.
+    #[error("the position of the scan is of another store: begin without one")]
+    ForeignPosition,
+    /// A store has as many observers as it can have.
+    #[error("a store has at most {max} observers: watch keys with Keyspace::watch")]
+    TooManyObservers {
+        /// The limit.
+        max: usize,
+    },
     /// A ticket was polled again after it had yielded its result.
     #[error("the ticket has yielded its result already: await it once")]
     TicketUsed,

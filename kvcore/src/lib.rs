@@ -117,7 +117,7 @@ pub use ticket::Ticket;
 pub use transaction::{CrossTransaction, Transaction};
 pub use txn::{Condition, Expiry, SetOptions, SetOutcome, Ttl};
 pub use view::View;
-pub use watch::{Watch, WatchEvent, WatchOptions};
+pub use watch::{Watch, WatchEvent, WatchOptions, WatchStream};
 
 // The README's program is compiled and run like any other example, so that it cannot grow old unseen.
 #[cfg(doctest)]

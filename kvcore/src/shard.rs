@@ -268,6 +268,16 @@ impl Shard {
         }
     }
 
+    /// Puts back an entry that was taken out, and returns the one that it replaces.
+    pub(crate) fn put_back(&mut self, hasher: &KeyHash, hash: u64, entry: Entry, now_ms: u64) -> Option<Entry> {
+        let changed = self.put(hasher, hash, entry, now_ms, Moment::NONE, Moment::NONE);
+        if changed.is_none() {
+            // It may lie in another bucket now: a walk between the two would miss it.
+            self.epoch = next_epoch(self.epoch);
+        }
+        changed
+    }
+
     /// Puts an entry in and returns the one it replaced. `now_ms` only matters for an entry with a deadline. A new entry
     /// is noted as made at `made`; one that replaces another is used at `used`.
     pub(crate) fn put(

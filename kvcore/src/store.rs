@@ -174,7 +174,7 @@ pub trait StoreExt: Store {
 
     /// Returns whether there is such a key; see [`Keyspace::exists`](crate::Keyspace::exists).
     fn exists(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        self.read(key.as_ref(), &mut |_| {})
+        self.view(&[&key], |view| view.exists(&key))
     }
 
     /// Returns how long `key` has to live; see [`Keyspace::ttl`](crate::Keyspace::ttl).

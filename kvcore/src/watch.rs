@@ -2,8 +2,9 @@
 //! and the changes of a key come in their order; if some are left out, the watch says so before it returns a later one.
 //!
 //! Changes are put into the watch's queue under the locks of the transaction that makes them, so this must be quick: the queue
-//! has a bound, and nothing waits for the watcher. While there is a watch, commits also pass one common lock from getting their
-//! place in the log until they are in the queues, so that transactions are queued in the order of the log.
+//! has a bound, and nothing waits for the watcher. While there is a watch, a commit holds the list of watches from getting its
+//! place in the log until its changes are in the queues, so that transactions are queued whole and in the order of the log.
+//! Wakers run code of the program: they are called when no lock is held.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -16,15 +17,18 @@ use futures_core::Stream;
 
 use crate::durability::Durability;
 use crate::entry::{Value, ValueRef};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::observer::{Change, ChangeKind};
-use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{Condvar, Mutex, MutexGuard, RwLock};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::wal::Wal;
 
 /// Changes that may wait to be read, unless [`WatchOptions`] say otherwise.
 const WAITING_MAX: usize = 1024;
+
+/// Bytes of values that may wait to be read in one watch.
+const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How to watch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,13 +49,15 @@ impl WatchOptions {
         WatchOptions { waiting_max: WAITING_MAX, with_values: false }
     }
 
-    /// Lets at most so many changes wait to be read, at least 1. Beyond that the watch returns [`WatchEvent::Missed`].
+    /// Lets at most so many changes wait to be read, at least 1. Instead of what is beyond that the watch returns
+    /// [`WatchEvent::Missed`].
     pub const fn waiting_max(mut self, changes: usize) -> Self {
         self.waiting_max = if changes == 0 { 1 } else { changes };
         self
     }
 
-    /// Returns the new value of each key that was set. Large values are shared, not copied.
+    /// Returns the new value of each key that was set. Large values are shared until the key is changed again, which copies them
+    /// where it would have changed them in place. At most 64 MiB of values wait to be read.
     pub const fn with_values(mut self) -> Self {
         self.with_values = true;
         self
@@ -81,10 +87,29 @@ pub enum WatchEvent {
 #[derive(Default)]
 struct State {
     events: VecDeque<(Lsn, WatchEvent)>,
+    /// Of the values in the events.
+    bytes: usize,
     /// Changes were left out behind those that wait.
     has_missed: bool,
     is_closed: bool,
     waker: Option<Waker>,
+}
+
+impl State {
+    fn pop(&mut self) -> Option<WatchEvent> {
+        let (_, event) = self.events.pop_front()?;
+        self.bytes -= event.value_bytes();
+        Some(event)
+    }
+}
+
+impl WatchEvent {
+    fn value_bytes(&self) -> usize {
+        match self {
+            WatchEvent::Change { value: Some(value), .. } => value.len(),
+            _ => 0,
+        }
+    }
 }
 
 struct Queue {
@@ -92,7 +117,8 @@ struct Queue {
     prefix: Vec<u8>,
     options: WatchOptions,
     state: Mutex<State>,
-    bell: Condvar,
+    /// Notified when there is something new in the state.
+    changed: Condvar,
 }
 
 impl Queue {
@@ -100,33 +126,30 @@ impl Queue {
         self.keyspace_id == change.keyspace_id && change.key.is_none_or(|key| key.starts_with(&self.prefix))
     }
 
-    fn push(&self, change: &Change<'_>, value: Option<ValueRef<'_>>) {
+    /// Queues a change; returns whether a stream is to be woken.
+    fn push(&self, change: &Change<'_>, value: Option<ValueRef<'_>>) -> bool {
         let mut state = self.state.lock();
-        if state.has_missed || state.events.len() >= self.options.waiting_max {
+        let value = value.filter(|_| self.options.with_values);
+        let bytes = state.bytes + value.map_or(0, |value| value.len());
+        if state.has_missed || state.events.len() >= self.options.waiting_max || bytes > WAITING_BYTES_MAX {
             state.has_missed = true;
         } else {
+            state.bytes = bytes;
             let event = WatchEvent::Change {
                 keyspace: Arc::from(change.keyspace),
                 key: change.key.map(Value::from),
                 kind: change.kind,
-                value: value.filter(|_| self.options.with_values).map(|value| value.to_value()),
+                value: value.map(|value| value.to_value()),
             };
             state.events.push_back((change.lsn, event));
         }
-        self.wake(state);
+        self.changed.notify_all();
+        state.waker.is_some()
     }
 
     fn close(&self) {
-        let mut state = self.state.lock();
-        state.is_closed = true;
-        self.wake(state);
-    }
-
-    fn wake(&self, mut state: MutexGuard<'_, State>) {
-        let waker = state.waker.take();
-        drop(state);
-        self.bell.notify_all();
-        waker.into_iter().for_each(Waker::wake);
+        self.state.lock().is_closed = true;
+        self.changed.notify_all();
     }
 }
 
@@ -135,60 +158,115 @@ impl Queue {
 pub(crate) struct Watches {
     /// As many as there are in the list: read by every commit.
     count: AtomicUsize,
-    list: RwLock<Vec<Arc<Queue>>>,
-    /// Held by a commit from getting its place in the log until its changes are in the queues.
-    order: Mutex<()>,
+    list: Mutex<WatchList>,
+    /// Some stream is to be woken.
+    wakes: AtomicBool,
+}
+
+/// The watches, while their lock is held.
+#[derive(Default)]
+pub(crate) struct WatchList {
+    queues: Vec<Arc<Queue>>,
+    is_closed: bool,
 }
 
 impl Watches {
-    /// Waits for its turn to commit: until the returned guard is dropped, no other commit gets a place in the log and is queued.
-    pub(crate) fn lock_order(&self) -> MutexGuard<'_, ()> {
-        self.order.lock()
-    }
-
     /// Returns whether there is no watch.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.count.load(Ordering::SeqCst) == 0
     }
 
-    /// Queues a change. `value` is called where a watch wants to know the key's new value.
-    pub(crate) fn push<'v>(&self, change: &Change<'_>, value: impl FnOnce() -> Option<ValueRef<'v>>) {
-        if self.is_empty() {
-            return;
+    /// Waits for a commit's turn: until the returned guard is dropped, no other commit gets a place in the log.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, WatchList> {
+        self.list.lock()
+    }
+
+    /// Queues a change that has no turn of its own.
+    pub(crate) fn push(&self, change: &Change<'_>) {
+        if !self.is_empty() {
+            self.push_to(&self.lock(), change, || None);
         }
-        let list = self.list.read();
+    }
+
+    /// Queues a change. `value` is called where a watch wants the key's new value.
+    pub(crate) fn push_to<'v>(
+        &self,
+        list: &WatchList,
+        change: &Change<'_>,
+        value: impl FnOnce() -> Option<ValueRef<'v>>,
+    ) {
         let wants = |queue: &&Arc<Queue>| queue.wants(change);
         let wants_value = |queue: &Arc<Queue>| queue.options.with_values;
-        let value = if list.iter().filter(wants).any(wants_value) { value() } else { None };
-        list.iter().filter(wants).for_each(|queue| queue.push(change, value));
+        let value = if list.queues.iter().filter(wants).any(wants_value) { value() } else { None };
+        for queue in list.queues.iter().filter(wants) {
+            if queue.push(change, value) {
+                self.wakes.store(true, Ordering::SeqCst);
+            }
+        }
     }
 
-    /// Ends all watches, once what waits in them was read.
+    /// Wakes the streams that have something new. The caller holds no lock and has not entered the store.
+    #[inline]
+    pub(crate) fn wake(&self) {
+        if !self.is_empty() {
+            self.wake_streams();
+        }
+    }
+
+    #[cold]
+    fn wake_streams(&self) {
+        if self.wakes.swap(false, Ordering::SeqCst) {
+            let take = |queue: &Arc<Queue>| queue.state.lock().waker.take();
+            let wakers: Vec<Waker> = self.lock().queues.iter().filter_map(take).collect();
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Ends the watches of a keyspace that was dropped, once what waits in them was read.
+    pub(crate) fn close_keyspace(&self, keyspace_id: u32) {
+        let list = self.lock();
+        list.queues.iter().filter(|queue| queue.keyspace_id == keyspace_id).for_each(|queue| queue.close());
+        self.wakes.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends all watches, once what waits in them was read, and lets no other begin.
     pub(crate) fn close(&self) {
-        self.list.read().iter().for_each(|queue| queue.close());
+        let mut list = self.lock();
+        list.is_closed = true;
+        list.queues.iter().for_each(|queue| queue.close());
+        self.wakes.store(true, Ordering::SeqCst);
     }
 
-    fn add(&self, queue: Arc<Queue>) {
-        let mut list = self.list.write();
-        list.push(queue);
-        self.count.store(list.len(), Ordering::SeqCst);
+    fn add(&self, queue: Arc<Queue>) -> Result<()> {
+        let mut list = self.lock();
+        if list.is_closed {
+            return Err(Error::Closed);
+        }
+        list.queues.push(queue);
+        self.count.store(list.queues.len(), Ordering::SeqCst);
+        Ok(())
     }
 
     fn remove(&self, queue: &Arc<Queue>) {
-        let mut list = self.list.write();
-        list.retain(|other| !Arc::ptr_eq(other, queue));
-        self.count.store(list.len(), Ordering::SeqCst);
+        let mut list = self.lock();
+        list.queues.retain(|other| !Arc::ptr_eq(other, queue));
+        self.count.store(list.queues.len(), Ordering::SeqCst);
     }
 }
 
-/// The changes of keys with a prefix, from [`Keyspace::watch`](crate::Keyspace::watch) on: an iterator that blocks, and a
-/// [`Stream`] for asynchronous code. Both end when the store is closed. Dropping it ends the watch.
+/// The changes of keys with a prefix, from [`Keyspace::watch`](crate::Keyspace::watch) on: an iterator that blocks.
+/// [`into_stream`](Self::into_stream) is the form for asynchronous code. Dropping it ends the watch.
+///
+/// It ends when the store is closed, or the keyspace is dropped, and what waited was read; and after an error of the log for good.
+/// After [`Error::NoSpace`] and [`Error::TooManyOpenFiles`] it goes on with the same change.
 pub struct Watch {
     queue: Arc<Queue>,
     watches: Arc<Watches>,
-    /// `None` where nothing has to be durable first.
+    /// `None` for a store in memory.
     wal: Option<Arc<Wal>>,
+    /// That of the handle, if it has one of its own.
+    durability: Option<Durability>,
     is_over: bool,
 }
 
@@ -212,37 +290,76 @@ impl Watch {
         prefix: &[u8],
         options: WatchOptions,
         wal: Option<Arc<Wal>>,
-        durability: Durability,
-    ) -> Self {
+        durability: Option<Durability>,
+    ) -> Result<Self> {
         let queue = Arc::new(Queue {
             keyspace_id,
             prefix: prefix.to_vec(),
             options,
             state: Mutex::default(),
-            bell: Condvar::new(),
+            changed: Condvar::new(),
         });
-        watches.add(Arc::clone(&queue));
-        let wal = wal.filter(|_| durability == Durability::Always);
-        Watch { queue, watches: Arc::clone(watches), wal, is_over: false }
+        watches.add(Arc::clone(&queue))?;
+        Ok(Watch { queue, watches: Arc::clone(watches), wal, durability, is_over: false })
     }
 
-    /// Returns the next event if it comes within `timeout`. A change that has come is waited for until it is durable.
+    /// Returns the next event, or `None` if it has not come within `timeout`. A change that has come is waited for until it is
+    /// durable.
     ///
     /// ```
     /// use std::time::Duration;
     /// let db = kvcore::Db::in_memory();
     /// let mut watch = db.watch("user:")?;
-    /// assert!(watch.next_within(Duration::from_millis(1)).is_none());
+    /// assert!(watch.next_within(Duration::from_millis(1))?.is_none());
     /// # Ok::<(), kvcore::Error>(())
     /// ```
-    pub fn next_within(&mut self, timeout: Duration) -> Option<Result<WatchEvent>> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] when the watch has ended; those of the log.
+    pub fn next_within(&mut self, timeout: Duration) -> Result<Option<WatchEvent>> {
         self.wait(Instant::now().checked_add(timeout))
     }
 
-    /// Returns the next event, or `None` when it has not come by `until`, or none will come.
-    fn wait(&mut self, until: Option<Instant>) -> Option<Result<WatchEvent>> {
+    /// Returns the watch for asynchronous code.
+    ///
+    /// ```no_run
+    /// use kvcore::Db;
+    /// use std::{future::poll_fn, pin::pin};
+    /// use futures_core::Stream;
+    ///
+    /// async fn follow(db: Db) -> kvcore::Result<()> {
+    ///     let mut changes = pin!(db.watch("user:")?.into_stream());
+    ///     // With the crates `futures` or `tokio-stream`: `changes.next().await`.
+    ///     while let Some(event) = poll_fn(|context| changes.as_mut().poll_next(context)).await {
+    ///         println!("{:?}", event?);
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn into_stream(self) -> WatchStream {
+        WatchStream(self)
+    }
+
+    /// Returns the log, if a change has to be durable before it is shown.
+    fn awaited_log(&self) -> Option<&Arc<Wal>> {
+        let wal = self.wal.as_ref()?;
+        (self.durability.unwrap_or_else(|| wal.durability()) == Durability::Always).then_some(wal)
+    }
+
+    /// Returns an error of the log; the watch goes on if the log may.
+    fn failed(&mut self, error: Error) -> Error {
+        if !matches!(error, Error::NoSpace { .. } | Error::TooManyOpenFiles { .. }) {
+            self.is_over = true;
+            self.watches.remove(&self.queue);
+        }
+        error
+    }
+
+    /// Returns the next event, or `None` when it has not come by `until`; [`Error::Closed`] when none will come.
+    fn wait(&mut self, until: Option<Instant>) -> Result<Option<WatchEvent>> {
         if self.is_over {
-            return None;
+            return Err(Error::Closed);
         }
         let queue = Arc::clone(&self.queue);
         let mut state = queue.state.lock();
@@ -251,22 +368,23 @@ impl Watch {
                 let lsn = *lsn;
                 drop(state);
                 // Nobody else takes it from the front meanwhile.
-                if let Some(Err(error)) = self.wal.as_ref().map(|wal| wal.wait(lsn)) {
-                    self.is_over = true;
-                    return Some(Err(error));
+                if let Some(Err(error)) = self.awaited_log().map(|wal| wal.wait(lsn)) {
+                    return Err(self.failed(error));
                 }
-                return queue.state.lock().events.pop_front().map(|(_, event)| Ok(event));
+                return Ok(queue.state.lock().pop());
             }
             if std::mem::take(&mut state.has_missed) {
-                return Some(Ok(WatchEvent::Missed));
+                return Ok(Some(WatchEvent::Missed));
             }
             if state.is_closed {
-                return None;
+                return Err(Error::Closed);
             }
             match until.map(|until| until.saturating_duration_since(Instant::now())) {
-                None => queue.bell.wait(&mut state),
-                Some(Duration::ZERO) => return None,
-                Some(left) => drop(queue.bell.wait_for(&mut state, left)),
+                None => queue.changed.wait(&mut state),
+                Some(Duration::ZERO) => return Ok(None),
+                Some(left) => {
+                    queue.changed.wait_for(&mut state, left);
+                }
             }
         }
     }
@@ -276,30 +394,36 @@ impl Iterator for Watch {
     type Item = Result<WatchEvent>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.wait(None)
+        match self.wait(None) {
+            Err(Error::Closed) => None,
+            event => event.transpose(),
+        }
     }
 }
 
-impl Stream for Watch {
+/// A [`Watch`] for asynchronous code: its `Stream`. Dropping it ends the watch.
+#[derive(Debug)]
+pub struct WatchStream(Watch);
+
+impl Stream for WatchStream {
     type Item = Result<WatchEvent>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.is_over {
+        let watch = &mut self.0;
+        if watch.is_over {
             return Poll::Ready(None);
         }
-        let queue = Arc::clone(&self.queue);
+        let queue = Arc::clone(&watch.queue);
         let mut state = queue.state.lock();
         if let Some((lsn, _)) = state.events.front() {
             let lsn = *lsn;
             drop(state);
-            match self.wal.as_ref().map_or(Some(Ok(())), |wal| wal.poll(lsn, context.waker())) {
-                None => return Poll::Pending,
-                Some(Err(error)) => {
-                    self.is_over = true;
-                    return Poll::Ready(Some(Err(error)));
-                }
-                Some(Ok(())) => return Poll::Ready(queue.state.lock().events.pop_front().map(|(_, event)| Ok(event))),
-            }
+            return match watch.awaited_log().map_or(Some(Ok(())), |wal| wal.poll(lsn, context.waker())) {
+                None => Poll::Pending,
+                Some(Err(Error::Closed)) => Poll::Ready(None),
+                Some(Err(error)) => Poll::Ready(Some(Err(watch.failed(error)))),
+                Some(Ok(())) => Poll::Ready(queue.state.lock().pop().map(Ok)),
+            };
         }
         if std::mem::take(&mut state.has_missed) {
             return Poll::Ready(Some(Ok(WatchEvent::Missed)));

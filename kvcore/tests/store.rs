@@ -732,3 +732,28 @@ fn a_store_in_memory_sweeps_by_itself_where_it_is_to() {
     }
     db.close().unwrap();
 }
+
+/// A failed transaction used to put a key back into another bucket without saying so: an iterator between the two missed it.
+#[test]
+fn each_key_is_shown_though_transactions_fail_meanwhile() {
+    for round in 0..20 {
+        let db = Options::new().shards(1).in_memory().unwrap();
+        let keys: Vec<_> = (0..400).map(|i| format!("{round}:{i}")).collect();
+        keys.iter().for_each(|key| db.set(key, "v").unwrap());
+        let mut entries = db.iter().unwrap();
+        let mut shown: Vec<_> = entries.by_ref().take(64).map(|entry| entry.unwrap().0).collect();
+        // Makes room in front of others, which then are taken out and put back.
+        for key in keys.iter().step_by(7) {
+            db.delete(key).unwrap();
+        }
+        for key in &keys {
+            let failed = db.transact(&[key], |txn| txn.delete(key).and(Err::<(), _>(Error::aborted("no"))));
+            assert!(failed.is_err());
+        }
+        shown.extend(entries.map(|entry| entry.unwrap().0));
+        let shown: std::collections::HashSet<_> = shown.iter().map(|key| key.as_str().unwrap()).collect();
+        for (i, key) in keys.iter().enumerate().filter(|(i, _)| i % 7 != 0) {
+            assert!(shown.contains(key.as_str()), "round {round}: key {i} is missing");
+        }
+    }
+}

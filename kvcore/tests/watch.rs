@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use kvcore::hooks::lsn_of;
-use kvcore::{ChangeKind, Db, Deadline, Durability, ManualClock, Options, SetOptions, Watch, WatchEvent, WatchOptions};
+use kvcore::{
+    ChangeKind, Db, Deadline, Durability, Error, ManualClock, Options, SetOptions, Watch, WatchEvent, WatchOptions,
+};
 
 /// A test that would wait for ever fails after this.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns the key and the kind of the next change.
 fn next(watch: &mut Watch) -> (Option<String>, ChangeKind) {
-    match watch.next_within(PATIENCE).expect("a change comes").unwrap() {
+    match watch.next_within(PATIENCE).unwrap().expect("a change comes") {
         WatchEvent::Change { key, kind, .. } => (key.map(|key| key.as_str().unwrap().to_owned()), kind),
         event => panic!("{event:?}"),
     }
@@ -26,7 +28,7 @@ fn of(key: &str, kind: ChangeKind) -> (Option<String>, ChangeKind) {
 }
 
 fn is_quiet(watch: &mut Watch) -> bool {
-    watch.next_within(Duration::ZERO).is_none()
+    watch.next_within(Duration::ZERO).unwrap().is_none()
 }
 
 #[test]
@@ -54,9 +56,7 @@ fn every_kind_of_change_of_a_key_with_the_prefix_is_shown() {
     assert_eq!(next(&mut watch), (None, ChangeKind::Clear));
     db.swap("0", "other").unwrap();
     assert_eq!(next(&mut watch), (None, ChangeKind::Swap));
-    assert!(
-        db.transact(&["user:1"], |txn| txn.set("user:1", "v").and(Err::<(), _>(kvcore::Error::aborted("no")))).is_err()
-    );
+    assert!(db.transact(&["user:1"], |txn| txn.set("user:1", "v").and(Err::<(), _>(Error::aborted("no")))).is_err());
     assert!(is_quiet(&mut watch), "what is undone is no change");
 }
 
@@ -142,7 +142,8 @@ fn closing_the_store_ends_the_watch_behind_what_waits_in_it() {
     assert!(thread.join().unwrap());
     assert_eq!(next(&mut read), of("k", ChangeKind::Set));
     assert!(read.next().is_none());
-    assert!(matches!(db.watch(""), Err(kvcore::Error::Closed)));
+    assert!(matches!(read.next_within(PATIENCE), Err(Error::Closed)), "a loop that counts on time-outs ends, too");
+    assert!(matches!(db.watch(""), Err(Error::Closed)));
 }
 
 /// Two keys of different shards, written together: whatever other threads commit meanwhile, their changes come together.
@@ -205,6 +206,71 @@ fn changes_come_in_the_order_of_the_log() {
     }
 }
 
+#[test]
+fn a_dropped_keyspace_ends_its_watches() {
+    let db = Db::in_memory();
+    let cache = db.keyspace("cache").unwrap();
+    let (mut watch, mut other) = (cache.watch("").unwrap(), db.watch("").unwrap());
+    db.drop_keyspace("cache").unwrap();
+    assert_eq!(next(&mut watch), (None, ChangeKind::Clear));
+    assert!(watch.next().is_none());
+    assert!(matches!(cache.watch(""), Err(Error::KeyspaceDropped { .. })));
+    db.set("k", "v").unwrap();
+    assert_eq!(next(&mut other), of("k", ChangeKind::Set));
+}
+
+#[test]
+fn values_that_wait_to_be_read_are_bounded() {
+    let db = Db::in_memory();
+    let mut watch = db.watch_with("", WatchOptions::new().with_values()).unwrap();
+    for i in 0..5 {
+        db.set(format!("k{i}"), vec![0; 20 << 20]).unwrap();
+    }
+    for i in 0..3 {
+        assert_eq!(next(&mut watch), of(&format!("k{i}"), ChangeKind::Set));
+    }
+    assert_eq!(watch.next_within(PATIENCE).unwrap().unwrap(), WatchEvent::Missed);
+    db.set("after", vec![0; 20 << 20]).unwrap();
+    assert_eq!(next(&mut watch), of("after", ChangeKind::Set));
+}
+
+#[test]
+fn a_watch_follows_the_durability_of_its_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Options::new().durability(Durability::Os).open(dir.path()).unwrap();
+    let mut watch = db.watch("").unwrap();
+    db.set_durability(Durability::Always);
+    for i in 0..100 {
+        let ticket = db.deferred().set("k", i.to_string()).unwrap();
+        assert_eq!(next(&mut watch), of("k", ChangeKind::Set));
+        assert!(db.hooks().durable_lsn() >= lsn_of(&ticket));
+    }
+}
+
+/// A waker that works at once on the thread that wakes it: reads the store, writes to it, and ends a watch.
+struct AtOnce(Db, std::sync::Mutex<Option<Watch>>);
+
+impl Wake for AtOnce {
+    fn wake(self: Arc<Self>) {
+        assert_eq!(self.0.get("k").unwrap().unwrap(), "v");
+        drop(self.1.lock().unwrap().take());
+        self.0.set("woken", "yes").unwrap();
+    }
+}
+
+#[test]
+fn a_waker_may_use_the_store_and_end_a_watch() {
+    let db = Db::in_memory();
+    let mut watch = pin!(db.watch("k").unwrap().into_stream());
+    let waker = Arc::new(AtOnce(db.clone(), std::sync::Mutex::new(Some(db.watch("").unwrap())))).into();
+    assert!(watch.as_mut().poll_next(&mut Context::from_waker(&waker)).is_pending());
+    let writer = db.clone();
+    let (done, written) = std::sync::mpsc::channel();
+    thread::spawn(move || done.send(writer.set("k", "v").is_ok()));
+    assert!(written.recv_timeout(PATIENCE).expect("the writer does not wait for itself"));
+    assert_eq!(db.get("woken").unwrap().unwrap(), "yes");
+}
+
 struct Unpark(thread::Thread);
 
 impl Wake for Unpark {
@@ -217,7 +283,7 @@ impl Wake for Unpark {
 fn a_watch_is_a_stream() {
     let dir = tempfile::tempdir().unwrap();
     let db = Db::open(dir.path()).unwrap();
-    let mut watch = pin!(db.watch("").unwrap());
+    let mut watch = pin!(db.watch("").unwrap().into_stream());
     let writer = db.clone();
     let thread = thread::spawn(move || {
         for i in 0..100 {

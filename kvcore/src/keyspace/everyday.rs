@@ -64,7 +64,7 @@ impl Keyspace {
         Ok(value)
     }
 
-    /// Returns whether there is such a key.
+    /// Returns whether there is such a key. Does not count as a use of it.
     ///
     /// ```
     /// let db = kvcore::Db::in_memory();
@@ -72,7 +72,7 @@ impl Keyspace {
     /// # Ok::<(), kvcore::Error>(())
     /// ```
     pub fn exists(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        self.engine().read(&self.space, key.as_ref(), &mut |_| {})
+        self.engine().peek(&self.space, key.as_ref(), &mut |_| {})
     }
 
     /// Returns how long `key` has to live, in milliseconds' precision; `None` if there is no such key.
@@ -432,10 +432,10 @@ impl Keyspace {
 /// Iterating, and watching.
 impl Keyspace {
     /// Watches the keys that begin with `prefix`: returns a bounded stream of their changes from now on, whoever makes them,
-    /// expiry and eviction included. It is an iterator that blocks, and a [`Stream`](futures_core::Stream).
+    /// expiry and eviction included. It is an iterator that blocks; [`Watch::into_stream`] is for asynchronous code.
     ///
-    /// Each change is returned when it is as durable as the store promises; those of a key in their order, transactions in the
-    /// order of the log. A watch that is read too slowly returns [`WatchEvent::Missed`](crate::WatchEvent::Missed) instead of
+    /// Each change is returned when it is as durable as the handle promises; those of a key in their order, transactions whole and
+    /// in the order of the log. A watch that is read too slowly returns [`WatchEvent::Missed`](crate::WatchEvent::Missed) instead of
     /// what it left out. While a store has watches, its commits take turns: that costs writers on several threads some speed.
     ///
     /// ```
@@ -466,14 +466,18 @@ impl Keyspace {
     pub fn watch_with(&self, prefix: impl AsRef<[u8]>, options: WatchOptions) -> Result<Watch> {
         self.engine().check_open()?;
         let base = &self.engine().base;
-        let wal = base.wal.as_ref().cloned();
-        Ok(Watch::begin(&base.watches, self.space.id, prefix.as_ref(), options, wal, self.durability()))
+        let (id, wal) = (self.space.id, base.wal.as_ref().cloned());
+        let watch = Watch::begin(&base.watches, id, prefix.as_ref(), options, wal, self.durability)?;
+        if self.space.is_dropped() {
+            return Err(Error::KeyspaceDropped { name: self.name().to_owned() });
+        }
+        Ok(watch)
     }
 
     /// Iterates over all entries, in no order.
     ///
     /// Between two calls of `next` no lock is held: the loop's body may read and write the same store. A key that is there
-    /// from beginning to end is shown exactly once, with a value that it had meanwhile. A key that is written or removed
+    /// from beginning to end is shown exactly once, with a value that it had meanwhile. A key that is created or removed
     /// meanwhile may be shown or not, but not twice, unless keyspaces are [swapped](crate::Db::swap). For a view of a single
     /// moment use [`Db::transact_across`](crate::Db::transact_across) with the whole keyspace.
     ///
@@ -546,10 +550,13 @@ impl Keyspace {
     /// # Ok::<(), kvcore::Error>(())
     /// ```
     pub fn scan(&self, position: Option<&ScanPosition>, at_least: usize, prefix: &[u8]) -> Result<ScanPage> {
-        let mut cursor = position.map_or(Cursor::START, |position| {
-            // A position of another store is a number like any other.
-            position.as_bytes().try_into().map_or(Cursor::START, |bytes| Cursor::from(u64::from_le_bytes(bytes)))
-        });
+        let mut cursor = match position {
+            Some(position) => {
+                let bytes = position.as_bytes().try_into().map_err(|_| Error::ForeignPosition)?;
+                Cursor::from(u64::from_le_bytes(bytes))
+            }
+            None => Cursor::START,
+        };
         let mut entries = Vec::new();
         loop {
             cursor = self.walk(cursor, at_least.saturating_sub(entries.len()), &mut |key, value| {

@@ -9,6 +9,7 @@ use crate::frame::RECORDS_BYTES_MAX;
 use crate::lsn::Lsn;
 use crate::observer::{Change, ChangeKind, Swap};
 use crate::shard::InPlace;
+use crate::watch::WatchList;
 
 /// What became of a transaction.
 pub(crate) struct Committed {
@@ -26,32 +27,36 @@ impl Locked<'_> {
     /// Logs the changes as one group. The locks are given back when this is dropped, and other threads then see the changes.
     #[inline]
     pub(crate) fn commit(&mut self) -> Result<Committed> {
-        if self.notes.changes.is_empty() || self.base.watches.is_empty() {
-            self.commit_changes(false)
-        } else {
-            self.commit_in_order()
+        if self.notes.changes.is_empty() {
+            return self.commit_changes(0, None);
         }
+        if self.refused_bytes > 0 {
+            return Err(Error::TransactionTooLarge { len: self.refused_bytes, max: RECORDS_BYTES_MAX });
+        }
+        if let Some(dropped) = self.held.iter().find(|held| held.space.is_dropped()) {
+            return Err(Error::KeyspaceDropped { name: dropped.space.name.to_string() });
+        }
+        // Before it takes its turn among the watched: whoever holds the room that it needs may be waiting for a turn.
+        let evicted = if self.base.eviction.is_on() { self.take_room()? } else { 0 };
+        if self.base.watches.is_empty() { self.commit_changes(evicted, None) } else { self.commit_watched(evicted) }
     }
 
     /// Commits while no other commit is between its place in the log and the queues of the watches.
     #[cold]
-    fn commit_in_order(&mut self) -> Result<Committed> {
-        let _in_order = self.base.watches.lock_order();
-        self.commit_changes(true)
+    fn commit_watched(&mut self, evicted: usize) -> Result<Committed> {
+        let watches = self.base.watches.lock();
+        self.commit_changes(evicted, Some(&watches))
     }
 
-    /// `is_watched` says whether watches are notified; one that began meanwhile is not.
-    fn commit_changes(&mut self, is_watched: bool) -> Result<Committed> {
+    /// Logs the changes, `evicted` entries that were removed for room among them, and notifies observers and `watches`.
+    fn commit_changes(&mut self, evicted: usize, watches: Option<&WatchList>) -> Result<Committed> {
         let mut own = Lsn::ZERO;
         if !self.notes.changes.is_empty() {
-            if self.refused_bytes > 0 {
-                return Err(Error::TransactionTooLarge { len: self.refused_bytes, max: RECORDS_BYTES_MAX });
+            own = self.append()?;
+            if evicted > 0 {
+                // If the log had refused them, they would be put back.
+                self.base.eviction.count_evicted(evicted);
             }
-            if self.held.iter().any(|held| held.space.is_dropped()) {
-                let name = self.space.name.to_string();
-                return Err(Error::KeyspaceDropped { name });
-            }
-            own = if self.base.eviction.is_on() { self.append_within_limits()? } else { self.append()? };
         }
         if !self.notes.logged.is_empty() {
             self.mark_logged();
@@ -74,7 +79,7 @@ impl Locked<'_> {
             }
         }
         let mut sooner = self.has_swapped() && self.publish_swaps();
-        self.tell(own, is_watched);
+        self.tell(own, watches);
         for held in &mut self.held {
             revealed = revealed.max(held.guard.last());
             if let Some(tick) = held.guard.take_soonest_filed() {
@@ -106,26 +111,17 @@ impl Locked<'_> {
         }
     }
 
-    #[cold]
-    fn append_within_limits(&mut self) -> Result<Lsn> {
-        let evicted = self.take_room()?;
-        let lsn = self.append()?;
-        // If the log had refused them, they would be put back.
-        self.base.eviction.count_evicted(evicted);
-        Ok(lsn)
-    }
-
-    /// Notifies observers, and watches if `is_watched`.
-    fn tell(&self, lsn: Lsn, is_watched: bool) {
+    /// Notifies observers and `watches`.
+    fn tell(&self, lsn: Lsn, watches: Option<&WatchList>) {
         if !self.base.is_observed() {
             return;
         }
-        self.tell_of_the_dead(lsn, is_watched);
+        self.tell_of_the_dead(lsn, watches);
         for (at, done) in self.notes.changes.iter().enumerate() {
             let key = match done.undo {
                 Undo::Flush { first: false, .. } | Undo::Swap { first: false, .. } => continue,
                 Undo::Swap { first: true, with } => {
-                    self.tell_swap(at, [done.held, with], lsn, is_watched);
+                    self.tell_swap(at, [done.held, with], lsn, watches);
                     continue;
                 }
                 Undo::Flush { first: true, .. } => None,
@@ -134,22 +130,22 @@ impl Locked<'_> {
             let space = self.held[done.held].space;
             let change = Change { keyspace_id: space.id, keyspace: &space.name, key, kind: done.kind, lsn };
             self.base.tell_observers(&change);
-            if is_watched {
-                self.queue(&change, (done.kind == ChangeKind::Set).then_some(done.held));
+            if let Some(watches) = watches {
+                self.queue(watches, &change, (done.kind == ChangeKind::Set).then_some(done.held));
             }
         }
     }
 
     /// Queues a change for the watches; with the key's value after the transaction, if it has one in the shard `held`.
     #[cold]
-    fn queue(&self, change: &Change<'_>, held: Option<usize>) {
+    fn queue(&self, watches: &WatchList, change: &Change<'_>, held: Option<usize>) {
         let value = |held: usize, key: &[u8]| self.held[held].guard.find(self.base.hasher.hash(key), key);
-        self.base.watches.push(change, || value(held?, change.key?).map(Entry::value));
+        self.base.watches.push_to(watches, change, || value(held?, change.key?).map(Entry::value));
     }
 
     /// What a value was put over had expired, perhaps, and no sweep will find it now. It is told of first: it was gone
     /// before the transaction began.
-    fn tell_of_the_dead(&self, lsn: Lsn, is_watched: bool) {
+    fn tell_of_the_dead(&self, lsn: Lsn, watches: Option<&WatchList>) {
         // Observers have it as evicted, whatever its deadline.
         for done in self.notes.changes.iter().filter(|done| done.kind != ChangeKind::Evict) {
             let deadline = match &done.undo {
@@ -162,8 +158,8 @@ impl Locked<'_> {
                 let kind = ChangeKind::Expire;
                 let change = Change { keyspace_id: space.id, keyspace: &space.name, key, kind, lsn };
                 self.base.tell_observers(&change);
-                if is_watched {
-                    self.queue(&change, None);
+                if let Some(watches) = watches {
+                    self.queue(watches, &change, None);
                 }
                 self.base.count_expired(1);
             }
@@ -172,7 +168,7 @@ impl Locked<'_> {
 
     /// `firsts` are the first shards of two keyspaces, exchanged by the change `at` and those of the other shards that
     /// follow it.
-    fn tell_swap(&self, at: usize, firsts: [usize; 2], lsn: Lsn, is_watched: bool) {
+    fn tell_swap(&self, at: usize, firsts: [usize; 2], lsn: Lsn, watches: Option<&WatchList>) {
         let spaces = firsts.map(|first| self.held[first].space);
         let later = self.notes.changes.get(at + spaces[0].shard_count()..).unwrap_or_default();
         let holds = |key: &[u8]| {
@@ -181,8 +177,11 @@ impl Locked<'_> {
             firsts.iter().any(|first| self.held_before(later, first + shard, hash, key))
         };
         let keyspaces = spaces.map(|space| (space.id, &*space.name));
-        for (keyspace_id, keyspace) in keyspaces.into_iter().filter(|_| is_watched) {
-            self.queue(&Change { keyspace_id, keyspace, key: None, kind: ChangeKind::Swap, lsn }, None);
+        if let Some(watches) = watches {
+            for (keyspace_id, keyspace) in keyspaces {
+                let change = Change { keyspace_id, keyspace, key: None, kind: ChangeKind::Swap, lsn };
+                self.queue(watches, &change, None);
+            }
         }
         self.base.tell_swap(&Swap { keyspaces, lsn, holds: &holds });
     }

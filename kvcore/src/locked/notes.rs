@@ -10,7 +10,6 @@ use crate::entry::{Deadline, Entry};
 use crate::observer::ChangeKind;
 use crate::records::Records;
 use crate::shard::{InPlace, Shard};
-use crate::uses::Moment;
 
 /// Working memory larger than this is not kept for the next transaction.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
@@ -142,7 +141,7 @@ impl Locked<'_> {
             let (key, shard) = (&all_saved[key], &mut self.held[held].guard);
             match undo {
                 Undo::Put(Some(entry)) => {
-                    dropped.extend(shard.put(hasher, hash, entry, self.now_ms.get(), Moment::NONE, Moment::NONE));
+                    dropped.extend(shard.put_back(hasher, hash, entry, self.now_ms.get()));
                 }
                 Undo::Put(None) => dropped.extend(shard.take(hasher, hash, key)),
                 Undo::InPlace(what, saved) => shard.undo_in_place(hash, key, &what, &all_saved[saved]),
