@@ -4,6 +4,7 @@
 //! cargo run --release -p kvcore --example async_writes
 //! ```
 #![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "a program measures time by itself")]
 
 use std::time::Instant;
 

@@ -11,7 +11,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvcore::hooks::{TxnExt, Walk, lsn_of};
+use kvcore::hooks::{TxnExt, lsn_of};
 use kvcore::{Claim, Db, Durability, Error, ManualClock, Options, Scope, SetOptions, Store, Ttl};
 
 const START_MS: u64 = 1_700_000_000_000;

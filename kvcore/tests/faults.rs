@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use kvcore::hooks::{CrossTxn, Txn, TxnExt, Walk};
+use kvcore::hooks::{CrossTxn, Txn, TxnExt};
 use kvcore::{
     Claim, Db, Directory, Disk, DiskFile, Durability, Error, FileDisk, ManualClock, Options, Scope, SetOptions, Store,
 };

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvcore::hooks::{TxnExt, Walk};
+use kvcore::hooks::Walk;
 use kvcore::{Db, Durability, ManualClock, Options, SetOptions, Store, Ttl};
 use proptest::prelude::*;
 

@@ -11,7 +11,7 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kvcore::{Db, Durability, Error, Options, SetOptions, Store};
+use kvcore::{Db, Durability, Error, Options, SetOptions};
 
 use support::{after_a_kill, copy, files};
 

@@ -135,6 +135,8 @@ impl Keyspace {
     /// ```
     pub fn len(&self) -> Result<u64> {
         self.engine().check_open()?;
+        // Inside a transaction it would leave out what that holds locked.
+        drop(self.engine().base.enter()?);
         Ok(self.hooks().counts().0)
     }
 

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kvcore::{Claim, Db, Deadline, Durability, Options, Scope, SetOptions, Store};
+use kvcore::{Claim, Db, Deadline, Durability, Options, Scope, SetOptions};
 use proptest::prelude::*;
 
 use crate::disk::{Image, MemoryDisk, dir};

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a salvaging repair uses a transaction once, and after all those before it.
 
-use kvcore::{Kept, RepairOptions, Store};
+use kvcore::{Kept, RepairOptions};
 
 use crate::disk::{Image, MemoryDisk, dir};
 use crate::history::{options, shown};

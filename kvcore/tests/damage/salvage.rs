@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kvcore::{Error, Kept, RepairOptions, Store};
+use kvcore::{Error, Kept, RepairOptions};
 use proptest::prelude::*;
 
 use crate::disk::{Image, MemoryDisk, dir};

@@ -84,7 +84,7 @@ enum Write {
     Persist(Vec<u8>),
     Increment(Vec<u8>, i64),
     Append(Vec<u8>, Vec<u8>),
-    WriteRange(Vec<u8>, usize, Vec<u8>),
+    SetRange(Vec<u8>, usize, Vec<u8>),
     CompareAndSet(Vec<u8>, Option<Vec<u8>>, Vec<u8>),
     Rename(Vec<u8>, Vec<u8>),
     Copy(Vec<u8>, Vec<u8>),
@@ -127,7 +127,7 @@ impl Write {
             6 | 7 => Write::Increment(one, if dice.u8(..8) == 0 { i64::MIN } else { dice.i64(-100..100) }),
             8 => Write::Append(one, value(dice)),
             9 => match dice.bool() {
-                true => Write::WriteRange(one, dice.usize(..30), value(dice)),
+                true => Write::SetRange(one, dice.usize(..30), value(dice)),
                 false => {
                     // Half of the time it is what is expected.
                     let is = model.get(&one).map(|entry| entry.value.clone());
@@ -151,7 +151,7 @@ impl Write {
             | Write::Persist(key)
             | Write::Increment(key, _)
             | Write::Append(key, _)
-            | Write::WriteRange(key, ..)
+            | Write::SetRange(key, ..)
             | Write::CompareAndSet(key, ..) => vec![key],
         }
     }
@@ -167,7 +167,7 @@ impl Write {
             Write::Persist(key) => txn.persist(key).map(Done::Bool),
             Write::Increment(key, by) => number(txn.increment(key, *by)),
             Write::Append(key, bytes) => txn.append(key, bytes).map(|len| Done::Number(len as i64)),
-            Write::WriteRange(key, at, bytes) => txn.write_range(key, *at, bytes).map(|len| Done::Number(len as i64)),
+            Write::SetRange(key, at, bytes) => txn.write_range(key, *at, bytes).map(|len| Done::Number(len as i64)),
             Write::CompareAndSet(key, expected, new) => {
                 txn.compare_and_set(key, expected.as_deref(), new).map(Done::Bool)
             }
@@ -187,7 +187,7 @@ impl Write {
             Write::Persist(key) => store.persist(key).map(Done::Bool),
             Write::Increment(key, by) => number(store.increment(key, *by)),
             Write::Append(key, bytes) => store.append(key, bytes).map(|len| Done::Number(len as i64)),
-            Write::WriteRange(key, at, bytes) => {
+            Write::SetRange(key, at, bytes) => {
                 store.transact(&[key], |txn| txn.write_range(key, *at, bytes)).map(|len| Done::Number(len as i64))
             }
             Write::CompareAndSet(key, expected, new) => {
@@ -242,7 +242,7 @@ impl Write {
                 }
             }
             Write::Append(key, bytes) => Done::Number(model.append(key, bytes) as i64),
-            Write::WriteRange(key, at, bytes) => {
+            Write::SetRange(key, at, bytes) => {
                 let (mut value, deadline_ms) =
                     model.get(key).map(|entry| (entry.value.clone(), entry.deadline_ms)).unwrap_or_default();
                 if !bytes.is_empty() {
@@ -726,6 +726,8 @@ fn transfers_are_seen_whole(store: &dyn Store) {
 fn calls_inside_a_body_are_refused(store: &dyn Store) {
     store.set("k", "v").unwrap();
     let in_transaction = store.transact(&["k"], |_| store.get("k"));
+    assert!(matches!(in_transaction, Err(Error::Reentered)), "{in_transaction:?}");
+    let in_transaction = store.transact(&["k"], |_| store.len());
     assert!(matches!(in_transaction, Err(Error::Reentered)), "{in_transaction:?}");
     let in_view = store.view(&["k"], |_| store.set("k", "w"));
     assert!(matches!(in_view, Err(Error::Reentered)), "{in_view:?}");
