@@ -215,8 +215,8 @@ pub enum Error {
         /// [`Limits::max_entries`](crate::Limits::max_entries).
         max: u64,
     },
-    /// The transaction would take more work than it was [limited](crate::Txn::limit_work) to. Nothing was changed.
-    #[error("the transaction takes more work than it was limited to: run it on a draft (Db::commit_draft)")]
+    /// The transaction would take more work than it was [limited](crate::hooks::Txn::limit_work) to. Nothing was changed.
+    #[error("the transaction takes more work than it was limited to: run it on a draft (DbHooks::commit_draft)")]
     TooMuchWork,
     /// What was called needs files, and a store in memory has none.
     #[error("a store in memory has no files, so there is nothing to {what}: open a store in a directory")]

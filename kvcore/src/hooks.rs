@@ -1,7 +1,7 @@
 //! Hooks: what a server that is built on the store needs. Programs that embed a store need none of it, and it may change
 //! with any version.
 //!
-//! Invariant: nothing here weakens what [`Db`](crate::Db) and [`Keyspace`](crate::Keyspace) promise, except where the caller
+//! Invariant: nothing here weakens what [`Db`] and [`Keyspace`] promise, except where the caller
 //! takes over a duty that is named.
 //!
 //! [`Db::hooks`](crate::Db::hooks) and [`Keyspace::hooks`](crate::Keyspace::hooks) lead here: commits that return their place in

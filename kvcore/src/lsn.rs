@@ -7,7 +7,7 @@ pub(crate) const NUMBER_MAX: u64 = 1 << 62;
 
 /// Log sequence number: the number of the transaction, counted from 1, since the store was created.
 ///
-/// A change is durable once [`Db::durable_lsn`](crate::Db::durable_lsn) has reached its Lsn.
+/// A change is durable once [`DbHooks::durable_lsn`](crate::hooks::DbHooks::durable_lsn) has reached its Lsn.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Lsn(u64);
 

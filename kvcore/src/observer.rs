@@ -22,7 +22,7 @@ pub trait Observer: Send + Sync + 'static {
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Swap<'a> {
-    /// Their [ids](crate::Keyspace::id) and names, which they keep.
+    /// Their [ids](crate::hooks::KeyspaceHooks::id) and names, which they keep.
     pub keyspaces: [(u32, &'a str); 2],
     /// The exchange's place in the log.
     pub lsn: Lsn,
@@ -34,7 +34,7 @@ pub struct Swap<'a> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Change<'a> {
-    /// The keyspace's [id](crate::Keyspace::id).
+    /// The keyspace's [id](crate::hooks::KeyspaceHooks::id).
     pub keyspace_id: u32,
     /// The keyspace's name.
     pub keyspace: &'a str,

@@ -52,7 +52,7 @@ pub trait Txn: ReadTxn {
     }
 
     /// Limits the work that may be [charged](Self::charge) from now on. Without a call it is not limited; a draft
-    /// ([`Db::commit_draft`](crate::Db::commit_draft)) never is, since it holds no locks.
+    /// ([`DbHooks::commit_draft`](crate::hooks::DbHooks::commit_draft)) never is, since it holds no locks.
     fn limit_work(&mut self, work: u64) {
         let _ = work;
     }
@@ -166,20 +166,20 @@ impl Lookups {
     }
 }
 
-/// How much a key is used by transactions, as far as [`Db::note_time`](crate::Db::note_time) tells the time. Not durable.
+/// How much a key is used by transactions, as far as [`DbHooks::note_time`](crate::hooks::DbHooks::note_time) tells the time. Not durable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Usage {
     /// Seconds since it was read or written last, or since the store was opened; beyond some hours to about 17 minutes,
-    /// and at most 194 days. 0 while uses are [counted](crate::Db::count_uses).
+    /// and at most 194 days. 0 while uses are [counted](crate::hooks::DbHooks::count_uses).
     pub idle_secs: u32,
     /// While uses are counted: how often it is used, from 0 to 255, if it was used at all. A counter that starts at 5,
-    /// grows ever more slowly with each use, and fades: by [`UseCounter`](crate::UseCounter).
+    /// grows ever more slowly with each use, and fades: by [`UseCounter`](crate::hooks::UseCounter).
     pub frequency: Option<u8>,
 }
 
 /// A transaction over several keyspaces of one store.
 pub trait CrossTxn: Txn {
-    /// Makes the next calls speak of the keyspace with this [id](crate::Keyspace::id), which must be one of those
+    /// Makes the next calls speak of the keyspace with this [id](crate::hooks::KeyspaceHooks::id), which must be one of those
     /// claimed.
     fn select(&mut self, keyspace_id: u32) -> Result<()>;
 

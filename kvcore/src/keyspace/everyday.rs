@@ -17,8 +17,8 @@ use crate::watch::{Watch, WatchOptions};
 
 /// Reading.
 impl Keyspace {
-    /// Returns the value of `key`. Does not wait: under [`Durability::Always`] a value that another thread has just written
-    /// may still be lost in a crash; see [`get_durable`](Self::get_durable).
+    /// Returns the value of `key`. Does not wait: under [`Durability::Always`](crate::Durability::Always) a value that another
+    /// thread has just written may still be lost in a crash; see [`get_durable`](Self::get_durable).
     ///
     /// ```
     /// let db = kvcore::Db::in_memory();
