@@ -224,7 +224,7 @@ pub enum Expiry {
 ///
 /// ```
 /// use std::time::Duration;
-/// use kvcore::{Db, SetOptions, StoreExt};
+/// use kvcore::{Db, SetOptions};
 /// let db = Db::in_memory();
 /// let once = SetOptions::new().if_absent().expires_in(Duration::from_secs(30));
 /// assert!(db.set_with("lock", "me", once)?.written);
