@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use kvcore::hooks::Walk;
-use kvcore::{Db, Directory, Disk, DiskFile, Error, ManualClock, Options, RepairOptions, Result, Verdict};
+use kvcore::{Db, Directory, Disk, DiskFile, Error, ManualClock, Options, RepairOptions, Verdict};
 
 use super::model::Shown;
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use kvcore::hooks::{Lsn, TxnExt, Walk};
+use kvcore::hooks::Lsn;
 use kvcore::{
     Backup, Db, Directory, Disk, DiskFile, Durability, Error, FileDisk, Inspection, ManualClock, Options, Verdict,
 };
