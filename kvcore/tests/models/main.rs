@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use kvcore::hooks::lsn_of;
 use kvcore::{Clock, Db, Durability, Error, ManualClock, Options};
 use shuttle::rand::Rng;
 use shuttle::sync::{Condvar, Mutex};
@@ -95,7 +96,7 @@ impl Bell {
     fn of(db: &Db) -> Arc<Bell> {
         let bell = Arc::<Bell>::default();
         let rung = bell.clone();
-        db.on_durable(Arc::new(move || rung.ring()));
+        db.hooks().on_durable(Arc::new(move || rung.ring()));
         bell
     }
 
@@ -138,8 +139,8 @@ fn what_nobody_waits_for_becomes_durable_too() {
         let looked = disk.clone();
         join(on_threads(2, &db, move |writer, db| {
             for step in 0..2 {
-                let lsn = db.deferred().set(format!("k{writer}"), value(writer, step)).unwrap().lsn();
-                bell.sleep_until(|| db.durable_lsn() >= lsn);
+                let lsn = lsn_of(&db.deferred().set(format!("k{writer}"), value(writer, step)).unwrap());
+                bell.sleep_until(|| db.hooks().durable_lsn() >= lsn);
                 assert!(looked.is_durable(&value(writer, step)));
             }
         }));
@@ -155,7 +156,7 @@ fn every_second_and_os_reach_the_disk_without_being_asked() {
         let bell = Bell::of(&db);
         for step in 0..2 {
             db.set("k", value(0, step)).unwrap();
-            bell.sleep_until(|| db.durable_lsn() == db.last_lsn());
+            bell.sleep_until(|| db.hooks().durable_lsn() == db.hooks().last_lsn());
             assert!(disk.is_durable(&value(0, step)));
         }
         // Nothing waits for these; whatever the syncer does meanwhile, closing makes them durable.
@@ -177,7 +178,7 @@ fn a_stronger_promise_holds_for_what_was_written_before() {
         db.set("after", value(9, 9)).unwrap();
         assert!(disk.is_durable(&value(9, 9)));
         join(writers);
-        bell.sleep_until(|| db.durable_lsn() == db.last_lsn());
+        bell.sleep_until(|| db.hooks().durable_lsn() == db.hooks().last_lsn());
         assert!(disk.is_durable(&value(0, 0)) && disk.is_durable(&value(1, 0)));
         db.close().unwrap();
     });
@@ -247,7 +248,7 @@ fn a_settled_read_reveals_nothing_that_is_not_durable() {
             }
         });
         for _ in 0..2 {
-            if let Some(seen) = db.get_settled("k").unwrap() {
+            if let Some(seen) = db.get_durable("k").unwrap() {
                 assert!(disk.is_durable(&String::from_utf8_lossy(&seen)));
             }
         }
@@ -281,12 +282,12 @@ fn when_a_sync_fails_everybody_is_told_and_none_is_tried_again() {
             }
         });
         for _ in 0..2 {
-            if let Ok(Some(seen)) = db.get_settled("k0") {
+            if let Ok(Some(seen)) = db.get_durable("k0") {
                 assert!(disk.is_durable(&String::from_utf8_lossy(&seen)), "read, and not durable");
             }
         }
         // Whoever only listens is told as well, of durability or of failure.
-        bell.sleep_until(|| db.health().is_err() || db.durable_lsn() == db.last_lsn());
+        bell.sleep_until(|| db.health().is_err() || db.hooks().durable_lsn() == db.hooks().last_lsn());
         join(writers);
         let syncs = disk.syncs();
         let failed = db.health().is_err();
@@ -309,7 +310,7 @@ fn an_idle_log_is_not_sealed_over_a_failed_sync() {
         // alone, too, and does not leave the write to the syncer.
         db.set("first", "v").unwrap();
         db.set("before", "v").unwrap();
-        let last = db.last_lsn();
+        let last = db.hooks().last_lsn();
         // The syncer finds nothing to do, and then, often, that the log is idle.
         (0..10).for_each(|_| thread::yield_now());
         pausing.store(true, Ordering::SeqCst);
@@ -321,7 +322,10 @@ fn an_idle_log_is_not_sealed_over_a_failed_sync() {
         let syncs = disk.syncs();
         shuttle::thread::yield_now();
         // If a seal failed before it, nothing was appended.
-        assert!(db.last_lsn() == last || db.durable_lsn() < db.last_lsn(), "called durable, and it is not");
+        assert!(
+            db.hooks().last_lsn() == last || db.hooks().durable_lsn() < db.hooks().last_lsn(),
+            "called durable, and it is not"
+        );
         assert!(db.close().is_err());
         assert_eq!(disk.syncs(), syncs, "a sync after one that failed");
     });

@@ -101,8 +101,8 @@ fn a_snapshot_that_meets_copies_of_large_values_has_them_all() {
         a.set("0", vec![b'0'; LARGE]).unwrap();
         for from in 0..rng.gen_range(1..5) {
             let (from, to) = (from.to_string(), (from + 1).to_string());
-            let moved = a.update(&[&from, &to], |txn| {
-                txn.copy(from.as_bytes(), to.as_bytes(), None)?;
+            let moved = a.transact(&[&from, &to], |txn| {
+                txn.copy(from.as_bytes(), to.as_bytes())?;
                 txn.delete(from.as_bytes())
             });
             assert!(moved.unwrap());
