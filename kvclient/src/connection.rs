@@ -446,39 +446,24 @@ impl Connection {
     /// # Ok::<(), kvclient::Error>(())
     /// ```
     pub fn greet(&mut self, address: &Address, options: &Options) -> Result<()> {
-        let mut login = Vec::new();
-        if let Some(password) = address.password.clone() {
-            login.extend(address.user.clone());
-            login.push(password);
-        }
-        if options.version == Version::Resp3 && address.scheme == Scheme::Redis {
-            let mut words = vec!["HELLO".to_owned(), "3".to_owned()];
-            if !login.is_empty() {
-                if login.len() == 1 {
-                    login.insert(0, "default".to_owned());
-                }
-                words.push("AUTH".to_owned());
-                words.extend(login);
-            }
-            self.greet_with(&words)?;
-        } else if !login.is_empty() {
-            login.insert(0, "AUTH".to_owned());
-            self.greet_with(&login)?;
-        }
-        if let Some(name) = &options.name {
-            self.greet_with(&["CLIENT".to_owned(), "SETNAME".to_owned(), name.clone()])?;
-        }
-        if address.db != 0 {
-            self.greet_with(&["SELECT".to_owned(), address.db.to_string()])?;
+        for words in greeting(address, options) {
+            self.command(&words).map_err(|error| match error {
+                Error::Reply(text) => Error::Refused { text },
+                error => error,
+            })?;
         }
         Ok(())
     }
 
-    fn greet_with(&mut self, words: &[String]) -> Result<()> {
-        self.command(words).map(|_| ()).map_err(|error| match error {
-            Error::Reply(text) => Error::Refused { text },
-            error => error,
-        })
+    /// Returns the requests that [`Connection::greet`] sends, encoded, and how many they are.
+    #[doc(hidden)]
+    pub fn encode_greeting(address: &Address, options: &Options) -> (Vec<u8>, usize) {
+        let mut out = Vec::new();
+        let requests = greeting(address, options);
+        for words in &requests {
+            encode(address.scheme, words, &mut out);
+        }
+        (out, requests.len())
     }
 
     /// Adds a request to those that [`Connection::flush`] sends. Whoever queues more than some KiB before it reads the
@@ -501,18 +486,7 @@ impl Connection {
         I::IntoIter: ExactSizeIterator,
         I::Item: AsRef<[u8]>,
     {
-        match self.address.scheme {
-            Scheme::Redis => encode_request(words, &mut self.output),
-            Scheme::Line => {
-                for (at, word) in words.into_iter().enumerate() {
-                    if at > 0 {
-                        self.output.push(b' ');
-                    }
-                    line::write_word(word.as_ref(), &mut self.output);
-                }
-                self.output.push(b'\n');
-            }
-        }
+        encode(self.address.scheme, words, &mut self.output);
     }
 
     /// Adds a line as it is; see [`Connection::queue`] and [`Connection::send_line`].
@@ -724,6 +698,58 @@ pub(crate) struct Batch {
     pub sent: usize,
     /// Why the other replies did not come.
     pub failure: Option<Error>,
+}
+
+/// Returns the requests that log in, agree on the protocol's version, name the connection and select the keyspace.
+fn greeting(address: &Address, options: &Options) -> Vec<Vec<String>> {
+    let mut requests = Vec::new();
+    let mut login = Vec::new();
+    if let Some(password) = address.password.clone() {
+        login.extend(address.user.clone());
+        login.push(password);
+    }
+    if options.version == Version::Resp3 && address.scheme == Scheme::Redis {
+        let mut words = vec!["HELLO".to_owned(), "3".to_owned()];
+        if !login.is_empty() {
+            if login.len() == 1 {
+                login.insert(0, "default".to_owned());
+            }
+            words.push("AUTH".to_owned());
+            words.extend(login);
+        }
+        requests.push(words);
+    } else if !login.is_empty() {
+        login.insert(0, "AUTH".to_owned());
+        requests.push(login);
+    }
+    if let Some(name) = &options.name {
+        requests.push(vec!["CLIENT".to_owned(), "SETNAME".to_owned(), name.clone()]);
+    }
+    if address.db != 0 {
+        requests.push(vec!["SELECT".to_owned(), address.db.to_string()]);
+    }
+    requests
+}
+
+/// Appends a request as the protocol writes it.
+fn encode<I>(scheme: Scheme, words: I, out: &mut Vec<u8>)
+where
+    I: IntoIterator,
+    I::IntoIter: ExactSizeIterator,
+    I::Item: AsRef<[u8]>,
+{
+    match scheme {
+        Scheme::Redis => encode_request(words, out),
+        Scheme::Line => {
+            for (at, word) in words.into_iter().enumerate() {
+                if at > 0 {
+                    out.push(b' ');
+                }
+                line::write_word(word.as_ref(), out);
+            }
+            out.push(b'\n');
+        }
+    }
 }
 
 /// Returns what a connection that broke while it was greeted is: one that could not be opened. Nothing but the greeting was

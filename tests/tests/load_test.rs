@@ -7,6 +7,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use kvtests::process::{Launch, ServerProcess};
 use kvtests::program::Program;
@@ -114,7 +115,12 @@ fn every_request_is_counted_over_every_protocol() {
         format!("{scheme}://{}", server.address(listener))
     });
     for url in &urls {
-        for mode in [&["--pipeline", "7"][..], &["--threads", "2", "--distribution", "zipf"], &["--rate", "20000"]] {
+        for mode in [
+            &["--pipeline", "7"][..],
+            &["--threads", "2", "--distribution", "zipf"],
+            &["--distribution", "gaussian:10:5"],
+            &["--rate", "20000"],
+        ] {
             let words = ["-u", url, "--connections", "4", "--requests", "150", "--keys", "50", "--ttl", "1000"];
             let (code, report, errors) = run(&[&words, mode].concat());
             assert_eq!((code, report["ended"].as_str()), (Some(0), Some("completed")), "{url} {mode:?}: {errors}");
@@ -126,6 +132,86 @@ fn every_request_is_counted_over_every_protocol() {
             assert_eq!(report["runs"][0]["server"]["software"], "kvserver", "{url}");
             assert!(errors.contains("target met") && errors.contains("p99.9"), "{errors}");
         }
+    }
+}
+
+#[test]
+fn a_new_connection_for_some_requests_loses_none_of_them() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let launch = Launch::new(server_program!(), dir.path()).durability("os").resp().line("terse");
+    let server = launch.arguments(["--requirepass", "secret"]).start();
+    let mut wire = server.connect();
+    wire.ask("AUTH secret", "+OK\r\n");
+    let mut received = || wire.info("stats", "total_connections_received");
+    for url in [format!("redis://:secret@{}/1", server.address(0)), format!("line://:secret@{}/1", server.address(1))] {
+        // 40 requests of each of 4 connections: a connection, and as many more as are needed.
+        for (mode, opened) in [
+            (&["--reconnect", "1"][..], 39 * 4),
+            (&["--reconnect", "7", "--pipeline", "3", "--threads", "2"], 5 * 4),
+            (&["--reconnect", "40"], 0),
+        ] {
+            let words = ["-u", &url, "--connections", "4", "--requests", "40", "--keys", "20", "--idle", "3"];
+            let before = received();
+            let (code, report, errors) = run(&[&words, mode].concat());
+            assert_eq!(code, Some(0), "{url} {mode:?}: {errors}");
+            let run = &report["runs"][0];
+            let totals = &run["totals"];
+            assert_eq!((number(&totals["count"]), number(&totals["errors"]), number(&totals["misses"])), (160, 0, 0));
+            assert_eq!(number(&run["reconnects"]), opened, "{url} {mode:?}");
+            // Four that carry requests, three idle ones, and the one that asks for the processor time.
+            assert_eq!(received() - before, 8 + opened, "{url} {mode:?}");
+            assert_eq!((number(&report["settings"]["idle"]), number(&run["idle_closed"])), (3, 0));
+        }
+        let words = ["-u", &url, "--connections", "2", "--requests", "30", "--rate", "5000", "--reconnect", "2"];
+        let (code, report, errors) = run(&[&words[..], &["--pipeline", "4"]].concat());
+        let run = &report["runs"][0];
+        assert_eq!((code, number(&run["totals"]["count"]), number(&run["totals"]["errors"])), (Some(0), 60, 0), "{errors}");
+        // Which connection carries how many is open: one of the two may be in the middle of its share.
+        assert!((28..=29).contains(&number(&run["reconnects"])), "{run:#}");
+    }
+}
+
+#[test]
+fn a_server_that_takes_no_new_connections_ends_it() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let url = format!("redis://{}", server.address(0));
+    let words = ["-u", &url, "--connections", "2", "--duration", "1h", "--ratio", "1", "--reconnect", "3"];
+    let program = Program::start(&mut bench(&words));
+    let mut wire = server.connect();
+    wait::until_true("keys of the load test", || {
+        wire.send("DBSIZE\r\n");
+        wire.line() != b":0\r\n"
+    });
+    server.kill();
+    let (code, report, errors) = finish(program);
+    assert_eq!((code, report["ended"].as_str()), (Some(1), Some("failed")), "{errors}");
+    assert!(number(&report["runs"][0]["totals"]["count"]) > 0, "{report:#}");
+}
+
+#[test]
+fn times_to_live_are_of_the_range() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let mut wire = server.connect();
+    for (index, scheme) in [(0, "redis"), (1, "line"), (2, "line"), (3, "line")] {
+        let url = format!("{scheme}://{}", server.address(index));
+        let words = ["-u", &url, "--connections", "2", "--requests", "50", "--keys", "40", "--ttl", "5000-6000"];
+        let (code, report, errors) = run(&words);
+        assert_eq!((code, number(&report["runs"][0]["totals"]["errors"])), (Some(0), 0), "{errors}");
+        assert_eq!((number(&report["settings"]["ttl_s"]), number(&report["settings"]["ttl_max_s"])), (5000, 6000));
+        let mut found = Vec::new();
+        for key in 0..40 {
+            wire.send(format!("PTTL key:{key:012}\r\n"));
+            let line = String::from_utf8(wire.line()).expect("a number");
+            found.push(line.trim_end().trim_start_matches(':').parse::<i64>().expect("milliseconds"));
+        }
+        // What has passed since is not known; the bound of every wait is far below the lower limit here.
+        assert!(found.iter().all(|ttl| (4_000_000..=6_000_000).contains(ttl)), "{found:?}");
+        found.sort_unstable();
+        found.dedup();
+        assert!(found.len() > 20, "{found:?}");
+        wire.ask("FLUSHALL", "+OK\r\n");
     }
 }
 
@@ -311,6 +397,23 @@ fn ctrl_c_ends_it_with_a_report() {
 }
 
 #[test]
+fn ctrl_c_ends_the_wait_for_a_server_that_says_nothing() {
+    // The system takes the connection, and nobody replies on it.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("its address");
+    for (scheme, mode) in [("redis", &[][..]), ("line", &[]), ("redis", &["--large"])] {
+        let program = Program::start(&mut bench(&[&["-u", &format!("{scheme}://{address}")][..], mode].concat()));
+        let (_connection, _) = silent.accept().expect("the load test's connection");
+        let begin = Instant::now();
+        program.interrupt();
+        let (code, report, errors) = finish(program);
+        assert_eq!((code, report["ended"].as_str()), (Some(0), Some("interrupted")), "{errors}");
+        // By itself it would give up after thirty.
+        assert!(begin.elapsed() < Duration::from_secs(20));
+    }
+}
+
+#[test]
 fn a_login_is_needed_and_sent() {
     let dir = TempDir::new().expect("a temporary directory");
     let launch = Launch::new(server_program!(), dir.path()).resp().line("terse");
@@ -401,6 +504,9 @@ fn wrong_options_give_exit_code_2() {
         &["--key-size", "2"],
         &["--command", "'"],
         &["--fail-if", "speed<1"],
+        &["--ttl", "0-5"],
+        &["--distribution", "gaussian:1:20000"],
+        &["--reconnect", "0"],
         &["-u", "http://x"],
         &["-u", "a", "-u", "b", "-u", "c"],
         &["-u", "a", "-u", "b", "--large"],

@@ -8,9 +8,11 @@
 
 use crate::bench::options::Settings;
 use crate::bench::replies::{ReplyKind, ReplyScanner, Wire};
-use crate::bench::socket::Socket;
-use crate::bench::stats::{Interval, OperationStats, Series};
+use crate::bench::socket::{Endpoint, Socket};
+use crate::bench::stats::{INTERVAL_NS_MIN, Interval, OperationStats, Series};
+use crate::bench::timer::Timer;
 use crate::bench::workload::{Source, Workload};
+use kvclient::format::write_visible_line;
 use mio::{Events, Interest, Poll, Token};
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -19,7 +21,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What the threads and the one that waits for them share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shared {
     /// No more requests are to be sent.
     pub stop: AtomicBool,
@@ -28,6 +30,20 @@ pub struct Shared {
     pub errors: AtomicU64,
     /// What ended in intervals that were not shown yet.
     pub recent: Mutex<Interval>,
+    pub series: Mutex<Series>,
+}
+
+impl Shared {
+    /// Returns what is shared at the start.
+    pub fn new() -> Shared {
+        Shared {
+            stop: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            recent: Mutex::default(),
+            series: Mutex::new(Series::new()),
+        }
+    }
 }
 
 /// What every thread of a run needs to know.
@@ -36,6 +52,7 @@ pub struct Plan<'a> {
     pub settings: &'a Settings,
     pub workload: &'a Workload,
     pub wire: Wire,
+    pub endpoint: &'a Endpoint,
     pub shared: &'a Shared,
 }
 
@@ -44,12 +61,13 @@ pub struct Plan<'a> {
 pub struct Counted {
     /// By the operations' numbers.
     pub operations: Vec<OperationStats>,
-    pub series: Series,
     /// When the last counted reply came, since counting began.
     pub elapsed: Duration,
     pub failure: Option<String>,
     /// Requests of an open loop that were due, and not sent when it ended.
     pub unsent: u64,
+    /// Connections that were opened again.
+    pub reconnects: u64,
 }
 
 /// How much is read at once, in bytes.
@@ -59,8 +77,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often at least the loop looks whether it has to end.
 const TICK: Duration = Duration::from_millis(50);
-/// An open loop does not sleep for shorter times than this: the system's timer would come too late.
-const SLEEP_MIN: Duration = Duration::from_millis(2);
+/// The event of the timer.
+const TIMER: Token = Token(usize::MAX);
 
 /// A request that awaits its reply.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +102,17 @@ struct Connection {
     left: u64,
     /// Of an open loop: it is among the free ones.
     is_free: bool,
+    /// Requests that the socket has still to carry.
+    budget: u64,
+    /// Replies to the greeting that have not arrived.
+    greeting_left: usize,
+}
+
+impl Connection {
+    /// Whether another request may be sent now. A connection that has carried all that it may waits for their replies.
+    fn can_take_more(&self, pipeline: usize) -> bool {
+        self.in_flight.is_empty() || (self.budget > 0 && self.in_flight.len() < pipeline)
+    }
 }
 
 /// A thread's event loop.
@@ -97,7 +126,9 @@ pub struct EventLoop<'a> {
     in_flight: usize,
     operations: Vec<OperationStats>,
     reads: Vec<bool>,
-    series: Series,
+    /// What was counted in the interval that ends at `interval_end`, counted from `count_from`.
+    interval: Interval,
+    interval_end: u64,
     buffer: Vec<u8>,
     output: Vec<u8>,
     /// When counting begins, and when no more requests are sent.
@@ -110,6 +141,8 @@ pub struct EventLoop<'a> {
     /// Replies that are not in [`Shared`] yet.
     unpublished: (u64, u64),
     open: Option<OpenLoop>,
+    timer: Timer,
+    reconnects: u64,
 }
 
 /// The timetable of an open loop.
@@ -163,8 +196,11 @@ impl<'a> EventLoop<'a> {
                 source: plan.workload.source(settings, number),
                 left: settings.requests.unwrap_or(u64::MAX),
                 is_free: true,
+                budget: settings.reconnect.unwrap_or(u64::MAX),
+                greeting_left: 0,
             });
         }
+        let timer = Timer::new(poll.registry(), TIMER).map_err(failed)?;
         let count_from = nanos(settings.warmup);
         let open = settings.rate.map(|rate| OpenLoop {
             interval_ns: 1e9 * settings.threads as f64 / rate,
@@ -184,7 +220,8 @@ impl<'a> EventLoop<'a> {
             in_flight: 0,
             reads: (0..operations.len()).map(|operation| plan.workload.reads(operation)).collect(),
             operations,
-            series: Series::new(),
+            interval: Interval::default(),
+            interval_end: INTERVAL_NS_MIN,
             buffer: vec![0; READ_BYTES],
             output: Vec::new(),
             count_from,
@@ -194,6 +231,8 @@ impl<'a> EventLoop<'a> {
             last_counted: count_from,
             unpublished: (0, 0),
             open,
+            timer,
+            reconnects: 0,
         })
     }
 
@@ -208,6 +247,7 @@ impl<'a> EventLoop<'a> {
         }
         self.end_in_flight(failure.as_deref().unwrap_or("no reply"));
         self.publish();
+        self.end_interval(0);
         let end = self.now.min(self.deadline);
         // An open loop takes as long as its timetable, however soon the last reply comes.
         let is_cut = self.plan.shared.stop.load(Ordering::Relaxed);
@@ -215,7 +255,7 @@ impl<'a> EventLoop<'a> {
         Counted {
             unsent: self.open.as_ref().filter(|_| end > self.count_from).map_or(0, |open| open.overdue(end)),
             operations: self.operations,
-            series: self.series,
+            reconnects: self.reconnects,
             elapsed: Duration::from_nanos(self.last_counted.max(timetable).saturating_sub(self.count_from)),
             failure,
         }
@@ -252,13 +292,17 @@ impl<'a> EventLoop<'a> {
                 }
                 _ => {}
             }
-            match self.poll.poll(&mut events, Some(self.timeout(stops))) {
+            let timeout = self.timeout(stops)?;
+            match self.poll.poll(&mut events, Some(timeout)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 polled => polled.map_err(|error| format!("the system's event queue failed: {error}"))?,
             }
             let before = self.now;
             for event in &events {
                 let index = event.token().0;
+                if event.token() == TIMER {
+                    continue;
+                }
                 if event.is_writable() {
                     self.flush(index)?;
                 }
@@ -281,22 +325,28 @@ impl<'a> EventLoop<'a> {
     fn read_clock(&mut self) {
         self.now = nanos(self.start.elapsed());
         if let Some(at) = self.now.checked_sub(self.count_from)
-            && self.series.advance(at)
-            && let Some(interval) = self.series.last_whole()
+            && at >= self.interval_end
         {
-            self.plan.shared.recent.lock().unwrap_or_else(PoisonError::into_inner).merge(interval);
+            self.end_interval(at);
         }
     }
 
-    /// How long to wait for an event.
-    fn timeout(&self, stops: bool) -> Duration {
+    /// Adds the interval to those of the other threads, and begins the one that `at` lies in.
+    fn end_interval(&mut self, at: u64) {
+        let begin = self.interval_end - INTERVAL_NS_MIN;
+        self.plan.shared.recent.lock().unwrap_or_else(PoisonError::into_inner).merge(&self.interval);
+        self.plan.shared.series.lock().unwrap_or_else(PoisonError::into_inner).add(begin, &self.interval);
+        self.interval.clear();
+        self.interval_end = (at / INTERVAL_NS_MIN + 1) * INTERVAL_NS_MIN;
+    }
+
+    /// Returns how long to wait for an event, and has the timer end the wait when a request is due.
+    fn timeout(&mut self, stops: bool) -> Result<Duration, String> {
         match &self.open {
             Some(open) if !stops && open.left > 0 && !open.free.is_empty() => {
-                let wait = Duration::from_nanos(open.due().saturating_sub(self.now));
-                // The system's timer counts milliseconds and is late: the last bit is waited for without it.
-                if wait < SLEEP_MIN { Duration::ZERO } else { (wait - SLEEP_MIN / 2).min(TICK) }
+                self.timer.wait(open.due(), self.now, TICK).map_err(|error| format!("the system's timer failed: {error}"))
             }
-            _ => TICK,
+            _ => Ok(TICK),
         }
     }
 
@@ -331,11 +381,20 @@ impl<'a> EventLoop<'a> {
 
     /// Counts the replies in the first `count` bytes of the buffer.
     fn count(&mut self, index: usize, count: usize) -> Result<(), String> {
-        let EventLoop { connections, operations, reads, series, buffer, now, last_counted, .. } = self;
+        let EventLoop { connections, operations, reads, interval, buffer, now, last_counted, .. } = self;
         let Some(connection) = connections.get_mut(index) else { return Ok(()) };
-        let (mut ended, mut counted, mut errors, mut is_unexpected) = (0, 0, 0, false);
-        let in_flight = &mut connection.in_flight;
-        let scanned = connection.scanner.feed(buffer.get(..count).unwrap_or_default(), |kind, text| {
+        let (mut ended, mut counted, mut errors, mut is_unexpected, mut refused) = (0, 0, 0, false, None);
+        let Connection { in_flight, greeting_left, scanner, .. } = connection;
+        let scanned = scanner.feed(buffer.get(..count).unwrap_or_default(), |kind, text| {
+            if *greeting_left > 0 {
+                *greeting_left -= 1;
+                if kind == ReplyKind::Error && refused.is_none() {
+                    let mut visible = Vec::new();
+                    write_visible_line(text, &mut visible);
+                    refused = Some(String::from_utf8_lossy(&visible).into_owned());
+                }
+                return;
+            }
             let Some(request) = in_flight.pop_front() else {
                 is_unexpected = true;
                 return;
@@ -346,7 +405,7 @@ impl<'a> EventLoop<'a> {
                 let is_error = kind == ReplyKind::Error;
                 counted += 1;
                 errors += u64::from(is_error);
-                series.record(is_error, latency);
+                interval.record(is_error, latency);
                 if let (Some(stats), Some(&reads)) =
                     (operations.get_mut(request.operation), reads.get(request.operation))
                 {
@@ -361,6 +420,9 @@ impl<'a> EventLoop<'a> {
         self.unpublished.0 += counted;
         self.unpublished.1 += errors;
         scanned.map_err(|error| format!("the protocol was violated: {error}"))?;
+        if let Some(text) = refused {
+            return Err(format!("a new connection was refused: {text}"));
+        }
         if is_unexpected {
             return Err("the protocol was violated: the server sent a reply too many".to_owned());
         }
@@ -373,10 +435,17 @@ impl<'a> EventLoop<'a> {
             return Ok(());
         }
         let is_counted = self.now >= self.count_from;
+        let Some(connection) = self.connections.get(index) else { return Ok(()) };
+        let left = if is_counted { connection.left } else { u64::MAX };
+        if left == 0 {
+            return Ok(());
+        }
+        self.renew_if_used_up(index)?;
         let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
-        let mut count = self.plan.settings.pipeline;
+        let most = left.min(connection.budget);
+        let count = self.plan.settings.pipeline.min(usize::try_from(most).unwrap_or(usize::MAX));
+        connection.budget -= count as u64;
         if is_counted {
-            count = count.min(usize::try_from(connection.left).unwrap_or(usize::MAX));
             connection.left -= count as u64;
         }
         for _ in 0..count {
@@ -385,6 +454,29 @@ impl<'a> EventLoop<'a> {
         }
         self.note_sent(count);
         self.write(index)
+    }
+
+    /// Opens the connection again if it has carried as many requests as it may; no reply is awaited on it then.
+    fn renew_if_used_up(&mut self, index: usize) -> Result<(), String> {
+        let failed = |error: io::Error| format!("the connection cannot be opened again: {error}");
+        let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
+        if connection.budget > 0 {
+            return Ok(());
+        }
+        let mut socket = self.plan.endpoint.connect().map_err(failed)?;
+        // The old one is closed when it is replaced, and with that leaves the queue.
+        self.poll.registry().deregister(&mut connection.socket).map_err(failed)?;
+        let interests = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut socket, Token(index), interests).map_err(failed)?;
+        connection.socket = socket;
+        connection.unsent.clear();
+        connection.sent = 0;
+        connection.scanner = ReplyScanner::new(self.plan.wire);
+        connection.budget = self.plan.settings.reconnect.unwrap_or(u64::MAX);
+        connection.greeting_left = self.plan.endpoint.greeting_replies;
+        self.output.extend_from_slice(&self.plan.endpoint.greeting);
+        self.reconnects += 1;
+        Ok(())
     }
 
     /// Counts requests as in flight.
@@ -413,10 +505,14 @@ impl<'a> EventLoop<'a> {
             let is_counted = due >= count_from;
             open.next += 1;
             open.left -= u64::from(is_counted);
-            let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
+            self.renew_if_used_up(index)?;
+            let (Some(open), Some(connection)) = (&mut self.open, self.connections.get_mut(index)) else {
+                return Ok(());
+            };
             let operation = self.plan.workload.encode(&mut connection.source, &mut self.output);
             connection.in_flight.push_back(Request { operation, at: due, is_counted });
-            connection.is_free = connection.in_flight.len() < pipeline;
+            connection.budget -= 1;
+            connection.is_free = connection.can_take_more(pipeline);
             if connection.is_free {
                 open.free.push_back(index);
             }
@@ -430,7 +526,7 @@ impl<'a> EventLoop<'a> {
         let pipeline = self.plan.settings.pipeline;
         if let (Some(open), Some(connection)) = (&mut self.open, self.connections.get_mut(index))
             && !connection.is_free
-            && connection.in_flight.len() < pipeline
+            && connection.can_take_more(pipeline)
         {
             connection.is_free = true;
             open.free.push_back(index);
@@ -478,7 +574,7 @@ impl<'a> EventLoop<'a> {
                 if let Some(stats) = self.operations.get_mut(request.operation) {
                     stats.record_unanswered(why);
                 }
-                self.series.record_unanswered();
+                self.interval.record_unanswered();
                 self.unpublished.0 += 1;
                 self.unpublished.1 += 1;
                 self.last_counted = self.last_counted.max(self.now);
@@ -513,7 +609,7 @@ fn write_some(socket: &mut Socket, bytes: &[u8]) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::options::{Distribution, ValueSizes};
+    use crate::bench::options::{Distribution, Ttl, ValueSizes};
 
     #[test]
     fn a_request_allocates_nothing_once_the_buffers_have_grown() {
@@ -525,12 +621,14 @@ mod tests {
             ratio: 0.5,
             key_size: 16,
             value_sizes: ValueSizes::Range(10, 1000),
-            ttl: 60,
+            ttl: Ttl { min: 60, max: 600 },
             keys: 1000,
             distribution: Distribution::Zipf(0.99),
             pipeline: 16,
             threads: 1,
             rate: None,
+            reconnect: None,
+            idle: 0,
             seed: 1,
             commands: Vec::new(),
         };
@@ -539,8 +637,7 @@ mod tests {
             let mut source = workload.source(&settings, 0);
             let mut scanner = ReplyScanner::new(wire);
             let mut stats = OperationStats::new().unwrap();
-            let mut series = Series::new();
-            series.advance(0);
+            let mut interval = Interval::default();
             // Enough for sixteen of the longest requests.
             let mut output = Vec::with_capacity(32 * 1024);
             let (mut hits, mut time) = (0, 0);
@@ -555,7 +652,7 @@ mod tests {
                     for piece in [&reply[..4], &reply[4..]] {
                         let scanned = scanner.feed(piece, |kind, text| {
                             stats.record(kind, text, reads, time);
-                            series.record(false, time);
+                            interval.record(false, time);
                         });
                         scanned.unwrap();
                     }

@@ -1,6 +1,6 @@
 //! Requests and their replies over a connection that blocks: what comes before a run, and large values one at a time.
 //!
-//! Invariant: when a call returns `Ok`, every request sent has been replied to.
+//! Invariant: when a call returns `Ok`, every request sent has been replied to; Ctrl-C ends every wait.
 
 use crate::bench::options::Settings;
 use crate::bench::replies::{ReplyKind, ReplyScanner, Wire};
@@ -8,6 +8,9 @@ use crate::bench::workload::Workload;
 use kvclient::connection::Stream;
 use kvclient::format::write_visible_line;
 use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// A connection in step.
 #[derive(Debug)]
@@ -15,16 +18,26 @@ pub struct Exchange {
     stream: Stream,
     scanner: ReplyScanner,
     buffer: Vec<u8>,
+    interrupt: Arc<AtomicBool>,
 }
 
+/// How long is waited for the server, and how often at least the interrupt is looked at meanwhile.
+const PATIENCE: Duration = Duration::from_secs(30);
+const TICK: Duration = Duration::from_millis(100);
 const READ_BYTES: usize = 256 * 1024;
 /// How much is sent before replies are read: it has to fit the buffers between here and the server.
 const AHEAD_BYTES: usize = 16 * 1024;
 
 impl Exchange {
-    /// Takes over a connection that is logged in.
-    pub fn new(stream: Stream, wire: Wire) -> Exchange {
-        Exchange { stream, scanner: ReplyScanner::new(wire), buffer: vec![0; READ_BYTES] }
+    /// Takes over a connection that is logged in. Once `interrupt` is set, whatever waits for the server fails.
+    ///
+    /// # Errors
+    ///
+    /// A message for the user: the connection failed.
+    pub fn new(stream: Stream, wire: Wire, interrupt: Arc<AtomicBool>) -> Result<Exchange, String> {
+        let set = stream.set_read_timeout(Some(TICK)).and_then(|()| stream.set_write_timeout(Some(TICK)));
+        set.map_err(|error| format!("the connection failed: {error}"))?;
+        Ok(Exchange { stream, scanner: ReplyScanner::new(wire), buffer: vec![0; READ_BYTES], interrupt })
     }
 
     /// Returns the connection.
@@ -38,19 +51,16 @@ impl Exchange {
     ///
     /// A message for the user: the connection failed, or a reply is an error.
     pub fn run(&mut self, requests: &[u8], count: usize) -> Result<usize, String> {
-        let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no reply in time".to_owned(),
-            _ => format!("the connection failed: {error}"),
-        };
-        self.stream.write_all(requests).map_err(failed)?;
+        let mut sent = 0;
+        while let Some(rest) = requests.get(sent..).filter(|rest| !rest.is_empty()) {
+            sent += self.wait(|stream, _| stream.write(rest))?;
+        }
         let (mut seen, mut nils) = (0, 0);
         let mut refused = None;
         while seen < count {
-            let read = match self.stream.read(&mut self.buffer) {
-                Ok(0) => return Err("the server closed the connection".to_owned()),
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(failed(error)),
+            let read = match self.wait(|stream, buffer| stream.read(buffer))? {
+                0 => return Err("the server closed the connection".to_owned()),
+                read => read,
             };
             let scanned = self.scanner.feed(self.buffer.get(..read).unwrap_or_default(), |kind, text| {
                 seen += 1;
@@ -70,12 +80,33 @@ impl Exchange {
         }
     }
 
-    /// Stores the keys that a run's GET draws from, until `stops` says so. Returns how many were stored.
+    /// Repeats a call to the system until it has read or written something.
+    fn wait(&mut self, mut call: impl FnMut(&mut Stream, &mut [u8]) -> io::Result<usize>) -> Result<usize, String> {
+        let mut waits_since = None;
+        loop {
+            match call(&mut self.stream, &mut self.buffer) {
+                Ok(count) => return Ok(count),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => {
+                        if self.interrupt.load(Ordering::Relaxed) {
+                            return Err("interrupted".to_owned());
+                        }
+                        if waits_since.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+                            return Err("no reply in time".to_owned());
+                        }
+                    }
+                    _ => return Err(format!("the connection failed: {error}")),
+                },
+            }
+        }
+    }
+
+    /// Stores the keys that a run's GET draws from. Returns how many were stored: fewer if it was interrupted.
     ///
     /// # Errors
     ///
     /// As of [`Exchange::run`].
-    pub fn load(&mut self, workload: &Workload, settings: &Settings, stops: impl Fn() -> bool) -> Result<u64, String> {
+    pub fn load(&mut self, workload: &Workload, settings: &Settings) -> Result<u64, String> {
         // Not the choices of one of the connections.
         let mut source = workload.source(settings, settings.connections);
         let mut requests = Vec::new();
@@ -84,15 +115,13 @@ impl Exchange {
             workload.encode_load(key, &mut source, &mut requests);
             count += 1;
             if requests.len() >= AHEAD_BYTES {
-                self.run(&requests, count)?;
-                loaded += count as u64;
-                (count, requests) = (0, {
-                    requests.clear();
-                    requests
-                });
-                if stops() {
+                if self.interrupt.load(Ordering::Relaxed) {
                     return Ok(loaded);
                 }
+                self.run(&requests, count)?;
+                loaded += count as u64;
+                count = 0;
+                requests.clear();
             }
         }
         self.run(&requests, count)?;

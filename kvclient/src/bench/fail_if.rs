@@ -249,6 +249,8 @@ mod tests {
             loaded_keys: 0,
             elapsed_s: 1.0,
             unsent: 0,
+            reconnects: 0,
+            idle_closed: 0,
             server_cpu_us: None,
             totals,
             operations: vec![get],

@@ -78,8 +78,18 @@ pub struct Settings {
     pub keys: u64,
     pub key_size: usize,
     pub value_size: String,
+    /// 0 for none; of a range, the shortest.
     pub ttl_s: u32,
+    /// The longest of a range.
+    #[serde(default)]
+    pub ttl_max_s: Option<u32>,
     pub distribution: String,
+    /// Requests that a connection carries before the next one is opened; `None` for all.
+    #[serde(default)]
+    pub reconnect: Option<u64>,
+    /// Idle connections that were held open beside the others.
+    #[serde(default)]
+    pub idle: usize,
     pub seed: u64,
     /// The templates of `--command`; empty for PUT and GET.
     pub commands: Vec<String>,
@@ -112,6 +122,12 @@ pub struct Run {
     /// Requests of an open loop that were due, and not sent when it ended.
     #[serde(default)]
     pub unsent: u64,
+    /// Connections that were opened again, as `--reconnect` says.
+    #[serde(default)]
+    pub reconnects: u64,
+    /// Idle connections that the server had closed when the run ended.
+    #[serde(default)]
+    pub idle_closed: u64,
     /// The processor time of the server a request, in microseconds; `None` if its INFO does not show it, or the run
     /// was too short to measure it.
     #[serde(default)]

@@ -6,7 +6,7 @@
 use crate::bench::exchange::Exchange;
 use crate::bench::json::{Large, LargeCell, LargeTimes};
 use crate::bench::machine;
-use crate::bench::options::{Distribution, Settings, ValueSizes};
+use crate::bench::options::{Distribution, Settings, Ttl, ValueSizes};
 use crate::bench::run::{connect, wire};
 use crate::bench::workload::Workload;
 use crate::signals::Signals;
@@ -30,12 +30,14 @@ pub fn settings(seed: u64, requests: u64) -> Settings {
         ratio: 0.5,
         key_size: KEY_BYTES[0],
         value_sizes: ValueSizes::List(VALUE_BYTES.to_vec()),
-        ttl: 0,
+        ttl: Ttl::NONE,
         keys: requests,
         distribution: Distribution::Sequential,
         pipeline: 1,
         threads: 1,
         rate: None,
+        reconnect: None,
+        idle: 0,
         seed,
         commands: Vec::new(),
     }
@@ -45,15 +47,16 @@ pub fn settings(seed: u64, requests: u64) -> Settings {
 pub fn run(address: &Address, settings: &Settings, signals: &Signals) -> (Large, Option<String>) {
     let requests = settings.requests.unwrap_or(1);
     let mut large = Large { server: machine::unknown_server(address), repeats: REPEATS, requests, cells: Vec::new() };
-    let failure = measure(address, settings, signals, &mut large).err();
+    // What fails after Ctrl-C fails because of it.
+    let failure = measure(address, settings, signals, &mut large).err().filter(|_| !signals.pressed());
     (large, failure)
 }
 
 fn measure(address: &Address, settings: &Settings, signals: &Signals, large: &mut Large) -> Result<(), String> {
-    let mut client = connect(address)?;
+    let mut client = connect(address, signals)?;
     large.server = machine::describe(&mut client, address)?;
     let stream = client.into_stream().map_err(|error| error.to_string())?;
-    let mut exchange = Exchange::new(stream, wire(address));
+    let mut exchange = Exchange::new(stream, wire(address), signals.flag())?;
     for key_bytes in KEY_BYTES {
         for value_bytes in VALUE_BYTES {
             let cell = measure_cell(address, settings, key_bytes, value_bytes, &mut exchange, signals).map_err(|why| {

@@ -5,7 +5,8 @@
 //!
 //! - [`options`]: the flags; [`fail_if`]: conditions and targets.
 //! - [`workload`]: what is sent; [`random`]: the Zipf distribution.
-//! - [`connections`]: the event loop of a thread; [`socket`], [`replies`]: its connections and what they reply.
+//! - [`connections`]: the event loop of a thread; [`socket`], [`replies`]: its connections and what they reply; [`timer`]:
+//!   when an open loop wakes up.
 //! - [`exchange`]: a connection that blocks, for what is not measured and for large values.
 //! - [`stats`]: what is counted; [`json`], [`report`], [`html`]: what is shown of it.
 //! - [`run`], [`large`], [`compare`]: one run, the large-value benchmark, two servers or reports.
@@ -26,6 +27,7 @@ mod report;
 mod run;
 mod socket;
 mod stats;
+mod timer;
 mod workload;
 
 pub use options::BenchFlags;
@@ -227,8 +229,11 @@ fn described(settings: &Settings) -> json::Settings {
         keys: settings.keys,
         key_size: settings.key_size,
         value_size: settings.value_sizes.to_string(),
-        ttl_s: settings.ttl,
+        ttl_s: settings.ttl.min,
+        ttl_max_s: (settings.ttl.max > settings.ttl.min).then_some(settings.ttl.max),
         distribution: settings.distribution.to_string(),
+        reconnect: settings.reconnect,
+        idle: settings.idle,
         seed: settings.seed,
         commands: settings.commands.clone(),
     }

@@ -36,13 +36,13 @@ pub struct BenchFlags {
     /// The length of a value in bytes: N, MIN-MAX, or a list of lengths that are equally likely; 10k is 10 KiB
     #[arg(long, value_name = "BYTES", default_value = "64")]
     value_size: ValueSizes,
-    /// The time to live of what PUT stores, in seconds; 0 for none
-    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = number::<u32, 0, 2_147_483_647>)]
-    ttl: u32,
+    /// The time to live of what PUT stores, in seconds: N (0 for none), or MIN-MAX for any in between
+    #[arg(long, value_name = "SECONDS", default_value = "0")]
+    ttl: Ttl,
     /// How many different keys there are [default: 10000, fewer if their values would take more than 256 MiB]
     #[arg(long, value_name = "N", value_parser = number::<u64, 1, 1_000_000_000_000>)]
     keys: Option<u64>,
-    /// Which keys are used more often than others: uniform, zipf[:THETA], sequential
+    /// Which keys are used more often than others: uniform, zipf[:THETA], gaussian[:MEAN:STDDEV], sequential
     #[arg(long, value_name = "NAME", default_value = "uniform")]
     distribution: Distribution,
     /// Requests that a connection sends at once, before it reads their replies
@@ -54,6 +54,12 @@ pub struct BenchFlags {
     /// Send so many requests a second, whether or not the server keeps up; latency runs from when a request was due
     #[arg(long, value_name = "N", value_parser = parse_rate)]
     rate: Option<f64>,
+    /// Open a new connection after so many requests of one, as part of the next request's latency
+    #[arg(long, value_name = "N", value_parser = number::<u64, 1, 1_000_000_000_000>)]
+    reconnect: Option<u64>,
+    /// Hold so many idle connections open beside the load
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = number::<usize, 0, 60_000>)]
+    idle: usize,
     /// The seed of all random choices [default: a new one for each run, which the report names]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -79,7 +85,7 @@ pub struct BenchFlags {
     #[arg(
         long,
         conflicts_with_all = ["connections", "duration", "warmup", "ratio", "key_size", "value_size", "ttl", "keys",
-            "distribution", "pipeline", "threads", "rate", "commands"]
+            "distribution", "pipeline", "threads", "rate", "reconnect", "idle", "commands"]
     )]
     pub large: bool,
     /// With two -u: measure both so often, in turn
@@ -116,12 +122,16 @@ pub struct Settings {
     pub ratio: f64,
     pub key_size: usize,
     pub value_sizes: ValueSizes,
-    pub ttl: u32,
+    pub ttl: Ttl,
     pub keys: u64,
     pub distribution: Distribution,
     pub pipeline: usize,
     pub threads: usize,
     pub rate: Option<f64>,
+    /// The requests that one connection carries before the next one is opened; `None` for all.
+    pub reconnect: Option<u64>,
+    /// Connections beside those that carry requests.
+    pub idle: usize,
     pub seed: u64,
     pub commands: Vec<String>,
 }
@@ -175,10 +185,12 @@ impl BenchFlags {
             value_sizes: self.value_size.clone(),
             ttl: self.ttl,
             keys,
-            distribution: self.distribution,
+            distribution: self.distribution.over(keys)?,
             pipeline: self.pipeline,
             threads: self.threads,
             rate: self.rate,
+            reconnect: self.reconnect,
+            idle: self.idle,
             seed: self.seed.unwrap_or_else(|| u64::from(fastrand::u32(..))),
             commands: self.commands.clone(),
         })
@@ -244,6 +256,35 @@ impl std::fmt::Display for ValueSizes {
     }
 }
 
+/// The time to live of what PUT stores, in seconds: each from `min` to `max` is equally likely. Both are 0 for none, or
+/// neither is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ttl {
+    pub min: u32,
+    pub max: u32,
+}
+
+impl Ttl {
+    /// No time to live.
+    pub const NONE: Ttl = Ttl { min: 0, max: 0 };
+}
+
+/// The longest time to live that the line protocol takes.
+const TTL_MAX: u64 = 2_147_483_647;
+
+impl FromStr for Ttl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Ttl, String> {
+        let Some((min, max)) = text.split_once('-') else {
+            let seconds = number::<u32, 0, TTL_MAX>(text)?;
+            return Ok(Ttl { min: seconds, max: seconds });
+        };
+        let (min, max) = (number::<u32, 1, TTL_MAX>(min)?, number::<u32, 1, TTL_MAX>(max)?);
+        if min > max { Err("MIN is more than MAX".to_owned()) } else { Ok(Ttl { min, max }) }
+    }
+}
+
 /// Which keys are used.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Distribution {
@@ -251,8 +292,36 @@ pub enum Distribution {
     Uniform,
     /// Key `k` is used in proportion to `1 / (k+1)^theta`.
     Zipf(f64),
+    /// Keys near number `mean` are used more often, as a Gaussian distribution with this standard deviation has it;
+    /// what would lie outside of the key space is drawn again. `None`: the middle, and a sixth of the key space, rounded up.
+    Gaussian(Option<Gaussian>),
     /// One key after the other; each connection begins at its own.
     Sequential,
+}
+
+/// The parameters of a Gaussian distribution, in numbers of keys.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gaussian {
+    pub mean: f64,
+    pub stddev: f64,
+}
+
+impl Distribution {
+    /// Returns the distribution with what it leaves to the number of keys.
+    ///
+    /// # Errors
+    ///
+    /// A message for the user: it does not suit that number.
+    fn over(self, keys: u64) -> Result<Distribution, String> {
+        let Distribution::Gaussian(given) = self else { return Ok(self) };
+        let count = keys as f64;
+        let Gaussian { mean, stddev } = given.unwrap_or(Gaussian { mean: count / 2.0, stddev: (count / 6.0).ceil() });
+        // Within these bounds at least every third draw is a key.
+        if mean < 0.0 || mean > count || stddev > count {
+            return Err(format!("--distribution {self}: MEAN and STDDEV are at most {keys}, the number of keys"));
+        }
+        Ok(Distribution::Gaussian(Some(Gaussian { mean, stddev })))
+    }
 }
 
 /// The exponent that YCSB uses.
@@ -266,8 +335,14 @@ impl FromStr for Distribution {
             "uniform" => Ok(Distribution::Uniform),
             "sequential" => Ok(Distribution::Sequential),
             "zipf" => Ok(Distribution::Zipf(THETA_DEFAULT)),
+            "gaussian" => Ok(Distribution::Gaussian(None)),
             _ => {
-                let theta = text.strip_prefix("zipf:").ok_or("write uniform, zipf, zipf:THETA or sequential")?;
+                if let Some(parameters) = text.strip_prefix("gaussian:") {
+                    return parse_gaussian(parameters).map(|gaussian| Distribution::Gaussian(Some(gaussian)));
+                }
+                let theta = text
+                    .strip_prefix("zipf:")
+                    .ok_or("write uniform, zipf, zipf:THETA, gaussian, gaussian:MEAN:STDDEV or sequential")?;
                 match theta.parse::<f64>() {
                     Ok(theta) if (0.01..=10.0).contains(&theta) => Ok(Distribution::Zipf(theta)),
                     _ => Err("THETA is a number from 0.01 to 10".to_owned()),
@@ -282,8 +357,20 @@ impl std::fmt::Display for Distribution {
         match self {
             Distribution::Uniform => f.write_str("uniform"),
             Distribution::Zipf(theta) => write!(f, "zipf:{theta}"),
+            Distribution::Gaussian(None) => f.write_str("gaussian"),
+            Distribution::Gaussian(Some(Gaussian { mean, stddev })) => write!(f, "gaussian:{mean}:{stddev}"),
             Distribution::Sequential => f.write_str("sequential"),
         }
+    }
+}
+
+fn parse_gaussian(text: &str) -> Result<Gaussian, String> {
+    let wrong = || "MEAN is a number from 0, and STDDEV one that is more than 0".to_owned();
+    let (mean, stddev) = text.split_once(':').ok_or_else(wrong)?;
+    let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
+    match (number(mean), number(stddev)) {
+        (Some(mean), Some(stddev)) if mean >= 0.0 && stddev > 0.0 => Ok(Gaussian { mean, stddev }),
+        _ => Err(wrong()),
     }
 }
 
@@ -363,7 +450,7 @@ mod tests {
     fn the_defaults_are_those_of_the_original() {
         let settings = settings("").unwrap();
         assert_eq!((settings.connections, settings.requests, settings.duration), (100, Some(1000), None));
-        assert_eq!((settings.key_size, settings.value_sizes.to_string().as_str(), settings.ttl), (16, "64", 0));
+        assert_eq!((settings.key_size, settings.value_sizes.to_string().as_str(), settings.ttl), (16, "64", Ttl::NONE));
         assert_eq!((settings.ratio, settings.pipeline, settings.threads, settings.keys), (0.5, 1, 1, 10_000));
     }
 
@@ -391,11 +478,24 @@ mod tests {
             "--value-size 1,,2",
             "--value-size 1g",
             "--ttl 2147483648",
-            "--ttl -1",
+            "--ttl=-1",
+            "--ttl 0-5",
+            "--ttl 5-4",
+            "--ttl 5-",
+            "--ttl 1-2147483648",
             "--keys 0",
             "--distribution normal",
             "--distribution zipf:0",
             "--distribution zipf:x",
+            "--distribution gaussian:",
+            "--distribution gaussian:5",
+            "--distribution gaussian:5:0",
+            "--distribution gaussian:nan:1",
+            "--distribution gaussian:-1:1",
+            "--distribution gaussian:10001:1",
+            "--distribution gaussian:1:10001",
+            "--reconnect 0",
+            "--idle -1",
             "--pipeline 0",
             "--threads 0",
             "--threads 3 --connections 2",
@@ -407,6 +507,8 @@ mod tests {
             "--protocol http",
             "--pipeline 2000 --value-size 1m",
             "--large --pipeline 2",
+            "--large --reconnect 1",
+            "--large --idle 1",
             "--fail-if rps",
             "--rounds 0",
         ] {
@@ -424,5 +526,10 @@ mod tests {
         assert_eq!(parse_time("250us"), Ok(Duration::from_micros(250)));
         assert_eq!("zipf".parse(), Ok(Distribution::Zipf(0.99)));
         assert_eq!("zipf:1.2".parse::<Distribution>().unwrap().to_string(), "zipf:1.2");
+        assert_eq!("7".parse(), Ok(Ttl { min: 7, max: 7 }));
+        assert_eq!("10-20".parse(), Ok(Ttl { min: 10, max: 20 }));
+        let distribution = |words: &str| settings(words).unwrap().distribution.to_string();
+        assert_eq!(distribution("--distribution gaussian --keys 600"), "gaussian:300:100");
+        assert_eq!(distribution("--distribution gaussian:10:2.5"), "gaussian:10:2.5");
     }
 }

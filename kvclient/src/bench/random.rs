@@ -1,7 +1,7 @@
-//! Random numbers that follow a Zipf distribution.
+//! Random numbers that follow a Zipf or a Gaussian distribution.
 //!
-//! Invariant: rank `k` of `n` is drawn with probability proportional to `1 / k^theta`; memory and time of a draw do not
-//! depend on `n`.
+//! Invariant: rank `k` of `n` is drawn with probability proportional to `1 / k^theta`, and a standard normal number with
+//! the density `e^(-x^2/2)`; memory and time of a draw do not depend on `n`.
 
 use fastrand::Rng;
 
@@ -61,6 +61,13 @@ impl Zipf {
         let log = if scaled.abs() < 1e-8 { area * (1.0 - scaled / 2.0) } else { area * scaled.ln_1p() / scaled };
         log.exp()
     }
+}
+
+/// Draws a number of the Gaussian distribution with mean 0 and standard deviation 1 (Box and Muller's method).
+pub fn standard_normal(rng: &mut Rng) -> f64 {
+    // More than 0, for the logarithm.
+    let radius = (-2.0 * (1.0 - rng.f64()).ln()).sqrt();
+    radius * (std::f64::consts::TAU * rng.f64()).cos()
 }
 
 #[cfg(test)]

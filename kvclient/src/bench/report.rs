@@ -78,8 +78,21 @@ fn settings(settings: &Settings, text: &mut String) {
     } else {
         settings.commands.join(" | ")
     };
-    let ttl = if settings.ttl_s == 0 { String::new() } else { format!(", ttl {} s", settings.ttl_s) };
+    let ttl = match (settings.ttl_s, settings.ttl_max_s) {
+        (0, _) => String::new(),
+        (min, Some(max)) => format!(", ttl {min}-{max} s"),
+        (ttl, None) => format!(", ttl {ttl} s"),
+    };
     line(text, &format!("{what}; {keys} keys of {key_size} B, {distribution}; values of {value_size} B{ttl}"));
+    let reconnect = settings.reconnect.map(|requests| match requests {
+        1 => "a new connection for each request".to_owned(),
+        requests => format!("a new connection after {} requests", grouped(requests)),
+    });
+    let idle = (settings.idle > 0).then(|| format!("{} idle connections beside", grouped(settings.idle as u64)));
+    let extras: Vec<String> = reconnect.into_iter().chain(idle).collect();
+    if !extras.is_empty() {
+        line(text, &extras.join(", "));
+    }
 }
 
 fn server_name(server: &crate::bench::json::Server) -> String {
@@ -133,6 +146,12 @@ fn run(run: &Run, text: &mut String) {
     }
     if run.unsent > 0 {
         line(text, &format!("{} requests were due and not sent: the rate was not kept", grouped(run.unsent)));
+    }
+    if run.reconnects > 0 {
+        line(text, &format!("connections opened again: {}", grouped(run.reconnects)));
+    }
+    if run.idle_closed > 0 {
+        line(text, &format!("{} of the idle connections were closed by the server", grouped(run.idle_closed)));
     }
     for operation in &run.operations {
         for (kind, count) in &operation.summary.errors_by_kind {

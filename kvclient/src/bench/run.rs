@@ -9,15 +9,16 @@ use crate::bench::machine;
 use crate::bench::options::Settings;
 use crate::bench::progress::Progress;
 use crate::bench::replies::Wire;
-use crate::bench::socket::Socket;
-use crate::bench::stats::{OperationStats, Series};
+use crate::bench::socket::{Endpoint, Socket};
+use crate::bench::stats::OperationStats;
 use crate::bench::workload::Workload;
 use crate::signals::Signals;
 use kvclient::address::Scheme;
-use kvclient::connection::Stream;
 use kvclient::{Address, Connection, Options};
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,13 +33,19 @@ pub fn wire(address: &Address) -> Wire {
     }
 }
 
-/// Opens a connection that is logged in.
+/// Opens a connection that is logged in. Ctrl-C ends every wait on it.
 ///
 /// # Errors
 ///
 /// A message for the user.
-pub fn connect(address: &Address) -> Result<Connection, String> {
-    Connection::connect_with(address, Options::default()).map_err(|error| error.to_string())
+pub fn connect(address: &Address, signals: &Signals) -> Result<Connection, String> {
+    let open = || {
+        let mut connection = Connection::open_unless(address, Options::default(), |_| signals.pressed())?;
+        connection.set_interrupt(signals.flag())?;
+        connection.greet(address, &Options::default())?;
+        Ok(connection)
+    };
+    open().map_err(|error: kvclient::Error| error.to_string())
 }
 
 /// Runs the load test once.
@@ -51,16 +58,20 @@ pub fn run(address: &Address, settings: &Settings, workload: &Workload, round: u
         loaded_keys: 0,
         elapsed_s: 0.0,
         unsent: 0,
+        reconnects: 0,
+        idle_closed: 0,
         server_cpu_us: None,
         totals: no_requests(),
         operations: Vec::new(),
         series: SeriesReport { interval_ms: 100, points: Vec::new() },
     };
-    let measured = prepare(address, settings, workload, &mut run, signals)
-        .and_then(|ready| measure(settings, workload, wire(address), ready, &mut run, signals));
-    if let Err(failure) = measured {
-        run.failure = Some(failure);
-    }
+    let measured = match prepare(address, settings, workload, &mut run, signals) {
+        Ok(ready) => measure(settings, workload, wire(address), ready, &mut run, signals),
+        // Ctrl-C is why it did not connect.
+        Err(_) if signals.pressed() => Ok(()),
+        Err(failure) => Err(failure),
+    };
+    run.failure = measured.err();
     run.ended = match &run.failure {
         Some(_) => Ended::Failed,
         None if signals.pressed() => Ended::Interrupted,
@@ -72,6 +83,9 @@ pub fn run(address: &Address, settings: &Settings, workload: &Workload, round: u
 /// What a run needs of a server.
 struct Ready {
     sockets: Vec<Socket>,
+    endpoint: Endpoint,
+    /// Those of `--idle`.
+    idle: Vec<Connection>,
     /// One more connection, on which the server says how much processor time it has used.
     observer: Option<Connection>,
 }
@@ -84,23 +98,34 @@ fn prepare(
     run: &mut Run,
     signals: &Signals,
 ) -> Result<Ready, String> {
-    let mut first = connect(address)?;
+    let mut first = connect(address, signals)?;
     run.server = machine::describe(&mut first, address)?;
     let stream = |client: Connection| client.into_stream().map_err(|error| error.to_string());
-    let mut exchange = Exchange::new(stream(first)?, wire(address));
-    run.loaded_keys = exchange
-        .load(workload, settings, || signals.pressed())
-        .map_err(|why| format!("the keys cannot be stored: {why}"))?;
-    let socket = |stream: Stream| Socket::new(stream).map_err(|error| format!("the connection failed: {error}"));
-    let mut sockets = vec![socket(exchange.into_stream())?];
-    while sockets.len() < settings.connections && !signals.pressed() {
-        let number = sockets.len() + 1;
-        let client =
-            connect(address).map_err(|why| format!("connection {number} of {}: {why}", settings.connections))?;
-        sockets.push(socket(stream(client)?)?);
+    let mut exchange = Exchange::new(stream(first)?, wire(address), signals.flag())?;
+    run.loaded_keys =
+        exchange.load(workload, settings).map_err(|why| format!("the keys cannot be stored: {why}"))?;
+    let mut idle = Vec::new();
+    while idle.len() < settings.idle {
+        let number = idle.len() + 1;
+        let client = connect(address, signals);
+        idle.push(client.map_err(|why| format!("idle connection {number} of {}: {why}", settings.idle))?);
     }
-    // A server that takes no more connections is measured without it.
-    Ok(Ready { sockets, observer: connect(address).ok() })
+    let failed = |error: io::Error| format!("the connection failed: {error}");
+    let mut sockets = vec![Socket::new(exchange.into_stream()).map_err(failed)?];
+    let endpoint = sockets.first().map(|socket| Endpoint::of(address, socket));
+    let endpoint = endpoint.transpose().map_err(failed)?.ok_or("there is no connection")?;
+    while sockets.len() < settings.connections {
+        let number = sockets.len() + 1;
+        let client = connect(address, signals);
+        let client = client.map_err(|why| format!("connection {number} of {}: {why}", settings.connections))?;
+        sockets.push(Socket::new(stream(client)?).map_err(failed)?);
+    }
+    // A server that takes no more connections is measured without it. Ctrl-C ends the load, after which it is still used.
+    let observer = connect(address, signals).and_then(|mut observer| {
+        observer.set_interrupt(Arc::default()).map_err(|error| error.to_string())?;
+        Ok(observer)
+    });
+    Ok(Ready { sockets, endpoint, idle, observer: observer.ok() })
 }
 
 /// Runs the event loops and sums up what they count.
@@ -112,9 +137,9 @@ fn measure(
     run: &mut Run,
     signals: &Signals,
 ) -> Result<(), String> {
-    let Ready { sockets, mut observer } = ready;
+    let Ready { sockets, endpoint, mut idle, mut observer } = ready;
     let mut cpu_seconds = || observer.as_mut().and_then(machine::cpu_seconds);
-    let shared = Shared::default();
+    let shared = Shared::new();
     if signals.pressed() {
         shared.stop.store(true, Ordering::Relaxed);
     }
@@ -125,7 +150,7 @@ fn measure(
         }
     }
     let mut progress = Progress::new(settings, &run.server.address);
-    let plan = Plan { settings, workload, wire, shared: &shared };
+    let plan = Plan { settings, workload, wire, endpoint: &endpoint, shared: &shared };
     let mut loops = Vec::new();
     for (thread, share) in shares.into_iter().enumerate() {
         loops.push(EventLoop::new(plan, thread, share)?);
@@ -151,7 +176,9 @@ fn measure(
     });
     let cpu_after = cpu_seconds();
     progress.finish();
+    run.idle_closed = idle.iter_mut().map(|client| u64::from(!client.is_connected())).sum();
     let summed_up = sum_up(workload, results, run);
+    run.series = shared.series.into_inner().unwrap_or_else(PoisonError::into_inner).report();
     // The system counts in ticks of some milliseconds: a run that is shorter shows none.
     if let (Some(before), Some(after), 1..) = (cpu_before, cpu_after, run.totals.count)
         && after > before
@@ -166,7 +193,6 @@ fn sum_up(workload: &Workload, results: Vec<thread::Result<Counted>>, run: &mut 
     let mut operations =
         workload.names().map(|_| OperationStats::new()).collect::<Result<Vec<_>, _>>().map_err(failed)?;
     let mut totals = OperationStats::new().map_err(failed)?;
-    let mut series = Series::new();
     let mut elapsed = Duration::ZERO;
     let mut failure = None;
     for result in results {
@@ -178,9 +204,9 @@ fn sum_up(workload: &Workload, results: Vec<thread::Result<Counted>>, run: &mut 
             sum.merge(part);
             totals.merge(part);
         }
-        series.merge(counted.series);
         elapsed = elapsed.max(counted.elapsed);
         run.unsent += counted.unsent;
+        run.reconnects += counted.reconnects;
         failure = failure.or(counted.failure);
     }
     run.elapsed_s = elapsed.as_secs_f64();
@@ -190,7 +216,6 @@ fn sum_up(workload: &Workload, results: Vec<thread::Result<Counted>>, run: &mut 
         .zip(&operations)
         .map(|(name, stats)| Operation { name: name.to_owned(), summary: stats.summary(elapsed) })
         .collect();
-    run.series = series.report();
     failure.map_or(Ok(()), Err)
 }
 

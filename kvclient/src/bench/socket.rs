@@ -1,14 +1,19 @@
 //! A connection that an event loop waits for: TCP, or a unix socket.
 //!
-//! Invariant: reading and writing never block.
+//! Invariant: reading and writing never block; while a connection is being opened they report that they would.
 
 use kvclient::connection::Stream;
+use kvclient::{Address, Connection, Options};
 use mio::event::Source;
 use mio::net::TcpStream;
 #[cfg(unix)]
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// An open connection.
 #[derive(Debug)]
@@ -32,23 +37,76 @@ impl Socket {
     }
 }
 
+/// Where connections are opened again during a run, and what logs them in.
+#[derive(Debug)]
+pub struct Endpoint {
+    place: Place,
+    /// Requests that each new connection begins with, and how many they are.
+    pub greeting: Vec<u8>,
+    pub greeting_replies: usize,
+}
+
+#[derive(Debug)]
+enum Place {
+    Tcp(SocketAddr),
+    #[cfg(unix)]
+    Unix(PathBuf),
+}
+
+impl Endpoint {
+    /// Returns the endpoint that `socket`, a connection to `address`, has reached: the name is not looked up again.
+    pub fn of(address: &Address, socket: &Socket) -> io::Result<Endpoint> {
+        let place = match (socket, &address.socket) {
+            (Socket::Tcp(stream), _) => Place::Tcp(stream.peer_addr()?),
+            #[cfg(unix)]
+            (Socket::Unix(_), path) => Place::Unix(path.clone().unwrap_or_default()),
+        };
+        let (greeting, greeting_replies) = Connection::encode_greeting(address, &Options::default());
+        Ok(Endpoint { place, greeting, greeting_replies })
+    }
+
+    /// Begins to open a connection. What goes wrong later is the error of the first read or write.
+    pub fn connect(&self) -> io::Result<Socket> {
+        match &self.place {
+            Place::Tcp(place) => {
+                let stream = TcpStream::connect(*place)?;
+                stream.set_nodelay(true)?;
+                // Closed by a reset: its port would otherwise be taken for a minute, and there are some 28,000 of them.
+                #[cfg(unix)]
+                rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;
+                Ok(Socket::Tcp(stream))
+            }
+            // It waits while the server's queue of new connections is full, where a call that does not wait would fail.
+            #[cfg(unix)]
+            Place::Unix(path) => Socket::new(Stream::Unix(std::os::unix::net::UnixStream::connect(path)?)),
+        }
+    }
+}
+
+/// Some systems have an error of its own for a connection that is still being opened.
+fn or_would_block(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::NotConnected { io::ErrorKind::WouldBlock.into() } else { error }
+}
+
 impl Read for Socket {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        match self {
+        let read = match self {
             Socket::Tcp(stream) => stream.read(bytes),
             #[cfg(unix)]
             Socket::Unix(stream) => stream.read(bytes),
-        }
+        };
+        read.map_err(or_would_block)
     }
 }
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
+        let written = match self {
             Socket::Tcp(stream) => stream.write(bytes),
             #[cfg(unix)]
             Socket::Unix(stream) => stream.write(bytes),
-        }
+        };
+        written.map_err(or_would_block)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -22,7 +22,7 @@ const ERROR_KINDS_MAX: usize = 16;
 const ERROR_BYTES_MAX: usize = 100;
 const OTHER_ERRORS: &str = "other errors";
 /// Intervals of a series: the length of the first ones, and how many there may be before two become one.
-const INTERVAL_NS_MIN: u64 = 100_000_000;
+pub const INTERVAL_NS_MIN: u64 = 100_000_000;
 const INTERVALS_MAX: usize = 600;
 
 /// The histogram cannot be made: its bounds are constants, so that does not happen.
@@ -161,7 +161,8 @@ pub struct Interval {
 }
 
 impl Interval {
-    fn record(&mut self, is_error: bool, latency_ns: u64) {
+    /// Counts a reply.
+    pub fn record(&mut self, is_error: bool, latency_ns: u64) {
         self.requests += 1;
         self.errors += u64::from(is_error);
         self.latency_sum_ns += u128::from(latency_ns);
@@ -173,8 +174,25 @@ impl Interval {
         }
     }
 
+    /// Counts a request whose reply did not come.
+    pub fn record_unanswered(&mut self) {
+        self.requests += 1;
+        self.errors += 1;
+    }
+
+    /// Counts from zero again; what was allocated stays.
+    pub fn clear(&mut self) {
+        (self.requests, self.errors, self.latency_sum_ns) = (0, 0, 0);
+        if let Some(latency) = &mut self.latency {
+            latency.reset();
+        }
+    }
+
     /// Adds what happened in another one.
     pub fn merge(&mut self, other: &Interval) {
+        if other.requests == 0 {
+            return;
+        }
         self.requests += other.requests;
         self.errors += other.errors;
         self.latency_sum_ns += other.latency_sum_ns;
@@ -189,7 +207,8 @@ impl Interval {
 
     /// Returns a percentile of the latencies, in microseconds; `None` if there was no reply.
     pub fn latency_us(&self, quantile: f64) -> Option<f64> {
-        self.latency.as_ref().map(|latency| us(latency.value_at_quantile(quantile).min(latency.max()) as f64))
+        let latency = self.latency.as_ref().filter(|latency| !latency.is_empty())?;
+        Some(us(latency.value_at_quantile(quantile).min(latency.max()) as f64))
     }
 
     fn mean_us(&self) -> Option<f64> {
@@ -198,7 +217,8 @@ impl Interval {
     }
 }
 
-/// What happened over time, in intervals that double in length when there are too many.
+/// What happened over time, in intervals that double in length when there are too many. All threads share one: each
+/// counts in an [`Interval`] of its own and adds that when [`INTERVAL_NS_MIN`] is over, so that threads take little memory.
 #[derive(Clone, Debug)]
 pub struct Series {
     interval_ns: u64,
@@ -208,72 +228,36 @@ pub struct Series {
 impl Series {
     /// Returns a series without any interval.
     pub fn new() -> Series {
-        Series { interval_ns: INTERVAL_NS_MIN, intervals: Vec::with_capacity(INTERVALS_MAX + 1) }
+        Series { interval_ns: INTERVAL_NS_MIN, intervals: Vec::new() }
     }
 
-    /// Begins the interval that `at_ns` lies in, if it has not begun. Returns whether a new one has.
-    pub fn advance(&mut self, at_ns: u64) -> bool {
-        let mut has_begun = false;
+    /// Adds what happened in the [`INTERVAL_NS_MIN`] that `at_ns` lies in.
+    pub fn add(&mut self, at_ns: u64, interval: &Interval) {
         loop {
             let index = usize::try_from(at_ns / self.interval_ns).unwrap_or(usize::MAX);
-            if index < self.intervals.len() {
-                return has_begun;
-            }
-            has_begun = true;
             if index >= INTERVALS_MAX {
                 self.double();
-            } else {
+                continue;
+            }
+            if index >= self.intervals.len() {
                 self.intervals.resize_with(index + 1, Interval::default);
             }
+            if let Some(sum) = self.intervals.get_mut(index) {
+                sum.merge(interval);
+            }
+            return;
         }
-    }
-
-    /// Counts a reply in the last interval that has begun.
-    pub fn record(&mut self, is_error: bool, latency_ns: u64) {
-        if let Some(interval) = self.intervals.last_mut() {
-            interval.record(is_error, latency_ns);
-        }
-    }
-
-    /// Counts a request whose reply did not come.
-    pub fn record_unanswered(&mut self) {
-        if let Some(interval) = self.intervals.last_mut() {
-            interval.requests += 1;
-            interval.errors += 1;
-        }
-    }
-
-    /// Returns the interval before the last one.
-    pub fn last_whole(&self) -> Option<&Interval> {
-        self.intervals.iter().rev().nth(1)
     }
 
     /// Makes one interval of every two.
     fn double(&mut self) {
         self.interval_ns *= 2;
         let mut halves = std::mem::take(&mut self.intervals).into_iter();
-        self.intervals.reserve(INTERVALS_MAX + 1);
         while let Some(mut interval) = halves.next() {
             if let Some(second) = halves.next() {
                 interval.merge(&second);
             }
             self.intervals.push(interval);
-        }
-    }
-
-    /// Adds what another thread has counted.
-    pub fn merge(&mut self, mut other: Series) {
-        while self.interval_ns < other.interval_ns {
-            self.double();
-        }
-        while other.interval_ns < self.interval_ns {
-            other.double();
-        }
-        if self.intervals.len() < other.intervals.len() {
-            self.intervals.resize_with(other.intervals.len(), Interval::default);
-        }
-        for (interval, other) in self.intervals.iter_mut().zip(&other.intervals) {
-            interval.merge(other);
         }
     }
 
@@ -361,13 +345,19 @@ mod tests {
         assert_eq!(summary.errors_by_kind[OTHER_ERRORS], 2 * (100 - ERROR_KINDS_MAX as u64));
     }
 
+    /// An interval of one request.
+    fn interval(is_error: bool, latency_ns: u64) -> Interval {
+        let mut interval = Interval::default();
+        interval.record(is_error, latency_ns);
+        interval
+    }
+
     #[test]
     fn a_series_is_bounded_and_loses_nothing() {
         let mut series = Series::new();
         let mut requests = 0;
         for step in 0..5_000 {
-            series.advance(step * 70_000_000);
-            series.record(step % 10 == 0, 1_000_000);
+            series.add(step * 70_000_000, &interval(step % 10 == 0, 1_000_000));
             requests += 1;
         }
         let report = series.report();
@@ -380,22 +370,35 @@ mod tests {
     }
 
     #[test]
-    fn series_of_threads_are_merged_by_time() {
-        let (mut long, mut short) = (Series::new(), Series::new());
-        long.advance(120_000_000_000);
-        long.record(false, 1_000);
-        short.advance(0);
-        short.record(true, 3_000);
-        short.advance(350_000_000);
-        short.record_unanswered();
-        let mut merged = short.clone();
-        merged.merge(long.clone());
-        long.merge(short);
-        for report in [merged.report(), long.report()] {
-            assert_eq!(report.interval_ms, 400);
+    fn intervals_of_threads_are_merged_by_time() {
+        let mut unanswered = Interval::default();
+        unanswered.record_unanswered();
+        let parts =
+            [(120_000_000_000, interval(false, 1_000)), (0, interval(true, 3_000)), (350_000_000, unanswered.clone())];
+        for order in [[0, 1, 2], [1, 2, 0], [2, 0, 1]] {
+            let mut series = Series::new();
+            for part in order {
+                let (at, interval) = &parts[part];
+                series.add(*at, interval);
+            }
+            // A thread that was idle adds its interval, too.
+            series.add(120_700_000_000, &Interval::default());
+            let report = series.report();
+            assert_eq!((report.interval_ms, report.points.len()), (400, 302));
             assert_eq!((report.points[0].requests, report.points[0].errors), (2, 2));
             assert_eq!(report.points[300].requests, 1);
-            assert_eq!(report.points[1].p50_us, None);
+            assert_eq!((report.points[301].requests, report.points[1].p50_us), (0, None));
         }
+    }
+
+    #[test]
+    fn an_interval_that_is_cleared_counts_from_zero() {
+        let mut cleared = interval(true, 5_000);
+        cleared.clear();
+        assert_eq!((cleared.requests, cleared.errors, cleared.latency_us(0.5), cleared.mean_us()), (0, 0, None, None));
+        cleared.record_unanswered();
+        assert_eq!((cleared.requests, cleared.errors, cleared.latency_us(0.5)), (1, 1, None));
+        cleared.record(false, 1_000);
+        assert_eq!(cleared.mean_us(), Some(1.0));
     }
 }

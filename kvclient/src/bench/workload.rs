@@ -3,8 +3,8 @@
 //! Invariant: the requests of a connection depend on the settings, the seed and the connection's number only, never on
 //! time or on replies; encoding one allocates nothing once the buffer has grown.
 
-use crate::bench::options::{Distribution, Settings, ValueSizes};
-use crate::bench::random::Zipf;
+use crate::bench::options::{Distribution, Gaussian, Settings, Ttl, ValueSizes};
+use crate::bench::random::{Zipf, standard_normal};
 use crate::bench::replies::Wire;
 use fastrand::Rng;
 use kvproto::Limits;
@@ -21,6 +21,7 @@ pub struct Workload {
     load: Option<Template>,
     keys: KeySpace,
     values: Values,
+    ttl: Ttl,
 }
 
 /// One kind of request.
@@ -50,22 +51,25 @@ impl Workload {
         let keys = KeySpace::new(settings);
         let values = Values::new(settings);
         let compile = |words: &[&str]| Template::new(words, wire, &keys, &values);
-        let ttl = settings.ttl.to_string();
-        let put = match (wire, settings.ttl) {
-            (Wire::Resp, 0) => compile(&["SET", "{k}", "{v}"]),
-            (Wire::Resp, _) => compile(&["SET", "{k}", "{v}", "EX", &ttl]),
-            (Wire::Line, 0) => compile(&["PUT", "{k}", "{v}"]),
-            (Wire::Line, _) => compile(&["PUT", "{k}", "{v}", &ttl]),
+        let ttl = settings.ttl;
+        let seconds = ttl.min.to_string();
+        let put = match wire {
+            Wire::Resp if ttl == Ttl::NONE => compile(&["SET", "{k}", "{v}"]),
+            Wire::Resp if ttl.min == ttl.max => compile(&["SET", "{k}", "{v}", "EX", &seconds]),
+            Wire::Resp => Template::set_with_any_ttl(&keys, &values),
+            Wire::Line if ttl == Ttl::NONE => compile(&["PUT", "{k}", "{v}"]),
+            Wire::Line if ttl.min == ttl.max => compile(&["PUT", "{k}", "{v}", &seconds]),
+            Wire::Line => Template::put_with_any_ttl(),
         };
         if !settings.commands.is_empty() {
             let operations = settings.commands.iter().map(|text| custom(text, wire, &keys, &values));
             let operations = operations.collect::<Result<_, _>>()?;
-            return Ok(Workload { operations, first_share: None, load: None, keys, values });
+            return Ok(Workload { operations, first_share: None, load: None, keys, values, ttl });
         }
         let get = Operation { name: "GET".to_owned(), template: compile(&["GET", "{k}"]), reads: true };
         let load = (settings.ratio < 1.0).then(|| put.clone());
         let put = Operation { name: "PUT".to_owned(), template: put, reads: false };
-        Ok(Workload { operations: vec![put, get], first_share: Some(settings.ratio), load, keys, values })
+        Ok(Workload { operations: vec![put, get], first_share: Some(settings.ratio), load, keys, values, ttl })
     }
 
     /// Returns the names of the operations, by their number.
@@ -86,7 +90,7 @@ impl Workload {
     /// Appends the request that stores key number `key` before the clock starts.
     pub fn encode_load(&self, key: u64, source: &mut Source, out: &mut Vec<u8>) {
         if let Some(template) = &self.load {
-            template.encode(&self.keys, &self.values, source, Some(key), out);
+            self.write(template, source, Some(key), out);
         }
     }
 
@@ -98,9 +102,32 @@ impl Workload {
             None => source.rng.usize(..self.operations.len()),
         };
         if let Some(Operation { template, .. }) = self.operations.get(operation) {
-            template.encode(&self.keys, &self.values, source, None, out);
+            self.write(template, source, None, out);
         }
         operation
+    }
+
+    /// Appends a request. All places for values get the same one, each place for a key its own; or all get `key`.
+    fn write(&self, template: &Template, source: &mut Source, key: Option<u64>, out: &mut Vec<u8>) {
+        let value = if template.has_value { self.values.draw(&mut source.rng) } else { &[] };
+        for part in &template.parts {
+            // Writing to a vector cannot fail.
+            let _ = match part {
+                Part::Literal(text) => out.write_all(text),
+                Part::Key => {
+                    let key = key.unwrap_or_else(|| self.keys.draw(source));
+                    self.keys.write(key, out);
+                    Ok(())
+                }
+                Part::Value => out.write_all(value),
+                Part::Header { bytes, values } => write!(out, "${}\r\n", bytes + values * value.len()),
+                Part::Ttl => write!(out, "{}", source.rng.u32(self.ttl.min..=self.ttl.max)),
+                Part::TtlBulk => {
+                    let seconds = source.rng.u32(self.ttl.min..=self.ttl.max);
+                    write!(out, "${}\r\n{seconds}\r\n", seconds.checked_ilog10().unwrap_or(0) + 1)
+                }
+            };
+        }
     }
 
     /// Returns the choices of connection number `connection` of `connections`.
@@ -143,8 +170,16 @@ struct KeySpace {
     count: u64,
     /// What every key begins with, with zeros in place of the number.
     blank: Vec<u8>,
-    distribution: Distribution,
-    zipf: Option<Zipf>,
+    choice: Choice,
+}
+
+/// How keys are drawn.
+#[derive(Debug)]
+enum Choice {
+    Uniform,
+    Zipf(Zipf),
+    Gaussian(Gaussian),
+    Sequential,
 }
 
 const KEY_PREFIX: &[u8] = b"key:";
@@ -156,22 +191,31 @@ impl KeySpace {
         if settings.key_size >= digits + KEY_PREFIX.len() {
             blank[..KEY_PREFIX.len()].copy_from_slice(KEY_PREFIX);
         }
-        let zipf = match settings.distribution {
-            Distribution::Zipf(theta) => Some(Zipf::new(settings.keys, theta)),
-            Distribution::Uniform | Distribution::Sequential => None,
+        let choice = match settings.distribution {
+            Distribution::Zipf(theta) => Choice::Zipf(Zipf::new(settings.keys, theta)),
+            Distribution::Gaussian(Some(gaussian)) => Choice::Gaussian(gaussian),
+            // Settings name the parameters.
+            Distribution::Uniform | Distribution::Gaussian(None) => Choice::Uniform,
+            Distribution::Sequential => Choice::Sequential,
         };
-        KeySpace { count: settings.keys.max(1), blank, distribution: settings.distribution, zipf }
+        KeySpace { count: settings.keys.max(1), blank, choice }
     }
 
     fn draw(&self, source: &mut Source) -> u64 {
-        match (&self.zipf, self.distribution) {
-            (Some(zipf), _) => zipf.draw(&mut source.rng),
-            (None, Distribution::Sequential) => {
+        match &self.choice {
+            Choice::Zipf(zipf) => zipf.draw(&mut source.rng),
+            Choice::Gaussian(Gaussian { mean, stddev }) => loop {
+                let key = (mean + stddev * standard_normal(&mut source.rng)).floor();
+                if key >= 0.0 && key < self.count as f64 {
+                    return key as u64;
+                }
+            },
+            Choice::Sequential => {
                 let key = source.next;
                 source.next = if key + 1 >= self.count { 0 } else { key + 1 };
                 key
             }
-            (None, _) => source.rng.u64(..self.count),
+            Choice::Uniform => source.rng.u64(..self.count),
         }
     }
 
@@ -245,6 +289,9 @@ enum Part {
         bytes: usize,
         values: usize,
     },
+    /// A time to live, as a word of the line protocol and as a RESP bulk.
+    Ttl,
+    TtlBulk,
 }
 
 impl Template {
@@ -279,6 +326,26 @@ impl Template {
         template
     }
 
+    /// Returns the SET with a time to live that differs from one request to the next.
+    fn set_with_any_ttl(keys: &KeySpace, values: &Values) -> Template {
+        let mut template = Template::new(&["SET", "{k}", "{v}", "EX"], Wire::Resp, keys, values);
+        if let Some(Part::Literal(text)) = template.parts.first_mut() {
+            // One word more follows.
+            text.splice(..2, *b"*5");
+        }
+        template.parts.push(Part::TtlBulk);
+        template
+    }
+
+    /// Returns the PUT with a time to live that differs from one request to the next.
+    fn put_with_any_ttl() -> Template {
+        let mut template = Template { parts: Vec::new(), has_value: true };
+        template.extend(split_places("PUT {k} {v} "));
+        template.parts.push(Part::Ttl);
+        template.literal(b"\n");
+        template
+    }
+
     /// Appends to the last literal, or begins one.
     fn literal(&mut self, bytes: &[u8]) {
         match self.parts.last_mut() {
@@ -292,25 +359,6 @@ impl Template {
             match part {
                 Part::Literal(text) => self.literal(&text),
                 part => self.parts.push(part),
-            }
-        }
-    }
-
-    /// Appends a request. All places for values get the same one, each place for a key its own; or all get `key`.
-    fn encode(&self, keys: &KeySpace, values: &Values, source: &mut Source, key: Option<u64>, out: &mut Vec<u8>) {
-        let value = if self.has_value { values.draw(&mut source.rng) } else { &[] };
-        for part in &self.parts {
-            match part {
-                Part::Literal(text) => out.extend_from_slice(text),
-                Part::Key => {
-                    let key = key.unwrap_or_else(|| keys.draw(source));
-                    keys.write(key, out);
-                }
-                Part::Value => out.extend_from_slice(value),
-                Part::Header { bytes, values } => {
-                    // Writing to a vector cannot fail.
-                    let _ = write!(out, "${}\r\n", bytes + values * value.len());
-                }
             }
         }
     }
@@ -348,12 +396,14 @@ mod tests {
             ratio: 0.5,
             key_size: 8,
             value_sizes: ValueSizes::List(vec![5]),
-            ttl: 0,
+            ttl: Ttl::NONE,
             keys: 100,
             distribution: Distribution::Uniform,
             pipeline: 1,
             threads: 1,
             rate: None,
+            reconnect: None,
+            idle: 0,
             seed: 1,
             commands: Vec::new(),
         }
@@ -381,7 +431,7 @@ mod tests {
                 "PUT key:0000 VALUE 9\n",
             ),
         ] {
-            let settings = Settings { ttl, keys: 1, ..settings() };
+            let settings = Settings { ttl: Ttl { min: ttl, max: ttl }, keys: 1, ..settings() };
             for (wire, put, get) in [
                 (Wire::Resp, resp_put, "*2\r\n$3\r\nGET\r\n$8\r\nkey:0000\r\n"),
                 (Wire::Line, line_put, "GET key:0000\n"),
@@ -397,6 +447,29 @@ mod tests {
                 assert!(found.iter().any(|(operation, _)| *operation == 0));
                 assert!(found.iter().any(|(operation, _)| *operation == 1));
             }
+        }
+    }
+
+    #[test]
+    fn times_to_live_are_drawn_from_their_range() {
+        let settings = Settings { ttl: Ttl { min: 8, max: 11 }, ratio: 1.0, keys: 1, ..settings() };
+        let times = |wire, seconds: fn(&str) -> &str| {
+            let mut counts = BTreeMap::new();
+            for (_, request) in requests(&settings, wire, 0, 4000) {
+                *counts.entry(seconds(&request).to_owned()).or_insert(0) += 1;
+            }
+            counts
+        };
+        let line = times(Wire::Line, |request| request.trim_end().rsplit(' ').next().unwrap());
+        let resp = times(Wire::Resp, |request| {
+            let words: Vec<&str> = request.split("\r\n").collect();
+            assert_eq!((words[0], words[8], words[9].len(), words.len()), ("*5", "EX", 2, 12), "{request:?}");
+            assert_eq!(words[9], format!("${}", words[10].len()));
+            words[10]
+        });
+        for counts in [line, resp] {
+            assert_eq!(counts.keys().map(String::as_str).collect::<Vec<_>>(), ["10", "11", "8", "9"]);
+            assert!(counts.values().all(|count| (850..1150).contains(count)), "{counts:?}");
         }
     }
 
@@ -498,6 +571,37 @@ mod tests {
         let first = found.iter().filter(|(_, request)| request.contains("key:0000")).count();
         // 1 / H(1000, 0.99) is 0.1305...
         assert!((1150..1450).contains(&first), "{first}");
+    }
+
+    #[test]
+    fn gaussian_keys_lie_around_the_mean_and_within_the_key_space() {
+        const DRAWS: usize = 20_000;
+        let keys_of = |gaussian| -> Vec<u64> {
+            let distribution = Distribution::Gaussian(Some(gaussian));
+            let settings = Settings { distribution, keys: 1000, key_size: 4, ..settings() };
+            let number = |request: &str| request.trim_end().split(' ').nth(1).unwrap().parse().unwrap();
+            requests(&settings, Wire::Line, 0, DRAWS).iter().map(|(_, request)| number(request)).collect()
+        };
+        let within = |keys: &[u64], begin: f64, end: f64| {
+            let count = keys.iter().filter(|&&key| (begin..end).contains(&(key as f64))).count();
+            count as f64 / DRAWS as f64
+        };
+        let keys = keys_of(Gaussian { mean: 400.0, stddev: 50.0 });
+        // The shares of the standard normal distribution within one, two and three deviations; the seed is fixed.
+        for (deviations, share) in [(1.0, 0.6827), (2.0, 0.9545), (3.0, 0.9973)] {
+            let found = within(&keys, 400.0 - deviations * 50.0, 400.0 + deviations * 50.0);
+            assert!((found - share).abs() < 0.015, "{deviations}: {found}");
+        }
+        let mean = keys.iter().sum::<u64>() as f64 / DRAWS as f64;
+        assert!((mean - 399.5).abs() < 2.0, "{mean}");
+        // Cut at both ends: all keys are used, none outside, and the middle most.
+        let wide = keys_of(Gaussian { mean: 500.0, stddev: 1000.0 });
+        assert!(wide.iter().all(|key| *key < 1000));
+        let (low, middle) = (within(&wide, 0.0, 200.0), within(&wide, 400.0, 600.0));
+        assert!(low > 0.15 && low < middle, "{low} {middle}");
+        // A mean at the edge: half of the bell.
+        let half = keys_of(Gaussian { mean: 0.0, stddev: 100.0 });
+        assert!((within(&half, 0.0, 100.0) - 0.6827).abs() < 0.015);
     }
 
     #[test]

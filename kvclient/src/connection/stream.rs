@@ -37,7 +37,12 @@ impl Stream {
         Ok(stream)
     }
 
-    pub(super) fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+    /// Sets how long a write waits; `None` for ever.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.set_write_timeout(timeout),
             #[cfg(unix)]
