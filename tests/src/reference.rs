@@ -13,6 +13,9 @@ use crate::wire::Wire;
 /// The environment variable that names another program than `redis-server` 7.0.
 pub const PROGRAM_VARIABLE: &str = "KV_REFERENCE";
 
+/// The environment variable that names a `valkey-server`.
+pub const VALKEY_VARIABLE: &str = "KV_VALKEY";
+
 /// A running reference server.
 #[derive(Debug)]
 pub struct Reference {
@@ -46,6 +49,19 @@ impl Reference {
                 "redis-server".to_owned()
             }
         };
+        Some(Reference::launch(&program, arguments))
+    }
+
+    /// Starts the program that [`VALKEY_VARIABLE`] names, if it is set.
+    ///
+    /// # Panics
+    ///
+    /// When it does not come up.
+    pub fn start_valkey() -> Option<Reference> {
+        std::env::var(VALKEY_VARIABLE).ok().map(|program| Reference::launch(&program, &[]))
+    }
+
+    fn launch(program: &str, arguments: &[&str]) -> Reference {
         let dir = TempDir::new().expect("a directory");
         let probe = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = probe.local_addr().expect("a port");
@@ -64,7 +80,7 @@ impl Reference {
                 .and_then(|mut wire| wire.try_send(b"PING\r\n").and_then(|()| wire.try_line()))
                 .is_ok_and(|reply| reply == b"+PONG\r\n")
         });
-        Some(reference)
+        reference
     }
 
     /// Where it listens.

@@ -343,9 +343,10 @@ impl<'a> EventLoop<'a> {
     /// Returns how long to wait for an event, and has the timer end the wait when a request is due.
     fn timeout(&mut self, stops: bool) -> Result<Duration, String> {
         match &self.open {
-            Some(open) if !stops && open.left > 0 && !open.free.is_empty() => {
-                self.timer.wait(open.due(), self.now, TICK).map_err(|error| format!("the system's timer failed: {error}"))
-            }
+            Some(open) if !stops && open.left > 0 && !open.free.is_empty() => self
+                .timer
+                .wait(open.due(), self.now, TICK)
+                .map_err(|error| format!("the system's timer failed: {error}")),
             _ => Ok(TICK),
         }
     }

@@ -145,6 +145,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_the_default_is_among_the_settings() {
+        let plain = page(&example()).unwrap();
+        let mut report = example();
+        for (name, value) in [("ttl_s", 60), ("ttl_max_s", 3600), ("reconnect", 10), ("idle", 500)] {
+            report["settings"][name] = value.into();
+        }
+        (report["runs"][0]["reconnects"], report["runs"][0]["idle_closed"]) = (4_362.into(), 7.into());
+        let changed = page(&report).unwrap();
+        for shown in [
+            "60 to 3,600 s",
+            "Requests before a new connection",
+            "Idle connections",
+            ">4,362<",
+            "Idle connections that were closed",
+            "A new connection is part of the latency",
+        ] {
+            assert!(changed.contains(shown) && !plain.contains(shown), "{shown}");
+        }
+    }
+
+    #[test]
     fn the_example_becomes_a_page_with_its_numbers_as_text() {
         let dir = tempfile::tempdir().unwrap();
         let from = dir.path().join("report.json");

@@ -102,8 +102,7 @@ fn prepare(
     run.server = machine::describe(&mut first, address)?;
     let stream = |client: Connection| client.into_stream().map_err(|error| error.to_string());
     let mut exchange = Exchange::new(stream(first)?, wire(address), signals.flag())?;
-    run.loaded_keys =
-        exchange.load(workload, settings).map_err(|why| format!("the keys cannot be stored: {why}"))?;
+    run.loaded_keys = exchange.load(workload, settings).map_err(|why| format!("the keys cannot be stored: {why}"))?;
     let mut idle = Vec::new();
     while idle.len() < settings.idle {
         let number = idle.len() + 1;

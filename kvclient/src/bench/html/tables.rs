@@ -597,7 +597,11 @@ fn footer(report: &Value) -> String {
              behind is part of it."
         }
     };
-    format!("<footer><p>{from} The report's JSON is embedded in this page.</p></footer>")
+    let connect = match number(&report["settings"], "reconnect") {
+        Some(_) => " A new connection is part of the latency of the request that needs it.",
+        None => "",
+    };
+    format!("<footer><p>{from}{connect} The report's JSON is embedded in this page.</p></footer>")
 }
 
 #[cfg(test)]
