@@ -39,6 +39,10 @@ pub fn wire(address: &Address) -> Wire {
 ///
 /// A message for the user.
 pub fn connect(address: &Address, signals: &Signals) -> Result<Connection, String> {
+    if signals.pressed() {
+        // Many connections that open quickly would otherwise all be opened.
+        return Err("interrupted".to_owned());
+    }
     let open = || {
         let mut connection = Connection::open_unless(address, Options::default(), |_| signals.pressed())?;
         connection.set_interrupt(signals.flag())?;
