@@ -4,7 +4,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -425,6 +425,29 @@ fn ctrl_c_ends_the_wait_for_a_server_that_says_nothing() {
         // By itself it would give up after thirty.
         assert!(begin.elapsed() < Duration::from_secs(20));
     }
+}
+
+/// Ctrl-C was first looked at when the connect had failed, after five seconds.
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_ends_a_connect_that_gets_no_reply() {
+    let full = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = full.local_addr().expect("its address");
+    // The queue of new connections becomes the shortest there is, and then full: the system drops what comes next.
+    rustix::net::listen(&full, 0).expect("a short queue");
+    let mut queued = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+        queued.push(stream);
+    }
+    let program = Program::start(&mut bench(&["-u", &format!("redis://{address}")]));
+    // A row of the system's table: the remote address, and that the first packet was sent.
+    let connecting = format!(" 0100007F:{:04X} 02 ", address.port());
+    wait::until_true("the load test connects", || {
+        std::fs::read_to_string("/proc/net/tcp").expect("the system's connections").contains(&connecting)
+    });
+    program.interrupt();
+    let (code, report, errors) = finish(program);
+    assert_eq!((code, report["ended"].as_str()), (Some(0), Some("interrupted")), "{errors}");
 }
 
 #[test]
