@@ -317,7 +317,7 @@ impl Distribution {
         let count = keys as f64;
         let Gaussian { mean, stddev } = given.unwrap_or(Gaussian { mean: count / 2.0, stddev: (count / 6.0).ceil() });
         // Within these bounds at least every third draw is a key.
-        if mean < 0.0 || mean > count || stddev > count {
+        if !(0.0..=count).contains(&mean) || stddev > count {
             return Err(format!("--distribution {self}: MEAN and STDDEV are at most {keys}, the number of keys"));
         }
         Ok(Distribution::Gaussian(Some(Gaussian { mean, stddev })))

@@ -206,7 +206,7 @@ impl KeySpace {
             Choice::Zipf(zipf) => zipf.draw(&mut source.rng),
             Choice::Gaussian(Gaussian { mean, stddev }) => loop {
                 let key = (mean + stddev * standard_normal(&mut source.rng)).floor();
-                if key >= 0.0 && key < self.count as f64 {
+                if (0.0..self.count as f64).contains(&key) {
                     return key as u64;
                 }
             },
@@ -579,7 +579,7 @@ mod tests {
         let keys_of = |gaussian| -> Vec<u64> {
             let distribution = Distribution::Gaussian(Some(gaussian));
             let settings = Settings { distribution, keys: 1000, key_size: 4, ..settings() };
-            let number = |request: &str| request.trim_end().split(' ').nth(1).unwrap().parse().unwrap();
+            let number = |request: &str| request.trim_end().split(' ').nth(1).unwrap().parse::<u64>().unwrap();
             requests(&settings, Wire::Line, 0, DRAWS).iter().map(|(_, request)| number(request)).collect()
         };
         let within = |keys: &[u64], begin: f64, end: f64| {
