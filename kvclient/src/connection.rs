@@ -32,6 +32,8 @@ pub struct Options {
     pub reply_bytes_max: usize,
     /// The connection's name, as CLIENT SETNAME gives it; none unless changed.
     pub name: Option<String>,
+    /// Speak RESP2 to a server that knows no RESP3, instead of failing; not unless changed.
+    pub falls_back: bool,
     /// What a [`Client`](crate::Client) does when its connection is lost; a [`Connection`] is never opened again.
     pub reconnect: Reconnect,
 }
@@ -44,6 +46,7 @@ impl Default for Options {
             reply_timeout: Some(Duration::from_secs(30)),
             reply_bytes_max: 1 << 30,
             name: None,
+            falls_back: false,
             reconnect: Reconnect::default(),
         }
     }
@@ -447,10 +450,16 @@ impl Connection {
     /// ```
     pub fn greet(&mut self, address: &Address, options: &Options) -> Result<()> {
         for words in greeting(address, options) {
-            self.command(&words).map_err(|error| match error {
-                Error::Reply(text) => Error::Refused { text },
-                error => error,
-            })?;
+            match self.command(&words) {
+                // A server before Redis 6; or one that has HELLO without RESP3.
+                Err(Error::Reply(text)) if options.falls_back && says_hello(&words) && knows_no_resp3(&text) => {
+                    let options = Options { version: Version::Resp2, ..options.clone() };
+                    return self.greet(address, &options);
+                }
+                Err(Error::Reply(text)) => return Err(Error::Refused { text }),
+                Err(error) => return Err(error),
+                Ok(_) => {}
+            }
         }
         Ok(())
     }
@@ -769,6 +778,15 @@ fn is_set(interrupt: &Option<Arc<AtomicBool>>) -> bool {
 /// Systems disagree on what a timed-out read is called.
 fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+fn says_hello(words: &[String]) -> bool {
+    words.first().is_some_and(|name| name == "HELLO")
+}
+
+/// Returns whether the text of HELLO's refusal says that the server speaks RESP2 alone.
+fn knows_no_resp3(text: &str) -> bool {
+    text.starts_with("NOPROTO") || text.to_ascii_lowercase().starts_with("err unknown command")
 }
 
 #[cfg(test)]

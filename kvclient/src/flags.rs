@@ -33,6 +33,9 @@ pub struct Flags {
     /// Speak RESP2, even with --json
     #[arg(short = '2', overrides_with = "resp3")]
     pub resp2: bool,
+    /// The file of settings: names for servers, and how the prompt begins [default: ~/.config/kvclient/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// How long a connection may take to open [default: 5]
     #[arg(short = 't', value_name = "SECONDS", value_parser = seconds)]
     connect_timeout: Option<Duration>,
@@ -57,9 +60,9 @@ pub struct Flags {
     /// Accepted for scripts written for redis-cli: an error reply always gives exit code 1
     #[arg(short = 'e', hide = true)]
     exit_code: bool,
-    /// Accepted for scripts written for redis-cli: where a server redirects, the error says so
-    #[arg(short = 'c', hide = true)]
-    cluster_mode: bool,
+    /// Follow a cluster's redirections (MOVED, ASK), with the same login; the session stays at the node that has replied
+    #[arg(short = 'c')]
+    pub follows_redirections: bool,
     /// Accepted for scripts written for redis-cli
     #[arg(long, hide = true)]
     verbose: bool,
@@ -89,7 +92,7 @@ pub struct FormatFlags {
     /// Show replies as they are, even on a terminal
     #[arg(long, overrides_with_all = STYLES)]
     raw: bool,
-    /// Show replies with quotes, types and numbers, even in a pipe
+    /// Show replies with quotes, types and numbers, even in a pipe; in ASCII, with redis-cli's escapes, even on a terminal
     #[arg(long, overrides_with_all = STYLES)]
     no_raw: bool,
     /// Show each reply as one line of JSON; speaks RESP3, so that maps are objects (-2: RESP2)
@@ -127,6 +130,7 @@ enum YesNo {
 const VARIABLES: &str = "\
 Variables:
   KVCLIENT_URL      the server, unless -u, -h, -p or -s names one
+  KVCLIENT_CONFIG   the file of settings, unless --config names one; empty: none is read
   REDISCLI_AUTH     the password, unless -a, --askpass or the URL gives one
   KVCLIENT_HISTORY  the file of the prompt's history; empty: none is kept
   NO_COLOR          if set, hints are not coloured
@@ -234,6 +238,8 @@ impl Flags {
         let wants_maps = self.format.json || self.format.quoted_json || self.format.table;
         Options {
             version: if self.resp3 || (wants_maps && !self.resp2) { Version::Resp3 } else { Version::Resp2 },
+            // --json needs no map of a server that has none; -3 says that it has to be RESP3.
+            falls_back: !self.resp3,
             // A person can press Ctrl-C; a long SAVE should not be cut off.
             reply_timeout: None,
             connect_timeout: self.connect_timeout.filter(|time| !time.is_zero()).unwrap_or(default.connect_timeout),
@@ -269,6 +275,9 @@ impl FormatFlags {
             style => style,
         };
         let mut output = Output::new(style);
+        if self.chosen().is_none() {
+            output.keep_text();
+        }
         let or_default = |given: &Option<OsString>, default: Vec<u8>| {
             given.as_ref().map_or(default, |delimiter| delimiter.as_encoded_bytes().to_vec())
         };

@@ -6,6 +6,7 @@
 
 mod backup;
 mod bench;
+mod directives;
 mod flags;
 mod help;
 mod manual;
@@ -15,6 +16,7 @@ mod pipe;
 mod program;
 mod prompt;
 mod session;
+mod settings;
 mod signals;
 mod syntax;
 mod target;

@@ -7,9 +7,11 @@ mod hidden;
 mod json;
 mod numbers;
 mod table;
+mod text;
 
 pub use hidden::{is_hidden, json_escape};
 pub use numbers::grouped;
+pub use text::write_string;
 
 use csv::write_csv;
 use json::{Strings, write_bytes, write_json};
@@ -78,6 +80,7 @@ pub struct Output {
     delimiters: Delimiters,
     errors_apart: bool,
     hides_pushes: bool,
+    keeps_text: bool,
     /// Once it is set, no more than a piece is written.
     interrupt: Option<Arc<AtomicBool>>,
 }
@@ -88,7 +91,14 @@ const PIECE_BYTES: usize = 8 * 1024;
 impl Output {
     /// Replies go to standard output in this style.
     pub fn new(style: Style) -> Output {
-        Output { style, delimiters: Delimiters::default(), errors_apart: false, hides_pushes: false, interrupt: None }
+        Output {
+            style,
+            delimiters: Delimiters::default(),
+            errors_apart: false,
+            hides_pushes: false,
+            keeps_text: false,
+            interrupt: None,
+        }
     }
 
     /// Returns how replies are shown.
@@ -109,6 +119,11 @@ impl Output {
     /// From now on messages that the server pushes are left out, unless a subscription receives them.
     pub fn hide_pushes(&mut self) {
         self.hides_pushes = true;
+    }
+
+    /// From now on pretty output shows strings that are UTF-8 as text, not in ASCII with redis-cli's escapes.
+    pub fn keep_text(&mut self) {
+        self.keeps_text = true;
     }
 
     /// From now on raw error replies go to standard error, so that `$(kvclient GET k)` is never an error's text.
@@ -138,7 +153,10 @@ impl Output {
         if self.hides_pushes && matches!(reply, Reply::Push(_)) && !receives_pushes(request) {
             return;
         }
-        show(self.style, &self.delimiters, request, reply, out);
+        match self.style {
+            Style::Pretty if self.keeps_text && !is_report(request) => text::write_text(reply, out),
+            style => show(style, &self.delimiters, request, reply, out),
+        }
     }
 
     /// Writes what was rendered.
@@ -292,6 +310,16 @@ mod tests {
         let is_interrupted = || looks.replace(looks.get() + 1) == 1;
         assert!(!write_until(&[b'x'; 4 * PIECE_BYTES], is_interrupted, &mut out).unwrap());
         assert_eq!(out.len(), 3 * PIECE_BYTES);
+    }
+
+    #[test]
+    fn text_is_kept_where_a_terminal_shows_it() {
+        let mut output = Output::new(Style::Pretty);
+        output.keep_text();
+        let request = OwnedRequest::from_words(["MGET", "k", "l"]);
+        let mut out = Vec::new();
+        output.render(request.as_request(), &Reply::bulks(["\u{e9}\x1b\u{202e}", "\u{5bff}"]), &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), "1) \"\u{e9}\\x1b\\xe2\\x80\\xae\"\n2) \"\u{5bff}\"\n");
     }
 
     #[test]

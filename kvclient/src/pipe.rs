@@ -53,8 +53,17 @@ impl Pipe<'_> {
         Pipe { session, pending, pending_bytes: 0, rendered, line: 1, all_good: true, shows_on_terminal }
     }
 
-    /// Runs the commands that `input` holds; returns whether all of them were good.
+    /// Runs the commands that `input` holds; returns whether all of them were good. If the output is closed, that holds for
+    /// those whose replies have come.
     pub fn run(mut self, input: &mut dyn Read) -> io::Result<bool> {
+        match self.run_all(input) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && !self.all_good => Ok(false),
+            Err(error) => Err(error),
+            Ok(()) => Ok(self.all_good),
+        }
+    }
+
+    fn run_all(&mut self, input: &mut dyn Read) -> io::Result<()> {
         let lines = if self.session.sends_lines() { Lines::AsTyped } else { Lines::Quoted };
         let mut splitter = Splitter::new(lines);
         let mut text = Vec::new();
@@ -64,6 +73,10 @@ impl Pipe<'_> {
             match splitter.next(&text[start..], at_end) {
                 Some((piece, length)) => {
                     let typed = &text[start..start + length];
+                    if self.line == 1 && is_resp(typed) {
+                        self.fail(1, "the input is RESP, not commands; kvclient --pipe sends it. Nothing was sent")?;
+                        break;
+                    }
                     if self.take(piece, typed)? == Next::Stop {
                         break;
                     }
@@ -81,8 +94,7 @@ impl Pipe<'_> {
                 }
             }
         }
-        self.write_rendered()?;
-        Ok(self.all_good)
+        self.write_rendered()
     }
 
     fn take(&mut self, piece: Piece, typed: &[u8]) -> io::Result<Next> {
@@ -227,9 +239,9 @@ impl Pipe<'_> {
     fn fail(&mut self, line: u64, text: &str) -> io::Result<()> {
         self.all_good = false;
         // Before what was wrong, what was right before it.
-        self.write_rendered()?;
+        let written = self.write_rendered();
         self.session.output().note(&format!("kvclient: line {line}: {text}"));
-        Ok(())
+        written
     }
 
     fn write_rendered(&mut self) -> io::Result<()> {
@@ -240,6 +252,12 @@ impl Pipe<'_> {
         }
         Ok(())
     }
+}
+
+/// Returns whether a line is how a request of RESP begins: `*`, a number, and both characters that end a line.
+fn is_resp(line: &[u8]) -> bool {
+    let digits = line.strip_prefix(b"*").and_then(|rest| rest.strip_suffix(b"\r\n"));
+    digits.is_some_and(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))
 }
 
 /// A line without its end.

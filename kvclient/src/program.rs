@@ -11,6 +11,7 @@ use crate::modes::{self, Failure, Mode, Setting};
 use crate::pipe::Pipe;
 use crate::prompt;
 use crate::session::{Outcome, Session, is_one_of};
+use crate::settings::{self, Settings};
 use crate::signals::Signals;
 use crate::target::{self, Target};
 use clap::Parser;
@@ -38,13 +39,24 @@ pub fn run() -> ExitCode {
     if is_one_of(command.as_request(), &["help"]) {
         return help(&command);
     }
+    let opens_prompt =
+        flags.task.is_none() && flags.command.is_empty() && flags.modes.mode().is_none() && io::stdin().is_terminal();
+    // What a script does depends on no file that it does not name.
+    let settings = match opens_prompt || flags.config.is_some() || flags.target.has_names() {
+        true => settings::load(flags.config.as_deref()),
+        false => Ok(Settings::default()),
+    };
+    let settings = match settings {
+        Ok(settings) => settings,
+        Err(mistakes) => return bad_flags(&mistakes),
+    };
     match &flags.task {
-        Some(Task::Bench { flags: bench, .. }) => return load_test(bench, &flags.target),
+        Some(Task::Bench { flags: bench, .. }) => return load_test(bench, &flags.target, &settings),
         Some(Task::Completions { shell }) => return ended(manual::complete(*shell).map(|()| true)),
         Some(Task::Man { place }) => return ended(manual::write(place).map(|()| true)),
         Some(Task::Backup { .. }) | None => {}
     }
-    let address = match target::address(&flags.target) {
+    let address = match target::address(&flags.target, &settings.servers) {
         Ok(address) => address,
         Err(error) => return bad_flags(&error.to_string()),
     };
@@ -62,11 +74,16 @@ pub fn run() -> ExitCode {
         return run_mode(mode, &flags, address, &signals);
     }
     let output = flags.format.output(address.scheme);
+    let is_cluster = settings.servers.is_cluster(&address);
     let mut session = Session::new(address, flags.options(), output, signals);
+    session.set_cluster(is_cluster);
+    if flags.follows_redirections {
+        session.follow_redirections();
+    }
     ended(if !flags.command.is_empty() {
         run_command(session, command, &flags)
-    } else if io::stdin().is_terminal() {
-        prompt::run(session)
+    } else if opens_prompt {
+        prompt::run(session, settings, flags.format.chosen().is_some())
     } else {
         Pipe::new(&mut session).run(&mut io::stdin().lock())
     })
@@ -132,9 +149,9 @@ fn help(command: &OwnedRequest) -> ExitCode {
     }
 }
 
-fn load_test(bench: &BenchFlags, target: &Target) -> ExitCode {
+fn load_test(bench: &BenchFlags, target: &Target, settings: &Settings) -> ExitCode {
     match Signals::install() {
-        Ok(signals) => bench::run(bench, target, &signals),
+        Ok(signals) => bench::run(bench, target, &settings.servers, &signals),
         Err(error) => {
             eprintln!("kvclient: cannot watch for Ctrl-C: {error}");
             FAILED.into()

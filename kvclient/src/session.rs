@@ -6,12 +6,15 @@
 //! knows whether it may be done twice. What a transaction or a watch has lost is not sent to a new connection. A reply that
 //! is not awaited any longer takes its connection with it, so that it cannot be read as the next command's.
 
-use crate::output::Output;
+mod redirection;
+
+use crate::output::{Output, Style};
 use crate::signals::Signals;
 use kvclient::address::Scheme;
 use kvclient::session_state::{SessionState, is_client_reply, is_silencing};
 use kvclient::{Address, Connection, Error, Options, Reply};
 use kvproto::{OwnedRequest, Request};
+use redirection::Redirection;
 use std::io;
 use std::time::Duration;
 
@@ -46,9 +49,15 @@ pub struct Session {
     is_refused: bool,
     /// Somebody is there to type another command.
     is_at_prompt: bool,
+    /// Redirections of a cluster's nodes are followed: always, or only of the server at hand.
+    follows_redirections: bool,
+    is_cluster: bool,
     /// The last error reply.
     error: String,
 }
+
+/// How often a command is redirected before it is given up. While slots move, two or three are usual.
+const REDIRECTIONS_MAX: usize = 8;
 
 /// How often a stream of messages looks whether Ctrl-C was pressed.
 const STREAM_TICK: Duration = Duration::from_millis(100);
@@ -76,6 +85,8 @@ impl Session {
             is_greeted: false,
             is_refused: false,
             is_at_prompt: false,
+            follows_redirections: false,
+            is_cluster: false,
             error: String::new(),
         }
     }
@@ -83,6 +94,21 @@ impl Session {
     /// The text of the reply after [`Outcome::Error`].
     pub fn error(&self) -> &str {
         &self.error
+    }
+
+    /// From now on a command that a node of a cluster redirects is sent to the node that it names, and the session stays
+    /// there. The login goes with it: nodes of a cluster share it, and the node that redirects has it already.
+    pub fn follow_redirections(&mut self) {
+        self.follows_redirections = true;
+    }
+
+    /// Sets whether redirections are followed from this server on, if they are not always.
+    pub fn set_cluster(&mut self, is_cluster: bool) {
+        self.is_cluster = is_cluster;
+    }
+
+    fn follows(&self) -> bool {
+        (self.follows_redirections || self.is_cluster) && !self.sends_lines()
     }
 
     /// From now on it is said what to type where the server refuses the login, and Ctrl-C ends the wait for a reply
@@ -170,18 +196,16 @@ impl Session {
         &mut self.output
     }
 
-    /// What stands before the cursor.
-    pub fn prompt(&self) -> String {
-        if self.client.is_none() {
-            return "not connected> ".to_owned();
-        }
-        let db = match self.state.address().db {
-            0 => String::new(),
-            db => format!("[{db}]"),
-        };
+    /// Returns whether there is a connection.
+    pub fn has_connection(&self) -> bool {
+        self.client.is_some()
+    }
+
+    /// Returns what the user has to know of the connection before the next command.
+    pub fn state_text(&self) -> String {
         let transaction = if self.state.is_in_transaction() { "(TX)" } else { "" };
         let refused = if self.is_refused { "(refused)" } else { "" };
-        format!("{}{db}{transaction}{refused}> ", self.state.address())
+        format!("{transaction}{refused}")
     }
 
     /// Connects and logs in if that is needed; false, with the reason shown, if it fails.
@@ -354,6 +378,8 @@ impl Session {
     pub fn has_one_reply(&self, request: Request<'_>) -> bool {
         self.state.is_heard()
             && !self.is_refused
+            // One that is redirected is sent again before the next one is sent.
+            && !self.follows()
             && !is_one_of(request, &["auth", "hello", "reset"])
             && !is_one_of(request, STREAMS)
             && !is_one_of(request, UNSUBSCRIBES)
@@ -403,7 +429,7 @@ impl Session {
     fn exchange(
         &mut self,
         request: Request<'_>,
-        send: impl FnOnce(&mut Connection) -> kvclient::Result<()>,
+        send: impl Fn(&mut Connection) -> kvclient::Result<()>,
         mut show: Option<&mut dyn FnMut(Reply)>,
     ) -> io::Result<Outcome> {
         if !self.is_ready_for(request) {
@@ -448,14 +474,29 @@ impl Session {
         let confirmations = is_one_of(request, UNSUBSCRIBES) && !self.state.is_in_transaction();
         let mut awaited = if confirmations { request.len().saturating_sub(1).max(1) } else { 1 };
         let mut outcome = Outcome::Good;
+        let mut redirections = 0;
         while awaited > 0 {
             let Some(client) = &mut self.client else {
                 return Ok(Outcome::Lost);
             };
-            let reply = match client.receive() {
+            let mut reply = match client.receive() {
                 Ok(reply) => reply,
                 Err(error) => return Ok(self.lose(request, &error)),
             };
+            if let Some(redirection) = self.redirection(request, &reply) {
+                redirections += 1;
+                match self.follow(&redirection, redirections) {
+                    Ok(()) => {
+                        if let Some(client) = &mut self.client
+                            && let Err(error) = send(client)
+                        {
+                            return Ok(self.lose(request, &error));
+                        }
+                        continue;
+                    }
+                    Err(why) => reply = not_followed(&reply, &why),
+                }
+            }
             if show.is_none() {
                 self.output.print(request, &reply)?;
             }
@@ -477,6 +518,61 @@ impl Session {
             self.greet();
         }
         Ok(outcome)
+    }
+
+    /// Returns where the server redirects `request` to, if redirections are followed. A login is never redirected, so
+    /// whoever says so gets none.
+    fn redirection(&self, request: Request<'_>, reply: &Reply) -> Option<Redirection> {
+        match reply {
+            Reply::Error(text) if self.follows() && !is_one_of(request, LOGINS) => {
+                Redirection::parse(&text.to_string())
+            }
+            _ => None,
+        }
+    }
+
+    /// Goes over to the node that the server names.
+    ///
+    /// # Errors
+    ///
+    /// Why the session stays where it is.
+    fn follow(&mut self, to: &Redirection, redirections: usize) -> std::result::Result<(), String> {
+        let from = self.state.address();
+        if redirections > REDIRECTIONS_MAX {
+            return Err(format!("it was redirected {REDIRECTIONS_MAX} times"));
+        }
+        if self.state.is_in_transaction() {
+            return Err(format!("a transaction stays with one node, here {from}; DISCARD ends it"));
+        }
+        if self.state.is_watching() {
+            return Err(format!("keys are watched at {from}; UNWATCH ends that"));
+        }
+        if to.host.is_empty() && from.socket.is_some() {
+            return Err("no host is named; connect to one with -h instead of a socket".to_owned());
+        }
+        let host = if to.host.is_empty() { from.host.clone() } else { to.host.clone() };
+        let address = Address { host, port: to.port, socket: None, ..from.clone() };
+        if self.is_at_prompt || self.output.style() == Style::Pretty {
+            self.output.note(&format!("-> Redirected to slot [{}] located at {address}", to.slot));
+        }
+        // Other nodes name this one, and then the connection at hand will do.
+        if address != *from {
+            self.connect_to(address).map_err(|error| error.to_string())?;
+        }
+        if let (true, Some(client)) = (to.is_asking, &mut self.client) {
+            client.command(["ASKING"]).map_err(|error| format!("ASKING: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// Goes over to the node that has `key`, if redirections are followed: for what looks at a key on connections of its
+    /// own. What keeps it here shows where the key is read.
+    pub fn go_to_key(&mut self, key: &[u8]) -> io::Result<()> {
+        if self.follows() && !self.state.is_in_transaction() {
+            let request = OwnedRequest::from_words([b"EXISTS".as_slice(), key]);
+            self.run_shown(&request, None, &mut |_| {})?;
+        }
+        Ok(())
     }
 
     /// Prints messages until Ctrl-C; the connection ends with them.
@@ -559,6 +655,14 @@ impl Session {
     pub fn lose_all(&mut self, error: &Error) {
         self.give_up();
         self.output.note(&error.to_string());
+    }
+}
+
+/// Returns an error reply with the reason why it was not followed.
+fn not_followed(reply: &Reply, why: &str) -> Reply {
+    match reply {
+        Reply::Error(text) => Reply::error(format!("{text} (not followed: {why})")),
+        reply => reply.clone(),
     }
 }
 

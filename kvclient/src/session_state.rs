@@ -118,6 +118,11 @@ impl SessionState {
         self.queued.is_some()
     }
 
+    /// Returns whether keys are watched.
+    pub fn is_watching(&self) -> bool {
+        self.is_watching
+    }
+
     /// Returns whether every request has a reply.
     pub fn is_heard(&self) -> bool {
         self.silence == Silence::None

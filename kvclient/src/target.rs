@@ -3,6 +3,7 @@
 //! Invariant: a flag wins over a URL, and a URL over a variable; and a login that was given for one server is not sent to
 //! another: flags that name a server leave nothing of `KVCLIENT_URL`.
 
+use crate::settings::Servers;
 use clap::Args;
 use kvclient::Address;
 use kvclient::address::Scheme;
@@ -12,8 +13,8 @@ use std::path::PathBuf;
 /// The server: by a URL, or by redis-cli's flags.
 #[derive(Debug, Default, Args)]
 pub struct Target {
-    /// The server: redis://[user:password@]host[:port][/db], line:// likewise, unix:///path, or host:port
-    /// [default: redis://127.0.0.1:6379]
+    /// The server: redis://[user:password@]host[:port][/db], line:// likewise, unix:///path, host:port, or @NAME of the
+    /// file of settings [default: redis://127.0.0.1:6379]
     #[arg(short, long, value_name = "URL", conflicts_with_all = ["host", "port", "socket"])]
     pub url: Vec<String>,
     /// The server's host [default: 127.0.0.1]
@@ -60,6 +61,9 @@ pub enum TargetError {
     /// The URL of the flag.
     #[error("{0}")]
     Url(kvclient::Error),
+    /// A name that no server has.
+    #[error("{0}")]
+    Name(String),
     /// The URL of the variable.
     #[error("KVCLIENT_URL: {0}")]
     Variable(kvclient::Error),
@@ -93,20 +97,36 @@ const COMMAND_DEFAULTS: Defaults = Defaults { scheme: Scheme::Redis, host: "127.
 /// Of the load test.
 const BENCH_DEFAULTS: Defaults = Defaults { scheme: Scheme::Line, host: "localhost", port: 7171 };
 
+impl Target {
+    /// Returns whether the server is given by a name of the file of settings.
+    pub fn has_names(&self) -> bool {
+        let variable = if self.names_place() { None } else { env::var("KVCLIENT_URL").ok() };
+        self.url.iter().chain(&variable).any(|url| url.starts_with('@'))
+    }
+
+    fn names_place(&self) -> bool {
+        !self.url.is_empty() || self.host.is_some() || self.port.is_some() || self.socket.is_some()
+    }
+}
+
 /// Returns the address that flags and variables give; may ask for the password.
-pub fn address(target: &Target) -> Result<Address, TargetError> {
+pub fn address(target: &Target, servers: &Servers) -> Result<Address, TargetError> {
     check(target)?;
     let url = match target.url.as_slice() {
         [] => None,
         [url] => Some(url),
         _ => return Err(TargetError::UrlCount("once")),
     };
-    log_in(target, place(target, url, COMMAND_DEFAULTS, env::var("KVCLIENT_URL").ok())?, asked(target)?)
+    log_in(target, place(target, url, COMMAND_DEFAULTS, env::var("KVCLIENT_URL").ok(), servers)?, asked(target)?)
 }
 
 /// Returns the addresses of the one or two servers of a load test; may ask for the password. `protocol` wins over what the
 /// URLs say.
-pub fn bench_addresses(target: &Target, protocol: Option<Scheme>) -> Result<Vec<Address>, TargetError> {
+pub fn bench_addresses(
+    target: &Target,
+    protocol: Option<Scheme>,
+    servers: &Servers,
+) -> Result<Vec<Address>, TargetError> {
     check(target)?;
     if target.url.len() > 2 {
         return Err(TargetError::UrlCount("once or twice"));
@@ -121,9 +141,9 @@ pub fn bench_addresses(target: &Target, protocol: Option<Scheme>) -> Result<Vec<
         log_in(target, address, asked.clone())
     };
     if target.url.is_empty() {
-        return Ok(vec![finish(place(target, None, defaults, env::var("KVCLIENT_URL").ok())?)?]);
+        return Ok(vec![finish(place(target, None, defaults, env::var("KVCLIENT_URL").ok(), servers)?)?]);
     }
-    target.url.iter().map(|url| finish(place(target, Some(url), defaults, None)?)).collect()
+    target.url.iter().map(|url| finish(place(target, Some(url), defaults, None, servers)?)).collect()
 }
 
 /// Refuses a server that is named twice in different ways: before the name of a task and behind it, where the flags' own rules
@@ -162,9 +182,14 @@ fn place(
     url: Option<&String>,
     defaults: Defaults,
     variable: Option<String>,
+    servers: &Servers,
 ) -> Result<Address, TargetError> {
+    let named = |url: &str| match servers.find(url) {
+        Some(found) => found.map(|server| Some(server.address.clone())).map_err(TargetError::Name),
+        None => Ok(None),
+    };
     if let Some(url) = url {
-        return url.parse().map_err(TargetError::Url);
+        return named(url)?.map_or_else(|| url.parse().map_err(TargetError::Url), Ok);
     }
     let mut address = Address {
         scheme: defaults.scheme,
@@ -175,7 +200,7 @@ fn place(
     };
     if target.host.is_none() && target.port.is_none() && target.socket.is_none() {
         return match variable.filter(|url| !url.is_empty()) {
-            Some(url) => url.parse().map_err(TargetError::Variable),
+            Some(url) => named(&url)?.map_or_else(|| url.parse().map_err(TargetError::Variable), Ok),
             None => Ok(address),
         };
     }
@@ -195,7 +220,7 @@ mod tests {
     use super::*;
 
     fn bench(target: Target, protocol: Option<Scheme>) -> Vec<(Scheme, String)> {
-        let addresses = bench_addresses(&target, protocol).unwrap();
+        let addresses = bench_addresses(&target, protocol, &Servers::default()).unwrap();
         addresses.iter().map(|address| (address.scheme, address.to_string())).collect()
     }
 
@@ -215,10 +240,11 @@ mod tests {
     fn a_load_test_takes_two_servers_and_a_command_one() {
         let urls =
             |urls: &[&str]| Target { url: urls.iter().map(|url| (*url).to_owned()).collect(), ..Target::default() };
+        let none = &Servers::default();
         let found = bench(urls(&["redis://a", "line://b"]), None);
         assert_eq!(found, [(Scheme::Redis, "a:6379".to_owned()), (Scheme::Line, "b:7171".to_owned())]);
-        assert!(matches!(bench_addresses(&urls(&["a", "b", "c"]), None), Err(TargetError::UrlCount(_))));
-        assert!(matches!(address(&urls(&["a", "b"])), Err(TargetError::UrlCount(_))));
-        assert_eq!(address(&urls(&["a:1"])).unwrap().to_string(), "a:1");
+        assert!(matches!(bench_addresses(&urls(&["a", "b", "c"]), None, none), Err(TargetError::UrlCount(_))));
+        assert!(matches!(address(&urls(&["a", "b"]), none), Err(TargetError::UrlCount(_))));
+        assert_eq!(address(&urls(&["a:1"]), none).unwrap().to_string(), "a:1");
     }
 }

@@ -250,6 +250,8 @@ fn in_script(shell_command: &str, client: &str, history: &Path) -> Command {
     command
         .args(["-q", "-e", "-c", shell_command, "/dev/null"])
         .envs([("CLIENT", client), ("TERM", "xterm"), ("NO_COLOR", "1"), ("SHELL", "/bin/sh")])
-        .env("KVCLIENT_HISTORY", history);
+        .env("KVCLIENT_HISTORY", history)
+        // Not the file of whoever runs the tests.
+        .env("KVCLIENT_CONFIG", "");
     command
 }

@@ -48,7 +48,9 @@ impl Screen {
         command
             .args(["-q", "-e", "-c", &line, "/dev/null"])
             .envs([("CLIENT", client), ("TERM", "xterm"), ("SHELL", "/bin/sh"), ("LANG", "C.UTF-8")])
-            .env("KVCLIENT_HISTORY", history);
+            .env("KVCLIENT_HISTORY", history)
+            // Not the file of whoever runs the tests.
+            .env("KVCLIENT_CONFIG", "");
         Screen { program: Program::start(&mut command), rows, columns }
     }
 

@@ -207,6 +207,38 @@ fn what_the_server_refuses_is_red_before_it_is_sent() {
 }
 
 #[test]
+fn a_command_that_only_kv_has_is_red_at_once_at_another_server() {
+    if !has_terminal() {
+        return;
+    }
+    let Some(reference) = Reference::start(&[]) else {
+        println!("skipped: redis-server 7.0 is not here");
+        return;
+    };
+    let dir = TempDir::new().expect("a temporary directory");
+    let words = format!("-u redis://{}", reference.address());
+    let mut screen = Screen::start(CLIENT, &words, &dir.path().join("history"), WIDE, "");
+    let prompt = format!("{}> ", reference.address());
+    screen.shows(&prompt, "");
+    wait::until_true("the reason why PUT is wrong", || {
+        screen.press(CLEAR);
+        screen.shows(&prompt, "");
+        screen.press("PUT a b");
+        screen.until("the line", |rows| rows.last().is_some_and(|row| row.contains("PUT a b")));
+        screen.is(&prompt, "PUT a b  <- no such command")
+    });
+    assert_eq!(screen.color_of("PUT"), color::RED);
+    // So are other names, of commands that every server has.
+    for name in ["remove", "DELETE"] {
+        screen.press(CLEAR);
+        screen.shows(&prompt, "");
+        screen.press(&format!("{name} a"));
+        screen.shows(&prompt, &format!("{name} a  <- no such command"));
+        assert_eq!(screen.color_of(name), color::RED);
+    }
+}
+
+#[test]
 fn a_hint_stays_in_its_row() {
     for (size, hint) in [(WIDE, true), (NARROW, true)] {
         let Some(mut stage) = Stage::new(size, "", "") else { return };

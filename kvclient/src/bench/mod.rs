@@ -32,6 +32,7 @@ mod workload;
 
 pub use options::BenchFlags;
 
+use crate::settings::Servers;
 use crate::signals::Signals;
 use crate::target::{self, Target};
 use json::{Ended, Kind, Report, Run};
@@ -48,7 +49,7 @@ const FAILED: u8 = 1;
 const BAD_FLAGS: u8 = 2;
 
 /// Runs the load test that the flags describe.
-pub fn run(flags: &BenchFlags, target: &Target, signals: &Signals) -> ExitCode {
+pub fn run(flags: &BenchFlags, target: &Target, servers: &Servers, signals: &Signals) -> ExitCode {
     if let (Some(from), Some(page)) = (&flags.from, &flags.html) {
         return match html::render(from, page) {
             Ok(()) => ExitCode::SUCCESS,
@@ -58,7 +59,7 @@ pub fn run(flags: &BenchFlags, target: &Target, signals: &Signals) -> ExitCode {
             }
         };
     }
-    let (plan, old) = match prepare(flags, target) {
+    let (plan, old) = match prepare(flags, target, servers) {
         Ok(prepared) => prepared,
         Err((code, why)) => {
             eprintln!("kvclient: {why}");
@@ -92,10 +93,10 @@ struct Plan {
 }
 
 /// Reads flags and files; fails with an exit code and a message.
-fn prepare(flags: &BenchFlags, target: &Target) -> Result<(Plan, Option<Report>), (u8, String)> {
+fn prepare(flags: &BenchFlags, target: &Target, servers: &Servers) -> Result<(Plan, Option<Report>), (u8, String)> {
     let usage = |why: String| (BAD_FLAGS, why);
-    let addresses =
-        target::bench_addresses(target, flags.protocol.map(Into::into)).map_err(|error| usage(error.to_string()))?;
+    let addresses = target::bench_addresses(target, flags.protocol.map(Into::into), servers)
+        .map_err(|error| usage(error.to_string()))?;
     if addresses.len() > 1 && (flags.large || flags.compare.is_some()) {
         return Err(usage("--large and --compare are for one server: give -u once".to_owned()));
     }

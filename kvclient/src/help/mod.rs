@@ -5,7 +5,7 @@
 
 mod examples;
 
-use crate::prompt::directives;
+use crate::directives;
 use crate::syntax::{Arg, Catalog, Command, Known};
 use examples::{EXAMPLES, Explained, OPTIONS};
 use kvproto::Request;

@@ -4,14 +4,17 @@
 
 use super::{Failure, Result, Setting, TICK, note};
 use kvclient::{Connection, Options, Reply};
+use std::io::{self, IsTerminal};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How much is sent ahead, in bytes: what fits the buffers between client and server.
 const AHEAD_BYTES_MAX: usize = 16 * 1024;
-/// The time between two attempts to connect again.
+/// The longest time between two attempts to connect again; the interval of rows if that is shorter.
 const RECONNECT_EVERY: Duration = Duration::from_secs(1);
+/// How often that is tried where no terminal shows it: a program that nobody watches must end by itself.
+const RECONNECTS_UNWATCHED_MAX: u32 = 60;
 
 /// How long a login may take then.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,9 +53,10 @@ impl<'s> Link<'s> {
         loop {
             match self.exchange(words.clone()) {
                 Err(Failure::Client(error)) if error.is_disconnect() => {
-                    note(&format!("kvclient: {error} (tried until Ctrl-C)"));
+                    let bound = if is_watched() { "until Ctrl-C" } else { "60 times" };
+                    note(&format!("kvclient: {error} (tried {bound})"));
                     if !self.reconnect() {
-                        return Ok(None);
+                        return if self.setting.is_interrupted() { Ok(None) } else { Err(Failure::Client(error)) };
                     }
                 }
                 result => return result,
@@ -105,10 +109,16 @@ impl<'s> Link<'s> {
         Ok(None)
     }
 
-    /// Connects again, however long that takes; false after Ctrl-C.
+    /// Connects again, however long that takes while a terminal shows it; false after Ctrl-C.
     fn reconnect(&mut self) -> bool {
+        let pause = self.setting.interval.unwrap_or(RECONNECT_EVERY).min(RECONNECT_EVERY);
+        let mut tried = 0;
         let options = Options { reply_timeout: Some(LOGIN_TIMEOUT), ..self.setting.options.clone() };
-        while self.setting.wait_until(Instant::now() + RECONNECT_EVERY) {
+        while self.setting.wait_until(Instant::now() + pause) {
+            if tried >= RECONNECTS_UNWATCHED_MAX && !is_watched() {
+                return false;
+            }
+            tried += 1;
             // Looking up a name cannot be interrupted, so nobody waits for that thread.
             let (sender, receiver) = mpsc::channel();
             let (address, options) = (self.setting.address.clone(), options.clone());
@@ -129,4 +139,9 @@ impl<'s> Link<'s> {
         }
         false
     }
+}
+
+/// Returns whether a terminal shows what is printed. One that is gone, as under `nohup`, is none.
+fn is_watched() -> bool {
+    io::stdout().is_terminal()
 }

@@ -2,8 +2,8 @@
 //!
 //! Invariant: what is inserted reads back as the name that was meant, whatever bytes it has.
 
-use super::directives::DIRECTIVES;
 use super::names::Names;
+use crate::directives::DIRECTIVES;
 use crate::help::{GROUPS, about_option};
 use crate::syntax::check::{begins, named};
 use crate::syntax::line::{Line, Quotes, Quoting, Word, split};
@@ -52,8 +52,16 @@ enum Case {
     Exact,
 }
 
-/// Returns what the word that `typed` ends with may become. `keys`: keys may be looked for.
-pub fn candidates(typed: &str, quoting: Quoting, names: &mut Names, catalog: &Catalog, keys: bool) -> Candidates {
+/// Returns what the word that `typed` ends with may become. `keys`: keys may be looked for. `servers`: what may stand behind
+/// CONNECT.
+pub fn candidates(
+    typed: &str,
+    quoting: Quoting,
+    names: &mut Names,
+    catalog: &Catalog,
+    keys: bool,
+    servers: &[String],
+) -> Candidates {
     let lines = split(typed, quoting);
     let Some(line) = lines.last().filter(|line| line.aside.is_none() && !line.is_comment) else {
         return Candidates::default();
@@ -62,7 +70,8 @@ pub fn candidates(typed: &str, quoting: Quoting, names: &mut Names, catalog: &Ca
     if word.quotes == Quotes::Wrong {
         return Candidates::default();
     }
-    let mut search = Search { word: &word, before, names, catalog, keys, found: Vec::new(), is_partial: false };
+    let mut search =
+        Search { word: &word, before, names, catalog, keys, servers, found: Vec::new(), is_partial: false };
     search.run();
     let is_partial = search.is_partial;
     let mut found = search.found;
@@ -114,6 +123,7 @@ struct Search<'s> {
     names: &'s mut Names,
     catalog: &'s Catalog,
     keys: bool,
+    servers: &'s [String],
     found: Vec<Candidate>,
     is_partial: bool,
 }
@@ -128,6 +138,9 @@ impl Search<'_> {
         }
         if is_one_of(&first.bytes, &["peek"]) && rest.is_empty() {
             return self.offer_keys();
+        }
+        if is_one_of(&first.bytes, &["connect"]) && rest.is_empty() {
+            return self.offer_servers();
         }
         if is_one_of(&first.bytes, &["help", "?"]) {
             return self.help(rest);
@@ -178,8 +191,10 @@ impl Search<'_> {
             (directive.as_bytes() == name).then_some(values)
         });
         let Some(values) = described.filter(|_| given == 0) else { return };
-        if values == "KEY" {
-            return self.offer_keys();
+        match values {
+            "KEY" => return self.offer_keys(),
+            "URL" => return self.offer_servers(),
+            _ => {}
         }
         for value in values.split('|').filter(|value| value.chars().all(char::is_lowercase)) {
             self.offer(value, "", Case::Exact);
@@ -278,6 +293,12 @@ impl Search<'_> {
         self.is_partial |= !keys.is_complete();
     }
 
+    fn offer_servers(&mut self) {
+        for name in self.servers {
+            self.offer(name, "", Case::Exact);
+        }
+    }
+
     fn offer(&mut self, name: &str, about: &str, case: Case) {
         // A quoted word is rarely meant as a name. What a server names otherwise than with one plain word is not typed.
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:@*=~$+".contains(&byte);
@@ -362,7 +383,14 @@ mod tests {
     use crate::syntax::TABLE;
 
     fn of(typed: &str) -> Candidates {
-        candidates(typed, Quoting::Quoted, &mut Names::new(), &Catalog::default(), true)
+        candidates(
+            typed,
+            Quoting::Quoted,
+            &mut Names::new(),
+            &Catalog::default(),
+            true,
+            &["@local".to_owned(), "@staging".to_owned()],
+        )
     }
 
     fn completed(typed: &str) -> Vec<String> {
@@ -412,7 +440,9 @@ mod tests {
         assert_eq!(completed(":ti"), [":timing"]);
         assert_eq!(completed(":keys "), ["off", "on"]);
         assert_eq!(completed(":format t"), ["table"]);
-        assert_eq!(completed(":connect "), [""; 0]);
+        assert_eq!(completed(":connect "), ["@local", "@staging"]);
+        assert_eq!(completed("connect @s"), ["@staging"]);
+        assert_eq!(completed(":connect h"), [""; 0]);
         assert_eq!(completed("help :ti"), [":timing"]);
     }
 
@@ -479,7 +509,7 @@ mod tests {
             connection: 1,
         }));
         let mut of = |typed: &str, keys: bool| {
-            let found = candidates(typed, Quoting::Quoted, &mut names, &Catalog::default(), keys).found;
+            let found = candidates(typed, Quoting::Quoted, &mut names, &Catalog::default(), keys, &[]).found;
             found.into_iter().map(|candidate| candidate.text).collect::<Vec<_>>()
         };
         // A slow machine may need a second look.

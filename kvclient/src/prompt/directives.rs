@@ -1,35 +1,15 @@
 //! The prompt's own commands, which begin with a colon and are never sent.
 //!
-//! Invariant: [`DIRECTIVES`] is sorted by name, and what it does not list is no directive.
+//! Invariant: what [`DIRECTIVES`] does not list is no directive.
 
 use super::{Prompt, history, watch};
+use crate::directives::{DIRECTIVES, list, names};
 use crate::output::Style;
 use crate::session::Outcome;
 use kvclient::Address;
 use kvclient::address::Scheme;
 use kvproto::{OwnedRequest, line};
 use std::io;
-
-/// Each directive as it is typed, with its arguments, and what it does in one sentence.
-pub const DIRECTIVES: &[(&str, &str)] = &[
-    (":clear", "Clears the screen, as CLEAR and Ctrl-L do."),
-    (":confirm on|off", "Sets whether FLUSHALL and its like ask first."),
-    (":connect URL", "Connects to another server, or HOST PORT."),
-    (":format table|json|csv|raw", "Sets how replies are shown, or `default`."),
-    (":help", "Lists these directives."),
-    (":history", "Lists what was typed, or its last N lines."),
-    (":json on|off", "Sets whether JSON values are indented."),
-    (":keys on|off", "Sets whether <Tab> completes names of keys."),
-    (":pager on|off", "Sets whether long replies are paged, or by what."),
-    (":peek KEY", "Shows everything about a key, as PEEK does."),
-    (":pretty", "Shows the last reply with its JSON indented."),
-    (":quit", "Leaves, as QUIT and Ctrl-D do."),
-    (":timing on|off", "Sets whether the time of a command is shown."),
-    (":watch KEY", "Shows the changes of a key until Ctrl-C."),
-];
-
-/// How many columns the names take in a list.
-const NAME_COLUMNS: usize = 29;
 
 /// Returns whether a line is a directive.
 pub fn is_directive(line: &str) -> bool {
@@ -51,17 +31,6 @@ fn split(line: &str) -> Result<(String, Vec<String>), String> {
     let mut words = request.as_request().iter().map(|word| String::from_utf8_lossy(word).into_owned());
     let name = words.next().unwrap_or_default().to_ascii_lowercase();
     Ok((name, words.collect()))
-}
-
-/// Returns the names of all directives.
-fn names() -> String {
-    let names: Vec<&str> = DIRECTIVES.iter().filter_map(|(usage, _)| usage.split(' ').next()).collect();
-    names.join(" ")
-}
-
-/// Returns the list of the directives.
-pub fn list() -> String {
-    DIRECTIVES.iter().map(|(usage, summary)| format!("  {usage:NAME_COLUMNS$}{summary}\n")).collect()
 }
 
 impl Prompt {
@@ -176,12 +145,21 @@ impl Prompt {
             [url] => url.parse(),
             _ => return self.refuse("Type :connect URL; a URL may hold user and password."),
         };
+        let (address, is_cluster) = match words {
+            [name] if name.starts_with('@') => match self.servers.find(name) {
+                Some(Ok(server)) => (Ok(server.address.clone()), server.is_cluster),
+                Some(Err(unknown)) => return self.refuse(&unknown),
+                None => (address, false),
+            },
+            _ => (address, false),
+        };
         let was_default = self.session.output().style() == self.default_style();
         let was_in_transaction = self.session.is_in_transaction();
         let connected = address.and_then(|address| self.session.connect_to(address));
         if let Err(error) = connected {
             return self.refuse(&format!("{error}; the connection to {} stays", self.session.address()));
         }
+        self.session.set_cluster(is_cluster);
         if was_default {
             let style = if self.session.address().scheme == Scheme::Line { Style::Line } else { Style::Pretty };
             self.session.output().set_style(style);
@@ -227,16 +205,6 @@ impl Prompt {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn directives_are_sorted_and_say_what_they_do() {
-        assert!(DIRECTIVES.is_sorted());
-        for (usage, summary) in DIRECTIVES {
-            assert!(usage.starts_with(':') && usage.len() < NAME_COLUMNS && summary.ends_with('.'), "{usage}");
-        }
-        // On a usual terminal each takes one row.
-        assert!(list().lines().all(|line| line.len() < 80), "{}", list());
-    }
 
     #[test]
     fn a_password_of_a_url_is_kept_out_of_the_history() {

@@ -3,7 +3,7 @@
 //!
 //! Invariant: it never takes more than what is left of the row, so that the prompt stays where it is.
 
-use super::directives::DIRECTIVES;
+use crate::directives::DIRECTIVES;
 use crate::syntax::Catalog;
 use crate::syntax::check::{Fault, named};
 use crate::syntax::line::{Line, Quotes};

@@ -2,19 +2,20 @@
 //!
 //! Invariant: a line that holds a password is never kept.
 
+use crate::settings;
 use kvproto::{OwnedRequest, Request};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// The history's file: `KVCLIENT_HISTORY` if that is set (empty: keep none), else `kvclient/history` in the user's data
-/// directory. `None` if there is no such directory.
-pub fn path() -> Option<PathBuf> {
-    path_in(|name| std::env::var_os(name))
+/// The history's file: `KVCLIENT_HISTORY` if that is set, else what the file of settings says (both: empty: keep none),
+/// else `kvclient/history` in the user's data directory. `None` if there is no such directory.
+pub fn path(chosen: Option<PathBuf>) -> Option<PathBuf> {
+    path_in(chosen, |name| std::env::var_os(name))
 }
 
-fn path_in(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    if let Some(path) = variable("KVCLIENT_HISTORY") {
-        return Some(PathBuf::from(path)).filter(|path| !path.as_os_str().is_empty());
+fn path_in(chosen: Option<PathBuf>, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    if let Some(path) = variable("KVCLIENT_HISTORY").map(PathBuf::from).or(chosen) {
+        return Some(path).filter(|path| !path.as_os_str().is_empty());
     }
     let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let data = absolute("XDG_DATA_HOME")
@@ -51,8 +52,10 @@ pub fn is_secret(request: &OwnedRequest) -> bool {
 
 /// Whether a word may be an address with a login, which begins with a scheme unless `connects`.
 fn is_login(word: &[u8], connects: bool) -> bool {
+    // A server's name holds no login.
+    let is_name = word.strip_prefix(b"@").is_some_and(|name| std::str::from_utf8(name).is_ok_and(settings::is_name));
     let scheme = word.windows(3).position(|three| three == b"://");
-    (connects || scheme.is_some()) && word.iter().skip(scheme.unwrap_or(0)).any(|byte| *byte == b'@')
+    !is_name && (connects || scheme.is_some()) && word.iter().skip(scheme.unwrap_or(0)).any(|byte| *byte == b'@')
 }
 
 fn has_word(request: Request<'_>, at: usize, name: &str) -> bool {
@@ -65,7 +68,7 @@ mod tests {
 
     fn with(variables: &[(&str, &str)]) -> Option<String> {
         let variables = variables.to_vec();
-        path_in(move |name| {
+        path_in(None, move |name| {
             let found = variables.iter().find(|(known, _)| *known == name)?;
             Some(OsString::from(found.1))
         })
@@ -98,6 +101,8 @@ mod tests {
             (&["2", "AUTH", "pw"], true),
             (&["connect", "redis://:pw@h"], true),
             (&["connect", "h", "1"], false),
+            (&["connect", "@staging"], false),
+            (&["connect", "@a:pw@h"], true),
             (&["help", "connect", "u:pw@h"], true),
             (&["HELP", "AUTH"], false),
             (&["-1", "AUTH", "pw"], true),

@@ -6,12 +6,14 @@
 mod clock;
 mod completion;
 mod confirm;
-pub mod directives;
+mod directives;
 mod highlight;
 mod hints;
 mod history;
 mod names;
 mod pager;
+#[cfg(unix)]
+mod paste;
 mod peek;
 mod redirect;
 mod stream;
@@ -20,8 +22,9 @@ mod view;
 mod watch;
 
 use crate::help;
-use crate::output::{Style, grouped, is_report};
+use crate::output::{Style, grouped, is_hidden, is_report};
 use crate::session::{Outcome, Session, is_one_of};
+use crate::settings::{PagerSetting, Servers, Settings};
 use crate::syntax::line::Quoting;
 use crate::words::{Lines, Piece, Splitter};
 use confirm::Danger;
@@ -47,9 +50,10 @@ const LAST_BYTES_MAX: usize = 16 << 20;
 /// What is said of a line with bytes that are no text; what was typed with it is dropped.
 const NOT_UTF8: &str = "What was typed is not UTF-8; nothing of it was sent. \"\\xff\" writes a byte.";
 
-/// Reads lines and runs them until the user leaves. Errors are of the terminal.
-pub fn run(session: Session) -> io::Result<bool> {
-    let mut prompt = Prompt::new(session)?;
+/// Reads lines and runs them until the user leaves. `has_format`: a flag says how replies are shown. Errors are of the
+/// terminal.
+pub fn run(session: Session, settings: Settings, has_format: bool) -> io::Result<bool> {
+    let mut prompt = Prompt::new(session, settings, has_format)?;
     prompt.session.begin_prompt();
     prompt.session.connect();
     // What is left of a text that was not run to its end.
@@ -99,6 +103,10 @@ struct Prompt {
     confirms: bool,
     /// The last replies and the command that they are for.
     last: Option<(OwnedRequest, Vec<Reply>)>,
+    /// The servers that have names.
+    servers: Servers,
+    /// What stands before the cursor, with names in braces.
+    text: Option<String>,
 }
 
 /// A command as it is run.
@@ -113,9 +121,11 @@ struct Command<'t> {
 }
 
 impl Prompt {
-    fn new(mut session: Session) -> io::Result<Prompt> {
-        let mut editor = editor()?;
-        let history = history::path().filter(|path| match prepare_history(path) {
+    fn new(mut session: Session, settings: Settings, has_format: bool) -> io::Result<Prompt> {
+        let Settings { servers, prompt: chosen } = settings;
+        let names = servers.names().map(|name| format!("@{name}")).collect();
+        let mut editor = editor(names)?;
+        let history = history::path(chosen.history).filter(|path| match prepare_history(path) {
             Ok(()) => true,
             Err(error) => {
                 let text = format!("history is not kept: {}: {error}", path.display());
@@ -127,14 +137,67 @@ impl Prompt {
             // The first time there is none.
             let _ = editor.load_history(path);
         }
-        let view = View { colors: has_colors(), ..View::default() };
-        let pager = Pager::default();
-        Ok(Prompt { session, editor, history, view, pager, shows_time: false, confirms: true, last: None })
+        if let (Some(keys), Some(typist)) = (chosen.keys, editor.helper_mut()) {
+            typist.complete_keys(keys);
+        }
+        // Of the line protocol a person sees the server's own lines.
+        if let Some(style) = chosen.format.filter(|style| !has_format && *style != Style::Pretty) {
+            session.output().set_style(style);
+        }
+        let view = View { colors: has_colors(), json: chosen.json.unwrap_or_default(), ..View::default() };
+        let pager = match chosen.pager {
+            None => Pager::default(),
+            Some(PagerSetting::Default(on)) => Pager { is_off: !on, command: None },
+            Some(PagerSetting::Command(command)) => Pager { is_off: false, command: Some(command) },
+        };
+        Ok(Prompt {
+            session,
+            editor,
+            history,
+            view,
+            pager,
+            shows_time: chosen.timing.unwrap_or_default(),
+            confirms: chosen.confirm.unwrap_or(true),
+            last: None,
+            servers,
+            text: chosen.text,
+        })
+    }
+
+    /// Returns what stands before the cursor.
+    fn text(&self) -> String {
+        if !self.session.has_connection() {
+            return "not connected> ".to_owned();
+        }
+        let address = self.session.address();
+        let db = if address.db == 0 { String::new() } else { format!("[{}]", address.db) };
+        let state = self.session.state_text();
+        let Some(template) = &self.text else {
+            return format!("{address}{db}{state}> ");
+        };
+        // Each name is one that the file of settings may hold.
+        let value = |name: &str| match name {
+            "server" => self.servers.name_of(address).map_or_else(|| address.to_string(), str::to_owned),
+            "host" => address.socket.as_ref().map_or(address.host.clone(), |path| path.display().to_string()),
+            "port" => address.port.to_string(),
+            "db" => db.clone(),
+            "user" => address.user.clone().unwrap_or_default(),
+            _ => state.clone(),
+        };
+        let mut text = String::new();
+        for (at, part) in template.split('{').enumerate() {
+            match part.split_once('}').filter(|_| at > 0) {
+                Some((name, rest)) => text += &(value(name) + rest),
+                None => text += part,
+            }
+        }
+        // A name that the user has not written may hold anything.
+        text.chars().filter(|character| !is_hidden(*character)).collect()
     }
 
     /// Prepares the help while the next line is typed; returns what stands before that line.
     fn begin_line(&mut self) -> String {
-        let shown = self.session.prompt();
+        let shown = self.text();
         let connection = self.session.connections();
         let target = self.session.target().map(|(address, options)| names::Target { address, options, connection });
         let quoting = if self.session.sends_lines() { Quoting::Unknown } else { Quoting::Quoted };
@@ -275,6 +338,11 @@ impl Prompt {
                 ));
             }
             let line = self.session.sends_lines().then(|| line_of(command.typed));
+            if is_one_of(words, &["ssubscribe"])
+                && let Some(channel) = words.get(1)
+            {
+                self.session.go_to_key(channel)?;
+            }
             return stream::run(&mut self.session, self.view, &command.request, line).map(Some);
         }
         if !self.is_confirmed(words)? {
@@ -308,7 +376,6 @@ impl Prompt {
         let watches = words.name() == b"watch"
             && words.len() == 2
             && !command.is_one_of_many
-            && !self.session.sends_lines()
             && !self.session.is_in_transaction();
         if !is_own && !watches {
             return Ok(None);
@@ -333,6 +400,9 @@ impl Prompt {
                 self.show_text(text.as_bytes())?;
                 Some(Outcome::Good)
             }
+            (b"watch", Some(_), 2) if self.session.sends_lines() => self.refuse(
+                "Changes are watched over the server's redis:// port; :connect goes there. WATCH in capitals is sent.",
+            )?,
             (b"watch", Some(key), 2) => {
                 self.session.output().note("(WATCH in capitals guards the next transaction.)");
                 Some(watch::run(&mut self.session, key)?)
@@ -518,7 +588,10 @@ impl Prompt {
     /// Says that what was typed is no text. The rest of a paste is dropped with it: half of it must not be run.
     fn refuse_bytes(&mut self) {
         #[cfg(unix)]
-        let _ = rustix::termios::tcflush(io::stdin(), rustix::termios::QueueSelector::IFlush);
+        {
+            // Without a terminal there is nothing to drop.
+            let _ = paste::drop_rest();
+        }
         // Below the line.
         self.session.output().note("");
         self.session.output().note(NOT_UTF8);
@@ -529,6 +602,7 @@ impl Prompt {
         if self.session.sends_lines() {
             return self.refuse("PEEK needs the server's redis:// port; :connect goes there.");
         }
+        self.session.go_to_key(key)?;
         let view = self.view;
         match self.session.aside(|connection| peek::peek(connection, view, key)) {
             Some(Ok(text)) => {
@@ -583,7 +657,7 @@ fn has_colors() -> bool {
         && io::stdout().is_terminal()
 }
 
-fn editor() -> io::Result<Editor<Typist, FileHistory>> {
+fn editor(servers: Vec<String>) -> io::Result<Editor<Typist, FileHistory>> {
     let config = Config::builder()
         .max_history_size(HISTORY_LINES_MAX)
         .and_then(|config| config.history_ignore_dups(true))
@@ -593,7 +667,7 @@ fn editor() -> io::Result<Editor<Typist, FileHistory>> {
         .completion_show_all_if_ambiguous(true)
         .build();
     let mut editor = Editor::with_config(config).map_err(io::Error::other)?;
-    editor.set_helper(Some(Typist::new(has_colors())));
+    editor.set_helper(Some(Typist::new(has_colors(), servers)));
     typing::bind_keys(&mut editor);
     editor.bind_sequence(KeyEvent(KeyCode::Enter, Modifiers::ALT), Cmd::Newline);
     Ok(editor)

@@ -183,9 +183,10 @@ impl Names {
         self.until = Some(Instant::now() + WAIT);
     }
 
-    /// Whether the server has not yet said which commands it has, although that was requested.
-    pub fn awaits_commands(&self) -> bool {
-        matches!(self.shared.facts().commands, Known::Pending)
+    /// Returns whether a line may wait for what the server says of its commands: once, and again after the server has failed
+    /// to say so.
+    pub fn may_wait_for_commands(&self) -> bool {
+        matches!(self.shared.facts().commands, Known::NotFetched | Known::Refused(Some(_)))
     }
 
     /// Returns what the server says of its commands, if that was fetched.

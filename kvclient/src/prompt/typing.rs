@@ -4,10 +4,10 @@
 //! unless a key is pressed for that.
 
 use super::completion::{Candidate, OWN_COMMANDS, candidates};
-use super::directives::DIRECTIVES;
 use super::highlight;
 use super::hints::{self, Hint};
 use super::names::{Names, Target};
+use crate::directives::DIRECTIVES;
 use crate::syntax::Catalog;
 use crate::syntax::check::{Checked, Fault, Part, begins, check};
 use crate::syntax::line::{Line, Quoting, is_count, split};
@@ -45,11 +45,13 @@ pub struct Typist {
     quoting: Quoting,
     /// What stands before the line.
     prompt: String,
+    /// The names of servers, with their `@`.
+    servers: Vec<String>,
 }
 
 impl Typist {
-    /// Completes, hints and colours lines, for no server yet.
-    pub fn new(colors: bool) -> Typist {
+    /// Completes, hints and colours lines, for no server yet. `servers`: what may stand behind `:connect`.
+    pub fn new(colors: bool, servers: Vec<String>) -> Typist {
         Typist {
             colors,
             is_answering: false,
@@ -57,6 +59,7 @@ impl Typist {
             keys: None,
             quoting: Quoting::Quoted,
             prompt: String::new(),
+            servers,
         }
     }
 
@@ -190,9 +193,10 @@ impl Hinter for Typist {
         // The word at the cursor may go on.
         let is_typing = line.words.last().is_some_and(|word| word.end == pos);
         let mut checked = self.check(line, &catalog, is_typing);
-        // The first word is whole, and the table does not know it: the server may.
+        // The first word is whole, and only the server knows whether it has such a command, and what it takes. It is waited
+        // for once; what comes later is there at the next key.
         let is_named = line.words.len() > 1 || (!line.words.is_empty() && !is_typing);
-        if checked.needs_server && is_named && !self.names.borrow().awaits_commands() {
+        if checked.needs_server && is_named && self.names.borrow().may_wait_for_commands() {
             catalog = self.whole_catalog();
             checked = self.check(line, &catalog, is_typing);
         }
@@ -253,7 +257,7 @@ impl Completer for Typist {
         let catalog = self.whole_catalog();
         let keys = self.completes_keys();
         let typed = text.get(..pos).unwrap_or(text);
-        let found = candidates(typed, self.quoting, &mut self.names.borrow_mut(), &catalog, keys);
+        let found = candidates(typed, self.quoting, &mut self.names.borrow_mut(), &catalog, keys, &self.servers);
         let is_only = found.found.len() == 1 && pos == text.len() && !found.is_partial;
         let columns = columns();
         let explains = found.found.len() <= EXPLAINED_MAX && columns >= EXPLAINED_COLUMNS_MIN;
@@ -309,6 +313,10 @@ pub fn bind_keys(editor: &mut Editor<Typist, FileHistory>) {
     for key in word {
         editor.bind_sequence(key, EventHandler::Conditional(Box::new(Accept { only_a_word: true })));
     }
+    let rows = [KeyCode::Up, KeyCode::Down].map(|key| KeyEvent(key, Modifiers::NONE));
+    for key in rows {
+        editor.bind_sequence(key, EventHandler::Conditional(Box::new(ChangeRow)));
+    }
 }
 
 /// A key that accepts a suggestion, if there is one.
@@ -325,6 +333,18 @@ impl ConditionalEventHandler for Accept {
         let blanks = rest.len() - rest.trim_start().len();
         let word = rest.trim_start().find(char::is_whitespace).map_or(rest.len(), |end| blanks + end);
         Some(Cmd::Insert(1, rest.get(..word)?.to_owned()))
+    }
+}
+
+/// A longer text is not walked row by row, in bytes: the editor counts columns in 16 bits.
+const WALKED_BYTES_MAX: usize = 60_000;
+
+/// A key that goes to another row of the text, or to another line of the history.
+struct ChangeRow;
+
+impl ConditionalEventHandler for ChangeRow {
+    fn handle(&self, _: &Event, _: RepeatCount, _: bool, context: &EventContext<'_>) -> Option<Cmd> {
+        (context.line().len() > WALKED_BYTES_MAX).then_some(Cmd::Noop)
     }
 }
 
@@ -376,7 +396,7 @@ mod tests {
 
     #[test]
     fn what_is_complete_and_wrong_has_its_reason() {
-        let typist = Typist::new(true);
+        let typist = Typist::new(true, Vec::new());
         let history = FileHistory::new();
         for line in ["INCRBY n - ", "SET k v KEEP "] {
             let hint = typist.hint(line, line.len(), &Context::new(&history)).unwrap();
@@ -386,7 +406,7 @@ mod tests {
 
     #[test]
     fn a_word_that_goes_on_behind_the_cursor_is_not_completed() {
-        let typist = Typist::new(true);
+        let typist = Typist::new(true, Vec::new());
         let history = FileHistory::new();
         for (text, pos, is_completed) in [
             ("pers", 4, true),
@@ -404,7 +424,7 @@ mod tests {
 
     #[test]
     fn the_prompt_own_words_are_not_wrong() {
-        let typist = Typist::new(true);
+        let typist = Typist::new(true, Vec::new());
         let own = Catalog { server: None, is_own: true };
         for (text, is_wrong) in [
             ("help set", false),

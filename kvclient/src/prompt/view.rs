@@ -3,6 +3,7 @@
 //! Invariant: what is shown holds no control character but ends of lines, none of Unicode that is invisible or turns the
 //! direction of writing, and of a binary value a bounded number of rows. A quoted string, typed again, is the same bytes.
 
+pub use crate::output::write_string;
 use crate::output::{grouped, is_hidden, json_escape};
 use kvclient::format::{write_pretty_with, write_visible_line};
 use kvproto::Reply;
@@ -106,35 +107,6 @@ impl View {
 /// Returns whether bytes are no text.
 pub fn is_binary(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_err() || bytes.contains(&0)
-}
-
-/// Appends a string in double quotes. Characters that cannot be seen are escaped byte by byte.
-pub fn write_string(bytes: &[u8], out: &mut Vec<u8>) {
-    out.push(b'"');
-    for chunk in bytes.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            let mut utf8 = [0; 4];
-            match character {
-                '"' => out.extend_from_slice(b"\\\""),
-                '\\' => out.extend_from_slice(b"\\\\"),
-                '\n' => out.extend_from_slice(b"\\n"),
-                '\r' => out.extend_from_slice(b"\\r"),
-                '\t' => out.extend_from_slice(b"\\t"),
-                '\x07' => out.extend_from_slice(b"\\a"),
-                '\x08' => out.extend_from_slice(b"\\b"),
-                _ if is_hidden(character) => write_escaped(character.encode_utf8(&mut utf8).as_bytes(), out),
-                _ => out.extend_from_slice(character.encode_utf8(&mut utf8).as_bytes()),
-            }
-        }
-        write_escaped(chunk.invalid(), out);
-    }
-    out.push(b'"');
-}
-
-fn write_escaped(bytes: &[u8], out: &mut Vec<u8>) {
-    for byte in bytes {
-        out.extend_from_slice(format!("\\x{byte:02x}").as_bytes());
-    }
 }
 
 /// Appends lines; `indent` stands before every line but the first.

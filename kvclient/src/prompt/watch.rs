@@ -30,6 +30,7 @@ pub fn run(session: &mut Session, key: &[u8]) -> io::Result<Outcome> {
     if !session.is_ready_for(OwnedRequest::from_words(["GET"]).as_request()) {
         return Ok(Outcome::NotSent);
     }
+    session.go_to_key(key)?;
     let zone = Zone::local();
     let (mut was_watched, mut is_lost) = (false, false);
     while !is_over(session) {

@@ -104,8 +104,10 @@ pub fn check(line: &Line, catalog: &Catalog, is_typing: bool) -> Checked {
             }
         }
         Ok(named) => {
-            // The table knows little more of it than its name; the server may know all.
-            checked.needs_server = !named.command.is_executed && catalog.server.is_none() && !catalog.is_own;
+            // Another server may not have it; or the table knows little more of it than its name, and the server may know all.
+            let is_of_kv = words.first().is_some_and(|typed| is_of_kv(named.command, typed));
+            let is_certain = named.command.is_executed && !is_of_kv;
+            checked.needs_server = !is_certain && catalog.server.is_none() && !catalog.is_own;
             if !named.command.is_executed && !checked.needs_server {
                 checked.wrong(named.words - 1, "this server does not execute it".to_owned());
             } else {
@@ -115,6 +117,11 @@ pub fn check(line: &Line, catalog: &Catalog, is_typing: bool) -> Checked {
     }
     check_quotes(&line.words, &mut checked);
     checked
+}
+
+/// Returns whether kv alone has a command of the name that was typed. The first version of Redis is 1.0.0.
+fn is_of_kv(command: &Command, typed: &[u8]) -> bool {
+    command.since.starts_with("0.") || command.aliases.iter().any(|alias| alias.as_bytes().eq_ignore_ascii_case(typed))
 }
 
 impl Checked {

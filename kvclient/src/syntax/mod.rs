@@ -308,9 +308,8 @@ impl Catalog {
                 None => Known::Perhaps,
             };
         };
-        let found = |name: &[u8]| server.iter().find(|command| command.name.as_bytes().eq_ignore_ascii_case(name));
-        // An alias is no name of the list, but the command that it stands for is.
-        match found(name).or_else(|| found(row?.name.as_bytes())) {
+        let is_name = |of: &String| of.as_bytes().eq_ignore_ascii_case(name);
+        match server.iter().find(|command| is_name(&command.name) || command.aliases.iter().any(is_name)) {
             Some(command) => Known::As(command),
             None => Known::No,
         }

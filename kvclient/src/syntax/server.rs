@@ -134,7 +134,10 @@ fn judge(command: &mut Command, is_own: bool) {
         .filter(|spec| spec.name == command.name)
         .and_then(|spec| TABLE.get(spec.index()));
     let Some(row) = row else { return };
-    command.aliases.clone_from(&row.aliases);
+    if is_own {
+        // No other server has them, and its own does not list them.
+        command.aliases.clone_from(&row.aliases);
+    }
     adopt(command, row, is_own);
     for sub in &mut command.subcommands {
         if let Some(row) = row.subcommand(sub.name.as_bytes()) {
