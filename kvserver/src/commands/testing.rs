@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use kvcore::hooks::{Txn, Walk};
-use kvcore::{Db, ManualClock, Options, Store};
+use kvcore::{Db, ManualClock, Options};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec};
 
 use super::run_of;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use kvcore::{Clock, Deadline, ManualClock, Options, SetOptions, Store, SystemClock};
+use kvcore::{Clock, Deadline, ManualClock, Options, SetOptions, SystemClock};
 use kvtests::process::Launch;
 use kvtests::server_program;
 use tempfile::TempDir;
