@@ -11,7 +11,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_core::Stream;
 
@@ -318,7 +318,7 @@ impl Watch {
     ///
     /// [`Error::Closed`] when the watch has ended; those of the log.
     pub fn next_within(&mut self, timeout: Duration) -> Result<Option<WatchEvent>> {
-        self.wait(Instant::now().checked_add(timeout))
+        self.wait(Some(timeout))
     }
 
     /// Returns the watch for asynchronous code.
@@ -356,13 +356,14 @@ impl Watch {
         error
     }
 
-    /// Returns the next event, or `None` when it has not come by `until`; [`Error::Closed`] when none will come.
-    fn wait(&mut self, until: Option<Instant>) -> Result<Option<WatchEvent>> {
+    /// Returns the next event, or `None` when it has not come within `timeout`; [`Error::Closed`] when none will come.
+    fn wait(&mut self, timeout: Option<Duration>) -> Result<Option<WatchEvent>> {
         if self.is_over {
             return Err(Error::Closed);
         }
         let queue = Arc::clone(&self.queue);
         let mut state = queue.state.lock();
+        let mut is_late = timeout == Some(Duration::ZERO);
         loop {
             if let Some((lsn, _)) = state.events.front() {
                 let lsn = *lsn;
@@ -379,12 +380,13 @@ impl Watch {
             if state.is_closed {
                 return Err(Error::Closed);
             }
-            match until.map(|until| until.saturating_duration_since(Instant::now())) {
+            if is_late {
+                return Ok(None);
+            }
+            match timeout {
+                // What wakes it is an event, or the end.
+                Some(timeout) => is_late = queue.changed.wait_for(&mut state, timeout).timed_out(),
                 None => queue.changed.wait(&mut state),
-                Some(Duration::ZERO) => return Ok(None),
-                Some(left) => {
-                    queue.changed.wait_for(&mut state, left);
-                }
             }
         }
     }

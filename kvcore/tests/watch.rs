@@ -17,8 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns the key and the kind of the next change.
 fn next(watch: &mut Watch) -> (Option<String>, ChangeKind) {
-    match watch.next_within(PATIENCE).unwrap().expect("a change comes") {
-        WatchEvent::Change { key, kind, .. } => (key.map(|key| key.as_str().unwrap().to_owned()), kind),
+    match watch.next_within(PATIENCE).expect("no error").expect("a change comes") {
+        WatchEvent::Change { key, kind, .. } => (key.map(|key| key.as_str().expect("text").to_owned()), kind),
         event => panic!("{event:?}"),
     }
 }
@@ -28,7 +28,7 @@ fn of(key: &str, kind: ChangeKind) -> (Option<String>, ChangeKind) {
 }
 
 fn is_quiet(watch: &mut Watch) -> bool {
-    watch.next_within(Duration::ZERO).unwrap().is_none()
+    watch.next_within(Duration::ZERO).expect("no error").is_none()
 }
 
 #[test]
@@ -252,9 +252,9 @@ struct AtOnce(Db, std::sync::Mutex<Option<Watch>>);
 
 impl Wake for AtOnce {
     fn wake(self: Arc<Self>) {
-        assert_eq!(self.0.get("k").unwrap().unwrap(), "v");
-        drop(self.1.lock().unwrap().take());
-        self.0.set("woken", "yes").unwrap();
+        assert_eq!(self.0.get("k").expect("a value").expect("the key"), "v");
+        drop(self.1.lock().expect("no panic").take());
+        self.0.set("woken", "yes").expect("written");
     }
 }
 

@@ -270,7 +270,7 @@ fn walk(dice: &mut Rng, seed: u64) {
                     }
                 }
                 let live = keys.values().filter(|written| !written.seen_expired).count();
-                assert_eq!(db.len().unwrap(), live as u64, "seed {seed}, step {step}");
+                assert_eq!(db.len().expect("an open store"), live as u64, "seed {seed}, step {step}");
             }
         }
     }
