@@ -477,7 +477,7 @@ impl Db {
     }
 
     /// Makes everything durable, reads it back from the files as an opener would after a crash now, compares it with
-    /// what memory holds, and answers how many keys there are. Costs the time of an open and, for that long, the memory
+    /// what memory holds, and returns how many keys there are. Costs the time of an open and, for that long, the memory
     /// of a second store; transactions wait. Nothing is changed.
     ///
     /// ```

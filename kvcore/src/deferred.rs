@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::entry::Deadline;
 use crate::error::{Error, Result};
 use crate::keyspace::Keyspace;
-use crate::store::{self, Store};
+use crate::lsn::Lsn;
+use crate::store::{self, Commit, Store};
 use crate::ticket::Ticket;
 use crate::transaction::Transaction;
 use crate::txn::{SetOptions, SetOutcome};
@@ -138,5 +139,36 @@ impl<S: Store> Deferred<S> {
     /// Copies a value to another key; see [`Keyspace::copy`].
     pub fn copy(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<Ticket<bool>> {
         self.transact(&[from.as_ref(), to.as_ref()], |txn| txn.copy(&from, &to))
+    }
+}
+
+impl Deferred {
+    /// Removes every key and returns how many there were; see [`Keyspace::clear`].
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("key", "value")?;
+    /// assert_eq!(db.deferred().clear()?.wait()?, 1);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn clear(&self) -> Result<Ticket<u64>> {
+        let (removed, lsn) = self.0.apply_clear()?;
+        Ok(self.0.ticket(Commit::new(lsn.get())).map(|()| removed))
+    }
+
+    /// Returns a ticket that is good when every write so far is on stable storage, whatever the durability; see
+    /// [`Keyspace::sync`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let db = kvcore::Db::open(dir.path())?;
+    /// db.deferred().sync()?.wait()?; // or `.await?`
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn sync(&self) -> Result<Ticket<()>> {
+        let engine = self.0.engine();
+        engine.check_open()?;
+        let wal = engine.base.wal.as_ref();
+        Ok(Ticket::new((), wal.map_or(Lsn::ZERO, |wal| wal.last()), wal.cloned()))
     }
 }

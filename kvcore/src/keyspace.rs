@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::deferred::Deferred;
 use crate::durability::Durability;
-use crate::engine::Engine;
+use crate::engine::{Claimed, Engine};
 use crate::entry::ValueRef;
 use crate::error::{Error, Result};
 use crate::hooks::KeyspaceHooks;
@@ -17,6 +17,7 @@ use crate::space::Space;
 use crate::store::{self, Commit, Store};
 use crate::ticket::Ticket;
 use crate::transaction::Transaction;
+use crate::txn::Txn;
 use crate::view::View;
 
 mod everyday;
@@ -178,6 +179,17 @@ impl Keyspace {
         let (result, lsn) = store::with_names(keys, |keys| self.apply(keys, body))?;
         self.wait_for(lsn)?;
         Ok(result)
+    }
+
+    /// Removes every key, and returns how many there were before that is durable.
+    pub(crate) fn apply_clear(&self) -> Result<(u64, Lsn)> {
+        let mut removed = 0;
+        self.wait_for_room()?;
+        let lsn = self.engine().commit_across(&[(&self.space, Claimed::Whole)], &mut |locked| {
+            removed = locked.clear()?;
+            Ok(())
+        })?;
+        Ok((removed, lsn))
     }
 
     /// Runs a transaction over one key, and returns its result when it is durable.

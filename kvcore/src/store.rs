@@ -1,6 +1,7 @@
 //! Store: what every store can do. Invariant: everything in [`StoreExt`] is made of the few methods of [`Store`], so it means
 //! the same on the engine and on any other implementation.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::deferred::Deferred;
@@ -98,55 +99,68 @@ pub trait Store: Send + Sync {
     fn sync(&self) -> Result<()>;
 }
 
-impl<S: Store + ?Sized> Store for &S {
-    fn keyspace(&self, name: &str) -> Result<Box<dyn Store>> {
-        (**self).keyspace(name)
-    }
+/// Lets a pointer to a store be one.
+macro_rules! forward_store {
+    ($pointer:ty) => {
+        impl<S: Store + ?Sized> Store for $pointer {
+            fn keyspace(&self, name: &str) -> Result<Box<dyn Store>> {
+                (**self).keyspace(name)
+            }
 
-    fn read(&self, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
-        (**self).read(key, show)
-    }
+            fn read(&self, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
+                (**self).read(key, show)
+            }
 
-    fn run_view(&self, keys: &[&[u8]], body: &mut dyn FnMut(&View<'_>) -> Result<()>) -> Result<Commit> {
-        (**self).run_view(keys, body)
-    }
+            fn run_view(&self, keys: &[&[u8]], body: &mut dyn FnMut(&View<'_>) -> Result<()>) -> Result<Commit> {
+                (**self).run_view(keys, body)
+            }
 
-    fn run_transaction(
-        &self,
-        keys: &[&[u8]],
-        body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<()>,
-    ) -> Result<Commit> {
-        (**self).run_transaction(keys, body)
-    }
+            fn run_transaction(
+                &self,
+                keys: &[&[u8]],
+                body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<()>,
+            ) -> Result<Commit> {
+                (**self).run_transaction(keys, body)
+            }
 
-    fn wait(&self, commit: Commit) -> Result<()> {
-        (**self).wait(commit)
-    }
+            fn wait(&self, commit: Commit) -> Result<()> {
+                (**self).wait(commit)
+            }
 
-    fn ticket(&self, commit: Commit) -> Ticket<()> {
-        (**self).ticket(commit)
-    }
+            fn ticket(&self, commit: Commit) -> Ticket<()> {
+                (**self).ticket(commit)
+            }
 
-    fn scan(&self, position: Option<&ScanPosition>, at_least: usize, prefix: &[u8]) -> Result<ScanPage> {
-        (**self).scan(position, at_least, prefix)
-    }
+            fn scan(&self, position: Option<&ScanPosition>, at_least: usize, prefix: &[u8]) -> Result<ScanPage> {
+                (**self).scan(position, at_least, prefix)
+            }
 
-    fn entries<'a>(&'a self, prefix: &[u8]) -> Result<Entries<'a>> {
-        (**self).entries(prefix)
-    }
+            fn entries<'a>(&'a self, prefix: &[u8]) -> Result<Entries<'a>> {
+                (**self).entries(prefix)
+            }
 
-    fn len(&self) -> Result<u64> {
-        (**self).len()
-    }
+            fn is_empty(&self) -> Result<bool> {
+                (**self).is_empty()
+            }
 
-    fn clear(&self) -> Result<u64> {
-        (**self).clear()
-    }
+            fn len(&self) -> Result<u64> {
+                (**self).len()
+            }
 
-    fn sync(&self) -> Result<()> {
-        (**self).sync()
-    }
+            fn clear(&self) -> Result<u64> {
+                (**self).clear()
+            }
+
+            fn sync(&self) -> Result<()> {
+                (**self).sync()
+            }
+        }
+    };
 }
+
+forward_store!(&S);
+forward_store!(Box<S>);
+forward_store!(Arc<S>);
 
 /// The methods of [`Keyspace`](crate::Keyspace) for code that is generic over [`Store`]: same names, same signatures, same
 /// meaning. Programs that use [`Db`](crate::Db) alone need not import it.

@@ -1,4 +1,5 @@
-//! Ticket: a write's result before it is durable. Invariant: it yields its value only when the write is durable.
+//! Ticket: a write's result before it is durable. Invariant: it yields its value only when the write is as durable as its handle
+//! promises.
 
 use std::fmt;
 use std::future::Future;
@@ -10,11 +11,13 @@ use crate::error::Result;
 use crate::lsn::Lsn;
 use crate::wal::Wal;
 
-/// The result of a write that was applied and logged, but is perhaps not durable yet.
+/// The result of a write that was applied and logged, but is perhaps not yet as durable as its handle promises: under
+/// [`Durability::Always`](crate::Durability::Always) that is on stable storage; at the weaker levels there is nothing to wait
+/// for, and [`sync`](crate::Keyspace::sync) is what waits for the disk.
 ///
 /// Many tickets can share one sync: write a thousand times, then wait for the last. Dropping a ticket does not undo its
 /// write; it becomes durable soon after.
-#[must_use = "a write is durable only when its ticket has been waited for"]
+#[must_use = "the write is known to be durable only when its ticket has been waited for"]
 pub struct Ticket<T> {
     value: Option<T>,
     lsn: Lsn,
@@ -47,7 +50,7 @@ impl<T> Ticket<T> {
         Ticket { value: self.value.take().map(change), lsn: self.lsn, wal: self.wal.take() }
     }
 
-    /// Blocks until the write is durable, and returns its result.
+    /// Blocks until the write is as durable as its handle promises, and returns its result.
     ///
     /// # Errors
     ///

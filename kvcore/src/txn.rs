@@ -89,7 +89,7 @@ pub trait Txn: ReadTxn {
         Ok(true)
     }
 
-    /// Writes `bytes` into the value at `offset`, and answers its length afterwards. A missing key is created and a
+    /// Writes `bytes` into the value at `offset`, and returns its length afterwards. A missing key is created and a
     /// short value is filled with zeros; the deadline stays. No bytes change nothing. On large values the cost, in
     /// time and in log, is that of `bytes`.
     fn write_range(&mut self, key: &[u8], offset: usize, bytes: &[u8]) -> Result<usize>;
@@ -237,12 +237,12 @@ pub struct SetOptions {
     pub condition: Condition,
     /// What becomes of the deadline.
     pub expiry: Expiry,
-    /// Whether to answer the value that was there.
+    /// Whether to return the value that was there.
     pub return_old: bool,
 }
 
 impl SetOptions {
-    /// Sets in any case, with no deadline, and answers no old value.
+    /// Returns options that set in any case, with no deadline, and returns no old value.
     pub const fn new() -> Self {
         SetOptions { condition: Condition::Any, expiry: Expiry::Never, return_old: false }
     }
@@ -371,7 +371,7 @@ pub trait TxnExt: Txn {
         }
     }
 
-    /// Adds `by` to the decimal integer in `key` (0 if missing), keeps its deadline, and answers the sum. A value that
+    /// Adds `by` to the decimal integer in `key` (0 if missing), keeps its deadline, and returns the sum. A value that
     /// is no such integer, or a sum that does not fit 64 bits, is an error and changes nothing.
     fn increment(&mut self, key: &[u8], by: i64) -> Result<i64> {
         let (old, deadline) = match self.get_to_write(key)? {
@@ -383,7 +383,7 @@ pub trait TxnExt: Txn {
         Ok(new)
     }
 
-    /// Appends `bytes` to the value (empty if missing) and answers its length afterwards.
+    /// Appends `bytes` to the value (empty if missing) and returns its length afterwards.
     fn append(&mut self, key: &[u8], bytes: &[u8]) -> Result<usize> {
         match self.get_to_write(key)?.map(|value| value.len()) {
             Some(len) => self.write_range(key, len, bytes),
@@ -391,7 +391,7 @@ pub trait TxnExt: Txn {
         }
     }
 
-    /// Sets `key` to `new`, keeping its deadline, if it now is `expected` (`None`: missing); answers whether it was.
+    /// Sets `key` to `new`, keeping its deadline, if it now is `expected` (`None`: missing); returns whether it was.
     fn compare_and_set(&mut self, key: &[u8], expected: Option<&[u8]>, new: &[u8]) -> Result<bool> {
         let deadline = match (self.get_to_write(key)?, expected) {
             (Some(value), Some(expected)) if value.bytes() == expected => value.deadline(),

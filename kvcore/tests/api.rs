@@ -627,3 +627,30 @@ fn an_awaited_write_is_durable() {
     block_on(&mut ticket).unwrap();
     assert!(matches!(block_on(&mut ticket), Err(Error::TicketUsed)));
 }
+
+#[test]
+fn a_pointer_to_a_store_is_a_store() {
+    use kvcore::StoreExt;
+    fn visits<S: Store>(store: S) -> i64 {
+        store.increment("visits", 1).unwrap();
+        assert!(!store.is_empty().unwrap());
+        store.deferred().increment("visits", 1).unwrap().wait().unwrap()
+    }
+    let db = Db::in_memory();
+    let boxed: Box<dyn Store> = Box::new(db.clone());
+    let shared: Arc<dyn Store> = Arc::new(db.clone());
+    assert_eq!((visits(&db), visits(boxed), visits(shared)), (2, 4, 6));
+}
+
+#[test]
+fn what_is_deferred_can_be_cleared_and_synced() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Options::new().durability(Durability::Os).open(dir.path()).unwrap();
+    let deferred = db.deferred();
+    drop(deferred.set_many(&[("a", "1"), ("b", "2")]).unwrap());
+    assert_eq!(deferred.clear().unwrap().wait().unwrap(), 2);
+    drop(deferred.set("c", "3").unwrap());
+    deferred.sync().unwrap().wait().unwrap();
+    assert_eq!(db.hooks().durable_lsn(), db.hooks().last_lsn());
+    assert_eq!(db.len().unwrap(), 1);
+}

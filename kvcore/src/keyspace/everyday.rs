@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use super::Keyspace;
-use crate::engine::Claimed;
 use crate::entry::{Deadline, Value, ValueRef};
 use crate::error::{Error, Result};
 use crate::iter::{Entries, Keys, ScanPage, ScanPosition, ShardEntries};
@@ -398,12 +397,7 @@ impl Keyspace {
     /// # Ok::<(), kvcore::Error>(())
     /// ```
     pub fn clear(&self) -> Result<u64> {
-        let mut removed = 0;
-        self.wait_for_room()?;
-        let lsn = self.engine().commit_across(&[(&self.space, Claimed::Whole)], &mut |locked| {
-            removed = locked.clear()?;
-            Ok(())
-        })?;
+        let (removed, lsn) = self.apply_clear()?;
         self.wait_for(lsn)?;
         Ok(removed)
     }
