@@ -440,7 +440,7 @@ impl Db {
                 let _entered = self.engine().base.enter()?;
                 keeper::snapshot(self.engine(), files, false)
             }
-            None => Err(Error::InMemory { what: "write a snapshot of" }),
+            None => Err(Error::InMemory { what: "write a snapshot to" }),
         }
     }
 
@@ -457,7 +457,7 @@ impl Db {
         match &self.engine().files {
             Some(_) if self.engine().is_closed() => Err(Error::Closed),
             Some(files) => Ok(files.snapshots.request()),
-            None => Err(Error::InMemory { what: "write a snapshot of" }),
+            None => Err(Error::InMemory { what: "write a snapshot to" }),
         }
     }
 
@@ -492,7 +492,7 @@ impl Db {
         match &self.engine().files {
             Some(_) if self.engine().is_closed() => Err(Error::Closed),
             Some(files) => verify::verify(self.engine(), files),
-            None => Err(Error::InMemory { what: "verify" }),
+            None => Err(Error::InMemory { what: "read back" }),
         }
     }
 

@@ -219,7 +219,7 @@ pub enum Error {
     #[error("the transaction takes more work than it was limited to: run it on a draft (DbHooks::commit_draft)")]
     TooMuchWork,
     /// What was called needs files, and a store in memory has none.
-    #[error("a store in memory has no files, so there is nothing to {what}: open a store in a directory")]
+    #[error("a store in memory has no files to {what}: open a store in a directory")]
     InMemory {
         /// What was to be done.
         what: &'static str,

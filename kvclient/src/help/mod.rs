@@ -368,8 +368,8 @@ mod tests {
         ("BACKUP READ", "no backup is running"),
         ("BACKUP START", "a store in memory has no files"),
         ("BACKUP STOP", "no backup is running"),
-        ("BGREWRITEAOF", "a store in memory has nowhere"),
-        ("BGSAVE", "a store in memory has nowhere"),
+        ("BGREWRITEAOF", "a store in memory has no files"),
+        ("BGSAVE", "a store in memory has no files"),
         ("BGSAVE", "not in progress or scheduled"),
         ("CLIENT CACHING", "only when the client is in tracking mode"),
         ("CLIENT TRACKING", "client ID you want redirect to does not exist"),
@@ -384,7 +384,7 @@ mod tests {
         ("PFDEBUG", "key does not exist"),
         ("RESTORE", "BUSYKEY"),
         ("RESTORE-ASKING", "BUSYKEY"),
-        ("SAVE", "a store in memory has nowhere"),
+        ("SAVE", "a store in memory has no files"),
         ("SCRIPT KILL", "NOTBUSY"),
     ];
 
