@@ -650,7 +650,11 @@ impl Connection {
     }
 
     /// Sets how long to wait for replies from now on; see [`Options::reply_timeout`].
-    pub(crate) fn set_reply_timeout(&mut self, timeout: Option<Duration>) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// The system refuses to set it.
+    pub fn set_reply_timeout(&mut self, timeout: Option<Duration>) -> Result<()> {
         // A timeout of zero would mean none at all to the system.
         let timeout = timeout.map(|timeout| timeout.max(Duration::from_millis(1)));
         self.options.reply_timeout = timeout;

@@ -72,6 +72,9 @@ const UNSUBSCRIBES: &[&str] = &["unsubscribe", "punsubscribe", "sunsubscribe"];
 /// The commands that may turn a refused connection into a good one.
 const LOGINS: &[&str] = &["auth", "hello", "select", "reset"];
 
+/// Commands whose errors are written by the authors of scripts and libraries.
+const SCRIPTS: &[&str] = &["eval", "eval_ro", "evalsha", "evalsha_ro", "fcall", "fcall_ro"];
+
 impl Session {
     /// A conversation not yet begun.
     pub fn new(address: Address, options: Options, output: Output, signals: Signals) -> Session {
@@ -524,9 +527,10 @@ impl Session {
     /// whoever says so gets none.
     fn redirection(&self, request: Request<'_>, reply: &Reply) -> Option<Redirection> {
         match reply {
-            Reply::Error(text) if self.follows() && !is_one_of(request, LOGINS) => {
-                Redirection::parse(&text.to_string())
-            }
+            Reply::Error(_) if !self.follows() || is_one_of(request, LOGINS) => None,
+            // Its author may be another user of the server, and must not choose who is sent the login.
+            Reply::Error(_) if is_one_of(request, SCRIPTS) && self.state.address().password.is_some() => None,
+            Reply::Error(text) => Redirection::parse(&text.to_string()),
             _ => None,
         }
     }

@@ -7,8 +7,9 @@ use kvclient::Address;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -145,13 +146,26 @@ pub fn load(flag: Option<&Path>) -> Result<Settings, String> {
     let shown = path.display();
     let metadata = match fs::metadata(&path) {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_named => return Ok(Settings::default()),
+        // Nobody has named it: a home that is no directory, or another user's, has none.
+        Err(error) if !is_named && is_absence(error.kind()) => return Ok(Settings::default()),
         Err(error) => return Err(format!("{shown}: {error}")),
     };
-    if metadata.len() > FILE_BYTES_MAX {
-        return Err(format!("{shown}: more than 1 MiB is no file of settings"));
+    if path == Path::new("/dev/null") {
+        return Ok(Settings::default());
     }
-    let text = fs::read_to_string(&path).map_err(|error| format!("{shown}: {error}"))?;
+    if !metadata.is_file() {
+        return Err(format!("{shown} is not a file"));
+    }
+    let mut text = String::new();
+    let read = fs::File::open(&path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text));
+    match read {
+        Err(error) if !is_named && is_absence(error.kind()) => return Ok(Settings::default()),
+        Err(error) => return Err(format!("{shown}: {error}")),
+        Ok(bytes) if bytes as u64 > FILE_BYTES_MAX => {
+            return Err(format!("{shown}: more than 1 MiB is no file of settings"));
+        }
+        Ok(_) => {}
+    }
     let settings = parse(&text).map_err(|mistakes| {
         let lines: Vec<String> =
             mistakes.into_iter().map(|(line, what)| format!("{shown}: line {line}: {what}")).collect();
@@ -164,6 +178,11 @@ pub fn load(flag: Option<&Path>) -> Result<Settings, String> {
     Ok(settings)
 }
 
+/// Returns whether such an error means that the user has no file of settings.
+fn is_absence(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied)
+}
+
 #[cfg(unix)]
 fn others_can_read(metadata: &fs::Metadata) -> bool {
     std::os::unix::fs::MetadataExt::mode(metadata) & 0o044 != 0
@@ -173,6 +192,9 @@ fn others_can_read(metadata: &fs::Metadata) -> bool {
 fn others_can_read(_: &fs::Metadata) -> bool {
     false
 }
+
+/// More mistakes than this are not looked for: then it is another kind of file.
+const MISTAKES_MAX: usize = 20;
 
 /// A mistake, and its line.
 type Mistake = (usize, String);
@@ -206,6 +228,9 @@ type Value<'t> = Spanned<DeValue<'t>>;
 
 impl Reader<'_> {
     fn mistake(&mut self, at: usize, what: String) {
+        if self.mistakes.len() >= MISTAKES_MAX {
+            return;
+        }
         let line = 1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count();
         self.mistakes.push((line, what));
     }
@@ -373,6 +398,13 @@ mod tests {
 
     fn mistakes(text: &str) -> Vec<(usize, String)> {
         parse(text).unwrap_err()
+    }
+
+    #[test]
+    fn a_file_of_another_kind_ends_after_some_mistakes() {
+        let text = "no setting\n".repeat(100_000);
+        let found = mistakes(&text);
+        assert!((1..=MISTAKES_MAX).contains(&found.len()), "{}", found.len());
     }
 
     #[test]

@@ -441,7 +441,7 @@ impl<'a> EventLoop<'a> {
         if left == 0 {
             return Ok(());
         }
-        self.renew_if_used_up(index)?;
+        self.renew_if_used_up(index, is_counted)?;
         let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
         let most = left.min(connection.budget);
         let count = self.plan.settings.pipeline.min(usize::try_from(most).unwrap_or(usize::MAX));
@@ -458,7 +458,7 @@ impl<'a> EventLoop<'a> {
     }
 
     /// Opens the connection again if it has carried as many requests as it may; no reply is awaited on it then.
-    fn renew_if_used_up(&mut self, index: usize) -> Result<(), String> {
+    fn renew_if_used_up(&mut self, index: usize, is_counted: bool) -> Result<(), String> {
         let failed = |error: io::Error| format!("the connection cannot be opened again: {error}");
         let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
         if connection.budget > 0 {
@@ -476,7 +476,7 @@ impl<'a> EventLoop<'a> {
         connection.budget = self.plan.settings.reconnect.unwrap_or(u64::MAX);
         connection.greeting_left = self.plan.endpoint.greeting_replies;
         self.output.extend_from_slice(&self.plan.endpoint.greeting);
-        self.reconnects += 1;
+        self.reconnects += u64::from(is_counted);
         Ok(())
     }
 
@@ -506,7 +506,7 @@ impl<'a> EventLoop<'a> {
             let is_counted = due >= count_from;
             open.next += 1;
             open.left -= u64::from(is_counted);
-            self.renew_if_used_up(index)?;
+            self.renew_if_used_up(index, is_counted)?;
             let (Some(open), Some(connection)) = (&mut self.open, self.connections.get_mut(index)) else {
                 return Ok(());
             };

@@ -316,9 +316,11 @@ impl Distribution {
         let Distribution::Gaussian(given) = self else { return Ok(self) };
         let count = keys as f64;
         let Gaussian { mean, stddev } = given.unwrap_or(Gaussian { mean: count / 2.0, stddev: (count / 6.0).ceil() });
-        // Within these bounds at least every third draw is a key.
-        if !(0.0..=count).contains(&mean) || stddev > count {
-            return Err(format!("--distribution {self}: MEAN and STDDEV are at most {keys}, the number of keys"));
+        // Within these bounds about every third draw is a key, or more.
+        if !(0.0..count).contains(&mean) || stddev > count {
+            return Err(format!(
+                "--distribution {self}: MEAN is below {keys}, the number of keys, and STDDEV at most that"
+            ));
         }
         Ok(Distribution::Gaussian(Some(Gaussian { mean, stddev })))
     }

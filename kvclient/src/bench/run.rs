@@ -84,6 +84,9 @@ pub fn run(address: &Address, settings: &Settings, workload: &Workload, round: u
     run
 }
 
+/// For so long the server's processor time is waited for.
+const OBSERVER_PATIENCE: Duration = Duration::from_millis(500);
+
 /// What a run needs of a server.
 struct Ready {
     sockets: Vec<Socket>,
@@ -126,6 +129,7 @@ fn prepare(
     // A server that takes no more connections is measured without it. Ctrl-C ends the load, after which it is still used.
     let observer = connect(address, signals).and_then(|mut observer| {
         observer.set_interrupt(Arc::default()).map_err(|error| error.to_string())?;
+        observer.set_reply_timeout(Some(OBSERVER_PATIENCE)).map_err(|error| error.to_string())?;
         Ok(observer)
     });
     Ok(Ready { sockets, endpoint, idle, observer: observer.ok() })

@@ -12,7 +12,7 @@ use mio::{Interest, Registry, Token};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 #[cfg(unix)]
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// An open connection.
@@ -76,10 +76,28 @@ impl Endpoint {
                 rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;
                 Ok(Socket::Tcp(stream))
             }
-            // It waits while the server's queue of new connections is full, where a call that does not wait would fail.
             #[cfg(unix)]
-            Place::Unix(path) => Socket::new(Stream::Unix(std::os::unix::net::UnixStream::connect(path)?)),
+            Place::Unix(path) => Socket::new(Stream::Unix(connect_unix(path)?)),
         }
+    }
+}
+
+/// For so long a connection waits while the server's queue of new connections is full; a call that does not wait would fail.
+#[cfg(unix)]
+const QUEUE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Opens a connection to a unix socket.
+#[cfg(unix)]
+fn connect_unix(path: &Path) -> io::Result<std::os::unix::net::UnixStream> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket, sockopt};
+
+    let socket = socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(QUEUE_PATIENCE))?;
+    match connect(&socket, &SocketAddrUnix::new(path)?) {
+        Err(rustix::io::Errno::AGAIN) => {
+            Err(io::Error::new(io::ErrorKind::TimedOut, "the server does not take new connections"))
+        }
+        connected => Ok(connected.map(|()| socket.into())?),
     }
 }
 

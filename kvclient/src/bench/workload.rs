@@ -184,6 +184,9 @@ enum Choice {
 
 const KEY_PREFIX: &[u8] = b"key:";
 
+/// Draws of a Gaussian key before the mean is taken, which about one in a trillion needs.
+const GAUSSIAN_DRAWS_MAX: usize = 64;
+
 impl KeySpace {
     fn new(settings: &Settings) -> KeySpace {
         let digits = (settings.keys.max(1) - 1).to_string().len();
@@ -204,12 +207,13 @@ impl KeySpace {
     fn draw(&self, source: &mut Source) -> u64 {
         match &self.choice {
             Choice::Zipf(zipf) => zipf.draw(&mut source.rng),
-            Choice::Gaussian(Gaussian { mean, stddev }) => loop {
-                let key = (mean + stddev * standard_normal(&mut source.rng)).floor();
-                if (0.0..self.count as f64).contains(&key) {
-                    return key as u64;
-                }
-            },
+            Choice::Gaussian(Gaussian { mean, stddev }) => {
+                let draws = (0..GAUSSIAN_DRAWS_MAX)
+                    .map(|_| (mean + stddev * standard_normal(&mut source.rng)).floor())
+                    .find(|key| (0.0..self.count as f64).contains(key));
+                // The mean is a key.
+                draws.unwrap_or(*mean) as u64
+            }
             Choice::Sequential => {
                 let key = source.next;
                 source.next = if key + 1 >= self.count { 0 } else { key + 1 };
@@ -602,6 +606,9 @@ mod tests {
         // A mean at the edge: half of the bell.
         let half = keys_of(Gaussian { mean: 0.0, stddev: 100.0 });
         assert!((within(&half, 0.0, 100.0) - 0.6827).abs() < 0.015);
+        // A deviation that the numbers cannot show: each draw ends.
+        let point = keys_of(Gaussian { mean: 999.0, stddev: 1e-20 });
+        assert!(point.iter().all(|key| [998, 999].contains(key)));
     }
 
     #[test]
