@@ -309,7 +309,7 @@ impl Engine {
         body: &mut dyn FnMut(&SharedLocked<'_>) -> Result<()>,
     ) -> Result<Lsn> {
         self.check_open()?;
-        let _entered = self.base.enter()?;
+        let entered = self.base.enter()?;
         let (lsn, met_expired) = if let [key] = keys {
             let hash = self.base.hasher.hash(key);
             let wanted = std::iter::once(space.shard_of(hash));
@@ -323,6 +323,11 @@ impl Engine {
             body(&locked)?;
             locked.revealed()
         };
+        if met_expired && !self.base.expiry_held.load(Ordering::Relaxed) {
+            keys.iter().for_each(|key| self.expire_now(space, key));
+        }
+        drop(entered);
+        self.base.watches.wake();
         Ok(self.revealed(lsn, met_expired, keys.iter().copied()))
     }
 
