@@ -2,7 +2,7 @@
 //! another time. A store that opens shows what was written, exactly; otherwise it refuses and names a file, and opens once
 //! it is repaired.
 //!
-//! Of the many images one in 17 is repaired; with `KV_DAMAGE_REPAIR_EVERY=1` every one.
+//! Of the many images one in 41 is repaired; with `KV_DAMAGE_REPAIR_EVERY=1` every one.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod disk;
@@ -110,7 +110,7 @@ fn check(case: &Case, image: &Image, loss: Loss, what: &str, tally: &mut Tally) 
 fn sweep(title: &str, damage: impl Fn(&Case, &str, &mut dyn FnMut(Image, Loss, String)) + Sync) {
     let cases = cases();
     // A number that has nothing in common with eight bits, nor with sectors. 1 takes two minutes for all tests.
-    let all = std::env::var("KV_DAMAGE_REPAIR_EVERY").ok().map_or(17, |text| text.parse().unwrap());
+    let all = std::env::var("KV_DAMAGE_REPAIR_EVERY").ok().map_or(41, |text| text.parse().unwrap());
     let repair_every = if matches!(title, "files" | "others") { 1 } else { all };
     let work: Vec<(&Case, &String)> =
         cases.iter().flat_map(|case| case.image.keys().map(move |name| (case, name))).collect();

@@ -55,7 +55,7 @@ fn text(panic: &(dyn std::any::Any + Send)) -> String {
 #[test]
 fn nothing_promised_is_lost_wherever_the_power_goes() {
     let days = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 86_400;
-    let wanted = number("KV_CUT_POINTS", 200_000);
+    let wanted = number("KV_CUT_POINTS", 100_000);
     let (first, seeds) = (number("KV_CUT_SEED", days * 1_000_000), number("KV_CUT_SEEDS", u64::MAX));
     tell(&format!("power cuts: {wanted} points from seed {first}"));
     let started = Instant::now();
