@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use kvcore::hooks::Lsn;
-use kvcore::{Db, Durability, ManualClock, Options, Store};
+use kvcore::{Db, Durability, ManualClock, Options};
 use shuttle::rand::Rng;
 use shuttle::thread;
 
@@ -40,7 +40,7 @@ fn serve(number: usize, db: &Db, mailbox: &Mailbox, disk: &ModelDisk) {
         answered.set(answered.get() + 1);
     };
     while !stopped || asked < REQUESTS || !outbox.is_empty() {
-        let gate_opened = || !outbox.is_empty() && (db.durable_lsn() > released || db.health().is_err());
+        let gate_opened = || !outbox.is_empty() && (db.hooks().durable_lsn() > released || db.health().is_err());
         if !mailbox.fall_asleep(!outbox.is_empty(), || asked < REQUESTS || gate_opened()) {
             mailbox.sleep();
         }
@@ -49,7 +49,7 @@ fn serve(number: usize, db: &Db, mailbox: &Mailbox, disk: &ModelDisk) {
         stopped |= !mails.is_empty();
         mails.clear();
 
-        let durable = db.durable_lsn();
+        let durable = db.hooks().durable_lsn();
         let failed = durable <= released && db.health().is_err();
         released = durable;
         let ready = outbox.ready(durable).to_vec();
@@ -65,7 +65,7 @@ fn serve(number: usize, db: &Db, mailbox: &Mailbox, disk: &ModelDisk) {
         if asked < REQUESTS {
             asked += 1;
             let (own, mut seen) = (format!("<{number}.{asked}>"), "none".to_owned());
-            let told = db.commit(&[b"k"], &mut |txn| {
+            let told = db.hooks().commit(&[b"k"], &mut |txn| {
                 if (number + asked) % 2 == 0 {
                     own.clone_into(&mut seen);
                     return txn.set(b"k", own.as_bytes(), None);
@@ -76,10 +76,10 @@ fn serve(number: usize, db: &Db, mailbox: &Mailbox, disk: &ModelDisk) {
                 Ok(())
             });
             match told {
-                Ok(lsn) if outbox.is_empty() && lsn <= db.durable_lsn() => leave(&seen),
+                Ok(lsn) if outbox.is_empty() && lsn <= db.hooks().durable_lsn() => leave(&seen),
                 Ok(lsn) => {
                     outbox.push(format!("{seen};").as_bytes(), lsn);
-                    db.request_sync(lsn);
+                    db.hooks().request_sync(lsn);
                 }
                 Err(_) => refused += 1,
             }
@@ -99,7 +99,7 @@ fn model(syncs_fail: bool) {
         }
         let mailboxes = Arc::new(Mailboxes::new((0..LOOPS).map(|_| Mailbox::new(Waker::default())).collect()));
         let wakes = Arc::clone(&mailboxes);
-        db.on_durable(Arc::new(move || wakes.all().iter().for_each(Mailbox::wake_for_log)));
+        db.hooks().on_durable(Arc::new(move || wakes.all().iter().for_each(Mailbox::wake_for_log)));
         let loops: Vec<_> = (0..LOOPS)
             .map(|number| {
                 let (db, mailboxes, disk) = (db.clone(), Arc::clone(&mailboxes), disk.clone());

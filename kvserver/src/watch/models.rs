@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kvcore::{Claim, Db, Keyspace, Options, Scope, Store};
+use kvcore::{Claim, Db, Keyspace, Options, Scope};
 use shuttle::sync::atomic::{AtomicI64, Ordering};
 use shuttle::thread;
 
@@ -34,20 +34,21 @@ fn add_one(db: &Db, keyspace: &Keyspace, table: &WatchTable) {
         let mark = Mark::default();
         let existed = table.watch(keyspace, KEY, &mark);
         let keys = (keyspace.clone(), [(Box::from(KEY), existed)].into());
-        let watched = Watched { mark, bytes: 0, keys: BTreeMap::from([(keyspace.id(), keys)]) };
+        let watched = Watched { mark, bytes: 0, keys: BTreeMap::from([(keyspace.hooks().id(), keys)]) };
         let next = number(keyspace) + 1;
         let mut changed = false;
         let claims = [Claim { keyspace, scope: Scope::Keys(&[KEY]) }];
-        db.commit_across(&claims, &mut |txn| {
-            changed = has_changed(&watched, txn)?;
-            if changed {
-                return Ok(());
-            }
-            txn.select(keyspace.id())?;
-            txn.set(KEY, next.to_string().as_bytes(), None)
-        })
-        .expect("a transaction");
-        table.remove(keyspace.id(), KEY, &watched.mark);
+        db.hooks()
+            .commit_across(&claims, &mut |txn| {
+                changed = has_changed(&watched, txn)?;
+                if changed {
+                    return Ok(());
+                }
+                txn.select(keyspace.hooks().id())?;
+                txn.set(KEY, next.to_string().as_bytes(), None)
+            })
+            .expect("a transaction");
+        table.remove(keyspace.hooks().id(), KEY, &watched.mark);
         if !changed {
             return;
         }
@@ -86,11 +87,12 @@ fn model(
 fn take(db: &Db, taken: &AtomicI64, remove: impl Fn(&mut dyn kvcore::hooks::CrossTxn) -> kvcore::Result<()>) {
     let claims = [Claim { keyspace: db, scope: Scope::Whole }];
     let mut found = 0;
-    db.commit_across(&claims, &mut |txn| {
-        found = txn.get(KEY)?.map_or(0, |value| String::from_utf8_lossy(value.bytes()).parse().expect("a number"));
-        remove(txn)
-    })
-    .expect("a transaction");
+    db.hooks()
+        .commit_across(&claims, &mut |txn| {
+            found = txn.get(KEY)?.map_or(0, |value| String::from_utf8_lossy(value.bytes()).parse().expect("a number"));
+            remove(txn)
+        })
+        .expect("a transaction");
     taken.fetch_add(found, Ordering::SeqCst);
 }
 
@@ -118,7 +120,7 @@ fn no_update_is_lost_when_the_key_is_removed() {
 fn no_update_is_lost_when_the_database_is_emptied() {
     model(
         2,
-        |db, taken| take(db, taken, |txn| txn.flush().map(drop)),
+        |db, taken| take(db, taken, |txn| txn.clear().map(drop)),
         |[zero, _], taken| assert_eq!(number(zero) + taken, 4, "an update was lost, or came back"),
     );
 }
@@ -130,7 +132,7 @@ fn no_update_is_lost_when_the_key_comes_and_the_database_is_emptied() {
         1,
         |db, taken| {
             db.increment(KEY, 1).expect("a number");
-            take(db, taken, |txn| txn.flush().map(drop));
+            take(db, taken, |txn| txn.clear().map(drop));
         },
         |[zero, _], taken| assert_eq!(number(zero) + taken, 3, "an update was lost, or came back"),
     );
