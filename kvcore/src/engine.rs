@@ -301,25 +301,27 @@ impl Engine {
     }
 
     /// Runs a read-only transaction over keys of one keyspace, under shared locks. Returns what must be durable before its
-    /// outcome may be revealed.
+    /// outcome may be revealed. `uses_keys` is false if it counts as no access to the keys.
+    #[inline]
     pub(crate) fn view(
         &self,
         space: &Space,
         keys: &[&[u8]],
-        body: &mut dyn FnMut(&SharedLocked<'_>) -> Result<()>,
+        uses_keys: bool,
+        body: &mut impl FnMut(&SharedLocked<'_>) -> Result<()>,
     ) -> Result<Lsn> {
         self.check_open()?;
         let entered = self.base.enter()?;
         let (lsn, met_expired) = if let [key] = keys {
             let hash = self.base.hasher.hash(key);
             let wanted = std::iter::once(space.shard_of(hash));
-            let locked = SharedLocked::lock(&self.base, space, Claims::Key(hash), wanted);
+            let locked = SharedLocked::lock(&self.base, space, Claims::Key(hash), wanted, uses_keys);
             body(&locked)?;
             locked.revealed()
         } else {
             let Plan { wanted, named } = self.plan(&[(space, Claimed::Keys(keys))]);
             let wanted = wanted.iter().map(|(_, shard, _)| *shard);
-            let locked = SharedLocked::lock(&self.base, space, Claims::Many(&named), wanted);
+            let locked = SharedLocked::lock(&self.base, space, Claims::Many(&named), wanted, uses_keys);
             body(&locked)?;
             locked.revealed()
         };

@@ -63,6 +63,33 @@ impl KeyspaceHooks<'_> {
         self.0.engine().commit(&self.0.space, keys, &mut |locked| body(locked))
     }
 
+    /// Runs `body` on the named keys as they are at one moment, under shared locks: other readers are not kept waiting.
+    /// Returns the newest change that it reveals. `uses_keys` is false if no lookup counts as an access to its key.
+    ///
+    /// # Errors
+    ///
+    /// Those of `body`, and [`Error::Reentered`] if it calls the store.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("key", "value")?;
+    /// let mut len = 0;
+    /// db.hooks().view(&[b"key"], true, &mut |txn| {
+    ///     len = txn.get(b"key")?.map_or(0, |value| value.len());
+    ///     Ok(())
+    /// })?;
+    /// assert_eq!(len, 5);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn view(
+        &self,
+        keys: &[&[u8]],
+        uses_keys: bool,
+        body: &mut dyn FnMut(&dyn ReadTxn) -> Result<()>,
+    ) -> Result<Lsn> {
+        self.0.engine().view(&self.0.space, keys, uses_keys, &mut |locked| body(locked))
+    }
+
     /// Runs `body` as [`commit`](Self::commit) does, and returns when the outcome is as durable as the handle promises.
     pub fn transact<K: AsRef<[u8]>, R>(
         &self,

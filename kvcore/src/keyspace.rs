@@ -204,7 +204,7 @@ impl Keyspace {
     fn look<K: AsRef<[u8]>, R>(&self, keys: &[K], mut body: impl FnMut(&View<'_>) -> Result<R>) -> Result<(R, Lsn)> {
         let mut result = None;
         let lsn = store::with_names(keys, |keys| {
-            self.engine().view(&self.space, keys, &mut |locked| {
+            self.engine().view(&self.space, keys, true, &mut |locked| {
                 result = Some(body(&View::new(locked))?);
                 Ok(())
             })
@@ -223,7 +223,7 @@ impl Store for Keyspace {
     }
 
     fn run_view(&self, keys: &[&[u8]], body: &mut dyn FnMut(&View<'_>) -> Result<()>) -> Result<Commit> {
-        let lsn = self.engine().view(&self.space, keys, &mut |locked| body(&View::new(locked)))?;
+        let lsn = self.engine().view(&self.space, keys, true, &mut |locked| body(&View::new(locked)))?;
         Ok(Commit::new(lsn.get()))
     }
 

@@ -130,6 +130,22 @@ fn missing_key(key: &[u8]) -> Error {
     Error::KeyNotNamed { key: format!("{}{rest}", shown.escape_ascii()) }
 }
 
+/// Takes `work` from what may still be charged; `u64::MAX` is no limit.
+fn charge(work_left: &Cell<u64>, work: u64) -> Result<()> {
+    match work_left.get() {
+        u64::MAX => {}
+        left => work_left.set(left.checked_sub(work).ok_or(Error::TooMuchWork)?),
+    }
+    Ok(())
+}
+
+/// Adds a lookup to the counts of those that found a value, and of those that did not.
+#[inline]
+fn count_lookup(hits: &Cell<u32>, misses: &Cell<u32>, is_hit: bool) {
+    let count = if is_hit { hits } else { misses };
+    count.set(count.get().wrapping_add(1));
+}
+
 /// Bytes of a large value that are copied, or filled with zeros, in a unit of work. Fresh pages cost more than the copying.
 const BYTES_PER_WORK: u64 = 2;
 
@@ -468,23 +484,30 @@ impl ReadTxn for Locked<'_> {
         };
         let found = entry.filter(|entry| !self.has_passed(entry.deadline()));
         if kind.is_counted() {
-            let count = if found.is_some() { &self.hits } else { &self.misses };
-            count.set(count.get().wrapping_add(1));
+            count_lookup(&self.hits, &self.misses, found.is_some());
         }
         Ok(found.map(Entry::value))
     }
 
-    // As provided, but without a call on to the lookup: most transactions are one read.
+    // As provided, but without a call on to the lookup.
     fn get(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
         self.lookup(key, Lookup::Read)
     }
-}
 
-impl Txn for Locked<'_> {
     fn lookups(&self) -> Lookups {
         Lookups { hits: self.hits.get(), misses: self.misses.get() }
     }
 
+    fn limit_work(&self, work: u64) {
+        self.work_left.set(work);
+    }
+
+    fn charge(&self, work: u64) -> Result<()> {
+        charge(&self.work_left, work)
+    }
+}
+
+impl Txn for Locked<'_> {
     fn begin_command(&mut self, uses_keys: bool) {
         self.uses_keys = uses_keys;
         self.used.set(0);
@@ -494,18 +517,6 @@ impl Txn for Locked<'_> {
     fn count_changes(&mut self, count: u64) {
         let made = (self.notes.changes.len() - self.begun_at) as u64;
         self.more_changes = self.more_before + count.cast_signed() - made.cast_signed();
-    }
-
-    fn limit_work(&mut self, work: u64) {
-        self.work_left.set(work);
-    }
-
-    fn charge(&self, work: u64) -> Result<()> {
-        match self.work_left.get() {
-            u64::MAX => {}
-            left => self.work_left.set(left.checked_sub(work).ok_or(Error::TooMuchWork)?),
-        }
-        Ok(())
     }
 
     fn usage(&self, key: &[u8]) -> Result<Option<Usage>> {

@@ -141,9 +141,15 @@ impl Shard {
     /// From now on the uses of entries are taken note of.
     #[inline]
     pub(crate) fn note_uses(&mut self, now: Moment) {
-        if self.uses.is_none() && !now.is_none() {
+        if self.lacks_uses(now) {
             self.begin_to_note_uses(now);
         }
+    }
+
+    /// Returns whether uses are to be recorded that this cannot record yet: [`note_uses`](Self::note_uses) is due.
+    #[inline]
+    pub(crate) fn lacks_uses(&self, now: Moment) -> bool {
+        self.uses.is_none() && !now.is_none()
     }
 
     /// Returns whether uses of entries are recorded.

@@ -31,29 +31,15 @@ pub trait ReadTxn {
     fn peek(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
         self.lookup(key, Lookup::Internal)
     }
-}
-
-/// The view of the keys that a transaction named, all of them locked.
-pub trait Txn: ReadTxn {
-    /// Looks `key` up to change it: [`Lookup::Write`].
-    fn get_to_write(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
-        self.lookup(key, Lookup::Write)
-    }
 
     /// Returns how many of the lookups so far were counted, and as what.
     fn lookups(&self) -> Lookups {
         Lookups::default()
     }
 
-    /// Begins the next of several commands that run in this transaction: what it writes counts as a use of its own.
-    /// `uses_keys` is false if no lookup and no write of it counts as a use.
-    fn begin_command(&mut self, uses_keys: bool) {
-        let _ = uses_keys;
-    }
-
     /// Limits the work that may be [charged](Self::charge) from now on. Without a call it is not limited; a draft
     /// ([`DbHooks::commit_draft`](crate::hooks::DbHooks::commit_draft)) never is, since it holds no locks.
-    fn limit_work(&mut self, work: u64) {
+    fn limit_work(&self, work: u64) {
         let _ = work;
     }
 
@@ -66,6 +52,20 @@ pub trait Txn: ReadTxn {
     fn charge(&self, work: u64) -> Result<()> {
         let _ = work;
         Ok(())
+    }
+}
+
+/// The view of the keys that a transaction named, all of them locked.
+pub trait Txn: ReadTxn {
+    /// Looks `key` up to change it: [`Lookup::Write`].
+    fn get_to_write(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
+        self.lookup(key, Lookup::Write)
+    }
+
+    /// Begins the next of several commands that run in this transaction: what it writes counts as a use of its own.
+    /// `uses_keys` is false if no lookup and no write of it counts as a use.
+    fn begin_command(&mut self, uses_keys: bool) {
+        let _ = uses_keys;
     }
 
     /// How `key` was used, as far as is known; `None` if it is not there.

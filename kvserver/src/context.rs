@@ -4,7 +4,7 @@
 //! Invariant: a context lives for one command. What the command leaves in it takes effect when the command has ended.
 
 use kvcore::Keyspace;
-use kvcore::hooks::{CrossTxn, Lookups, Lsn, Txn, Walk};
+use kvcore::hooks::{CrossTxn, Lookups, Lsn, ReadTxn, Txn, Walk};
 use kvproto::resp::Version;
 use kvproto::{Args, Reply, Spec, spec};
 
@@ -19,6 +19,10 @@ use crate::tuning::Tuning;
 /// How a command is carried out.
 #[derive(Clone, Copy)]
 pub enum Run {
+    /// Under shared locks of exactly the keys its row names: it changes nothing, and other readers are not kept waiting.
+    /// Its work may be large beside that of reading the request; it is limited then, as that of `Costly`. A request of fewer
+    /// words than the number is never costly.
+    Read(fn(Args<'_>, &dyn ReadTxn) -> Outcome, u16),
     /// Under the locks of exactly the keys its row in the command table names. All checks come before the first
     /// effect: a command that answers with an error has changed nothing.
     Store(fn(Args<'_>, &mut dyn Txn) -> Outcome),

@@ -6,9 +6,9 @@
 //!
 //! Invariant: a command has the same reply, effects and statistics wherever it runs, and is counted once.
 
-use kvcore::hooks::Txn;
+use kvcore::hooks::{ReadTxn, Txn};
 use kvcore::{Claim, Scope};
-use kvproto::{Args, OwnedRequest, spec};
+use kvproto::{Args, OwnedRequest, Reply, spec};
 
 use crate::context::{Run, Runs};
 use crate::dispatch::{Answer, Call, carry_out, check_writes};
@@ -23,12 +23,12 @@ const SCANNED_PER_NS: u64 = 4;
 const COPIED_PER_NS: u64 = 2;
 
 /// Charges for looking at bytes, eight or more at a time.
-pub(crate) fn charge_scan(txn: &dyn Txn, bytes: usize) -> kvcore::Result<()> {
+pub(crate) fn charge_scan(txn: &dyn ReadTxn, bytes: usize) -> kvcore::Result<()> {
     txn.charge(bytes as u64 / SCANNED_PER_NS)
 }
 
 /// Charges for copying bytes.
-pub(crate) fn charge_copy(txn: &dyn Txn, bytes: usize) -> kvcore::Result<()> {
+pub(crate) fn charge_copy(txn: &dyn ReadTxn, bytes: usize) -> kvcore::Result<()> {
     txn.charge(bytes as u64 / COPIED_PER_NS)
 }
 
@@ -44,15 +44,19 @@ pub(crate) fn run_store(request: &OwnedRequest, call: &StoreCall, server: &Serve
     let request = request.as_request();
     let StoreCall { keyspace, database, uses_keys } = call;
     let found = spec::resolve_rows(request).ok().and_then(|(top, spec)| Some((spec, runs.of(top)?)));
-    // It ran on a loop before, so it has a function of this kind.
-    let Some((spec, Run::Costly(run, _))) = found else { return Answer::nothing() };
+    let Some((spec, run)) = found else { return Answer::nothing() };
     let events = server.audience.wanted().events();
     let (database, uses_keys) = (*database, *uses_keys);
     // Others may have used up the room since it was parked.
     if let Err(error) = check_writes(spec, None, server) {
         return Answer::refused(spec, error);
     }
-    let run = |args: Args<'_>, txn: &mut dyn Txn| run(args, txn, &server.tuning);
+    let run = |args: Args<'_>, txn: &mut dyn Txn| match run {
+        Run::Read(run, _) => run(args, txn),
+        Run::Costly(run, _) => run(args, txn, &server.tuning),
+        // Those are never too much for a loop.
+        Run::Store(_) | Run::Walk(_) | Run::Session(_) => Ok(Reply::Nothing),
+    };
     // Perhaps it has become cheap: what was shared with another command's draft is so no longer.
     let cheap = Call { spec, request, database, uses_keys, events, work_max: Some(LOOP_WORK_MAX) };
     if let Some(answer) = carry_out(&cheap, run, server, |keys, body| {

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use kvcore::hooks::{Lookups, Lsn, Txn, Walk};
+use kvcore::hooks::{Lookups, Lsn, ReadTxn, Txn, Walk};
 use kvproto::resp::Version;
 use kvproto::spec::{self, Flag, KeyRule, Unresolved};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, is_http_word, line};
@@ -128,13 +128,18 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
         session.remember_keys(spec, request, server);
     }
     let wanted = server.audience.wanted();
+    let work_max = |words_min: u16| {
+        let may_cost = request.len() >= words_min.into();
+        may_cost.then(|| server.switches.loop_work_max.load(Relaxed))
+    };
     let answer = match runs.of(top) {
+        Some(Run::Read(run, words_min)) => {
+            read(spec, run, request, session, server, wanted.events(), work_max(words_min))
+        }
         Some(Run::Store(run)) => store(spec, run, request, session, server, wanted.events(), None),
         Some(Run::Costly(run, words_min)) => {
             let run = |args: Args<'_>, txn: &mut dyn Txn| run(args, txn, &server.tuning);
-            let may_cost = request.len() >= words_min.into();
-            let work_max = may_cost.then(|| server.switches.loop_work_max.load(Relaxed));
-            store(spec, run, request, session, server, wanted.events(), work_max)
+            store(spec, run, request, session, server, wanted.events(), work_max(words_min))
         }
         Some(Run::Walk(run)) => walk(spec, run, request, session, server),
         Some(Run::Session(run)) => {
@@ -243,6 +248,34 @@ fn reject(
     Answer { rest: Some(Box::new(rest)), ..Answer::new(spec, reply, Lsn::ZERO) }
 }
 
+/// Carries out a command that only reads.
+fn read(
+    spec: &'static Spec,
+    run: fn(Args<'_>, &dyn ReadTxn) -> Outcome,
+    request: Request<'_>,
+    session: &mut Session,
+    server: &ServerState,
+    events: Classes,
+    work_max: Option<u64>,
+) -> Answer {
+    if !events.is_empty() || work_max == Some(0) {
+        // It may have to notify of a key that is missing, with the key locked.
+        let run = |args: Args<'_>, txn: &mut dyn Txn| run(args, txn);
+        return store(spec, run, request, session, server, events, work_max);
+    }
+    let (mut reply, mut lookups) = (Reply::Nothing, Lookups::default());
+    let uses_keys = session.uses_keys_of(spec);
+    let outcome = with_keys(spec, request, |keys| {
+        session.keyspace.hooks().view(keys, uses_keys, &mut |txn| {
+            work_max.into_iter().for_each(|work_max| txn.limit_work(work_max));
+            reply = reply_of(run(Args::new(request), txn))?;
+            lookups = txn.lookups();
+            Ok(())
+        })
+    });
+    conclude(outcome, spec, reply, lookups, server).unwrap_or_else(|| park(spec, session))
+}
+
 /// A store command, and what it needs to know of its client.
 pub(crate) struct Call<'r> {
     pub(crate) spec: &'static Spec,
@@ -271,13 +304,14 @@ fn store(
         Some(0) => None,
         _ => carry_out(&call, run, server, |keys, body| keyspace.hooks().commit(keys, body)),
     };
-    match answer {
-        Some(answer) => answer,
-        None => {
-            let call = StoreCall { keyspace: keyspace.clone(), database, uses_keys };
-            Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).then(Next::Park(Work::Store(call)))
-        }
-    }
+    answer.unwrap_or_else(|| park(spec, session))
+}
+
+/// Returns what has a command carried out elsewhere, which is too much work for a loop.
+fn park(spec: &'static Spec, session: &Session) -> Answer {
+    let (keyspace, database) = (session.keyspace.clone(), session.database);
+    let call = StoreCall { keyspace, database, uses_keys: session.uses_keys_of(spec) };
+    Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).then(Next::Park(Work::Store(call)))
 }
 
 /// Carries out a store command in a transaction that `commit` runs; `None` if that is more work than it may be.
@@ -288,8 +322,7 @@ pub(crate) fn carry_out(
     server: &ServerState,
     commit: impl FnOnce(&[&[u8]], &mut Body<'_>) -> kvcore::Result<Lsn>,
 ) -> Option<Answer> {
-    let mut reply = None;
-    let mut lookups = Lookups::default();
+    let (mut reply, mut lookups) = (Reply::Nothing, Lookups::default());
     let mut body = |txn: &mut dyn Txn| {
         if let Some(work_max) = call.work_max {
             txn.limit_work(work_max);
@@ -306,33 +339,52 @@ pub(crate) fn carry_out(
             events::gather(noted.finish());
             outcome
         };
-        match outcome {
-            Ok(answered) => reply = Some(answered),
-            // It has changed nothing, and what it says about the keys is as true, and as new, as any reply.
-            Err(Failure::Command(error)) => reply = Some(error.into()),
-            Err(Failure::Store(error)) => return Err(error),
-        }
+        reply = reply_of(outcome)?;
         lookups = txn.lookups();
         Ok(())
     };
-    let Call { spec, request, .. } = *call;
-    let outcome = match spec.keys {
-        KeyRule::Range { first, last, .. } if last == first.cast_signed() => {
-            let key = request.get(first).unwrap_or_default();
-            commit(&[key], &mut body)
-        }
-        _ => {
-            let keys: SmallVec<[&[u8]; 16]> = spec.keys(request).map(|(_, key)| key).collect();
-            commit(&keys, &mut body)
-        }
-    };
+    let outcome = with_keys(call.spec, call.request, |keys| commit(keys, &mut body));
     if !call.events.is_empty() {
         server.audience.settle(outcome.as_ref().ok().copied());
     }
+    conclude(outcome, call.spec, reply, lookups, server)
+}
+
+/// Calls `run` with the keys that a request names.
+#[inline]
+fn with_keys<R>(spec: &Spec, request: Request<'_>, run: impl FnOnce(&[&[u8]]) -> R) -> R {
+    match spec.keys {
+        KeyRule::Range { first, last, .. } if last == first.cast_signed() => {
+            run(&[request.get(first).unwrap_or_default()])
+        }
+        _ => run(&spec.keys(request).map(|(_, key)| key).collect::<SmallVec<[&[u8]; 16]>>()),
+    }
+}
+
+/// Returns the reply of a command that is part of a transaction; only the store's own failures end that.
+#[inline]
+fn reply_of(outcome: Outcome) -> kvcore::Result<Reply> {
+    match outcome {
+        Ok(reply) => Ok(reply),
+        // It has changed nothing, and what it says about the keys is as true, and as new, as any reply.
+        Err(Failure::Command(error)) => Ok(error.into()),
+        Err(Failure::Store(error)) => Err(error),
+    }
+}
+
+/// Returns what a store command came to; `None` if that is more work than it may be.
+#[inline]
+fn conclude(
+    outcome: kvcore::Result<Lsn>,
+    spec: &'static Spec,
+    reply: Reply,
+    lookups: Lookups,
+    server: &ServerState,
+) -> Option<Answer> {
     match outcome {
         Ok(lsn) => {
             let lsn = if server.is_gated() { lsn } else { Lsn::ZERO };
-            Some(Answer::new(Some(spec), reply.unwrap_or_default(), lsn).counting(lookups))
+            Some(Answer::new(Some(spec), reply, lsn).counting(lookups))
         }
         Err(kvcore::Error::TooMuchWork) => None,
         Err(error) => {

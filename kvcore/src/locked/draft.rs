@@ -297,13 +297,13 @@ impl ReadTxn for Draft<'_> {
         }
         Ok(found)
     }
-}
 
-impl Txn for Draft<'_> {
     fn lookups(&self) -> Lookups {
         self.locked.lookups()
     }
+}
 
+impl Txn for Draft<'_> {
     fn begin_command(&mut self, uses_keys: bool) {
         self.locked.begin_command(uses_keys);
     }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use smallvec::SmallVec;
 
-use super::{Claims, missing_key};
+use super::{Claims, charge, count_lookup, missing_key};
 use crate::base::Base;
 use crate::entry::{Entry, ValueRef};
 use crate::error::Result;
@@ -13,7 +13,7 @@ use crate::lsn::Lsn;
 use crate::shard::Shard;
 use crate::space::Space;
 use crate::sync::RwLockReadGuard;
-use crate::txn::{Lookup, ReadTxn};
+use crate::txn::{Lookup, Lookups, ReadTxn};
 use crate::uses::Moment;
 
 pub(crate) struct SharedLocked<'a> {
@@ -22,30 +22,50 @@ pub(crate) struct SharedLocked<'a> {
     claims: Claims<'a>,
     /// In the order of the shards.
     held: SmallVec<[(usize, RwLockReadGuard<'a, Shard>); 1]>,
-    /// What lookups note as the time of a use; `None` if no policy needs it.
-    moment: Option<Moment>,
+    /// What lookups record as the time of an access, if they do.
+    moment: Moment,
     /// 0 until it is needed.
     now_ms: Cell<u64>,
     /// The latest deadline that was found to have passed; 0 for none.
     passed_ms: Cell<u64>,
+    hits: Cell<u32>,
+    misses: Cell<u32>,
+    /// Work that may still be charged.
+    work_left: Cell<u64>,
 }
 
 impl<'a> SharedLocked<'a> {
     /// Locks the shards in `wanted`, which are sorted and have no element twice: those of the keys that `claims` name.
+    /// `uses_keys` is false if no lookup counts as an access.
+    #[inline]
     pub(crate) fn lock(
         base: &'a Base,
         space: &'a Space,
         claims: Claims<'a>,
         wanted: impl Iterator<Item = usize>,
+        uses_keys: bool,
     ) -> Self {
+        let moment = if uses_keys { base.moment() } else { Moment::NONE };
+        let lock = |shard| {
+            let guard = space.read(shard);
+            if !guard.lacks_uses(moment) {
+                return (shard, guard);
+            }
+            drop(guard);
+            space.write(shard).note_uses(moment);
+            (shard, space.read(shard))
+        };
         SharedLocked {
             base,
             space,
             claims,
-            held: wanted.map(|shard| (shard, space.read(shard))).collect(),
-            moment: base.eviction.is_on().then(|| base.moment()),
+            held: wanted.map(lock).collect(),
+            moment,
             now_ms: Cell::new(0),
             passed_ms: Cell::new(0),
+            hits: Cell::new(0),
+            misses: Cell::new(0),
+            work_left: Cell::new(u64::MAX),
         }
     }
 
@@ -59,7 +79,14 @@ impl<'a> SharedLocked<'a> {
         }
     }
 
+    #[inline]
     fn shard(&self, hash: u64, key: &[u8]) -> Result<&Shard> {
+        if let Claims::Key(named) = self.claims
+            && named == hash
+            && let [(_, shard)] = &*self.held
+        {
+            return Ok(shard);
+        }
         if !self.claims.has(self.space.id, hash) {
             return Err(missing_key(key));
         }
@@ -88,10 +115,23 @@ impl ReadTxn for SharedLocked<'_> {
     fn lookup(&self, key: &[u8], kind: Lookup) -> Result<Option<ValueRef<'_>>> {
         let hash = self.base.hasher.hash(key);
         let shard = self.shard(hash, key)?;
-        let found = match self.moment {
-            Some(moment) if kind.is_use() => shard.find_to_use(hash, key, moment),
-            _ => shard.find(hash, key),
-        };
-        Ok(found.filter(|entry| !self.has_passed(entry)).map(Entry::value))
+        let entry = if kind.is_use() { shard.find_to_use(hash, key, self.moment) } else { shard.find(hash, key) };
+        let found = entry.filter(|entry| !self.has_passed(entry));
+        if kind.is_counted() {
+            count_lookup(&self.hits, &self.misses, found.is_some());
+        }
+        Ok(found.map(Entry::value))
+    }
+
+    fn lookups(&self) -> Lookups {
+        Lookups { hits: self.hits.get(), misses: self.misses.get() }
+    }
+
+    fn limit_work(&self, work: u64) {
+        self.work_left.set(work);
+    }
+
+    fn charge(&self, work: u64) -> Result<()> {
+        charge(&self.work_left, work)
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use kvcore::hooks::Txn;
+use kvcore::hooks::{ReadTxn, Txn};
 use kvproto::{Args, CommandError, Reply, parse_integer};
 
 use super::string::range::Span;
@@ -55,7 +55,7 @@ pub fn setbit(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 }
 
 /// `GETBIT key offset`
-pub fn getbit(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+pub fn getbit(mut args: Args<'_>, txn: &dyn ReadTxn) -> Outcome {
     let key = args.next()?;
     let (at, mask) = place(bit_offset(args.next()?)?);
     let byte = txn.get(key)?.and_then(|value| value.bytes().get(at).copied());
@@ -63,7 +63,7 @@ pub fn getbit(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 }
 
 /// `BITCOUNT key [start end [BYTE|BIT]]`
-pub fn bitcount(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+pub fn bitcount(mut args: Args<'_>, txn: &dyn ReadTxn) -> Outcome {
     // The arguments of a key that is not there are not looked at.
     let Some(value) = txn.get(args.next()?)? else {
         return Ok(Reply::Integer(0));
@@ -94,7 +94,7 @@ pub fn bitcount(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 
 /// `BITPOS key bit [start [end [BYTE|BIT]]]`: -1 if there is no such bit. A clear bit follows the end of every value,
 /// unless the client said where to stop.
-pub fn bitpos(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+pub fn bitpos(mut args: Args<'_>, txn: &dyn ReadTxn) -> Outcome {
     let key = args.next()?;
     let wanted = match args.integer()? {
         0 => false,
@@ -130,7 +130,7 @@ const POSITION_NS: u64 = 30;
 
 /// `BITRANGEINTARRAY key start end [BYTE|BIT] [LIMIT count] [ZEROS]` of Redis 8.12: the positions of the set bits in a range, or
 /// of the clear ones. A limit in bytes is not applied within a byte, so that the next range can begin with the next byte.
-pub fn bitrangeintarray(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+pub fn bitrangeintarray(mut args: Args<'_>, txn: &dyn ReadTxn) -> Outcome {
     let key = args.next()?;
     let (start, end) = (args.integer()?, args.integer()?);
     let (mut unit, mut limit, mut zeros) = (None, None, false);

@@ -3,7 +3,7 @@
 //! Invariant: a payload that was changed on the way, or that holds no string, is refused and changes nothing.
 
 use kvcore::Deadline;
-use kvcore::hooks::{Txn, Usage};
+use kvcore::hooks::{ReadTxn, Txn, Usage};
 use kvproto::{Args, CommandError, Reply};
 
 use crate::outcome::Outcome;
@@ -16,7 +16,7 @@ const VALUE_BYTES_MAX: usize = 512 * 1024 * 1024;
 const PAYLOAD_NS: u64 = 3;
 
 /// `DUMP key`
-pub fn dump(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+pub fn dump(mut args: Args<'_>, txn: &dyn ReadTxn) -> Outcome {
     let Some(value) = txn.get(args.next()?)? else { return Ok(Reply::Nil) };
     txn.charge(value.len() as u64 * PAYLOAD_NS)?;
     Ok(Reply::bulk(rdb::encode(&value)))

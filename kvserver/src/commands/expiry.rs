@@ -5,7 +5,7 @@
 //! error before anything has changed; one that has come ends the key at once.
 
 use kvcore::Deadline;
-use kvcore::hooks::Txn;
+use kvcore::hooks::{ReadTxn, Txn};
 use kvproto::{Args, CommandError, Reply, parse_integer};
 
 use crate::outcome::Outcome;
@@ -31,22 +31,22 @@ pub fn pexpireat(args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 }
 
 /// `TTL key`: the seconds left, rounded; -1 without a deadline, -2 without a key.
-pub fn ttl(args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+pub fn ttl(args: Args<'_>, txn: &dyn ReadTxn) -> Outcome {
     show_deadline(args, txn, |deadline, now| to_seconds(deadline.saturating_sub(now)))
 }
 
 /// `PTTL key`: the milliseconds left; -1 without a deadline, -2 without a key.
-pub fn pttl(args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+pub fn pttl(args: Args<'_>, txn: &dyn ReadTxn) -> Outcome {
     show_deadline(args, txn, |deadline, now| deadline.saturating_sub(now))
 }
 
 /// `EXPIRETIME key`: the deadline in Unix seconds, rounded; -1 without one, -2 without a key.
-pub fn expiretime(args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+pub fn expiretime(args: Args<'_>, txn: &dyn ReadTxn) -> Outcome {
     show_deadline(args, txn, |deadline, _| to_seconds(deadline))
 }
 
 /// `PEXPIRETIME key`: the deadline in Unix milliseconds; -1 without one, -2 without a key.
-pub fn pexpiretime(args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+pub fn pexpiretime(args: Args<'_>, txn: &dyn ReadTxn) -> Outcome {
     show_deadline(args, txn, |deadline, _| deadline)
 }
 
@@ -216,7 +216,7 @@ fn set_deadline(mut args: Args<'_>, txn: &mut dyn Txn, notation: Notation, comma
     Ok(Reply::flag(found))
 }
 
-fn show_deadline(mut args: Args<'_>, txn: &mut dyn Txn, show: fn(u64, u64) -> u64) -> Outcome {
+fn show_deadline(mut args: Args<'_>, txn: &dyn ReadTxn, show: fn(u64, u64) -> u64) -> Outcome {
     let key = args.next()?;
     let shown = match txn.look(key)?.map(|value| value.deadline()) {
         None => -2,

@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 
 use kvcore::Deadline;
-use kvcore::hooks::{Cursor, Txn, Walk};
+use kvcore::hooks::{Cursor, ReadTxn, Txn, Walk};
 use kvproto::{Args, CommandError, Reply};
 
 use crate::gather::gather;
@@ -26,7 +26,7 @@ pub fn del(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 }
 
 /// `EXISTS key [key ...]`: how many are there, one named twice counting twice.
-pub fn exists(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+pub fn exists(mut args: Args<'_>, txn: &dyn ReadTxn) -> Outcome {
     let mut found = 0;
     while let Some(key) = args.next_opt() {
         found += i64::from(txn.look(key)?.is_some());
@@ -35,7 +35,7 @@ pub fn exists(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 }
 
 /// `TOUCH key [key ...]`: as EXISTS, and they count as used.
-pub fn touch(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+pub fn touch(mut args: Args<'_>, txn: &dyn ReadTxn) -> Outcome {
     let mut found = 0;
     while let Some(key) = args.next_opt() {
         found += i64::from(txn.get(key)?.is_some());
@@ -44,7 +44,7 @@ pub fn touch(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 }
 
 /// `TYPE key`
-pub fn type_(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+pub fn type_(mut args: Args<'_>, txn: &dyn ReadTxn) -> Outcome {
     let key = args.next()?;
     let name = if txn.look(key)?.is_some() { TYPE } else { "none" };
     Ok(Reply::simple(name))

@@ -39,17 +39,20 @@ pub(crate) fn runs() -> Runs {
     Runs::new(run_of)
 }
 
+/// No request has so many words.
+const NEVER_COSTLY: u16 = u16::MAX;
+
 /// The function behind a row of the command table.
 fn run_of(name: &str) -> Option<Run> {
-    use Run::{Costly, Session, Store, Walk};
+    use Run::{Costly, Read, Session, Store, Walk};
     Some(match name {
-        "bitcount" => Costly(|args, txn, _| bitmap::bitcount(args, txn), 2),
+        "bitcount" => Read(bitmap::bitcount, 2),
         "bitfield" => Costly(|args, txn, _| bitmap::field::bitfield(args, txn), 3),
-        "bitfield_ro" => Store(bitmap::field::bitfield_ro),
+        "bitfield_ro" => Read(bitmap::field::bitfield_ro, NEVER_COSTLY),
         "bitop" => Costly(|args, txn, _| bitmap::bitop(args, txn), 4),
-        "bitpos" => Costly(|args, txn, _| bitmap::bitpos(args, txn), 3),
-        "bitrangeintarray" => Costly(|args, txn, _| bitmap::bitrangeintarray(args, txn), 4),
-        "getbit" => Store(bitmap::getbit),
+        "bitpos" => Read(bitmap::bitpos, 3),
+        "bitrangeintarray" => Read(bitmap::bitrangeintarray, 4),
+        "getbit" => Read(bitmap::getbit, NEVER_COSTLY),
         "setbit" => Costly(|args, txn, _| bitmap::setbit(args, txn), 4),
 
         "pfadd" => Costly(hyperloglog::pfadd, 3),
@@ -63,18 +66,18 @@ fn run_of(name: &str) -> Option<Run> {
         "decrby" => Store(string::decrby),
         "delex" => Costly(|args, txn, _| string::compare::delex(args, txn), 4),
         "delifeq" => Store(string::compare::delifeq),
-        "digest" => Costly(|args, txn, _| string::compare::digest(args, txn), 2),
-        "get" => Store(string::get),
+        "digest" => Read(string::compare::digest, 2),
+        "get" => Read(string::get, NEVER_COSTLY),
         "getdel" => Store(string::getdel),
         "getex" => Store(string::getex),
-        "getrange" | "substr" => Costly(|args, txn, _| string::range::getrange(args, txn), 4),
+        "getrange" | "substr" => Read(string::range::getrange, 4),
         "getset" => Store(string::getset),
         "incr" => Store(string::incr),
         "incrby" => Store(string::incrby),
         "incrbyfloat" => Store(string::incrbyfloat),
         "increx" => Store(string::increx::increx),
-        "lcs" => Costly(|args, txn, _| string::lcs::lcs(args, txn), 3),
-        "mget" => Store(string::mget),
+        "lcs" => Read(string::lcs::lcs, 3),
+        "mget" => Read(string::mget, NEVER_COSTLY),
         "mset" => Store(string::mset),
         "msetex" => Store(string::compare::msetex),
         "msetnx" => Store(string::msetnx),
@@ -84,19 +87,19 @@ fn run_of(name: &str) -> Option<Run> {
         "setex" => Store(string::setex),
         "setnx" => Store(string::setnx),
         "setrange" => Costly(|args, txn, _| string::range::setrange(args, txn), 4),
-        "strlen" => Store(string::strlen),
+        "strlen" => Read(string::strlen, NEVER_COSTLY),
 
         "del" | "unlink" => Store(keys::del),
-        "exists" => Store(keys::exists),
-        "touch" => Store(keys::touch),
+        "exists" => Read(keys::exists, NEVER_COSTLY),
+        "touch" => Read(keys::touch, NEVER_COSTLY),
         "copy" => Session(databases::copy),
-        "dump" => Costly(|args, txn, _| dump::dump(args, txn), 2),
+        "dump" => Read(dump::dump, 2),
         "move" => Session(databases::move_),
         "object" => Session(object::object),
         "rename" => Store(keys::rename),
         "renamenx" => Store(keys::renamenx),
         "restore" | "restore-asking" => Costly(|args, txn, _| dump::restore(args, txn), 4),
-        "type" => Store(keys::type_),
+        "type" => Read(keys::type_, NEVER_COSTLY),
         "dbsize" => Walk(keys::dbsize),
         "keys" => Walk(keys::keys),
         "print" => Walk(keys::print),
@@ -105,13 +108,13 @@ fn run_of(name: &str) -> Option<Run> {
 
         "expire" => Store(expiry::expire),
         "expireat" => Store(expiry::expireat),
-        "expiretime" => Store(expiry::expiretime),
+        "expiretime" => Read(expiry::expiretime, NEVER_COSTLY),
         "persist" => Store(expiry::persist),
         "pexpire" => Store(expiry::pexpire),
         "pexpireat" => Store(expiry::pexpireat),
-        "pexpiretime" => Store(expiry::pexpiretime),
-        "pttl" => Store(expiry::pttl),
-        "ttl" => Store(expiry::ttl),
+        "pexpiretime" => Read(expiry::pexpiretime, NEVER_COSTLY),
+        "pttl" => Read(expiry::pttl, NEVER_COSTLY),
+        "ttl" => Read(expiry::ttl, NEVER_COSTLY),
 
         "acl" => Session(acl::acl),
 
@@ -184,6 +187,19 @@ mod tests {
         for spec in kvproto::spec::COMMANDS {
             let has_none = spec.absent && !super::refused::NAMES.contains(&spec.name);
             assert_eq!(super::run_of(spec.name).is_none(), has_none, "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn a_command_that_only_reads_takes_shared_locks() {
+        use kvproto::spec::{Flag, KeyRule};
+
+        use crate::context::Run;
+        for spec in kvproto::spec::COMMANDS.iter().filter(|spec| !matches!(spec.keys, KeyRule::None)) {
+            let writes = matches!(super::run_of(spec.name), Some(Run::Store(_) | Run::Costly(..)));
+            // PFCOUNT keeps in the value what it has counted.
+            let only_reads = spec.flags.has(Flag::ReadOnly) && spec.name != "pfcount";
+            assert!(!(writes && only_reads), "{} keeps other readers waiting", spec.name);
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use kvcore::hooks::Txn;
+use kvcore::hooks::{ReadTxn, Txn};
 use kvcore::{Deadline, ValueRef};
 use kvproto::{Args, CommandError, Reply, parse_integer};
 
@@ -24,7 +24,7 @@ mod natural;
 pub mod range;
 
 /// `GET key`
-pub fn get(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+pub fn get(mut args: Args<'_>, txn: &dyn ReadTxn) -> Outcome {
     let key = args.next()?;
     Ok(bulk_or_nil(txn.get(key)?))
 }
@@ -193,7 +193,7 @@ pub fn getex(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 }
 
 /// `MGET key [key ...]`
-pub fn mget(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+pub fn mget(mut args: Args<'_>, txn: &dyn ReadTxn) -> Outcome {
     let mut values = Vec::with_capacity(args.remaining());
     let (mut bytes, mut is_surveyed) = (0, false);
     while let Some(key) = args.next_opt() {
@@ -215,7 +215,7 @@ pub fn mget(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 }
 
 /// Returns how large the values of the remaining keys are in a reply, or more than may be.
-fn bytes_of_rest(mut args: Args<'_>, txn: &mut dyn Txn) -> kvcore::Result<usize> {
+fn bytes_of_rest(mut args: Args<'_>, txn: &dyn ReadTxn) -> kvcore::Result<usize> {
     let mut bytes = 0;
     while let Some(key) = args.next_opt()
         && bytes <= REPLY_BYTES_MAX
@@ -274,7 +274,7 @@ pub fn append(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 }
 
 /// `STRLEN key`: in bytes; 0 without a key.
-pub fn strlen(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+pub fn strlen(mut args: Args<'_>, txn: &dyn ReadTxn) -> Outcome {
     let key = args.next()?;
     let length = txn.get(key)?.map_or(0, |value| value.bytes().len());
     Ok(Reply::count(length))

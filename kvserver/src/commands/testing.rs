@@ -76,6 +76,7 @@ impl Shell {
         }
         let args = Args::new(request);
         match run_of(spec.name).unwrap() {
+            Run::Read(command, _) => self.change(spec, request, |txn| command(args, txn)),
             Run::Store(command) => self.change(spec, request, |txn| command(args, txn)),
             Run::Costly(command, _) => {
                 let tuning = Tuning::new(&Settings::default(), &kvcore::Limits::default());

@@ -169,7 +169,7 @@ enum Place {
 /// Whether all that is queued can run without the connection, and without a whole keyspace: on a draft.
 fn may_run_elsewhere(queue: &Queue, runs: &Runs) -> bool {
     queue.commands.iter().all(|(spec, request)| match run_of(request.as_request(), runs) {
-        Some(Run::Store(_) | Run::Costly(..)) => true,
+        Some(Run::Read(..) | Run::Store(_) | Run::Costly(..)) => true,
         Some(Run::Session(_)) => matches!(
             container(spec),
             "select" | "copy" | "move" | "object" | "ping" | "echo" | "time" | "publish" | "spublish"
@@ -315,7 +315,7 @@ impl<'q> Claims<'q> {
                         *claims.at(&other) = Claimed::Whole;
                     }
                 }
-                (_, Some(Run::Store(_) | Run::Costly(..) | Run::Session(_))) => {
+                (_, Some(Run::Read(..) | Run::Store(_) | Run::Costly(..) | Run::Session(_))) => {
                     for other in databases::others(spec.name, request, server)? {
                         claims.add_keys(&other, spec.keys(request).map(|(_, key)| key));
                     }
@@ -584,6 +584,7 @@ fn execute(spec: &'static Spec, request: &OwnedRequest, ctx: &mut Context<'_>) -
     }
     let args = Args::new(request.as_request());
     let outcome = match (run_of(request.as_request(), ctx.runs), &mut ctx.txn) {
+        (Some(Run::Read(run, _)), Some(txn)) => run(args, &**txn),
         (Some(Run::Store(run)), Some(txn)) => run(args, &mut **txn),
         (Some(Run::Costly(run, _)), Some(txn)) => run(args, &mut **txn, &ctx.server.tuning),
         (Some(Run::Walk(run)), Some(txn)) => run(args, txn.as_walk()),

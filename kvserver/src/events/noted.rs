@@ -178,23 +178,23 @@ impl<T: Txn + ?Sized> ReadTxn for Noted<'_, T> {
         }
         Ok(value)
     }
-}
 
-impl<T: Txn + ?Sized> Txn for Noted<'_, T> {
     fn lookups(&self) -> Lookups {
         self.txn.lookups()
     }
 
-    fn begin_command(&mut self, uses_keys: bool) {
-        self.txn.begin_command(uses_keys);
-    }
-
-    fn limit_work(&mut self, work: u64) {
+    fn limit_work(&self, work: u64) {
         self.txn.limit_work(work);
     }
 
     fn charge(&self, work: u64) -> Result<()> {
         self.txn.charge(work)
+    }
+}
+
+impl<T: Txn + ?Sized> Txn for Noted<'_, T> {
+    fn begin_command(&mut self, uses_keys: bool) {
+        self.txn.begin_command(uses_keys);
     }
 
     fn usage(&self, key: &[u8]) -> Result<Option<Usage>> {

@@ -3,32 +3,18 @@
 //! Invariant: all operations are read and checked before the first is carried out; a field is read from and written to
 //! the at most nine bytes it lies in.
 
-use kvcore::hooks::Txn;
+use kvcore::hooks::{ReadTxn, Txn};
 use kvproto::{Args, CommandError, Reply, parse_integer};
 
 use super::{bad_offset, bit_offset, checked_offset};
 use crate::outcome::{Failure, Outcome};
 
 /// `BITFIELD key [GET encoding offset | [OVERFLOW WRAP|SAT|FAIL] SET|INCRBY encoding offset value ...]`
-pub fn bitfield(args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
-    run(args, txn, true)
-}
-
-/// `BITFIELD_RO key [GET encoding offset [GET encoding offset ...]]`
-pub fn bitfield_ro(args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
-    run(args, txn, false)
-}
-
-fn run(mut args: Args<'_>, txn: &mut dyn Txn, may_write: bool) -> Outcome {
+pub fn bitfield(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     let key = args.next()?;
     let steps = parse(args)?;
     let mut grown = false;
-    // The bit behind the last one written.
-    let written = steps.iter().filter(|step| step.action != Action::Get).map(|step| step.field.end()).max();
-    if let Some(end) = written {
-        if !may_write {
-            return Err(CommandError::custom("ERR BITFIELD_RO only supports the GET subcommand").into());
-        }
+    if let Some(end) = end_of_writes(&steps) {
         let bytes = end.div_ceil(8) as usize;
         // Long enough first, even if every write turns out to overflow and fail.
         if txn.get_to_write(key)?.map_or(0, |value| value.bytes().len()) < bytes {
@@ -41,15 +27,32 @@ fn run(mut args: Args<'_>, txn: &mut dyn Txn, may_write: bool) -> Outcome {
     let mut replies = Vec::with_capacity(steps.len());
     // In a value that has grown, each write counts as a change, whatever it writes.
     let mut changes = 0;
-    for step in steps {
+    for step in &steps {
         let (reply, wrote) = step.carry_out(key, txn)?;
         changes += u64::from(wrote || grown && step.action != Action::Get && reply != Reply::Nil);
         replies.push(reply);
     }
-    if written.is_some() {
+    if end_of_writes(&steps).is_some() {
         txn.count_changes(changes);
     }
     Ok(Reply::Array(replies))
+}
+
+/// `BITFIELD_RO key [GET encoding offset [GET encoding offset ...]]`
+pub fn bitfield_ro(mut args: Args<'_>, txn: &dyn ReadTxn) -> Outcome {
+    let key = args.next()?;
+    let steps = parse(args)?;
+    if end_of_writes(&steps).is_some() {
+        return Err(CommandError::custom("ERR BITFIELD_RO only supports the GET subcommand").into());
+    }
+    let value = txn.get(key)?;
+    let bytes = value.as_ref().map_or(&[][..], |value| value.bytes());
+    Ok(Reply::Array(steps.iter().map(|step| Reply::count(step.field.read(bytes).1)).collect()))
+}
+
+/// Returns the bit behind the last one written; `None` if all steps read.
+fn end_of_writes(steps: &[Step]) -> Option<u64> {
+    steps.iter().filter(|step| step.action != Action::Get).map(|step| step.field.end()).max()
 }
 
 /// One operation of the request.
@@ -149,6 +152,14 @@ impl Field {
         Ok(Field { offset, bits: bits as u32, signed })
     }
 
+    /// Returns the bytes that it lies in, as one number, and its own number. What lies beyond the end of `value` is 0.
+    fn read(self, value: &[u8]) -> (u128, i128) {
+        let (at, length) = self.bytes();
+        let bytes = value.get(at..).unwrap_or_default();
+        let raw = (0..length).fold(0, |raw, place| raw << 8 | u128::from(bytes.get(place).copied().unwrap_or(0)));
+        (raw, self.number(raw >> self.shift()))
+    }
+
     /// The bit behind it.
     fn end(self) -> u64 {
         self.offset + u64::from(self.bits)
@@ -213,16 +224,11 @@ impl Step {
     }
 
     /// Returns its reply, and whether it changed the value.
-    fn carry_out(self, key: &[u8], txn: &mut dyn Txn) -> Result<(Reply, bool), Failure> {
+    fn carry_out(&self, key: &[u8], txn: &mut dyn Txn) -> Result<(Reply, bool), Failure> {
         let field = self.field;
         let (at, length) = field.bytes();
-        let mut raw: u128 = 0;
         let value = txn.peek(key)?;
-        let bytes = value.as_ref().and_then(|value| value.bytes().get(at..)).unwrap_or_default();
-        for place in 0..length {
-            raw = raw << 8 | u128::from(bytes.get(place).copied().unwrap_or(0));
-        }
-        let old = field.number(raw >> field.shift());
+        let (raw, old) = field.read(value.as_ref().map_or(&[][..], |value| value.bytes()));
         let wanted = match self.action {
             Action::Get => return Ok((Reply::count(old), false)),
             Action::Set(number) if field.signed => i128::from(number),

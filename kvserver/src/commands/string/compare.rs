@@ -3,7 +3,7 @@
 //! Invariant: a condition looks at the value under the same lock as the change it decides about.
 
 use kvcore::ValueRef;
-use kvcore::hooks::Txn;
+use kvcore::hooks::{ReadTxn, Txn};
 use kvproto::{Args, CommandError, Reply, parse_integer};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -76,7 +76,7 @@ fn parse_digest(word: &[u8]) -> Result<u64, CommandError> {
 }
 
 /// `DIGEST key`: XXH3 (64 bits) of the value in 16 hexadecimal digits.
-pub fn digest(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+pub fn digest(mut args: Args<'_>, txn: &dyn ReadTxn) -> Outcome {
     let Some(value) = txn.get(args.next()?)? else { return Ok(Reply::Nil) };
     charge_scan(txn, value.len())?;
     Ok(Reply::bulk(format!("{:016x}", xxh3_64(value.bytes()))))

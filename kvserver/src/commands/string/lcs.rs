@@ -2,7 +2,7 @@
 //!
 //! Invariant: the working memory is one bit for each pair of bytes, and bounded before any of it is reserved.
 
-use kvcore::hooks::Txn;
+use kvcore::hooks::ReadTxn;
 use kvproto::{Args, CommandError, Reply};
 
 use crate::outcome::Outcome;
@@ -11,7 +11,7 @@ use crate::outcome::Outcome;
 const TABLE_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
 /// `LCS key1 key2 [LEN] [IDX] [MINMATCHLEN length] [WITHMATCHLEN]`
-pub fn lcs(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+pub fn lcs(mut args: Args<'_>, txn: &dyn ReadTxn) -> Outcome {
     let (a, b) = (txn.get(args.next()?)?, txn.get(args.next()?)?);
     let a = a.as_ref().map_or(&b""[..], |value| value.bytes());
     let b = b.as_ref().map_or(&b""[..], |value| value.bytes());

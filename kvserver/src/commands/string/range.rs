@@ -3,7 +3,7 @@
 //!
 //! Invariant: a [`Span`] lies within the value it was made for, whatever positions the client named.
 
-use kvcore::hooks::Txn;
+use kvcore::hooks::{ReadTxn, Txn};
 use kvproto::{Args, CommandError, Reply};
 
 use super::bulk;
@@ -26,7 +26,7 @@ pub fn setrange(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 }
 
 /// `GETRANGE key start end` and `SUBSTR key start end`: both ends are part of the range.
-pub fn getrange(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
+pub fn getrange(mut args: Args<'_>, txn: &dyn ReadTxn) -> Outcome {
     let key = args.next()?;
     let (start, end) = (args.integer()?, args.integer()?);
     let Some(value) = txn.get(key)? else {
