@@ -18,7 +18,7 @@ use crate::hash::KeyHash;
 use crate::inspection;
 use crate::locked::{Claims, Committed, Draft, Locked, Named, Notes, Seen, SharedLocked};
 use crate::lsn::Lsn;
-use crate::observer::{Change, ChangeKind};
+use crate::observer::{Change, ChangeKind, Origin};
 use crate::options::Options;
 use crate::record::Record;
 use crate::recovery;
@@ -253,7 +253,14 @@ impl Engine {
             self.base.eviction.publish(guard);
         }
         self.base.eviction.forget(&space);
-        let change = Change { keyspace_id: space.id, keyspace: &space.name, key: None, kind: ChangeKind::Clear, lsn };
+        let change = Change {
+            keyspace_id: space.id,
+            keyspace: &space.name,
+            key: None,
+            kind: ChangeKind::Clear,
+            lsn,
+            origin: Origin::NONE,
+        };
         self.base.tell(&change);
         self.base.watches.close_keyspace(space.id);
         registry.by_name.remove(name);
@@ -326,7 +333,7 @@ impl Engine {
             locked.revealed()
         };
         if met_expired && !self.base.expiry_held.load(Ordering::Relaxed) {
-            keys.iter().for_each(|key| self.expire_now(space, key));
+            keys.iter().for_each(|key| self.expire_now(space, key, Origin::NONE));
         }
         drop(entered);
         self.base.watches.wake();
@@ -339,21 +346,22 @@ impl Engine {
         &self,
         space: &Space,
         keys: &[&[u8]],
+        origin: Origin<'_>,
         body: &mut impl FnMut(&mut Locked<'_>) -> Result<()>,
     ) -> Result<Lsn> {
-        let [key] = keys else { return self.commit_across(&[(space, Claimed::Keys(keys))], body) };
+        let [key] = keys else { return self.commit_across(&[(space, Claimed::Keys(keys))], origin, body) };
         self.check_open()?;
         let entered = self.base.enter()?;
         let is_exhausted = self.base.eviction.is_on() && self.make_room(space);
         let hash = self.base.hasher.hash(key);
         let done = Notes::lend(&self.base.disposal, |notes| {
             let mut locked = Locked::lock_one(&self.base, space, key, hash, notes);
-            locked.is_exhausted = is_exhausted;
+            (locked.is_exhausted, locked.origin) = (is_exhausted, origin);
             body(&mut locked)?;
             locked.commit()
         })?;
         if done.met_expired && !self.base.expiry_held.load(Ordering::Relaxed) {
-            self.expire_now(space, key);
+            self.expire_now(space, key, origin);
         }
         if done.room_wanted > 0 {
             self.make_room_after(&done, &[(space.id, hash)]);
@@ -378,6 +386,7 @@ impl Engine {
     pub(crate) fn commit_across(
         &self,
         claims: &[(&Space, Claimed<'_>)],
+        origin: Origin<'_>,
         body: &mut dyn FnMut(&mut Locked<'_>) -> Result<()>,
     ) -> Result<Lsn> {
         self.check_open()?;
@@ -387,7 +396,7 @@ impl Engine {
         let Plan { wanted, named } = self.plan(claims);
         let done = Notes::lend(&self.base.disposal, |notes| {
             let mut locked = Locked::lock(&self.base, first, &named, &wanted, notes);
-            locked.is_exhausted = is_exhausted;
+            (locked.is_exhausted, locked.origin) = (is_exhausted, origin);
             body(&mut locked)?;
             // Which name means what changes together with the log's knowing it: a snapshot sees both or neither.
             let _names = locked.has_swapped().then(|| self.registry.write());
@@ -396,13 +405,14 @@ impl Engine {
             drop(locked);
             done
         })?;
-        Ok(self.finish(claims, &named, &done, entered))
+        Ok(self.finish(claims, &named, &done, origin, entered))
     }
 
     /// Runs a transaction over keys of several keyspaces on a draft, again if they have changed meanwhile.
     pub(crate) fn commit_draft(
         &self,
         claims: &[(&Space, Claimed<'_>)],
+        origin: Origin<'_>,
         is_valid: &dyn Fn() -> bool,
         body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>,
     ) -> Result<Lsn> {
@@ -413,8 +423,8 @@ impl Engine {
                 let entered = self.base.enter()?;
                 let is_exhausted = self.base.eviction.is_on() && self.make_room(first);
                 let plan = self.plan(claims);
-                match self.try_draft(claims, &plan, is_exhausted, is_valid, body) {
-                    Ok(Some(done)) => return Ok(self.finish(claims, &plan.named, &done, entered)),
+                match self.try_draft(claims, &plan, is_exhausted, origin, is_valid, body) {
+                    Ok(Some(done)) => return Ok(self.finish(claims, &plan.named, &done, origin, entered)),
                     Ok(None) => {}
                     // A draft logs copies of values whole; under the locks they may be named.
                     Err(Error::TransactionTooLarge { .. }) => break,
@@ -422,7 +432,7 @@ impl Engine {
                 }
             }
         }
-        self.commit_across(claims, &mut |locked| body(locked))
+        self.commit_across(claims, origin, &mut |locked| body(locked))
     }
 
     /// Runs a transaction once on a draft; `None` if its keys have changed meanwhile.
@@ -431,6 +441,7 @@ impl Engine {
         claims: &[(&Space, Claimed<'_>)],
         Plan { wanted, named }: &Plan<'_>,
         is_exhausted: bool,
+        origin: Origin<'_>,
         is_valid: &dyn Fn() -> bool,
         body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>,
     ) -> Result<Option<Committed>> {
@@ -466,7 +477,7 @@ impl Engine {
         self.base.wal.as_ref().map_or(Ok(()), |wal| wal.wait_for_room())?;
         Notes::lend(&self.base.disposal, |notes| {
             let mut locked = Locked::lock(&self.base, first, named, wanted, notes);
-            locked.is_exhausted = is_exhausted;
+            (locked.is_exhausted, locked.origin) = (is_exhausted, origin);
             if !locked.is_as_seen(&seen) || !is_valid() {
                 return Ok(None);
             }
@@ -498,11 +509,18 @@ impl Engine {
     }
 
     /// Does what follows a commit over several keyspaces. Returns what must be durable before its outcome may be told.
-    fn finish(&self, claims: &[(&Space, Claimed<'_>)], named: &[Named<'_>], done: &Committed, entered: Entered) -> Lsn {
+    fn finish(
+        &self,
+        claims: &[(&Space, Claimed<'_>)],
+        named: &[Named<'_>],
+        done: &Committed,
+        origin: Origin<'_>,
+        entered: Entered,
+    ) -> Lsn {
         if done.met_expired && !self.base.expiry_held.load(Ordering::Relaxed) {
             for (space, claimed) in claims {
                 match claimed {
-                    Claimed::Keys(keys) => keys.iter().for_each(|key| self.expire_now(space, key)),
+                    Claimed::Keys(keys) => keys.iter().for_each(|key| self.expire_now(space, key, origin)),
                     Claimed::Whole => {
                         let now_ms = self.base.time.now_ms();
                         for shard in 0..space.shard_count() {
@@ -626,7 +644,7 @@ impl Engine {
     }
 
     /// Removes an entry if its deadline has passed, to the millisecond: somebody has asked for it.
-    fn expire_now(&self, space: &Space, key: &[u8]) {
+    fn expire_now(&self, space: &Space, key: &[u8], origin: Origin<'_>) {
         if !self.base.can_mark_time() {
             return;
         }
@@ -640,7 +658,8 @@ impl Engine {
         guard.reveals(lsn);
         self.base.count_expired(1);
         let (keyspace_id, keyspace) = (space.id, &*space.name);
-        self.base.tell(&Change { keyspace_id, keyspace, key: Some(key), kind: ChangeKind::Expire, lsn });
+        let kind = ChangeKind::Expire;
+        self.base.tell(&Change { keyspace_id, keyspace, key: Some(key), kind, lsn, origin });
         // In this order: to free a large value takes long.
         drop(guard);
         self.base.disposal.free_entries(SmallVec::<[Entry; 1]>::from_iter(taken));
@@ -717,7 +736,8 @@ impl Engine {
                 self.base.eviction.publish(&mut guard);
                 for entry in expired.iter().filter(|_| self.base.is_observed()) {
                     let (keyspace_id, keyspace, key) = (space.id, &*space.name, Some(entry.key()));
-                    self.base.tell(&Change { keyspace_id, keyspace, key, kind: ChangeKind::Expire, lsn });
+                    let (kind, origin) = (ChangeKind::Expire, Origin::NONE);
+                    self.base.tell(&Change { keyspace_id, keyspace, key, kind, lsn, origin });
                 }
             }
             removed += count;

@@ -18,12 +18,13 @@ use crate::entry::ValueRef;
 use crate::error::{Error, Result};
 use crate::keyspace::Keyspace;
 use crate::shard::touch;
+use crate::store;
 use crate::ticket::Ticket;
 use crate::transaction::Transaction;
 
 pub use crate::db::{Claim, Scope};
 pub use crate::lsn::Lsn;
-pub use crate::observer::{Change, ChangeKind, Observer, Swap};
+pub use crate::observer::{Change, ChangeKind, Observer, Origin, Swap};
 pub use crate::txn::{CrossTxn, Lookup, Lookups, ReadTxn, Txn, TxnExt, Usage};
 pub use crate::uses::UseCounter;
 pub use crate::walk::{Cursor, Walk};
@@ -43,12 +44,27 @@ pub fn txn_of<'t>(transaction: &'t mut Transaction<'_>) -> &'t mut dyn Txn {
 
 /// What a server needs of a keyspace.
 #[derive(Clone, Copy, Debug)]
-pub struct KeyspaceHooks<'a>(pub(crate) &'a Keyspace);
+pub struct KeyspaceHooks<'a> {
+    keyspace: &'a Keyspace,
+    origin: Origin<'a>,
+}
+
+impl<'a> KeyspaceHooks<'a> {
+    pub(crate) fn new(keyspace: &'a Keyspace) -> Self {
+        KeyspaceHooks { keyspace, origin: Origin::NONE }
+    }
+
+    /// Returns these hooks for transactions whose changes have this origin.
+    #[must_use]
+    pub fn with_origin(self, origin: Origin<'a>) -> Self {
+        KeyspaceHooks { origin, ..self }
+    }
+}
 
 impl KeyspaceHooks<'_> {
     /// Returns the keyspace's number while the store is open; it is never used for another keyspace.
     pub fn id(&self) -> u32 {
-        self.0.space.id
+        self.keyspace.space.id
     }
 
     /// Runs `body` once, with the named keys locked. If it returns `Ok`, its changes are applied and logged as one group; if it
@@ -59,8 +75,8 @@ impl KeyspaceHooks<'_> {
     ///
     /// Those of `body`, and [`Error::Reentered`] if it calls the store.
     pub fn commit(&self, keys: &[&[u8]], body: &mut dyn FnMut(&mut dyn Txn) -> Result<()>) -> Result<Lsn> {
-        self.0.wait_for_room()?;
-        self.0.engine().commit(&self.0.space, keys, &mut |locked| body(locked))
+        self.keyspace.wait_for_room()?;
+        self.keyspace.engine().commit(&self.keyspace.space, keys, self.origin, &mut |locked| body(locked))
     }
 
     /// Runs `body` on the named keys as they are at one moment, under shared locks: other readers are not kept waiting.
@@ -96,26 +112,34 @@ impl KeyspaceHooks<'_> {
         keys: &[K],
         mut body: impl FnMut(&mut dyn Txn) -> Result<R>,
     ) -> Result<R> {
-        self.0.transact_locked(keys, |locked| body(locked))
+        let mut result = None;
+        let lsn = store::with_names(keys, |keys| {
+            self.commit(keys, &mut |txn| {
+                result = Some(body(txn)?);
+                Ok(())
+            })
+        })?;
+        self.wait(lsn)?;
+        result.ok_or(Error::BodyNotRun)
     }
 
     /// Blocks until the handle's promise of durability holds for `lsn`.
     pub fn wait(&self, lsn: Lsn) -> Result<()> {
-        self.0.wait_for(lsn)
+        self.keyspace.wait_for(lsn)
     }
 
     /// Shows the value of `key` as [`Store::read`](crate::Store::read) does, and does not count as a use of it. Returns whether
     /// it is there.
     pub fn peek(&self, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
-        self.0.engine().peek(&self.0.space, key, show)
+        self.keyspace.engine().peek(&self.keyspace.space, key, show)
     }
 
     /// Returns how many keys there are, those that have expired included until they are swept, and how many of them have a
     /// deadline. Called from inside a transaction it leaves out what that holds locked.
     pub fn counts(&self) -> (u64, u64) {
         let (mut entries, mut with_deadline) = (0, 0);
-        let base = &self.0.engine().base;
-        self.0.space.each_shard(base.is_entered(), |shard| {
+        let base = &self.keyspace.engine().base;
+        self.keyspace.space.each_shard(base.is_entered(), |shard| {
             entries += shard.len() as u64;
             with_deadline += shard.with_deadline() as u64;
         });
@@ -128,22 +152,22 @@ impl KeyspaceHooks<'_> {
     /// from inside a transaction it leaves out what that holds locked.
     pub fn average_ttl_ms(&self) -> u64 {
         let (mut with_deadline, mut sum_ms) = (0, 0_u128);
-        self.0.space.each_shard(self.0.engine().base.is_entered(), |shard| {
+        self.keyspace.space.each_shard(self.keyspace.engine().base.is_entered(), |shard| {
             with_deadline += shard.with_deadline() as u128;
             sum_ms = sum_ms.saturating_add(shard.deadlines_ms());
         });
         let average_ms = u64::try_from(sum_ms.checked_div(with_deadline).unwrap_or(0)).unwrap_or(u64::MAX);
-        average_ms.saturating_sub(self.0.engine().base.time.now_ms())
+        average_ms.saturating_sub(self.keyspace.engine().base.time.now_ms())
     }
 
     /// Fetches what is stored of these keys into the processor's cache, for a caller that is about to use them one after the
     /// other and would wait for the memory of each in turn. A hint: it changes nothing and never waits.
     pub fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
-        let base = &self.0.engine().base;
+        let base = &self.keyspace.engine().base;
         let mut shards: SmallVec<[_; PREFETCH_KEYS]> = SmallVec::new();
         keys.for_each(|key| {
             let hash = base.hasher.hash(key);
-            if let Some(shard) = self.0.space.try_read(self.0.space.shard_of(hash)) {
+            if let Some(shard) = self.keyspace.space.try_read(self.keyspace.space.shard_of(hash)) {
                 shards.push((hash, shard));
             }
         });
@@ -158,7 +182,7 @@ impl KeyspaceHooks<'_> {
     ///
     /// The caller checks that before each write. If it does not, the log's buffers grow without a bound.
     pub fn without_waiting_for_room(&self) -> Keyspace {
-        self.0.without_waiting_for_room()
+        self.keyspace.without_waiting_for_room()
     }
 }
 
@@ -179,7 +203,44 @@ impl<'a> Deref for DbHooks<'a> {
 
 impl<'a> DbHooks<'a> {
     pub(crate) fn new(db: &'a Db) -> Self {
-        DbHooks { db, default: KeyspaceHooks(&db.default) }
+        DbHooks { db, default: KeyspaceHooks::new(&db.default) }
+    }
+}
+
+impl<'a> DbHooks<'a> {
+    /// Returns these hooks for transactions whose changes have this origin.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::sync::Arc;
+    /// use kvcore::Db;
+    /// use kvcore::hooks::{Change, Observer, Origin};
+    ///
+    /// /// A request, and how many keys it has changed.
+    /// struct Request(Cell<u32>);
+    ///
+    /// struct Count;
+    /// impl Observer for Count {
+    ///     fn changed(&self, change: &Change<'_>) {
+    ///         if let Some(Request(changes)) = change.origin.get() {
+    ///             changes.set(changes.get() + 1);
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let db = Db::in_memory();
+    /// db.hooks().observe(Arc::new(Count))?;
+    /// let request = Request(Cell::new(0));
+    /// db.hooks().with_origin(Origin::new(&request)).commit(&[b"key"], &mut |txn| txn.set(b"key", b"value", None))?;
+    /// db.set("key", "another")?;
+    /// assert_eq!(request.0.get(), 1);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_origin(self, origin: Origin<'a>) -> Self {
+        DbHooks { default: self.default.with_origin(origin), ..self }
     }
 }
 
@@ -209,7 +270,7 @@ impl DbHooks<'_> {
     ) -> Result<Lsn> {
         let claimed = self.db.claimed(claims)?;
         self.db.wait_for_room()?;
-        self.db.engine().commit_across(&claimed, &mut |locked| body(locked))
+        self.db.engine().commit_across(&claimed, self.default.origin, &mut |locked| body(locked))
     }
 
     /// Runs `body` as [`commit_across`](Self::commit_across) does, but without locks while it runs: for what takes long.
@@ -246,7 +307,7 @@ impl DbHooks<'_> {
         body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>,
     ) -> Result<Lsn> {
         let claimed = self.db.claimed(claims)?;
-        self.db.engine().commit_draft(&claimed, is_valid, body)
+        self.db.engine().commit_draft(&claimed, self.default.origin, is_valid, body)
     }
 
     /// Returns the place of the newest change, durable or not.

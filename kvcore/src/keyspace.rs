@@ -13,6 +13,7 @@ use crate::hooks::KeyspaceHooks;
 use crate::iter::{Entries, ScanPage, ScanPosition};
 use crate::locked::Locked;
 use crate::lsn::Lsn;
+use crate::observer::Origin;
 use crate::space::Space;
 use crate::store::{self, Commit, Store};
 use crate::ticket::Ticket;
@@ -134,7 +135,7 @@ impl Keyspace {
 
     /// Returns what a server that is built on the store needs beyond this page.
     pub fn hooks(&self) -> KeyspaceHooks<'_> {
-        KeyspaceHooks(self)
+        KeyspaceHooks::new(self)
     }
 
     /// Waits while the log's buffers are full, if this handle does.
@@ -162,7 +163,7 @@ impl Keyspace {
     fn apply<R>(&self, keys: &[&[u8]], mut body: impl FnMut(&mut Locked<'_>) -> Result<R>) -> Result<(R, Lsn)> {
         let mut result = None;
         self.wait_for_room()?;
-        let lsn = self.engine().commit(&self.space, keys, &mut |locked| {
+        let lsn = self.engine().commit(&self.space, keys, Origin::NONE, &mut |locked| {
             result = Some(body(locked)?);
             Ok(())
         })?;
@@ -185,7 +186,7 @@ impl Keyspace {
     pub(crate) fn apply_clear(&self) -> Result<(u64, Lsn)> {
         let mut removed = 0;
         self.wait_for_room()?;
-        let lsn = self.engine().commit_across(&[(&self.space, Claimed::Whole)], &mut |locked| {
+        let lsn = self.engine().commit_across(&[(&self.space, Claimed::Whole)], Origin::NONE, &mut |locked| {
             removed = locked.clear()?;
             Ok(())
         })?;
@@ -233,7 +234,8 @@ impl Store for Keyspace {
         body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<()>,
     ) -> Result<Commit> {
         self.wait_for_room()?;
-        let lsn = self.engine().commit(&self.space, keys, &mut |locked| body(&mut Transaction::new(locked)))?;
+        let lsn =
+            self.engine().commit(&self.space, keys, Origin::NONE, &mut |locked| body(&mut Transaction::new(locked)))?;
         Ok(Commit::new(lsn.get()))
     }
 

@@ -15,7 +15,7 @@ use crate::base::{BEGINNING_SNAPSHOT, Base, NO_SNAPSHOT};
 use crate::entry::{Deadline, Entry, LARGE_VALUE_BYTES, Value, ValueRef};
 use crate::error::{Error, Result};
 use crate::frame::RECORDS_BYTES_MAX;
-use crate::observer::ChangeKind;
+use crate::observer::{ChangeKind, Origin};
 use crate::record::Record;
 use crate::shard::{InPlace, Shard};
 use crate::space::Space;
@@ -71,6 +71,8 @@ pub(crate) struct Locked<'a> {
     work_left: Cell<u64>,
     notes: &'a mut Notes,
     committed: bool,
+    /// What its observers are given.
+    pub(crate) origin: Origin<'a>,
     /// The store was beyond a limit when this began, and nothing could be removed.
     pub(crate) is_exhausted: bool,
     /// What it holds are copies, which nobody else sees: the locks are taken later.
@@ -232,6 +234,7 @@ impl<'a> Locked<'a> {
             work_left: Cell::new(u64::MAX),
             notes,
             committed: false,
+            origin: Origin::NONE,
             is_exhausted: false,
             is_draft: false,
             refused_bytes: 0,

@@ -1,6 +1,9 @@
 //! Observer: notified of each change, whatever its origin. Invariant: once a change, under its shard's lock, for each key in log
 //! order.
 
+use std::any::Any;
+use std::fmt;
+
 use crate::lsn::Lsn;
 
 /// Watches the store's changes: commands, embedded calls, expiry, eviction and clearing alike.
@@ -13,8 +16,51 @@ pub trait Observer: Send + Sync + 'static {
     /// Two keyspaces have exchanged what they hold. Who does not say otherwise is told that both were emptied.
     fn swapped(&self, swap: &Swap<'_>) {
         for (keyspace_id, keyspace) in swap.keyspaces {
-            self.changed(&Change { keyspace_id, keyspace, key: None, kind: ChangeKind::Clear, lsn: swap.lsn });
+            let Swap { lsn, origin, .. } = *swap;
+            self.changed(&Change { keyspace_id, keyspace, key: None, kind: ChangeKind::Clear, lsn, origin });
         }
+    }
+}
+
+/// What the caller of a transaction gave to it, and the store hands to the observers of its changes: a reference to anything. The
+/// store does not look at it.
+///
+/// Observers run on the thread that commits, while the caller waits: so they can leave something for the caller in it.
+///
+/// # Examples
+///
+/// ```
+/// use std::cell::Cell;
+/// use kvcore::hooks::Origin;
+///
+/// struct Request { changes: Cell<u32> }
+/// let request = Request { changes: Cell::new(0) };
+/// let origin = Origin::new(&request);
+/// assert!(origin.get::<Request>().is_some());
+/// assert!(origin.get::<String>().is_none());
+/// assert!(Origin::NONE.get::<Request>().is_none());
+/// ```
+#[derive(Clone, Copy, Default)]
+pub struct Origin<'a>(Option<&'a dyn Any>);
+
+impl<'a> Origin<'a> {
+    /// No origin: that of what the store does by itself, and of calls that give none.
+    pub const NONE: Origin<'static> = Origin(None);
+
+    /// Returns `what` as an origin.
+    pub fn new<T: Any>(what: &'a T) -> Self {
+        Origin(Some(what))
+    }
+
+    /// Returns what was given as the origin, if it is a `T`.
+    pub fn get<T: Any>(self) -> Option<&'a T> {
+        self.0.and_then(|what| what.downcast_ref())
+    }
+}
+
+impl fmt::Debug for Origin<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Origin(..)" } else { "Origin::NONE" })
     }
 }
 
@@ -26,6 +72,8 @@ pub struct Swap<'a> {
     pub keyspaces: [(u32, &'a str); 2],
     /// The exchange's place in the log.
     pub lsn: Lsn,
+    /// That of the transaction which exchanged them.
+    pub origin: Origin<'a>,
     /// Whether either of them held a key that had not expired when they were exchanged.
     pub holds: &'a dyn Fn(&[u8]) -> bool,
 }
@@ -44,6 +92,9 @@ pub struct Change<'a> {
     pub kind: ChangeKind,
     /// Its place in the log.
     pub lsn: Lsn,
+    /// That of the transaction which made the change, or, as `kind` tells, which met the expired key or evicted another to make
+    /// room. What the store removes outside of transactions has none.
+    pub origin: Origin<'a>,
 }
 
 /// What happened to a key.

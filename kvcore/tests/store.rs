@@ -5,11 +5,12 @@
     reason = "a test fails by panicking, and looks at files itself"
 )]
 
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kvcore::hooks::{Change, ChangeKind, Lookups, Observer, Txn, TxnExt, Walk};
+use kvcore::hooks::{Change, ChangeKind, Lookups, Observer, Origin, Txn, TxnExt, Walk};
 use kvcore::{Claim, Db, Deadline, Error, ManualClock, Options, Scope, SetOptions, Store, Ttl};
 
 const START_MS: u64 = 1_700_000_000_000;
@@ -437,6 +438,63 @@ fn an_observer_is_told_of_changes_of_every_origin() {
     }
     expected.push(("x".to_owned(), None, ChangeKind::Clear));
     assert_eq!(*seen.0.lock().unwrap(), expected);
+}
+
+/// A caller of transactions, and what observers left with it.
+#[derive(Default)]
+struct Caller(RefCell<Vec<(String, ChangeKind)>>);
+
+/// Leaves each change with its caller, or keeps it if there is none.
+#[derive(Default)]
+struct ByOrigin(Mutex<Vec<(String, ChangeKind)>>);
+
+impl Observer for ByOrigin {
+    fn changed(&self, change: &Change<'_>) {
+        let seen = (String::from_utf8_lossy(change.key.unwrap_or_default()).into_owned(), change.kind);
+        match change.origin.get::<Caller>() {
+            Some(Caller(changes)) => changes.borrow_mut().push(seen),
+            None => self.0.lock().unwrap().push(seen),
+        }
+    }
+}
+
+#[test]
+fn observers_are_given_the_origin_of_a_transaction() {
+    let (db, clock) = with_clock();
+    let other = db.keyspace("other").unwrap();
+    let others = Arc::new(ByOrigin::default());
+    db.hooks().observe(others.clone()).unwrap();
+    let caller = Caller::default();
+    let hooks = db.hooks().with_origin(Origin::new(&caller));
+    let seen = |key: &str, kind| (key.to_owned(), kind);
+
+    hooks.commit(&[b"one"], &mut |txn| txn.set(b"one", b"v", None)).unwrap();
+    hooks.transact(&["two"], |txn| txn.set(b"two", b"v", None)).unwrap();
+    let claims = [Claim { keyspace: &db, scope: Scope::Keys(&[b"a", b"b"]) }];
+    hooks.commit_across(&claims, &mut |txn| txn.set(b"a", b"v", None)).unwrap();
+    hooks.commit_draft(&claims, &|| true, &mut |txn| txn.set(b"b", b"v", None)).unwrap();
+    let whole = [&*db, &other].map(|keyspace| Claim { keyspace, scope: Scope::Whole });
+    hooks.commit_across(&whole, &mut |txn| txn.swap(other.hooks().id())).unwrap();
+    let of_other = other.hooks().with_origin(Origin::new(&caller));
+    of_other.commit(&[b"one"], &mut |txn| txn.delete(b"one").map(drop)).unwrap();
+    let set = ["one", "two", "a", "b"].map(|key| seen(key, ChangeKind::Set));
+    let rest = [seen("", ChangeKind::Clear), seen("", ChangeKind::Clear), seen("one", ChangeKind::Delete)];
+    assert_eq!(caller.0.take(), [&set[..], &rest].concat());
+    assert_eq!(*others.0.lock().unwrap(), []);
+
+    // What a transaction meets that had expired comes with its own changes; what is swept has no origin.
+    for key in ["met", "swept"] {
+        db.set_with(key, "v", SetOptions::new().expires_in(seconds(1))).unwrap();
+    }
+    let long = [seen("met", ChangeKind::Set), seen("swept", ChangeKind::Set)];
+    assert_eq!(std::mem::take(&mut *others.0.lock().unwrap()), long);
+    db.hooks().pause_sweeping(true);
+    clock.advance(2_000);
+    hooks.commit(&[b"met"], &mut |txn| txn.get(b"met").map(drop)).unwrap();
+    db.hooks().pause_sweeping(false);
+    db.sweep();
+    assert_eq!(caller.0.take(), [seen("met", ChangeKind::Expire)]);
+    assert_eq!(*others.0.lock().unwrap(), [seen("swept", ChangeKind::Expire)]);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::entry::Entry;
 use crate::error::Result;
 use crate::hash::KeyHash;
 use crate::lsn::Lsn;
-use crate::observer::{Change, ChangeKind};
+use crate::observer::{Change, ChangeKind, Origin};
 use crate::record::Record;
 use crate::shard::{Growth, Shard};
 use crate::space::Space;
@@ -522,7 +522,8 @@ impl Eviction {
         shard.reveals(lsn);
         self.evicted.fetch_add(1, Relaxed);
         let (keyspace_id, keyspace, key) = (space.id, &*space.name, Some(entry.key()));
-        base.tell(&Change { keyspace_id, keyspace, key, kind: ChangeKind::Evict, lsn });
+        let (kind, origin) = (ChangeKind::Evict, Origin::NONE);
+        base.tell(&Change { keyspace_id, keyspace, key, kind, lsn, origin });
         Ok(Tried::Removed(entry))
     }
 }

@@ -128,7 +128,8 @@ impl Locked<'_> {
                 _ => Some(&self.notes.saved[done.key.clone()]),
             };
             let space = self.held[done.held].space;
-            let change = Change { keyspace_id: space.id, keyspace: &space.name, key, kind: done.kind, lsn };
+            let (kind, origin) = (done.kind, self.origin);
+            let change = Change { keyspace_id: space.id, keyspace: &space.name, key, kind, lsn, origin };
             self.base.tell_observers(&change);
             if let Some(watches) = watches {
                 self.queue(watches, &change, (done.kind == ChangeKind::Set).then_some(done.held));
@@ -155,8 +156,8 @@ impl Locked<'_> {
             };
             if deadline.is_some_and(|deadline| deadline.has_passed(self.now())) {
                 let (space, key) = (self.held[done.held].space, Some(&self.notes.saved[done.key.clone()]));
-                let kind = ChangeKind::Expire;
-                let change = Change { keyspace_id: space.id, keyspace: &space.name, key, kind, lsn };
+                let (kind, origin) = (ChangeKind::Expire, self.origin);
+                let change = Change { keyspace_id: space.id, keyspace: &space.name, key, kind, lsn, origin };
                 self.base.tell_observers(&change);
                 if let Some(watches) = watches {
                     self.queue(watches, &change, None);
@@ -179,11 +180,12 @@ impl Locked<'_> {
         let keyspaces = spaces.map(|space| (space.id, &*space.name));
         if let Some(watches) = watches {
             for (keyspace_id, keyspace) in keyspaces {
-                let change = Change { keyspace_id, keyspace, key: None, kind: ChangeKind::Swap, lsn };
+                let (kind, origin) = (ChangeKind::Swap, self.origin);
+                let change = Change { keyspace_id, keyspace, key: None, kind, lsn, origin };
                 self.queue(watches, &change, None);
             }
         }
-        self.base.tell_swap(&Swap { keyspaces, lsn, holds: &holds });
+        self.base.tell_swap(&Swap { keyspaces, lsn, origin: self.origin, holds: &holds });
     }
 
     /// Whether a shard held a key that had not expired before the changes `later`, the last of this transaction.
