@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kvcore::hooks::{Change, ChangeKind, CrossTxn, Observer};
-use kvcore::{Candidates, Claim, Deadline, Limits, Options, Policy, Scope, SetOptions};
+use kvcore::{Candidates, Deadline, Limits, LockSet, Options, Policy, SetOptions};
 
 use crate::Failure;
 
@@ -92,9 +92,9 @@ pub fn holds(entries: u64, rounds: u32) -> Result<(), Failure> {
                     let keys: Vec<[u8; 8]> = (next..next + new).map(u64::to_le_bytes).collect();
                     next += new;
                     let names: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
-                    let scope = if whole { Scope::Whole } else { Scope::Keys(&names) };
-                    let claims = [Claim { keyspace: &db, scope }];
-                    db.hooks().transact_across(&claims, |txn: &mut dyn CrossTxn| {
+                    let locks = LockSet::new();
+                    let locks = if whole { locks.whole(&db) } else { locks.keys(&db, &names) };
+                    db.hooks().transact_across(locks, |txn: &mut dyn CrossTxn| {
                         let deadline = Deadline::at_ms(txn.now_ms() + 1_000_000);
                         names.iter().try_for_each(|key| txn.set(key, b"v", Some(deadline)))?;
                         watch.begin();

@@ -5,7 +5,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
-use kvcore::{Claim, Db, Error, Keyspace, Result};
+use kvcore::{Db, Error, Keyspace, LockSet, Result};
 
 struct Shop {
     db: Db,
@@ -23,12 +23,9 @@ impl Shop {
     /// Ships an order: it moves from one keyspace to another, and the stock shrinks. All of that happens, or nothing.
     fn ship(&self, order: &str, item: &str) -> Result<i64> {
         let (order_key, item_key) = ([order.as_bytes()], [item.as_bytes()]);
-        let claims = [
-            Claim::keys(&self.open, &order_key),
-            Claim::keys(&self.shipped, &order_key),
-            Claim::keys(&self.stock, &item_key),
-        ];
-        self.db.transact_across(&claims, |txn| {
+        let claims =
+            LockSet::new().keys(&self.open, &order_key).keys(&self.shipped, &order_key).keys(&self.stock, &item_key);
+        self.db.transact_across(claims, |txn| {
             let left = txn.keyspace(&self.stock)?.increment(item, -1)?;
             if left < 0 {
                 return Err(Error::aborted("out of stock"));
@@ -44,7 +41,7 @@ impl Shop {
 
     /// Counts the orders of both keyspaces at one moment, while others ship.
     fn count(&self) -> Result<usize> {
-        self.db.transact_across(&[Claim::whole(&self.open), Claim::whole(&self.shipped)], |txn| {
+        self.db.transact_across(LockSet::new().whole(&self.open).whole(&self.shipped), |txn| {
             let mut orders = 0;
             txn.for_each(&self.open, |_, _| orders += 1)?;
             txn.for_each(&self.shipped, |_, _| orders += 1)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::clock::Timeline;
 use crate::disposal::Disposal;
-use crate::durability::{Durability, Promise};
+use crate::durability::Promise;
 use crate::error::{Error, Result};
 use crate::eviction::Eviction;
 use crate::hash::KeyHash;
@@ -39,7 +39,7 @@ pub(crate) struct Base {
     observers: [OnceLock<Arc<dyn Observer>>; OBSERVERS_MAX],
     pub(crate) watches: Arc<Watches>,
     /// What a plain write has survived when it returns, unless its handle says otherwise.
-    pub(crate) promise: Promise,
+    pub(crate) promise: Arc<Promise>,
     /// `None` for a store in memory only.
     pub(crate) wal: Option<Arc<Wal>>,
     /// The newest time in the log that a read may rely on, and its Lsn.
@@ -157,7 +157,7 @@ impl Base {
         time: Arc<Timeline>,
         key_bytes_max: usize,
         value_bytes_max: usize,
-        durability: Durability,
+        promise: Arc<Promise>,
         wal: Option<Arc<Wal>>,
         floor_ms: u64,
     ) -> Self {
@@ -172,7 +172,7 @@ impl Base {
             value_bytes_max,
             observers: Default::default(),
             watches: Arc::default(),
-            promise: Promise::new(durability),
+            promise,
             wal,
             mark: Mutex::new((floor_ms, Lsn::ZERO)),
             counter: Mutex::new(None),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::backup::{self, Backup, BackupReport};
 use crate::disk::Location;
 use crate::durability::Durability;
-use crate::engine::{Claimed, Engine};
+use crate::engine::Engine;
 use crate::entry::ValueRef;
 use crate::error::{Error, Result};
 use crate::eviction::{Limits, Room};
@@ -18,6 +18,7 @@ use crate::inspection::{self, Inspection};
 use crate::iter::{Entries, ScanPage, ScanPosition};
 use crate::keeper;
 use crate::keyspace::{Keyspace, Lease};
+use crate::lock_set::LockSet;
 use crate::options::Options;
 use crate::repair::{self, Repair, RepairOptions, RepairPlan};
 use crate::restore::Restore;
@@ -50,36 +51,6 @@ impl Deref for Db {
 
     fn deref(&self) -> &Keyspace {
         &self.default
-    }
-}
-
-/// The part of a keyspace that a transaction claims.
-#[derive(Clone, Copy, Debug)]
-pub enum Scope<'a> {
-    /// These keys.
-    Keys(&'a [&'a [u8]]),
-    /// All of it.
-    Whole,
-}
-
-/// A keyspace and the part of it that a transaction claims; see [`Db::transact_across`].
-#[derive(Clone, Copy, Debug)]
-pub struct Claim<'a> {
-    /// The keyspace, of the store that the transaction runs on.
-    pub keyspace: &'a Keyspace,
-    /// The part of it.
-    pub scope: Scope<'a>,
-}
-
-impl<'a> Claim<'a> {
-    /// Returns a claim of some keys.
-    pub const fn keys(keyspace: &'a Keyspace, keys: &'a [&'a [u8]]) -> Self {
-        Claim { keyspace, scope: Scope::Keys(keys) }
-    }
-
-    /// Returns a claim of a whole keyspace.
-    pub const fn whole(keyspace: &'a Keyspace) -> Self {
-        Claim { keyspace, scope: Scope::Whole }
     }
 }
 
@@ -329,29 +300,15 @@ impl Db {
         Ok(dropped)
     }
 
-    pub(crate) fn claimed<'c>(&self, claims: &[Claim<'c>]) -> Result<Vec<(&'c Space, Claimed<'c>)>> {
-        let claimed = |claim: &Claim<'c>| {
-            if !Arc::ptr_eq(&claim.keyspace.lease, &self.lease) {
-                return Err(Error::ForeignKeyspace);
-            }
-            let scope = match claim.scope {
-                Scope::Keys(keys) => Claimed::Keys(keys),
-                Scope::Whole => Claimed::Whole,
-            };
-            Ok((&*claim.keyspace.space, scope))
-        };
-        claims.iter().map(claimed).collect()
-    }
-
     /// Runs `body` on parts of several keyspaces, atomically, as [`Keyspace::transact`] does for one.
     ///
     /// ```
-    /// use kvcore::{Claim, Db};
+    /// use kvcore::{Db, LockSet};
     /// let db = Db::in_memory();
     /// let archive = db.keyspace("archive")?;
     /// db.set("order", "42")?;
-    /// let claims = [Claim::keys(&db, &[b"order"]), Claim::keys(&archive, &[b"order"])];
-    /// db.transact_across(&claims, |txn| {
+    /// let locks = LockSet::new().keys(&db, ["order"]).keys(&archive, ["order"]);
+    /// db.transact_across(locks, |txn| {
     ///     txn.copy((&db, "order"), (&archive, "order"))?;
     ///     txn.keyspace(&db)?.delete("order")
     /// })?;
@@ -361,13 +318,13 @@ impl Db {
     ///
     /// # Errors
     ///
-    /// Those of `body`; [`Error::ForeignKeyspace`] for a keyspace of another store, [`Error::NoClaim`] without a claim.
+    /// Those of `body`; [`Error::ForeignKeyspace`] for a keyspace of another store, [`Error::NoClaim`] if the set is empty.
     pub fn transact_across<R>(
         &self,
-        claims: &[Claim<'_>],
+        locks: LockSet<'_>,
         mut body: impl FnMut(&mut CrossTransaction<'_>) -> Result<R>,
     ) -> Result<R> {
-        self.hooks().transact_across(claims, |txn| body(&mut CrossTransaction::new(txn, &self.lease)))
+        self.hooks().transact_across(locks, |txn| body(&mut CrossTransaction::new(txn, &self.lease)))
     }
 
     /// Returns what a server that is built on the store needs beyond this page.
@@ -387,8 +344,7 @@ impl Db {
     /// ```
     pub fn swap(&self, one: &str, other: &str) -> Result<()> {
         let (one, other) = (self.keyspace(one)?, self.keyspace(other)?);
-        let claims = [&one, &other].map(|keyspace| Claim { keyspace, scope: Scope::Whole });
-        self.hooks().transact_across(&claims, |txn| txn.swap(other.space.id))
+        self.hooks().transact_across(LockSet::new().whole(&one).whole(&other), |txn| txn.swap(other.space.id))
     }
 
     /// Removes every key of every keyspace at one moment, and returns how many there were.
@@ -403,8 +359,8 @@ impl Db {
     pub fn clear_all(&self) -> Result<u64> {
         loop {
             let keyspaces = self.keyspaces();
-            let claims: Vec<_> = keyspaces.iter().map(Claim::whole).collect();
-            let cleared = self.transact_across(&claims, |txn| {
+            let locks = keyspaces.iter().fold(LockSet::new(), LockSet::whole);
+            let cleared = self.transact_across(locks, |txn| {
                 // One that was made meanwhile is not locked: it may hold a key that was seen beside those that go now.
                 // What is made from here on comes after this.
                 let is_new = |space: &Arc<Space>| keyspaces.iter().all(|known| known.space.id != space.id);
@@ -637,11 +593,10 @@ impl Db {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_durability(&self, durability: Durability) {
-        // The log first: when the promise is made, it is being kept.
-        if let Some(wal) = self.wal() {
-            wal.set_durability(durability);
+        match self.wal() {
+            Some(wal) => wal.set_durability(durability),
+            None => self.engine().base.promise.set(durability),
         }
-        self.engine().base.promise.set(durability);
     }
 
     /// Returns `Ok` if writes are taken; otherwise the error that they would get.

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use crate::base::{Base, Entered};
 use crate::clock::Timeline;
+use crate::durability::Promise;
 use crate::entry::{Entry, ValueRef};
 use crate::error::{Error, Result};
 use crate::eviction::{Backlog, Limits, Policy, ROOM_STEP, Room};
@@ -16,7 +17,8 @@ use crate::expiry::{TICK_MS, tick_at};
 use crate::files::Files;
 use crate::hash::KeyHash;
 use crate::inspection;
-use crate::locked::{Claims, Committed, Draft, Locked, Named, Notes, Seen, SharedLocked};
+use crate::lock_set::LockSet;
+use crate::locked::{Claims, Committed, Draft, Locked, Notes, Seen, SharedLocked};
 use crate::lsn::Lsn;
 use crate::observer::{Change, ChangeKind, Origin};
 use crate::options::Options;
@@ -84,19 +86,6 @@ impl Registry {
     pub(crate) fn holding(&self, log_id: u32) -> Option<&Arc<Space>> {
         self.spaces().find(|space| space.log_id() == log_id)
     }
-}
-
-/// What a transaction claims of one keyspace.
-pub(crate) enum Claimed<'a> {
-    Keys(&'a [&'a [u8]]),
-    Whole,
-}
-
-/// What a transaction locks, and what it may speak of.
-struct Plan<'c> {
-    /// In the order (keyspace id, shard).
-    wanted: SmallVec<[(u32, usize, &'c Space); 8]>,
-    named: SmallVec<[Named<'c>; 1]>,
 }
 
 /// How often a draft is tried before the transaction runs under the locks.
@@ -180,16 +169,9 @@ impl Engine {
     ) -> Self {
         let by_name = spaces.into_values().map(|space| (Arc::clone(&space.name), space)).collect();
         let has_sweeper = files.is_some() || options.sweeps_in_memory;
+        let promise = wal.as_ref().map_or_else(|| Arc::new(Promise::new(options.durability)), |wal| wal.promise());
         Engine {
-            base: Base::new(
-                hasher,
-                time,
-                options.key_bytes_max,
-                options.value_bytes_max,
-                options.durability,
-                wal,
-                floor_ms,
-            ),
+            base: Base::new(hasher, time, options.key_bytes_max, options.value_bytes_max, promise, wal, floor_ms),
             registry: RwLock::new(Registry { by_name, next_id }),
             shards: options.shards,
             files,
@@ -315,6 +297,7 @@ impl Engine {
         space: &Space,
         keys: &[&[u8]],
         uses_keys: bool,
+        origin: Origin<'_>,
         body: &mut impl FnMut(&SharedLocked<'_>) -> Result<()>,
     ) -> Result<Lsn> {
         self.check_open()?;
@@ -326,14 +309,14 @@ impl Engine {
             body(&locked)?;
             locked.revealed()
         } else {
-            let Plan { wanted, named } = self.plan(&[(space, Claimed::Keys(keys))]);
-            let wanted = wanted.iter().map(|(_, shard, _)| *shard);
-            let locked = SharedLocked::lock(&self.base, space, Claims::Many(&named), wanted, uses_keys);
+            let set = LockSet::of_keys(self.base.store_id, space, &self.base.hasher, keys);
+            let wanted = set.shards().map(|(_, shard)| shard);
+            let locked = SharedLocked::lock(&self.base, space, Claims::Set(&set), wanted, uses_keys);
             body(&locked)?;
             locked.revealed()
         };
         if met_expired && !self.base.expiry_held.load(Ordering::Relaxed) {
-            keys.iter().for_each(|key| self.expire_now(space, key, Origin::NONE));
+            keys.iter().for_each(|key| self.expire_now(space, key, origin));
         }
         drop(entered);
         self.base.watches.wake();
@@ -349,7 +332,10 @@ impl Engine {
         origin: Origin<'_>,
         body: &mut impl FnMut(&mut Locked<'_>) -> Result<()>,
     ) -> Result<Lsn> {
-        let [key] = keys else { return self.commit_across(&[(space, Claimed::Keys(keys))], origin, body) };
+        let [key] = keys else {
+            let set = LockSet::of_keys(self.base.store_id, space, &self.base.hasher, keys);
+            return self.commit_across(&set, origin, body);
+        };
         self.check_open()?;
         let entered = self.base.enter()?;
         let is_exhausted = self.base.eviction.is_on() && self.make_room(space);
@@ -382,20 +368,18 @@ impl Engine {
         }
     }
 
-    /// Runs a transaction over several keyspaces. Calls speak of the first claim's keyspace until told otherwise.
+    /// Runs a transaction over several keyspaces. Calls speak of the first one until another is selected.
     pub(crate) fn commit_across(
         &self,
-        claims: &[(&Space, Claimed<'_>)],
+        set: &LockSet<'_>,
         origin: Origin<'_>,
         body: &mut dyn FnMut(&mut Locked<'_>) -> Result<()>,
     ) -> Result<Lsn> {
         self.check_open()?;
         let entered = self.base.enter()?;
-        let Some((first, _)) = claims.first() else { return Err(Error::NoClaim) };
-        let is_exhausted = self.base.eviction.is_on() && self.make_room(first);
-        let Plan { wanted, named } = self.plan(claims);
+        let is_exhausted = self.prepare(set)?;
         let done = Notes::lend(&self.base.disposal, |notes| {
-            let mut locked = Locked::lock(&self.base, first, &named, &wanted, notes);
+            let mut locked = Locked::lock(&self.base, set, notes)?;
             (locked.is_exhausted, locked.origin) = (is_exhausted, origin);
             body(&mut locked)?;
             // Which name means what changes together with the log's knowing it: a snapshot sees both or neither.
@@ -405,26 +389,24 @@ impl Engine {
             drop(locked);
             done
         })?;
-        Ok(self.finish(claims, &named, &done, origin, entered))
+        Ok(self.finish(set, &done, origin, entered))
     }
 
     /// Runs a transaction over keys of several keyspaces on a draft, again if they have changed meanwhile.
     pub(crate) fn commit_draft(
         &self,
-        claims: &[(&Space, Claimed<'_>)],
+        set: &LockSet<'_>,
         origin: Origin<'_>,
         is_valid: &dyn Fn() -> bool,
         body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>,
     ) -> Result<Lsn> {
-        let Some((first, _)) = claims.first() else { return Err(Error::NoClaim) };
-        if claims.iter().all(|(_, claimed)| matches!(claimed, Claimed::Keys(_))) {
+        if !set.has_whole() {
             for _ in 0..DRAFTS_MAX {
                 self.check_open()?;
                 let entered = self.base.enter()?;
-                let is_exhausted = self.base.eviction.is_on() && self.make_room(first);
-                let plan = self.plan(claims);
-                match self.try_draft(claims, &plan, is_exhausted, origin, is_valid, body) {
-                    Ok(Some(done)) => return Ok(self.finish(claims, &plan.named, &done, origin, entered)),
+                let is_exhausted = self.prepare(set)?;
+                match self.try_draft(set, is_exhausted, origin, is_valid, body) {
+                    Ok(Some(done)) => return Ok(self.finish(set, &done, origin, entered)),
                     Ok(None) => {}
                     // A draft logs copies of values whole; under the locks they may be named.
                     Err(Error::TransactionTooLarge { .. }) => break,
@@ -432,33 +414,23 @@ impl Engine {
                 }
             }
         }
-        self.commit_across(claims, origin, &mut |locked| body(locked))
+        self.commit_across(set, origin, &mut |locked| body(locked))
     }
 
     /// Runs a transaction once on a draft; `None` if its keys have changed meanwhile.
     fn try_draft(
         &self,
-        claims: &[(&Space, Claimed<'_>)],
-        Plan { wanted, named }: &Plan<'_>,
+        set: &LockSet<'_>,
         is_exhausted: bool,
         origin: Origin<'_>,
         is_valid: &dyn Fn() -> bool,
         body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>,
     ) -> Result<Option<Committed>> {
-        let Some((first, _)) = claims.first() else { return Err(Error::NoClaim) };
-        let keys = claims.iter().flat_map(|(space, claimed)| {
-            let keys = match claimed {
-                Claimed::Keys(keys) => *keys,
-                Claimed::Whole => &[],
-            };
-            keys.iter().map(|key| (space.id, *key))
-        });
-        let seen = Notes::lend(&self.base.disposal, |notes| {
-            Seen::take(&mut Locked::lock(&self.base, first, named, wanted, notes), keys)
-        })?;
-        let own_named = seen.named(named);
+        let keys = set.named_keys().map(|(space, key)| (space.id, key));
+        let seen =
+            Notes::lend(&self.base.disposal, |notes| Seen::take(&mut Locked::lock(&self.base, set, notes)?, keys))?;
         let mut notes = Notes::default();
-        let mut draft = Draft::new(&self.base, &seen, &own_named, first.id, &mut notes)?;
+        let mut draft = Draft::new(&self.base, &seen, set, &mut notes)?;
         body(&mut draft)?;
         if draft.is_read_only() {
             if !is_valid() {
@@ -466,9 +438,10 @@ impl Engine {
             }
             let marked = draft.mark_time();
             if draft.has_uses() {
-                Notes::lend(&self.base.disposal, |notes| {
-                    Locked::lock(&self.base, first, named, wanted, notes).use_keys(&draft)
-                });
+                Notes::lend(&self.base.disposal, |notes| -> Result<()> {
+                    Locked::lock(&self.base, set, notes)?.use_keys(&draft);
+                    Ok(())
+                })?;
             }
             let lsn = marked.map_or(seen.lsn, |lsn| lsn.max(seen.lsn));
             return Ok(Some(Committed { lsn, met_expired: marked.is_some(), room_wanted: 0, is_late: false }));
@@ -476,7 +449,7 @@ impl Engine {
         // No lock is held yet.
         self.base.wal.as_ref().map_or(Ok(()), |wal| wal.wait_for_room())?;
         Notes::lend(&self.base.disposal, |notes| {
-            let mut locked = Locked::lock(&self.base, first, named, wanted, notes);
+            let mut locked = Locked::lock(&self.base, set, notes)?;
             (locked.is_exhausted, locked.origin) = (is_exhausted, origin);
             if !locked.is_as_seen(&seen) || !is_valid() {
                 return Ok(None);
@@ -487,66 +460,35 @@ impl Engine {
         })
     }
 
-    /// Returns what to lock for `claims`.
-    fn plan<'c>(&self, claims: &[(&'c Space, Claimed<'_>)]) -> Plan<'c> {
-        let (mut wanted, mut named) = (SmallVec::new(), SmallVec::new());
-        for &(space, ref claimed) in claims {
-            let mut hashes = None;
-            match claimed {
-                Claimed::Whole => wanted.extend((0..space.shard_count()).map(|shard| (space.id, shard, space))),
-                Claimed::Keys(keys) => {
-                    let sorted = hashes.insert(keys.iter().map(|key| self.base.hasher.hash(key)).collect::<Vec<_>>());
-                    sorted.sort_unstable();
-                    sorted.dedup();
-                    wanted.extend(sorted.iter().map(|hash| (space.id, space.shard_of(*hash), space)));
-                }
-            }
-            named.push(Named { space, hashes });
+    /// Checks a set, and makes room before anything is locked; returns whether that is not possible.
+    fn prepare(&self, set: &LockSet<'_>) -> Result<bool> {
+        if !set.is_of(self.base.store_id) {
+            return Err(Error::ForeignKeyspace);
         }
-        wanted.sort_unstable_by_key(|&(id, shard, _): &(u32, usize, &Space)| (id, shard));
-        wanted.dedup_by_key(|&mut (id, shard, _)| (id, shard));
-        Plan { wanted, named }
+        let first = set.first().ok_or(Error::NoClaim)?;
+        Ok(self.base.eviction.is_on() && self.make_room(first))
     }
 
-    /// Does what follows a commit over several keyspaces. Returns what must be durable before its outcome may be told.
-    fn finish(
-        &self,
-        claims: &[(&Space, Claimed<'_>)],
-        named: &[Named<'_>],
-        done: &Committed,
-        origin: Origin<'_>,
-        entered: Entered,
-    ) -> Lsn {
+    /// Does what follows a commit over several keyspaces. Returns what must be durable before its outcome may be revealed.
+    fn finish(&self, set: &LockSet<'_>, done: &Committed, origin: Origin<'_>, entered: Entered) -> Lsn {
         if done.met_expired && !self.base.expiry_held.load(Ordering::Relaxed) {
-            for (space, claimed) in claims {
-                match claimed {
-                    Claimed::Keys(keys) => keys.iter().for_each(|key| self.expire_now(space, key, origin)),
-                    Claimed::Whole => {
-                        let now_ms = self.base.time.now_ms();
-                        for shard in 0..space.shard_count() {
-                            self.sweep_shard(space, shard, now_ms);
-                        }
-                    }
+            set.named_keys().for_each(|(space, key)| self.expire_now(space, key, origin));
+            for space in set.whole_spaces() {
+                let now_ms = self.base.time.now_ms();
+                for shard in 0..space.shard_count() {
+                    self.sweep_shard(space, shard, now_ms);
                 }
             }
         }
         if done.room_wanted > 0 {
-            let of = |named: &Named<'_>| named.hashes.iter().flatten().map(|hash| (named.space.id, *hash)).collect();
-            let mut spared: Vec<(u32, u64)> = named.iter().flat_map::<Vec<_>, _>(of).collect();
-            spared.sort_unstable();
-            spared.dedup();
-            self.make_room_after(done, &spared);
+            self.make_room_after(done, &set.named_hashes());
         }
         drop(entered);
         self.base.watches.wake();
-        claims.iter().take(1).for_each(|(first, _)| self.sweep_if_due(first));
-        let keys = claims.iter().flat_map(|(_, claimed)| match claimed {
-            Claimed::Keys(keys) => *keys,
-            Claimed::Whole => &[],
-        });
-        match claims.iter().all(|(_, claimed)| matches!(claimed, Claimed::Keys(_))) {
-            true => self.revealed(done.lsn, done.met_expired, keys.copied()),
-            false => done.lsn,
+        set.first().into_iter().for_each(|first| self.sweep_if_due(first));
+        match set.has_whole() {
+            true => done.lsn,
+            false => self.revealed(done.lsn, done.met_expired, set.named_keys().map(|(_, key)| key)),
         }
     }
 

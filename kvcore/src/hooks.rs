@@ -17,12 +17,12 @@ use crate::db::Db;
 use crate::entry::ValueRef;
 use crate::error::{Error, Result};
 use crate::keyspace::Keyspace;
+use crate::lock_set::LockSet;
 use crate::shard::touch;
 use crate::store;
 use crate::ticket::Ticket;
 use crate::transaction::Transaction;
 
-pub use crate::db::{Claim, Scope};
 pub use crate::lsn::Lsn;
 pub use crate::observer::{Change, ChangeKind, Observer, Origin, Swap};
 pub use crate::txn::{CrossTxn, Lookup, Lookups, ReadTxn, Txn, TxnExt, Usage};
@@ -103,7 +103,7 @@ impl KeyspaceHooks<'_> {
         uses_keys: bool,
         body: &mut dyn FnMut(&dyn ReadTxn) -> Result<()>,
     ) -> Result<Lsn> {
-        self.0.engine().view(&self.0.space, keys, uses_keys, &mut |locked| body(locked))
+        self.keyspace.engine().view(&self.keyspace.space, keys, uses_keys, self.origin, &mut |locked| body(locked))
     }
 
     /// Runs `body` as [`commit`](Self::commit) does, and returns when the outcome is as durable as the handle promises.
@@ -249,11 +249,11 @@ impl DbHooks<'_> {
     /// promises.
     pub fn transact_across<R>(
         &self,
-        claims: &[Claim<'_>],
+        locks: LockSet<'_>,
         mut body: impl FnMut(&mut dyn CrossTxn) -> Result<R>,
     ) -> Result<R> {
         let mut result = None;
-        let lsn = self.commit_across(claims, &mut |txn| {
+        let lsn = self.commit_across(locks, &mut |txn| {
             result = Some(body(txn)?);
             Ok(())
         })?;
@@ -261,16 +261,16 @@ impl DbHooks<'_> {
         result.ok_or(Error::BodyNotRun)
     }
 
-    /// Runs `body` once with everything claimed locked. Calls speak of the first claim's
-    /// keyspace until `body` [selects](CrossTxn::select) another. Does not wait.
+    /// Runs `body` once with everything in `locks` locked. Calls speak of the keyspace that was added first until `body`
+    /// [selects](CrossTxn::select) another. Does not wait.
     pub fn commit_across(
         &self,
-        claims: &[Claim<'_>],
+        mut locks: LockSet<'_>,
         body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>,
     ) -> Result<Lsn> {
-        let claimed = self.db.claimed(claims)?;
+        locks.order();
         self.db.wait_for_room()?;
-        self.db.engine().commit_across(&claimed, self.default.origin, &mut |locked| body(locked))
+        self.db.engine().commit_across(&locks, self.default.origin, &mut |locked| body(locked))
     }
 
     /// Runs `body` as [`commit_across`](Self::commit_across) does, but without locks while it runs: for what takes long.
@@ -286,14 +286,13 @@ impl DbHooks<'_> {
     /// `is_valid` is called under the locks, too, before changes are applied; where it returns false, `body` runs again. It
     /// must return soon and must not call the store.
     ///
-    /// Where a whole keyspace is claimed, it runs under the locks.
+    /// Where `locks` has a whole keyspace, it runs under the locks.
     ///
     /// ```
-    /// use kvcore::{Claim, Db, Scope};
+    /// use kvcore::{Db, LockSet};
     /// let db = Db::in_memory();
     /// db.set("text", "a long text")?;
-    /// let keys: [&[u8]; 2] = [b"text", b"length"];
-    /// db.hooks().commit_draft(&[Claim { keyspace: &db, scope: Scope::Keys(&keys) }], &|| true, &mut |txn| {
+    /// db.hooks().commit_draft(LockSet::new().keys(&db, ["text", "length"]), &|| true, &mut |txn| {
     ///     let length = txn.get(b"text")?.map_or(0, |text| text.len());
     ///     txn.set(b"length", length.to_string().as_bytes(), None)
     /// })?;
@@ -302,12 +301,12 @@ impl DbHooks<'_> {
     /// ```
     pub fn commit_draft(
         &self,
-        claims: &[Claim<'_>],
+        mut locks: LockSet<'_>,
         is_valid: &dyn Fn() -> bool,
         body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>,
     ) -> Result<Lsn> {
-        let claimed = self.db.claimed(claims)?;
-        self.db.engine().commit_draft(&claimed, self.default.origin, is_valid, body)
+        locks.order();
+        self.db.engine().commit_draft(&locks, self.default.origin, is_valid, body)
     }
 
     /// Returns the place of the newest change, durable or not.

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use crate::deferred::Deferred;
 use crate::durability::Durability;
-use crate::engine::{Claimed, Engine};
+use crate::engine::Engine;
 use crate::entry::ValueRef;
 use crate::error::{Error, Result};
 use crate::hooks::KeyspaceHooks;
 use crate::iter::{Entries, ScanPage, ScanPosition};
+use crate::lock_set::LockSet;
 use crate::locked::Locked;
 use crate::lsn::Lsn;
 use crate::observer::Origin;
@@ -186,7 +187,8 @@ impl Keyspace {
     pub(crate) fn apply_clear(&self) -> Result<(u64, Lsn)> {
         let mut removed = 0;
         self.wait_for_room()?;
-        let lsn = self.engine().commit_across(&[(&self.space, Claimed::Whole)], Origin::NONE, &mut |locked| {
+        let whole = LockSet::of_space(self.engine().base.store_id, &self.space);
+        let lsn = self.engine().commit_across(&whole, Origin::NONE, &mut |locked| {
             removed = locked.clear()?;
             Ok(())
         })?;
@@ -205,12 +207,65 @@ impl Keyspace {
     fn look<K: AsRef<[u8]>, R>(&self, keys: &[K], mut body: impl FnMut(&View<'_>) -> Result<R>) -> Result<(R, Lsn)> {
         let mut result = None;
         let lsn = store::with_names(keys, |keys| {
-            self.engine().view(&self.space, keys, true, &mut |locked| {
+            self.engine().view(&self.space, keys, true, Origin::NONE, &mut |locked| {
                 result = Some(body(&View::new(locked))?);
                 Ok(())
             })
         })?;
         result.map(|result| (result, lsn)).ok_or(Error::BodyNotRun)
+    }
+}
+
+/// Adding keyspaces.
+impl<'k> LockSet<'k> {
+    /// Adds keys of a keyspace.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kvcore::{Db, LockSet};
+    /// let db = Db::in_memory();
+    /// db.transact_across(LockSet::new().keys(&db, ["counter"]), |txn| txn.keyspace(&db)?.increment("counter", 1))?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn keys<K: AsRef<[u8]> + ?Sized + 'k>(
+        mut self,
+        keyspace: &Keyspace,
+        keys: impl IntoIterator<Item = &'k K>,
+    ) -> Self {
+        self.add_keys(keyspace, keys);
+        self
+    }
+
+    /// Adds a whole keyspace.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kvcore::{Db, LockSet};
+    /// let db = Db::in_memory();
+    /// db.set("key", "value")?;
+    /// assert_eq!(db.transact_across(LockSet::new().whole(&db), |txn| txn.clear(&db))?, 1);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn whole(mut self, keyspace: &Keyspace) -> Self {
+        self.add_whole(keyspace);
+        self
+    }
+
+    /// Adds keys as [`keys`](Self::keys) does, to a set that is at hand.
+    pub fn add_keys<K: AsRef<[u8]> + ?Sized + 'k>(
+        &mut self,
+        keyspace: &Keyspace,
+        keys: impl IntoIterator<Item = &'k K>,
+    ) {
+        let base = &keyspace.engine().base;
+        self.claim_keys(base.store_id, &keyspace.space, &base.hasher, keys.into_iter().map(AsRef::as_ref));
+    }
+
+    /// Adds a keyspace as [`whole`](Self::whole) does, to a set that is at hand.
+    pub fn add_whole(&mut self, keyspace: &Keyspace) {
+        self.claim_whole(keyspace.engine().base.store_id, &keyspace.space);
     }
 }
 
@@ -224,7 +279,7 @@ impl Store for Keyspace {
     }
 
     fn run_view(&self, keys: &[&[u8]], body: &mut dyn FnMut(&View<'_>) -> Result<()>) -> Result<Commit> {
-        let lsn = self.engine().view(&self.space, keys, true, &mut |locked| body(&View::new(locked)))?;
+        let lsn = self.engine().view(&self.space, keys, true, Origin::NONE, &mut |locked| body(&View::new(locked)))?;
         Ok(Commit::new(lsn.get()))
     }
 

@@ -56,6 +56,7 @@ mod keeper;
 mod keyspace;
 mod lanes;
 mod location;
+mod lock_set;
 mod locked;
 mod lsn;
 mod manifest;
@@ -93,7 +94,7 @@ mod watch;
 
 pub use backup::{Backup, BackupFile, BackupReport};
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use db::{Claim, Db, Scope};
+pub use db::Db;
 pub use deferred::Deferred;
 pub use disk::{Directory, Disk, DiskFile, Location};
 pub use durability::Durability;
@@ -106,6 +107,7 @@ pub use inspection::{
 };
 pub use iter::{Entries, Keys, ScanPage, ScanPosition};
 pub use keyspace::Keyspace;
+pub use lock_set::LockSet;
 pub use observer::ChangeKind;
 pub use options::Options;
 pub use repair::{Dropped, Kept, Repair, RepairOptions, RepairPlan, RepairWay, TimeReset};

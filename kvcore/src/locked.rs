@@ -15,6 +15,7 @@ use crate::base::{BEGINNING_SNAPSHOT, Base, NO_SNAPSHOT};
 use crate::entry::{Deadline, Entry, LARGE_VALUE_BYTES, Value, ValueRef};
 use crate::error::{Error, Result};
 use crate::frame::RECORDS_BYTES_MAX;
+use crate::lock_set::LockSet;
 use crate::observer::{ChangeKind, Origin};
 use crate::record::Record;
 use crate::shard::{InPlace, Shard};
@@ -91,33 +92,29 @@ struct Held<'a> {
     guard: RwLockWriteGuard<'a, Shard>,
 }
 
-/// What a transaction named.
+/// What a transaction may use.
 #[derive(Clone, Copy)]
 pub(crate) enum Claims<'a> {
-    /// The key with this hash.
+    /// The key with this hash, of the one keyspace it speaks of.
     Key(u64),
-    Many(&'a [Named<'a>]),
-}
-
-/// What a transaction named of one keyspace.
-pub(crate) struct Named<'a> {
-    pub(crate) space: &'a Space,
-    /// The keys' hashes, sorted; `None` for all there are.
-    pub(crate) hashes: Option<Vec<u64>>,
+    Set(&'a LockSet<'a>),
 }
 
 impl Claims<'_> {
-    /// Returns whether the key with this hash was named. That its shard is locked is not enough: which keys share a shard
-    /// is chance.
     #[inline]
     fn has(&self, space_id: u32, hash: u64) -> bool {
         match self {
             Claims::Key(named) => *named == hash,
-            Claims::Many(claims) => claims
-                .iter()
-                .filter(|claim| claim.space.id == space_id)
-                .any(|claim| claim.hashes.as_ref().is_none_or(|hashes| hashes.binary_search(&hash).is_ok())),
+            Claims::Set(set) => set.has(space_id, hash),
         }
+    }
+
+    fn is_whole(&self, space_id: u32) -> bool {
+        matches!(self, Claims::Set(set) if set.is_whole(space_id))
+    }
+
+    fn has_whole(&self) -> bool {
+        matches!(self, Claims::Set(set) if set.has_whole())
     }
 }
 
@@ -156,15 +153,15 @@ const TRIES_MAX: usize = 64;
 
 /// Locks all shards, without waiting for any while it holds others: a transaction that commits may need what is in them to make
 /// room. Returns `None` if some of them stay locked.
-fn lock_without_waiting<'a>(wanted: &[(u32, usize, &'a Space)]) -> Option<SmallVec<[Held<'a>; 1]>> {
+fn lock_without_waiting<'a>(set: &'a LockSet<'a>) -> Option<SmallVec<[Held<'a>; 1]>> {
     for _ in 0..TRIES_MAX {
         let mut held = SmallVec::new();
-        for &(_, shard, space) in wanted {
+        for (space, shard) in set.shards() {
             let guard = if held.is_empty() { Some(space.write(shard)) } else { space.try_write(shard) };
             let Some(guard) = guard else { break };
             held.push(Held { space, shard, guard });
         }
-        if held.len() == wanted.len() {
+        if held.len() == set.shards().len() {
             return Some(held);
         }
         drop(held);
@@ -187,21 +184,27 @@ impl<'a> Locked<'a> {
         locked
     }
 
-    /// Locks the shards in `wanted`, which is sorted by (keyspace id, shard), has no element twice, and holds what
-    /// `claims` name. Calls speak of `space` first.
-    pub(crate) fn lock(
+    /// Locks everything in a set.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoClaim`] if it is empty.
+    pub(crate) fn lock(base: &'a Base, set: &'a LockSet<'a>, notes: &'a mut Notes) -> Result<Self> {
+        let held = if base.eviction.limits_entries() { lock_without_waiting(set) } else { None };
+        let lock = |(space, shard): (&'a Space, usize)| Held { space, shard, guard: space.write(shard) };
+        Self::holding(base, set, held.unwrap_or_else(|| set.shards().map(lock).collect()), notes)
+    }
+
+    fn holding(
         base: &'a Base,
-        space: &'a Space,
-        claims: &'a [Named<'a>],
-        wanted: &[(u32, usize, &'a Space)],
+        set: &'a LockSet<'a>,
+        mut held: SmallVec<[Held<'a>; 1]>,
         notes: &'a mut Notes,
-    ) -> Self {
-        let held = if base.eviction.limits_entries() { lock_without_waiting(wanted) } else { None };
-        let lock = |&(_, shard, space): &(u32, usize, &'a Space)| Held { space, shard, guard: space.write(shard) };
-        let mut held = held.unwrap_or_else(|| wanted.iter().map(lock).collect());
+    ) -> Result<Self> {
+        let first = set.first().ok_or(Error::NoClaim)?;
         let moment = base.moment();
         held.iter_mut().for_each(|held| held.guard.note_uses(moment));
-        Locked::new(base, space, Claims::Many(claims), held, moment, notes)
+        Ok(Locked::new(base, first, Claims::Set(set), held, moment, notes))
     }
 
     #[inline]
@@ -279,8 +282,7 @@ impl<'a> Locked<'a> {
 
     /// The current keyspace's part of `held`, which must be all of it.
     fn whole(&self) -> Result<Range<usize>> {
-        let is_whole = |claim: &Named<'_>| claim.space.id == self.space.id && claim.hashes.is_none();
-        if !matches!(self.claims, Claims::Many(claims) if claims.iter().any(is_whole)) {
+        if !self.claims.is_whole(self.space.id) {
             return Err(Error::KeyspaceNotNamed { name: self.space.name.to_string() });
         }
         let first = self.held.partition_point(|held| held.space.id < self.space.id);

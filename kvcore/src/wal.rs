@@ -23,7 +23,7 @@ use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::unsettled::Unsettled;
 
 pub(crate) struct Wal {
-    promise: Promise,
+    promise: Arc<Promise>,
     pub(crate) time: Arc<Timeline>,
     lanes: Lanes,
     /// Looked at by every write, changed rarely.
@@ -83,7 +83,7 @@ impl Wal {
     pub(crate) fn new(durability: Durability, time: Arc<Timeline>, mut writer: Writer, last: Lsn) -> Self {
         writer.noted_ms = time.monotonic_ms();
         Wal {
-            promise: Promise::new(durability),
+            promise: Arc::new(Promise::new(durability)),
             time,
             lanes: Lanes::new(last),
             signs: Padded::default(),
@@ -112,6 +112,11 @@ impl Wal {
     }
 
     /// When the syncer makes durable what nobody waits for.
+    /// Returns the level that the store promises, to be read elsewhere.
+    pub(crate) fn promise(&self) -> Arc<Promise> {
+        Arc::clone(&self.promise)
+    }
+
     pub(crate) fn durability(&self) -> Durability {
         self.promise.get()
     }

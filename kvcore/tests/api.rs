@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use kvcore::hooks::Lsn;
 use kvcore::{
-    Claim, Db, Deadline, Durability, Error, ManualClock, Options, Result, SetOptions, Store, Ticket, Ttl, Value,
+    Db, Deadline, Durability, Error, LockSet, ManualClock, Options, Result, SetOptions, Store, Ticket, Ttl, Value,
 };
 use tempfile::TempDir;
 
@@ -480,8 +480,8 @@ fn a_transaction_over_keyspaces_is_whole_and_names_what_it_lacks() {
     let [one, other, third] = ["one", "other", "third"].map(|name| db.keyspace(name).unwrap());
     one.set_with("k", "v", SetOptions::new().expires_in(HOUR)).unwrap();
     third.set_many(&[("x", "1"), ("y", "2")]).unwrap();
-    let claims = [Claim::keys(&one, &[b"k"]), Claim::keys(&other, &[b"k"]), Claim::whole(&third)];
-    let moved = db.transact_across(&claims, |txn| {
+    let claims = LockSet::new().keys(&one, &[b"k"]).keys(&other, &[b"k"]).whole(&third);
+    let moved = db.transact_across(claims.clone(), |txn| {
         let mut seen = Vec::new();
         txn.for_each(&third, |key, value| seen.push((key.to_vec(), value.to_vec())))?;
         assert_eq!(seen.len(), 2);
@@ -492,26 +492,26 @@ fn a_transaction_over_keyspaces_is_whole_and_names_what_it_lacks() {
     assert_eq!(moved.unwrap(), 2);
     assert_eq!((one.len().unwrap(), other.get("k").unwrap().unwrap().as_str()), (0, Some("v")));
     assert!(matches!(other.ttl("k").unwrap(), Some(Ttl::In(_))), "with its deadline");
-    let claims = [Claim::keys(&one, &[b"k"])];
-    let lacking = db.transact_across(&claims, |txn| txn.keyspace(&other)?.set("k", ""));
+    let claims = LockSet::new().keys(&one, &[b"k"]);
+    let lacking = db.transact_across(claims.clone(), |txn| txn.keyspace(&other)?.set("k", ""));
     assert!(matches!(lacking, Err(Error::KeyspaceNotNamed { name }) if name == "other"));
-    let lacking = db.transact_across(&claims, |txn| txn.clear(&one));
+    let lacking = db.transact_across(claims.clone(), |txn| txn.clear(&one));
     assert!(matches!(lacking, Err(Error::KeyspaceNotNamed { name }) if name == "one"));
-    let lacking = db.transact_across(&claims, |txn| txn.keyspace(&one)?.set("l", ""));
+    let lacking = db.transact_across(claims.clone(), |txn| txn.keyspace(&one)?.set("l", ""));
     assert!(matches!(lacking, Err(Error::KeyNotNamed { key }) if key == "l"));
-    assert!(matches!(db.transact_across(&[], |_| Ok(())), Err(Error::NoClaim)));
+    assert!(matches!(db.transact_across(LockSet::new(), |_| Ok(())), Err(Error::NoClaim)));
     let foreign = Db::in_memory();
-    let claims = [Claim::keys(&db, &[b"k"]), Claim::keys(&foreign, &[b"k"])];
-    assert!(matches!(db.transact_across(&claims, |_| Ok(())), Err(Error::ForeignKeyspace)));
+    let claims = LockSet::new().keys(&db, &[b"k"]).keys(&foreign, &[b"k"]);
+    assert!(matches!(db.transact_across(claims.clone(), |_| Ok(())), Err(Error::ForeignKeyspace)));
     // A handle of another store in the body is a keyspace that was not claimed, whatever its number.
-    let claims = [Claim::keys(&db, &[b"k"])];
-    let strange = db.transact_across(&claims, |txn| txn.keyspace(&foreign)?.set("k", "v"));
+    let claims = LockSet::new().keys(&db, &[b"k"]);
+    let strange = db.transact_across(claims.clone(), |txn| txn.keyspace(&foreign)?.set("k", "v"));
     assert!(matches!(strange, Err(Error::ForeignKeyspace)), "a foreign handle wrote to this store");
-    let strange = db.transact_across(&claims, |txn| txn.copy((&db, "k"), (&foreign, "k")));
+    let strange = db.transact_across(claims.clone(), |txn| txn.copy((&db, "k"), (&foreign, "k")));
     assert!(matches!(strange, Ok(false) | Err(Error::ForeignKeyspace)));
     // Onto itself a copy changes nothing.
     db.set_with("k", "v", SetOptions::new().expires_in(HOUR)).unwrap();
-    assert!(db.transact_across(&claims, |txn| txn.copy((&db, "k"), (&db, "k"))).unwrap());
+    assert!(db.transact_across(claims.clone(), |txn| txn.copy((&db, "k"), (&db, "k"))).unwrap());
     assert!(matches!(db.ttl("k").unwrap(), Some(Ttl::In(_))));
     assert!(db.delete("k").unwrap());
     assert!(!db.exists("k").unwrap() && !foreign.exists("k").unwrap());

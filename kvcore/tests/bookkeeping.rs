@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kvcore::hooks::{Change, ChangeKind, Cursor, Observer, Swap, Walk};
-use kvcore::{Claim, Db, Deadline, Error, ManualClock, Options, Scope, SetOptions, Store, Ttl};
+use kvcore::{Db, Deadline, Error, LockSet, ManualClock, Options, SetOptions, Store, Ttl};
 
 const START_MS: u64 = 1_700_000_000_000;
 
@@ -155,9 +155,9 @@ fn a_walk_in_a_transaction_shows_the_selected_keyspace() {
         db.set(format!("mine{i}"), "v").unwrap();
         other.set(format!("theirs{i}"), "v").unwrap();
     }
-    let claims = [&*db, &other].map(|keyspace| Claim { keyspace, scope: Scope::Whole });
+    let claims = LockSet::new().whole(&db).whole(&other);
     db.hooks()
-        .transact_across(&claims, |txn| {
+        .transact_across(claims, |txn| {
             for (id, prefix) in [(other.hooks().id(), "theirs"), (db.hooks().id(), "mine")] {
                 txn.select(id)?;
                 let (mut cursor, mut keys) = (Cursor::START, BTreeSet::new());
@@ -186,8 +186,8 @@ fn a_transaction_over_several_keyspaces_refuses_to_write_to_one_that_was_dropped
     db.drop_keyspace("dropped").unwrap();
     // Whichever of them is spoken of last.
     for last in [kept.hooks().id(), dropped.hooks().id()] {
-        let claims = [&kept, &dropped].map(|keyspace| Claim { keyspace, scope: Scope::Keys(&[b"k"]) });
-        let refused = db.hooks().transact_across(&claims, |txn| {
+        let claims = LockSet::new().keys(&kept, &[b"k"]).keys(&dropped, &[b"k"]);
+        let refused = db.hooks().transact_across(claims, |txn| {
             for id in [kept.hooks().id() + dropped.hooks().id() - last, last] {
                 txn.select(id)?;
                 txn.set(b"k", b"v", None)?;

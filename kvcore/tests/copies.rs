@@ -8,7 +8,7 @@
 )]
 
 use kvcore::hooks::Walk;
-use kvcore::{Claim, Db, Deadline, Durability, Keyspace, Options, Scope};
+use kvcore::{Db, Deadline, Durability, Keyspace, LockSet, Options};
 use tempfile::TempDir;
 
 const LARGE: usize = 1 << 20;
@@ -119,9 +119,10 @@ fn a_copy_goes_from_keyspace_to_keyspace() {
     one.set("small", "7").unwrap();
     // What the log calls them is not what they are called any more.
     db.swap("one", "other").unwrap();
-    let claims = spaces.each_ref().map(|keyspace| Claim { keyspace, scope: Scope::Keys(&[b"a", b"b", b"small"]) });
+    let keys: [&[u8]; 3] = [b"a", b"b", b"small"];
+    let claims = spaces.iter().fold(LockSet::new(), |locks, keyspace| locks.keys(keyspace, keys));
     db.hooks()
-        .transact_across(&claims, |txn| {
+        .transact_across(claims, |txn| {
             txn.select(one.hooks().id())?;
             assert!(
                 txn.copy_from(other.hooks().id(), b"a", b"b", None)?

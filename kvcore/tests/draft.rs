@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use kvcore::hooks::{Change, CrossTxn, Lookup, Observer, Txn, TxnExt, Usage};
-use kvcore::{Claim, Db, Deadline, Durability, Error, Keyspace, ManualClock, Options, Result, Scope, Store};
+use kvcore::{Db, Deadline, Durability, Error, Keyspace, LockSet, ManualClock, Options, Result, Store};
 use proptest::prelude::*;
 
 const START_MS: u64 = 1_700_000_000_000;
@@ -154,7 +154,7 @@ impl Side {
     fn run(&self, step: &Step, number: usize, on_a_draft: bool, with_uses: bool) -> String {
         let keys: Vec<Vec<u8>> = (0..6).map(key).collect();
         let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-        let claims = [&self.db, &self.second].map(|keyspace| Claim { keyspace, scope: Scope::Keys(&keys) });
+        let claims = LockSet::new().keys(&self.db, &keys).keys(&self.second, &keys);
         let ids = [self.db.hooks().id(), self.second.hooks().id()];
         let mut found = None;
         let body = &mut |txn: &mut dyn CrossTxn| {
@@ -162,8 +162,8 @@ impl Side {
             Ok(())
         };
         let lsn = match on_a_draft {
-            true => self.db.hooks().commit_draft(&claims, &|| true, body),
-            false => self.db.hooks().commit_across(&claims, body),
+            true => self.db.hooks().commit_draft(claims.clone(), &|| true, body),
+            false => self.db.hooks().commit_across(claims.clone(), body),
         };
         let stats = self.db.stats();
         let told = std::mem::take(&mut *self.told.0.lock().unwrap());
@@ -230,8 +230,8 @@ proptest! {
     }
 }
 
-fn claim<'c>(keyspace: &'c Keyspace, keys: &'c [&'c [u8]]) -> [Claim<'c>; 1] {
-    [Claim { keyspace, scope: Scope::Keys(keys) }]
+fn claim<'c>(keyspace: &Keyspace, keys: &'c [&'c [u8]]) -> LockSet<'c> {
+    LockSet::new().keys(keyspace, keys)
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn concurrent_drafts_lose_nothing() {
                 let keys: [&[u8]; 2] = [b"small", b"large"];
                 for _ in 0..200 {
                     db.hooks()
-                        .commit_draft(&claim(&db, &keys), &|| true, &mut |txn| {
+                        .commit_draft(claim(&db, &keys), &|| true, &mut |txn| {
                             txn.increment(b"small", 1)?;
                             txn.append(b"large", &[b'x'; 100])?;
                             thread::yield_now();
@@ -267,7 +267,7 @@ fn concurrent_drafts_lose_nothing() {
 fn runs_when(db: &Db, change: impl Fn(&Db) + Sync) -> usize {
     let mut runs = 0;
     db.hooks()
-        .commit_draft(&claim(db, &[b"k"]), &|| true, &mut |txn| {
+        .commit_draft(claim(db, &[b"k"]), &|| true, &mut |txn| {
             runs += 1;
             if runs == 1 {
                 // From another thread: this one is inside a transaction.
@@ -319,7 +319,7 @@ fn a_draft_runs_again_when_its_keys_have_changed() {
 fn a_draft_of_a_dropped_keyspace_fails() {
     let db = Db::in_memory();
     let other = db.keyspace("other").unwrap();
-    let dropped = db.hooks().commit_draft(&claim(&other, &[b"k"]), &|| true, &mut |txn| {
+    let dropped = db.hooks().commit_draft(claim(&other, &[b"k"]), &|| true, &mut |txn| {
         thread::scope(|scope| scope.spawn(|| db.drop_keyspace("other").unwrap()).join().unwrap());
         txn.set(b"k", b"v", None)
     });
@@ -336,7 +336,7 @@ fn a_draft_runs_again_when_it_is_no_longer_valid() {
         asked.get() == 3
     };
     db.hooks()
-        .commit_draft(&claim(&db, &[b"k"]), &is_valid, &mut |txn| {
+        .commit_draft(claim(&db, &[b"k"]), &is_valid, &mut |txn| {
             runs += 1;
             txn.set(b"k", runs.to_string().as_bytes(), None)
         })
@@ -350,7 +350,7 @@ fn a_draft_that_finds_its_keys_changed_each_time_runs_under_the_locks_in_the_end
     let db = Db::in_memory();
     let (mut runs, mut locked) = (0, false);
     db.hooks()
-        .commit_draft(&claim(&db, &[b"k"]), &|| true, &mut |txn| {
+        .commit_draft(claim(&db, &[b"k"]), &|| true, &mut |txn| {
             runs += 1;
             // Under the locks the other thread would wait for this one.
             locked = runs > 8;
@@ -371,7 +371,7 @@ fn a_draft_holds_no_lock_while_it_runs() {
     db.set("k", vec![b'v'; 100_000]).unwrap();
     let mut len = 0;
     db.hooks()
-        .commit_draft(&claim(&db, &[b"k"]), &|| true, &mut |txn| {
+        .commit_draft(claim(&db, &[b"k"]), &|| true, &mut |txn| {
             thread::scope(|scope| {
                 scope.spawn(|| {
                     db.set("k", "new").unwrap();
@@ -397,7 +397,7 @@ fn a_draft_logs_no_more_than_its_changes() {
     let shared = db.get("k").unwrap();
     let lsn = db
         .hooks()
-        .commit_draft(&claim(&db, &[b"k"]), &|| true, &mut |txn| txn.write_range(b"k", 1000, b"x").map(|_| ()))
+        .commit_draft(claim(&db, &[b"k"]), &|| true, &mut |txn| txn.write_range(b"k", 1000, b"x").map(|_| ()))
         .unwrap();
     db.hooks().wait(lsn).unwrap();
     assert!(db.stats().log_bytes - before < 1000);
@@ -443,7 +443,7 @@ fn a_draft_that_only_read_runs_again_if_it_is_not_valid() {
         asked.get() == 3
     };
     db.hooks()
-        .commit_draft(&claim(&db, &[b"k"]), &is_valid, &mut |txn| {
+        .commit_draft(claim(&db, &[b"k"]), &is_valid, &mut |txn| {
             runs += 1;
             txn.get(b"k").map(drop)
         })

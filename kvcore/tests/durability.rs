@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kvcore::hooks::{TxnExt, lsn_of};
-use kvcore::{Claim, Db, Durability, Error, ManualClock, Options, Scope, SetOptions, Store, Ttl};
+use kvcore::{Db, Durability, Error, LockSet, ManualClock, Options, SetOptions, Store, Ttl};
 
 const START_MS: u64 = 1_700_000_000_000;
 
@@ -148,12 +148,9 @@ fn a_transaction_is_there_whole_or_not_at_all() {
     let db = Db::open(dir.path()).unwrap();
     let other = db.keyspace("other").unwrap();
     for i in 0..20 {
-        let claims = [
-            Claim { keyspace: &db, scope: Scope::Keys(&[b"a", b"b"]) },
-            Claim { keyspace: &other, scope: Scope::Keys(&[b"c"]) },
-        ];
+        let claims = LockSet::new().keys(&db, &[b"a", b"b"]).keys(&other, &[b"c"]);
         db.hooks()
-            .transact_across(&claims, |txn| {
+            .transact_across(claims, |txn| {
                 txn.set(b"a", format!("{i}").as_bytes(), None)?;
                 txn.increment(b"b", 1)?;
                 txn.select(other.hooks().id())?;

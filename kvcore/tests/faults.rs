@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use kvcore::hooks::{CrossTxn, Txn, TxnExt};
 use kvcore::{
-    Claim, Db, Directory, Disk, DiskFile, Durability, Error, FileDisk, ManualClock, Options, Scope, SetOptions, Store,
+    Db, Directory, Disk, DiskFile, Durability, Error, FileDisk, LockSet, ManualClock, Options, SetOptions, Store,
 };
 
 /// How long a test waits for what must happen.
@@ -599,12 +599,8 @@ fn a_change_in_doubt_is_not_shown_whatever_its_kind() {
             flag.store(true, Ordering::SeqCst);
             // With more than the segment has room for, so that all of it waits for space.
             let filler: &[&[u8]] = &[b"filler"];
-            let claims = [
-                Claim { keyspace: &spaces[0], scope: Scope::Whole },
-                Claim { keyspace: &spaces[1], scope: Scope::Whole },
-                Claim { keyspace: &spaces[3], scope: Scope::Keys(filler) },
-            ];
-            let refused = db.hooks().transact_across(&claims, |txn| {
+            let claims = LockSet::new().whole(&spaces[0]).whole(&spaces[1]).keys(&spaces[3], filler);
+            let refused = db.hooks().transact_across(claims, |txn| {
                 change(txn, [spaces[0].hooks().id(), spaces[1].hooks().id()])?;
                 txn.select(spaces[3].hooks().id())?;
                 txn.set(b"filler", &vec![2; 70_000], None)

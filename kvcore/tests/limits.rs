@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use kvcore::hooks::{Change, ChangeKind, Observer, Walk};
-use kvcore::{Candidates, Claim, Db, Error, Limits, Options, Policy, Room, Scope, SetOptions, Store};
+use kvcore::{Candidates, Db, Error, Limits, LockSet, Options, Policy, Room, SetOptions, Store};
 
 const EVICTING: [Policy; 5] = [Policy::Lru, Policy::Lrm, Policy::Lfu, Policy::S3Fifo, Policy::Random];
 
@@ -489,9 +489,9 @@ fn a_transaction_that_cannot_fit_changes_nothing() {
 fn a_transaction_over_whole_keyspaces_leaves_the_store_within_its_limits() {
     let db = Options::new().max_entries(10).eviction(Policy::Lru).in_memory().unwrap();
     (0..10).for_each(|i| db.set(format!("k{i}"), "v").unwrap());
-    let claims = [Claim { keyspace: &db, scope: Scope::Whole }];
+    let claims = LockSet::new().whole(&db);
     db.hooks()
-        .transact_across(&claims, |txn| {
+        .transact_across(claims, |txn| {
             txn.set(b"one", b"v", None)?;
             txn.set(b"two", b"v", None)
         })
@@ -691,9 +691,8 @@ fn what_a_transaction_has_only_named_stays_though_it_claims_another_keyspace_who
         other.set("read", "v").unwrap();
         ["a", "b", "c"].iter().for_each(|key| db.set(key, "v").unwrap());
         let read: &[u8] = b"read";
-        let claims =
-            [Claim { keyspace: &db, scope: Scope::Whole }, Claim { keyspace: &other, scope: Scope::Keys(&[read]) }];
-        db.hooks().transact_across(&claims, |txn| txn.set(b"d", b"v", None)).unwrap();
+        let claims = LockSet::new().whole(&db).keys(&other, [read]);
+        db.hooks().transact_across(claims, |txn| txn.set(b"d", b"v", None)).unwrap();
         assert!(other.exists("read").unwrap() && db.exists("d").unwrap());
         assert_eq!((db.len().unwrap(), other.len().unwrap()), (3, 1));
     }
@@ -707,9 +706,9 @@ fn an_expired_entry_that_makes_room_is_observed_once() {
     let db = options.max_entries(2).eviction(Policy::Lru).in_memory().unwrap();
     db.set_with("mortal", "v", SetOptions::new().expires_in(Duration::from_secs(1))).unwrap();
     db.set("b", "v").unwrap();
-    let claims = [Claim { keyspace: &db, scope: Scope::Whole }];
+    let claims = LockSet::new().whole(&db);
     db.hooks()
-        .transact_across(&claims, |txn| {
+        .transact_across(claims, |txn| {
             clock.advance(2000);
             txn.set(b"new", b"v", None)
         })
@@ -787,19 +786,18 @@ fn room_is_made_in_bounded_steps_whatever_is_claimed() {
                 assert_eq!(step("many keys").entries, entries + 50);
                 assert!(names.iter().all(|key| db.exists(key).unwrap()), "{policy:?}: what was named stays");
                 // The whole keyspace, one and many new keys.
-                let whole = [Claim { keyspace: &db, scope: Scope::Whole }];
+                let whole = LockSet::new().whole(&db);
                 for new in [1, 10, 600] {
                     let more = |txn: &mut dyn kvcore::hooks::CrossTxn| {
                         (0..new).try_for_each(|i| mortal(txn, &format!("w{new}.{i}")))
                     };
-                    db.hooks().transact_across(&whole, more).unwrap();
+                    db.hooks().transact_across(whole.clone(), more).unwrap();
                     assert_eq!(step("a whole keyspace").entries, entries + 50);
                 }
                 // All keyspaces; what is removed makes the room for half of what is new.
-                let all =
-                    [Claim { keyspace: &db, scope: Scope::Whole }, Claim { keyspace: &other, scope: Scope::Whole }];
+                let all = LockSet::new().whole(&db).whole(&other);
                 db.hooks()
-                    .transact_across(&all, |txn| {
+                    .transact_across(all, |txn| {
                         (0..100).try_for_each(|i| txn.delete(format!("w600.{i}").as_bytes()).map(drop))?;
                         (0..200).try_for_each(|i| mortal(txn, &format!("a{i}")))
                     })
@@ -807,7 +805,7 @@ fn room_is_made_in_bounded_steps_whatever_is_claimed() {
                 assert!(step("all keyspaces").entries <= entries + 50);
                 // Emptied and filled anew.
                 db.hooks()
-                    .transact_across(&whole, |txn| {
+                    .transact_across(whole.clone(), |txn| {
                         txn.clear()?;
                         (0..entries / 2).try_for_each(|i| mortal(txn, &format!("f{i}")))
                     })
@@ -844,8 +842,8 @@ fn what_a_policy_remembers_has_its_memory_before_entries_are_removed() {
         // Few entries need a larger table when they have all been replaced.
         assert!(entries < 100 || stats.memory_bytes == memory, "{policy:?}: {} after {memory}", stats.memory_bytes);
         // A transaction that is given up takes nothing of it away.
-        let whole = [Claim { keyspace: &db, scope: Scope::Whole }];
-        let refused = db.hooks().transact_across(&whole, |txn| {
+        let whole = LockSet::new().whole(&db);
+        let refused = db.hooks().transact_across(whole.clone(), |txn| {
             txn.clear()?;
             Err::<(), _>(Error::Closed)
         });

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kvcore::hooks::{Change, ChangeKind, Lookups, Observer, Origin, Txn, TxnExt, Walk};
-use kvcore::{Claim, Db, Deadline, Error, ManualClock, Options, Scope, SetOptions, Store, Ttl};
+use kvcore::{Db, Deadline, Error, LockSet, ManualClock, Options, SetOptions, Store, Ttl};
 
 const START_MS: u64 = 1_700_000_000_000;
 
@@ -216,7 +216,7 @@ fn a_failed_transaction_changes_nothing() {
     assert!(panicked.is_err());
     unchanged(&db);
     unchanged(&db);
-    let flushed = db.hooks().transact_across(&[Claim { keyspace: &db, scope: Scope::Whole }], |txn| {
+    let flushed = db.hooks().transact_across(LockSet::new().whole(&db), |txn| {
         txn.set(b"new", b"n", None)?;
         assert_eq!(txn.clear()?, 5);
         Err::<(), _>(Error::aborted("no"))
@@ -278,12 +278,9 @@ fn keyspaces_are_apart_and_transactions_span_them() {
     sessions.set("k", "session").unwrap();
     assert_eq!(db.keyspace("sessions").unwrap().get("k").unwrap().unwrap(), "session");
     assert_eq!(db.keyspace("0").unwrap().get("k").unwrap().unwrap(), "default");
-    let claims = [
-        Claim { keyspace: &sessions, scope: Scope::Keys(&[b"k"]) },
-        Claim { keyspace: &db, scope: Scope::Keys(&[b"k", b"n"]) },
-    ];
+    let claims = LockSet::new().keys(&sessions, &[b"k"]).keys(&db, &[b"k", b"n"]);
     db.hooks()
-        .transact_across(&claims, |txn| {
+        .transact_across(claims.clone(), |txn| {
             let value = txn.get(b"k")?.unwrap().to_vec();
             txn.select(db.hooks().id())?;
             txn.set(b"k", &value, None)?;
@@ -298,8 +295,8 @@ fn keyspaces_are_apart_and_transactions_span_them() {
     assert!(matches!(sessions.set("k", "v"), Err(Error::KeyspaceDropped { .. })));
     assert!(db.keyspace("sessions").unwrap().is_empty().unwrap(), "a new one has the name now");
     let foreign = Db::in_memory();
-    let claim = [Claim { keyspace: &foreign, scope: Scope::Whole }];
-    assert!(matches!(db.hooks().transact_across(&claim, |_| Ok(())), Err(Error::ForeignKeyspace)));
+    let claim = LockSet::new().whole(&foreign);
+    assert!(matches!(db.hooks().transact_across(claim, |_| Ok(())), Err(Error::ForeignKeyspace)));
 }
 
 #[test]
@@ -379,7 +376,7 @@ fn a_random_key_is_any_key_about_as_often_as_any_other() {
         }
         // Inside a transaction too.
         db.hooks()
-            .commit_across(&[Claim { keyspace: &db, scope: Scope::Whole }], &mut |txn| {
+            .commit_across(LockSet::new().whole(&db), &mut |txn| {
                 for _ in 0..draws / 2 {
                     draw(txn.as_walk().random_key()?);
                 }
@@ -470,11 +467,11 @@ fn observers_are_given_the_origin_of_a_transaction() {
 
     hooks.commit(&[b"one"], &mut |txn| txn.set(b"one", b"v", None)).unwrap();
     hooks.transact(&["two"], |txn| txn.set(b"two", b"v", None)).unwrap();
-    let claims = [Claim { keyspace: &db, scope: Scope::Keys(&[b"a", b"b"]) }];
-    hooks.commit_across(&claims, &mut |txn| txn.set(b"a", b"v", None)).unwrap();
-    hooks.commit_draft(&claims, &|| true, &mut |txn| txn.set(b"b", b"v", None)).unwrap();
-    let whole = [&*db, &other].map(|keyspace| Claim { keyspace, scope: Scope::Whole });
-    hooks.commit_across(&whole, &mut |txn| txn.swap(other.hooks().id())).unwrap();
+    let claims = LockSet::new().keys(&db, &[b"a", b"b"]);
+    hooks.commit_across(claims.clone(), &mut |txn| txn.set(b"a", b"v", None)).unwrap();
+    hooks.commit_draft(claims.clone(), &|| true, &mut |txn| txn.set(b"b", b"v", None)).unwrap();
+    let whole = LockSet::new().whole(&db).whole(&other);
+    hooks.commit_across(whole, &mut |txn| txn.swap(other.hooks().id())).unwrap();
     let of_other = other.hooks().with_origin(Origin::new(&caller));
     of_other.commit(&[b"one"], &mut |txn| txn.delete(b"one").map(drop)).unwrap();
     let set = ["one", "two", "a", "b"].map(|key| seen(key, ChangeKind::Set));
@@ -578,8 +575,8 @@ fn a_swap_that_is_taken_back_changes_nothing() {
     let other = db.keyspace("other").unwrap();
     db.set("k", "mine").unwrap();
     other.set("k", "theirs").unwrap();
-    let claims = [&*db, &other].map(|keyspace| Claim { keyspace, scope: Scope::Whole });
-    let failed = db.hooks().transact_across(&claims, |txn| {
+    let claims = LockSet::new().whole(&db).whole(&other);
+    let failed = db.hooks().transact_across(claims.clone(), |txn| {
         txn.set(b"before", b"", None)?;
         txn.swap(other.hooks().id())?;
         assert_eq!(txn.get(b"k")?.unwrap().bytes(), b"theirs");
@@ -593,8 +590,8 @@ fn a_swap_that_is_taken_back_changes_nothing() {
     assert_eq!(db.get("k").unwrap().unwrap(), "mine");
     assert_eq!(other.get("k").unwrap().unwrap(), "theirs");
     assert_eq!((db.len().unwrap(), other.len().unwrap()), (1, 1));
-    let one = [Claim { keyspace: &db, scope: Scope::Whole }, Claim { keyspace: &other, scope: Scope::Keys(&[b"k"]) }];
-    let refused = db.hooks().transact_across(&one, |txn| txn.swap(other.hooks().id()));
+    let one = LockSet::new().whole(&db).keys(&other, &[b"k"]);
+    let refused = db.hooks().transact_across(one, |txn| txn.swap(other.hooks().id()));
     assert!(matches!(refused, Err(Error::KeyspaceNotNamed { .. })), "it must have claimed both whole");
     db.swap("0", "0").unwrap();
     assert_eq!(db.get("k").unwrap().unwrap(), "mine");

@@ -10,6 +10,7 @@ use kvproto::{Args, Reply, Spec, spec};
 
 use crate::mailbox::Posted;
 use crate::offload::Work;
+use crate::origin::Origin;
 use crate::outcome::Outcome;
 use crate::pubsub::Announcement;
 use crate::session::Session;
@@ -58,13 +59,15 @@ pub(crate) struct Context<'c> {
     pub(crate) server: &'c ServerState,
     /// How EXEC carries out what was queued.
     pub(crate) runs: &'c Runs,
+    /// Of what the command changes.
+    pub(crate) origin: &'c Origin,
     /// The command, or subcommand, that runs.
     pub(crate) spec: &'static Spec,
     /// Inside EXEC: the locked view. What it locks must not be looked at any other way: the store refuses most such
     /// calls, and the rest, [`kvcore::Db::keyspaces`] and [`kvcore::Db::stats`] among them, could wait for ever.
     pub(crate) txn: Option<&'c mut dyn CrossTxn>,
-    /// Inside EXEC: all keyspaces the transaction claims; if it has a FLUSHALL or DEBUG, claimed whole.
-    pub(crate) claimed: &'c [Keyspace],
+    /// Inside EXEC, if it has a FLUSHALL or DEBUG: all keyspaces, which it has locked whole.
+    pub(crate) everything: &'c [Keyspace],
     /// Replies to send before the one the command returns, in the protocol version that was spoken when it began;
     /// SUBSCRIBE replies once a channel.
     pub(crate) before: Vec<Reply>,
@@ -146,6 +149,7 @@ impl<'c> Context<'c> {
         session: &'c mut Session,
         server: &'c ServerState,
         runs: &'c Runs,
+        origin: &'c Origin,
         spec: &'static Spec,
     ) -> Context<'c> {
         Context {
@@ -154,9 +158,10 @@ impl<'c> Context<'c> {
             session,
             server,
             runs,
+            origin,
             spec,
             txn: None,
-            claimed: &[],
+            everything: &[],
             before: Vec::new(),
             announcements: Vec::new(),
             has_left: false,

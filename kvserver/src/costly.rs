@@ -6,12 +6,13 @@
 //!
 //! Invariant: a command has the same reply, effects and statistics wherever it runs, and is counted once.
 
+use kvcore::LockSet;
 use kvcore::hooks::{ReadTxn, Txn};
-use kvcore::{Claim, Scope};
 use kvproto::{Args, OwnedRequest, Reply, spec};
 
 use crate::context::{Run, Runs};
 use crate::dispatch::{Answer, Call, carry_out, check_writes};
+use crate::origin::Origin;
 use crate::state::ServerState;
 
 /// What a transaction on a loop may charge: about a millisecond, in nanoseconds.
@@ -40,7 +41,13 @@ pub(crate) struct StoreCall {
 }
 
 /// Carries out, on a draft, a store command that was too much for a loop.
-pub(crate) fn run_store(request: &OwnedRequest, call: &StoreCall, server: &ServerState, runs: &Runs) -> Answer {
+pub(crate) fn run_store(
+    request: &OwnedRequest,
+    call: &StoreCall,
+    server: &ServerState,
+    runs: &Runs,
+    origin: &Origin,
+) -> Answer {
     let request = request.as_request();
     let StoreCall { keyspace, database, uses_keys } = call;
     let found = spec::resolve_rows(request).ok().and_then(|(top, spec)| Some((spec, runs.of(top)?)));
@@ -58,19 +65,20 @@ pub(crate) fn run_store(request: &OwnedRequest, call: &StoreCall, server: &Serve
         Run::Store(_) | Run::Walk(_) | Run::Session(_) => Ok(Reply::Nothing),
     };
     // Perhaps it has become cheap: what was shared with another command's draft is so no longer.
-    let cheap = Call { spec, request, database, uses_keys, events, work_max: Some(LOOP_WORK_MAX) };
+    let cheap = Call { spec, request, origin, database, uses_keys, events, work_max: Some(LOOP_WORK_MAX) };
     if let Some(answer) = carry_out(&cheap, run, server, |keys, body| {
         if spec.is_write() {
             server.db.hooks().await_room()?;
         }
-        keyspace.hooks().commit(keys, body)
+        keyspace.hooks().with_origin(origin.for_store()).commit(keys, body)
     }) {
         return answer;
     }
     let call = Call { work_max: None, ..cheap };
     let answer = carry_out(&call, run, server, |keys, body| {
-        let claims = [Claim { keyspace, scope: Scope::Keys(keys) }];
-        server.db.hooks().commit_draft(&claims, &|| true, &mut |txn| body(txn))
+        let locks = LockSet::new().keys(keyspace, keys);
+        let hooks = server.db.hooks().with_origin(origin.for_store());
+        hooks.commit_draft(locks, &|| true, &mut |txn| body(txn))
     });
     answer.unwrap_or_else(Answer::nothing)
 }

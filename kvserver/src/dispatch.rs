@@ -5,6 +5,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use kvcore::Keyspace;
 use kvcore::hooks::{Lookups, Lsn, ReadTxn, Txn, Walk};
 use kvproto::resp::Version;
 use kvproto::spec::{self, Flag, KeyRule, Unresolved};
@@ -15,9 +16,10 @@ use crate::brief_walk::{self, BriefWalk};
 use crate::commands::{debug, monitor, transaction};
 use crate::context::{Context, Next, Run, Runs};
 use crate::costly::StoreCall;
-use crate::events::{self, Classes, Noted};
+use crate::events::{Classes, Noted};
 use crate::listener::LineRules;
 use crate::offload::Work;
+use crate::origin::Origin;
 use crate::outcome::{Failure, OOM, Outcome, store_error};
 use crate::session::{Queue, Refusal, Session};
 use crate::settings::WALK_INLINE_KEYS_MAX;
@@ -83,7 +85,13 @@ impl Answer {
 }
 
 /// Carries out one request that is not empty.
-pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &ServerState, runs: &Runs) -> Answer {
+pub(crate) fn answer(
+    request: Request<'_>,
+    session: &mut Session,
+    server: &ServerState,
+    runs: &Runs,
+    origin: &Origin,
+) -> Answer {
     let (top, spec) = match find(request) {
         Ok(found) => found,
         Err(_) if is_http_word(request.name()) => {
@@ -128,22 +136,24 @@ pub(crate) fn answer(request: Request<'_>, session: &mut Session, server: &Serve
         session.remember_keys(spec, request, server);
     }
     let wanted = server.audience.wanted();
+    let (database, uses_keys) = (session.database, session.uses_keys_of(spec));
+    let call = Call { spec, request, origin, database, uses_keys, events: wanted.events(), work_max: None };
     let work_max = |words_min: u16| {
         let may_cost = request.len() >= words_min.into();
         may_cost.then(|| server.switches.loop_work_max.load(Relaxed))
     };
     let answer = match runs.of(top) {
         Some(Run::Read(run, words_min)) => {
-            read(spec, run, request, session, server, wanted.events(), work_max(words_min))
+            read(&Call { work_max: work_max(words_min), ..call }, run, &session.keyspace, server)
         }
-        Some(Run::Store(run)) => store(spec, run, request, session, server, wanted.events(), None),
+        Some(Run::Store(run)) => store(&call, run, &session.keyspace, server),
         Some(Run::Costly(run, words_min)) => {
             let run = |args: Args<'_>, txn: &mut dyn Txn| run(args, txn, &server.tuning);
-            store(spec, run, request, session, server, wanted.events(), work_max(words_min))
+            store(&Call { work_max: work_max(words_min), ..call }, run, &session.keyspace, server)
         }
         Some(Run::Walk(run)) => walk(spec, run, request, session, server),
         Some(Run::Session(run)) => {
-            let mut context = Context::new(session, server, runs, spec);
+            let mut context = Context::new(session, server, runs, origin, spec);
             let reply = run(Args::new(request), &mut context).unwrap_or_else(Reply::from);
             let Context { before, version, lsn, lookups, next, .. } = context;
             Answer::new(Some(spec), reply, lsn).counting(lookups).with(before, version, next)
@@ -250,36 +260,34 @@ fn reject(
 
 /// Carries out a command that only reads.
 fn read(
-    spec: &'static Spec,
+    call: &Call<'_>,
     run: fn(Args<'_>, &dyn ReadTxn) -> Outcome,
-    request: Request<'_>,
-    session: &mut Session,
+    keyspace: &Keyspace,
     server: &ServerState,
-    events: Classes,
-    work_max: Option<u64>,
 ) -> Answer {
-    if !events.is_empty() || work_max == Some(0) {
+    let Call { spec, request, uses_keys, work_max, .. } = *call;
+    if !call.events.is_empty() || work_max == Some(0) {
         // It may have to notify of a key that is missing, with the key locked.
-        let run = |args: Args<'_>, txn: &mut dyn Txn| run(args, txn);
-        return store(spec, run, request, session, server, events, work_max);
+        return store(call, |args: Args<'_>, txn: &mut dyn Txn| run(args, txn), keyspace, server);
     }
     let (mut reply, mut lookups) = (Reply::Nothing, Lookups::default());
-    let uses_keys = session.uses_keys_of(spec);
+    let hooks = keyspace.hooks().with_origin(call.origin.for_store());
     let outcome = with_keys(spec, request, |keys| {
-        session.keyspace.hooks().view(keys, uses_keys, &mut |txn| {
+        hooks.view(keys, uses_keys, &mut |txn| {
             work_max.into_iter().for_each(|work_max| txn.limit_work(work_max));
             reply = reply_of(run(Args::new(request), txn))?;
             lookups = txn.lookups();
             Ok(())
         })
     });
-    conclude(outcome, spec, reply, lookups, server).unwrap_or_else(|| park(spec, session))
+    conclude(outcome, spec, reply, lookups, server).unwrap_or_else(|| park(call, keyspace))
 }
 
 /// A store command, and what it needs to know of its client.
 pub(crate) struct Call<'r> {
     pub(crate) spec: &'static Spec,
     pub(crate) request: Request<'r>,
+    pub(crate) origin: &'r Origin,
     pub(crate) database: usize,
     pub(crate) uses_keys: bool,
     /// The events that are wanted.
@@ -289,28 +297,23 @@ pub(crate) struct Call<'r> {
 }
 
 fn store(
-    spec: &'static Spec,
+    call: &Call<'_>,
     run: impl Fn(Args<'_>, &mut dyn Txn) -> Outcome,
-    request: Request<'_>,
-    session: &mut Session,
+    keyspace: &Keyspace,
     server: &ServerState,
-    events: Classes,
-    work_max: Option<u64>,
 ) -> Answer {
-    let (database, uses_keys) = (session.database, session.uses_keys_of(spec));
-    let call = Call { spec, request, database, uses_keys, events, work_max };
-    let keyspace = &session.keyspace;
-    let answer = match work_max {
+    let hooks = keyspace.hooks().with_origin(call.origin.for_store());
+    let answer = match call.work_max {
         Some(0) => None,
-        _ => carry_out(&call, run, server, |keys, body| keyspace.hooks().commit(keys, body)),
+        _ => carry_out(call, run, server, |keys, body| hooks.commit(keys, body)),
     };
-    answer.unwrap_or_else(|| park(spec, session))
+    answer.unwrap_or_else(|| park(call, keyspace))
 }
 
 /// Returns what has a command carried out elsewhere, which is too much work for a loop.
-fn park(spec: &'static Spec, session: &Session) -> Answer {
-    let (keyspace, database) = (session.keyspace.clone(), session.database);
-    let call = StoreCall { keyspace, database, uses_keys: session.uses_keys_of(spec) };
+fn park(call: &Call<'_>, keyspace: &Keyspace) -> Answer {
+    let Call { spec, database, uses_keys, .. } = *call;
+    let call = StoreCall { keyspace: keyspace.clone(), database, uses_keys };
     Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).then(Next::Park(Work::Store(call)))
 }
 
@@ -336,7 +339,7 @@ pub(crate) fn carry_out(
         } else {
             let mut noted = Noted::new(txn, call.spec, call.request, call.database, call.events, &server.databases);
             let outcome = run(args, &mut noted);
-            events::gather(noted.finish());
+            call.origin.announce(noted.finish());
             outcome
         };
         reply = reply_of(outcome)?;
@@ -345,7 +348,7 @@ pub(crate) fn carry_out(
     };
     let outcome = with_keys(call.spec, call.request, |keys| commit(keys, &mut body));
     if !call.events.is_empty() {
-        server.audience.settle(outcome.as_ref().ok().copied());
+        server.audience.settle(call.origin, outcome.as_ref().ok().copied());
     }
     conclude(outcome, call.spec, reply, lookups, server)
 }

@@ -142,7 +142,6 @@ impl EventLoop {
 
     /// Serves until the server stops.
     pub(crate) fn run(mut self) {
-        self.server().tracking.adopt_thread();
         if self.index == 0 {
             self.server().main_thread.store(process::this_thread().unwrap_or(0), Relaxed);
         }

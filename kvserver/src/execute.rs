@@ -18,6 +18,7 @@ use crate::counters::Counters;
 use crate::dispatch::{self, Answer, Rest};
 use crate::listener::{LineRules, Protocol};
 use crate::offload::{Job, Work};
+use crate::origin::Origin;
 use crate::outcome;
 use crate::ran::Ran;
 use crate::round::Round;
@@ -33,6 +34,8 @@ pub(crate) struct Executor {
     pub(crate) counters: Arc<Counters>,
     pub(crate) round: Round,
     pub(crate) runs: Runs,
+    /// Of what this loop changes.
+    pub(crate) origin: Origin,
     /// This loop's copy, and which one it is.
     pub(crate) bounds: Bounds,
     pub(crate) bounds_generation: u64,
@@ -75,6 +78,7 @@ impl Executor {
             clock,
             last_tick: 0,
             turn_ticks,
+            origin: Origin::new(server.id),
             server,
             counters,
             round: Round::default(),
@@ -95,9 +99,7 @@ impl Executor {
         let end_of_turn = self.last_tick.saturating_add(self.turn_ticks);
         let start = self.round.len();
         self.round.begin(slot);
-        if self.server.tracking.is_on() {
-            self.server.tracking.blame(connection.session.client.id);
-        }
+        self.origin.set_client(connection.session.client.id);
         let mut requests = 0;
         let mut progress = Progress { used: 0, runnable: true, decoder_is_clean: true };
         while progress.used < input.len()
@@ -125,8 +127,7 @@ impl Executor {
         self.counters.requests.add(requests as u64);
         if self.server.tracking.is_on() {
             // A client that tracks has settled after each of its requests.
-            self.server.tracking.settle(&self.server.clients, 0, &ReadKeys::new());
-            self.server.tracking.blame(0);
+            self.server.tracking.settle(&self.origin, &self.server.clients, 0, &ReadKeys::new());
         }
         progress
     }
@@ -159,7 +160,8 @@ impl Executor {
                 let request = decoder.request(input);
                 let whole = !request.is_empty();
                 if whole {
-                    let answer = dispatch::answer(request, &mut connection.session, &self.server, &self.runs);
+                    let (server, runs, origin) = (&self.server, &self.runs, &self.origin);
+                    let answer = dispatch::answer(request, &mut connection.session, server, runs, origin);
                     self.finish(connection, request, bytes, answer);
                 }
                 if connection.phase != Phase::Open {
@@ -200,7 +202,10 @@ impl Executor {
                 if whole {
                     let answer = match dispatch::refused_by_line_rules(request, rules) {
                         Some(refusal) => refusal,
-                        None => dispatch::answer(request, &mut connection.session, &self.server, &self.runs),
+                        None => {
+                            let (server, runs, origin) = (&self.server, &self.runs, &self.origin);
+                            dispatch::answer(request, &mut connection.session, server, runs, origin)
+                        }
                     };
                     self.finish(connection, request, bytes, answer);
                 }
@@ -319,7 +324,8 @@ impl Executor {
         connection.session.after_request();
         if connection.session.tracking.is_some() {
             let read = connection.session.take_read_keys();
-            for invalidation in self.server.tracking.settle(&self.server.clients, connection.session.client.id, &read) {
+            let (tracking, own) = (&self.server.tracking, connection.session.client.id);
+            for invalidation in tracking.settle(&self.origin, &self.server.clients, own, &read) {
                 self.invalidate(connection, &invalidation);
             }
         }

@@ -44,6 +44,7 @@ mod mailbox;
 mod newest;
 mod offline;
 mod offload;
+mod origin;
 mod outbox;
 mod outcome;
 mod parameters;

@@ -27,6 +27,7 @@ use crate::listener::{BoundAddress, ListenUrl, Listener};
 use crate::logging::Logging;
 use crate::mailbox::{Mailbox, Mailboxes};
 use crate::offload::{Jobs, Offload};
+use crate::origin;
 use crate::process;
 use crate::pubsub::PubSub;
 use crate::settings::{SavePoint, Settings};
@@ -249,9 +250,10 @@ impl Builder {
         let mut accept = Some(Accept::new(listeners, polls[0].registry()).map_err(cannot("watch a listener"))?);
         let mailboxes = Arc::new(Mailboxes::new(mailboxes));
         let watch = Arc::new(WatchTable::default());
-        let tracking = Arc::new(TrackingTable::new(mailboxes.clone()));
+        let id = origin::next_server_id();
+        let tracking = Arc::new(TrackingTable::new(id, mailboxes.clone()));
         let pubsub = Arc::new(PubSub::new(mailboxes.clone()));
-        let audience = Arc::new(Audience::new(pubsub.clone()));
+        let audience = Arc::new(Audience::new(id, pubsub.clone()));
         let observers = Observers { watch: watch.clone(), tracking: tracking.clone() };
         db.hooks().observe(Arc::new(observers))?;
         db.hooks().free_in_background()?;
@@ -259,7 +261,7 @@ impl Builder {
         db.hooks().note_time();
         let (offload, jobs) = Offload::new();
         let parts =
-            Parts { db, acl, logging, settings, addresses, watch, tracking, pubsub, audience, mailboxes, offload };
+            Parts { id, db, acl, logging, settings, addresses, watch, tracking, pubsub, audience, mailboxes, offload };
         let state = Arc::new(ServerState::new(parts));
         let _ = state.tuning.at_start.set(rewrite::values(&state));
         for Setting { place, row, value } in said {

@@ -42,6 +42,8 @@ const SWEEPER_THREAD: &str = "kv-sweeper";
 
 /// The server as its loops and commands see it.
 pub(crate) struct ServerState {
+    /// What the origins of its transactions are known by.
+    pub(crate) id: u64,
     pub(crate) db: Db,
     pub(crate) databases: Databases,
     /// Durability `always`: nothing leaves before what it reveals is durable.
@@ -113,6 +115,7 @@ pub(crate) enum WriteCheck {
 
 /// What a server is put together from.
 pub(crate) struct Parts {
+    pub(crate) id: u64,
     pub(crate) db: Db,
     pub(crate) acl: Acl,
     pub(crate) logging: Logging,
@@ -128,9 +131,10 @@ pub(crate) struct Parts {
 
 impl ServerState {
     pub(crate) fn new(parts: Parts) -> ServerState {
-        let Parts { db, acl, logging, settings, addresses, watch, tracking, pubsub, audience, mailboxes, offload } =
+        let Parts { id, db, acl, logging, settings, addresses, watch, tracking, pubsub, audience, mailboxes, offload } =
             parts;
         ServerState {
+            id,
             gated: AtomicBool::new(db.durability() == Durability::Always),
             ever_gated: AtomicBool::new(db.durability() == Durability::Always),
             clients_max: AtomicUsize::new(settings.clients_max),

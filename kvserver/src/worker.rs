@@ -19,6 +19,7 @@ use crate::costly;
 use crate::info;
 use crate::mailbox::{Costly, Done, Mail};
 use crate::offload::{Job, Work};
+use crate::origin::Origin;
 use crate::outcome::store_error;
 use crate::state::ServerState;
 
@@ -97,7 +98,7 @@ pub(crate) fn run(server: &Arc<ServerState>, jobs: &Receiver<Option<Job>>) {
 
 /// The whole life of a thread that carries out commands that take much computing.
 pub(crate) fn compute(server: &ServerState, jobs: &Mutex<Receiver<Option<Job>>>, runs: &Runs) {
-    server.tracking.adopt_thread();
+    let origin = Origin::new(server.id);
     loop {
         let next = jobs.lock().recv();
         let Ok(Some(Job { from, request, work })) = next else { return };
@@ -107,21 +108,21 @@ pub(crate) fn compute(server: &ServerState, jobs: &Mutex<Receiver<Option<Job>>>,
         }
         server.switches.wait_to_compute(&server.stopping);
         let begun = server.slow.clock().raw();
-        server.tracking.blame(from.client_id);
+        origin.set_client(from.client_id);
         let (reply, lsn, lookups, executed) = match work {
             Work::Store(call) => {
-                let answer = costly::run_store(&request, &call, server, runs);
+                let answer = costly::run_store(&request, &call, server, runs, &origin);
                 (answer.reply, answer.lsn, answer.lookups, None)
             }
             Work::Exec(execution) => {
-                let (reply, lsn, executed) = execution.run(server, runs);
+                let (reply, lsn, executed) = execution.run(server, runs, &origin);
                 (reply, lsn, Lookups::default(), Some(executed))
             }
             // The rest goes to the other thread.
             _ => continue,
         };
         let ticks = server.slow.clock().raw().saturating_sub(begun);
-        let costly = Some(Costly { changes: server.tracking.take_noted(), executed });
+        let costly = Some(Costly { changes: origin.take_changes(), executed });
         let done = Done { to: from, request, reply, lsn, ticks, lookups, costly };
         server.mailboxes.of(from.loop_index).post(Mail::Done(Box::new(done)));
     }

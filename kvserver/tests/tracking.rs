@@ -333,3 +333,35 @@ fn a_change_between_reads_on_other_loops_is_never_missed() {
     }
     writer.join().unwrap();
 }
+
+/// Each server looks up what the other changes, too, and names the events of it: a store may serve several.
+#[test]
+fn two_servers_of_one_store_notify_their_own_clients() {
+    let db = Db::in_memory();
+    let servers = [serve(&db), serve(&db)];
+    let mut trackers = servers.each_ref().map(|server| tracking(server, ""));
+    let mut subscribers = servers.each_ref().map(|server| {
+        let mut subscriber = Client::of(server);
+        subscriber.ask("CONFIG SET notify-keyspace-events EA", "+OK\r\n");
+        subscriber.send("PSUBSCRIBE __keyevent@0__:*\r\n");
+        subscriber.reply_lines(6);
+        subscriber
+    });
+    for tracker in &mut trackers {
+        tracker.ask("GET k", "_\r\n");
+    }
+    let mut writer = Client::of(&servers[0]);
+    writer.ask("APPEND k v", ":1\r\n");
+    for tracker in &mut trackers {
+        tracker.expect(stale(&["k"]));
+    }
+    let event = |name: &str| {
+        format!(
+            "*4\r\n$8\r\npmessage\r\n$16\r\n__keyevent@0__:*\r\n${}\r\n__keyevent@0__:{name}\r\n$1\r\nk\r\n",
+            name.len() + 15
+        )
+    };
+    // The other server knows no more than that there is a value.
+    subscribers[0].expect(event("append"));
+    subscribers[1].expect(event("set"));
+}

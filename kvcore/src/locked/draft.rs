@@ -10,10 +10,11 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::notes::Undo;
-use super::{Locked, Named, Notes};
+use super::{Claims, Held, Locked, Notes};
 use crate::base::Base;
 use crate::entry::{Deadline, Entry, ValueRef};
 use crate::error::Result;
+use crate::lock_set::LockSet;
 use crate::lsn::Lsn;
 use crate::space::Space;
 use crate::txn::{CrossTxn, Lookup, Lookups, ReadTxn, Txn, Usage};
@@ -73,23 +74,14 @@ impl<'k> Seen<'k> {
             entries.push(SeenEntry { space_id, hash, key, entry: entry.map(Entry::share) });
         }
         // Of a keyspace of which no key is named there is a table, too: it can be selected.
-        if let super::Claims::Many(claims) = locked.claims {
-            for claim in claims {
-                if let Err(own) = spaces.binary_search_by_key(&claim.space.id, |space| space.id) {
-                    spaces.insert(own, Space::new(claim.space.id, &claim.space.name, 1));
+        if let Claims::Set(set) = locked.claims {
+            for space in set.spaces() {
+                if let Err(own) = spaces.binary_search_by_key(&space.id, |space| space.id) {
+                    spaces.insert(own, Space::new(space.id, &space.name, 1));
                 }
             }
         }
         Ok(Seen { spaces, entries, now_ms, lsn: locked.commit()?.lsn })
-    }
-
-    /// Returns what `named` names, in these tables.
-    pub(crate) fn named<'s>(&'s self, named: &[Named<'_>]) -> Vec<Named<'s>> {
-        let own = |id: u32| self.spaces.iter().find(|space| space.id == id);
-        named
-            .iter()
-            .filter_map(|claim| Some(Named { space: own(claim.space.id)?, hashes: claim.hashes.clone() }))
-            .collect()
     }
 }
 
@@ -137,19 +129,12 @@ impl Uses {
 }
 
 impl<'s> Draft<'s> {
-    /// Begins a transaction over what `seen` has, of which it named `named`. Calls speak of the keyspace `first` first.
-    pub(crate) fn new(
-        base: &'s Base,
-        seen: &'s Seen<'_>,
-        named: &'s [Named<'s>],
-        first: u32,
-        notes: &'s mut Notes,
-    ) -> Result<Self> {
-        let wanted: Vec<(u32, usize, &Space)> = seen.spaces.iter().map(|space| (space.id, 0, space)).collect();
-        // There is at least one claim.
-        let space = named.first().ok_or(crate::error::Error::NoClaim)?.space;
-        let mut locked = Locked::lock(base, space, named, &wanted, notes);
-        locked.select(first)?;
+    /// Begins a transaction over what `seen` has of `set`.
+    pub(crate) fn new(base: &'s Base, seen: &'s Seen<'_>, set: &'s LockSet<'s>, notes: &'s mut Notes) -> Result<Self> {
+        let held = seen.spaces.iter().map(|space| Held { space, shard: 0, guard: space.write(0) }).collect();
+        let mut locked = Locked::holding(base, set, held, notes)?;
+        // Its own table of the keyspace, not that of the store.
+        locked.select(locked.space.id)?;
         locked.now_ms.set(seen.now_ms);
         locked.is_draft = true;
         Ok(Draft { locked, uses: RefCell::default() })

@@ -12,7 +12,7 @@ use std::hash::{BuildHasher, RandomState};
 use smallvec::SmallVec;
 
 use super::notes::Undo;
-use super::{Claims, Held, Locked, Named};
+use super::{Claims, Held, Locked};
 use crate::entry::Entry;
 use crate::error::Result;
 use crate::eviction::{HASH_COST, Limits, LockedShards, Policy, REMOVAL_COST, ROOM_STEP, Removal, SHARD_COST, Step};
@@ -61,17 +61,6 @@ impl Own<'_, '_> {
     }
 }
 
-impl Claims<'_> {
-    fn any_whole(&self) -> bool {
-        matches!(self, Claims::Many(claims) if claims.iter().any(|claim| claim.hashes.is_none()))
-    }
-
-    fn is_whole(&self, space_id: u32) -> bool {
-        let is_it = |claim: &Named<'_>| claim.hashes.is_none() && claim.space.id == space_id;
-        matches!(self, Claims::Many(claims) if claims.iter().any(is_it))
-    }
-}
-
 impl LockedShards for Own<'_, '_> {
     fn shard(&self, space_id: u32, shard: usize) -> Option<&Shard> {
         self.at(space_id, shard).map(|at| &*self.held[at].guard)
@@ -84,10 +73,7 @@ impl LockedShards for Own<'_, '_> {
     fn spares(&self, space_id: u32, hash: u64) -> bool {
         match self.claims {
             Claims::Key(named) => named == hash && self.held.first().is_some_and(|held| held.space.id == space_id),
-            Claims::Many(claims) => claims
-                .iter()
-                .filter(|claim| claim.space.id == space_id)
-                .any(|claim| claim.hashes.as_ref().is_none_or(|hashes| hashes.binary_search(&hash).is_ok())),
+            Claims::Set(set) => set.has(space_id, hash),
         }
     }
 
@@ -98,10 +84,7 @@ impl LockedShards for Own<'_, '_> {
     fn spared_max(&self) -> u64 {
         let named = match self.claims {
             Claims::Key(_) => 1,
-            Claims::Many(claims) => {
-                let count = |claim: &Named<'_>| claim.hashes.as_ref().map_or(u64::MAX, |hashes| hashes.len() as u64);
-                claims.iter().map(count).fold(0, u64::saturating_add)
-            }
+            Claims::Set(set) => set.keys_max(),
         };
         if named == u64::MAX { named } else { named.saturating_add_signed(-self.added) }
     }
@@ -153,7 +136,7 @@ impl Locked<'_> {
     fn pay(&mut self, freed: &mut i64, own: &mut usize) -> Result<()> {
         let eviction = &self.base.eviction;
         let step = Step::of_transaction(&eviction.step_max);
-        let is_whole = self.claims.any_whole();
+        let is_whole = self.claims.has_whole();
         // `is_known`: all there is has been looked at, and of that nothing could be removed.
         let (mut yields, mut is_busy, mut is_known) = (0, false, false);
         loop {
@@ -219,7 +202,7 @@ impl Locked<'_> {
         if limits.policy == Policy::None {
             return Some(0);
         }
-        let mut victims = if self.claims.any_whole() { self.unchanged(count, &limits, step)? } else { Vec::new() };
+        let mut victims = if self.claims.has_whole() { self.unchanged(count, &limits, step)? } else { Vec::new() };
         if victims.is_empty() {
             victims = self.changed(count, &limits, step)?;
         }

@@ -35,7 +35,7 @@ pub(crate) struct SharedLocked<'a> {
 }
 
 impl<'a> SharedLocked<'a> {
-    /// Locks the shards in `wanted`, which are sorted and have no element twice: those of the keys that `claims` name.
+    /// Locks the shards in `wanted`, which are sorted and have no element twice: those of the keys that `claims` have.
     /// `uses_keys` is false if no lookup counts as an access.
     #[inline]
     pub(crate) fn lock(

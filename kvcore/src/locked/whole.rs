@@ -87,14 +87,14 @@ impl Walk for Locked<'_> {
 
 impl CrossTxn for Locked<'_> {
     fn select(&mut self, keyspace_id: u32) -> Result<()> {
-        let mut spaces = match self.claims {
-            Claims::Key(_) => [].iter(),
-            Claims::Many(claims) => claims.iter(),
+        // A draft holds tables of its own, under the ids of the keyspaces.
+        let held = self.held.iter().map(|held| held.space).find(|space| space.id == keyspace_id);
+        let named = || match self.claims {
+            Claims::Key(_) => None,
+            Claims::Set(set) => set.space(keyspace_id),
         };
-        self.space = spaces
-            .find(|claim| claim.space.id == keyspace_id)
-            .ok_or_else(|| Error::KeyspaceNotNamed { name: format!("number {keyspace_id}") })?
-            .space;
+        self.space =
+            held.or_else(named).ok_or_else(|| Error::KeyspaceNotNamed { name: format!("number {keyspace_id}") })?;
         self.log_id = self.log_id_of(self.space);
         // The same key hashes alike everywhere, but the shard is another keyspace's: nothing to forget.
         Ok(())

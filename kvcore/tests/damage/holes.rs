@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kvcore::{Claim, Db, Deadline, Durability, Options, Scope, SetOptions};
+use kvcore::{Db, Deadline, Durability, LockSet, Options, SetOptions};
 use proptest::prelude::*;
 
 use crate::disk::{Image, MemoryDisk, dir};
@@ -170,10 +170,10 @@ impl Recorder {
                     self.now.entries.get_mut(&id).unwrap().insert(key, (value.clone().into_bytes(), None));
                 }
                 let keys: [&[u8]; 1] = [&[key]];
-                let claims = [&one, &two].map(|keyspace| Claim { keyspace, scope: Scope::Keys(&keys) });
+                let claims = LockSet::new().keys(&one, &keys).keys(&two, &keys);
                 self.step(db, effects, || {
                     db.hooks()
-                        .transact_across(&claims, |txn| {
+                        .transact_across(claims, |txn| {
                             txn.set(&[key], value.as_bytes(), None)?;
                             txn.select(two.hooks().id())?;
                             txn.set(&[key], value.as_bytes(), None)

@@ -4,12 +4,12 @@
 //! same alone and inside EXEC.
 
 use kvcore::hooks::{CrossTxn, Lookups, Usage};
-use kvcore::{Claim, Keyspace, Scope};
+use kvcore::{Keyspace, LockSet};
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
 use crate::context::Context;
 use crate::databases::DATABASES;
-use crate::events::{self, Noted};
+use crate::events::Noted;
 use crate::outcome::{Failure, Outcome};
 use crate::state::ServerState;
 
@@ -94,8 +94,9 @@ pub(crate) fn swapdb(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         swapped?;
         return Ok(Reply::Ok);
     }
-    let claims = [&one, &other].map(|keyspace| Claim { keyspace, scope: Scope::Whole });
-    let lsn = ctx.server.db.hooks().commit_across(&claims, &mut |txn| exchange(txn))?;
+    let locks = LockSet::new().whole(&one).whole(&other);
+    let hooks = ctx.server.db.hooks().with_origin(ctx.origin.for_store());
+    let lsn = hooks.commit_across(locks, &mut |txn| exchange(txn))?;
     if ctx.server.is_gated() {
         ctx.lsn = lsn;
     }
@@ -135,28 +136,27 @@ fn between(
         txn.select(here.hooks().id())?;
         return Ok(done?);
     }
-    let claims =
-        [Claim { keyspace: &here, scope: Scope::Keys(ours) }, Claim { keyspace: &there, scope: Scope::Keys(theirs) }];
+    let locks = LockSet::new().keys(&here, ours).keys(&there, theirs);
     let mut reply = Reply::Nil;
     let (server, spec, database) = (ctx.server, ctx.spec, ctx.session.database);
     let wanted = server.audience.wanted().events();
     let mut lookups = Lookups::default();
-    let uses_keys = ctx.session.uses_keys_of(spec);
-    let committed = server.db.hooks().commit_across(&claims, &mut |txn| {
+    let (uses_keys, origin) = (ctx.session.uses_keys_of(spec), ctx.origin);
+    let committed = server.db.hooks().with_origin(origin.for_store()).commit_across(locks, &mut |txn| {
         txn.begin_command(uses_keys);
         if wanted.is_empty() {
             reply = body(txn, here.hooks().id(), there.hooks().id())?;
         } else {
             let mut noted = Noted::new(txn, spec, request, database, wanted, &server.databases);
             let done = body(&mut noted, here.hooks().id(), there.hooks().id());
-            events::gather(noted.finish());
+            origin.announce(noted.finish());
             reply = done?;
         }
         lookups = txn.lookups();
         Ok(())
     });
     if !wanted.is_empty() {
-        server.audience.settle(committed.as_ref().ok().copied());
+        server.audience.settle(origin, committed.as_ref().ok().copied());
     }
     let lsn = committed?;
     ctx.lookups = lookups;

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kvcore::hooks::{CrossTxn, Txn};
-use kvcore::{Claim, Keyspace, Scope};
+use kvcore::{Keyspace, LockSet};
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
 use crate::context::{Context, Next};
@@ -189,16 +189,20 @@ type Look<'l> = dyn FnMut(&mut dyn CrossTxn, &[Keyspace]) -> kvcore::Result<()> 
 
 /// Runs `look` with these keys of the session's database locked, or all databases whole. What EXEC has locked for a
 /// DEBUG is all of that.
-fn locked(keys: Option<&[&[u8]]>, ctx: &mut Context<'_>, look: &mut Look<'_>) -> kvcore::Result<()> {
+fn locked<'k>(keys: Option<&'k [&'k [u8]]>, ctx: &mut Context<'_>, look: &mut Look<'_>) -> kvcore::Result<()> {
     if let Some(txn) = &mut ctx.txn {
-        let looked = look(&mut **txn, ctx.claimed);
+        let looked = look(&mut **txn, ctx.everything);
         txn.select(ctx.session.keyspace.hooks().id())?;
         return looked;
     }
     let keyspaces = if keys.is_some() { vec![ctx.session.keyspace.clone()] } else { ctx.server.db.keyspaces() };
-    let scope = keys.map_or(Scope::Whole, Scope::Keys);
-    let claims: Vec<Claim<'_>> = keyspaces.iter().map(|keyspace| Claim { keyspace, scope }).collect();
-    let lsn = ctx.server.db.hooks().commit_across(&claims, &mut |txn| look(txn, &keyspaces))?;
+    let add = |locks: LockSet<'k>, keyspace| match keys {
+        Some(keys) => locks.keys(keyspace, keys),
+        None => locks.whole(keyspace),
+    };
+    let locks = keyspaces.iter().fold(LockSet::new(), add);
+    let hooks = ctx.server.db.hooks().with_origin(ctx.origin.for_store());
+    let lsn = hooks.commit_across(locks, &mut |txn| look(txn, &keyspaces))?;
     if ctx.server.is_gated() {
         ctx.lsn = lsn;
     }
@@ -285,7 +289,8 @@ fn populate(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             numbers.clone().map(|number| [prefix, b":", number.to_string().as_bytes()].concat()).collect();
         let words: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
         ctx.server.db.hooks().await_room()?;
-        let lsn = keyspace.hooks().commit(&words, &mut |txn: &mut dyn Txn| {
+        let hooks = keyspace.hooks().with_origin(ctx.origin.for_store());
+        let lsn = hooks.commit(&words, &mut |txn: &mut dyn Txn| {
             for (key, number) in words.iter().zip(numbers.clone()) {
                 if txn.peek(key)?.is_none() {
                     let mut value = format!("value:{number}").into_bytes();

@@ -56,7 +56,8 @@ pub(crate) fn object(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         Some(txn) => look(&mut **txn)?,
         None => {
             let mut lookups = Lookups::default();
-            let lsn = ctx.session.keyspace.hooks().commit(&[key], &mut |txn| {
+            let hooks = ctx.session.keyspace.hooks().with_origin(ctx.origin.for_store());
+            let lsn = hooks.commit(&[key], &mut |txn| {
                 look(txn)?;
                 lookups = txn.lookups();
                 Ok(())

@@ -1,9 +1,9 @@
 //! What concerns the server as a whole: flushing, snapshots, shutting down, INFO, TIME.
 //!
-//! Invariant: keyspaces are emptied all at one moment. Inside EXEC these are exactly the claimed ones, and nothing
+//! Invariant: keyspaces are emptied all at one moment. Inside EXEC these are exactly the locked ones, and nothing
 //! here looks at the store but through the locked view.
 
-use kvcore::{Claim, Keyspace, Scope};
+use kvcore::{Keyspace, LockSet};
 use kvproto::{Args, CommandError, Reply};
 
 use crate::context::{Context, Next};
@@ -23,7 +23,7 @@ pub(crate) fn flushdb(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 pub(crate) fn flushall(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     check_flush_mode(args)?;
     if ctx.txn.is_some() {
-        empty(ctx.claimed, ctx)?;
+        empty(ctx.everything, ctx)?;
     } else {
         empty(&ctx.server.db.keyspaces(), ctx)?;
     }
@@ -46,7 +46,7 @@ fn check_flush_mode(mut args: Args<'_>) -> Result<(), CommandError> {
 /// Empties keyspaces, all at one moment.
 fn empty(keyspaces: &[Keyspace], ctx: &mut Context<'_>) -> kvcore::Result<u64> {
     // Even if they are empty already: a client may remember that a key was not there.
-    ctx.server.tracking.note_flush();
+    ctx.server.tracking.note_flush(ctx.origin);
     let mut removed = 0;
     if let Some(txn) = &mut ctx.txn {
         let mut flush = |keyspace: &Keyspace| {
@@ -58,8 +58,9 @@ fn empty(keyspaces: &[Keyspace], ctx: &mut Context<'_>) -> kvcore::Result<u64> {
         txn.select(ctx.session.keyspace.hooks().id())?;
         return flushed.map(|()| removed);
     }
-    let claims: Vec<Claim<'_>> = keyspaces.iter().map(|keyspace| Claim { keyspace, scope: Scope::Whole }).collect();
-    let lsn = ctx.server.db.hooks().commit_across(&claims, &mut |txn| {
+    let locks = keyspaces.iter().fold(LockSet::new(), LockSet::whole);
+    let hooks = ctx.server.db.hooks().with_origin(ctx.origin.for_store());
+    let lsn = hooks.commit_across(locks, &mut |txn| {
         for keyspace in keyspaces {
             txn.select(keyspace.hooks().id())?;
             removed += txn.clear()?;

@@ -8,14 +8,15 @@ use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
 
 use kvcore::hooks::{CrossTxn, Lookups, Lsn};
-use kvcore::{Claim, Keyspace, Scope};
+use kvcore::{Keyspace, LockSet};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, Text, resp, spec};
 
 use super::{databases, monitor};
 use crate::context::{Context, Next, Run, Runs};
 use crate::dispatch::check_writes;
-use crate::events::{self, Noted};
+use crate::events::Noted;
 use crate::offload::Work;
+use crate::origin::Origin;
 use crate::outcome::{Failure, Outcome};
 use crate::pubsub::Announcement;
 use crate::ran::Ran;
@@ -228,7 +229,7 @@ fn park(queue: Box<Queue>, watched: Option<Box<Watched>>, ctx: &mut Context<'_>)
 
 impl Execution {
     /// Carries the transaction out on a draft.
-    pub(crate) fn run(self, server: &ServerState, runs: &Runs) -> (Reply, Lsn, Executed) {
+    pub(crate) fn run(self, server: &ServerState, runs: &Runs, origin: &Origin) -> (Reply, Lsn, Executed) {
         let Execution { queue, mut session } = self;
         let watched = session.watched.take();
         let exec = session.last_command.unwrap_or(&spec::COMMANDS[0]);
@@ -240,7 +241,7 @@ impl Execution {
             let reply = aborted(&error.into_text()).into();
             return (reply, Lsn::ZERO, Executed { queue, ran: Vec::new(), database, keyspace });
         }
-        let mut ctx = Context::new(&mut session, server, runs, exec);
+        let mut ctx = Context::new(&mut session, server, runs, origin, exec);
         let (reply, ran) = match commit(&queue, watched.as_deref(), &mut ctx, Place::Draft) {
             Ok(done) => done,
             Err(failure) => (failure.into(), Vec::new()),
@@ -265,76 +266,49 @@ pub(crate) fn aborted(why: &Text) -> CommandError {
     CommandError::custom(Text::join(&[b"EXECABORT Transaction discarded because of: ", why.without_err()]))
 }
 
-/// What a transaction has to lock, by keyspace. The one it starts in comes first.
-struct Claims<'q> {
-    of: Vec<(Keyspace, Claimed<'q>)>,
+/// What EXEC locks.
+struct Locks<'q> {
+    /// The keyspace that it starts in was added first.
+    set: LockSet<'q>,
+    /// What FLUSHALL empties, and DEBUG looks at, if they are among the commands: all keyspaces, locked whole.
+    everything: Vec<Keyspace>,
 }
 
-enum Claimed<'q> {
-    Keys(Vec<&'q [u8]>),
-    Whole,
-}
-
-impl<'q> Claims<'q> {
-    fn at(&mut self, keyspace: &Keyspace) -> &mut Claimed<'q> {
-        let at = match self.of.iter().position(|(other, _)| other.hooks().id() == keyspace.hooks().id()) {
-            Some(at) => at,
-            None => {
-                self.of.push((keyspace.clone(), Claimed::Keys(Vec::new())));
-                self.of.len() - 1
+/// Returns what the queued commands touch, following each SELECT on the way.
+fn locks_of<'q>(queue: &'q Queue, session: &Session, server: &ServerState, runs: &Runs) -> kvcore::Result<Locks<'q>> {
+    let mut set = LockSet::new();
+    let mut keyspace = session.keyspace.clone();
+    let mut touches_everything = false;
+    set.add_keys::<[u8]>(&keyspace, []);
+    for (spec, request) in &queue.commands {
+        let request = request.as_request();
+        match (container(spec), run_of(request, runs)) {
+            ("select", _) => {
+                if let Some(database) = databases::selected(request) {
+                    keyspace = server.databases.open(database)?;
+                    set.add_keys::<[u8]>(&keyspace, []);
+                }
             }
-        };
-        &mut self.of[at].1
-    }
-
-    fn add_keys(&mut self, keyspace: &Keyspace, keys: impl Iterator<Item = &'q [u8]>) {
-        if let Claimed::Keys(claimed) = self.at(keyspace) {
-            claimed.extend(keys);
+            ("flushall" | "debug", _) => touches_everything = true,
+            ("flushdb" | "flush", _) | (_, Some(Run::Walk(_))) => set.add_whole(&keyspace),
+            ("swapdb", _) => {
+                for other in databases::others(spec.name, request, server)? {
+                    set.add_whole(&other);
+                }
+            }
+            (_, Some(Run::Read(..) | Run::Store(_) | Run::Costly(..) | Run::Session(_))) => {
+                for other in databases::others(spec.name, request, server)? {
+                    set.add_keys(&other, spec.keys(request).map(|(_, key)| key));
+                }
+                set.add_keys(&keyspace, spec.keys(request).map(|(_, key)| key));
+            }
+            (_, None) => {}
         }
     }
-
-    /// What the queued commands touch, following each SELECT on the way.
-    fn of_queue(queue: &'q Queue, session: &Session, server: &ServerState, runs: &Runs) -> kvcore::Result<Claims<'q>> {
-        let mut claims = Claims { of: Vec::new() };
-        let mut keyspace = session.keyspace.clone();
-        let mut everything = false;
-        claims.at(&keyspace);
-        for (spec, request) in &queue.commands {
-            let request = request.as_request();
-            match (container(spec), run_of(request, runs)) {
-                ("select", _) => {
-                    if let Some(database) = databases::selected(request) {
-                        keyspace = server.databases.open(database)?;
-                        claims.at(&keyspace);
-                    }
-                }
-                ("flushall" | "debug", _) => everything = true,
-                ("flushdb" | "flush", _) | (_, Some(Run::Walk(_))) => *claims.at(&keyspace) = Claimed::Whole,
-                ("swapdb", _) => {
-                    for other in databases::others(spec.name, request, server)? {
-                        *claims.at(&other) = Claimed::Whole;
-                    }
-                }
-                (_, Some(Run::Read(..) | Run::Store(_) | Run::Costly(..) | Run::Session(_))) => {
-                    for other in databases::others(spec.name, request, server)? {
-                        claims.add_keys(&other, spec.keys(request).map(|(_, key)| key));
-                    }
-                    claims.add_keys(&keyspace, spec.keys(request).map(|(_, key)| key));
-                }
-                (_, None) => {}
-            }
-        }
-        if everything {
-            // Only now, so that databases which SELECT has just created are among them.
-            for keyspace in server.db.keyspaces() {
-                claims.at(&keyspace);
-            }
-            for (_, claimed) in &mut claims.of {
-                *claimed = Claimed::Whole;
-            }
-        }
-        Ok(claims)
-    }
+    // Only now, so that databases which SELECT has just created are among them.
+    let everything = if touches_everything { server.db.keyspaces() } else { Vec::new() };
+    everything.iter().for_each(|keyspace| set.add_whole(keyspace));
+    Ok(Locks { set, everything })
 }
 
 /// The name of the command that a row, or its container, is.
@@ -354,29 +328,16 @@ fn commit(
     ctx: &mut Context<'_>,
     place: Place,
 ) -> Result<(Reply, Vec<RanCommand>), Failure> {
-    let mut claims = Claims::of_queue(queue, ctx.session, ctx.server, ctx.runs)?;
+    let Locks { set: mut locks, everything } = locks_of(queue, ctx.session, ctx.server, ctx.runs)?;
     for (keyspace, keys) in watched.iter().flat_map(|watched| watched.keys.values()) {
-        claims.add_keys(keyspace, keys.keys().map(|key| &**key));
+        locks.add_keys(keyspace, keys.keys().map(|key| &**key));
     }
-    // What FLUSHALL empties, if it is among the commands: then all that is claimed is claimed whole.
-    let claimed: Vec<Keyspace> = claims.of.iter().map(|(keyspace, _)| keyspace.clone()).collect();
-    let claims: Vec<Claim<'_>> = claims
-        .of
-        .iter()
-        .map(|(keyspace, claimed)| Claim {
-            keyspace,
-            scope: match claimed {
-                Claimed::Keys(keys) => Scope::Keys(keys),
-                Claimed::Whole => Scope::Whole,
-            },
-        })
-        .collect();
     let start = (ctx.session.database, ctx.session.keyspace.clone());
     // A login may end subscriptions, too.
     let subscribes = |(spec, _): &(&Spec, _)| spec.name.ends_with("subscribe") || matches!(spec.name, "auth" | "hello");
     let subscribes = queue.commands.iter().any(subscribes);
     let subscriptions = if subscribes { ctx.session.subscriptions.clone() } else { None };
-    let (session, server, runs) = (&mut *ctx.session, ctx.server, ctx.runs);
+    let (session, server, runs, origin) = (&mut *ctx.session, ctx.server, ctx.runs, ctx.origin);
     let wanted = server.audience.wanted();
     let mut replies = None;
     let mut closes = false;
@@ -391,7 +352,7 @@ fn commit(
     let mut ran = Vec::new();
     let mut body = |txn: &mut dyn CrossTxn| {
         // On a draft it may run several times, and what it announced then was not done.
-        events::gather(Vec::new());
+        origin.announce(Vec::new());
         (session.database, session.keyspace) = start.clone();
         (replies, closes, left_at, revealed) = (None, false, None, Lsn::ZERO);
         published.clear();
@@ -417,9 +378,9 @@ fn commit(
             txn.begin_command(session.uses_keys_of(spec));
             let looked_up = txn.lookups();
             let mut noted = Noted::new(&mut *txn, spec, words, session.database, wanted.events(), &server.databases);
-            let mut one = Context::new(session, server, runs, spec);
+            let mut one = Context::new(session, server, runs, origin, spec);
             one.txn = Some(&mut noted);
-            one.claimed = &claimed;
+            one.everything = &everything;
             let begun = server.slow.clock().raw();
             let reply = execute(spec, request, &mut one)?;
             let ticks = server.slow.clock().raw().saturating_sub(begun);
@@ -449,7 +410,7 @@ fn commit(
                 databases.push(session.database);
             }
         }
-        events::gather(announcements);
+        origin.announce(announcements);
         replies = Some(if answered_bytes > REPLY_BYTES_MAX {
             Reply::error(format!(
                 "ERR the transaction was executed, but its replies are larger than {REPLY_BYTES_MAX} bytes"
@@ -459,17 +420,18 @@ fn commit(
         });
         Ok(())
     };
+    let hooks = server.db.hooks().with_origin(origin.for_store());
     let committed = match place {
-        Place::Loop(_) | Place::LoopToTheEnd => server.db.hooks().commit_across(&claims, &mut body),
+        Place::Loop(_) | Place::LoopToTheEnd => hooks.commit_across(locks, &mut body),
         // That a watched key has changed since it was looked at must be seen, whatever its value is.
         Place::Draft => {
             let is_unchanged = || watched.is_none_or(|watched| !watched.mark.is_set());
-            server.db.hooks().commit_draft(&claims, &is_unchanged, &mut body)
+            hooks.commit_draft(locks, &is_unchanged, &mut body)
         }
     };
     // A message may rest on what the client did before, as with a PUBLISH of its own.
     let seen = session.seen;
-    let receivers = server.audience.settle(committed.as_ref().ok().map(|lsn| seen.max(*lsn)));
+    let receivers = server.audience.settle(origin, committed.as_ref().ok().map(|lsn| seen.max(*lsn)));
     if let Some(Reply::Array(replies)) = &mut replies {
         for (announcement, reply) in published {
             if let (Some(count), Some(reply)) = (receivers.get(announcement), replies.get_mut(reply)) {

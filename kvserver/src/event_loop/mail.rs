@@ -94,7 +94,7 @@ impl EventLoop {
         let is_costly = costly.is_some();
         let Costly { changes, executed } = costly.unwrap_or_default();
         if !changes.is_empty() {
-            self.server().tracking.add_noted(changes);
+            self.executor.origin.add_changes(changes);
         }
         if let Some(mut connection) = self.take_addressed(done.to) {
             if connection.phase != Phase::Parked {
@@ -150,7 +150,7 @@ impl EventLoop {
     fn settle_changes(&self) {
         let server = self.server();
         if server.tracking.is_on() {
-            server.tracking.settle(&server.clients, 0, &ReadKeys::new());
+            server.tracking.settle(&self.executor.origin, &server.clients, 0, &ReadKeys::new());
         }
     }
 

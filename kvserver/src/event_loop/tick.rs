@@ -33,7 +33,8 @@ impl EventLoop {
         let takes_removals = self.server().log_failure().is_none() && !self.server().db.hooks().is_backlogged();
         self.makes_room = is_unfinished && takes_removals;
         if self.server().tracking.is_on() {
-            self.server().tracking.settle(&self.server().clients, 0, &ReadKeys::new());
+            let origin = &self.executor.origin;
+            self.server().tracking.settle(origin, &self.server().clients, 0, &ReadKeys::new());
         }
     }
 

@@ -1,14 +1,14 @@
 //! Keyspace events: what happened to which key, told to whoever subscribed to `__keyspace@0__:key` or
 //! `__keyevent@0__:event`; and the one word that says whether anybody has to be told anything.
 //!
-//! A command's events are gathered while it runs ([`Noted`]) and published when its changes are told to the store's
-//! observers, under the locks of their keys: so the events of a key come in the order of its changes, whichever event
-//! loop made them. What other origins change, expiry and the program around the server, is named by its kind.
+//! A command's events are gathered while it runs ([`Noted`]), left in its [`Origin`], and published when the store's observers
+//! are notified of its changes, under the locks of their keys: so the events of a key come in the order of its changes,
+//! whichever event loop made them. What other origins change, expiry and the program around the server, is named by its
+//! kind.
 //!
 //! Invariant: while nobody wants events and nobody monitors, a command costs one relaxed load here. An event carries
 //! the Lsn of its change, so nobody hears of what a crash can take back.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -17,7 +17,8 @@ use kvcore::hooks::{Change, ChangeKind, Lsn, Observer};
 use parking_lot::Mutex;
 
 use crate::databases;
-use crate::pubsub::{Announcement, PubSub};
+use crate::origin::{Announced, Origin};
+use crate::pubsub::PubSub;
 
 mod classes;
 mod noted;
@@ -27,6 +28,8 @@ pub(crate) use noted::Noted;
 
 /// Who has to be told of what commands do.
 pub(crate) struct Audience {
+    /// Of the server, in the origins of its transactions.
+    server_id: u64,
     /// The classes of events wanted, in the low half, and how many monitor, in the high half.
     word: AtomicU64,
     /// Whether the store tells it of changes: from the first time on that somebody wants events.
@@ -50,26 +53,9 @@ impl Wanted {
     }
 }
 
-thread_local! {
-    /// While a command runs on this thread: what it announces once it is committed.
-    static GATHERED: RefCell<Option<Gathered>> = const { RefCell::new(None) };
-}
-
-#[derive(Default)]
-struct Gathered {
-    announcements: Vec<Announcement>,
-    /// How many receive each of those that were carried out.
-    receivers: Vec<usize>,
-}
-
-/// Leaves what a command announces for its commit to carry out.
-pub(crate) fn gather(announcements: Vec<Announcement>) {
-    GATHERED.set(Some(Gathered { announcements, receivers: Vec::new() }));
-}
-
 impl Audience {
-    pub(crate) fn new(pubsub: Arc<PubSub>) -> Audience {
-        Audience { word: AtomicU64::new(0), observes: Mutex::new(false), pubsub }
+    pub(crate) fn new(server_id: u64, pubsub: Arc<PubSub>) -> Audience {
+        Audience { server_id, word: AtomicU64::new(0), observes: Mutex::new(false), pubsub }
     }
 
     pub(crate) fn wanted(&self) -> Wanted {
@@ -98,10 +84,10 @@ impl Audience {
         self.word.fetch_sub(ONE_MONITOR, Relaxed);
     }
 
-    /// Ends what [`gather`] began: carries out what no change has carried out, if the transaction was committed. Returns how
-    /// many receive each announcement that was carried out.
-    pub(crate) fn settle(&self, committed: Option<Lsn>) -> Vec<usize> {
-        let Gathered { announcements, mut receivers } = GATHERED.take().unwrap_or_default();
+    /// Carries out what a transaction announces and no change of it has carried out, if it was committed. Returns how many
+    /// receive each announcement that was carried out.
+    pub(crate) fn settle(&self, origin: &Origin, committed: Option<Lsn>) -> Vec<usize> {
+        let Announced { announcements, mut receivers } = origin.take_announced();
         if let Some(lsn) = committed {
             receivers.extend(self.pubsub.carry_out(&announcements, lsn));
         }
@@ -128,15 +114,15 @@ impl Observer for Audience {
         if wanted.is_empty() {
             return;
         }
-        if !matches!(change.kind, ChangeKind::Expire | ChangeKind::Evict) {
+        if !matches!(change.kind, ChangeKind::Expire | ChangeKind::Evict)
+            && let Some(origin) = Origin::of(change.origin, self.server_id)
+        {
             // The first change of a commit publishes for all of them. A command that changes nothing publishes later.
-            let is_gathered = GATHERED.with_borrow_mut(|gathered| {
-                let Some(gathered) = gathered else { return false };
-                let announcements = std::mem::take(&mut gathered.announcements);
-                gathered.receivers.extend(self.pubsub.carry_out(&announcements, change.lsn));
-                true
+            let has_announced = origin.with_announced(|announced| {
+                let announcements = std::mem::take(&mut announced.announcements);
+                announced.receivers.extend(self.pubsub.carry_out(&announcements, change.lsn));
             });
-            if is_gathered {
+            if has_announced {
                 return;
             }
         }

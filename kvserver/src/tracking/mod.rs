@@ -1,16 +1,15 @@
 //! CLIENT TRACKING: clients that keep what they read are told when it changes.
 //!
-//! A change is noted under its shard's lock, on a list of the thread that makes it. When the command is over, with no
-//! lock held, the loop looks up who read the keys and posts them their messages.
+//! A change is noted under its shard's lock, in the [`Origin`] of the transaction that makes it. When the command is over, with
+//! no lock held, the loop looks up who read the keys and posts them their messages.
 //!
 //! Invariant: a key is entered in the table before it is read, and a change is looked up after it was made: so whoever
 //! read the value before is told. What is told to the client whose command it was comes after the command's reply.
 //! While nobody tracks, a change costs one atomic load.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use kvcore::hooks::{Change, ChangeKind, Lsn, Observer};
 use parking_lot::Mutex;
@@ -18,6 +17,7 @@ use parking_lot::Mutex;
 use crate::clients::Clients;
 use crate::databases;
 use crate::mailbox::{Invalidation, Mail, Mailboxes, Stale, What};
+use crate::origin::Origin;
 
 mod session;
 mod table;
@@ -27,7 +27,7 @@ pub(crate) use table::Event;
 pub(crate) use table::Tracker;
 use table::{Notice, Table, Totals};
 
-/// Changes by other threads than loops that may wait to be looked up. With more of them, everything is told to be stale.
+/// Changes of no origin of this server that may wait to be looked up. With more of them, everything is told to be stale.
 const FOREIGN_EVENTS_MAX: usize = 64 * 1024;
 /// Keys the table remembers unless told otherwise.
 const KEYS_MAX: usize = 1_000_000;
@@ -35,23 +35,10 @@ const KEYS_MAX: usize = 1_000_000;
 /// they are few, as when they are long.
 const KEY_BYTES_MAX: usize = 256;
 
-/// What this thread has noted since it last looked.
-#[derive(Default)]
-struct Noted {
-    /// The [`TrackingTable::id`] of the server whose loop this is; 0 for other threads.
-    loop_of: u64,
-    /// The client whose requests are executed now.
-    origin: u64,
-    events: Vec<Event>,
-}
-
-thread_local! {
-    static NOTED: RefCell<Noted> = RefCell::default();
-}
-
 /// All that is tracked at a server.
 pub(crate) struct TrackingTable {
-    id: u64,
+    /// Of the server, in the origins of its transactions.
+    server_id: u64,
     /// Clients that track.
     count: AtomicUsize,
     /// More keys are remembered than allowed.
@@ -60,16 +47,15 @@ pub(crate) struct TrackingTable {
     /// What the remembered keys take in memory. Changed under the lock of `table`.
     bytes: AtomicUsize,
     table: Mutex<Table>,
-    /// Changes made by threads that are no loops of this server.
+    /// Changes that no transaction of this server made.
     foreign: Mutex<Vec<Event>>,
     mailboxes: Arc<Mailboxes>,
 }
 
 impl TrackingTable {
-    pub(crate) fn new(mailboxes: Arc<Mailboxes>) -> TrackingTable {
-        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+    pub(crate) fn new(server_id: u64, mailboxes: Arc<Mailboxes>) -> TrackingTable {
         TrackingTable {
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            server_id,
             count: AtomicUsize::new(0),
             overfull: AtomicBool::new(false),
             keys_max: AtomicUsize::new(KEYS_MAX),
@@ -85,53 +71,23 @@ impl TrackingTable {
         self.count.load(Ordering::Relaxed) != 0
     }
 
-    /// This thread is a loop of the server: it looks up itself what it notes.
-    pub(crate) fn adopt_thread(&self) {
-        NOTED.with_borrow_mut(|noted| noted.loop_of = self.id);
-    }
-
-    /// From now on what this thread changes is this client's doing; 0: nobody's.
-    pub(crate) fn blame(&self, client_id: u64) {
-        NOTED.with_borrow_mut(|noted| noted.origin = client_id);
-    }
-
-    /// Returns what this thread has noted, for the loop that looks it up.
-    pub(crate) fn take_noted(&self) -> Vec<Event> {
-        NOTED.with_borrow_mut(|noted| std::mem::take(&mut noted.events))
-    }
-
-    /// Adds what another thread has noted for a client of this one.
-    pub(crate) fn add_noted(&self, mut events: Vec<Event>) {
-        NOTED.with_borrow_mut(|noted| noted.events.append(&mut events));
-    }
-
-    /// Any key may have changed, by what this thread does now.
-    pub(crate) fn note_flush(&self) {
+    /// Notes that any key may have changed, by what this origin does now.
+    pub(crate) fn note_flush(&self, origin: &Origin) {
         if self.is_on() {
-            self.note(None, false, Lsn::ZERO);
+            origin.add_change(Event { key: None, origin: origin.client_id(), lsn: Lsn::ZERO });
         }
     }
 
-    fn note(&self, key: Option<&[u8]>, by_nobody: bool, lsn: Lsn) {
-        let key = key.map(Box::from);
-        // While a thread ends it has no list left; it is no loop then.
-        let foreign = NOTED.try_with(|noted| {
-            let mut noted = noted.borrow_mut();
-            if noted.loop_of != self.id {
-                return Some(key.clone());
-            }
-            let origin = if by_nobody { 0 } else { noted.origin };
-            noted.events.push(Event { key: key.clone(), origin, lsn });
-            None
-        });
-        let Some(key) = foreign.unwrap_or(Some(key)) else { return };
+    /// Notes a change for loop 0 to look up.
+    fn note_foreign(&self, event: Event) {
+        let lsn = event.lsn;
         let mut events = self.foreign.lock();
         let is_first = events.is_empty();
         if events.len() >= FOREIGN_EVENTS_MAX {
             events.clear();
             events.push(Event { key: None, origin: 0, lsn });
         } else {
-            events.push(Event { key, origin: 0, lsn });
+            events.push(event);
         }
         if is_first {
             self.mailboxes.of(0).post(Mail::Changed);
@@ -145,7 +101,6 @@ impl TrackingTable {
             self.count.fetch_add(1, Ordering::SeqCst);
         }
         self.table.lock().start(client_id, tracker, prefixes);
-        self.blame(client_id);
     }
 
     /// A client that tracked these prefixes tracks no more.
@@ -197,11 +152,11 @@ impl TrackingTable {
         self.table.lock().totals()
     }
 
-    /// Looks up what this thread has noted and posts messages to all but the client `own`, whose messages it answers.
-    /// `read`: keys it read meanwhile. The store tells of a transaction's changes when all of it is over, and only here
+    /// Looks up what was noted in `origin` and posts messages to all but the client `own`, whose messages it returns.
+    /// `read`: keys it read meanwhile. The store notifies of a transaction's changes when all of it is over, and only here
     /// it is known which came before the client read the key.
-    pub(crate) fn settle(&self, clients: &Clients, own: u64, read: &ReadKeys) -> Vec<Invalidation> {
-        let events = NOTED.with_borrow_mut(|noted| std::mem::take(&mut noted.events));
+    pub(crate) fn settle(&self, origin: &Origin, clients: &Clients, own: u64, read: &ReadKeys) -> Vec<Invalidation> {
+        let events = origin.take_changes();
         if events.is_empty() && !self.overfull.load(Ordering::Relaxed) {
             return Vec::new();
         }
@@ -232,7 +187,7 @@ impl TrackingTable {
         }
     }
 
-    /// Looks up what other threads have noted.
+    /// Looks up the changes that no transaction of this server made.
     pub(crate) fn settle_foreign(&self, clients: &Clients) {
         let events = std::mem::take(&mut *self.foreign.lock());
         self.look_up(&events, clients, 0, &ReadKeys::new());
@@ -292,8 +247,12 @@ impl Observer for TrackingTable {
     fn changed(&self, change: &Change<'_>) {
         // What clients cannot reach they have not read.
         if self.is_on() && databases::index_of(change.keyspace).is_some() {
-            let by_nobody = matches!(change.kind, ChangeKind::Expire | ChangeKind::Evict);
-            self.note(change.key, by_nobody, change.lsn);
+            let is_by_nobody = matches!(change.kind, ChangeKind::Expire | ChangeKind::Evict);
+            let event = |origin| Event { key: change.key.map(Box::from), origin, lsn: change.lsn };
+            match Origin::of(change.origin, self.server_id) {
+                Some(origin) => origin.add_change(event(if is_by_nobody { 0 } else { origin.client_id() })),
+                None => self.note_foreign(event(0)),
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ use std::thread;
 use std::time::Duration;
 
 use kvcore::hooks::{CrossTxn, Lsn, TxnExt, Walk};
-use kvcore::{Claim, Db, Deadline, Durability, Error, Keyspace, Options, Result, Scope};
+use kvcore::{Db, Deadline, Durability, Error, Keyspace, LockSet, Options, Result};
 
 /// Steps that a thread has in flight at most: the threads with odd numbers wait once for so many.
 const BATCH: u64 = 16;
@@ -111,11 +111,11 @@ impl Step {
             }
             Step::Transfer { keys: [one, other], value } => {
                 let keys = [one.as_bytes(), other.as_bytes()];
-                with_total(db, Claim { keyspace: own, scope: Scope::Keys(&keys) }, &mut |txn| {
+                with_total(db, LockSet::new().keys(own, &keys), &mut |txn| {
                     keys.iter().try_for_each(|key| txn.set(key, &value, None))
                 })
             }
-            Step::Flush { mark } => with_total(db, Claim { keyspace: own, scope: Scope::Whole }, &mut |txn| {
+            Step::Flush { mark } => with_total(db, LockSet::new().whole(own), &mut |txn| {
                 txn.clear()?;
                 txn.set(b"flushed", &mark, None)
             }),
@@ -144,9 +144,8 @@ impl Step {
 }
 
 /// One transaction over the thread's keyspace and the total.
-fn with_total(db: &Db, own: Claim<'_>, body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>) -> Result<Lsn> {
-    let total = Claim { keyspace: db, scope: Scope::Keys(&[TOTAL.as_bytes()]) };
-    db.hooks().commit_across(&[own, total], &mut |txn| {
+fn with_total(db: &Db, own: LockSet<'_>, body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>) -> Result<Lsn> {
+    db.hooks().commit_across(own.keys(db, [TOTAL]), &mut |txn| {
         body(txn)?;
         txn.select(db.hooks().id())?;
         txn.increment(TOTAL.as_bytes(), 1).map(drop)

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use kvcore::hooks::{Lsn, Txn, txn_of};
-use kvcore::{Claim, Db, Deadline, Durability, Error, Keyspace, Scope, Ticket};
+use kvcore::{Db, Deadline, Durability, Error, Keyspace, LockSet, Ticket};
 
 use crate::history::Life;
 use crate::ledger::{Course, Entry, Note, Place, State, alive, show};
@@ -197,9 +197,9 @@ impl Lane {
             What::Deferred => keyspace.deferred().transact(&keys, |txn| body(txn_of(txn))).map(Some),
             What::Across => {
                 let named: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-                let claims = keyspaces.each_ref().map(|keyspace| Claim { keyspace, scope: Scope::Keys(&named) });
+                let locks = keyspaces.iter().fold(LockSet::new(), |locks, keyspace| locks.keys(keyspace, &named));
                 db.hooks()
-                    .transact_across(&claims, |txn| {
+                    .transact_across(locks, |txn| {
                         for (keyspace, name) in keyspaces.iter().zip(names) {
                             txn.select(keyspace.hooks().id())?;
                             keys.iter().for_each(|key| change(rng, txn, state, name, key, theme));
@@ -352,8 +352,8 @@ impl Lane {
                 let names = ["a", "b"].map(|suffix| life.db.keyspace(&format!("{}{suffix}", self.index)));
                 let keyspaces: Result<Vec<Keyspace>, Error> = names.into_iter().collect();
                 keyspaces.and_then(|keyspaces| {
-                    let claim = |keyspace| Claim { keyspace, scope: Scope::Whole };
-                    life.db.hooks().transact_across(&keyspaces.iter().map(claim).collect::<Vec<_>>(), |_| Ok(()))
+                    let locks = keyspaces.iter().fold(LockSet::new(), LockSet::whole);
+                    life.db.hooks().transact_across(locks, |_| Ok(()))
                 })
             }
             _ => handle.hooks().wait(life.db.hooks().last_lsn()),
