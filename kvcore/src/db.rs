@@ -9,13 +9,11 @@ use crate::backup::{self, Backup, BackupReport};
 use crate::disk::Location;
 use crate::durability::Durability;
 use crate::engine::Engine;
-use crate::entry::ValueRef;
 use crate::error::{Error, Result};
 use crate::eviction::{Limits, Room};
 use crate::files::Files;
 use crate::hooks::DbHooks;
 use crate::inspection::{self, Inspection};
-use crate::iter::{Entries, ScanPage, ScanPosition};
 use crate::keeper;
 use crate::keyspace::{Keyspace, Lease};
 use crate::lock_set::LockSet;
@@ -24,11 +22,8 @@ use crate::repair::{self, Repair, RepairOptions, RepairPlan};
 use crate::restore::Restore;
 use crate::space::{DEFAULT_KEYSPACE, Space};
 use crate::stats::{SnapshotStatus, Stats};
-use crate::store::{Commit, Store};
-use crate::ticket::Ticket;
-use crate::transaction::{CrossTransaction, Transaction};
+use crate::transaction::CrossTransaction;
 use crate::verify;
-use crate::view::View;
 use crate::wal::Wal;
 
 /// A store: named keyspaces with one log. It reads as its default keyspace, which is named `0`.
@@ -151,56 +146,6 @@ impl Options {
     /// follow, or by [`Db::sweep`]; with [`sweep_in_memory`](Self::sweep_in_memory) a thread of its own does so.
     pub fn in_memory(self) -> Result<Db> {
         open(self, None)
-    }
-}
-
-impl Store for Db {
-    fn keyspace(&self, name: &str) -> Result<Box<dyn Store>> {
-        Store::keyspace(&self.default, name)
-    }
-
-    fn read(&self, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
-        self.default.read(key, show)
-    }
-
-    fn run_view(&self, keys: &[&[u8]], body: &mut dyn FnMut(&View<'_>) -> Result<()>) -> Result<Commit> {
-        self.default.run_view(keys, body)
-    }
-
-    fn run_transaction(
-        &self,
-        keys: &[&[u8]],
-        body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<()>,
-    ) -> Result<Commit> {
-        self.default.run_transaction(keys, body)
-    }
-
-    fn wait(&self, commit: Commit) -> Result<()> {
-        self.default.wait(commit)
-    }
-
-    fn ticket(&self, commit: Commit) -> Ticket<()> {
-        self.default.ticket(commit)
-    }
-
-    fn scan(&self, position: Option<&ScanPosition>, at_least: usize, prefix: &[u8]) -> Result<ScanPage> {
-        self.default.scan(position, at_least, prefix)
-    }
-
-    fn entries<'a>(&'a self, prefix: &[u8]) -> Result<Entries<'a>> {
-        self.default.entries(prefix)
-    }
-
-    fn len(&self) -> Result<u64> {
-        self.default.len()
-    }
-
-    fn clear(&self) -> Result<u64> {
-        self.default.clear()
-    }
-
-    fn sync(&self) -> Result<()> {
-        self.default.sync()
     }
 }
 

@@ -6,8 +6,7 @@ use std::time::Duration;
 use crate::entry::Deadline;
 use crate::error::{Error, Result};
 use crate::keyspace::Keyspace;
-use crate::lsn::Lsn;
-use crate::store::{self, Commit, Store};
+use crate::store::{self, Store};
 use crate::ticket::Ticket;
 use crate::transaction::Transaction;
 use crate::txn::{SetOptions, SetOutcome};
@@ -51,8 +50,7 @@ impl<S: Store> Deferred<S> {
         keys: &[K],
         body: impl FnMut(&mut Transaction<'_>) -> Result<R>,
     ) -> Result<Ticket<R>> {
-        let (result, commit) = store::run(&self.0, keys, body)?;
-        Ok(self.0.ticket(commit).map(|()| result))
+        store::run(&self.0, keys, body)
     }
 
     /// Runs a transaction with the caller's own error type; see [`Keyspace::try_transact`].
@@ -61,14 +59,7 @@ impl<S: Store> Deferred<S> {
         keys: &[K],
         body: impl FnMut(&mut Transaction<'_>) -> Result<R, E>,
     ) -> Result<Ticket<R>, E> {
-        let mut commit = None;
-        let result = store::keeping_error(body, |body| {
-            let (result, at) = store::run(&self.0, keys, body)?;
-            commit = Some(at);
-            Ok(result)
-        })?;
-        let ticket = commit.map(|commit| self.0.ticket(commit)).ok_or(Error::BodyNotRun)?;
-        Ok(ticket.map(|()| result))
+        store::keeping_error(body, |body| store::run(&self.0, keys, body))
     }
 
     /// Gives `key` a value and no deadline; see [`Keyspace::set`].
@@ -113,12 +104,12 @@ impl<S: Store> Deferred<S> {
 
     /// Adds to an integer; see [`Keyspace::increment`].
     pub fn increment(&self, key: impl AsRef<[u8]>, by: i64) -> Result<Ticket<i64>> {
-        self.transact(&[&key], |txn| txn.increment(&key, by))
+        self.0.run_increment(key.as_ref(), by)
     }
 
     /// Appends to a value; see [`Keyspace::append`].
     pub fn append(&self, key: impl AsRef<[u8]>, bytes: impl AsRef<[u8]>) -> Result<Ticket<usize>> {
-        self.transact(&[&key], |txn| txn.append(&key, &bytes))
+        self.0.run_append(key.as_ref(), bytes.as_ref())
     }
 
     /// Sets `key` if it is what the caller expects; see [`Keyspace::compare_and_set`].
@@ -133,16 +124,14 @@ impl<S: Store> Deferred<S> {
 
     /// Moves a value to another key; see [`Keyspace::rename`].
     pub fn rename(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<Ticket<bool>> {
-        self.transact(&[from.as_ref(), to.as_ref()], |txn| txn.rename(&from, &to))
+        self.0.run_rename(from.as_ref(), to.as_ref())
     }
 
     /// Copies a value to another key; see [`Keyspace::copy`].
     pub fn copy(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<Ticket<bool>> {
-        self.transact(&[from.as_ref(), to.as_ref()], |txn| txn.copy(&from, &to))
+        self.0.run_copy(from.as_ref(), to.as_ref())
     }
-}
 
-impl Deferred {
     /// Removes every key and returns how many there were; see [`Keyspace::clear`].
     ///
     /// ```
@@ -152,8 +141,7 @@ impl Deferred {
     /// # Ok::<(), kvcore::Error>(())
     /// ```
     pub fn clear(&self) -> Result<Ticket<u64>> {
-        let (removed, lsn) = self.0.apply_clear()?;
-        Ok(self.0.ticket(Commit::new(lsn.get())).map(|()| removed))
+        self.0.run_clear()
     }
 
     /// Returns a ticket that is good when every write so far is on stable storage, whatever the durability; see
@@ -166,9 +154,6 @@ impl Deferred {
     /// # Ok::<(), kvcore::Error>(())
     /// ```
     pub fn sync(&self) -> Result<Ticket<()>> {
-        let engine = self.0.engine();
-        engine.check_open()?;
-        let wal = engine.base.wal.as_ref();
-        Ok(Ticket::new((), wal.map_or(Lsn::ZERO, |wal| wal.last()), wal.cloned()))
+        self.0.begin_sync()
     }
 }

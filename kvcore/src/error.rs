@@ -10,7 +10,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Why a call into the store failed.
 ///
 /// A write that failed with [`Error::LogFailed`], [`Error::NoSpace`], [`Error::TooManyOpenFiles`] or [`Error::Closed`] *while
-/// waiting* for its durability has an unknown outcome: it may or may not be there after the next open.
+/// waiting* for its durability has an unknown outcome: it may or may not be there after the next open. So has one that failed
+/// with [`Error::OutcomeUnknown`].
+///
+/// [`Error::Conflict`], [`Error::Unavailable`], [`Error::OutcomeUnknown`], [`Error::KeysApart`] and [`Error::Unsupported`] are for
+/// other implementations of [`Store`](crate::Store): [`Db`](crate::Db) returns none of them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -242,6 +246,46 @@ pub enum Error {
     /// A ticket was polled again after it had yielded its result.
     #[error("the ticket has yielded its result already: await it once")]
     TicketUsed,
+    /// Others changed the keys of a transaction during each of its runs, and the store does not try again by itself. Nothing was
+    /// changed.
+    #[error(
+        "others changed the transaction's keys in each of its {runs} runs, and nothing was written: try again, after a pause"
+    )]
+    Conflict {
+        /// How often the body ran.
+        runs: u32,
+    },
+    /// The store could not be reached. Nothing was changed.
+    #[error("the store cannot be reached ({why}), and nothing was written: try again when it is up")]
+    Unavailable {
+        /// What failed, with the address.
+        why: String,
+    },
+    /// The connection to the store was lost after a write had been sent.
+    #[error(
+        "the store did not confirm the write ({why}), which may or may not be there: read the keys before trying again"
+    )]
+    OutcomeUnknown {
+        /// What failed, with the address.
+        why: String,
+    },
+    /// The keys of one transaction lie on different machines of the store. Nothing was changed.
+    #[error(
+        "the keys {one:?} and {other:?} lie on different machines, and one transaction cannot have both: give them the same \
+         hash tag, as in \"{{user:1}}:name\", or use two transactions"
+    )]
+    KeysApart {
+        /// One of the keys, escaped.
+        one: String,
+        /// One that lies elsewhere, escaped.
+        other: String,
+    },
+    /// This kind of store cannot do what was called.
+    #[error("this kind of store cannot {what}: use one that can, such as kvcore::Db")]
+    Unsupported {
+        /// What was to be done.
+        what: &'static str,
+    },
     /// An option is out of its range.
     #[error("invalid option: {0}")]
     InvalidOption(String),

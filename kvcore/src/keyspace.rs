@@ -16,11 +16,12 @@ use crate::locked::Locked;
 use crate::lsn::Lsn;
 use crate::observer::Origin;
 use crate::space::Space;
-use crate::store::{self, Commit, Store};
+use crate::store::{self, Store};
 use crate::ticket::Ticket;
 use crate::transaction::Transaction;
 use crate::txn::Txn;
 use crate::view::View;
+use crate::watch::{Watch, WatchOptions};
 
 mod everyday;
 mod walks;
@@ -159,6 +160,18 @@ impl Keyspace {
         }
     }
 
+    /// Returns a ticket that is good when this handle's promise holds for `lsn`.
+    fn ticket<T>(&self, value: T, lsn: Lsn) -> Ticket<T> {
+        let durability = self.durability();
+        let wal = self.engine().base.wal.as_ref();
+        if durability != Durability::Os {
+            // Perhaps the ticket is never waited for.
+            wal.into_iter().for_each(|wal| wal.keep_window(lsn));
+        }
+        // At the weaker levels there is nothing to wait for.
+        Ticket::new(value, lsn, wal.filter(|_| durability == Durability::Always).cloned())
+    }
+
     /// Runs a transaction, and returns its result before it is durable.
     #[inline]
     fn apply<R>(&self, keys: &[&[u8]], mut body: impl FnMut(&mut Locked<'_>) -> Result<R>) -> Result<(R, Lsn)> {
@@ -274,58 +287,52 @@ impl Store for Keyspace {
         Ok(Box::new(self.beside(self.engine().space(name)?)))
     }
 
-    fn read(&self, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
-        self.engine().read(&self.space, key, show)
-    }
-
-    fn run_view(&self, keys: &[&[u8]], body: &mut dyn FnMut(&View<'_>) -> Result<()>) -> Result<Commit> {
+    fn run_view(&self, keys: &[&[u8]], body: &mut dyn FnMut(&View<'_>) -> Result<()>) -> Result<Ticket<()>> {
         let lsn = self.engine().view(&self.space, keys, true, Origin::NONE, &mut |locked| body(&View::new(locked)))?;
-        Ok(Commit::new(lsn.get()))
+        Ok(self.ticket((), lsn))
     }
 
     fn run_transaction(
         &self,
         keys: &[&[u8]],
         body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<()>,
-    ) -> Result<Commit> {
+    ) -> Result<Ticket<()>> {
         self.wait_for_room()?;
         let lsn =
             self.engine().commit(&self.space, keys, Origin::NONE, &mut |locked| body(&mut Transaction::new(locked)))?;
-        Ok(Commit::new(lsn.get()))
-    }
-
-    fn wait(&self, commit: Commit) -> Result<()> {
-        self.wait_for(Lsn::new(commit.get()))
-    }
-
-    fn ticket(&self, commit: Commit) -> Ticket<()> {
-        let (lsn, durability) = (Lsn::new(commit.get()), self.durability());
-        let wal = self.engine().base.wal.as_ref();
-        if durability != Durability::Os {
-            // Perhaps the ticket is never waited for.
-            wal.into_iter().for_each(|wal| wal.keep_window(lsn));
-        }
-        // At the weaker levels there is nothing to wait for.
-        Ticket::new((), lsn, wal.filter(|_| durability == Durability::Always).cloned())
+        Ok(self.ticket((), lsn))
     }
 
     fn scan(&self, position: Option<&ScanPosition>, at_least: usize, prefix: &[u8]) -> Result<ScanPage> {
         Keyspace::scan(self, position, at_least, prefix)
     }
 
-    fn entries<'a>(&'a self, prefix: &[u8]) -> Result<Entries<'a>> {
-        self.prefix(prefix)
-    }
-
     fn len(&self) -> Result<u64> {
         Keyspace::len(self)
     }
 
-    fn clear(&self) -> Result<u64> {
-        Keyspace::clear(self)
+    fn run_clear(&self) -> Result<Ticket<u64>> {
+        let (removed, lsn) = self.apply_clear()?;
+        Ok(self.ticket(removed, lsn))
     }
 
-    fn sync(&self) -> Result<()> {
-        Keyspace::sync(self)
+    fn begin_sync(&self) -> Result<Ticket<()>> {
+        self.engine().check_open()?;
+        // Under the locks of a transaction its caller would wait for writes that wait for these.
+        drop(self.engine().base.enter()?);
+        let wal = self.engine().base.wal.as_ref();
+        Ok(Ticket::new((), wal.map_or(Lsn::ZERO, |wal| wal.last()), wal.cloned()))
+    }
+
+    fn begin_watch(&self, prefix: &[u8], options: WatchOptions) -> Result<Watch> {
+        self.watch_with(prefix, options)
+    }
+
+    fn read(&self, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
+        self.engine().read(&self.space, key, show)
+    }
+
+    fn entries<'a>(&'a self, prefix: &[u8]) -> Result<Entries<'a>> {
+        self.prefix(prefix)
     }
 }

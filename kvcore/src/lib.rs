@@ -114,12 +114,12 @@ pub use repair::{Dropped, Kept, Repair, RepairOptions, RepairPlan, RepairWay, Ti
 pub use restore::Restore;
 pub use salvage::SomeKeys;
 pub use stats::{RecoveryReport, SnapshotStatus, Stats};
-pub use store::{Commit, Store, StoreExt};
+pub use store::{Store, StoreExt};
 pub use ticket::Ticket;
 pub use transaction::{CrossTransaction, Transaction};
 pub use txn::{Condition, Expiry, SetOptions, SetOutcome, Ttl};
 pub use view::View;
-pub use watch::{Watch, WatchEvent, WatchOptions, WatchStream};
+pub use watch::{Watch, WatchEvent, WatchOptions, WatchSender, WatchStream};
 
 // The README's program is compiled and run like any other example, so that it cannot grow old unseen.
 #[cfg(doctest)]

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::db::Db;
 use crate::deferred::Deferred;
 use crate::entry::{Deadline, Value, ValueRef};
 use crate::error::{Error, Result};
@@ -12,24 +13,7 @@ use crate::ticket::Ticket;
 use crate::transaction::Transaction;
 use crate::txn::{SetOptions, SetOutcome, Ttl};
 use crate::view::View;
-
-/// The place of a transaction in its store's history. [`Store::wait`] waits until it is as durable as the store promises,
-/// [`Store::ticket`] makes something of it that can be awaited.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[must_use = "what the transaction wrote or read is durable only when this has been waited for"]
-pub struct Commit(u64);
-
-impl Commit {
-    /// Returns a commit with a number that means something to the store that makes it, and to nobody else.
-    pub const fn new(number: u64) -> Self {
-        Commit(number)
-    }
-
-    /// Returns the number.
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-}
+use crate::watch::{Watch, WatchOptions};
 
 /// A keyspace of some store. Object-safe: programs that must work on several stores hold a `Box<dyn Store>` and call
 /// [`StoreExt`].
@@ -45,122 +29,220 @@ impl Commit {
 /// ```
 pub trait Store: Send + Sync {
     /// Returns the keyspace with this name of the same store; it is made if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] from a store that has one keyspace only.
     fn keyspace(&self, name: &str) -> Result<Box<dyn Store>>;
 
-    /// Shows the value of `key`, in place, if it is there; returns whether it was. `show` must return soon and must not call
-    /// the store.
-    fn read(&self, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool>;
-
-    /// Runs `body` on the named keys as they are at one moment. It may run more than once.
-    fn run_view(&self, keys: &[&[u8]], body: &mut dyn FnMut(&View<'_>) -> Result<()>) -> Result<Commit>;
+    /// Runs `body` on the named keys as they are at one moment. It may run more than once. The ticket is good when all that
+    /// `body` has seen is as durable as the store promises.
+    ///
+    /// # Errors
+    ///
+    /// Those of `body`; [`Error::Reentered`].
+    fn run_view(&self, keys: &[&[u8]], body: &mut dyn FnMut(&View<'_>) -> Result<()>) -> Result<Ticket<()>>;
 
     /// Runs `body` as a transaction over the named keys: if it returns `Ok`, all its changes are applied at one moment; if it
-    /// fails or panics, none. It may run more than once: only its last run counts. Returns before anything is durable.
+    /// fails or panics, none. It may run more than once: only its last run counts. Returns before anything is durable; the
+    /// ticket is good when all that `body` has written and read is as durable as the store promises.
     ///
     /// `body` must not call the store.
     ///
     /// # Errors
     ///
-    /// Those of `body`; [`Error::Reentered`].
+    /// Those of `body`; [`Error::Reentered`]; from a store of several machines [`Error::Conflict`], [`Error::KeysApart`],
+    /// [`Error::Unavailable`], [`Error::OutcomeUnknown`].
     fn run_transaction(
         &self,
         keys: &[&[u8]],
         body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<()>,
-    ) -> Result<Commit>;
-
-    /// Blocks until the store's promise of durability holds for what a transaction wrote, and for what it read.
-    fn wait(&self, commit: Commit) -> Result<()>;
-
-    /// Returns a ticket that is good when [`wait`](Self::wait) would return, and that can be awaited.
-    fn ticket(&self, commit: Commit) -> Ticket<()>;
+    ) -> Result<Ticket<()>>;
 
     /// Returns at least `at_least` of the entries whose keys begin with `prefix`, fewer at the end, and where to go on. Start
     /// with `None`.
     ///
     /// A key that is there from the first call to the last is returned at least once; it may be returned more than once, and
     /// one that is written or removed meanwhile may be missing. Any number of other calls may come in between.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ForeignPosition`] for a position that another store has returned.
     fn scan(&self, position: Option<&ScanPosition>, at_least: usize, prefix: &[u8]) -> Result<ScanPage>;
 
-    /// Iterates over the entries whose keys begin with `prefix`, in no order, through [`scan`](Self::scan).
-    fn entries<'a>(&'a self, prefix: &[u8]) -> Result<Entries<'a>>;
-
     /// Returns how many keys there are; one that has expired may be counted until it is swept.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], and what keeps the store from being read.
     fn len(&self) -> Result<u64>;
 
+    /// Removes every key; the ticket's value is how many there were.
+    ///
+    /// # Errors
+    ///
+    /// Those of a write.
+    fn run_clear(&self) -> Result<Ticket<u64>>;
+
+    /// Returns a ticket that is good when every write so far is on stable storage, whatever the store's durability.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`]; [`Error::Unsupported`] from a store that cannot find out.
+    fn begin_sync(&self) -> Result<Ticket<()>>;
+
+    /// Watches the keys that begin with `prefix`. A store makes the returned value with [`Watch::channel`]. This one returns
+    /// [`Error::Unsupported`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] from a store that cannot watch.
+    fn begin_watch(&self, prefix: &[u8], options: WatchOptions) -> Result<Watch> {
+        let _ = (prefix, options);
+        Err(Error::Unsupported { what: "watch keys" })
+    }
+
+    /// Shows the value of `key`, in place, if it is there; returns whether it was. `show` must return soon and must not call the
+    /// store, and may run more than once. This one is made of [`run_view`](Self::run_view).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`run_view`](Self::run_view).
+    fn read(&self, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
+        look(self, &[key], |view| Ok(view.get(key)?.map(&mut *show).is_some())).map(|(found, _)| found)
+    }
+
+    /// Adds to the integer in `key`; see [`Transaction::increment`]. This one, and the three that follow, are made of
+    /// [`run_transaction`](Self::run_transaction): for stores that have no command of their own for it.
+    ///
+    /// # Errors
+    ///
+    /// Those of a transaction; [`Error::NotAnInteger`], [`Error::Overflow`].
+    fn run_increment(&self, key: &[u8], by: i64) -> Result<Ticket<i64>> {
+        run(self, &[key], |txn| txn.increment(key, by))
+    }
+
+    /// Appends to the value of `key`; see [`Transaction::append`].
+    ///
+    /// # Errors
+    ///
+    /// Those of a transaction; [`Error::ValueTooLong`].
+    fn run_append(&self, key: &[u8], bytes: &[u8]) -> Result<Ticket<usize>> {
+        run(self, &[key], |txn| txn.append(key, bytes))
+    }
+
+    /// Moves a value to another key; see [`Transaction::rename`].
+    ///
+    /// # Errors
+    ///
+    /// Those of a transaction.
+    fn run_rename(&self, from: &[u8], to: &[u8]) -> Result<Ticket<bool>> {
+        run(self, &[from, to], |txn| txn.rename(from, to))
+    }
+
+    /// Copies a value to another key; see [`Transaction::copy`].
+    ///
+    /// # Errors
+    ///
+    /// Those of a transaction.
+    fn run_copy(&self, from: &[u8], to: &[u8]) -> Result<Ticket<bool>> {
+        run(self, &[from, to], |txn| txn.copy(from, to))
+    }
+
+    /// Iterates over the entries whose keys begin with `prefix`, in no order. This one is made of [`scan`](Self::scan).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], and what keeps the store from being read.
+    fn entries<'a>(&'a self, prefix: &[u8]) -> Result<Entries<'a>> {
+        Ok(Entries::scanning(self, prefix))
+    }
+
     /// Returns whether there is no key.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`len`](Self::len).
     fn is_empty(&self) -> Result<bool> {
         Ok(self.len()? == 0)
     }
-
-    /// Removes every key and returns how many there were. Returns when that is as durable as any write.
-    fn clear(&self) -> Result<u64>;
-
-    /// Blocks until every write so far is on stable storage, whatever the store's durability.
-    fn sync(&self) -> Result<()>;
 }
 
-/// Lets a pointer to a store be one.
+/// Makes a store of what dereferences to one.
 macro_rules! forward_store {
-    ($pointer:ty) => {
-        impl<S: Store + ?Sized> Store for $pointer {
+    ([$($generics:tt)*] $type:ty) => {
+        impl<$($generics)*> Store for $type {
             fn keyspace(&self, name: &str) -> Result<Box<dyn Store>> {
-                (**self).keyspace(name)
+                Store::keyspace(&**self, name)
             }
 
-            fn read(&self, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
-                (**self).read(key, show)
-            }
-
-            fn run_view(&self, keys: &[&[u8]], body: &mut dyn FnMut(&View<'_>) -> Result<()>) -> Result<Commit> {
-                (**self).run_view(keys, body)
+            fn run_view(&self, keys: &[&[u8]], body: &mut dyn FnMut(&View<'_>) -> Result<()>) -> Result<Ticket<()>> {
+                Store::run_view(&**self, keys, body)
             }
 
             fn run_transaction(
                 &self,
                 keys: &[&[u8]],
                 body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<()>,
-            ) -> Result<Commit> {
-                (**self).run_transaction(keys, body)
-            }
-
-            fn wait(&self, commit: Commit) -> Result<()> {
-                (**self).wait(commit)
-            }
-
-            fn ticket(&self, commit: Commit) -> Ticket<()> {
-                (**self).ticket(commit)
+            ) -> Result<Ticket<()>> {
+                Store::run_transaction(&**self, keys, body)
             }
 
             fn scan(&self, position: Option<&ScanPosition>, at_least: usize, prefix: &[u8]) -> Result<ScanPage> {
-                (**self).scan(position, at_least, prefix)
-            }
-
-            fn entries<'a>(&'a self, prefix: &[u8]) -> Result<Entries<'a>> {
-                (**self).entries(prefix)
-            }
-
-            fn is_empty(&self) -> Result<bool> {
-                (**self).is_empty()
+                Store::scan(&**self, position, at_least, prefix)
             }
 
             fn len(&self) -> Result<u64> {
-                (**self).len()
+                Store::len(&**self)
             }
 
-            fn clear(&self) -> Result<u64> {
-                (**self).clear()
+            fn run_clear(&self) -> Result<Ticket<u64>> {
+                Store::run_clear(&**self)
             }
 
-            fn sync(&self) -> Result<()> {
-                (**self).sync()
+            fn begin_sync(&self) -> Result<Ticket<()>> {
+                Store::begin_sync(&**self)
+            }
+
+            fn begin_watch(&self, prefix: &[u8], options: WatchOptions) -> Result<Watch> {
+                Store::begin_watch(&**self, prefix, options)
+            }
+
+            fn read(&self, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
+                Store::read(&**self, key, show)
+            }
+
+            fn run_increment(&self, key: &[u8], by: i64) -> Result<Ticket<i64>> {
+                Store::run_increment(&**self, key, by)
+            }
+
+            fn run_append(&self, key: &[u8], bytes: &[u8]) -> Result<Ticket<usize>> {
+                Store::run_append(&**self, key, bytes)
+            }
+
+            fn run_rename(&self, from: &[u8], to: &[u8]) -> Result<Ticket<bool>> {
+                Store::run_rename(&**self, from, to)
+            }
+
+            fn run_copy(&self, from: &[u8], to: &[u8]) -> Result<Ticket<bool>> {
+                Store::run_copy(&**self, from, to)
+            }
+
+            fn entries<'a>(&'a self, prefix: &[u8]) -> Result<Entries<'a>> {
+                Store::entries(&**self, prefix)
+            }
+
+            fn is_empty(&self) -> Result<bool> {
+                Store::is_empty(&**self)
             }
         }
     };
 }
 
-forward_store!(&S);
-forward_store!(Box<S>);
-forward_store!(Arc<S>);
+forward_store!([S: Store + ?Sized] &S);
+forward_store!([S: Store + ?Sized] Box<S>);
+forward_store!([S: Store + ?Sized] Arc<S>);
+forward_store!([] Db);
 
 /// The methods of [`Keyspace`](crate::Keyspace) for code that is generic over [`Store`]: same names, same signatures, same
 /// meaning. Programs that use [`Db`](crate::Db) alone need not import it.
@@ -168,21 +250,26 @@ pub trait StoreExt: Store {
     /// Returns the value of `key`; see [`Keyspace::get`](crate::Keyspace::get).
     fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         let mut value = None;
-        self.read(key.as_ref(), &mut |found| value = Some(found.to_value()))?;
-        Ok(value)
+        let found = self.read(key.as_ref(), &mut |found| value = Some(found.to_value()))?;
+        // An earlier run may have found one.
+        Ok(value.filter(|_| found))
     }
 
     /// Returns what `look` makes of the value; see [`Keyspace::get_with`](crate::Keyspace::get_with).
     fn get_with<R>(&self, key: impl AsRef<[u8]>, look: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
         let (mut look, mut seen) = (Some(look), None);
-        self.read(key.as_ref(), &mut |value| seen = look.take().map(|look| look(value.bytes())))?;
-        Ok(seen)
+        let show = &mut |value: ValueRef<'_>| {
+            if let Some(look) = look.take() {
+                seen = Some(look(value.bytes()));
+            }
+        };
+        Ok(if self.read(key.as_ref(), show)? { seen } else { None })
     }
 
     /// Returns the value once it is durable; see [`Keyspace::get_durable`](crate::Keyspace::get_durable).
     fn get_durable(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        let (value, commit) = look(self, &[&key], |view| Ok(view.get(&key)?.map(|value| value.to_value())))?;
-        self.wait(commit)?;
+        let (value, seen) = look(self, &[&key], |view| Ok(view.get(&key)?.map(|value| value.to_value())))?;
+        seen.wait()?;
         Ok(value)
     }
 
@@ -238,12 +325,12 @@ pub trait StoreExt: Store {
 
     /// Adds to an integer; see [`Keyspace::increment`](crate::Keyspace::increment).
     fn increment(&self, key: impl AsRef<[u8]>, by: i64) -> Result<i64> {
-        self.transact(&[&key], |txn| txn.increment(&key, by))
+        self.run_increment(key.as_ref(), by)?.wait()
     }
 
     /// Appends to a value; see [`Keyspace::append`](crate::Keyspace::append).
     fn append(&self, key: impl AsRef<[u8]>, bytes: impl AsRef<[u8]>) -> Result<usize> {
-        self.transact(&[&key], |txn| txn.append(&key, &bytes))
+        self.run_append(key.as_ref(), bytes.as_ref())?.wait()
     }
 
     /// Sets `key` if it is what the caller expects; see [`Keyspace::compare_and_set`](crate::Keyspace::compare_and_set).
@@ -253,12 +340,12 @@ pub trait StoreExt: Store {
 
     /// Moves a value to another key; see [`Keyspace::rename`](crate::Keyspace::rename).
     fn rename(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<bool> {
-        self.transact(&[from.as_ref(), to.as_ref()], |txn| txn.rename(&from, &to))
+        self.run_rename(from.as_ref(), to.as_ref())?.wait()
     }
 
     /// Copies a value to another key; see [`Keyspace::copy`](crate::Keyspace::copy).
     fn copy(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<bool> {
-        self.transact(&[from.as_ref(), to.as_ref()], |txn| txn.copy(&from, &to))
+        self.run_copy(from.as_ref(), to.as_ref())?.wait()
     }
 
     /// Runs a transaction; see [`Keyspace::transact`](crate::Keyspace::transact).
@@ -267,9 +354,7 @@ pub trait StoreExt: Store {
         keys: &[K],
         body: impl FnMut(&mut Transaction<'_>) -> Result<R>,
     ) -> Result<R> {
-        let (result, commit) = run(self, keys, body)?;
-        self.wait(commit)?;
-        Ok(result)
+        run(self, keys, body)?.wait()
     }
 
     /// Runs a transaction with the caller's own error type; see [`Keyspace::try_transact`](crate::Keyspace::try_transact).
@@ -301,6 +386,26 @@ pub trait StoreExt: Store {
         self.entries(prefix.as_ref())
     }
 
+    /// Removes every key and returns how many there were; see [`Keyspace::clear`](crate::Keyspace::clear).
+    fn clear(&self) -> Result<u64> {
+        self.run_clear()?.wait()
+    }
+
+    /// Blocks until every write so far is on stable storage; see [`Keyspace::sync`](crate::Keyspace::sync).
+    fn sync(&self) -> Result<()> {
+        self.begin_sync()?.wait()
+    }
+
+    /// Watches the keys that begin with `prefix`; see [`Keyspace::watch`](crate::Keyspace::watch).
+    fn watch(&self, prefix: impl AsRef<[u8]>) -> Result<Watch> {
+        self.begin_watch(prefix.as_ref(), WatchOptions::new())
+    }
+
+    /// Watches keys in the way that `options` describe; see [`Keyspace::watch_with`](crate::Keyspace::watch_with).
+    fn watch_with(&self, prefix: impl AsRef<[u8]>, options: WatchOptions) -> Result<Watch> {
+        self.begin_watch(prefix.as_ref(), options)
+    }
+
     /// Returns a handle whose writes return tickets; see [`Keyspace::deferred`](crate::Keyspace::deferred).
     fn deferred(&self) -> Deferred<&Self> {
         Deferred(self)
@@ -314,31 +419,31 @@ pub(crate) fn run<S: Store + ?Sized, K: AsRef<[u8]>, R>(
     store: &S,
     keys: &[K],
     mut body: impl FnMut(&mut Transaction<'_>) -> Result<R>,
-) -> Result<(R, Commit)> {
+) -> Result<Ticket<R>> {
     let mut result = None;
-    let commit = with_names(keys, |keys| {
+    let ticket = with_names(keys, |keys| {
         store.run_transaction(keys, &mut |txn| {
             result = Some(body(txn)?);
             Ok(())
         })
     })?;
-    result.map(|result| (result, commit)).ok_or(Error::BodyNotRun)
+    result.map(|result| ticket.map(|()| result)).ok_or(Error::BodyNotRun)
 }
 
-/// Runs a read-only transaction of any store, and returns its result before what it has seen is durable.
+/// Runs a read-only transaction of any store, and returns its result, and when what it has seen is durable.
 fn look<S: Store + ?Sized, K: AsRef<[u8]>, R>(
     store: &S,
     keys: &[K],
     mut body: impl FnMut(&View<'_>) -> Result<R>,
-) -> Result<(R, Commit)> {
+) -> Result<(R, Ticket<()>)> {
     let mut result = None;
-    let commit = with_names(keys, |keys| {
+    let ticket = with_names(keys, |keys| {
         store.run_view(keys, &mut |view| {
             result = Some(body(view)?);
             Ok(())
         })
     })?;
-    result.map(|result| (result, commit)).ok_or(Error::BodyNotRun)
+    result.map(|result| (result, ticket)).ok_or(Error::BodyNotRun)
 }
 
 /// Calls `run` with the keys as bytes; for a single one without an allocation.
@@ -351,10 +456,10 @@ pub(crate) fn with_names<K: AsRef<[u8]>, R>(keys: &[K], run: impl FnOnce(&[&[u8]
 }
 
 /// Calls `transact` with a body that may fail with an error of its own, which is returned as it is.
-pub(crate) fn keeping_error<R, E: From<Error>>(
+pub(crate) fn keeping_error<R, T, E: From<Error>>(
     mut body: impl FnMut(&mut Transaction<'_>) -> Result<R, E>,
-    transact: impl FnOnce(&mut dyn FnMut(&mut Transaction<'_>) -> Result<R>) -> Result<R>,
-) -> Result<R, E> {
+    transact: impl FnOnce(&mut dyn FnMut(&mut Transaction<'_>) -> Result<R>) -> Result<T>,
+) -> Result<T, E> {
     let mut own = None;
     let result = transact(&mut |txn| {
         own = None;
@@ -410,7 +515,7 @@ mod tests {
         // A store that runs the body, wants to run it again, and cannot.
         let failed = keeping_error(body, |body| {
             assert!(db.transact(&["k"], body).is_err());
-            Err(Error::Closed)
+            Err::<(), _>(Error::Closed)
         });
         assert_eq!(failed, Err(Own::Closed));
         assert_eq!(keeping_error(body, |body| db.transact(&["k"], body)), Err(Own::Broke));

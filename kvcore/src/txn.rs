@@ -55,7 +55,14 @@ pub trait ReadTxn {
     }
 }
 
+/// What [`Txn::write_range`] writes up to at most on stores that have no bound of their own, in bytes: what the engine permits
+/// by default.
+const RANGE_END_MAX: usize = 512 << 20;
+
 /// The view of the keys that a transaction named, all of them locked.
+///
+/// Another implementation of [`Store`](crate::Store) has to write [`set`](Self::set) and [`delete`](Self::delete); the other
+/// methods are made of these, or are hints that mean nothing to it.
 pub trait Txn: ReadTxn {
     /// Looks `key` up to change it: [`Lookup::Write`].
     fn get_to_write(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
@@ -68,11 +75,16 @@ pub trait Txn: ReadTxn {
         let _ = uses_keys;
     }
 
-    /// How `key` was used, as far as is known; `None` if it is not there.
-    fn usage(&self, key: &[u8]) -> Result<Option<Usage>>;
+    /// Returns how `key` was used, as far as is known; `None` if it is not there.
+    fn usage(&self, key: &[u8]) -> Result<Option<Usage>> {
+        Ok(self.peek(key)?.map(|_| Usage::default()))
+    }
 
-    /// Lets `key`, which was just set, look as if it had been used so.
-    fn set_usage(&mut self, key: &[u8], usage: Usage) -> Result<()>;
+    /// Sets how `key`, which was just set, was used, where that is kept.
+    fn set_usage(&mut self, key: &[u8], usage: Usage) -> Result<()> {
+        let _ = usage;
+        self.peek(key).map(drop)
+    }
 
     /// Gives `key` a value and a deadline, whatever it had before. A deadline that has passed removes the key; that is a
     /// change, of which observers are notified, even if the key was not there.
@@ -92,14 +104,34 @@ pub trait Txn: ReadTxn {
     /// Writes `bytes` into the value at `offset`, and returns its length afterwards. A missing key is created and a
     /// short value is filled with zeros; the deadline stays. No bytes change nothing. On large values the cost, in
     /// time and in log, is that of `bytes`.
-    fn write_range(&mut self, key: &[u8], offset: usize, bytes: &[u8]) -> Result<usize>;
+    fn write_range(&mut self, key: &[u8], offset: usize, bytes: &[u8]) -> Result<usize> {
+        let found = self.get_to_write(key)?.map(|value| (value.to_vec(), value.deadline()));
+        let (mut value, deadline) = found.unwrap_or_default();
+        let end = offset.saturating_add(bytes.len());
+        if bytes.is_empty() {
+            return Ok(value.len());
+        }
+        if end > RANGE_END_MAX {
+            return Err(Error::ValueTooLong { len: end, max: RANGE_END_MAX });
+        }
+        value.resize(value.len().max(end), 0);
+        value[offset..end].copy_from_slice(bytes);
+        self.set(key, &value, deadline)?;
+        Ok(value.len())
+    }
 
     /// Gives `key` another deadline, or none; false if there is no such key. A deadline that has passed removes it.
-    fn set_deadline(&mut self, key: &[u8], deadline: Option<Deadline>) -> Result<bool>;
+    fn set_deadline(&mut self, key: &[u8], deadline: Option<Deadline>) -> Result<bool> {
+        let Some(value) = self.get_to_write(key)?.map(|value| value.to_value()) else { return Ok(false) };
+        self.set(key, &value, deadline)?;
+        Ok(true)
+    }
 
     /// Counts as a change of `key` that leaves its value and its deadline as they are: observers are notified. False if
     /// there is no such key.
-    fn mark_changed(&mut self, key: &[u8]) -> Result<bool>;
+    fn mark_changed(&mut self, key: &[u8]) -> Result<bool> {
+        Ok(self.peek(key)?.is_some())
+    }
 
     /// Lets what the current command has changed so far count as `count` changes, in
     /// [`SnapshotStatus::changes_since`](crate::SnapshotStatus::changes_since). Otherwise each write counts as one.
@@ -116,7 +148,9 @@ pub trait Txn: ReadTxn {
     }
 
     /// Removes every key of the keyspace and returns how many it had. Only where the transaction claimed it whole.
-    fn clear(&mut self) -> Result<u64>;
+    fn clear(&mut self) -> Result<u64> {
+        Err(Error::Unsupported { what: "clear a keyspace inside a transaction" })
+    }
 }
 
 /// The purpose of a lookup, from which follows what it counts as.

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -56,6 +56,16 @@ impl WatchOptions {
         self
     }
 
+    /// Returns whether values are wanted: for implementations of [`Store`](crate::Store), which need not look for them otherwise.
+    ///
+    /// ```
+    /// use kvcore::WatchOptions;
+    /// assert!(WatchOptions::new().with_values().wants_values());
+    /// ```
+    pub const fn wants_values(&self) -> bool {
+        self.with_values
+    }
+
     /// Returns the new value of each key that was set. Large values are shared until the key is changed again, which copies them
     /// where it would have changed them in place. At most 64 MiB of values wait to be read.
     pub const fn with_values(mut self) -> Self {
@@ -86,12 +96,16 @@ pub enum WatchEvent {
 
 #[derive(Default)]
 struct State {
+    /// With the place in the log that must be durable before an event is shown.
     events: VecDeque<(Lsn, WatchEvent)>,
     /// Of the values in the events.
     bytes: usize,
     /// Changes were left out behind those that wait.
     has_missed: bool,
+    /// There will be no more events.
     is_closed: bool,
+    /// Why, if it was an error.
+    error: Option<Error>,
     waker: Option<Waker>,
 }
 
@@ -113,8 +127,6 @@ impl WatchEvent {
 }
 
 struct Queue {
-    keyspace_id: u32,
-    prefix: Vec<u8>,
     options: WatchOptions,
     state: Mutex<State>,
     /// Notified when there is something new in the state.
@@ -122,26 +134,19 @@ struct Queue {
 }
 
 impl Queue {
-    fn wants(&self, change: &Change<'_>) -> bool {
-        self.keyspace_id == change.keyspace_id && change.key.is_none_or(|key| key.starts_with(&self.prefix))
+    fn new(options: WatchOptions) -> Arc<Self> {
+        Arc::new(Queue { options, state: Mutex::default(), changed: Condvar::new() })
     }
 
-    /// Queues a change; returns whether a stream is to be woken.
-    fn push(&self, change: &Change<'_>, value: Option<ValueRef<'_>>) -> bool {
+    /// Queues an event with a value of so many bytes, unless too much waits; returns whether a stream is to be woken.
+    fn push(&self, lsn: Lsn, value_bytes: usize, event: impl FnOnce() -> WatchEvent) -> bool {
         let mut state = self.state.lock();
-        let value = value.filter(|_| self.options.with_values);
-        let bytes = state.bytes + value.map_or(0, |value| value.len());
+        let bytes = state.bytes + value_bytes;
         if state.has_missed || state.events.len() >= self.options.waiting_max || bytes > WAITING_BYTES_MAX {
             state.has_missed = true;
         } else {
             state.bytes = bytes;
-            let event = WatchEvent::Change {
-                keyspace: Arc::from(change.keyspace),
-                key: change.key.map(Value::from),
-                kind: change.kind,
-                value: value.map(|value| value.to_value()),
-            };
-            state.events.push_back((change.lsn, event));
+            state.events.push_back((lsn, event()));
         }
         self.changed.notify_all();
         state.waker.is_some()
@@ -150,6 +155,36 @@ impl Queue {
     fn close(&self) {
         self.state.lock().is_closed = true;
         self.changed.notify_all();
+    }
+
+    /// Wakes the stream, if one waits. The caller holds no lock.
+    fn wake(&self) {
+        let waker = self.state.lock().waker.take();
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// A watch of the engine.
+struct Watcher {
+    keyspace_id: u32,
+    prefix: Vec<u8>,
+    queue: Arc<Queue>,
+}
+
+impl Watcher {
+    fn wants(&self, change: &Change<'_>) -> bool {
+        self.keyspace_id == change.keyspace_id && change.key.is_none_or(|key| key.starts_with(&self.prefix))
+    }
+
+    /// Queues a change; returns whether a stream is to be woken.
+    fn push(&self, change: &Change<'_>, value: Option<ValueRef<'_>>) -> bool {
+        let value = value.filter(|_| self.queue.options.with_values);
+        self.queue.push(change.lsn, value.map_or(0, |value| value.len()), || WatchEvent::Change {
+            keyspace: Arc::from(change.keyspace),
+            key: change.key.map(Value::from),
+            kind: change.kind,
+            value: value.map(|value| value.to_value()),
+        })
     }
 }
 
@@ -166,7 +201,7 @@ pub(crate) struct Watches {
 /// The watches, while their lock is held.
 #[derive(Default)]
 pub(crate) struct WatchList {
-    queues: Vec<Arc<Queue>>,
+    watchers: Vec<Watcher>,
     is_closed: bool,
 }
 
@@ -196,11 +231,11 @@ impl Watches {
         change: &Change<'_>,
         value: impl FnOnce() -> Option<ValueRef<'v>>,
     ) {
-        let wants = |queue: &&Arc<Queue>| queue.wants(change);
-        let wants_value = |queue: &Arc<Queue>| queue.options.with_values;
-        let value = if list.queues.iter().filter(wants).any(wants_value) { value() } else { None };
-        for queue in list.queues.iter().filter(wants) {
-            if queue.push(change, value) {
+        let wants = |watcher: &&Watcher| watcher.wants(change);
+        let wants_value = |watcher: &Watcher| watcher.queue.options.with_values;
+        let value = if list.watchers.iter().filter(wants).any(wants_value) { value() } else { None };
+        for watcher in list.watchers.iter().filter(wants) {
+            if watcher.push(change, value) {
                 self.wakes.store(true, Ordering::SeqCst);
             }
         }
@@ -217,8 +252,8 @@ impl Watches {
     #[cold]
     fn wake_streams(&self) {
         if self.wakes.swap(false, Ordering::SeqCst) {
-            let take = |queue: &Arc<Queue>| queue.state.lock().waker.take();
-            let wakers: Vec<Waker> = self.lock().queues.iter().filter_map(take).collect();
+            let take = |watcher: &Watcher| watcher.queue.state.lock().waker.take();
+            let wakers: Vec<Waker> = self.lock().watchers.iter().filter_map(take).collect();
             wakers.into_iter().for_each(Waker::wake);
         }
     }
@@ -226,7 +261,8 @@ impl Watches {
     /// Ends the watches of a keyspace that was dropped, once what waits in them was read.
     pub(crate) fn close_keyspace(&self, keyspace_id: u32) {
         let list = self.lock();
-        list.queues.iter().filter(|queue| queue.keyspace_id == keyspace_id).for_each(|queue| queue.close());
+        let of_keyspace = list.watchers.iter().filter(|watcher| watcher.keyspace_id == keyspace_id);
+        of_keyspace.for_each(|watcher| watcher.queue.close());
         self.wakes.store(true, Ordering::SeqCst);
     }
 
@@ -234,24 +270,24 @@ impl Watches {
     pub(crate) fn close(&self) {
         let mut list = self.lock();
         list.is_closed = true;
-        list.queues.iter().for_each(|queue| queue.close());
+        list.watchers.iter().for_each(|watcher| watcher.queue.close());
         self.wakes.store(true, Ordering::SeqCst);
     }
 
-    fn add(&self, queue: Arc<Queue>) -> Result<()> {
+    fn add(&self, watcher: Watcher) -> Result<()> {
         let mut list = self.lock();
         if list.is_closed {
             return Err(Error::Closed);
         }
-        list.queues.push(queue);
-        self.count.store(list.queues.len(), Ordering::SeqCst);
+        list.watchers.push(watcher);
+        self.count.store(list.watchers.len(), Ordering::SeqCst);
         Ok(())
     }
 
     fn remove(&self, queue: &Arc<Queue>) {
         let mut list = self.lock();
-        list.queues.retain(|other| !Arc::ptr_eq(other, queue));
-        self.count.store(list.queues.len(), Ordering::SeqCst);
+        list.watchers.retain(|watcher| !Arc::ptr_eq(&watcher.queue, queue));
+        self.count.store(list.watchers.len(), Ordering::SeqCst);
     }
 }
 
@@ -262,24 +298,29 @@ impl Watches {
 /// After [`Error::NoSpace`] and [`Error::TooManyOpenFiles`] it goes on with the same change.
 pub struct Watch {
     queue: Arc<Queue>,
+    /// `None` for a watch of another store.
+    engine: Option<Watched>,
+    is_over: bool,
+}
+
+/// What a watch of the engine needs of it.
+struct Watched {
     watches: Arc<Watches>,
     /// `None` for a store in memory.
     wal: Option<Arc<Wal>>,
     /// That of the handle, if it has one of its own.
     durability: Option<Durability>,
-    is_over: bool,
 }
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let prefix = self.queue.prefix.escape_ascii().to_string();
-        f.debug_struct("Watch").field("prefix", &prefix).finish_non_exhaustive()
+        f.debug_struct("Watch").field("options", &self.queue.options).finish_non_exhaustive()
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.watches.remove(&self.queue);
+        self.unregister();
     }
 }
 
@@ -292,15 +333,35 @@ impl Watch {
         wal: Option<Arc<Wal>>,
         durability: Option<Durability>,
     ) -> Result<Self> {
-        let queue = Arc::new(Queue {
-            keyspace_id,
-            prefix: prefix.to_vec(),
-            options,
-            state: Mutex::default(),
-            changed: Condvar::new(),
-        });
-        watches.add(Arc::clone(&queue))?;
-        Ok(Watch { queue, watches: Arc::clone(watches), wal, durability, is_over: false })
+        let queue = Queue::new(options);
+        watches.add(Watcher { keyspace_id, prefix: prefix.to_vec(), queue: Arc::clone(&queue) })?;
+        let engine = Some(Watched { watches: Arc::clone(watches), wal, durability });
+        Ok(Watch { queue, engine, is_over: false })
+    }
+
+    /// Returns a watch and what puts events into it: for implementations of [`Store`](crate::Store). The bounds of `options` hold
+    /// for it as they do for every watch.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use kvcore::{ChangeKind, Watch, WatchEvent, WatchOptions};
+    /// let (sender, mut watch) = Watch::channel(WatchOptions::new());
+    /// let (keyspace, key) = (Arc::from("0"), Some(b"user:1".as_slice().into()));
+    /// assert!(sender.send(WatchEvent::Change { keyspace, key, kind: ChangeKind::Set, value: None }));
+    /// drop(sender);
+    /// assert!(matches!(watch.next(), Some(Ok(WatchEvent::Change { kind: ChangeKind::Set, .. }))));
+    /// assert!(watch.next().is_none());
+    /// ```
+    pub fn channel(options: WatchOptions) -> (WatchSender, Watch) {
+        let queue = Queue::new(options);
+        (WatchSender { queue: Arc::downgrade(&queue) }, Watch { queue, engine: None, is_over: false })
+    }
+
+    /// Lets no more events be queued by the engine.
+    fn unregister(&self) {
+        if let Some(engine) = &self.engine {
+            engine.watches.remove(&self.queue);
+        }
     }
 
     /// Returns the next event, or `None` if it has not come within `timeout`. A change that has come is waited for until it is
@@ -343,15 +404,16 @@ impl Watch {
 
     /// Returns the log, if a change has to be durable before it is shown.
     fn awaited_log(&self) -> Option<&Arc<Wal>> {
-        let wal = self.wal.as_ref()?;
-        (self.durability.unwrap_or_else(|| wal.durability()) == Durability::Always).then_some(wal)
+        let Watched { wal, durability, .. } = self.engine.as_ref()?;
+        let wal = wal.as_ref()?;
+        (durability.unwrap_or_else(|| wal.durability()) == Durability::Always).then_some(wal)
     }
 
     /// Returns an error of the log; the watch goes on if the log may.
     fn failed(&mut self, error: Error) -> Error {
         if !matches!(error, Error::NoSpace { .. } | Error::TooManyOpenFiles { .. }) {
             self.is_over = true;
-            self.watches.remove(&self.queue);
+            self.unregister();
         }
         error
     }
@@ -378,7 +440,8 @@ impl Watch {
                 return Ok(Some(WatchEvent::Missed));
             }
             if state.is_closed {
-                return Err(Error::Closed);
+                self.is_over = state.error.is_some();
+                return Err(state.error.take().unwrap_or(Error::Closed));
             }
             if is_late {
                 return Ok(None);
@@ -399,6 +462,69 @@ impl Iterator for Watch {
         match self.wait(None) {
             Err(Error::Closed) => None,
             event => event.transpose(),
+        }
+    }
+}
+
+/// What another store puts the events of a [`Watch`] into; made by [`Watch::channel`]. Dropping it ends the watch, once what
+/// waits in it was read.
+#[derive(Debug)]
+pub struct WatchSender {
+    queue: Weak<Queue>,
+}
+
+impl WatchSender {
+    /// Queues an event and returns at once; returns false if the watch was dropped, so that nobody reads it. Where too much waits,
+    /// the event is left out, and the watch returns [`WatchEvent::Missed`]. So it does if that is what is sent, for a
+    /// store that has missed changes itself.
+    ///
+    /// ```
+    /// use kvcore::{Watch, WatchEvent, WatchOptions};
+    /// let (sender, watch) = Watch::channel(WatchOptions::new());
+    /// assert!(sender.send(WatchEvent::Missed));
+    /// drop(watch);
+    /// assert!(!sender.send(WatchEvent::Missed));
+    /// ```
+    pub fn send(&self, mut event: WatchEvent) -> bool {
+        let Some(queue) = self.queue.upgrade() else { return false };
+        match &mut event {
+            WatchEvent::Missed => {
+                queue.state.lock().has_missed = true;
+                queue.changed.notify_all();
+            }
+            WatchEvent::Change { value, .. } => {
+                if !queue.options.with_values {
+                    *value = None;
+                }
+                queue.push(Lsn::ZERO, event.value_bytes(), || event);
+            }
+        }
+        queue.wake();
+        true
+    }
+
+    /// Ends the watch with an error, which it returns once what waits in it was read.
+    ///
+    /// ```
+    /// use kvcore::{Error, Watch, WatchOptions};
+    /// let (sender, mut watch) = Watch::channel(WatchOptions::new());
+    /// sender.fail(Error::Unavailable { why: "127.0.0.1:7000: connection refused".to_owned() });
+    /// assert!(matches!(watch.next(), Some(Err(Error::Unavailable { .. }))));
+    /// assert!(watch.next().is_none());
+    /// ```
+    pub fn fail(self, error: Error) {
+        // It is closed when `self` is dropped.
+        if let Some(queue) = self.queue.upgrade() {
+            queue.state.lock().error = Some(error);
+        }
+    }
+}
+
+impl Drop for WatchSender {
+    fn drop(&mut self) {
+        if let Some(queue) = self.queue.upgrade() {
+            queue.close();
+            queue.wake();
         }
     }
 }
@@ -431,7 +557,8 @@ impl Stream for WatchStream {
             return Poll::Ready(Some(Ok(WatchEvent::Missed)));
         }
         if state.is_closed {
-            return Poll::Ready(None);
+            watch.is_over = true;
+            return Poll::Ready(state.error.take().map(Err));
         }
         state.waker = Some(context.waker().clone());
         Poll::Pending

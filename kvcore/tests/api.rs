@@ -380,7 +380,7 @@ fn sync_makes_every_write_so_far_durable() {
             }
             let last = db.hooks().last_lsn();
             if through_trait {
-                Store::sync(&db).unwrap()
+                kvcore::StoreExt::sync(&db).unwrap()
             } else {
                 db.sync().unwrap()
             }
@@ -653,4 +653,36 @@ fn what_is_deferred_can_be_cleared_and_synced() {
     deferred.sync().unwrap().wait().unwrap();
     assert_eq!(db.hooks().durable_lsn(), db.hooks().last_lsn());
     assert_eq!(db.len().unwrap(), 1);
+}
+
+#[test]
+fn a_ticket_of_another_store_waits_for_its_future() {
+    // Ready on another thread, later.
+    let later = |outcome: fn() -> Result<()>| {
+        let shared = Arc::new(std::sync::Mutex::new((None, None::<Waker>)));
+        let sets = Arc::clone(&shared);
+        thread::spawn(move || {
+            let waker = {
+                let mut shared = sets.lock().unwrap();
+                shared.0 = Some(outcome());
+                shared.1.take()
+            };
+            waker.into_iter().for_each(Waker::wake);
+        });
+        std::future::poll_fn(move |context| {
+            let mut shared = shared.lock().unwrap();
+            shared.1 = Some(context.waker().clone());
+            shared.0.take().map_or(Poll::Pending, Poll::Ready)
+        })
+    };
+    let lost = || Err(Error::OutcomeUnknown { why: "connection reset".to_owned() });
+    for _ in 0..20 {
+        let ticket = Ticket::after(later(|| Ok(())), 7);
+        assert_eq!(within_limit("a ticket", move || ticket.map(|number| number + 1).wait()).unwrap(), 8);
+        assert_eq!(block_on(Ticket::after(later(|| Ok(())), 7)).unwrap(), 7);
+        assert!(matches!(Ticket::after(later(lost), ()).wait(), Err(Error::OutcomeUnknown { .. })));
+        let mut ticket = Ticket::after(later(lost), ());
+        assert!(matches!(block_on(&mut ticket), Err(Error::OutcomeUnknown { .. })));
+        assert!(matches!(block_on(&mut ticket), Err(Error::TicketUsed)), "an error is a result, too");
+    }
 }

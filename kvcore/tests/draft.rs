@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use kvcore::hooks::{Change, CrossTxn, Lookup, Observer, Txn, TxnExt, Usage};
-use kvcore::{Db, Deadline, Durability, Error, Keyspace, LockSet, ManualClock, Options, Result, Store};
+use kvcore::{Db, Deadline, Durability, Error, Keyspace, LockSet, ManualClock, Options, Result};
 use proptest::prelude::*;
 
 const START_MS: u64 = 1_700_000_000_000;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kvcore::hooks::Walk;
-use kvcore::{Db, Durability, ManualClock, Options, SetOptions, Store, Ttl};
+use kvcore::{Db, Durability, ManualClock, Options, SetOptions, Ttl};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]

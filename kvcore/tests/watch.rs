@@ -303,3 +303,58 @@ fn a_watch_is_a_stream() {
     thread.join().unwrap();
     assert_eq!(shown, 100);
 }
+
+/// What another store makes: the same bounds, the same ends, and a stream that is woken.
+#[test]
+fn a_watch_of_another_store_is_bounded_and_ends() {
+    let set = |key: &str| WatchEvent::Change {
+        keyspace: Arc::from("0"),
+        key: Some(key.as_bytes().into()),
+        kind: ChangeKind::Set,
+        value: Some(b"v".as_slice().into()),
+    };
+    let (sender, mut watch) = Watch::channel(WatchOptions::new().waiting_max(2));
+    (0..5).for_each(|i| assert!(sender.send(set(&format!("k{i}")))));
+    assert_eq!(next(&mut watch), of("k0", ChangeKind::Set));
+    assert_eq!(next(&mut watch), of("k1", ChangeKind::Set));
+    assert_eq!(watch.next_within(PATIENCE).unwrap(), Some(WatchEvent::Missed));
+    sender.send(set("later"));
+    match watch.next_within(PATIENCE).unwrap() {
+        Some(WatchEvent::Change { value, .. }) => assert_eq!(value, None, "values were not wanted"),
+        event => panic!("{event:?}"),
+    }
+    sender.send(set("last"));
+    sender.fail(Error::Unavailable { why: "gone".to_owned() });
+    assert_eq!(next(&mut watch), of("last", ChangeKind::Set), "what waits comes before the error");
+    assert!(matches!(watch.next(), Some(Err(Error::Unavailable { .. }))));
+    assert!(watch.next().is_none());
+    assert!(matches!(watch.next_within(PATIENCE), Err(Error::Closed)));
+
+    // Another thread's events wake the stream, and so does the end.
+    let (sender, watch) = Watch::channel(WatchOptions::new());
+    let writer = thread::spawn(move || (0..100).for_each(|i| assert!(sender.send(set(&format!("k{i}"))))));
+    let mut stream = pin!(watch.into_stream());
+    let mut seen = 0;
+    // The smallest executor there is.
+    struct Unpark(thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(thread::current())).into();
+    loop {
+        let event = match stream.as_mut().poll_next(&mut Context::from_waker(&waker)) {
+            Poll::Pending => {
+                thread::park();
+                continue;
+            }
+            Poll::Ready(Some(event)) => event,
+            Poll::Ready(None) => break,
+        };
+        assert!(matches!(event.unwrap(), WatchEvent::Change { .. }));
+        seen += 1;
+    }
+    assert_eq!(seen, 100);
+    writer.join().unwrap();
+}

@@ -7,7 +7,7 @@ use super::Keyspace;
 use crate::entry::{Deadline, Value, ValueRef};
 use crate::error::{Error, Result};
 use crate::iter::{Entries, Keys, ScanPage, ScanPosition, ShardEntries};
-use crate::store;
+use crate::store::{self, Store};
 use crate::transaction::Transaction;
 use crate::txn::{SetOptions, SetOutcome, Ttl, Txn, TxnExt};
 use crate::view::View;
@@ -418,10 +418,7 @@ impl Keyspace {
     ///
     /// The errors of the log: then it is unknown what is on stable storage.
     pub fn sync(&self) -> Result<()> {
-        self.engine().check_open()?;
-        // Under the locks of a transaction it would wait for writes that wait for these.
-        drop(self.engine().base.enter()?);
-        self.engine().base.wal.as_ref().map_or(Ok(()), |wal| wal.wait(wal.last()))
+        self.begin_sync()?.wait()
     }
 }
 

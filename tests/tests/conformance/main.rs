@@ -6,18 +6,20 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod contended;
+mod failing;
 mod map;
 mod suite;
-mod twice;
 
 use std::sync::Mutex;
 
-use kvcore::{Db, Durability, Options, Store};
+use kvcore::{Db, Durability, Error, Options, Store};
 use tempfile::TempDir;
 
+use contended::{Contended, RUNS_MAX};
+use failing::Failing;
 use map::MapStore;
-use suite::conform;
-use twice::Twice;
+use suite::{conform, every_call_fails, transactions_fail};
 
 /// Returns what makes a new store on disk with each call, and removes all of them in the end.
 fn on_disk(durability: Durability) -> impl Fn() -> Box<dyn Store> {
@@ -60,14 +62,34 @@ fn as_a_keyspace_beside_others() {
 }
 
 #[test]
-fn with_each_body_run_twice() {
-    conform(|| Box::new(Twice(in_memory(256))));
+fn with_each_body_run_again_after_a_conflict() {
+    conform(|| Box::new(Contended(in_memory(256), 1)));
     let make = on_disk(Durability::EverySecond);
-    conform(move || Box::new(Twice(make())));
+    conform(move || Box::new(Contended(make(), RUNS_MAX - 1)));
 }
 
 #[test]
 fn a_store_that_is_not_the_engine() {
     conform(|| Box::new(MapStore::new()));
-    conform(|| Box::new(Twice(Box::new(MapStore::new()))));
+    conform(|| Box::new(Contended(Box::new(MapStore::new()), 1)));
+}
+
+#[test]
+fn a_conflict_in_each_run_is_an_error() {
+    let is_conflict = |error: &Error| matches!(error, Error::Conflict { runs: RUNS_MAX });
+    transactions_fail(&Contended(in_memory(1), RUNS_MAX), &*in_memory(1), is_conflict);
+    let shared = MapStore::new();
+    transactions_fail(&Contended(shared.keyspace("").expect("is made"), RUNS_MAX), &shared, is_conflict);
+}
+
+#[test]
+fn errors_of_a_remote_store_are_returned_as_they_are() {
+    let unavailable = || Error::Unavailable { why: "127.0.0.1:7000: connection refused".to_owned() };
+    every_call_fails(&Failing(unavailable), |error| matches!(error, Error::Unavailable { .. }));
+    let unknown = || Error::OutcomeUnknown { why: "127.0.0.1:7000: connection reset".to_owned() };
+    every_call_fails(&Failing(unknown), |error| matches!(error, Error::OutcomeUnknown { .. }));
+    let apart = || Error::KeysApart { one: "a".to_owned(), other: "b".to_owned() };
+    every_call_fails(&Failing(apart), |error| matches!(error, Error::KeysApart { .. }));
+    let unsupported = || Error::Unsupported { what: "hold more than one keyspace" };
+    every_call_fails(&Failing(unsupported), |error| matches!(error, Error::Unsupported { .. }));
 }

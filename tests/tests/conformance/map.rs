@@ -7,22 +7,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use kvcore::hooks::{Lookup, ReadTxn, Txn, Usage};
+use kvcore::hooks::{Lookup, ReadTxn, Txn};
 use kvcore::{
-    Commit, Deadline, Entries, Error, Result, ScanPage, ScanPosition, Store, Ticket, Transaction, Value, ValueRef, View,
+    ChangeKind, Deadline, Error, Result, ScanPage, ScanPosition, Store, Ticket, Transaction, Value, ValueRef, View,
+    Watch, WatchEvent, WatchOptions, WatchSender,
 };
 
 type Entry = (Vec<u8>, Option<Deadline>);
 type Map = BTreeMap<Vec<u8>, Entry>;
-
-/// Integers are kept as text, and need no more.
-const VALUE_BYTES_MAX: usize = 512 << 20;
 
 #[derive(Default)]
 struct Shared {
     maps: Mutex<BTreeMap<String, Map>>,
     /// The thread that runs a body.
     running: Mutex<Option<ThreadId>>,
+    /// With the keyspace and the prefix that each watches.
+    watchers: Mutex<Vec<(String, Vec<u8>, WatchSender)>>,
 }
 
 /// A keyspace of such a store.
@@ -65,6 +65,25 @@ impl MapStore {
         map.retain(|_, (_, deadline)| deadline.is_none_or(|deadline| !deadline.has_passed(now_ms)));
         Ok(body(map, now_ms))
     }
+
+    /// Shows the watchers that a key has this entry now, or with no key that there is none any more.
+    fn notify(&self, key: Option<&[u8]>, entry: Option<&Entry>) {
+        unpoisoned(&self.shared.watchers).retain(|(name, prefix, sender)| {
+            if *name != self.name || key.is_some_and(|key| !key.starts_with(prefix)) {
+                return true;
+            }
+            sender.send(WatchEvent::Change {
+                keyspace: Arc::from(name.as_str()),
+                key: key.map(Value::from),
+                kind: match (key, entry) {
+                    (None, _) => ChangeKind::Clear,
+                    (Some(_), None) => ChangeKind::Delete,
+                    (Some(_), Some(_)) => ChangeKind::Set,
+                },
+                value: entry.map(|(value, _)| Value::from(value.as_slice())),
+            })
+        });
+    }
 }
 
 /// A copy of the named keys, which replaces them if the body succeeds.
@@ -100,14 +119,6 @@ impl ReadTxn for Draft<'_> {
 }
 
 impl Txn for Draft<'_> {
-    fn usage(&self, key: &[u8]) -> Result<Option<Usage>> {
-        Ok(self.peek(key)?.map(|_| Usage::default()))
-    }
-
-    fn set_usage(&mut self, key: &[u8], _: Usage) -> Result<()> {
-        self.check(key)
-    }
-
     fn set(&mut self, key: &[u8], value: &[u8], deadline: Option<Deadline>) -> Result<()> {
         self.check(key)?;
         self.entries.insert(key.to_vec(), (value.to_vec(), deadline));
@@ -115,39 +126,9 @@ impl Txn for Draft<'_> {
         Ok(())
     }
 
-    fn write_range(&mut self, key: &[u8], offset: usize, bytes: &[u8]) -> Result<usize> {
-        self.check(key)?;
-        if bytes.is_empty() {
-            return Ok(self.entries.get(key).map_or(0, |(value, _)| value.len()));
-        }
-        let end = offset.saturating_add(bytes.len());
-        if end > VALUE_BYTES_MAX {
-            return Err(Error::ValueTooLong { len: end, max: VALUE_BYTES_MAX });
-        }
-        let (value, _) = self.entries.entry(key.to_vec()).or_default();
-        value.resize(value.len().max(end), 0);
-        value[offset..end].copy_from_slice(bytes);
-        Ok(value.len())
-    }
-
-    fn set_deadline(&mut self, key: &[u8], deadline: Option<Deadline>) -> Result<bool> {
-        self.check(key)?;
-        let Some((value, _)) = self.entries.remove(key) else { return Ok(false) };
-        self.set(key, &value, deadline)?;
-        Ok(true)
-    }
-
-    fn mark_changed(&mut self, key: &[u8]) -> Result<bool> {
-        Ok(self.peek(key)?.is_some())
-    }
-
     fn delete(&mut self, key: &[u8]) -> Result<bool> {
         self.check(key)?;
         Ok(self.entries.remove(key).is_some())
-    }
-
-    fn clear(&mut self) -> Result<u64> {
-        Err(Error::KeyspaceNotNamed { name: String::new() })
     }
 }
 
@@ -156,38 +137,30 @@ impl Store for MapStore {
         Ok(Box::new(MapStore { shared: Arc::clone(&self.shared), name: name.to_owned() }))
     }
 
-    fn read(&self, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
-        self.with(|map, _| {
-            let found = map.get(key).map(|(value, deadline)| show(ValueRef::new(value, *deadline)));
-            found.is_some()
-        })
-    }
-
-    fn run_view(&self, keys: &[&[u8]], body: &mut dyn FnMut(&View<'_>) -> Result<()>) -> Result<Commit> {
+    fn run_view(&self, keys: &[&[u8]], body: &mut dyn FnMut(&View<'_>) -> Result<()>) -> Result<Ticket<()>> {
         self.with(|map, now_ms| body(&View::new(&Draft::of(keys, map, now_ms))))??;
-        Ok(Commit::new(0))
+        Ok(Ticket::ready(()))
     }
 
     fn run_transaction(
         &self,
         keys: &[&[u8]],
         body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<()>,
-    ) -> Result<Commit> {
+    ) -> Result<Ticket<()>> {
         self.with(|map, now_ms| {
             let mut draft = Draft::of(keys, map, now_ms);
             body(&mut Transaction::new(&mut draft))?;
-            keys.iter().for_each(|key| _ = map.remove(*key));
-            map.extend(draft.entries);
-            Ok(Commit::new(0))
-        })?
-    }
-
-    fn wait(&self, _: Commit) -> Result<()> {
-        Ok(())
-    }
-
-    fn ticket(&self, _: Commit) -> Ticket<()> {
-        Ticket::ready(())
+            for key in keys {
+                let (old, new) = (map.remove(*key), draft.entries.get(*key));
+                if old.as_ref() != new {
+                    self.notify(Some(key), new);
+                }
+                map.extend(new.map(|entry| (key.to_vec(), entry.clone())));
+            }
+            Ok(())
+        })??;
+        // As a store whose writes become durable later.
+        Ok(Ticket::after(async { Ok(()) }, ()))
     }
 
     fn scan(&self, position: Option<&ScanPosition>, at_least: usize, prefix: &[u8]) -> Result<ScanPage> {
@@ -208,19 +181,26 @@ impl Store for MapStore {
         })
     }
 
-    fn entries<'a>(&'a self, prefix: &[u8]) -> Result<Entries<'a>> {
-        Ok(Entries::scanning(self, prefix))
-    }
-
     fn len(&self) -> Result<u64> {
         self.with(|map, _| map.len() as u64)
     }
 
-    fn clear(&self) -> Result<u64> {
-        self.with(|map, _| std::mem::take(map).len() as u64)
+    fn run_clear(&self) -> Result<Ticket<u64>> {
+        self.with(|map, _| {
+            self.notify(None, None);
+            Ticket::ready(std::mem::take(map).len() as u64)
+        })
     }
 
-    fn sync(&self) -> Result<()> {
-        Ok(())
+    fn begin_sync(&self) -> Result<Ticket<()>> {
+        Ok(Ticket::ready(()))
+    }
+
+    fn begin_watch(&self, prefix: &[u8], options: WatchOptions) -> Result<Watch> {
+        self.with(|_, _| {
+            let (sender, watch) = Watch::channel(options);
+            unpoisoned(&self.shared.watchers).push((self.name.clone(), prefix.to_vec(), sender));
+            watch
+        })
     }
 }

@@ -4,13 +4,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Barrier;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
 use fastrand::Rng;
-use kvcore::{Deadline, Error, Result, SetOptions, Store, StoreExt, Transaction, Ttl, Value};
+use kvcore::{
+    ChangeKind, Deadline, Error, Result, SetOptions, Store, StoreExt, Transaction, Ttl, Value, Watch, WatchEvent,
+    WatchOptions,
+};
+use kvtests::linearizability::{self, Operation, Outcome, Register};
 use kvtests::model::{Model, NoInteger};
 
 const THREADS: usize = 8;
@@ -23,6 +29,22 @@ const PASSED_MS: u64 = 1_000_000_000_000;
 const FAR_MS: u64 = 10_000_000_000_000;
 /// About as long as it takes until then.
 const CENTURIES: Duration = Duration::from_secs(300 * 365 * 86_400);
+
+/// A change that has not come after this never will.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An error type of the caller's own.
+#[derive(Debug)]
+enum Own {
+    Broke,
+    Store(Error),
+}
+
+impl From<Error> for Own {
+    fn from(error: Error) -> Self {
+        Own::Store(error)
+    }
+}
 
 /// Checks that each store that `make` makes, empty, keeps every promise of [`Store`].
 ///
@@ -40,6 +62,9 @@ pub fn conform(make: impl Fn() -> Box<dyn Store>) {
     a_scan_finds_what_stays(&*make());
     clearing(&*make());
     deferred_writes(&*make());
+    watching(&*make());
+    a_watch_in_order(&*make());
+    each_key_is_linearizable(&*make());
     counters_lose_nothing(&*make());
     compare_and_set_elects_one(&*make());
     transfers_are_seen_whole(&*make());
@@ -631,7 +656,184 @@ fn deferred_writes(store: &dyn Store) {
     }
     drop(deferred.set("dropped", "v").unwrap());
     assert!(store.exists("dropped").unwrap(), "a ticket that is dropped takes nothing back");
+    // Awaited instead of waited for.
+    assert!(block_on(deferred.set_with("k", "v", SetOptions::new().if_absent()).unwrap()).unwrap().written);
+    assert_eq!(block_on(deferred.append("k", "w").unwrap()).unwrap(), 2);
+    assert!(block_on(deferred.rename("k", "l").unwrap()).unwrap());
+    assert!(block_on(deferred.copy("l", "m").unwrap()).unwrap());
+    assert!(!block_on(deferred.copy("k", "m").unwrap()).unwrap());
+    assert_eq!(block_on(deferred.transact(&["m"], |txn| txn.append("m", "x")).unwrap()).unwrap(), 3);
+    assert_eq!(store.get_many(&["l", "m"]).unwrap().into_iter().flatten().collect::<Vec<_>>(), ["vw", "vwx"]);
+    let mut ticket = deferred.delete("l").unwrap();
+    assert!(block_on(&mut ticket).unwrap());
+    assert!(matches!(block_on(ticket), Err(Error::TicketUsed)), "it yields its result once");
+    block_on(deferred.sync().unwrap()).unwrap();
+    assert_eq!(block_on(deferred.clear().unwrap()).unwrap(), 3);
     store.sync().unwrap();
+}
+
+/// The smallest executor there is.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let (waker, mut future) = (Waker::from(Arc::new(Unpark(thread::current()))), pin!(future));
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// The next change of a watch, without the keyspace.
+fn next_change(watch: &mut Watch) -> (Option<String>, ChangeKind, Option<String>) {
+    let text = |value: Value| value.as_str().unwrap().to_owned();
+    match watch.next_within(PATIENCE).unwrap() {
+        Some(WatchEvent::Change { key, kind, value, .. }) => (key.map(text), kind, value.map(text)),
+        event => panic!("{event:?}"),
+    }
+}
+
+fn watching(store: &dyn Store) {
+    let mut users = match store.watch("user:") {
+        Err(Error::Unsupported { .. }) => return,
+        users => users.unwrap(),
+    };
+    let options = WatchOptions::new();
+    let mut all = store.watch_with("", options.with_values()).unwrap();
+    let mut short = store.watch_with("user:", options.waiting_max(2)).unwrap();
+    let other = store.keyspace("suite:other").unwrap();
+    let mut elsewhere = other.watch("").unwrap();
+    store.set("user:1", "Ada").unwrap();
+    store.set("visits", "7").unwrap();
+    other.set("user:1", "nobody").unwrap();
+    store
+        .transact(&["user:2", "user:1"], |txn| {
+            txn.set("user:2", "Bob")?;
+            txn.delete("user:1")
+        })
+        .unwrap();
+    let failed = store.transact(&["user:3"], |txn| txn.set("user:3", "").and(Err::<(), _>(Error::aborted("no"))));
+    assert!(failed.is_err());
+    store.rename("user:2", "user:4").unwrap();
+    store.clear().unwrap();
+    let of = |key: &str, kind| (Some(key.to_owned()), kind, None);
+    let set = |key: &str, value: &str| (Some(key.to_owned()), ChangeKind::Set, Some(value.to_owned()));
+    use ChangeKind::{Clear, Delete, Set};
+    assert_eq!(next_change(&mut users), of("user:1", Set));
+    assert_eq!(next_change(&mut users), of("user:2", Set));
+    assert_eq!(next_change(&mut users), of("user:1", Delete), "nothing of other keys and keyspaces comes in between");
+    let mut renamed = [next_change(&mut users), next_change(&mut users)];
+    renamed.sort_by(|one, other| one.0.cmp(&other.0));
+    assert_eq!(renamed, [of("user:2", Delete), of("user:4", Set)], "nothing of what was given up");
+    assert_eq!(next_change(&mut users), (None, Clear, None), "a cleared keyspace is one change, of no key");
+    assert!(users.next_within(Duration::ZERO).unwrap().is_none());
+
+    assert_eq!(next_change(&mut all), set("user:1", "Ada"));
+    assert_eq!(next_change(&mut all), set("visits", "7"));
+    assert_eq!(next_change(&mut all), set("user:2", "Bob"));
+
+    assert_eq!(next_change(&mut short), of("user:1", Set));
+    assert_eq!(next_change(&mut short), of("user:2", Set));
+    assert_eq!(short.next_within(PATIENCE).unwrap(), Some(WatchEvent::Missed), "what is read too slowly says so");
+    assert!(short.next_within(Duration::ZERO).unwrap().is_none());
+    store.set("user:5", "Eve").unwrap();
+    assert_eq!(next_change(&mut short), of("user:5", Set), "and goes on");
+
+    match elsewhere.next_within(PATIENCE).unwrap() {
+        Some(WatchEvent::Change { keyspace, key, .. }) => {
+            assert_eq!((&*keyspace, key.unwrap().as_str()), ("suite:other", Some("user:1")));
+        }
+        event => panic!("{event:?}"),
+    }
+    drop((users, all, short, elsewhere));
+    store.set("user:6", "nobody watches").unwrap();
+}
+
+/// While several threads write, the changes of each key come in their order, and none is left out.
+fn a_watch_in_order(store: &dyn Store) {
+    const EACH: usize = 50;
+    let mut watch = match store.watch_with("w:", WatchOptions::new().with_values()) {
+        Err(Error::Unsupported { .. }) => return,
+        watch => watch.unwrap(),
+    };
+    thread::scope(|scope| {
+        for thread in 0..4 {
+            scope.spawn(move || {
+                let (own, shared) = (format!("w:{thread}"), "w:sum");
+                for i in 0..EACH {
+                    store
+                        .transact(&[&*own, shared], |txn| {
+                            txn.set(&own, i.to_string())?;
+                            txn.increment(shared, 1)
+                        })
+                        .unwrap();
+                }
+            });
+        }
+        let mut next = BTreeMap::<String, usize>::from([("w:sum".to_owned(), 1)]);
+        for _ in 0..2 * 4 * EACH {
+            let (key, kind, value) = next_change(&mut watch);
+            let next = next.entry(key.unwrap()).or_default();
+            assert_eq!((kind, number_in(value.unwrap().as_bytes())), (ChangeKind::Set, *next));
+            *next += 1;
+        }
+        assert!(watch.next_within(Duration::ZERO).unwrap().is_none());
+    });
+}
+
+/// Checks that transactions fail with such an error and change nothing; `within` shows the same keys, without the errors.
+pub fn transactions_fail(store: &dyn Store, within: &dyn Store, is_so: impl Fn(&Error) -> bool) {
+    let mut runs = 0;
+    let outcome = store.transact(&["k"], |txn| {
+        runs += 1;
+        txn.set("k", "v")
+    });
+    assert!(outcome.as_ref().is_err_and(&is_so), "{outcome:?}");
+    assert!(runs > 0);
+    assert!(store.set("k", "v").is_err_and(|error| is_so(&error)));
+    assert!(store.increment("n", 1).is_err_and(|error| is_so(&error)));
+    assert!(store.deferred().append("k", "v").is_err_and(|error| is_so(&error)));
+    assert!(store.deferred().set_many(&[("k", "v")]).is_err_and(|error| is_so(&error)));
+    // It is no error of the body, whatever the body returned.
+    let own = store.try_transact(&["k"], |_| Err::<(), _>(Own::Broke));
+    assert!(matches!(&own, Err(Own::Store(error)) if is_so(error)), "{own:?}");
+    assert!(store.get("k").is_err_and(|error| is_so(&error)));
+    assert!(within.is_empty().unwrap());
+}
+
+/// Checks that every call fails with such an error.
+pub fn every_call_fails(store: &dyn Store, is_so: impl Fn(&Error) -> bool) {
+    let mut calls: Vec<(&str, Option<Error>)> = vec![
+        ("keyspace", store.keyspace("suite:other").err()),
+        ("get", store.get("k").err()),
+        ("get_with", store.get_with("k", <[u8]>::len).err()),
+        ("get_durable", store.get_durable("k").err()),
+        ("get_many", store.get_many(&["k"]).err()),
+        ("exists", store.exists("k").err()),
+        ("ttl", store.ttl("k").err()),
+        ("len", store.len().err()),
+        ("is_empty", store.is_empty().err()),
+        ("rename", store.rename("k", "l").err()),
+        ("copy", store.copy("k", "l").err()),
+        ("delete", store.delete("k").err()),
+        ("clear", store.clear().err()),
+        ("sync", store.sync().err()),
+        ("scan", store.scan(None, 1, b"").err()),
+        ("deferred clear", block_on(store.deferred().clear().unwrap()).err()),
+    ];
+    calls.push(("iter", store.iter().unwrap().next().and_then(Result::err)));
+    calls.push(("keys", store.keys().unwrap().next().and_then(Result::err)));
+    let mut watch = store.watch("").unwrap();
+    calls.push(("watch", watch.next().and_then(Result::err)));
+    assert!(watch.next().is_none(), "an error ends a watch");
+    for (call, error) in calls {
+        assert!(error.as_ref().is_some_and(&is_so), "{call}: {error:?}");
+    }
 }
 
 // --- by many threads -------------------------------------------------------------------------------------------------
@@ -721,6 +923,69 @@ fn transfers_are_seen_whole(store: &dyn Store) {
             });
         }
     });
+}
+
+/// Each operation on a key has happened at one moment between its call and its return.
+fn each_key_is_linearizable(store: &dyn Store) {
+    const KEYS: usize = 2;
+    const EACH: usize = 40;
+    let (clock, histories) = (linearizability::Watch::default(), Mutex::new(vec![Vec::new(); KEYS]));
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (clock, histories) = (&clock, &histories);
+            scope.spawn(move || {
+                let mut dice = Rng::with_seed(thread as u64);
+                for number in 0..EACH {
+                    // No two are the same, so a value that is read tells whose it is.
+                    let unique = (1 + thread * EACH + number).to_string();
+                    let operation = match dice.u8(..10) {
+                        0..4 => Operation::Get,
+                        4 => Operation::Set(unique),
+                        5 => Operation::Exchange(unique),
+                        6 | 7 => Operation::Increment,
+                        8 => Operation::Append(dice.u32(1..10).to_string()),
+                        _ => Operation::Delete,
+                    };
+                    let key = dice.usize(..KEYS);
+                    let run =
+                        |operation: &Operation| Some(do_to_key(store, &format!("k{key}"), operation, number % 2 == 0));
+                    let event = clock.time::<Register>(thread, operation, run);
+                    histories.lock().unwrap()[key].push(event);
+                }
+            });
+        }
+    });
+    for history in histories.into_inner().unwrap() {
+        linearizability::check(&history).unwrap_or_else(|unproven| panic!("{unproven:?}"));
+    }
+}
+
+/// Does an operation by a method of its own, or by a transaction.
+fn do_to_key(store: &dyn Store, key: &str, operation: &Operation, is_transaction: bool) -> Outcome {
+    let text = |value: Option<Value>| Outcome::Value(value.map(|value| value.as_str().unwrap().to_owned()));
+    let exchange = SetOptions::new().return_old();
+    match operation {
+        Operation::Get if is_transaction => text(store.get_durable(key).unwrap()),
+        Operation::Get => text(store.get(key).unwrap()),
+        Operation::Set(value) => {
+            store.set(key, value).unwrap();
+            Outcome::Done
+        }
+        Operation::Exchange(value) => text(store.set_with(key, value, exchange).unwrap().old),
+        Operation::Increment => {
+            let sum = match is_transaction {
+                true => store.transact(&[key], |txn| txn.increment(key, 1)),
+                false => store.increment(key, 1),
+            };
+            match sum {
+                Ok(sum) => Outcome::Number(sum),
+                Err(Error::NotAnInteger | Error::Overflow) => Outcome::NotAnInteger,
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        Operation::Append(tail) => Outcome::Number(store.append(key, tail).unwrap() as i64),
+        Operation::Delete => Outcome::Number(i64::from(store.delete(key).unwrap())),
+    }
 }
 
 fn calls_inside_a_body_are_refused(store: &dyn Store) {
