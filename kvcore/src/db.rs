@@ -26,6 +26,14 @@ use crate::transaction::CrossTransaction;
 use crate::verify;
 use crate::wal::Wal;
 
+/// The everyday methods. What else a [`Keyspace`] has, a `Db` has through it.
+#[path = "keyspace/everyday.rs"]
+#[allow(clippy::duplicate_mod, reason = "the same methods for another type")]
+mod everyday;
+
+/// Whose methods those of `everyday` are.
+type Subject = Db;
+
 /// A store: named keyspaces with one log. It reads as its default keyspace, which is named `0`.
 ///
 /// Handles are cheap to clone, `Send` and `Sync`. [`close`](Db::close), or dropping the last handle, makes everything

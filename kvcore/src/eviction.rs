@@ -467,7 +467,7 @@ impl Eviction {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Db, Options, StoreExt};
+    use crate::{Db, Options};
 
     #[test]
     fn accesses_are_numbered_one_by_one_while_entries_are_few_however_many_come_or_go_at_once() {

@@ -4,7 +4,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::deferred::Deferred;
 use crate::durability::Durability;
 use crate::engine::Engine;
 use crate::entry::ValueRef;
@@ -25,6 +24,9 @@ use crate::watch::{Watch, WatchOptions};
 
 mod everyday;
 mod walks;
+
+/// Whose methods those of `everyday` are.
+type Subject = Keyspace;
 
 /// Closes the engine when the last handle goes.
 pub(crate) struct Lease(pub(crate) Arc<Engine>);
@@ -54,7 +56,7 @@ pub struct Keyspace {
     pub(crate) lease: Arc<Lease>,
     pub(crate) space: Arc<Space>,
     /// `None`: the store's.
-    durability: Option<Durability>,
+    pub(crate) durability: Option<Durability>,
     /// Whether transactions wait while the log's buffers are full.
     waits_for_room: bool,
 }
@@ -118,21 +120,6 @@ impl Keyspace {
     /// ```
     pub fn with_durability(&self, durability: Durability) -> Keyspace {
         Keyspace { durability: Some(durability), ..self.clone() }
-    }
-
-    /// Returns the same keyspace for asynchronous code and for bulk writes: its writes return a [`Ticket`] at once, which is
-    /// awaited or waited for.
-    ///
-    /// ```
-    /// let db = kvcore::Db::in_memory();
-    /// let one = db.deferred().set("a", "1")?;
-    /// let two = db.deferred().set("b", "2")?;
-    /// one.wait()?;
-    /// two.wait()?; // both shared one sync
-    /// # Ok::<(), kvcore::Error>(())
-    /// ```
-    pub fn deferred(&self) -> Deferred {
-        Deferred(self.clone())
     }
 
     /// Returns what a server that is built on the store needs beyond this page.
@@ -210,14 +197,18 @@ impl Keyspace {
 
     /// Runs a transaction over one key, and returns its result when it is durable.
     #[inline]
-    fn write<R>(&self, key: &[u8], body: impl FnMut(&mut Locked<'_>) -> Result<R>) -> Result<R> {
+    pub(crate) fn write<R>(&self, key: &[u8], body: impl FnMut(&mut Locked<'_>) -> Result<R>) -> Result<R> {
         let (result, lsn) = self.apply(&[key], body)?;
         self.wait_for(lsn)?;
         Ok(result)
     }
 
     /// Runs a read-only transaction, and returns its result before what it has seen is durable.
-    fn look<K: AsRef<[u8]>, R>(&self, keys: &[K], mut body: impl FnMut(&View<'_>) -> Result<R>) -> Result<(R, Lsn)> {
+    pub(crate) fn look<K: AsRef<[u8]>, R>(
+        &self,
+        keys: &[K],
+        mut body: impl FnMut(&View<'_>) -> Result<R>,
+    ) -> Result<(R, Lsn)> {
         let mut result = None;
         let lsn = store::with_names(keys, |keys| {
             self.engine().view(&self.space, keys, true, Origin::NONE, &mut |locked| {

@@ -34,6 +34,26 @@ mod on_db {
     pub mod program;
 }
 
+/// The same where the traits are in scope: they change nothing.
+#[path = "api"]
+#[allow(clippy::duplicate_mod, unused_imports, reason = "that it is the same text, and needs no import, is the test")]
+mod on_db_beside_the_traits {
+    use super::{KEY_BYTES_MAX, Own, START_MS, VALUE_BYTES_MAX};
+    use kvcore::Db as Subject;
+    use kvcore::{Store, StoreExt};
+    pub mod program;
+}
+
+/// The same on a keyspace, which leads to others as any store does.
+#[path = "api"]
+#[allow(clippy::duplicate_mod, reason = "that it is the same text is the test")]
+mod on_keyspace {
+    use super::{KEY_BYTES_MAX, Own, START_MS, VALUE_BYTES_MAX};
+    use kvcore::Keyspace as Subject;
+    use kvcore::{Store, StoreExt};
+    pub mod program;
+}
+
 /// The same file as generic code.
 #[path = "api"]
 #[allow(clippy::duplicate_mod, reason = "that it is the same text is the test")]
@@ -121,11 +141,32 @@ fn one_program_runs_on_a_db_and_on_any_store() {
         let (options, clock) = self::options();
         let (db, _dir) = on_disk(options.durability(durability));
         on_db::program::run(&db, &clock).unwrap();
+        on_db_beside_the_traits::program::run(&db, &clock).unwrap();
+        on_keyspace::program::run(&db.keyspace("one of its own").unwrap(), &clock).unwrap();
         on_dyn_store::program::run(&(Box::new(db.clone()) as Box<dyn Store>), &clock).unwrap();
         // A keyspace is a store, too.
         on_dyn_store::program::run(&(Box::new(db.keyspace("other one").unwrap()) as Box<dyn Store>), &clock).unwrap();
         db.verify().unwrap();
     }
+}
+
+/// What the trait's methods return borrows the handle; what a `Db` and a `Keyspace` return does not.
+#[test]
+fn the_methods_of_a_db_and_of_a_keyspace_are_their_own() {
+    use kvcore::{Deferred, Entries, Keys, StoreExt};
+    fn of_db(db: Db) -> (Entries<'static>, Entries<'static>, Keys<'static>, Deferred) {
+        (db.iter().unwrap(), db.prefix("").unwrap(), db.keys().unwrap(), db.deferred())
+    }
+    fn of_keyspace(keyspace: kvcore::Keyspace) -> (Entries<'static>, Keys<'static>, Deferred) {
+        (keyspace.iter().unwrap(), keyspace.keys().unwrap(), keyspace.deferred())
+    }
+    let db = Db::in_memory();
+    StoreExt::set(&db, "k", "v").unwrap();
+    let (entries, prefix, keys, deferred) = of_db(db.clone());
+    let (same, same_keys, _) = of_keyspace(db.keyspace("0").unwrap());
+    drop(db);
+    assert_eq!((entries.count(), prefix.count(), keys.count(), same.count(), same_keys.count()), (1, 1, 1, 1, 1));
+    assert!(deferred.delete("k").unwrap().wait().unwrap());
 }
 
 // --- iterators -------------------------------------------------------------------------------------------------------

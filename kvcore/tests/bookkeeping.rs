@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kvcore::hooks::{Change, ChangeKind, Cursor, Observer, Swap, Walk};
-use kvcore::{Db, Deadline, Error, LockSet, ManualClock, Options, SetOptions, Store, Ttl};
+use kvcore::{Db, Deadline, Error, LockSet, ManualClock, Options, SetOptions, Ttl};
 
 const START_MS: u64 = 1_700_000_000_000;
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kvcore::hooks::{TxnExt, lsn_of};
-use kvcore::{Db, Durability, Error, LockSet, ManualClock, Options, SetOptions, Store, Ttl};
+use kvcore::{Db, Durability, Error, LockSet, ManualClock, Options, SetOptions, Ttl};
 
 const START_MS: u64 = 1_700_000_000_000;
 

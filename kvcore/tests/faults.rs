@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use kvcore::hooks::{CrossTxn, Txn, TxnExt};
 use kvcore::{
-    Db, Directory, Disk, DiskFile, Durability, Error, FileDisk, LockSet, ManualClock, Options, SetOptions, Store,
+    Db, Directory, Disk, DiskFile, Durability, Error, FileDisk, LockSet, ManualClock, Options, SetOptions,
 };
 
 /// How long a test waits for what must happen.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use kvcore::hooks::{Change, ChangeKind, Observer, Walk};
-use kvcore::{Candidates, Db, Error, Limits, LockSet, Options, Policy, Room, SetOptions, Store};
+use kvcore::{Candidates, Db, Error, Limits, LockSet, Options, Policy, Room, SetOptions};
 
 const EVICTING: [Policy; 5] = [Policy::Lru, Policy::Lrm, Policy::Lfu, Policy::S3Fifo, Policy::Random];
 

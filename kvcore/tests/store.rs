@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kvcore::hooks::{Change, ChangeKind, Lookups, Observer, Origin, Txn, TxnExt, Walk};
-use kvcore::{Db, Deadline, Error, LockSet, ManualClock, Options, SetOptions, Store, Ttl};
+use kvcore::{Db, Deadline, Error, LockSet, ManualClock, Options, SetOptions, Ttl};
 
 const START_MS: u64 = 1_700_000_000_000;
 

@@ -1,12 +1,17 @@
 //! Everyday: what programs call. Invariant: a write returns when its promise of durability holds, and every method does the
 //! same as the one of this name in [`StoreExt`](crate::StoreExt).
+//!
+//! This file is compiled twice, as methods of `Keyspace` and of `Db`: so a `Db` has them itself, on its own page, and a call means them
+//! even where the trait is in scope.
 
 use std::time::Duration;
 
-use super::Keyspace;
+use super::Subject;
+use crate::deferred::Deferred;
 use crate::entry::{Deadline, Value, ValueRef};
 use crate::error::{Error, Result};
 use crate::iter::{Entries, Keys, ScanPage, ScanPosition, ShardEntries};
+use crate::keyspace::Keyspace;
 use crate::store::{self, Store};
 use crate::transaction::Transaction;
 use crate::txn::{SetOptions, SetOutcome, Ttl, Txn, TxnExt};
@@ -15,7 +20,7 @@ use crate::walk::{Cursor, Walk};
 use crate::watch::{Watch, WatchOptions};
 
 /// Reading.
-impl Keyspace {
+impl Subject {
     /// Returns the value of `key`. Does not wait: under [`Durability::Always`](crate::Durability::Always) a value that another
     /// thread has just written may still be lost in a crash; see [`get_durable`](Self::get_durable).
     ///
@@ -151,7 +156,7 @@ impl Keyspace {
 }
 
 /// Writing.
-impl Keyspace {
+impl Subject {
     /// Gives `key` a value and no deadline.
     ///
     /// ```
@@ -388,6 +393,21 @@ impl Keyspace {
         store::keeping_error(body, |body| self.transact(keys, body))
     }
 
+    /// Returns the same keyspace for asynchronous code and for bulk writes: its writes return a [`Ticket`] at once, which is
+    /// awaited or waited for.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// let one = db.deferred().set("a", "1")?;
+    /// let two = db.deferred().set("b", "2")?;
+    /// one.wait()?;
+    /// two.wait()?; // both shared one sync
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn deferred(&self) -> Deferred {
+        Deferred(Keyspace::clone(self))
+    }
+
     /// Removes every key and returns how many there were. Returns when that is as durable as any write.
     ///
     /// ```
@@ -423,7 +443,7 @@ impl Keyspace {
 }
 
 /// Iterating, and watching.
-impl Keyspace {
+impl Subject {
     /// Watches the keys that begin with `prefix`: returns a bounded stream of their changes from now on, whoever makes them,
     /// expiry and eviction included. It is an iterator that blocks; [`Watch::into_stream`] is for asynchronous code.
     ///
@@ -518,7 +538,7 @@ impl Keyspace {
     /// ```
     pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Result<Entries<'static>> {
         self.engine().check_open()?;
-        Ok(Entries::new(ShardEntries::new(self.clone(), prefix.as_ref())))
+        Ok(Entries::new(ShardEntries::new(Keyspace::clone(self), prefix.as_ref())))
     }
 
     /// Returns at least `at_least` of the entries whose keys begin with `prefix`, fewer at the end, and where to go on. For

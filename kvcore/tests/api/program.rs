@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use kvcore::{Deadline, Error, ManualClock, Result, SetOptions, Ttl};
+use kvcore::{ChangeKind, Deadline, Error, ManualClock, Result, SetOptions, Ttl, Value, WatchEvent, WatchOptions};
 
 use super::*;
 
@@ -21,6 +21,7 @@ pub fn run(store: &Subject, clock: &ManualClock) -> Result<()> {
     iterating(store)?;
     keyspaces(store)?;
     deferred(store)?;
+    watching(store)?;
     clearing(store)
 }
 
@@ -238,8 +239,30 @@ fn deferred(store: &Subject) -> Result<()> {
     assert_eq!(sums.last(), Some(&4950));
     assert_eq!(super::super::block_on(deferred.append("n", "!")?)?, 5);
     assert!(matches!(deferred.increment("n", 1), Err(Error::NotAnInteger)));
+    assert!(deferred.rename("n", "m")?.wait()?);
+    assert!(deferred.copy("m", "n")?.wait()?);
+    deferred.sync()?.wait()?;
     store.sync()?;
-    assert_eq!(store.clear()?, 1);
+    assert_eq!(deferred.clear()?.wait()?, 2);
+    Ok(())
+}
+
+fn watching(store: &Subject) -> Result<()> {
+    let mut watch = store.watch("user:")?;
+    let mut values = store.watch_with("", WatchOptions::new().with_values())?;
+    store.set("visits", "7")?;
+    store.set("user:1", "Ada")?;
+    let change = |event| match event {
+        Some(Ok(WatchEvent::Change { key, kind, value, .. })) => {
+            (key.unwrap().into_vec(), kind, value.map(Value::into_vec))
+        }
+        event => panic!("{event:?}"),
+    };
+    assert_eq!(change(watch.next()), (b"user:1".to_vec(), ChangeKind::Set, None));
+    assert_eq!(change(values.next()), (b"visits".to_vec(), ChangeKind::Set, Some(b"7".to_vec())));
+    assert_eq!(change(values.next()), (b"user:1".to_vec(), ChangeKind::Set, Some(b"Ada".to_vec())));
+    assert_eq!(watch.next_within(Duration::ZERO)?, None);
+    assert_eq!(store.clear()?, 2);
     Ok(())
 }
 
