@@ -259,34 +259,42 @@ impl Engine {
         wal.append(&transaction)
     }
 
-    /// Shows the value of a key, if it is there.
-    pub(crate) fn read(&self, space: &Space, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
+    /// Shows the value of a key, if it is there, under its shard's lock, and returns what `show` makes of it. Compiled anew for
+    /// each `show`: a call through a pointer makes a read of a hot key a seventh slower, half as slow again without LTO.
+    #[inline]
+    pub(crate) fn read<R>(&self, space: &Space, key: &[u8], show: impl FnOnce(ValueRef<'_>) -> R) -> Result<Option<R>> {
         self.show(space, key, self.base.eviction.is_on(), show)
     }
 
     /// As [`read`](Self::read), which is no use of the key.
-    pub(crate) fn peek(&self, space: &Space, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
+    #[inline]
+    pub(crate) fn peek<R>(&self, space: &Space, key: &[u8], show: impl FnOnce(ValueRef<'_>) -> R) -> Result<Option<R>> {
         self.show(space, key, false, show)
     }
 
     #[inline]
-    fn show(&self, space: &Space, key: &[u8], uses: bool, show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
+    fn show<R>(
+        &self,
+        space: &Space,
+        key: &[u8],
+        uses: bool,
+        show: impl FnOnce(ValueRef<'_>) -> R,
+    ) -> Result<Option<R>> {
         self.check_open()?;
         let _entered = self.base.enter()?;
         let hash = self.base.hasher.hash(key);
         let guard = space.read(space.shard_of(hash));
         let found = if uses { guard.find_to_use(hash, key, self.base.moment()) } else { guard.find(hash, key) };
-        let Some(entry) = found else { return Ok(false) };
+        let Some(entry) = found else { return Ok(None) };
         let value = entry.value();
         if let Some(deadline) = value.deadline() {
             let now_ms = self.base.time.now_ms();
             if deadline.has_passed(now_ms) {
                 self.base.mark_time(deadline.as_ms(), now_ms);
-                return Ok(false);
+                return Ok(None);
             }
         }
-        show(value);
-        Ok(true)
+        Ok(Some(show(value)))
     }
 
     /// Runs a read-only transaction over keys of one keyspace, under shared locks. Returns what must be durable before its

@@ -10,6 +10,9 @@ use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
+/// Up to this length a [`Value`] holds its bytes itself: a read of one allocates nothing, and a `Value` is as large as a `Vec`.
+const INLINE_BYTES: usize = 22;
+
 /// From this length on, a value is kept in a shared, growable buffer.
 pub(crate) const LARGE_VALUE_BYTES: usize = 8 * 1024;
 
@@ -74,10 +77,11 @@ impl<'a> ValueRef<'a> {
     }
 
     /// Returns the value, to keep: large ones are shared, small ones copied.
+    #[inline]
     pub fn to_value(&self) -> Value {
         match self.shared {
             Some(shared) => Value(Kept::Shared(Arc::clone(shared))),
-            None => Value(Kept::Own(self.bytes.into())),
+            None => Value::from(self.bytes),
         }
     }
 }
@@ -90,7 +94,8 @@ impl Deref for ValueRef<'_> {
     }
 }
 
-/// Bytes taken out of the store: a value, or a key of an iterator. Reads as a `[u8]`; cloning a large one copies nothing.
+/// Bytes taken out of the store: a value, or a key of an iterator. Reads as a `[u8]`; up to 22 bytes allocate nothing, and cloning
+/// a large value copies nothing.
 ///
 /// ```
 /// let db = kvcore::Db::in_memory();
@@ -107,6 +112,11 @@ pub struct Value(Kept);
 
 #[derive(Clone)]
 enum Kept {
+    /// The first `len` of the bytes, which is never more than there are.
+    Inline {
+        len: u8,
+        bytes: [u8; INLINE_BYTES],
+    },
     Own(Box<[u8]>),
     Shared(Arc<Vec<u8>>),
 }
@@ -115,7 +125,7 @@ impl Value {
     /// Returns the buffer, if the value is large enough to have one of its own.
     pub(crate) fn shared(&self) -> Option<&Arc<Vec<u8>>> {
         match &self.0 {
-            Kept::Own(_) => None,
+            Kept::Inline { .. } | Kept::Own(_) => None,
             Kept::Shared(shared) => Some(shared),
         }
     }
@@ -123,8 +133,8 @@ impl Value {
     /// Returns an entry with this value. A large one is shared with it.
     pub(crate) fn into_entry(self, key: &[u8], deadline: Option<Deadline>) -> Entry {
         match self.0 {
-            Kept::Own(bytes) => Entry::new(key, &bytes, deadline),
             Kept::Shared(shared) => Entry::large(key, shared, deadline),
+            _ => Entry::new(key, &self, deadline),
         }
     }
 
@@ -141,6 +151,7 @@ impl Value {
     /// Returns the bytes as an owned vector; copies only what is still shared.
     pub fn into_vec(self) -> Vec<u8> {
         match self.0 {
+            Kept::Inline { .. } => self.to_vec(),
             Kept::Own(bytes) => bytes.into_vec(),
             Kept::Shared(shared) => Arc::try_unwrap(shared).unwrap_or_else(|shared| shared.to_vec()),
         }
@@ -150,8 +161,11 @@ impl Value {
 impl Deref for Value {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         match &self.0 {
+            // Without the bound, which always holds, this could panic as far as the compiler knows.
+            Kept::Inline { len, bytes } => &bytes[..usize::from(*len).min(INLINE_BYTES)],
             Kept::Own(bytes) => bytes,
             Kept::Shared(shared) => shared,
         }
@@ -209,8 +223,16 @@ impl Default for Value {
 }
 
 impl From<&[u8]> for Value {
+    #[inline]
     fn from(bytes: &[u8]) -> Self {
-        Value(Kept::Own(bytes.into()))
+        let mut inline = [0; INLINE_BYTES];
+        match inline.get_mut(..bytes.len()) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                Value(Kept::Inline { len: bytes.len() as u8, bytes: inline })
+            }
+            None => Value(Kept::Own(bytes.into())),
+        }
     }
 }
 
@@ -401,12 +423,13 @@ impl Entry {
         }
     }
 
-    /// Whether this is its key. Also asks for its last byte, which is often in another cache line than its first, while
-    /// the processor still waits for that.
+    /// Returns whether this is its key. Also reads a byte of its second cache line and its last byte, so that these are on their
+    /// way while the processor still waits for the first line.
     #[inline]
     pub(crate) fn is_of(&self, key: &[u8]) -> bool {
         if let Entry::Packed(packed) = self {
-            std::hint::black_box(packed.last().copied());
+            let second = packed.get(64).copied().unwrap_or(0);
+            std::hint::black_box(packed.last().map(|last| last ^ second));
         }
         self.key() == key
     }
@@ -432,6 +455,73 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Around the lengths at which the representation changes.
+    const LENGTHS: [usize; 8] = [
+        0,
+        1,
+        INLINE_BYTES - 1,
+        INLINE_BYTES,
+        INLINE_BYTES + 1,
+        LARGE_VALUE_BYTES - 1,
+        LARGE_VALUE_BYTES,
+        LARGE_VALUE_BYTES + 1,
+    ];
+
+    #[test]
+    fn a_value_is_as_large_as_a_vec_and_so_is_the_option_of_one() {
+        assert_eq!(size_of::<Value>(), size_of::<Vec<u8>>());
+        assert_eq!(size_of::<Option<Value>>(), size_of::<Vec<u8>>());
+    }
+
+    #[test]
+    fn a_value_is_its_bytes_however_it_holds_them() {
+        let hash = |hashed: &dyn Fn(&mut std::hash::DefaultHasher)| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            hashed(&mut hasher);
+            hasher.finish()
+        };
+        for len in LENGTHS {
+            let bytes: Vec<u8> = (0..len).map(|at| at as u8 ^ 0x5a).collect();
+            let entry = Entry::new(b"key", &bytes, None);
+            let ways = [
+                Value::from(&bytes[..]),
+                entry.value().to_value(),
+                Value(Kept::Own(bytes.clone().into())),
+                Value(Kept::Shared(Arc::new(bytes.clone()))),
+            ];
+            assert_eq!(matches!(ways[1].0, Kept::Inline { .. }), len <= INLINE_BYTES);
+            assert_eq!(ways[1].shared().is_some(), len >= LARGE_VALUE_BYTES);
+            for value in &ways {
+                assert_eq!((value.as_bytes(), value.len()), (&bytes[..], len));
+                assert_eq!(value.clone().into_vec(), bytes);
+                assert_eq!(value.clone().into_entry(b"key", None).value().bytes(), &bytes[..]);
+                assert_eq!(format!("{value:?}"), format!("{:?}", ways[0]));
+                assert_eq!(hash(&|hasher| value.hash(hasher)), hash(&|hasher| bytes[..].hash(hasher)));
+                assert!(ways.iter().all(|other| value == other));
+                assert!(*value != [&bytes[..], b"!"].concat());
+                if let Some((last, rest)) = bytes.split_last() {
+                    assert!(*value != rest && *value != [rest, &[last ^ 1]].concat());
+                }
+            }
+        }
+        assert_eq!(Value::default(), "");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn values_compare_as_vectors_do(
+            one in proptest::collection::vec(0_u8..3, 0..40),
+            other in proptest::collection::vec(0_u8..3, 0..40),
+        ) {
+            let value = Value::from(&one[..]);
+            proptest::prop_assert_eq!(&*value, &one[..]);
+            proptest::prop_assert_eq!(value.clone(), value.clone());
+            proptest::prop_assert_eq!(value == other, one == other);
+            proptest::prop_assert_eq!(value == Value::from(&other[..]), one == other);
+            proptest::prop_assert_eq!(value.into_vec(), one);
+        }
+    }
 
     #[test]
     fn an_entry_costs_sixteen_bytes_in_the_table() {

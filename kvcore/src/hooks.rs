@@ -131,7 +131,7 @@ impl KeyspaceHooks<'_> {
     /// Shows the value of `key` as [`Store::read`](crate::Store::read) does, and does not count as a use of it. Returns whether
     /// it is there.
     pub fn peek(&self, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
-        self.keyspace.engine().peek(&self.keyspace.space, key, show)
+        self.keyspace.engine().peek(&self.keyspace.space, key, show).map(|shown| shown.is_some())
     }
 
     /// Returns how many keys there are, those that have expired included until they are swept, and how many of them have a

@@ -320,7 +320,7 @@ impl Store for Keyspace {
     }
 
     fn read(&self, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
-        self.engine().read(&self.space, key, show)
+        self.engine().read(&self.space, key, show).map(|shown| shown.is_some())
     }
 
     fn entries<'a>(&'a self, prefix: &[u8]) -> Result<Entries<'a>> {

@@ -12,9 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use kvcore::hooks::{CrossTxn, Txn, TxnExt};
-use kvcore::{
-    Db, Directory, Disk, DiskFile, Durability, Error, FileDisk, LockSet, ManualClock, Options, SetOptions,
-};
+use kvcore::{Db, Directory, Disk, DiskFile, Durability, Error, FileDisk, LockSet, ManualClock, Options, SetOptions};
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(30);

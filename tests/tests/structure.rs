@@ -21,7 +21,10 @@ const LAYERS: &[&[&str]] = &[
     // The log.
     &["manifest", "records", "lanes", "location", "wal", "segment", "segment_reader", "unsettled", "syncer", "ticket"],
     // The elements and what happens to them.
-    &["expiry", "disposal", "eviction", "observer", "watch", "uses", "shard", "space", "txn", "walk", "base", "lock_set", "locked"],
+    &[
+        "expiry", "disposal", "eviction", "observer", "watch", "uses", "shard", "space", "txn", "walk", "base",
+        "lock_set", "locked",
+    ],
     // A store as files, and back.
     &["stats", "schedule", "snapshot", "tables", "recovery", "salvage", "inspection"],
     // The whole.

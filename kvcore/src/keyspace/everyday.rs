@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Subject;
 use crate::deferred::Deferred;
-use crate::entry::{Deadline, Value, ValueRef};
+use crate::entry::{Deadline, Value};
 use crate::error::{Error, Result};
 use crate::iter::{Entries, Keys, ScanPage, ScanPosition, ShardEntries};
 use crate::keyspace::Keyspace;
@@ -32,9 +32,7 @@ impl Subject {
     /// # Ok::<(), kvcore::Error>(())
     /// ```
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        let mut value = None;
-        self.engine().read(&self.space, key.as_ref(), &mut |found| value = Some(found.to_value()))?;
-        Ok(value)
+        self.engine().read(&self.space, key.as_ref(), |value| value.to_value())
     }
 
     /// Returns what `look` makes of the value of `key`, without copying it. `look` runs under the key's lock: it must return
@@ -47,10 +45,7 @@ impl Subject {
     /// # Ok::<(), kvcore::Error>(())
     /// ```
     pub fn get_with<R>(&self, key: impl AsRef<[u8]>, look: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
-        let (mut look, mut seen) = (Some(look), None);
-        let show = &mut |value: ValueRef<'_>| seen = look.take().map(|look| look(value.bytes()));
-        self.engine().read(&self.space, key.as_ref(), show)?;
-        Ok(seen)
+        self.engine().read(&self.space, key.as_ref(), |value| look(value.bytes()))
     }
 
     /// Returns the value of `key` once it is as durable as the store promises: no crash can take back what was seen.
@@ -76,7 +71,7 @@ impl Subject {
     /// # Ok::<(), kvcore::Error>(())
     /// ```
     pub fn exists(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        self.engine().peek(&self.space, key.as_ref(), &mut |_| {})
+        self.engine().peek(&self.space, key.as_ref(), |_| {}).map(|seen| seen.is_some())
     }
 
     /// Returns how long `key` has to live, in milliseconds' precision; `None` if there is no such key.
