@@ -280,14 +280,16 @@ fn every_file_of_the_product_opens_with_its_invariant() {
 
 #[test]
 fn no_crate_may_use_unsafe() {
-    for package in ["kvproto", "kvcore", "kvserver", "kvclient", "tests"] {
+    for package in ["kvproto", "kvcore", "kvserver", "kvclient", "examples", "tests"] {
         let dir = workspace().join(package);
         let manifest = read(&dir.join("Cargo.toml"));
         assert!(manifest.contains("[lints]\nworkspace = true"), "{package} does not take the workspace's lints");
-        let src = dir.join("src");
+        // Each example is a program of one file.
+        let examples = package == "examples";
+        let src = if examples { dir } else { dir.join("src") };
         let roots = rust_files(&src).into_iter().filter(|file| {
             let inside = file.strip_prefix(&src).expect("a file of the package");
-            inside == Path::new("lib.rs") || inside == Path::new("main.rs") || inside.starts_with("bin")
+            examples || inside == Path::new("lib.rs") || inside == Path::new("main.rs") || inside.starts_with("bin")
         });
         for root in roots {
             assert!(read(&root).contains("#![forbid(unsafe_code)]"), "{} allows unsafe code", root.display());
