@@ -135,10 +135,15 @@ fn main() -> Result<(), Error> {
     let dir = tempfile::tempdir()?;
     // One thread is enough: it never waits for the disk.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() == Some("--serve") {
-        let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8000".to_owned());
-        let listener = runtime.block_on(TcpListener::bind(&address))?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (serves, address) = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => (false, "127.0.0.1:0"),
+        ["--serve"] => (true, "127.0.0.1:8000"),
+        ["--serve", address] => (true, address),
+        _ => return Err("usage: axum_sessions [--serve [ADDRESS]]".into()),
+    };
+    let listener = runtime.block_on(TcpListener::bind(address))?;
+    if serves {
         println!("Open http://{}/; Ctrl-C ends it, and forgets the sessions.", listener.local_addr()?);
         let interrupted = async { drop(tokio::signal::ctrl_c().await) };
         return runtime.block_on(serve(Db::open(dir.path())?, listener, interrupted));
@@ -147,7 +152,6 @@ fn main() -> Result<(), Error> {
     // A clock that the program moves, so that nobody waits for a session to expire.
     let clock = Arc::new(ManualClock::at(1_700_000_000_000));
     let db = Options::new().clock(clock.clone()).open(dir.path())?;
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
     let url = format!("http://{}", listener.local_addr()?);
     let (stop, stopped) = oneshot::channel::<()>();
     let server = thread::spawn(move || runtime.block_on(serve(db, listener, async { drop(stopped.await) })));

@@ -91,9 +91,9 @@ async fn events(State(mut counters): State<Receiver<Counters>>) -> impl IntoResp
     Sse::new(events).keep_alive(KeepAlive::default())
 }
 
-/// Serves the page until `stop` ends.
+/// Serves the page until nobody sends counters any more.
 async fn serve(listener: TcpListener, counters: Receiver<Counters>) -> Result<(), Error> {
-    // The streams of open pages end with the sender, and so does the server of the pages.
+    // Open pages' streams end then, too: nothing keeps a connection open.
     let mut until = counters.clone();
     let stop = async move { while until.changed().await.is_ok() {} };
     let app = axum::Router::new().route("/", get(page)).route("/events", get(events)).with_state(counters);
@@ -102,20 +102,32 @@ async fn serve(listener: TcpListener, counters: Receiver<Counters>) -> Result<()
 
 fn main() -> Result<(), Error> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let flag = |name| arguments.iter().position(|argument| argument == name).map(|at| arguments.get(at + 1));
+    let (serves, address, url) = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => (false, "127.0.0.1:0", None),
+        ["--serve"] => (true, "127.0.0.1:8000", None),
+        ["--serve", address] => (true, address, None),
+        ["--serve", address, "--url", url] => (true, address, Some(url.to_owned())),
+        _ => return Err("usage: dashboard [--serve [ADDRESS [--url URL]]]".into()),
+    };
     let server = Server::builder().store(kvcore::Db::in_memory()).listen("resp://127.0.0.1:0".parse()?).start()?;
     let own = format!("redis://{}", server.addresses()[0].tcp().ok_or("not a TCP address")?);
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (sender, receiver) = watch::channel(Counters::new());
-    if let Some(address) = flag("--serve") {
-        let url = flag("--url").flatten().cloned().unwrap_or(own);
-        let listener = runtime.block_on(TcpListener::bind(address.map_or("127.0.0.1:8000", String::as_str)))?;
-        println!("Open http://{}/, and change counters: kvclient -u {url} INCR counter:visits", listener.local_addr()?);
+    let listener = runtime.block_on(TcpListener::bind(address))?;
+    let address = listener.local_addr()?;
+    if serves {
+        println!("Open http://{address}/");
+        let url = url.unwrap_or_else(|| {
+            println!("and change counters: kvclient -u {own} INCR counter:visits");
+            own
+        });
         thread::spawn(move || {
             loop {
                 if let Err(error) = follow(&url, &sender) {
                     eprintln!("{error}; trying again in a second");
+                    // What is not known is not shown.
+                    sender.send_replace(Counters::new());
                 }
                 thread::sleep(Duration::from_secs(1));
             }
@@ -126,8 +138,6 @@ fn main() -> Result<(), Error> {
     let mut client = Client::connect(&own)?;
     client.set("counter:visits", "41")?;
     client.set("other", "not shown")?;
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
-    let address = listener.local_addr()?;
     let follower = thread::spawn(move || follow(&own, &sender));
     let pages = thread::spawn(move || runtime.block_on(serve(listener, receiver)));
 

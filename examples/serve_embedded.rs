@@ -59,9 +59,13 @@ fn confirm_orders(db: &Db, watch: Watch, confirmed: &mpsc::Sender<String>) -> kv
 
 fn main() -> Result<(), Error> {
     let dir = tempfile::tempdir()?;
-    let mut arguments = std::env::args().skip(1);
-    let serves = arguments.next().as_deref() == Some("--serve");
-    let url = arguments.next().unwrap_or_else(|| "resp://127.0.0.1:0".to_owned());
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (serves, url) = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => (false, "resp://127.0.0.1:0"),
+        ["--serve"] => (true, "resp://127.0.0.1:6380"),
+        ["--serve", url] => (true, url),
+        _ => return Err("usage: serve_embedded [--serve [URL]]".into()),
+    };
 
     let db = Db::open(dir.path())?;
     // The watch begins before the first client can write.
@@ -87,7 +91,7 @@ fn main() -> Result<(), Error> {
         server.shutdown()?;
     }
     // 2. The store: all of it is on disk, and the watch ends.
-    let receipts = db.prefix("receipt:")?.count();
+    let receipts = db.prefix("receipt:")?.collect::<kvcore::Result<Vec<_>>>()?.len();
     db.close()?;
     // 3. The worker. An order that it had not confirmed yet is confirmed at the next start.
     match worker.join().map_err(|_| "the worker panicked")? {
