@@ -297,3 +297,14 @@ fn no_crate_may_use_unsafe() {
     }
     assert!(read(&workspace().join("Cargo.toml")).contains("unsafe_code = \"forbid\""));
 }
+
+#[test]
+fn the_readme_lists_every_example() {
+    let readme = read(&workspace().join("README.md"));
+    for dir in ["kvcore/examples", "examples"] {
+        for file in rust_files(&workspace().join(dir)) {
+            let name = file.file_stem().and_then(|name| name.to_str()).expect("a name");
+            assert!(readme.contains(&format!("[`{name}`](./{dir}/{name}.rs)")), "{dir}/{name}.rs is not in README.md");
+        }
+    }
+}
