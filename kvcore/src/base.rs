@@ -56,6 +56,8 @@ pub(crate) struct Base {
     opened_ms: u64,
     /// Whether entries whose deadline has passed stay until somebody asks for them.
     pub(crate) sweeping_paused: AtomicBool,
+    /// Bodies of transactions are run once for nothing before they count: for tests.
+    bodies_run_twice: AtomicBool,
     /// Whether they stay even then.
     pub(crate) expiry_held: AtomicBool,
     /// The number of the snapshot that is being written, [`NO_SNAPSHOT`], or [`BEGINNING_SNAPSHOT`] until its start is noted.
@@ -182,6 +184,7 @@ impl Base {
             noted: AtomicU64::new(Moment::NONE.bits()),
             opened_ms,
             sweeping_paused: AtomicBool::new(false),
+            bodies_run_twice: AtomicBool::new(false),
             expiry_held: AtomicBool::new(false),
             snapshot: AtomicU64::new(NO_SNAPSHOT),
             sweeper: Arc::default(),
@@ -232,6 +235,15 @@ impl Base {
             }
         }
         Err(Error::TooManyObservers { max: OBSERVERS_MAX })
+    }
+
+    #[inline]
+    pub(crate) fn bodies_run_twice(&self) -> bool {
+        self.bodies_run_twice.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn run_bodies_twice(&self, twice: bool) {
+        self.bodies_run_twice.store(twice, Ordering::Relaxed);
     }
 
     pub(crate) fn is_observed(&self) -> bool {

@@ -42,6 +42,11 @@ pub fn txn_of<'t>(transaction: &'t mut Transaction<'_>) -> &'t mut dyn Txn {
     transaction.primitives()
 }
 
+/// Ends the first of two runs of a body.
+fn undo() -> Result<()> {
+    Err(Error::aborted("the first of two runs"))
+}
+
 /// What a server needs of a keyspace.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyspaceHooks<'a> {
@@ -76,7 +81,11 @@ impl KeyspaceHooks<'_> {
     /// Those of `body`, and [`Error::Reentered`] if it calls the store.
     pub fn commit(&self, keys: &[&[u8]], body: &mut dyn FnMut(&mut dyn Txn) -> Result<()>) -> Result<Lsn> {
         self.keyspace.wait_for_room()?;
-        self.keyspace.engine().commit(&self.keyspace.space, keys, self.origin, &mut |locked| body(locked))
+        let (engine, space) = (self.keyspace.engine(), &self.keyspace.space);
+        if engine.base.bodies_run_twice() {
+            let _ = engine.commit(space, keys, self.origin, &mut |locked| body(locked).and_then(|()| undo()));
+        }
+        engine.commit(space, keys, self.origin, &mut |locked| body(locked))
     }
 
     /// Runs `body` on the named keys as they are at one moment, under shared locks: other readers are not kept waiting.
@@ -103,7 +112,11 @@ impl KeyspaceHooks<'_> {
         uses_keys: bool,
         body: &mut dyn FnMut(&dyn ReadTxn) -> Result<()>,
     ) -> Result<Lsn> {
-        self.keyspace.engine().view(&self.keyspace.space, keys, uses_keys, self.origin, &mut |locked| body(locked))
+        let (engine, space) = (self.keyspace.engine(), &self.keyspace.space);
+        if engine.base.bodies_run_twice() {
+            let _ = engine.view(space, keys, uses_keys, self.origin, &mut |locked| body(locked));
+        }
+        engine.view(space, keys, uses_keys, self.origin, &mut |locked| body(locked))
     }
 
     /// Runs `body` as [`commit`](Self::commit) does, and returns when the outcome is as durable as the handle promises.
@@ -270,7 +283,11 @@ impl DbHooks<'_> {
     ) -> Result<Lsn> {
         locks.order();
         self.db.wait_for_room()?;
-        self.db.engine().commit_across(&locks, self.default.origin, &mut |locked| body(locked))
+        let (engine, origin) = (self.db.engine(), self.default.origin);
+        if engine.base.bodies_run_twice() {
+            let _ = engine.commit_across(&locks, origin, &mut |locked| body(locked).and_then(|()| undo()));
+        }
+        engine.commit_across(&locks, origin, &mut |locked| body(locked))
     }
 
     /// Runs `body` as [`commit_across`](Self::commit_across) does, but without locks while it runs: for what takes long.
@@ -306,7 +323,11 @@ impl DbHooks<'_> {
         body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>,
     ) -> Result<Lsn> {
         locks.order();
-        self.db.engine().commit_draft(&locks, self.default.origin, is_valid, body)
+        let (engine, origin) = (self.db.engine(), self.default.origin);
+        if engine.base.bodies_run_twice() {
+            let _ = engine.commit_draft(&locks, origin, is_valid, &mut |txn| body(txn).and_then(|()| undo()));
+        }
+        engine.commit_draft(&locks, origin, is_valid, body)
     }
 
     /// Returns the place of the newest change, durable or not.
@@ -395,6 +416,27 @@ impl DbHooks<'_> {
     /// No reader sees them in any case, but still counted and taking memory: for tests.
     pub fn pause_sweeping(&self, paused: bool) {
         self.db.engine().pause_sweeping(paused);
+    }
+
+    /// Has each body that is given to these hooks run twice, or once again: whatever comes of its first run is undone. A body that
+    /// is repeatable, as those of a store that runs them again after a conflict must be, has the same outcome: for tests.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.hooks().run_bodies_twice(true);
+    /// let mut runs = 0;
+    /// db.hooks().commit(&[b"key"], &mut |txn| {
+    ///     runs += 1;
+    ///     txn.write_range(b"key", 0, b"value").map(drop)
+    /// })?;
+    /// assert_eq!(runs, 2);
+    /// assert_eq!(db.get("key")?.unwrap(), "value");
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    pub fn run_bodies_twice(&self, twice: bool) {
+        self.db.engine().base.run_bodies_twice(twice);
     }
 
     /// Suspends or resumes expiry: while suspended, entries whose deadline has passed are seen by no reader and yet removed by

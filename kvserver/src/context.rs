@@ -66,6 +66,8 @@ pub(crate) struct Context<'c> {
     /// Inside EXEC: the locked view. What it locks must not be looked at any other way: the store refuses most such
     /// calls, and the rest, [`kvcore::Db::keyspaces`] and [`kvcore::Db::stats`] among them, could wait for ever.
     pub(crate) txn: Option<&'c mut dyn CrossTxn>,
+    /// It was queued for EXEC, and runs after that was committed.
+    pub(crate) follows_exec: bool,
     /// Inside EXEC, if it has a FLUSHALL or DEBUG: all keyspaces, which it has locked whole.
     pub(crate) everything: &'c [Keyspace],
     /// Replies to send before the one the command returns, in the protocol version that was spoken when it began;
@@ -102,6 +104,11 @@ pub(crate) enum Next {
 }
 
 impl<'c> Context<'c> {
+    /// Returns whether the command was queued, and EXEC carries it out.
+    pub(crate) fn is_in_exec(&self) -> bool {
+        self.txn.is_some() || self.follows_exec
+    }
+
     /// Notes that the reply shows something of all that was written. Once writes are refused the newest change may never
     /// become durable, and such a reply is how an operator learns why: it is then sent at once.
     ///
@@ -161,6 +168,7 @@ impl<'c> Context<'c> {
             origin,
             spec,
             txn: None,
+            follows_exec: false,
             everything: &[],
             before: Vec::new(),
             announcements: Vec::new(),

@@ -639,7 +639,7 @@ fn a_subscription_needs_the_command_and_the_channel_of_one_selector() {
 }
 
 #[test]
-fn a_login_in_a_transaction_that_fails_leaves_no_subscription_behind() {
+fn a_login_in_a_transaction_counts_only_if_that_is_committed() {
     let server = launch().arguments(["--max-entries", "1"]).start();
     let mut admin = server.connect();
     admin.ask("CONFIG SET maxmemory-policy noeviction", "+OK\r\n");
@@ -652,9 +652,18 @@ fn a_login_in_a_transaction_that_fails_leaves_no_subscription_behind() {
     }
     let failed = String::from_utf8(user.command("EXEC")).expect("text");
     assert!(failed.starts_with("-OOM"), "{failed}");
-    admin.ask("PUBLISH ch m", ":0\r\n");
-    admin.ask("PUBSUB NUMSUB ch", "*2\r\n$2\r\nch\r\n:0\r\n");
+    user.ask("ACL WHOAMI", bulk("default"));
+    admin.ask("PUBSUB NUMSUB ch", "*2\r\n$2\r\nch\r\n:1\r\n");
+    // What is behind it runs as its user, and the subscription ends, which that one may not have.
+    admin.ask("ACL SETUSER less -set", "+OK\r\n");
+    for line in ["MULTI", "AUTH less x", "SET a 1"] {
+        user.command(line);
+    }
+    user.ask("EXEC", "*2\r\n+OK\r\n-NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. \
+        This command is no longer allowed for the following reason: no permission to execute the command or subcommand\r\n");
     user.ask("ACL WHOAMI", bulk("less"));
+    admin.ask("PUBSUB NUMSUB ch", "*2\r\n$2\r\nch\r\n:0\r\n");
+    admin.ask("EXISTS a", ":0\r\n");
 }
 
 #[test]

@@ -213,6 +213,7 @@ fn locked<'k>(keys: Option<&'k [&'k [u8]]>, ctx: &mut Context<'_>, look: &mut Lo
 fn digest(ctx: &mut Context<'_>) -> Outcome {
     let mut total = Digest::default();
     locked(None, ctx, &mut |txn, keyspaces| {
+        total = Digest::default();
         for index in 0..DATABASES {
             let name = index.to_string();
             let Some(keyspace) = keyspaces.iter().find(|keyspace| keyspace.name() == name) else { continue };
@@ -236,6 +237,7 @@ fn digest_values(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let keys: Vec<&[u8]> = std::iter::from_fn(|| args.next_opt()).collect();
     let mut digests = Vec::new();
     locked(Some(&keys), ctx, &mut |txn, _| {
+        digests.clear();
         for key in &keys {
             let value = txn.peek(key)?;
             let digest = value.map_or_else(Digest::default, |value| {

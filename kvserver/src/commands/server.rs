@@ -45,8 +45,6 @@ fn check_flush_mode(mut args: Args<'_>) -> Result<(), CommandError> {
 
 /// Empties keyspaces, all at one moment.
 fn empty(keyspaces: &[Keyspace], ctx: &mut Context<'_>) -> kvcore::Result<u64> {
-    // Even if they are empty already: a client may remember that a key was not there.
-    ctx.server.tracking.note_flush(ctx.origin);
     let mut removed = 0;
     if let Some(txn) = &mut ctx.txn {
         let mut flush = |keyspace: &Keyspace| {
@@ -61,6 +59,7 @@ fn empty(keyspaces: &[Keyspace], ctx: &mut Context<'_>) -> kvcore::Result<u64> {
     let locks = keyspaces.iter().fold(LockSet::new(), LockSet::whole);
     let hooks = ctx.server.db.hooks().with_origin(ctx.origin.for_store());
     let lsn = hooks.commit_across(locks, &mut |txn| {
+        removed = 0;
         for keyspace in keyspaces {
             txn.select(keyspace.hooks().id())?;
             removed += txn.clear()?;
@@ -162,7 +161,7 @@ pub(crate) fn time(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 pub(crate) fn info(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let wanted: Vec<String> =
         std::iter::from_fn(|| args.next_opt()).map(|word| String::from_utf8_lossy(word).to_ascii_lowercase()).collect();
-    if ctx.txn.is_none() && info::wants_key_sizes(&wanted) {
+    if !ctx.is_in_exec() && info::wants_key_sizes(&wanted) {
         ctx.next = Next::Park(Work::Info(wanted));
         return Ok(Reply::Nothing);
     }

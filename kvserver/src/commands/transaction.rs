@@ -1,7 +1,8 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 //!
 //! Invariant: EXEC is one transaction of the store over all databases it touches: others see all of it or nothing,
-//! and so does a crash. Watched keys are compared under the same locks. What takes long runs on a draft, where that is
+//! and so does a crash. What runs inside it is repeatable: only the last run counts. What concerns the server or the connection
+//! and not the keys follows the commit, so that it is done once or not at all. Watched keys are compared under the same locks. What takes long runs on a draft, where that is
 //! possible, and is counted, as a whole, once.
 
 use std::fmt;
@@ -11,7 +12,8 @@ use kvcore::hooks::{CrossTxn, Lookups, Lsn};
 use kvcore::{Keyspace, LockSet};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, Text, resp, spec};
 
-use super::{databases, monitor};
+use super::{connection, databases, monitor};
+use crate::acl::{Access, Denial};
 use crate::context::{Context, Next, Run, Runs};
 use crate::dispatch::check_writes;
 use crate::events::Noted;
@@ -20,7 +22,7 @@ use crate::origin::Origin;
 use crate::outcome::{Failure, Outcome};
 use crate::pubsub::Announcement;
 use crate::ran::Ran;
-use crate::session::{Queue, Session, Watched, WatchedKeys};
+use crate::session::{Queue, Session, Subscriptions, Watched, WatchedKeys};
 use crate::settings::{QUEUED_COMMAND_BYTES, QUEUED_WORD_BYTES, REPLY_BYTES_MAX, WATCHED_BYTES_MAX, WATCHED_KEY_BYTES};
 use crate::state::ServerState;
 
@@ -332,11 +334,7 @@ fn commit(
     for (keyspace, keys) in watched.iter().flat_map(|watched| watched.keys.values()) {
         locks.add_keys(keyspace, keys.keys().map(|key| &**key));
     }
-    let start = (ctx.session.database, ctx.session.keyspace.clone());
-    // A login may end subscriptions, too.
-    let subscribes = |(spec, _): &(&Spec, _)| spec.name.ends_with("subscribe") || matches!(spec.name, "auth" | "hello");
-    let subscribes = queue.commands.iter().any(subscribes);
-    let subscriptions = if subscribes { ctx.session.subscriptions.clone() } else { None };
+    let before = Before::of(ctx.session, queue);
     let (session, server, runs, origin) = (&mut *ctx.session, ctx.server, ctx.runs, ctx.origin);
     let wanted = server.audience.wanted();
     let mut replies = None;
@@ -351,9 +349,9 @@ fn commit(
     let mut databases = Vec::new();
     let mut ran = Vec::new();
     let mut body = |txn: &mut dyn CrossTxn| {
-        // On a draft it may run several times, and what it announced then was not done.
+        // It may run several times, and what it announced before was not done.
         origin.announce(Vec::new());
-        (session.database, session.keyspace) = start.clone();
+        before.restore(session);
         (replies, closes, left_at, revealed) = (None, false, None, Lsn::ZERO);
         published.clear();
         databases.clear();
@@ -366,7 +364,7 @@ fn commit(
         {
             return Ok(());
         }
-        txn.select(start.1.hooks().id())?;
+        txn.select(before.keyspace.hooks().id())?;
         let mut answered = Vec::with_capacity(queue.commands.len());
         let mut answered_bytes = 0;
         let mut announcements = Vec::new();
@@ -382,9 +380,22 @@ fn commit(
             one.txn = Some(&mut noted);
             one.everything = &everything;
             let begun = server.slow.clock().raw();
-            let reply = execute(spec, request, &mut one)?;
+            let (mut denial, mut is_late) = (None, false);
+            let reply = if let Some(refusal) = one.session.refused_at_exec(spec, words, server) {
+                denial = refusal.denial;
+                refusal.error.into()
+            } else if runs_after_commit(spec, words, runs) {
+                is_late = true;
+                if let Some((name, password)) = connection::login(spec, words, server) {
+                    one.session.act_as(name, password, server);
+                }
+                Reply::Nothing
+            } else {
+                execute(spec, request, &mut one)?
+            };
             let ticks = server.slow.clock().raw().saturating_sub(begun);
             let mut this = RanCommand::new(at, &one, words, &reply, ticks);
+            this.denial = denial;
             let Context { mut before, announcements: mut said, has_left, lsn, next, .. } = one;
             revealed = revealed.max(lsn);
             // CLIENT KILL of itself.
@@ -400,6 +411,7 @@ fn commit(
             announcements.append(&mut said);
             announcements.extend(noted.finish());
             this.lookups = txn.lookups().since(looked_up);
+            this.late_reply = is_late.then_some(answered.len());
             ran.push(this);
             answered.push(reply);
             if answered_bytes > REPLY_BYTES_MAX {
@@ -411,13 +423,7 @@ fn commit(
             }
         }
         origin.announce(announcements);
-        replies = Some(if answered_bytes > REPLY_BYTES_MAX {
-            Reply::error(format!(
-                "ERR the transaction was executed, but its replies are larger than {REPLY_BYTES_MAX} bytes"
-            ))
-        } else {
-            Reply::Array(answered)
-        });
+        replies = Some(if answered_bytes > REPLY_BYTES_MAX { replies_too_large() } else { Reply::Array(answered) });
         Ok(())
     };
     let hooks = server.db.hooks().with_origin(origin.for_store());
@@ -445,17 +451,26 @@ fn commit(
             if closes {
                 ctx.next = Next::Close;
             }
+            let mut replies = replies.unwrap_or(Reply::NilArray);
+            // What is sent before which reply: where Redis sends it, behind SUBSCRIBE's reply, and before that of UNSUBSCRIBE.
+            let mut inserted = Vec::new();
+            if let Some(at) = left_at {
+                inserted.push((at, ctx.take_posted()));
+            }
+            ctx.session.access = before.access;
+            finish_commands(queue, &mut ran, ctx, &mut replies, &mut inserted);
             for ((spec, request), database) in queue.commands.iter().zip(databases) {
                 monitor::show(spec, request.as_request(), database, ctx.lsn, ctx.session, server);
             }
-            let mut replies = replies.unwrap_or(Reply::NilArray);
-            if let Some(at) = left_at {
-                let posted = ctx.take_posted();
+            inserted.sort_by_key(|(at, _)| *at);
+            for (at, more) in inserted.into_iter().rev() {
                 match &mut replies {
-                    // Where Redis sends them: behind SUBSCRIBE's reply, and before that of UNSUBSCRIBE.
-                    Reply::Array(replies) => drop(replies.splice(at..at, posted)),
-                    _ => ctx.before.extend(posted),
+                    Reply::Array(replies) => drop(replies.splice(at..at, more)),
+                    _ => ctx.before.extend(more),
                 }
+            }
+            if replies.payload_bytes() > REPLY_BYTES_MAX {
+                replies = replies_too_large();
             }
             Ok((replies, ran))
         }
@@ -465,16 +480,115 @@ fn commit(
                 let begun = ran.len() + 1;
                 remember_keys(queue, begun, ctx);
             }
-            // Nothing was done, so SELECT and SUBSCRIBE were not either; a login was.
-            (ctx.session.database, ctx.session.keyspace) = start;
-            if subscribes {
-                ctx.session.subscriptions = subscriptions;
-                ctx.session.show_subscriptions();
-                if !ctx.session.may_keep_what_it_is_sent(server) {
-                    ctx.session.stop_listening(server);
-                }
-            }
+            // Nothing was done, so SELECT and SUBSCRIBE were not either.
+            before.restore(ctx.session);
             Err(error.into())
+        }
+    }
+}
+
+fn replies_too_large() -> Reply {
+    Reply::error(format!("ERR the transaction was executed, but its replies are larger than {REPLY_BYTES_MAX} bytes"))
+}
+
+/// What a run of the commands may change of its session: each run begins with it, and so does what follows a failure.
+struct Before {
+    database: usize,
+    keyspace: Keyspace,
+    access: Access,
+    /// Of a transaction that changes them.
+    subscriptions: Option<Option<Box<Subscriptions>>>,
+    leaves_untouched: bool,
+    /// By CLIENT CACHING.
+    announced: bool,
+}
+
+impl Before {
+    fn of(session: &Session, queue: &Queue) -> Before {
+        let subscribes = queue.commands.iter().any(|(spec, _)| spec.name.ends_with("subscribe"));
+        Before {
+            database: session.database,
+            keyspace: session.keyspace.clone(),
+            access: session.access.clone(),
+            subscriptions: subscribes.then(|| session.subscriptions.clone()),
+            leaves_untouched: session.leaves_untouched,
+            announced: session.tracking.as_ref().is_some_and(|tracking| tracking.announced),
+        }
+    }
+
+    fn restore(&self, session: &mut Session) {
+        (session.database, session.keyspace) = (self.database, self.keyspace.clone());
+        session.access = self.access.clone();
+        session.leaves_untouched = self.leaves_untouched;
+        let shown = &session.client.shown;
+        shown.database.store(self.database, Relaxed);
+        shown.no_touch.store(self.leaves_untouched, Relaxed);
+        if let Some(subscriptions) = &self.subscriptions {
+            session.subscriptions = subscriptions.clone();
+            session.show_subscriptions();
+        }
+        if let Some(tracking) = &mut session.tracking {
+            tracking.announced = self.announced;
+            tracking.begin_reads_again();
+        }
+    }
+}
+
+/// Whether a command is carried out once the transaction is committed: one that changes or shows the server or the session, and
+/// has nothing to do with what the transaction locks. So it is carried out once, and not at all if the transaction fails. The
+/// others must be repeatable, and what they change of the session must be a part of [`Before`].
+fn runs_after_commit(spec: &Spec, request: Request<'_>, runs: &Runs) -> bool {
+    matches!(run_of(request, runs), Some(Run::Session(_)))
+        && !spec.is_write()
+        && !spec.is_read_only()
+        && !spec.name.ends_with("subscribe")
+        && !matches!(spec.name, "select" | "ping" | "echo" | "publish" | "spublish" | "debug" | "unwatch")
+        && !matches!(spec.name, "client|caching" | "client|no-touch")
+        && container(spec) != "pubsub"
+}
+
+/// Does what was left for after the commit: carries out the commands that [run then](runs_after_commit), and notes what was
+/// refused. Both in the order of the queue.
+fn finish_commands(
+    queue: &Queue,
+    ran: &mut [RanCommand],
+    ctx: &mut Context<'_>,
+    replies: &mut Reply,
+    inserted: &mut Vec<(usize, Vec<Reply>)>,
+) {
+    let mut tracks_anew = false;
+    for this in ran {
+        let Some((spec, request)) = queue.commands.get(this.at) else { continue };
+        let words = request.as_request();
+        if let Some(denial) = this.denial {
+            ctx.session.note_denial(denial, true, spec, words, ctx.server);
+        }
+        // It was read without being remembered.
+        if tracks_anew && spec.is_read_only() {
+            ctx.server.tracking.post_all_stale(ctx.session.client.id);
+            tracks_anew = false;
+        }
+        let Some(at) = this.late_reply else { continue };
+        let Some(Run::Session(run)) = run_of(words, ctx.runs) else { continue };
+        let mut one = Context::new(ctx.session, ctx.server, ctx.runs, ctx.origin, spec);
+        one.follows_exec = true;
+        let tracked = one.session.tracking.is_some();
+        let begun = ctx.server.slow.clock().raw();
+        let reply = run(Args::new(words), &mut one).unwrap_or_else(Reply::from);
+        let ticks = ctx.server.slow.clock().raw().saturating_sub(begun);
+        *this = RanCommand::new(this.at, &one, words, &reply, ticks);
+        let Context { before, lsn, next, .. } = one;
+        ctx.lsn = ctx.lsn.max(lsn);
+        if matches!(next, Next::Close) {
+            // CLIENT KILL of itself.
+            ctx.next = Next::Close;
+        }
+        tracks_anew |= spec.name == "client|tracking" && !tracked && ctx.session.tracking.is_some();
+        inserted.push((at, before));
+        if let Reply::Array(replies) = &mut *replies
+            && let Some(place) = replies.get_mut(at)
+        {
+            *place = reply;
         }
     }
 }
@@ -488,6 +602,10 @@ struct RanCommand {
     error: Option<Text>,
     /// How many bytes its request and its reply had, if either was large.
     large: Option<[usize; 2]>,
+    /// Why it was refused, if that is to be in the log of ACL LOG.
+    denial: Option<Denial>,
+    /// The place of its reply, if it runs after the commit.
+    late_reply: Option<usize>,
 }
 
 impl RanCommand {
@@ -497,7 +615,7 @@ impl RanCommand {
         let is_large = request_bytes.max(reply.payload_bytes()) >= ctx.server.slow.large_bytes();
         let large = is_large.then(|| [request_bytes, resp::encoded_len(reply, ctx.session.version)]);
         let error = if let Reply::Error(text) = reply { Some(text.clone()) } else { None };
-        RanCommand { at, ticks, lookups: Lookups::default(), error, large }
+        RanCommand { at, ticks, lookups: Lookups::default(), error, large, denial: None, late_reply: None }
     }
 
     /// Counts it. Only on the client's loop.
@@ -538,9 +656,6 @@ pub(crate) fn has_changed(watched: &Watched, txn: &mut dyn CrossTxn) -> kvcore::
 ///
 /// Only that the transaction takes too much work for a loop: any other failure is the command's reply.
 fn execute(spec: &'static Spec, request: &OwnedRequest, ctx: &mut Context<'_>) -> kvcore::Result<Reply> {
-    if let Some(refusal) = ctx.session.refused_at_exec(spec, request.as_request(), ctx.server) {
-        return Ok(refusal.into());
-    }
     if ctx.session.tracking.is_some() {
         ctx.session.remember_keys(spec, request.as_request(), ctx.server);
     }

@@ -77,8 +77,8 @@ impl Session {
             match tracking.read.entry(key.into()) {
                 Entry::Occupied(mut read) => read.get_mut().holds = true,
                 Entry::Vacant(place) => {
-                    let told = !server.tracking.remember(key, self.client.id);
-                    place.insert(KeyRead { told, holds: true });
+                    let is_new = server.tracking.remember(key, self.client.id);
+                    place.insert(KeyRead { told: !is_new, holds: true, is_new });
                 }
             }
         }

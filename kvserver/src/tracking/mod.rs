@@ -71,11 +71,11 @@ impl TrackingTable {
         self.count.load(Ordering::Relaxed) != 0
     }
 
-    /// Notes that any key may have changed, by what this origin does now.
-    pub(crate) fn note_flush(&self, origin: &Origin) {
-        if self.is_on() {
-            origin.add_change(Event { key: None, origin: origin.client_id(), lsn: Lsn::ZERO });
-        }
+    /// Posts to a client that tracks that all it remembers may be stale.
+    pub(crate) fn post_all_stale(&self, client_id: u64) {
+        let Some(tracker) = self.table.lock().tracker(client_id) else { return };
+        let what = What::Stale(Stale::All);
+        self.mailboxes.invalidate(Invalidation { to: tracker.address, tracker: None, what, lsn: Lsn::ZERO });
     }
 
     /// Notes a change for loop 0 to look up.

@@ -23,6 +23,8 @@ pub(crate) struct KeyRead {
     pub(crate) told: bool,
     /// It read the key after all changes of its own.
     pub(crate) holds: bool,
+    /// It did not hold the key before the request.
+    pub(crate) is_new: bool,
 }
 
 pub(crate) type ReadKeys = HashMap<Box<[u8]>, KeyRead>;
@@ -45,6 +47,13 @@ pub(crate) struct Tracking {
 }
 
 impl Tracking {
+    /// Forgets what the transaction did with the keys that it read: it runs again from its beginning.
+    pub(crate) fn begin_reads_again(&mut self) {
+        for read in self.read.values_mut() {
+            (read.told, read.holds) = (!read.is_new, false);
+        }
+    }
+
     /// Whether the table remembers what the request reads that is executed now.
     pub(crate) fn counts_reads(&self) -> bool {
         match self.choice {
