@@ -108,21 +108,58 @@ impl std::fmt::Debug for Backup {
 
 impl Backup {
     /// Returns the newest change in it: it holds every change up to here and none after it.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let db = kvcore::Db::open(dir.path())?;
+    /// db.set("key", "value")?;
+    /// let backup = db.begin_backup()?;
+    /// assert_eq!(backup.lsn(), db.hooks().last_lsn());
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn lsn(&self) -> Lsn {
         self.lsn
     }
 
     /// Returns the store's time when it began, in Unix milliseconds.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let db = kvcore::Db::open(dir.path())?;
+    /// db.set("key", "value")?;
+    /// let backup = db.begin_backup()?;
+    /// assert!(backup.time_ms() > 1_700_000_000_000);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn time_ms(&self) -> u64 {
         self.time_ms
     }
 
     /// Returns its files. The manifest is the last, so that what was cut short is no store.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let db = kvcore::Db::open(dir.path())?;
+    /// db.set("key", "value")?;
+    /// let backup = db.begin_backup()?;
+    /// let manifest = backup.files().last().unwrap();
+    /// assert_eq!(manifest.name(), "manifest");
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn files(&self) -> &[BackupFile] {
         &self.files
     }
 
     /// Returns what it is made of, in figures.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let db = kvcore::Db::open(dir.path())?;
+    /// db.set("key", "value")?;
+    /// let backup = db.begin_backup()?;
+    /// assert_eq!(backup.report().files, backup.files().len());
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn report(&self) -> BackupReport {
         let bytes = self.files.iter().map(|file| file.bytes).sum();
         BackupReport { lsn: self.lsn, files: self.files.len(), bytes }
@@ -145,16 +182,46 @@ impl Backup {
 
 impl BackupFile {
     /// Returns its name in a store's directory.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let db = kvcore::Db::open(dir.path())?;
+    /// db.set("key", "value")?;
+    /// let backup = db.begin_backup()?;
+    /// backup.files().iter().for_each(|file| println!("{}", file.name()));
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Returns its length in bytes.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let db = kvcore::Db::open(dir.path())?;
+    /// db.set("key", "value")?;
+    /// let backup = db.begin_backup()?;
+    /// let bytes: u64 = backup.files().iter().map(|file| file.bytes()).sum();
+    /// assert_eq!(bytes, backup.report().bytes);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Reads from `offset` on until `buffer` is full or the file ends; returns how many bytes were read.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let db = kvcore::Db::open(dir.path())?;
+    /// db.set("key", "value")?;
+    /// let backup = db.begin_backup()?;
+    /// let mut bytes = [0; 4];
+    /// let read = backup.files()[0].read_at(&mut bytes, 0)?;
+    /// assert_eq!(read, 4);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

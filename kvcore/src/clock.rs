@@ -6,10 +6,32 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Where the store learns the time. [`SystemClock`] in production, [`ManualClock`] in tests.
+///
+/// ```
+/// use std::sync::Arc;
+/// use kvcore::{Clock, Options, SystemClock};
+///
+/// /// A clock that is a day ahead.
+/// struct Tomorrow(SystemClock);
+///
+/// impl Clock for Tomorrow {
+///     fn wall_ms(&self) -> u64 {
+///         self.0.wall_ms() + 86_400_000
+///     }
+///
+///     fn monotonic_ms(&self) -> u64 {
+///         self.0.monotonic_ms()
+///     }
+/// }
+///
+/// let db = Options::new().clock(Arc::new(Tomorrow(SystemClock::new()))).in_memory()?;
+/// assert!(db.now_ms() > SystemClock::new().wall_ms());
+/// # Ok::<(), kvcore::Error>(())
+/// ```
 pub trait Clock: Send + Sync + 'static {
-    /// Milliseconds since the Unix epoch; may jump either way.
+    /// Returns the milliseconds since the Unix epoch; may jump either way.
     fn wall_ms(&self) -> u64;
-    /// Milliseconds since some fixed moment; never runs backwards.
+    /// Returns the milliseconds since some fixed moment; never runs backwards.
     fn monotonic_ms(&self) -> u64;
 }
 
@@ -21,6 +43,11 @@ pub struct SystemClock {
 
 impl SystemClock {
     /// Returns a clock whose monotonic time starts at zero now.
+    ///
+    /// ```
+    /// use kvcore::{Clock, SystemClock};
+    /// assert!(SystemClock::new().wall_ms() > 1_700_000_000_000);
+    /// ```
     #[allow(clippy::disallowed_methods, reason = "this is the door to time")]
     pub fn new() -> Self {
         SystemClock { started: Instant::now() }
@@ -55,11 +82,23 @@ pub struct ManualClock {
 
 impl ManualClock {
     /// Returns a clock that shows `wall_ms` milliseconds since the Unix epoch.
+    ///
+    /// ```
+    /// use kvcore::{Clock, ManualClock};
+    /// assert_eq!(ManualClock::at(1_700_000_000_000).wall_ms(), 1_700_000_000_000);
+    /// ```
     pub fn at(wall_ms: u64) -> Self {
         ManualClock { wall: AtomicU64::new(wall_ms), monotonic: AtomicU64::new(0) }
     }
 
     /// Lets `ms` milliseconds pass, on the wall and monotonically.
+    ///
+    /// ```
+    /// use kvcore::{Clock, ManualClock};
+    /// let clock = ManualClock::at(1_700_000_000_000);
+    /// clock.advance(1000);
+    /// assert_eq!((clock.wall_ms(), clock.monotonic_ms()), (1_700_000_001_000, 1000));
+    /// ```
     pub fn advance(&self, ms: u64) {
         // In this order: whoever looks at the wall first and then here, in between, finds too little time passed and
         // corrects that at the next look; the other way round it would be ahead for good.
@@ -68,6 +107,13 @@ impl ManualClock {
     }
 
     /// Steps the wall clock alone, as an operator or NTP would.
+    ///
+    /// ```
+    /// use kvcore::{Clock, ManualClock};
+    /// let clock = ManualClock::at(1_700_000_000_000);
+    /// clock.set_wall(0);
+    /// assert_eq!((clock.wall_ms(), clock.monotonic_ms()), (0, 0));
+    /// ```
     pub fn set_wall(&self, wall_ms: u64) {
         self.wall.store(wall_ms, Ordering::SeqCst);
     }

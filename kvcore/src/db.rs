@@ -59,6 +59,17 @@ impl Deref for Db {
 
 impl Options {
     /// Opens the store in a directory, which is made if it is not there.
+    ///
+    /// ```
+    /// use kvcore::{Durability, Options};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let db = Options::new().durability(Durability::EverySecond).open(dir.path())?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOption`]; those of [`Db::open`].
     pub fn open(self, dir: impl AsRef<Path>) -> Result<Db> {
         open(self, Some(dir.as_ref()))
     }
@@ -66,6 +77,19 @@ impl Options {
     /// Loads what the store in `dir` holds into a store in memory, to look at it or to take it
     /// somewhere else. Nothing in `dir` is changed. It must not be open elsewhere. [`Error::NoStore`]
     /// if there is none.
+    ///
+    /// ```
+    /// use kvcore::{Db, Options};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// Db::open(dir.path())?.set("key", "value")?;
+    /// let db = Options::new().load(dir.path())?;
+    /// assert_eq!(db.get("key")?.unwrap(), "value");
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoStore`], [`Error::Locked`], [`Error::Corrupt`], [`Error::Io`].
     pub fn load(self, dir: impl AsRef<Path>) -> Result<Db> {
         let lease = Arc::new(Lease(Engine::load(self, dir.as_ref())?));
         let space = lease.0.space(DEFAULT_KEYSPACE)?;
@@ -83,6 +107,10 @@ impl Options {
     /// assert!(kvcore::Options::new().inspect(dir)?.is_sound());
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoStore`], [`Error::Locked`], [`Error::Io`]. Damage is none: it is in the report.
     pub fn inspect(self, dir: impl AsRef<Path>) -> Result<Inspection> {
         let dir = Files::open_dir(&*self.disk, dir.as_ref())?;
         let _lock = Files::lock_to_read(&*dir)?;
@@ -102,6 +130,14 @@ impl Options {
     /// it did not have.
     ///
     /// After a crash in the middle of it the store is as damaged as before, or repaired: repair it again.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// kvcore::Db::open(dir.path())?.set("key", "value")?;
+    /// let repair = kvcore::Options::new().repair(dir.path())?;
+    /// println!("{repair:?}");
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -125,12 +161,29 @@ impl Options {
     /// Options::new().repair_with("data", how)?;
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`repair`](Self::repair).
     pub fn repair_with(self, dir: impl AsRef<Path>, how: RepairOptions) -> Result<Repair> {
         repair::repair(&self, dir.as_ref(), how)
     }
 
     /// Returns what [`repair_with`](Self::repair_with) would keep in each way, without changing a byte. Takes the memory
     /// of a store. The store must not be open elsewhere.
+    ///
+    /// ```
+    /// use kvcore::{Db, Options, RepairOptions};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// Db::open(dir.path())?.set("key", "value")?;
+    /// let plan = Options::new().plan_repair(dir.path(), RepairOptions::new())?;
+    /// println!("{plan:?}");
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoStore`], [`Error::Locked`], [`Error::NotRepairable`], [`Error::Io`].
     pub fn plan_repair(self, dir: impl AsRef<Path>, how: RepairOptions) -> Result<RepairPlan> {
         repair::plan(&self, dir.as_ref(), how)
     }
@@ -138,6 +191,20 @@ impl Options {
     /// Copies the store in `dir`, which no process may have open, to the directory `dest`. Nothing in `dir` is changed; a
     /// write that a crash interrupted is not copied. A damaged store is refused. For a store that is open there is
     /// [`Db::backup`], which says what holds for `dest`.
+    ///
+    /// ```
+    /// use kvcore::{Db, Options};
+    /// # let root = tempfile::tempdir().unwrap();
+    /// # let (dir, copy) = (root.path().join("data"), root.path().join("copy"));
+    /// Db::open(&dir)?.set("key", "value")?;
+    /// Options::new().backup(&dir, &copy)?;
+    /// assert_eq!(Db::open(copy)?.get("key")?.unwrap(), "value");
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoStore`], [`Error::Locked`], [`Error::Corrupt`], [`Error::DestinationTaken`], [`Error::Io`].
     pub fn backup(self, dir: impl AsRef<Path>, dest: impl AsRef<Path>) -> Result<BackupReport> {
         let backup = backup::of_closed(&self, dir.as_ref())?;
         backup.write_to(self.disk, dest.as_ref())
@@ -146,12 +213,42 @@ impl Options {
     /// Begins to make the store of a backup whose files come one by one, as those of a [`Backup`] do. `dest` must not
     /// exist or be an empty directory; it appears when [`Restore::finish`] has found the store sound. To restore a
     /// directory that [`Db::backup`] has written, copy it, or [open](Self::open) it.
+    ///
+    /// ```
+    /// use kvcore::{Db, Options};
+    /// # let root = tempfile::tempdir().unwrap();
+    /// # let (dir, copy) = (root.path().join("data"), root.path().join("copy"));
+    /// let db = Db::open(dir)?;
+    /// db.set("key", "value")?;
+    /// let backup = db.begin_backup()?;
+    /// let mut restore = Options::new().begin_restore(&copy)?;
+    /// for file in backup.files() {
+    ///     let mut bytes = vec![0; file.bytes() as usize];
+    ///     file.read_at(&mut bytes, 0)?;
+    ///     restore.add(file.name(), file.bytes(), &mut &bytes[..])?;
+    /// }
+    /// restore.finish()?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DestinationTaken`], [`Error::InvalidOption`], [`Error::Io`].
     pub fn begin_restore(self, dest: impl AsRef<Path>) -> Result<Restore> {
         Restore::begin(&self, dest.as_ref())
     }
 
     /// Opens a store that keeps nothing on disk. It starts no threads: the memory of expired keys is returned by the writes that
     /// follow, or by [`Db::sweep`]; with [`sweep_in_memory`](Self::sweep_in_memory) a thread of its own does so.
+    ///
+    /// ```
+    /// let db = kvcore::Options::new().max_entries(1000).in_memory()?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOption`]; [`Error::Io`] if the thread that sweeps cannot be started.
     pub fn in_memory(self) -> Result<Db> {
         open(self, None)
     }
@@ -218,6 +315,10 @@ impl Db {
     /// assert!(!db.exists("42")?);
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], [`Error::Reentered`], and the errors of the log if the keyspace is new.
     pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
         Ok(self.handle(self.engine().space(name)?))
     }
@@ -244,6 +345,10 @@ impl Db {
     /// assert!(db.drop_keyspace("old")?);
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DefaultKeyspace`]; those of [every write](Keyspace#errors).
     pub fn drop_keyspace(&self, name: &str) -> Result<bool> {
         if name == DEFAULT_KEYSPACE {
             return Err(Error::DefaultKeyspace);
@@ -281,6 +386,13 @@ impl Db {
     }
 
     /// Returns what a server that is built on the store needs beyond this page.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("key", "value")?;
+    /// assert_eq!(db.hooks().counts(), (1, 0));
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn hooks(&self) -> DbHooks<'_> {
         DbHooks::new(self)
     }
@@ -295,6 +407,10 @@ impl Db {
     /// assert_eq!(db.get("page")?.unwrap(), "second edition");
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](Keyspace#errors).
     pub fn swap(&self, one: &str, other: &str) -> Result<()> {
         let (one, other) = (self.keyspace(one)?, self.keyspace(other)?);
         self.hooks().transact_across(LockSet::new().whole(&one).whole(&other), |txn| txn.swap(other.space.id))
@@ -309,6 +425,10 @@ impl Db {
     /// assert_eq!(db.clear_all()?, 2);
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](Keyspace#errors).
     pub fn clear_all(&self) -> Result<u64> {
         loop {
             let keyspaces = self.keyspaces();
@@ -341,6 +461,10 @@ impl Db {
     /// db.snapshot()?;
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InMemory`], [`Error::Closed`], [`Error::SnapshotCancelled`], [`Error::Io`], and the errors of the log.
     pub fn snapshot(&self) -> Result<()> {
         match &self.engine().files {
             Some(_) if self.engine().is_closed() => Err(Error::Closed),
@@ -362,6 +486,10 @@ impl Db {
     /// assert!(db.snapshot_in_background()?);
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InMemory`], [`Error::Closed`].
     pub fn snapshot_in_background(&self) -> Result<bool> {
         match &self.engine().files {
             Some(_) if self.engine().is_closed() => Err(Error::Closed),
@@ -397,6 +525,11 @@ impl Db {
     /// assert_eq!(db.verify()?, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAsWritten`]; [`Error::InMemory`], [`Error::Closed`], [`Error::Corrupt`], [`Error::Io`], and the errors of
+    /// the log.
     pub fn verify(&self) -> Result<u64> {
         match &self.engine().files {
             Some(_) if self.engine().is_closed() => Err(Error::Closed),
@@ -448,6 +581,10 @@ impl Db {
     /// let bytes: u64 = backup.files().iter().map(|file| file.bytes()).sum();
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InMemory`], [`Error::Closed`], [`Error::Io`], and the errors of the log.
     pub fn begin_backup(&self) -> Result<Backup> {
         match &self.engine().files {
             Some(files) => backup::begin(self.engine(), files),
@@ -559,6 +696,10 @@ impl Db {
     /// db.health()?;
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LogFailed`], [`Error::NoSpace`], [`Error::TooManyOpenFiles`], [`Error::Closed`].
     pub fn health(&self) -> Result<()> {
         self.wal().map_or(Ok(()), |wal| wal.health())
     }
@@ -581,6 +722,10 @@ impl Db {
     /// assert!(db.exists("key7")?);
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOption`] for a limit out of its range, with nothing changed.
     pub fn set_limits(&self, limits: Limits) -> Result<()> {
         self.engine().set_limits(limits)
     }
@@ -597,6 +742,20 @@ impl Db {
     }
 
     /// Removes entries until the store is within its limits, at most `at_most` of them. Writes do so by themselves.
+    ///
+    /// ```
+    /// use kvcore::{Db, Limits, Policy};
+    /// let db = Db::in_memory();
+    /// (0..100).try_for_each(|i| db.set(format!("key{i}"), "value"))?;
+    /// db.set_limits(Limits { max_entries: Some(10), policy: Policy::Lru, ..db.limits() })?;
+    /// db.make_room(u64::MAX)?;
+    /// assert_eq!(db.len()?, 10);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MemoryLimit`], [`Error::EntryLimit`] if nothing can be removed; the errors of the log.
     pub fn make_room(&self, at_most: u64) -> Result<Room> {
         self.engine().room(at_most)
     }
@@ -621,6 +780,10 @@ impl Db {
     /// assert!(matches!(db.get("key"), Err(kvcore::Error::Closed)));
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// The errors of the log.
     pub fn close(&self) -> Result<()> {
         self.engine().close()
     }

@@ -41,6 +41,13 @@ pub struct Deferred<S = Keyspace>(pub(crate) S);
 impl<S: Store> Deferred<S> {
     /// Runs a transaction; see [`Keyspace::transact`].
     ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// let ticket = db.deferred().transact(&["a", "b"], |txn| txn.rename("a", "b"))?;
+    /// assert!(!ticket.wait()?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of the body, and those of the log. Here and in all other methods: an error that is returned instead of a ticket
@@ -54,6 +61,17 @@ impl<S: Store> Deferred<S> {
     }
 
     /// Runs a transaction with the caller's own error type; see [`Keyspace::try_transact`].
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// let body = |txn: &mut kvcore::Transaction<'_>| txn.increment("visits", 1);
+    /// assert_eq!(db.deferred().try_transact(&["visits"], body)?.wait()?, 1);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of the body, as they are; those of the store, converted.
     pub fn try_transact<K: AsRef<[u8]>, R, E: From<Error>>(
         &self,
         keys: &[K],
@@ -63,11 +81,31 @@ impl<S: Store> Deferred<S> {
     }
 
     /// Gives `key` a value and no deadline; see [`Keyspace::set`].
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.deferred().set("key", "value")?.wait()?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](Keyspace#errors), with nothing changed.
     pub fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Ticket<()>> {
         self.transact(&[&key], |txn| txn.set(&key, &value))
     }
 
     /// Sets `key` in the way that `options` describe; see [`Keyspace::set_with`].
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert!(db.deferred().set_with("key", "value", kvcore::SetOptions::new().if_absent())?.wait()?.written);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](Keyspace#errors), with nothing changed.
     pub fn set_with(
         &self,
         key: impl AsRef<[u8]>,
@@ -78,41 +116,121 @@ impl<S: Store> Deferred<S> {
     }
 
     /// Gives several keys values; see [`Keyspace::set_many`].
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.deferred().set_many(&[("a", "1"), ("b", "2")])?.wait()?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](Keyspace#errors), with nothing changed.
     pub fn set_many<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, pairs: &[(K, V)]) -> Result<Ticket<()>> {
         self.transact(&store::names(pairs), |txn| store::set_all(txn, pairs))
     }
 
     /// Removes `key`; see [`Keyspace::delete`].
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert!(!db.deferred().delete("key")?.wait()?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](Keyspace#errors), with nothing changed.
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<Ticket<bool>> {
         self.transact(&[&key], |txn| txn.delete(&key))
     }
 
     /// Lets `key` expire this long from now; see [`Keyspace::expire`].
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert!(!db.deferred().expire("key", std::time::Duration::from_secs(60))?.wait()?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](Keyspace#errors), with nothing changed.
     pub fn expire(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<Ticket<bool>> {
         self.transact(&[&key], |txn| txn.expire(&key, ttl))
     }
 
     /// Lets `key` expire then; see [`Keyspace::expire_at`].
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert!(!db.deferred().expire_at("key", kvcore::Deadline::at_ms(4_102_444_800_000))?.wait()?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](Keyspace#errors), with nothing changed.
     pub fn expire_at(&self, key: impl AsRef<[u8]>, deadline: Deadline) -> Result<Ticket<bool>> {
         self.transact(&[&key], |txn| txn.expire_at(&key, deadline))
     }
 
     /// Removes the deadline of `key`; see [`Keyspace::persist`].
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert!(!db.deferred().persist("key")?.wait()?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](Keyspace#errors), with nothing changed.
     pub fn persist(&self, key: impl AsRef<[u8]>) -> Result<Ticket<bool>> {
         self.transact(&[&key], |txn| txn.persist(&key))
     }
 
     /// Adds to an integer; see [`Keyspace::increment`].
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert_eq!(db.deferred().increment("visits", 1)?.wait()?, 1);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAnInteger`], [`Error::Overflow`], and those of [every write](Keyspace#errors), with nothing changed.
     pub fn increment(&self, key: impl AsRef<[u8]>, by: i64) -> Result<Ticket<i64>> {
         self.0.run_increment(key.as_ref(), by)
     }
 
     /// Appends to a value; see [`Keyspace::append`].
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert_eq!(db.deferred().append("log", "line")?.wait()?, 4);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](Keyspace#errors), with nothing changed.
     pub fn append(&self, key: impl AsRef<[u8]>, bytes: impl AsRef<[u8]>) -> Result<Ticket<usize>> {
         self.0.run_append(key.as_ref(), bytes.as_ref())
     }
 
     /// Sets `key` if it is what the caller expects; see [`Keyspace::compare_and_set`].
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert!(db.deferred().compare_and_set("state", None, "new")?.wait()?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](Keyspace#errors), with nothing changed.
     pub fn compare_and_set(
         &self,
         key: impl AsRef<[u8]>,
@@ -123,11 +241,31 @@ impl<S: Store> Deferred<S> {
     }
 
     /// Moves a value to another key; see [`Keyspace::rename`].
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert!(!db.deferred().rename("from", "to")?.wait()?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](Keyspace#errors), with nothing changed.
     pub fn rename(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<Ticket<bool>> {
         self.0.run_rename(from.as_ref(), to.as_ref())
     }
 
     /// Copies a value to another key; see [`Keyspace::copy`].
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert!(!db.deferred().copy("from", "to")?.wait()?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](Keyspace#errors), with nothing changed.
     pub fn copy(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<Ticket<bool>> {
         self.0.run_copy(from.as_ref(), to.as_ref())
     }
@@ -140,6 +278,10 @@ impl<S: Store> Deferred<S> {
     /// assert_eq!(db.deferred().clear()?.wait()?, 1);
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](Keyspace#errors), with nothing changed.
     pub fn clear(&self) -> Result<Ticket<u64>> {
         self.0.run_clear()
     }
@@ -153,6 +295,10 @@ impl<S: Store> Deferred<S> {
     /// db.deferred().sync()?.wait()?; // or `.await?`
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`]; [`Error::Reentered`].
     pub fn sync(&self) -> Result<Ticket<()>> {
         self.0.begin_sync()
     }

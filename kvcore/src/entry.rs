@@ -29,6 +29,10 @@ impl Deadline {
     }
 
     /// Returns the milliseconds since the Unix epoch.
+    ///
+    /// ```
+    /// assert_eq!(kvcore::Deadline::at_ms(1000).as_ms(), 1000);
+    /// ```
     pub const fn as_ms(self) -> u64 {
         self.0
     }
@@ -54,26 +58,56 @@ pub struct ValueRef<'a> {
 
 impl<'a> ValueRef<'a> {
     /// Returns a value that some other [`Store`](crate::Store) than the engine holds.
+    ///
+    /// ```
+    /// use kvcore::{Deadline, ValueRef};
+    /// let value = ValueRef::new(b"value", Some(Deadline::at_ms(1000)));
+    /// assert_eq!(value.len(), 5);
+    /// ```
     pub fn new(bytes: &'a [u8], deadline: Option<Deadline>) -> Self {
         ValueRef { bytes, deadline, shared: None }
     }
 
     /// Returns the bytes.
+    ///
+    /// ```
+    /// use kvcore::{Deadline, ValueRef};
+    /// let value = ValueRef::new(b"value", Some(Deadline::at_ms(1000)));
+    /// assert_eq!(value.bytes(), b"value");
+    /// ```
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
     /// Returns the deadline, if it has one.
+    ///
+    /// ```
+    /// use kvcore::{Deadline, ValueRef};
+    /// let value = ValueRef::new(b"value", Some(Deadline::at_ms(1000)));
+    /// assert_eq!(value.deadline(), Some(Deadline::at_ms(1000)));
+    /// ```
     pub fn deadline(&self) -> Option<Deadline> {
         self.deadline
     }
 
     /// Returns the buffer itself, if the value is large: a clone of it costs no copy.
+    ///
+    /// ```
+    /// use kvcore::{Deadline, ValueRef};
+    /// let value = ValueRef::new(b"value", Some(Deadline::at_ms(1000)));
+    /// assert!(value.shared().is_none());
+    /// ```
     pub fn shared(&self) -> Option<&'a Arc<Vec<u8>>> {
         self.shared
     }
 
     /// Returns the value, to keep: large ones are shared, small ones copied.
+    ///
+    /// ```
+    /// use kvcore::{Deadline, ValueRef};
+    /// let value = ValueRef::new(b"value", Some(Deadline::at_ms(1000)));
+    /// assert_eq!(value.to_value(), "value");
+    /// ```
     #[inline]
     pub fn to_value(&self) -> Value {
         match self.shared {
@@ -133,16 +167,31 @@ impl Value {
     }
 
     /// Returns the bytes.
+    ///
+    /// ```
+    /// let value = kvcore::Value::from(&b"value"[..]);
+    /// assert_eq!(value.as_bytes(), b"value");
+    /// ```
     pub fn as_bytes(&self) -> &[u8] {
         self
     }
 
     /// Returns the bytes as text, if they are UTF-8.
+    ///
+    /// ```
+    /// let value = kvcore::Value::from(&b"value"[..]);
+    /// assert_eq!(value.as_str(), Some("value"));
+    /// ```
     pub fn as_str(&self) -> Option<&str> {
         std::str::from_utf8(self).ok()
     }
 
     /// Returns the bytes as an owned vector; copies only what is still shared.
+    ///
+    /// ```
+    /// let value = kvcore::Value::from(&b"value"[..]);
+    /// assert_eq!(value.into_vec(), b"value");
+    /// ```
     pub fn into_vec(self) -> Vec<u8> {
         match self.0 {
             Kept::Own(bytes) => bytes.into_vec(),

@@ -350,6 +350,12 @@ impl Error {
     }
 
     /// Gives up a transaction for a reason of the caller's own; see [`Error::Aborted`].
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// let failed = db.transact(&["key"], |_| Err::<(), _>(kvcore::Error::aborted("changed my mind")));
+    /// assert_eq!(failed.unwrap_err().to_string(), "the transaction was given up: changed my mind");
+    /// ```
     pub fn aborted(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Error::Aborted(reason.into())
     }

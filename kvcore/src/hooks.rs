@@ -33,11 +33,30 @@ pub use crate::walk::{Cursor, Walk};
 const PREFETCH_KEYS: usize = 16;
 
 /// Returns the place in the log that must be durable before a ticket is good.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// let db = kvcore::Db::open(dir.path())?;
+/// let ticket = db.deferred().set("key", "value")?;
+/// let lsn = kvcore::hooks::lsn_of(&ticket);
+/// ticket.wait()?;
+/// assert!(db.hooks().durable_lsn() >= lsn);
+/// # Ok::<(), kvcore::Error>(())
+/// ```
 pub fn lsn_of<T>(ticket: &Ticket<T>) -> Lsn {
     ticket.lsn()
 }
 
 /// Returns the primitives that a transaction is made of.
+///
+/// ```
+/// let db = kvcore::Db::in_memory();
+/// db.transact(&["key"], |transaction| {
+///     let txn = kvcore::hooks::txn_of(transaction);
+///     txn.set(b"key", b"value", None)
+/// })?;
+/// # Ok::<(), kvcore::Error>(())
+/// ```
 pub fn txn_of<'t>(transaction: &'t mut Transaction<'_>) -> &'t mut dyn Txn {
     transaction.primitives()
 }
@@ -68,6 +87,12 @@ impl<'a> KeyspaceHooks<'a> {
 
 impl KeyspaceHooks<'_> {
     /// Returns the keyspace's number while the store is open; it is never used for another keyspace.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert_eq!(db.keyspace("other")?.hooks().id(), db.keyspace("other")?.hooks().id());
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn id(&self) -> u32 {
         self.keyspace.space.id
     }
@@ -75,6 +100,13 @@ impl KeyspaceHooks<'_> {
     /// Runs `body` once, with the named keys locked. If it returns `Ok`, its changes are applied and logged as one group; if it
     /// fails or panics, nothing is changed. Returns the Lsn that must be durable before anything that `body` wrote *or read*
     /// may be revealed; [`wait`](Self::wait) waits for it.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// let lsn = db.hooks().commit(&[b"key"], &mut |txn| txn.set(b"key", b"value", None))?;
+    /// db.hooks().wait(lsn)?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -120,6 +152,16 @@ impl KeyspaceHooks<'_> {
     }
 
     /// Runs `body` as [`commit`](Self::commit) does, and returns when the outcome is as durable as the handle promises.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.hooks().transact(&["key"], |txn| txn.set(b"key", b"value", None))?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`commit`](Self::commit), and of the log.
     pub fn transact<K: AsRef<[u8]>, R>(
         &self,
         keys: &[K],
@@ -137,18 +179,46 @@ impl KeyspaceHooks<'_> {
     }
 
     /// Blocks until the handle's promise of durability holds for `lsn`.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.hooks().wait(db.hooks().last_lsn())?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of the log: then it is unknown what is on stable storage.
     pub fn wait(&self, lsn: Lsn) -> Result<()> {
         self.keyspace.wait_for(lsn)
     }
 
     /// Shows the value of `key` as [`Store::read`](crate::Store::read) does, and does not count as a use of it. Returns whether
     /// it is there.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("key", "value")?;
+    /// assert!(db.hooks().peek(b"key", &mut |value| assert_eq!(value.bytes(), b"value"))?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every read](Keyspace#errors).
     pub fn peek(&self, key: &[u8], show: &mut dyn FnMut(ValueRef<'_>)) -> Result<bool> {
         self.keyspace.engine().peek(&self.keyspace.space, key, show).map(|shown| shown.is_some())
     }
 
     /// Returns how many keys there are, those that have expired included until they are swept, and how many of them have a
     /// deadline. Called from inside a transaction it leaves out what that holds locked.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("key", "value")?;
+    /// assert_eq!(db.hooks().counts(), (1, 0));
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn counts(&self) -> (u64, u64) {
         let (mut entries, mut with_deadline) = (0, 0);
         let base = &self.keyspace.engine().base;
@@ -163,6 +233,13 @@ impl KeyspaceHooks<'_> {
 
     /// Returns how long the keys that have a deadline have to live on average, in milliseconds; 0 if there are none. Called
     /// from inside a transaction it leaves out what that holds locked.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("key", "value")?;
+    /// assert_eq!(db.hooks().average_ttl_ms(), 0);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn average_ttl_ms(&self) -> u64 {
         let (mut with_deadline, mut sum_ms) = (0, 0_u128);
         self.keyspace.space.each_shard(self.keyspace.engine().base.is_entered(), |shard| {
@@ -175,6 +252,16 @@ impl KeyspaceHooks<'_> {
 
     /// Fetches what is stored of these keys into the processor's cache, for a caller that is about to use them one after the
     /// other and would wait for the memory of each in turn. A hint: it changes nothing and never waits.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// let keys = ["a", "b", "c"];
+    /// db.hooks().prefetch(keys.iter().map(|key| key.as_bytes()));
+    /// for key in keys {
+    ///     db.get(key)?;
+    /// }
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
         let base = &self.keyspace.engine().base;
         let mut shards: SmallVec<[_; PREFETCH_KEYS]> = SmallVec::new();
@@ -194,6 +281,13 @@ impl KeyspaceHooks<'_> {
     /// while [the log's buffers are full](DbHooks::is_backlogged).
     ///
     /// The caller checks that before each write. If it does not, the log's buffers grow without a bound.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory().keyspace("sessions")?;
+    /// let quick = db.hooks().without_waiting_for_room();
+    /// quick.set("key", "value")?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn without_waiting_for_room(&self) -> Keyspace {
         self.keyspace.without_waiting_for_room()
     }
@@ -260,6 +354,17 @@ impl<'a> DbHooks<'a> {
 impl DbHooks<'_> {
     /// Runs `body` as [`commit_across`](Self::commit_across) does, and returns when the outcome is as durable as the store
     /// promises.
+    ///
+    /// ```
+    /// use kvcore::{Db, LockSet};
+    /// let db = Db::in_memory();
+    /// db.hooks().transact_across(LockSet::new().keys(&db, &[b"key"]), |txn| txn.set(b"key", b"value", None))?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of `body`; [`Error::ForeignKeyspace`], [`Error::NoClaim`], [`Error::Reentered`]; those of the log.
     pub fn transact_across<R>(
         &self,
         locks: LockSet<'_>,
@@ -276,6 +381,19 @@ impl DbHooks<'_> {
 
     /// Runs `body` once with everything in `locks` locked. Calls speak of the keyspace that was added first until `body`
     /// [selects](CrossTxn::select) another. Does not wait.
+    ///
+    /// ```
+    /// use kvcore::{Db, LockSet};
+    /// let db = Db::in_memory();
+    /// let claims = LockSet::new().keys(&db, &[b"key"]);
+    /// let lsn = db.hooks().commit_across(claims, &mut |txn| txn.set(b"key", b"value", None))?;
+    /// db.hooks().wait(lsn)?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of `body`; [`Error::ForeignKeyspace`], [`Error::NoClaim`], [`Error::Reentered`].
     pub fn commit_across(
         &self,
         mut locks: LockSet<'_>,
@@ -316,6 +434,10 @@ impl DbHooks<'_> {
     /// assert_eq!(db.get("length")?.unwrap(), "11");
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of `body`; [`Error::ForeignKeyspace`], [`Error::NoClaim`], [`Error::Reentered`].
     pub fn commit_draft(
         &self,
         mut locks: LockSet<'_>,
@@ -331,16 +453,40 @@ impl DbHooks<'_> {
     }
 
     /// Returns the place of the newest change, durable or not.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let db = kvcore::Db::open(dir.path())?;
+    /// db.set("key", "value")?;
+    /// assert_eq!(db.hooks().last_lsn(), db.hooks().durable_lsn());
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn last_lsn(&self) -> Lsn {
         self.db.wal().map_or(Lsn::ZERO, |wal| wal.last())
     }
 
     /// Returns the place of the newest change on stable storage: all before it are, too.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let db = kvcore::Db::open(dir.path())?;
+    /// db.set("key", "value")?;
+    /// assert!(db.hooks().durable_lsn() > kvcore::hooks::Lsn::ZERO);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn durable_lsn(&self) -> Lsn {
         self.db.wal().map_or(Lsn::ZERO, |wal| wal.durable())
     }
 
     /// Requests that everything up to `lsn` be made durable, and returns at once.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let db = kvcore::Db::open(dir.path())?;
+    /// db.set("key", "value")?;
+    /// db.hooks().request_sync(db.hooks().last_lsn());
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn request_sync(&self, lsn: Lsn) {
         if let Some(wal) = self.db.wal() {
             wal.request_sync(lsn);
@@ -349,6 +495,15 @@ impl DbHooks<'_> {
 
     /// Calls `listener` each time [`durable_lsn`](Self::durable_lsn) has advanced or the log has failed, on whichever
     /// thread wrote. It must return soon.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let db = kvcore::Db::open(dir.path())?;
+    /// db.set("key", "value")?;
+    /// db.hooks().on_durable(Arc::new(|| println!("the log is durable up to somewhere else")));
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn on_durable(&self, listener: Arc<dyn Fn() + Send + Sync>) {
         if let Some(wal) = self.db.wal() {
             wal.listen(listener);
@@ -358,6 +513,12 @@ impl DbHooks<'_> {
     /// Starts a thread of the store that frees large values, and keyspaces that are emptied or dropped. Without it the thread that
     /// removes, overwrites or evicts them does so before its call returns: about 0.2 ms a MiB.
     ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.hooks().free_in_background()?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// When the thread cannot be started.
@@ -366,17 +527,55 @@ impl DbHooks<'_> {
     }
 
     /// Notifies `observer` of each change from now on. A store has at most eight observers.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use kvcore::hooks::{Change, Observer};
+    ///
+    /// struct Prints;
+    ///
+    /// impl Observer for Prints {
+    ///     fn changed(&self, change: &Change<'_>) {
+    ///         println!("{:?}: {:?}", change.key, change.kind);
+    ///     }
+    /// }
+    ///
+    /// let db = kvcore::Db::in_memory();
+    /// db.hooks().observe(Arc::new(Prints))?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooManyObservers`].
     pub fn observe(&self, observer: Arc<dyn Observer>) -> Result<()> {
         self.db.engine().base.observe(observer)
     }
 
     /// Returns the same store for threads that must never wait; see [`KeyspaceHooks::without_waiting_for_room`].
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// let quick = db.hooks().without_waiting_for_room();
+    /// if !db.hooks().is_backlogged() {
+    ///     quick.set("key", "value")?;
+    /// }
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     #[must_use]
     pub fn without_waiting_for_room(&self) -> Db {
         Db { default: self.db.default.without_waiting_for_room() }
     }
 
     /// Waits while [the log's buffers are full](Self::is_backlogged), for threads whose handle does not wait by itself.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// let quick = db.hooks().without_waiting_for_room();
+    /// db.hooks().await_room()?;
+    /// quick.set("key", "value")?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -386,34 +585,64 @@ impl DbHooks<'_> {
     }
 
     /// Returns whether so much waits to be written that the next write would wait, too.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert!(!db.hooks().is_backlogged());
+    /// ```
     pub fn is_backlogged(&self) -> bool {
         self.db.wal().is_some_and(|wal| wal.is_backlogged())
     }
 
     /// Counts so many bytes, which the program needs for something else, against [`max_memory`](crate::Limits::max_memory).
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.hooks().reserve_memory(10 << 20);
+    /// ```
     pub fn reserve_memory(&self, bytes: u64) {
         self.db.engine().base.eviction.set_reserved(bytes);
     }
 
     /// Returns how many keys were removed to make room since the store was opened.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// assert_eq!(db.hooks().evicted(), 0);
+    /// ```
     pub fn evicted(&self) -> u64 {
         self.db.engine().base.eviction.evicted.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// Lets the time that keys count as unused go on until now. Who wants it to be known calls this once a second or so:
-    /// from the first call on, transactions take note of the keys they use, in two bytes for each place of the tables.
+    /// Advances the access clock to now: [`Usage::idle_secs`] counts by it. Call it about once a second to know how long keys were
+    /// not used. From the first call on, transactions record the keys that they use, in two bytes for each place of the tables.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.hooks().note_time();
+    /// ```
     pub fn note_time(&self) {
         self.db.engine().note_time();
     }
 
-    /// Takes note of how often keys are used, or with `None` again of when. What was known by the other measure is
-    /// forgotten.
+    /// Records how often keys are used, or with `None` again when. What was recorded by the other measure is discarded.
+    ///
+    /// ```
+    /// use kvcore::hooks::UseCounter;
+    /// let db = kvcore::Db::in_memory();
+    /// db.hooks().count_uses(Some(UseCounter::default()));
+    /// ```
     pub fn count_uses(&self, counter: Option<UseCounter>) {
         self.db.engine().base.count_uses(counter);
     }
 
     /// Pauses or resumes the removal of expired entries: while paused, they are removed only when a transaction meets them.
-    /// No reader sees them in any case, but still counted and taking memory: for tests.
+    /// No reader sees them in any case, but they are counted and take memory. For tests.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.hooks().pause_sweeping(true);
+    /// ```
     pub fn pause_sweeping(&self, paused: bool) {
         self.db.engine().pause_sweeping(paused);
     }
@@ -440,7 +669,12 @@ impl DbHooks<'_> {
     }
 
     /// Suspends or resumes expiry: while suspended, entries whose deadline has passed are seen by no reader and yet removed by
-    /// nobody, so nothing is logged and no observer is notified: for while a store must not change.
+    /// nobody, so nothing is logged and no observer is notified. For a time in which a store must not change.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.hooks().hold_expiry(true);
+    /// ```
     pub fn hold_expiry(&self, held: bool) {
         self.db.engine().hold_expiry(held);
     }

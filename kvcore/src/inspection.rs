@@ -151,6 +151,13 @@ pub struct ManifestReport {
 
 impl Inspection {
     /// Returns whether opening the store succeeds, and no file of it is damaged.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// kvcore::Db::open(dir.path())?.set("key", "value")?;
+    /// assert!(kvcore::Options::new().inspect(dir.path())?.is_sound());
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn is_sound(&self) -> bool {
         !matches!(self.verdict, Verdict::Refuses(_)) && self.files.iter().all(|file| file.flaw.is_none())
     }

@@ -16,11 +16,19 @@ pub struct ScanPosition(Box<[u8]>);
 
 impl ScanPosition {
     /// Returns a position that means something to the store that makes it.
+    ///
+    /// ```
+    /// assert_eq!(kvcore::ScanPosition::new(*b"key").as_bytes(), b"key");
+    /// ```
     pub fn new(bytes: impl Into<Box<[u8]>>) -> Self {
         ScanPosition(bytes.into())
     }
 
     /// Returns what it was made of.
+    ///
+    /// ```
+    /// assert_eq!(kvcore::ScanPosition::new(*b"key").as_bytes(), b"key");
+    /// ```
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -40,11 +48,25 @@ pub struct Entries<'a>(Box<dyn Iterator<Item = Result<(Value, Value)>> + Send + 
 
 impl<'a> Entries<'a> {
     /// Returns an iterator of the store's own: for implementations of [`Store`].
+    ///
+    /// ```
+    /// use kvcore::{Entries, Value};
+    /// let entry = (Value::from(&b"key"[..]), Value::from(&b"value"[..]));
+    /// assert_eq!(Entries::new([Ok(entry)].into_iter()).count(), 1);
+    /// ```
     pub fn new(entries: impl Iterator<Item = Result<(Value, Value)>> + Send + 'a) -> Self {
         Entries(Box::new(entries))
     }
 
     /// Returns an iterator over what [`Store::scan`] returns.
+    ///
+    /// ```
+    /// use kvcore::{Db, Entries};
+    /// let db = Db::in_memory();
+    /// db.set("key", "value")?;
+    /// assert_eq!(Entries::scanning(&db, b"k").count(), 1);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn scanning<S: Store + ?Sized>(store: &'a S, prefix: &[u8]) -> Self {
         let (prefix, mut next, mut found) = (prefix.to_vec(), Some(None), VecDeque::new());
         Entries::new(std::iter::from_fn(move || {

@@ -123,6 +123,13 @@ impl Keyspace {
     }
 
     /// Returns what a server that is built on the store needs beyond this page.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// let sessions = db.keyspace("sessions")?;
+    /// assert_ne!(sessions.hooks().id(), db.hooks().id());
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn hooks(&self) -> KeyspaceHooks<'_> {
         KeyspaceHooks::new(self)
     }

@@ -31,6 +31,7 @@
 //!   backup restore`: a whole store
 //! - `view transaction iter store deferred keyspace db hooks`: what users hold
 #![forbid(unsafe_code)]
+#![warn(clippy::missing_errors_doc)]
 
 mod backup;
 mod base;

@@ -16,11 +16,20 @@ impl Lsn {
     pub const ZERO: Lsn = Lsn(0);
 
     /// Returns the Lsn with this number.
+    ///
+    /// ```
+    /// use kvcore::hooks::Lsn;
+    /// assert!(Lsn::new(7) > Lsn::ZERO);
+    /// ```
     pub const fn new(number: u64) -> Self {
         Lsn(number)
     }
 
     /// Returns the number.
+    ///
+    /// ```
+    /// assert_eq!(kvcore::hooks::Lsn::new(7).get(), 7);
+    /// ```
     pub const fn get(self) -> u64 {
         self.0
     }

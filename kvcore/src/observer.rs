@@ -9,11 +9,32 @@ use crate::lsn::Lsn;
 /// Watches the store's changes: commands, embedded calls, expiry, eviction and clearing alike.
 ///
 /// `changed` runs while the shard is locked: it must return soon, must not block and must not call the store.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use kvcore::hooks::{Change, Observer};
+///
+/// #[derive(Default)]
+/// struct Counts(AtomicU64);
+///
+/// impl Observer for Counts {
+///     fn changed(&self, _: &Change<'_>) {
+///         self.0.fetch_add(1, Ordering::Relaxed);
+///     }
+/// }
+///
+/// let counts = Arc::new(Counts::default());
+/// let db = kvcore::Options::new().observer(counts.clone()).in_memory()?;
+/// db.set("key", "value")?;
+/// assert_eq!(counts.0.load(Ordering::Relaxed), 1);
+/// # Ok::<(), kvcore::Error>(())
+/// ```
 pub trait Observer: Send + Sync + 'static {
-    /// One change, already applied and logged, perhaps not yet durable.
+    /// Receives a change, already applied and logged, perhaps not yet durable.
     fn changed(&self, change: &Change<'_>);
 
-    /// Two keyspaces have exchanged what they hold. Who does not say otherwise is told that both were emptied.
+    /// Receives an exchange of what two keyspaces hold. By default, as two keyspaces that were emptied.
     fn swapped(&self, swap: &Swap<'_>) {
         for (keyspace_id, keyspace) in swap.keyspaces {
             let Swap { lsn, origin, .. } = *swap;
@@ -113,6 +134,6 @@ pub enum ChangeKind {
     Evict,
     /// The whole keyspace was emptied.
     Clear,
-    /// The keyspace has exchanged all it held with another; told by [`Observer::swapped`].
+    /// The keyspace has exchanged all it held with another; see [`Observer::swapped`].
     Swap,
 }

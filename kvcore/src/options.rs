@@ -215,6 +215,24 @@ impl Options {
     }
 
     /// Notifies `observer` of each change; for programs there is [`Keyspace::watch`](crate::Keyspace::watch).
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use kvcore::Options;
+    /// use kvcore::hooks::{Change, Observer};
+    ///
+    /// struct Prints;
+    ///
+    /// impl Observer for Prints {
+    ///     fn changed(&self, change: &Change<'_>) {
+    ///         println!("{:?}: {:?}", change.key, change.kind);
+    ///     }
+    /// }
+    ///
+    /// let db = Options::new().observer(Arc::new(Prints)).in_memory()?;
+    /// db.set("key", "value")?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = Some(observer);
         self

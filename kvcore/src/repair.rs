@@ -49,11 +49,19 @@ pub struct RepairOptions {
 
 impl RepairOptions {
     /// Returns the plain way.
+    ///
+    /// ```
+    /// use kvcore::{Options, RepairOptions};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// kvcore::Db::open(dir.path())?.set("key", "value")?;
+    /// Options::new().repair_with(dir.path(), RepairOptions::new())?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Also keeps what is good behind the first damage of the log. Default: no.
+    /// Keeps also what is good behind the first damage of the log. Default: no.
     ///
     /// Each frame that is used has its checksums, and later transactions than those before it. No key gets a value that
     /// it never had: where only a part of a value, or a deadline, is known to have changed after a gap, the key is
@@ -62,6 +70,14 @@ impl RepairOptions {
     /// tells: [these names](Kept::unsure_names) rest on there having been none.
     ///
     /// Of a damaged snapshot also those blocks are kept whose keyspaces' names are lost with its head.
+    ///
+    /// ```
+    /// use kvcore::{Options, RepairOptions};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// kvcore::Db::open(dir.path())?.set("key", "value")?;
+    /// Options::new().repair_with(dir.path(), RepairOptions::new().salvage(true))?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn salvage(mut self, salvage: bool) -> Self {
         self.salvage = salvage;
         self
@@ -69,6 +85,14 @@ impl RepairOptions {
 
     /// Drops what comes after the first damage of the log even if that is more than what is kept, or if nothing is kept
     /// at all. Default: no.
+    ///
+    /// ```
+    /// use kvcore::{Options, RepairOptions};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// kvcore::Db::open(dir.path())?.set("key", "value")?;
+    /// Options::new().repair_with(dir.path(), RepairOptions::new().accept_loss(true))?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn accept_loss(mut self, accept: bool) -> Self {
         self.accept_loss = accept;
         self
@@ -79,6 +103,14 @@ impl RepairOptions {
     ///
     /// The wall clock must be right. One that shows a year before 2026 is not, and is refused with
     /// [`Error::NotRepairable`]. Nothing in the store proves more: its files have their times from the clock that was wrong.
+    ///
+    /// ```
+    /// use kvcore::{Options, RepairOptions};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// kvcore::Db::open(dir.path())?.set("key", "value")?;
+    /// Options::new().repair_with(dir.path(), RepairOptions::new().reset_time(true))?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn reset_time(mut self, reset: bool) -> Self {
         self.reset_time = reset;
         self

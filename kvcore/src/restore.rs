@@ -36,6 +36,23 @@ impl Restore {
 
     /// Adds a file of the next `bytes` bytes of `from`.
     ///
+    /// ```
+    /// use kvcore::{Db, Options};
+    /// # let root = tempfile::tempdir().unwrap();
+    /// # let (dir, copy) = (root.path().join("data"), root.path().join("copy"));
+    /// let db = Db::open(dir)?;
+    /// db.set("key", "value")?;
+    /// let backup = db.begin_backup()?;
+    /// let mut restore = Options::new().begin_restore(&copy)?;
+    /// for file in backup.files() {
+    ///     let mut bytes = vec![0; file.bytes() as usize];
+    ///     file.read_at(&mut bytes, 0)?;
+    ///     restore.add(file.name(), file.bytes(), &mut &bytes[..])?;
+    /// }
+    /// assert!(restore.finish()?.is_sound());
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::NotABackup`] if this is not the name of a file of a backup, if there is one of this name already, or if
@@ -76,6 +93,24 @@ impl Restore {
     }
 
     /// Checks that the files are those of a sound store, and gives the directory its name, durably.
+    ///
+    /// ```
+    /// use kvcore::{Db, Options};
+    /// # let root = tempfile::tempdir().unwrap();
+    /// # let (dir, copy) = (root.path().join("data"), root.path().join("copy"));
+    /// let db = Db::open(dir)?;
+    /// db.set("key", "value")?;
+    /// let backup = db.begin_backup()?;
+    /// let mut restore = Options::new().begin_restore(&copy)?;
+    /// for file in backup.files() {
+    ///     let mut bytes = vec![0; file.bytes() as usize];
+    ///     file.read_at(&mut bytes, 0)?;
+    ///     restore.add(file.name(), file.bytes(), &mut &bytes[..])?;
+    /// }
+    /// restore.finish()?;
+    /// assert_eq!(Db::open(copy)?.get("key")?.unwrap(), "value");
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

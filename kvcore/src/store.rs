@@ -246,8 +246,23 @@ forward_store!([] Db);
 
 /// The methods of [`Keyspace`](crate::Keyspace) for code that is generic over [`Store`]: same names, same signatures, same
 /// meaning. Programs that use [`Db`](crate::Db) alone need not import it.
+///
+/// ```
+/// use std::time::Duration;
+/// use kvcore::{Db, SetOptions, Store, StoreExt};
+/// let store: Box<dyn Store> = Box::new(Db::in_memory());
+/// store.set_with("session", "42", SetOptions::new().expires_in(Duration::from_secs(3600)))?;
+/// assert_eq!(store.get("session")?.unwrap(), "42");
+/// assert_eq!(store.deferred().increment("visits", 1)?.wait()?, 1);
+/// assert_eq!(store.clear()?, 2);
+/// # Ok::<(), kvcore::Error>(())
+/// ```
 pub trait StoreExt: Store {
     /// Returns the value of `key`; see [`Keyspace::get`](crate::Keyspace::get).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::get`](crate::Keyspace::get), and those of [`Store`].
     fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         let mut value = None;
         let found = self.read(key.as_ref(), &mut |found| value = Some(found.to_value()))?;
@@ -256,6 +271,10 @@ pub trait StoreExt: Store {
     }
 
     /// Returns what `look` makes of the value; see [`Keyspace::get_with`](crate::Keyspace::get_with).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::get_with`](crate::Keyspace::get_with), and those of [`Store`].
     fn get_with<R>(&self, key: impl AsRef<[u8]>, look: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
         let (mut look, mut seen) = (Some(look), None);
         let show = &mut |value: ValueRef<'_>| {
@@ -267,6 +286,10 @@ pub trait StoreExt: Store {
     }
 
     /// Returns the value once it is durable; see [`Keyspace::get_durable`](crate::Keyspace::get_durable).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::get_durable`](crate::Keyspace::get_durable), and those of [`Store`].
     fn get_durable(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         let (value, seen) = look(self, &[&key], |view| Ok(view.get(&key)?.map(|value| value.to_value())))?;
         seen.wait()?;
@@ -274,81 +297,145 @@ pub trait StoreExt: Store {
     }
 
     /// Returns whether there is such a key; see [`Keyspace::exists`](crate::Keyspace::exists).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::exists`](crate::Keyspace::exists), and those of [`Store`].
     fn exists(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         self.view(&[&key], |view| view.exists(&key))
     }
 
     /// Returns how long `key` has to live; see [`Keyspace::ttl`](crate::Keyspace::ttl).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::ttl`](crate::Keyspace::ttl), and those of [`Store`].
     fn ttl(&self, key: impl AsRef<[u8]>) -> Result<Option<Ttl>> {
         self.view(&[&key], |view| view.ttl(&key))
     }
 
     /// Returns several values at one moment; see [`Keyspace::get_many`](crate::Keyspace::get_many).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::get_many`](crate::Keyspace::get_many), and those of [`Store`].
     fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
         self.view(keys, |view| values(view, keys))
     }
 
     /// Gives `key` a value and no deadline; see [`Keyspace::set`](crate::Keyspace::set).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::set`](crate::Keyspace::set), and those of [`Store`].
     fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
         self.transact(&[&key], |txn| txn.set(&key, &value))
     }
 
     /// Sets `key` in the way that `options` describe; see [`Keyspace::set_with`](crate::Keyspace::set_with).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::set_with`](crate::Keyspace::set_with), and those of [`Store`].
     fn set_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, options: SetOptions) -> Result<SetOutcome> {
         self.transact(&[&key], |txn| txn.set_with(&key, &value, options))
     }
 
     /// Gives several keys values; see [`Keyspace::set_many`](crate::Keyspace::set_many).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::set_many`](crate::Keyspace::set_many), and those of [`Store`].
     fn set_many<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, pairs: &[(K, V)]) -> Result<()> {
         self.transact(&names(pairs), |txn| set_all(txn, pairs))
     }
 
     /// Removes `key`; see [`Keyspace::delete`](crate::Keyspace::delete).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::delete`](crate::Keyspace::delete), and those of [`Store`].
     fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         self.transact(&[&key], |txn| txn.delete(&key))
     }
 
     /// Lets `key` expire this long from now; see [`Keyspace::expire`](crate::Keyspace::expire).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::expire`](crate::Keyspace::expire), and those of [`Store`].
     fn expire(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool> {
         self.transact(&[&key], |txn| txn.expire(&key, ttl))
     }
 
     /// Lets `key` expire then; see [`Keyspace::expire_at`](crate::Keyspace::expire_at).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::expire_at`](crate::Keyspace::expire_at), and those of [`Store`].
     fn expire_at(&self, key: impl AsRef<[u8]>, deadline: Deadline) -> Result<bool> {
         self.transact(&[&key], |txn| txn.expire_at(&key, deadline))
     }
 
     /// Removes the deadline of `key`; see [`Keyspace::persist`](crate::Keyspace::persist).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::persist`](crate::Keyspace::persist), and those of [`Store`].
     fn persist(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         self.transact(&[&key], |txn| txn.persist(&key))
     }
 
     /// Adds to an integer; see [`Keyspace::increment`](crate::Keyspace::increment).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::increment`](crate::Keyspace::increment), and those of [`Store`].
     fn increment(&self, key: impl AsRef<[u8]>, by: i64) -> Result<i64> {
         self.run_increment(key.as_ref(), by)?.wait()
     }
 
     /// Appends to a value; see [`Keyspace::append`](crate::Keyspace::append).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::append`](crate::Keyspace::append), and those of [`Store`].
     fn append(&self, key: impl AsRef<[u8]>, bytes: impl AsRef<[u8]>) -> Result<usize> {
         self.run_append(key.as_ref(), bytes.as_ref())?.wait()
     }
 
     /// Sets `key` if it is what the caller expects; see [`Keyspace::compare_and_set`](crate::Keyspace::compare_and_set).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::compare_and_set`](crate::Keyspace::compare_and_set), and those of [`Store`].
     fn compare_and_set(&self, key: impl AsRef<[u8]>, expected: Option<&[u8]>, new: impl AsRef<[u8]>) -> Result<bool> {
         self.transact(&[&key], |txn| txn.compare_and_set(&key, expected, &new))
     }
 
     /// Moves a value to another key; see [`Keyspace::rename`](crate::Keyspace::rename).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::rename`](crate::Keyspace::rename), and those of [`Store`].
     fn rename(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<bool> {
         self.run_rename(from.as_ref(), to.as_ref())?.wait()
     }
 
     /// Copies a value to another key; see [`Keyspace::copy`](crate::Keyspace::copy).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::copy`](crate::Keyspace::copy), and those of [`Store`].
     fn copy(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<bool> {
         self.run_copy(from.as_ref(), to.as_ref())?.wait()
     }
 
     /// Runs a transaction; see [`Keyspace::transact`](crate::Keyspace::transact).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::transact`](crate::Keyspace::transact), and those of [`Store`].
     fn transact<K: AsRef<[u8]>, R>(
         &self,
         keys: &[K],
@@ -358,6 +445,10 @@ pub trait StoreExt: Store {
     }
 
     /// Runs a transaction with the caller's own error type; see [`Keyspace::try_transact`](crate::Keyspace::try_transact).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::try_transact`](crate::Keyspace::try_transact), and those of [`Store`].
     fn try_transact<K: AsRef<[u8]>, R, E: From<Error>>(
         &self,
         keys: &[K],
@@ -367,41 +458,73 @@ pub trait StoreExt: Store {
     }
 
     /// Runs a read-only transaction; see [`Keyspace::view`](crate::Keyspace::view).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::view`](crate::Keyspace::view), and those of [`Store`].
     fn view<K: AsRef<[u8]>, R>(&self, keys: &[K], body: impl FnMut(&View<'_>) -> Result<R>) -> Result<R> {
         look(self, keys, body).map(|(result, _)| result)
     }
 
     /// Iterates over all entries; see [`Keyspace::iter`](crate::Keyspace::iter).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::iter`](crate::Keyspace::iter), and those of [`Store`].
     fn iter(&self) -> Result<Entries<'_>> {
         self.entries(b"")
     }
 
     /// Iterates over all keys; see [`Keyspace::keys`](crate::Keyspace::keys).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::keys`](crate::Keyspace::keys), and those of [`Store`].
     fn keys(&self) -> Result<Keys<'_>> {
         self.entries(b"").map(Keys)
     }
 
     /// Iterates over the entries whose keys begin with `prefix`; see [`Keyspace::prefix`](crate::Keyspace::prefix).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::prefix`](crate::Keyspace::prefix), and those of [`Store`].
     fn prefix(&self, prefix: impl AsRef<[u8]>) -> Result<Entries<'_>> {
         self.entries(prefix.as_ref())
     }
 
     /// Removes every key and returns how many there were; see [`Keyspace::clear`](crate::Keyspace::clear).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::clear`](crate::Keyspace::clear), and those of [`Store`].
     fn clear(&self) -> Result<u64> {
         self.run_clear()?.wait()
     }
 
     /// Blocks until every write so far is on stable storage; see [`Keyspace::sync`](crate::Keyspace::sync).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::sync`](crate::Keyspace::sync), and those of [`Store`].
     fn sync(&self) -> Result<()> {
         self.begin_sync()?.wait()
     }
 
     /// Watches the keys that begin with `prefix`; see [`Keyspace::watch`](crate::Keyspace::watch).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::watch`](crate::Keyspace::watch), and those of [`Store`].
     fn watch(&self, prefix: impl AsRef<[u8]>) -> Result<Watch> {
         self.begin_watch(prefix.as_ref(), WatchOptions::new())
     }
 
     /// Watches keys in the way that `options` describe; see [`Keyspace::watch_with`](crate::Keyspace::watch_with).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyspace::watch_with`](crate::Keyspace::watch_with), and those of [`Store`].
     fn watch_with(&self, prefix: impl AsRef<[u8]>, options: WatchOptions) -> Result<Watch> {
         self.begin_watch(prefix.as_ref(), options)
     }

@@ -39,6 +39,40 @@ impl fmt::Debug for Transaction<'_> {
 
 impl<'a> Transaction<'a> {
     /// Returns a transaction over the primitives of a store: for implementations of [`Store`](crate::Store).
+    ///
+    /// ```
+    /// use kvcore::hooks::{Lookup, ReadTxn, Txn};
+    /// use kvcore::{Deadline, Error, Result, Transaction, ValueRef};
+    ///
+    /// /// The one key, and whether it is there, of a store that keeps no values.
+    /// struct Flag(bool);
+    ///
+    /// impl ReadTxn for Flag {
+    ///     fn now_ms(&self) -> u64 {
+    ///         1_700_000_000_000
+    ///     }
+    ///
+    ///     fn lookup(&self, _: &[u8], _: Lookup) -> Result<Option<ValueRef<'_>>> {
+    ///         Ok(self.0.then(|| ValueRef::new(b"", None)))
+    ///     }
+    /// }
+    ///
+    /// impl Txn for Flag {
+    ///     fn set(&mut self, _: &[u8], _: &[u8], _: Option<Deadline>) -> Result<()> {
+    ///         self.0 = true;
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn delete(&mut self, _: &[u8]) -> Result<bool> {
+    ///         Ok(std::mem::take(&mut self.0))
+    ///     }
+    /// }
+    ///
+    /// let mut flag = Flag(false);
+    /// Transaction::new(&mut flag).set("flag", "")?;
+    /// assert!(flag.0);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     #[inline]
     pub fn new(txn: &'a mut dyn Txn) -> Self {
         Transaction { txn }
@@ -49,11 +83,29 @@ impl<'a> Transaction<'a> {
     }
 
     /// Returns the store's time in Unix milliseconds, the same throughout the transaction.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.transact(&["key"], |txn| {
+    ///     assert!(txn.now_ms() > 1_700_000_000_000);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn now_ms(&self) -> u64 {
         self.txn.now_ms()
     }
 
     /// Returns the value of `key`, in place.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.transact(&["key"], |txn| {
+    ///     assert!(txn.get("key")?.is_none());
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -63,16 +115,51 @@ impl<'a> Transaction<'a> {
     }
 
     /// Returns whether there is such a key.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.transact(&["key"], |txn| {
+    ///     assert!(!txn.exists("key")?);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`](crate::Error::KeyNotNamed).
     pub fn exists(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         Ok(self.txn.look(key.as_ref())?.is_some())
     }
 
     /// Returns how long `key` has to live; `None` if there is no such key.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.transact(&["key"], |txn| {
+    ///     txn.set("key", "value")?;
+    ///     assert_eq!(txn.ttl("key")?, Some(kvcore::Ttl::Never));
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`](crate::Error::KeyNotNamed).
     pub fn ttl(&self, key: impl AsRef<[u8]>) -> Result<Option<Ttl>> {
         View::new(&*self.txn).ttl(key)
     }
 
     /// Gives `key` a value and no deadline.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.transact(&["key"], |txn| {
+    ///     txn.set("key", "value")
+    /// })?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -83,6 +170,19 @@ impl<'a> Transaction<'a> {
     }
 
     /// Sets `key` in the way that `options` describe.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.transact(&["lock"], |txn| {
+    ///     assert!(txn.set_with("lock", "me", kvcore::SetOptions::new().if_absent())?.written);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`](crate::Error::KeyNotNamed), and those of [every write](crate::Keyspace#errors).
     pub fn set_with(
         &mut self,
         key: impl AsRef<[u8]>,
@@ -93,26 +193,89 @@ impl<'a> Transaction<'a> {
     }
 
     /// Removes `key`; returns whether it was there.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.transact(&["key"], |txn| {
+    ///     assert!(!txn.delete("key")?);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`](crate::Error::KeyNotNamed), and those of [every write](crate::Keyspace#errors).
     pub fn delete(&mut self, key: impl AsRef<[u8]>) -> Result<bool> {
         self.txn.delete(key.as_ref())
     }
 
     /// Lets `key` expire this long from now; returns whether it was there.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.transact(&["key"], |txn| {
+    ///     txn.set("key", "value")?;
+    ///     assert!(txn.expire("key", std::time::Duration::from_secs(60))?);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`](crate::Error::KeyNotNamed), and those of [every write](crate::Keyspace#errors).
     pub fn expire(&mut self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool> {
         self.txn.expire(key.as_ref(), ttl)
     }
 
     /// Lets `key` expire at `deadline`; returns whether it was there. A deadline that has passed removes it.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.transact(&["key"], |txn| {
+    ///     txn.set("key", "value")?;
+    ///     assert!(txn.expire_at("key", kvcore::Deadline::at_ms(4_102_444_800_000))?);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`](crate::Error::KeyNotNamed), and those of [every write](crate::Keyspace#errors).
     pub fn expire_at(&mut self, key: impl AsRef<[u8]>, deadline: Deadline) -> Result<bool> {
         self.txn.set_deadline(key.as_ref(), Some(deadline))
     }
 
     /// Removes the deadline of `key`; returns whether it had one.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.transact(&["key"], |txn| {
+    ///     assert!(!txn.persist("key")?);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`](crate::Error::KeyNotNamed), and those of [every write](crate::Keyspace#errors).
     pub fn persist(&mut self, key: impl AsRef<[u8]>) -> Result<bool> {
         self.txn.persist(key.as_ref())
     }
 
     /// Adds `by` to the decimal integer in `key` (0 if missing), keeps its deadline, and returns the sum.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.transact(&["visits"], |txn| {
+    ///     assert_eq!(txn.increment("visits", 1)?, 1);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -122,17 +285,57 @@ impl<'a> Transaction<'a> {
     }
 
     /// Appends `bytes` to the value (empty if missing) and returns its new length.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.transact(&["log"], |txn| {
+    ///     assert_eq!(txn.append("log", "line")?, 4);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`](crate::Error::KeyNotNamed), and those of [every write](crate::Keyspace#errors).
     pub fn append(&mut self, key: impl AsRef<[u8]>, bytes: impl AsRef<[u8]>) -> Result<usize> {
         self.txn.append(key.as_ref(), bytes.as_ref())
     }
 
     /// Writes `bytes` into the value at `offset` and returns its new length. A missing key is created, and a value that is
     /// too short is filled with zeros; the deadline stays.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.transact(&["key"], |txn| {
+    ///     txn.set("key", "Hello")?;
+    ///     assert_eq!(txn.write_range("key", 5, " world")?, 11);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`](crate::Error::KeyNotNamed), and those of [every write](crate::Keyspace#errors).
     pub fn write_range(&mut self, key: impl AsRef<[u8]>, offset: usize, bytes: impl AsRef<[u8]>) -> Result<usize> {
         self.txn.write_range(key.as_ref(), offset, bytes.as_ref())
     }
 
     /// Sets `key` to `new`, keeping its deadline, if it now is `expected` (`None`: missing); returns whether it was.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.transact(&["state"], |txn| {
+    ///     assert!(txn.compare_and_set("state", None, "new")?);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`](crate::Error::KeyNotNamed), and those of [every write](crate::Keyspace#errors).
     pub fn compare_and_set(
         &mut self,
         key: impl AsRef<[u8]>,
@@ -144,11 +347,39 @@ impl<'a> Transaction<'a> {
 
     /// Gives `to` the value and the deadline of `from`, whatever it had before; returns whether there was a `from`. Large
     /// values are shared, not copied.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.transact(&["from", "to"], |txn| {
+    ///     txn.set("from", "text")?;
+    ///     assert!(txn.copy("from", "to")?);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`](crate::Error::KeyNotNamed), and those of [every write](crate::Keyspace#errors).
     pub fn copy(&mut self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<bool> {
         self.txn.copy_entry(from.as_ref(), to.as_ref())
     }
 
     /// Gives `to` the value and the deadline of `from`, and removes `from`; returns whether there was a `from`.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// db.transact(&["from", "to"], |txn| {
+    ///     txn.set("from", "text")?;
+    ///     assert!(txn.rename("from", "to")?);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`](crate::Error::KeyNotNamed), and those of [every write](crate::Keyspace#errors).
     pub fn rename(&mut self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<bool> {
         self.txn.rename(from.as_ref(), to.as_ref())
     }
@@ -177,6 +408,13 @@ impl<'a> CrossTransaction<'a> {
 
     /// Returns the part of the transaction that lies in `keyspace`.
     ///
+    /// ```
+    /// use kvcore::{Db, LockSet};
+    /// let db = Db::in_memory();
+    /// db.transact_across(LockSet::new().keys(&db, &[b"key"]), |txn| txn.keyspace(&db)?.set("key", "value"))?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::KeyspaceNotNamed`](crate::Error::KeyspaceNotNamed) if nothing of it was claimed;
@@ -188,6 +426,20 @@ impl<'a> CrossTransaction<'a> {
 
     /// Gives the key `to` of one keyspace the value and the deadline that the key `from` has in another; returns whether
     /// there was a `from`. Large values are shared, not copied.
+    ///
+    /// ```
+    /// use kvcore::{Db, LockSet};
+    /// let db = Db::in_memory();
+    /// let archive = db.keyspace("archive")?;
+    /// let claims = LockSet::new().keys(&db, &[b"order"]).keys(&archive, &[b"order"]);
+    /// assert!(!db.transact_across(claims, |txn| txn.copy((&db, "order"), (&archive, "order")))?);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`keyspace`](Self::keyspace), [`Error::KeyNotNamed`](crate::Error::KeyNotNamed), and those of [every
+    /// write](crate::Keyspace#errors).
     pub fn copy(
         &mut self,
         (source, from): (&Keyspace, impl AsRef<[u8]>),
@@ -202,6 +454,14 @@ impl<'a> CrossTransaction<'a> {
 
     /// Removes every key of a keyspace that was claimed whole, and returns how many there were.
     ///
+    /// ```
+    /// use kvcore::{Db, LockSet};
+    /// let db = Db::in_memory();
+    /// db.set("key", "value")?;
+    /// assert_eq!(db.transact_across(LockSet::new().whole(&db), |txn| txn.clear(&db))?, 1);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::KeyspaceNotNamed`](crate::Error::KeyspaceNotNamed) if it was not claimed whole.
@@ -211,6 +471,16 @@ impl<'a> CrossTransaction<'a> {
     }
 
     /// Shows every key of a keyspace that was claimed whole, with its value.
+    ///
+    /// ```
+    /// use kvcore::{Db, LockSet};
+    /// let db = Db::in_memory();
+    /// db.set("key", "value")?;
+    /// let mut keys = Vec::new();
+    /// db.transact_across(LockSet::new().whole(&db), |txn| txn.for_each(&db, |key, _value| keys.push(key.to_vec())))?;
+    /// assert_eq!(keys, [b"key"]);
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -9,25 +9,53 @@ use std::time::Duration;
 use crate::entry::{Deadline, Value, ValueRef};
 use crate::error::{Error, Result};
 
-/// The keys that a transaction, or a read-only one, named.
+/// The keys that a transaction, or a read-only one, named. [`View::new`](crate::View::new) has an example of an implementation.
+///
+/// ```
+/// use kvcore::hooks::{Lookup, ReadTxn};
+/// let db = kvcore::Db::in_memory();
+/// db.set("key", "value")?;
+/// db.hooks().transact(&["key"], |txn| {
+///     assert_eq!(txn.lookup(b"key", Lookup::Look)?.unwrap().bytes(), b"value");
+///     assert!(txn.get(b"key")?.is_some());
+///     Ok(())
+/// })?;
+/// # Ok::<(), kvcore::Error>(())
+/// ```
 pub trait ReadTxn {
-    /// The store's time in Unix milliseconds, the same throughout the transaction.
+    /// Returns the store's time in Unix milliseconds, the same throughout the transaction.
     fn now_ms(&self) -> u64;
 
     /// Returns the value of `key`, if it is there and has not expired. `kind` says what the lookup counts as.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`].
     fn lookup(&self, key: &[u8], kind: Lookup) -> Result<Option<ValueRef<'_>>>;
 
     /// Looks `key` up to read its value: [`Lookup::Read`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`].
     fn get(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
         self.lookup(key, Lookup::Read)
     }
 
     /// Looks `key` up without using it: [`Lookup::Look`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`].
     fn look(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
         self.lookup(key, Lookup::Look)
     }
 
     /// Looks `key` up without a trace: [`Lookup::Internal`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`].
     fn peek(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
         self.lookup(key, Lookup::Internal)
     }
@@ -62,9 +90,24 @@ const RANGE_END_MAX: usize = 512 << 20;
 /// The view of the keys that a transaction named, all of them locked.
 ///
 /// Another implementation of [`Store`](crate::Store) has to write [`set`](Self::set) and [`delete`](Self::delete); the other
-/// methods are made of these, or are hints that mean nothing to it.
+/// methods are made of these, or are hints that mean nothing to it. [`Transaction::new`](crate::Transaction::new) has an example.
+///
+/// ```
+/// let db = kvcore::Db::in_memory();
+/// db.hooks().transact(&["key"], |txn| {
+///     txn.set(b"key", b"value", None)?;
+///     assert_eq!(txn.write_range(b"key", 5, b"s")?, 6);
+///     assert!(txn.delete(b"key")?);
+///     Ok(())
+/// })?;
+/// # Ok::<(), kvcore::Error>(())
+/// ```
 pub trait Txn: ReadTxn {
     /// Looks `key` up to change it: [`Lookup::Write`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`].
     fn get_to_write(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
         self.lookup(key, Lookup::Write)
     }
@@ -76,11 +119,19 @@ pub trait Txn: ReadTxn {
     }
 
     /// Returns how `key` was used, as far as is known; `None` if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`].
     fn usage(&self, key: &[u8]) -> Result<Option<Usage>> {
         Ok(self.peek(key)?.map(|_| Usage::default()))
     }
 
     /// Sets how `key`, which was just set, was used, where that is kept.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`].
     fn set_usage(&mut self, key: &[u8], usage: Usage) -> Result<()> {
         let _ = usage;
         self.peek(key).map(drop)
@@ -88,6 +139,10 @@ pub trait Txn: ReadTxn {
 
     /// Gives `key` a value and a deadline, whatever it had before. A deadline that has passed removes the key; that is a
     /// change, of which observers are notified, even if the key was not there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`], and those of [every write](crate::Keyspace#errors).
     fn set(&mut self, key: &[u8], value: &[u8], deadline: Option<Deadline>) -> Result<()>;
 
     /// Gives `to` the value that `from` has, and this deadline, as [`set`](Self::set) does; false if there is no `from`.
@@ -95,6 +150,10 @@ pub trait Txn: ReadTxn {
     /// Looking `from` up counts as [`Lookup::Internal`]. A large value is neither copied nor logged again, but for once while a
     /// snapshot is written: both keys share it until one of them is changed. It counts in full for each of them, is written in full for each to
     /// snapshots, and is shared no longer when the store is opened from one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`], and those of [every write](crate::Keyspace#errors).
     fn copy(&mut self, from: &[u8], to: &[u8], deadline: Option<Deadline>) -> Result<bool> {
         let Some(value) = self.peek(from)?.map(|value| value.to_value()) else { return Ok(false) };
         self.set(to, &value, deadline)?;
@@ -104,6 +163,10 @@ pub trait Txn: ReadTxn {
     /// Writes `bytes` into the value at `offset`, and returns its length afterwards. A missing key is created and a
     /// short value is filled with zeros; the deadline stays. No bytes change nothing. On large values the cost, in
     /// time and in log, is that of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`], [`Error::ValueTooLong`], and those of [every write](crate::Keyspace#errors).
     fn write_range(&mut self, key: &[u8], offset: usize, bytes: &[u8]) -> Result<usize> {
         let found = self.get_to_write(key)?.map(|value| (value.to_vec(), value.deadline()));
         let (mut value, deadline) = found.unwrap_or_default();
@@ -121,6 +184,10 @@ pub trait Txn: ReadTxn {
     }
 
     /// Gives `key` another deadline, or none; false if there is no such key. A deadline that has passed removes it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`], and those of [every write](crate::Keyspace#errors).
     fn set_deadline(&mut self, key: &[u8], deadline: Option<Deadline>) -> Result<bool> {
         let Some(value) = self.get_to_write(key)?.map(|value| value.to_value()) else { return Ok(false) };
         self.set(key, &value, deadline)?;
@@ -129,6 +196,10 @@ pub trait Txn: ReadTxn {
 
     /// Counts as a change of `key` that leaves its value and its deadline as they are: observers are notified. False if
     /// there is no such key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`].
     fn mark_changed(&mut self, key: &[u8]) -> Result<bool> {
         Ok(self.peek(key)?.is_some())
     }
@@ -140,14 +211,26 @@ pub trait Txn: ReadTxn {
     }
 
     /// Removes `key`; false if it was not there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`], and those of [every write](crate::Keyspace#errors).
     fn delete(&mut self, key: &[u8]) -> Result<bool>;
 
-    /// Removes `key` to make room; observers are told so. False if it was not there.
+    /// Removes `key` to make room, of which observers are notified as such. False if it was not there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`], and those of [every write](crate::Keyspace#errors).
     fn evict(&mut self, key: &[u8]) -> Result<bool> {
         self.delete(key)
     }
 
     /// Removes every key of the keyspace and returns how many it had. Only where the transaction claimed it whole.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyspaceNotNamed`] if the keyspace was not claimed whole; [`Error::Unsupported`].
     fn clear(&mut self) -> Result<u64> {
         Err(Error::Unsupported { what: "clear a keyspace inside a transaction" })
     }
@@ -171,12 +254,22 @@ pub enum Lookup {
 
 impl Lookup {
     /// Returns whether it is counted as a hit or a miss.
+    ///
+    /// ```
+    /// use kvcore::hooks::Lookup;
+    /// assert!(Lookup::Look.is_counted() && !Lookup::Write.is_counted());
+    /// ```
     #[inline]
     pub const fn is_counted(self) -> bool {
         matches!(self, Lookup::Read | Lookup::Look)
     }
 
     /// Returns whether the key is used.
+    ///
+    /// ```
+    /// use kvcore::hooks::Lookup;
+    /// assert!(Lookup::Write.is_use() && !Lookup::Look.is_use());
+    /// ```
     #[inline]
     pub const fn is_use(self) -> bool {
         matches!(self, Lookup::Read | Lookup::Write)
@@ -194,13 +287,19 @@ pub struct Lookups {
 
 impl Lookups {
     /// Returns these without those of an earlier moment.
+    ///
+    /// ```
+    /// use kvcore::hooks::Lookups;
+    /// let (before, after) = (Lookups { hits: 1, misses: 0 }, Lookups { hits: 3, misses: 1 });
+    /// assert_eq!(after.since(before), Lookups { hits: 2, misses: 1 });
+    /// ```
     #[must_use]
     pub const fn since(self, earlier: Lookups) -> Lookups {
         Lookups { hits: self.hits.wrapping_sub(earlier.hits), misses: self.misses.wrapping_sub(earlier.misses) }
     }
 }
 
-/// How much a key is used by transactions, as far as [`DbHooks::note_time`](crate::hooks::DbHooks::note_time) tells the time. Not durable.
+/// How much a key is used by transactions, by the clock that [`DbHooks::note_time`](crate::hooks::DbHooks::note_time) advances. Not durable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Usage {
     /// Seconds since it was read or written last, or since the store was opened; beyond some hours to about 17 minutes,
@@ -212,19 +311,45 @@ pub struct Usage {
 }
 
 /// A transaction over several keyspaces of one store.
+///
+/// ```
+/// use kvcore::{Db, LockSet};
+/// let db = Db::in_memory();
+/// let archive = db.keyspace("archive")?;
+/// db.set("order", "42")?;
+/// let claims = LockSet::new().keys(&db, &[b"order"]).keys(&archive, &[b"order"]);
+/// db.hooks().transact_across(claims, |txn| {
+///     txn.select(archive.hooks().id())?;
+///     txn.copy_from(db.hooks().id(), b"order", b"order", None)
+/// })?;
+/// assert_eq!(archive.get("order")?.unwrap(), "42");
+/// # Ok::<(), kvcore::Error>(())
+/// ```
 pub trait CrossTxn: Txn {
     /// Makes the next calls speak of the keyspace with this [id](crate::hooks::KeyspaceHooks::id), which must be one of those
     /// claimed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyspaceNotNamed`].
     fn select(&mut self, keyspace_id: u32) -> Result<()>;
 
     /// Copies as [`copy`](Txn::copy) does, from the keyspace with this id, which must be one of those claimed, to the current one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyspaceNotNamed`], [`Error::KeyNotNamed`], and those of [every write](crate::Keyspace#errors).
     fn copy_from(&mut self, keyspace_id: u32, from: &[u8], to: &[u8], deadline: Option<Deadline>) -> Result<bool>;
 
     /// Exchanges all that the current keyspace and the one with this id hold. Only where the transaction claimed both
     /// whole. Handles keep their names: what they see is the other keyspace's from then on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyspaceNotNamed`] if one of the two was not claimed whole; the errors of the log.
     fn swap(&mut self, keyspace_id: u32) -> Result<()>;
 
-    /// The current keyspace as a whole. Only what the transaction claimed is seen.
+    /// Returns the current keyspace as a whole. Only what the transaction claimed is seen.
     fn as_walk(&self) -> &dyn crate::walk::Walk;
 }
 
@@ -277,6 +402,11 @@ pub struct SetOptions {
 
 impl SetOptions {
     /// Returns options that set in any case, with no deadline, and returns no old value.
+    ///
+    /// ```
+    /// use kvcore::SetOptions;
+    /// assert_eq!(SetOptions::new(), SetOptions::default());
+    /// ```
     pub const fn new() -> Self {
         SetOptions { condition: Condition::Any, expiry: Expiry::Never, return_old: false }
     }
@@ -367,8 +497,19 @@ pub enum Ttl {
 }
 
 /// Everything made of [`Txn`]'s primitives.
+///
+/// ```
+/// use kvcore::hooks::TxnExt;
+/// let db = kvcore::Db::in_memory();
+/// assert_eq!(db.hooks().transact(&["visits"], |txn| txn.increment(b"visits", 1))?, 1);
+/// # Ok::<(), kvcore::Error>(())
+/// ```
 pub trait TxnExt: Txn {
     /// Sets a key as `options` say.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`], and those of [every write](crate::Keyspace#errors).
     fn set_with(&mut self, key: &[u8], value: &[u8], options: SetOptions) -> Result<SetOutcome> {
         let (present, old_deadline, old) = match self.get_to_write(key)? {
             Some(old) => (true, old.deadline(), options.return_old.then(|| old.to_value())),
@@ -392,12 +533,20 @@ pub trait TxnExt: Txn {
     }
 
     /// Lets `key` expire this long from now; false if there is no such key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`], and those of [every write](crate::Keyspace#errors).
     fn expire(&mut self, key: &[u8], ttl: Duration) -> Result<bool> {
         let deadline = deadline_in(self.now_ms(), ttl);
         self.set_deadline(key, Some(deadline))
     }
 
     /// Takes the deadline off `key`; false if there is no such key or it had none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`], and those of [every write](crate::Keyspace#errors).
     fn persist(&mut self, key: &[u8]) -> Result<bool> {
         match self.get_to_write(key)? {
             Some(value) if value.deadline().is_some() => self.set_deadline(key, None),
@@ -407,6 +556,11 @@ pub trait TxnExt: Txn {
 
     /// Adds `by` to the decimal integer in `key` (0 if missing), keeps its deadline, and returns the sum. A value that
     /// is no such integer, or a sum that does not fit 64 bits, is an error and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAnInteger`], [`Error::Overflow`]; [`Error::KeyNotNamed`], and those of [every
+    /// write](crate::Keyspace#errors).
     fn increment(&mut self, key: &[u8], by: i64) -> Result<i64> {
         let (old, deadline) = match self.get_to_write(key)? {
             Some(value) => (parse_i64(&value).ok_or(Error::NotAnInteger)?, value.deadline()),
@@ -418,6 +572,10 @@ pub trait TxnExt: Txn {
     }
 
     /// Appends `bytes` to the value (empty if missing) and returns its length afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`], and those of [every write](crate::Keyspace#errors).
     fn append(&mut self, key: &[u8], bytes: &[u8]) -> Result<usize> {
         match self.get_to_write(key)?.map(|value| value.len()) {
             Some(len) => self.write_range(key, len, bytes),
@@ -426,6 +584,10 @@ pub trait TxnExt: Txn {
     }
 
     /// Sets `key` to `new`, keeping its deadline, if it now is `expected` (`None`: missing); returns whether it was.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`], and those of [every write](crate::Keyspace#errors).
     fn compare_and_set(&mut self, key: &[u8], expected: Option<&[u8]>, new: &[u8]) -> Result<bool> {
         let deadline = match (self.get_to_write(key)?, expected) {
             (Some(value), Some(expected)) if value.bytes() == expected => value.deadline(),
@@ -437,6 +599,10 @@ pub trait TxnExt: Txn {
     }
 
     /// Gives `to` the value and the deadline of `from`; returns whether there was a `from`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`], and those of [every write](crate::Keyspace#errors).
     fn copy_entry(&mut self, from: &[u8], to: &[u8]) -> Result<bool> {
         let Some(deadline) = self.peek(from)?.map(|value| value.deadline()) else { return Ok(false) };
         // Onto itself nothing changes.
@@ -444,6 +610,10 @@ pub trait TxnExt: Txn {
     }
 
     /// Gives `to` the value and the deadline of `from`, and removes `from`; returns whether there was a `from`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyNotNamed`], and those of [every write](crate::Keyspace#errors).
     fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<bool> {
         Ok(self.copy_entry(from, to)? && (from == to || self.delete(from)?))
     }

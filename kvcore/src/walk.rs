@@ -8,23 +8,45 @@ use crate::error::Result;
 use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Looks over a whole keyspace; on a keyspace handle shard by shard, inside a transaction at one moment.
+///
+/// ```
+/// use kvcore::hooks::Walk;
+/// let db = kvcore::Db::in_memory();
+/// db.set("key", "value")?;
+/// let mut keys = Vec::new();
+/// db.for_each(&mut |key, _value| keys.push(key.to_vec()))?;
+/// assert_eq!((keys, db.random_key()?), (vec![b"key".to_vec()], Some(b"key".to_vec())));
+/// # Ok::<(), kvcore::Error>(())
+/// ```
 pub trait Walk {
-    /// How many keys there are; one that has expired counts until it is swept.
+    /// Returns how many keys there are; one that has expired counts until it is swept.
     fn len(&self) -> u64;
 
-    /// Whether there is no key.
+    /// Returns whether there is no key.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Shows about `at_least` keys from `cursor` on and answers where to go on. Start with [`Cursor::START`] and stop
-    /// when the answer [is the end](Cursor::is_end). A key may be shown more than once.
+    /// Shows about `at_least` keys from `cursor` on and returns where to go on. Start with [`Cursor::START`] and stop
+    /// when that [is the end](Cursor::is_end). A key may be shown more than once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`](crate::Error::Closed), [`Error::Reentered`](crate::Error::Reentered).
     fn walk(&self, cursor: Cursor, at_least: usize, each: &mut dyn FnMut(&[u8], ValueRef<'_>)) -> Result<Cursor>;
 
     /// Shows every live key exactly once, each shard as it is at one moment. `each` must not call the store.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`](crate::Error::Closed), [`Error::Reentered`](crate::Error::Reentered).
     fn for_each(&self, each: &mut dyn FnMut(&[u8], ValueRef<'_>)) -> Result<()>;
 
-    /// Some key, each about as likely as the others; `None` if there is none.
+    /// Returns some key, each about as likely as the others; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`](crate::Error::Closed), [`Error::Reentered`](crate::Error::Reentered).
     fn random_key(&self) -> Result<Option<Vec<u8>>>;
 }
 
@@ -52,11 +74,30 @@ impl Cursor {
     pub const START: Cursor = Cursor(0);
 
     /// Returns whether the walk is over.
+    ///
+    /// ```
+    /// use kvcore::hooks::{Cursor, Walk};
+    /// let db = kvcore::Db::in_memory();
+    /// db.set("key", "value")?;
+    /// let mut cursor = Cursor::START;
+    /// loop {
+    ///     cursor = db.walk(cursor, 10, &mut |key, _value| assert_eq!(key, b"key"))?;
+    ///     if cursor.is_end() {
+    ///         break;
+    ///     }
+    /// }
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub const fn is_end(self) -> bool {
         self.0 == 0
     }
 
     /// Returns the cursor as a number.
+    ///
+    /// ```
+    /// use kvcore::hooks::Cursor;
+    /// assert_eq!(Cursor::START.get(), 0);
+    /// ```
     pub const fn get(self) -> u64 {
         self.0
     }

@@ -45,12 +45,23 @@ impl Default for WatchOptions {
 
 impl WatchOptions {
     /// Returns the defaults: at most 1,024 changes wait to be read, without values.
+    ///
+    /// ```
+    /// use kvcore::WatchOptions;
+    /// assert_eq!(WatchOptions::new(), WatchOptions::default());
+    /// ```
     pub const fn new() -> Self {
         WatchOptions { waiting_max: WAITING_MAX, with_values: false }
     }
 
     /// Lets at most so many changes wait to be read, at least 1. Instead of what is beyond that the watch returns
     /// [`WatchEvent::Missed`].
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// let watch = db.watch_with("user:", kvcore::WatchOptions::new().waiting_max(100_000))?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub const fn waiting_max(mut self, changes: usize) -> Self {
         self.waiting_max = if changes == 0 { 1 } else { changes };
         self
@@ -68,6 +79,12 @@ impl WatchOptions {
 
     /// Returns the new value of each key that was set. Large values are shared until the key is changed again, which copies them
     /// where it would have changed them in place. At most 64 MiB of values wait to be read.
+    ///
+    /// ```
+    /// let db = kvcore::Db::in_memory();
+    /// let watch = db.watch_with("user:", kvcore::WatchOptions::new().with_values())?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub const fn with_values(mut self) -> Self {
         self.with_values = true;
         self

@@ -31,6 +31,10 @@ impl Subject {
     /// assert_eq!(db.get("nothing")?, None);
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every read](crate::Keyspace#errors).
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         self.engine().read(&self.space, key.as_ref(), |value| value.to_value())
     }
@@ -44,6 +48,10 @@ impl Subject {
     /// assert_eq!(db.get_with("page", |text| text.len())?, Some(11));
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every read](crate::Keyspace#errors).
     pub fn get_with<R>(&self, key: impl AsRef<[u8]>, look: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
         self.engine().read(&self.space, key.as_ref(), |value| look(value.bytes()))
     }
@@ -56,6 +64,10 @@ impl Subject {
     /// assert_eq!(db.get_durable("balance")?.unwrap(), "10");
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every read](crate::Keyspace#errors), and of the log.
     pub fn get_durable(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         let key = key.as_ref();
         let (value, lsn) = self.look(&[key], |view| Ok(view.get(key)?.map(|value| value.to_value())))?;
@@ -70,6 +82,10 @@ impl Subject {
     /// assert!(!db.exists("key")?);
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every read](crate::Keyspace#errors).
     pub fn exists(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         self.engine().peek(&self.space, key.as_ref(), |_| {}).map(|seen| seen.is_some())
     }
@@ -83,6 +99,10 @@ impl Subject {
     /// assert_eq!(db.ttl("key")?, Some(Ttl::Never));
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every read](crate::Keyspace#errors).
     pub fn ttl(&self, key: impl AsRef<[u8]>) -> Result<Option<Ttl>> {
         let key = key.as_ref();
         self.view(&[key], |view| view.ttl(key))
@@ -97,6 +117,10 @@ impl Subject {
     /// assert_eq!((values[0].as_deref(), values[1].as_deref()), (Some(&b"1"[..]), None));
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every read](crate::Keyspace#errors).
     pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
         self.view(keys, |view| store::values(view, keys))
     }
@@ -132,6 +156,10 @@ impl Subject {
     /// assert_eq!(db.len()?, 1);
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every read](crate::Keyspace#errors).
     pub fn len(&self) -> Result<u64> {
         self.engine().check_open()?;
         // Inside a transaction it would leave out what that holds locked.
@@ -145,6 +173,10 @@ impl Subject {
     /// assert!(kvcore::Db::in_memory().is_empty()?);
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every read](crate::Keyspace#errors).
     pub fn is_empty(&self) -> Result<bool> {
         Ok(self.len()? == 0)
     }
@@ -159,6 +191,10 @@ impl Subject {
     /// db.set("key", "value")?;
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](crate::Keyspace#errors).
     pub fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
         let (key, value) = (key.as_ref(), value.as_ref());
         self.write(key, |locked| locked.set(key, value, None))
@@ -175,6 +211,10 @@ impl Subject {
     /// assert!(!db.set_with("lock", "you", lock)?.written);
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](crate::Keyspace#errors).
     pub fn set_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, options: SetOptions) -> Result<SetOutcome> {
         let (key, value) = (key.as_ref(), value.as_ref());
         self.write(key, |locked| locked.set_with(key, value, options))
@@ -187,6 +227,10 @@ impl Subject {
     /// db.set_many(&[("a", "1"), ("b", "2")])?;
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](crate::Keyspace#errors).
     pub fn set_many<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, pairs: &[(K, V)]) -> Result<()> {
         self.transact(&store::names(pairs), |txn| store::set_all(txn, pairs))
     }
@@ -200,6 +244,10 @@ impl Subject {
     /// assert!(!db.delete("key")?);
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](crate::Keyspace#errors).
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let key = key.as_ref();
         self.write(key, |locked| locked.delete(key))
@@ -214,6 +262,10 @@ impl Subject {
     /// assert!(db.expire("session", Duration::from_secs(3600))?);
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](crate::Keyspace#errors).
     pub fn expire(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool> {
         let key = key.as_ref();
         self.write(key, |locked| locked.expire(key, ttl))
@@ -228,6 +280,10 @@ impl Subject {
     /// assert!(db.expire_at("offer", Deadline::at_ms(4_102_444_800_000))?);
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](crate::Keyspace#errors).
     pub fn expire_at(&self, key: impl AsRef<[u8]>, deadline: Deadline) -> Result<bool> {
         let key = key.as_ref();
         self.write(key, |locked| locked.set_deadline(key, Some(deadline)))
@@ -243,6 +299,10 @@ impl Subject {
     /// assert!(db.persist("key")?);
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](crate::Keyspace#errors).
     pub fn persist(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let key = key.as_ref();
         self.write(key, |locked| locked.persist(key))
@@ -272,6 +332,10 @@ impl Subject {
     /// assert_eq!(db.append("log", "line\n")?, 5);
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](crate::Keyspace#errors).
     pub fn append(&self, key: impl AsRef<[u8]>, bytes: impl AsRef<[u8]>) -> Result<usize> {
         let (key, bytes) = (key.as_ref(), bytes.as_ref());
         self.write(key, |locked| locked.append(key, bytes))
@@ -285,6 +349,10 @@ impl Subject {
     /// assert!(!db.compare_and_set("state", Some(b"old"), "done")?);
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](crate::Keyspace#errors).
     pub fn compare_and_set(
         &self,
         key: impl AsRef<[u8]>,
@@ -305,6 +373,10 @@ impl Subject {
     /// assert_eq!(db.get("final")?.unwrap(), "text");
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](crate::Keyspace#errors).
     pub fn rename(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<bool> {
         let (from, to) = (from.as_ref(), to.as_ref());
         self.transact(&[from, to], |txn| txn.rename(from, to))
@@ -319,6 +391,10 @@ impl Subject {
     /// assert!(db.copy("template", "page")?);
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](crate::Keyspace#errors).
     pub fn copy(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<bool> {
         let (from, to) = (from.as_ref(), to.as_ref());
         self.transact(&[from, to], |txn| txn.copy(from, to))
@@ -388,7 +464,7 @@ impl Subject {
         store::keeping_error(body, |body| self.transact(keys, body))
     }
 
-    /// Returns the same keyspace for asynchronous code and for bulk writes: its writes return a [`Ticket`] at once, which is
+    /// Returns the same keyspace for asynchronous code and for bulk writes: its writes return a [`Ticket`](crate::Ticket) at once, which is
     /// awaited or waited for.
     ///
     /// ```
@@ -411,6 +487,10 @@ impl Subject {
     /// assert_eq!(db.clear()?, 1);
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every write](crate::Keyspace#errors).
     pub fn clear(&self) -> Result<u64> {
         let (removed, lsn) = self.apply_clear()?;
         self.wait_for(lsn)?;
@@ -455,6 +535,10 @@ impl Subject {
     /// assert_eq!((key.unwrap().as_str(), kind), (Some("user:1"), ChangeKind::Set));
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], [`Error::KeyspaceDropped`].
     pub fn watch(&self, prefix: impl AsRef<[u8]>) -> Result<Watch> {
         self.watch_with(prefix, WatchOptions::new())
     }
@@ -471,6 +555,10 @@ impl Subject {
     /// assert_eq!(value.unwrap(), "hello");
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], [`Error::KeyspaceDropped`].
     pub fn watch_with(&self, prefix: impl AsRef<[u8]>, options: WatchOptions) -> Result<Watch> {
         self.engine().check_open()?;
         let base = &self.engine().base;
@@ -499,6 +587,10 @@ impl Subject {
     /// }
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every read](crate::Keyspace#errors).
     pub fn iter(&self) -> Result<Entries<'static>> {
         self.prefix("")
     }
@@ -512,6 +604,10 @@ impl Subject {
     /// assert_eq!(keys, ["key"]);
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every read](crate::Keyspace#errors).
     pub fn keys(&self) -> Result<Keys<'static>> {
         self.iter().map(Keys)
     }
@@ -531,6 +627,10 @@ impl Subject {
     /// assert_eq!(db.prefix("user:")?.count(), 2);
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [every read](crate::Keyspace#errors).
     pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Result<Entries<'static>> {
         self.engine().check_open()?;
         Ok(Entries::new(ShardEntries::new(Keyspace::clone(self), prefix.as_ref())))
@@ -557,6 +657,10 @@ impl Subject {
     /// assert_eq!(keys.len(), 100);
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ForeignPosition`] for a position of another store; those of [every read](crate::Keyspace#errors).
     pub fn scan(&self, position: Option<&ScanPosition>, at_least: usize, prefix: &[u8]) -> Result<ScanPage> {
         let mut cursor = match position {
             Some(position) => {
