@@ -163,6 +163,28 @@ fn changes_are_told_once_and_after_they_were_made() {
     assert_eq!(words, expected);
 }
 
+/// The first commands of a transaction run on the loop, until it is found to take too long.
+#[test]
+fn a_key_read_before_the_rest_was_too_much_is_remembered() {
+    let mut world = World::new();
+    let mut client = world.client();
+    let stale = ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n";
+    client.send("HELLO 3\r\nCLIENT TRACKING ON\r\nECHO end\r\n");
+    client.until("end\r\n");
+    world.hold();
+    client.send("MULTI\r\nSTRLEN k\r\nBITCOUNT a\r\nEXEC\r\n");
+    world.until_drafts(1);
+    world.control.ask("SET k v", "+OK\r\n");
+    client.until(stale);
+    world.release();
+    client.until(&format!("*2\r\n:1\r\n:{LARGE}\r\n"));
+    // What it was sent before the reply may have been about what the reply shows.
+    client.expect(stale);
+    client.ask("STRLEN k", ":1\r\n");
+    world.control.ask("SET k w", "+OK\r\n");
+    client.expect(stale);
+}
+
 #[test]
 fn inputs_that_change_meanwhile_are_looked_at_again() {
     let mut world = World::new();

@@ -18,7 +18,7 @@ use std::fmt::Write as _;
 use std::io::Read as _;
 
 use cases::{Case, VALUE};
-use kvcore::Db;
+use kvcore::{Db, Options};
 use kvproto::Spec;
 use kvserver::Server;
 use support::Client;
@@ -101,7 +101,7 @@ struct Side {
 
 impl Side {
     fn new(twice: bool) -> Side {
-        let db = Db::in_memory();
+        let db = Options::new().shards(2).in_memory().unwrap();
         db.hooks().run_bodies_twice(twice);
         let server = Server::builder()
             .store(db.clone())

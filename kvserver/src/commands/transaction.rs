@@ -141,7 +141,7 @@ pub(crate) fn exec(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             false => Place::LoopToTheEnd,
         };
         if place == Place::Loop(0) {
-            remember_keys(&queue, 0, ctx);
+            remember_keys(&queue, ctx);
             return Ok(park(queue, watched, ctx));
         }
         match commit(&queue, watched.as_deref(), ctx, place) {
@@ -202,10 +202,10 @@ impl fmt::Debug for Executed {
     }
 }
 
-/// Has a client that tracks remember the keys of the queued commands from `begun` on, before they are read.
-fn remember_keys(queue: &Queue, begun: usize, ctx: &mut Context<'_>) {
+/// Has a client that tracks remember the keys of the queued commands, before they are read.
+fn remember_keys(queue: &Queue, ctx: &mut Context<'_>) {
     if ctx.session.tracking.is_some() {
-        for (spec, request) in queue.commands.iter().skip(begun) {
+        for (spec, request) in &queue.commands {
             ctx.session.remember_keys(spec, request.as_request(), ctx.server);
         }
     }
@@ -475,13 +475,11 @@ fn commit(
             Ok((replies, ran))
         }
         Err(error) => {
-            if matches!(error, kvcore::Error::TooMuchWork) {
-                // The last that was begun is not among those that ran.
-                let begun = ran.len() + 1;
-                remember_keys(queue, begun, ctx);
-            }
             // Nothing was done, so SELECT and SUBSCRIBE were not either.
             before.restore(ctx.session);
+            if matches!(error, kvcore::Error::TooMuchWork) {
+                remember_keys(queue, ctx);
+            }
             Err(error.into())
         }
     }
