@@ -12,6 +12,7 @@
 mod disk;
 mod explore;
 mod names;
+mod watches;
 
 use std::future::Future;
 use std::pin::pin;
