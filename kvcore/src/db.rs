@@ -498,7 +498,7 @@ impl Db {
         }
     }
 
-    /// Gives up the snapshot that is being written, by whomever it was begun, and takes back one that was only asked for;
+    /// Gives up the snapshot that is being written, by whomever it was begun, and withdraws one that was only requested;
     /// returns whether there was one. Its writer returns [`Error::SnapshotCancelled`]; what the files hold stays as it was, and
     /// [`snapshot_status`](Self::snapshot_status) shows the outcome of the snapshot before it.
     ///
@@ -706,7 +706,7 @@ impl Db {
 
     /// Changes how much the store may hold, and what is removed to keep it so. From then on transactions and reads are counted
     /// as uses where the policy needs it; keys used before count as used when that was, as far as
-    /// [`DbHooks::note_time`] told.
+    /// [`DbHooks::note_time`] has recorded it.
     ///
     /// What is beyond the new limits is removed by the writes that follow, up to some thousand entries by each, or by
     /// [`make_room`](Self::make_room).

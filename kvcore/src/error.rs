@@ -117,7 +117,7 @@ pub enum Error {
         /// The directory.
         dir: PathBuf,
     },
-    /// What the files were cannot be told, so nothing was changed.
+    /// What the files were is not known, so nothing was changed.
     #[error("{dir} cannot be repaired: {why}")]
     NotRepairable {
         /// The store's directory.

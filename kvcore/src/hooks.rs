@@ -379,7 +379,7 @@ impl DbHooks<'_> {
         result.ok_or(Error::BodyNotRun)
     }
 
-    /// Runs `body` once with everything in `locks` locked. Calls speak of the keyspace that was added first until `body`
+    /// Runs `body` once with everything in `locks` locked. Calls concern the keyspace that was added first until `body`
     /// [selects](CrossTxn::select) another. Does not wait.
     ///
     /// ```
@@ -412,7 +412,7 @@ impl DbHooks<'_> {
     /// If it has changed anything, waits while [the log's buffers are full](Self::is_backlogged), whichever handle it is, before
     /// it locks the keys. Does not wait until anything is durable.
     ///
-    /// `body` works on a draft: it sees all the keys as they were at one moment, which `now_ms` tells, and its own
+    /// `body` works on a draft: it sees all the keys as they were at one moment, that of `now_ms`, and its own
     /// changes. If it has changed anything, the keys are then locked and compared with what it saw: if they are the same,
     /// its changes are applied and logged as one transaction; if they are not, it runs again on what they are now, and
     /// after eight runs under the locks. So it must be repeatable: only the last run counts. A body that changes nothing

@@ -66,8 +66,8 @@ impl RepairOptions {
     /// Each frame that is used has its checksums, and later transactions than those before it. No key gets a value that
     /// it never had: where only a part of a value, or a deadline, is known to have changed after a gap, the key is
     /// [left out](Kept::left_out). What is missing may have changed or removed keys that are not spoken of after it:
-    /// these are counted as [possibly stale](Kept::possibly_stale). Of an exchange of keyspaces that is missing nothing
-    /// tells: [these names](Kept::unsure_names) rest on there having been none.
+    /// these are counted as [possibly stale](Kept::possibly_stale). An exchange of keyspaces that is missing leaves no
+    /// trace: [these names](Kept::unsure_names) are right if there was none.
     ///
     /// Of a damaged snapshot also those blocks are kept whose keyspaces' names are lost with its head.
     ///

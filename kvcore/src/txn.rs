@@ -326,7 +326,7 @@ pub struct Usage {
 /// # Ok::<(), kvcore::Error>(())
 /// ```
 pub trait CrossTxn: Txn {
-    /// Makes the next calls speak of the keyspace with this [id](crate::hooks::KeyspaceHooks::id), which must be one of those
+    /// Selects the keyspace with this [id](crate::hooks::KeyspaceHooks::id), which must be one of those
     /// claimed.
     ///
     /// # Errors
@@ -483,7 +483,7 @@ impl SetOptions {
 pub struct SetOutcome {
     /// Whether the condition held and the value was written.
     pub written: bool,
-    /// The value before, if it was asked for and there was one.
+    /// The value before, if [`SetOptions::return_old`] was set and there was one.
     pub old: Option<Value>,
 }
 

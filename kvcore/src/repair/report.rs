@@ -72,7 +72,7 @@ pub struct Kept {
     pub replayed: u64,
     /// All changes up to here, unless it [`is_partial`](Self::is_partial) or has [`gaps`](Self::gaps).
     pub up_to: Lsn,
-    /// The newest change that any file speaks of: those from `up_to` to here are lost, or may be.
+    /// The newest change that any file mentions: those from `up_to` to here are lost, or may be.
     pub newest: Lsn,
     /// Parts of the snapshot, or all there was before the log, are lost. What is there is right, but keys are missing.
     pub is_partial: bool,
