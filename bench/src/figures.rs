@@ -151,21 +151,22 @@ fn file_round(
 }
 
 /// What a reader of a value does at least: read it.
-fn touch(value: &[u8]) {
+pub(crate) fn touch(value: &[u8]) {
     black_box((value.first().copied(), value.last().copied()));
 }
 
-fn count(threads: usize) -> String {
+pub(crate) fn count(threads: usize) -> String {
     if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") }
 }
 
 fn describe(workload: &Workload, common: &Common) -> Vec<String> {
     vec![format!(
-        "{} keys of {} B, values of {} B, uniformly random, precomputed; median of {} rounds taken in turn; mimalloc",
+        "{} keys of {} B, values of {} B, uniformly random, precomputed; median of {} rounds taken in turn; {}",
         workload.keys().len(),
         workload::KEY_BYTES,
         workload.value().len(),
-        common.rounds
+        common.rounds,
+        crate::ALLOCATOR_NAME
     )]
 }
 

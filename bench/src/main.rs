@@ -2,10 +2,14 @@
 //!
 //! Invariant: everything that is compared is measured in the same run, in turn (A B A B ...), with the same keys and
 //! values, and the median is printed with the lowest and highest round beside it. A ratio across two runs means nothing.
+//!
+//! One peer asks for a newer compiler than it needs: `cargo run --release --ignore-rust-version -- owned-get`. With
+//! `--no-default-features` every store uses the system's allocator instead of mimalloc.
 #![forbid(unsafe_code)]
 
 mod eviction;
 mod figures;
+mod owned;
 mod room;
 mod stores;
 mod table;
@@ -19,8 +23,12 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 /// The same allocator for every store.
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What the tables call it.
+const ALLOCATOR_NAME: &str = if cfg!(feature = "mimalloc") { "mimalloc" } else { "the system's allocator" };
 
 /// Whatever a store can fail with.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -43,7 +51,12 @@ enum Figure {
         #[command(flatten)]
         common: Common,
     },
-    /// SET with the log on, made durable once a second: kvcore, fjall and sled.
+    /// GET of values to keep, from memory: kvcore and kevy-embedded.
+    OwnedGet {
+        #[command(flatten)]
+        owned: owned::Owned,
+    },
+    /// SET with the log on, made durable once a second: kvcore, fjall, sled and kevy-embedded.
     EmbeddedSet {
         /// Threads that write at the same time.
         #[arg(long, default_value_t = 2)]
@@ -117,6 +130,7 @@ impl Common {
 fn main() -> ExitCode {
     let outcome = match Flags::parse().figure {
         Figure::EmbeddedGet { threads, common } => figures::embedded_get(threads, &common),
+        Figure::OwnedGet { owned } => owned::owned_get(&owned),
         Figure::EmbeddedSet { threads, writes, common } => figures::embedded_set(threads, writes, &common),
         Figure::HitRatio { keys, requests, capacity } => eviction::hit_ratios(keys, requests, &capacity),
         Figure::Room { entries, rounds } => room::holds(entries, rounds),

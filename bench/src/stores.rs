@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fjall::{KeyspaceCreateOptions, PersistMode};
+use kevy_embedded::AppendFsync;
 use kvcore::{Db, Durability};
 use redb::TableDefinition;
 
@@ -64,6 +65,7 @@ pub fn contenders(promise: Promise) -> Vec<Contender> {
                 promise: "flush_every_ms(1000)",
                 open: |dir| Sled::open(dir, Promise::EverySecond),
             },
+            Contender { name: "kevy-embedded 7.0", promise: "append-only file; fsync every second", open: open_kevy },
         ],
         Promise::Durable => vec![
             Contender {
@@ -99,6 +101,24 @@ impl Store for Kv {
 
     fn close(self: Box<Self>) -> Result<(), Failure> {
         Ok(self.0.close()?)
+    }
+}
+
+struct Kevy(kevy_embedded::Store);
+
+fn open_kevy(dir: &Path) -> Result<Box<dyn Store>, Failure> {
+    let config = kevy_embedded::Config::default().with_persist(dir).with_appendfsync(AppendFsync::EverySec);
+    Ok(Box::new(Kevy(kevy_embedded::Store::open(config)?)))
+}
+
+impl Store for Kevy {
+    fn set(&self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
+        self.0.set(key, value)?;
+        Ok(())
+    }
+
+    fn close(self: Box<Self>) -> Result<(), Failure> {
+        Ok(())
     }
 }
 
