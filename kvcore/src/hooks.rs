@@ -115,7 +115,7 @@ impl KeyspaceHooks<'_> {
         self.keyspace.wait_for_room()?;
         let (engine, space) = (self.keyspace.engine(), &self.keyspace.space);
         if engine.base.bodies_run_twice() {
-            let _ = engine.commit(space, keys, self.origin, &mut |locked| body(locked).and_then(|()| undo()));
+            self.run_for_nothing(keys, body);
         }
         engine.commit(space, keys, self.origin, &mut |locked| body(locked))
     }
@@ -146,9 +146,23 @@ impl KeyspaceHooks<'_> {
     ) -> Result<Lsn> {
         let (engine, space) = (self.keyspace.engine(), &self.keyspace.space);
         if engine.base.bodies_run_twice() {
-            let _ = engine.view(space, keys, uses_keys, self.origin, &mut |locked| body(locked));
+            self.look_for_nothing(keys, uses_keys, body);
         }
         engine.view(space, keys, uses_keys, self.origin, &mut |locked| body(locked))
+    }
+
+    /// Runs the body of a view whose outcome does not count.
+    #[cold]
+    fn look_for_nothing(&self, keys: &[&[u8]], uses_keys: bool, body: &mut dyn FnMut(&dyn ReadTxn) -> Result<()>) {
+        let (engine, space) = (self.keyspace.engine(), &self.keyspace.space);
+        let _ = engine.view(space, keys, uses_keys, self.origin, &mut |locked| body(locked));
+    }
+
+    /// Runs `body` and undoes it.
+    #[cold]
+    fn run_for_nothing(&self, keys: &[&[u8]], body: &mut dyn FnMut(&mut dyn Txn) -> Result<()>) {
+        let (engine, space) = (self.keyspace.engine(), &self.keyspace.space);
+        let _ = engine.commit(space, keys, self.origin, &mut |locked| body(locked).and_then(|()| undo()));
     }
 
     /// Runs `body` as [`commit`](Self::commit) does, and returns when the outcome is as durable as the handle promises.
