@@ -311,9 +311,7 @@ impl Engine {
         self.check_open()?;
         let entered = self.base.enter()?;
         let (lsn, met_expired) = if let [key] = keys {
-            let hash = self.base.hasher.hash(key);
-            let wanted = std::iter::once(space.shard_of(hash));
-            let locked = SharedLocked::lock(&self.base, space, Claims::Key(hash), wanted, uses_keys);
+            let locked = SharedLocked::lock_one(&self.base, space, key, uses_keys);
             body(&locked)?;
             locked.revealed()
         } else {
@@ -367,6 +365,7 @@ impl Engine {
     }
 
     /// What must be durable before the outcome of a transaction over `keys` may be told.
+    #[inline(always)]
     fn revealed<'k>(&self, lsn: Lsn, met_expired: bool, keys: impl Iterator<Item = &'k [u8]>) -> Lsn {
         match &self.base.wal {
             // A change of some other key, which the log may never take, does not keep these from being read.

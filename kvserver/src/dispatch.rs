@@ -270,12 +270,12 @@ fn read(
         // It may have to notify of a key that is missing, with the key locked.
         return store(call, |args: Args<'_>, txn: &mut dyn Txn| run(args, txn), keyspace, server);
     }
-    let (mut reply, mut lookups) = (Reply::Nothing, Lookups::default());
+    let (mut reply, mut lookups) = (None, Lookups::default());
     let hooks = keyspace.hooks().with_origin(call.origin.for_store());
     let outcome = with_keys(spec, request, |keys| {
         hooks.view(keys, uses_keys, &mut |txn| {
             work_max.into_iter().for_each(|work_max| txn.limit_work(work_max));
-            reply = reply_of(run(Args::new(request), txn))?;
+            reply = Some(reply_of(run(Args::new(request), txn))?);
             lookups = txn.lookups();
             Ok(())
         })
@@ -325,7 +325,7 @@ pub(crate) fn carry_out(
     server: &ServerState,
     commit: impl FnOnce(&[&[u8]], &mut Body<'_>) -> kvcore::Result<Lsn>,
 ) -> Option<Answer> {
-    let (mut reply, mut lookups) = (Reply::Nothing, Lookups::default());
+    let (mut reply, mut lookups) = (None, Lookups::default());
     let mut body = |txn: &mut dyn Txn| {
         if let Some(work_max) = call.work_max {
             txn.limit_work(work_max);
@@ -342,7 +342,7 @@ pub(crate) fn carry_out(
             call.origin.announce(noted.finish());
             outcome
         };
-        reply = reply_of(outcome)?;
+        reply = Some(reply_of(outcome)?);
         lookups = txn.lookups();
         Ok(())
     };
@@ -376,18 +376,18 @@ fn reply_of(outcome: Outcome) -> kvcore::Result<Reply> {
 }
 
 /// Returns what a store command came to; `None` if that is more work than it may be.
-#[inline]
+#[inline(always)]
 fn conclude(
     outcome: kvcore::Result<Lsn>,
     spec: &'static Spec,
-    reply: Reply,
+    reply: Option<Reply>,
     lookups: Lookups,
     server: &ServerState,
 ) -> Option<Answer> {
     match outcome {
         Ok(lsn) => {
             let lsn = if server.is_gated() { lsn } else { Lsn::ZERO };
-            Some(Answer::new(Some(spec), reply, lsn).counting(lookups))
+            Some(Answer::new(Some(spec), reply.unwrap_or_default(), lsn).counting(lookups))
         }
         Err(kvcore::Error::TooMuchWork) => None,
         Err(error) => {

@@ -28,10 +28,29 @@ pub(crate) struct SharedLocked<'a> {
     now_ms: Cell<u64>,
     /// The latest deadline that was found to have passed; 0 for none.
     passed_ms: Cell<u64>,
+    /// The only key, if that is what it was locked for, and its hash.
+    hashed: Option<(&'a [u8], u64)>,
     hits: Cell<u32>,
     misses: Cell<u32>,
     /// Work that may still be charged.
     work_left: Cell<u64>,
+}
+
+/// Locks a shard in which accesses can be recorded, if they are to be.
+#[inline]
+fn read(space: &Space, shard: usize, moment: Moment) -> RwLockReadGuard<'_, Shard> {
+    let guard = space.read(shard);
+    if guard.lacks_uses(moment) {
+        drop(guard);
+        return prepare_and_read(space, shard, moment);
+    }
+    guard
+}
+
+#[cold]
+fn prepare_and_read(space: &Space, shard: usize, moment: Moment) -> RwLockReadGuard<'_, Shard> {
+    space.write(shard).note_uses(moment);
+    space.read(shard)
 }
 
 impl<'a> SharedLocked<'a> {
@@ -46,23 +65,37 @@ impl<'a> SharedLocked<'a> {
         uses_keys: bool,
     ) -> Self {
         let moment = if uses_keys { base.moment() } else { Moment::NONE };
-        let lock = |shard| {
-            let guard = space.read(shard);
-            if !guard.lacks_uses(moment) {
-                return (shard, guard);
-            }
-            drop(guard);
-            space.write(shard).note_uses(moment);
-            (shard, space.read(shard))
-        };
+        let held = wanted.map(|shard| (shard, read(space, shard, moment))).collect();
+        Self::holding(base, space, claims, held, moment)
+    }
+
+    /// Locks the shard of one key.
+    #[inline]
+    pub(crate) fn lock_one(base: &'a Base, space: &'a Space, key: &'a [u8], uses_keys: bool) -> Self {
+        let hash = base.hasher.hash(key);
+        let moment = if uses_keys { base.moment() } else { Moment::NONE };
+        let shard = space.shard_of(hash);
+        let held = SmallVec::from_buf([(shard, read(space, shard, moment))]);
+        SharedLocked { hashed: Some((key, hash)), ..Self::holding(base, space, Claims::Key(hash), held, moment) }
+    }
+
+    #[inline]
+    fn holding(
+        base: &'a Base,
+        space: &'a Space,
+        claims: Claims<'a>,
+        held: SmallVec<[(usize, RwLockReadGuard<'a, Shard>); 1]>,
+        moment: Moment,
+    ) -> Self {
         SharedLocked {
             base,
             space,
             claims,
-            held: wanted.map(lock).collect(),
+            held,
             moment,
             now_ms: Cell::new(0),
             passed_ms: Cell::new(0),
+            hashed: None,
             hits: Cell::new(0),
             misses: Cell::new(0),
             work_left: Cell::new(u64::MAX),
@@ -71,8 +104,12 @@ impl<'a> SharedLocked<'a> {
 
     /// Returns the newest Lsn that the view reveals, and whether a deadline was found to have passed. That is in the log
     /// then, or will be before the Lsn is durable.
+    #[inline]
     pub(crate) fn revealed(&self) -> (Lsn, bool) {
-        let newest = self.held.iter().map(|(_, shard)| shard.last()).max().unwrap_or(Lsn::ZERO);
+        let newest = match &*self.held {
+            [(_, shard)] => shard.last(),
+            held => held.iter().map(|(_, shard)| shard.last()).max().unwrap_or(Lsn::ZERO),
+        };
         match self.passed_ms.get() {
             0 => (newest, false),
             passed_ms => (newest.max(self.base.mark_time(passed_ms, self.now_ms())), true),
@@ -112,8 +149,13 @@ impl ReadTxn for SharedLocked<'_> {
         self.now_ms.get()
     }
 
+    #[inline(always)]
     fn lookup(&self, key: &[u8], kind: Lookup) -> Result<Option<ValueRef<'_>>> {
-        let hash = self.base.hasher.hash(key);
+        let hash = match self.hashed {
+            // The same bytes in the same place.
+            Some((named, hash)) if std::ptr::eq(named, key) => hash,
+            _ => self.base.hasher.hash(key),
+        };
         let shard = self.shard(hash, key)?;
         let entry = if kind.is_use() { shard.find_to_use(hash, key, self.moment) } else { shard.find(hash, key) };
         let found = entry.filter(|entry| !self.has_passed(entry));
@@ -121,6 +163,11 @@ impl ReadTxn for SharedLocked<'_> {
             count_lookup(&self.hits, &self.misses, found.is_some());
         }
         Ok(found.map(Entry::value))
+    }
+
+    // As provided, but without a call on to the lookup.
+    fn get(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
+        self.lookup(key, Lookup::Read)
     }
 
     fn lookups(&self) -> Lookups {

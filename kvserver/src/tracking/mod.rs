@@ -243,16 +243,24 @@ fn address(notice: Notice, table: &Table, clients: &Clients) -> Option<Invalidat
     Some(invalidation)
 }
 
+impl TrackingTable {
+    /// Leaves a change for the loop whose doing it is to look up.
+    #[cold]
+    fn note(&self, change: &Change<'_>) {
+        let is_by_nobody = matches!(change.kind, ChangeKind::Expire | ChangeKind::Evict);
+        let event = |origin| Event { key: change.key.map(Box::from), origin, lsn: change.lsn };
+        match Origin::of(change.origin, self.server_id) {
+            Some(origin) => origin.add_change(event(if is_by_nobody { 0 } else { origin.client_id() })),
+            None => self.note_foreign(event(0)),
+        }
+    }
+}
+
 impl Observer for TrackingTable {
     fn changed(&self, change: &Change<'_>) {
         // What clients cannot reach they have not read.
         if self.is_on() && databases::index_of(change.keyspace).is_some() {
-            let is_by_nobody = matches!(change.kind, ChangeKind::Expire | ChangeKind::Evict);
-            let event = |origin| Event { key: change.key.map(Box::from), origin, lsn: change.lsn };
-            match Origin::of(change.origin, self.server_id) {
-                Some(origin) => origin.add_change(event(if is_by_nobody { 0 } else { origin.client_id() })),
-                None => self.note_foreign(event(0)),
-            }
+            self.note(change);
         }
     }
 }
