@@ -18,7 +18,7 @@ use crate::files::Files;
 use crate::hash::KeyHash;
 use crate::inspection;
 use crate::lock_set::LockSet;
-use crate::locked::{Claims, Committed, Draft, Locked, Notes, Seen, SharedLocked};
+use crate::locked::{Committed, Draft, Locked, Notes, Seen, SharedLocked};
 use crate::lsn::Lsn;
 use crate::observer::{Change, ChangeKind, Origin};
 use crate::options::Options;
@@ -315,11 +315,7 @@ impl Engine {
             body(&locked)?;
             locked.revealed()
         } else {
-            let set = LockSet::of_keys(self.base.store_id, space, &self.base.hasher, keys);
-            let wanted = set.shards().map(|(_, shard)| shard);
-            let locked = SharedLocked::lock(&self.base, space, Claims::Set(&set), wanted, uses_keys);
-            body(&locked)?;
-            locked.revealed()
+            self.view_keys(space, keys, uses_keys, body)?
         };
         if met_expired && !self.base.expiry_held.load(Ordering::Relaxed) {
             keys.iter().for_each(|key| self.expire_now(space, key, origin));
@@ -329,7 +325,22 @@ impl Engine {
         Ok(self.revealed(lsn, met_expired, keys.iter().copied()))
     }
 
-    /// Runs a transaction over keys of one keyspace; answers what must be durable before its outcome may be told.
+    /// Shows any number of keys to the body of a [`view`](Self::view).
+    #[inline(never)]
+    fn view_keys(
+        &self,
+        space: &Space,
+        keys: &[&[u8]],
+        uses_keys: bool,
+        body: &mut dyn FnMut(&SharedLocked<'_>) -> Result<()>,
+    ) -> Result<(Lsn, bool)> {
+        let set = LockSet::of_keys(self.base.store_id, space, &self.base.hasher, keys);
+        let locked = SharedLocked::lock(&self.base, space, &set, uses_keys);
+        body(&locked)?;
+        Ok(locked.revealed())
+    }
+
+    /// Runs a transaction over keys of one keyspace. Returns what must be durable before its outcome may be revealed.
     #[inline]
     pub(crate) fn commit(
         &self,
@@ -338,10 +349,7 @@ impl Engine {
         origin: Origin<'_>,
         body: &mut impl FnMut(&mut Locked<'_>) -> Result<()>,
     ) -> Result<Lsn> {
-        let [key] = keys else {
-            let set = LockSet::of_keys(self.base.store_id, space, &self.base.hasher, keys);
-            return self.commit_across(&set, origin, body);
-        };
+        let [key] = keys else { return self.commit_keys(space, keys, origin, body) };
         self.check_open()?;
         let entered = self.base.enter()?;
         let is_exhausted = self.base.eviction.is_on() && self.make_room(space);
@@ -364,7 +372,19 @@ impl Engine {
         Ok(self.revealed(done.lsn, done.met_expired, std::iter::once(*key)))
     }
 
-    /// What must be durable before the outcome of a transaction over `keys` may be told.
+    /// As [`commit`](Self::commit), of any number of keys. Out of its way: most transactions name one.
+    #[inline(never)]
+    fn commit_keys(
+        &self,
+        space: &Space,
+        keys: &[&[u8]],
+        origin: Origin<'_>,
+        body: &mut dyn FnMut(&mut Locked<'_>) -> Result<()>,
+    ) -> Result<Lsn> {
+        self.commit_across(&LockSet::of_keys(self.base.store_id, space, &self.base.hasher, keys), origin, body)
+    }
+
+    /// Returns what must be durable before the outcome of a transaction over `keys` may be revealed.
     #[inline(always)]
     fn revealed<'k>(&self, lsn: Lsn, met_expired: bool, keys: impl Iterator<Item = &'k [u8]>) -> Lsn {
         match &self.base.wal {

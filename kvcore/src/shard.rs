@@ -506,7 +506,7 @@ impl Shard {
     /// Counts a deadline that takes the place of another, and files a record for it, unless one that fires early enough is
     /// already there: an entry that had an earlier deadline has its record still, and when that fires the entry is filed
     /// again.
-    #[inline]
+    #[inline(always)]
     fn file(&mut self, hasher: &KeyHash, hash: u64, old: Option<Deadline>, new: Option<Deadline>, now_ms: u64) {
         if old.is_some() || new.is_some() {
             self.file_deadline(hasher, hash, old, new, now_ms);

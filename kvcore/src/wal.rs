@@ -152,7 +152,7 @@ impl Wal {
     /// Appends one transaction's records; they wait in a lane, not yet written.
     ///
     /// Called under the locks of the shards it changed, so that log order is key order.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn append(&self, records: &[u8]) -> Result<Lsn> {
         self.append_by(records.len(), |lanes| lanes.append(records))
     }
@@ -386,10 +386,21 @@ impl Wal {
     }
 
     /// Whether the log refuses writes, and nothing that it has not made durable concerns these keys.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn refuses_but_settled<'k>(&self, mut keys: impl Iterator<Item = &'k [u8]>) -> bool {
-        self.is_refusing()
-            && self.state.lock().unsettled.as_ref().is_some_and(|unsettled| !keys.any(|key| unsettled.has(key)))
+        self.is_refusing() && self.has_settled(&mut keys)
+    }
+
+    #[cold]
+    fn has_settled<'k>(&self, keys: &mut dyn Iterator<Item = &'k [u8]>) -> bool {
+        let state = self.state.lock();
+        let Some(unsettled) = &state.unsettled else { return false };
+        for key in keys {
+            if unsettled.has(key) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Writes everything and begins a new segment, so that a snapshot begun now lets the ones before go.

@@ -258,7 +258,8 @@ fn reject(
     Answer { rest: Some(Box::new(rest)), ..Answer::new(spec, reply, Lsn::ZERO) }
 }
 
-/// Carries out a command that only reads.
+/// Carries out a command that only reads. Not part of its caller, where it would take registers from the writes.
+#[inline(never)]
 fn read(
     call: &Call<'_>,
     run: fn(Args<'_>, &dyn ReadTxn) -> Outcome,

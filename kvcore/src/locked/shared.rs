@@ -9,6 +9,7 @@ use super::{Claims, charge, count_lookup, missing_key};
 use crate::base::Base;
 use crate::entry::{Entry, ValueRef};
 use crate::error::Result;
+use crate::lock_set::LockSet;
 use crate::lsn::Lsn;
 use crate::shard::Shard;
 use crate::space::Space;
@@ -54,19 +55,11 @@ fn prepare_and_read(space: &Space, shard: usize, moment: Moment) -> RwLockReadGu
 }
 
 impl<'a> SharedLocked<'a> {
-    /// Locks the shards in `wanted`, which are sorted and have no element twice: those of the keys that `claims` have.
-    /// `uses_keys` is false if no lookup counts as an access.
-    #[inline]
-    pub(crate) fn lock(
-        base: &'a Base,
-        space: &'a Space,
-        claims: Claims<'a>,
-        wanted: impl Iterator<Item = usize>,
-        uses_keys: bool,
-    ) -> Self {
+    /// Locks the shards of a set, all of them of `space`. `uses_keys` is false if no lookup counts as an access.
+    pub(crate) fn lock(base: &'a Base, space: &'a Space, set: &'a LockSet<'a>, uses_keys: bool) -> Self {
         let moment = if uses_keys { base.moment() } else { Moment::NONE };
-        let held = wanted.map(|shard| (shard, read(space, shard, moment))).collect();
-        Self::holding(base, space, claims, held, moment)
+        let held = set.shards().map(|(_, shard)| (shard, read(space, shard, moment))).collect();
+        Self::holding(base, space, Claims::Set(set), held, moment)
     }
 
     /// Locks the shard of one key.

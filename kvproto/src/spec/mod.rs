@@ -61,7 +61,7 @@ static TABLE: [Spec; COUNT] = table();
 pub static COMMANDS: &[Spec] = &TABLE;
 
 /// Returns the command of that name or alias, in any case. Allocates nothing, and compares once in most cases.
-#[inline]
+#[inline(always)]
 pub fn lookup(name: &[u8]) -> Option<&'static Spec> {
     names::find(name)
 }
