@@ -115,7 +115,7 @@ impl KeyspaceHooks<'_> {
         self.keyspace.wait_for_room()?;
         let (engine, space) = (self.keyspace.engine(), &self.keyspace.space);
         if engine.base.bodies_run_twice() {
-            self.run_for_nothing(keys, body);
+            return self.commit_run_twice(keys, body);
         }
         engine.commit(space, keys, self.origin, &mut |locked| body(locked))
     }
@@ -146,23 +146,29 @@ impl KeyspaceHooks<'_> {
     ) -> Result<Lsn> {
         let (engine, space) = (self.keyspace.engine(), &self.keyspace.space);
         if engine.base.bodies_run_twice() {
-            self.look_for_nothing(keys, uses_keys, body);
+            self.run_view(keys, uses_keys, body)?;
         }
         engine.view(space, keys, uses_keys, self.origin, &mut |locked| body(locked))
     }
 
-    /// Runs the body of a view whose outcome does not count.
+    /// Runs the body of a view once, out of the way of the usual case.
     #[cold]
-    fn look_for_nothing(&self, keys: &[&[u8]], uses_keys: bool, body: &mut dyn FnMut(&dyn ReadTxn) -> Result<()>) {
+    fn run_view(
+        &self,
+        keys: &[&[u8]],
+        uses_keys: bool,
+        body: &mut dyn FnMut(&dyn ReadTxn) -> Result<()>,
+    ) -> Result<Lsn> {
         let (engine, space) = (self.keyspace.engine(), &self.keyspace.space);
-        let _ = engine.view(space, keys, uses_keys, self.origin, &mut |locked| body(locked));
+        engine.view(space, keys, uses_keys, self.origin, &mut |locked| body(locked))
     }
 
-    /// Runs `body` and undoes it.
+    /// Runs `body` and undoes it; then commits as [`commit`](Self::commit) does.
     #[cold]
-    fn run_for_nothing(&self, keys: &[&[u8]], body: &mut dyn FnMut(&mut dyn Txn) -> Result<()>) {
+    fn commit_run_twice(&self, keys: &[&[u8]], body: &mut dyn FnMut(&mut dyn Txn) -> Result<()>) -> Result<Lsn> {
         let (engine, space) = (self.keyspace.engine(), &self.keyspace.space);
         let _ = engine.commit(space, keys, self.origin, &mut |locked| body(locked).and_then(|()| undo()));
+        engine.commit(space, keys, self.origin, &mut |locked| body(locked))
     }
 
     /// Runs `body` as [`commit`](Self::commit) does, and returns when the outcome is as durable as the handle promises.

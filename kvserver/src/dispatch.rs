@@ -276,7 +276,7 @@ fn read(
     let outcome = with_keys(spec, request, |keys| {
         hooks.view(keys, uses_keys, &mut |txn| {
             work_max.into_iter().for_each(|work_max| txn.limit_work(work_max));
-            reply = Some(reply_of(run(Args::new(request), txn))?);
+            keep_reply(run(Args::new(request), txn), &mut reply)?;
             lookups = txn.lookups();
             Ok(())
         })
@@ -343,7 +343,7 @@ pub(crate) fn carry_out(
             call.origin.announce(noted.finish());
             outcome
         };
-        reply = Some(reply_of(outcome)?);
+        keep_reply(outcome, &mut reply)?;
         lookups = txn.lookups();
         Ok(())
     };
@@ -365,15 +365,16 @@ fn with_keys<R>(spec: &Spec, request: Request<'_>, run: impl FnOnce(&[&[u8]]) ->
     }
 }
 
-/// Returns the reply of a command that is part of a transaction; only the store's own failures end that.
-#[inline]
-fn reply_of(outcome: Outcome) -> kvcore::Result<Reply> {
+/// Keeps the reply of a command that is part of a transaction; only the store's own failures end that.
+#[inline(always)]
+fn keep_reply(outcome: Outcome, reply: &mut Option<Reply>) -> kvcore::Result<()> {
     match outcome {
-        Ok(reply) => Ok(reply),
+        Ok(replied) => *reply = Some(replied),
         // It has changed nothing, and what it says about the keys is as true, and as new, as any reply.
-        Err(Failure::Command(error)) => Ok(error.into()),
-        Err(Failure::Store(error)) => Err(error),
+        Err(Failure::Command(error)) => *reply = Some(error.into()),
+        Err(Failure::Store(error)) => return Err(error),
     }
+    Ok(())
 }
 
 /// Returns what a store command came to; `None` if that is more work than it may be.

@@ -49,7 +49,7 @@ const fn with_name(mut slots: [Slot; SLOTS_LEN], name: &str, index: usize) -> [S
 }
 
 /// Returns the command of that name or alias, in any case.
-#[inline]
+#[inline(always)]
 pub(super) fn find(name: &[u8]) -> Option<&'static Spec> {
     let head = head_of(name);
     let mut at = slot_of(head, name.len());
