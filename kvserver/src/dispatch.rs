@@ -137,19 +137,21 @@ pub(crate) fn answer(
     }
     let wanted = server.audience.wanted();
     let (database, uses_keys) = (session.database, session.uses_keys_of(spec));
-    let call = Call { spec, request, origin, database, uses_keys, events: wanted.events(), work_max: None };
+    let mut call = Call { spec, request, origin, database, uses_keys, events: wanted.events(), work_max: None };
     let work_max = |words_min: u16| {
         let may_cost = request.len() >= words_min.into();
         may_cost.then(|| server.switches.loop_work_max.load(Relaxed))
     };
     let answer = match runs.of(top) {
         Some(Run::Read(run, words_min)) => {
-            read(&Call { work_max: work_max(words_min), ..call }, run, &session.keyspace, server)
+            call.work_max = work_max(words_min);
+            read(&call, run, &session.keyspace, server)
         }
         Some(Run::Store(run)) => store(&call, run, &session.keyspace, server),
         Some(Run::Costly(run, words_min)) => {
             let run = |args: Args<'_>, txn: &mut dyn Txn| run(args, txn, &server.tuning);
-            store(&Call { work_max: work_max(words_min), ..call }, run, &session.keyspace, server)
+            call.work_max = work_max(words_min);
+            store(&call, run, &session.keyspace, server)
         }
         Some(Run::Walk(run)) => walk(spec, run, request, session, server),
         Some(Run::Session(run)) => {
