@@ -219,7 +219,7 @@ pub enum Error {
         /// [`Limits::max_entries`](crate::Limits::max_entries).
         max: u64,
     },
-    /// The transaction would take more work than it was [limited](crate::hooks::Txn::limit_work) to. Nothing was changed.
+    /// The transaction would take more work than it was [limited](crate::hooks::ReadTxn::limit_work) to. Nothing was changed.
     #[error("the transaction takes more work than it was limited to: run it on a draft (DbHooks::commit_draft)")]
     TooMuchWork,
     /// What was called needs files, and a store in memory has none.

@@ -27,7 +27,7 @@ pub enum Run {
     /// Under the locks of exactly the keys its row in the command table names. All checks come before the first
     /// effect: a command that answers with an error has changed nothing.
     Store(fn(Args<'_>, &mut dyn Txn) -> Outcome),
-    /// As `Store`, and its work may be large beside that of reading the request. It [charges](Txn::charge) for it before it
+    /// As `Store`, and its work may be large beside that of reading the request. It [charges](ReadTxn::charge) for it before it
     /// does it, and must be repeatable: what is too much for a loop is done on a draft instead. A request of fewer words
     /// than the number is never costly. How it writes what it stores may be a parameter's to say.
     Costly(fn(Args<'_>, &mut dyn Txn, &Tuning) -> Outcome, u16),
