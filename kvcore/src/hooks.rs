@@ -78,7 +78,17 @@ impl<'a> KeyspaceHooks<'a> {
         KeyspaceHooks { keyspace, origin: Origin::NONE }
     }
 
-    /// Returns these hooks for transactions whose changes have this origin.
+    /// Returns these hooks for transactions whose changes have this origin; [`DbHooks::with_origin`] shows what for.
+    ///
+    /// ```
+    /// use kvcore::hooks::Origin;
+    /// let db = kvcore::Db::in_memory();
+    /// let request = 42_u64;
+    /// let sessions = db.keyspace("sessions")?;
+    /// let hooks = sessions.hooks().with_origin(Origin::new(&request));
+    /// hooks.commit(&[b"key"], &mut |txn| txn.set(b"key", b"value", None))?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     #[must_use]
     pub fn with_origin(self, origin: Origin<'a>) -> Self {
         KeyspaceHooks { origin, ..self }

@@ -265,6 +265,18 @@ impl<'k> LockSet<'k> {
     }
 
     /// Adds keys as [`keys`](Self::keys) does, to a set that is at hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kvcore::{Db, LockSet};
+    /// let db = Db::in_memory();
+    /// let keyspaces = [db.keyspace("orders")?, db.keyspace("stock")?];
+    /// let mut locks = LockSet::new();
+    /// keyspaces.iter().for_each(|keyspace| locks.add_keys(keyspace, ["42"]));
+    /// db.transact_across(locks, |txn| txn.keyspace(&keyspaces[1])?.set("42", "3"))?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn add_keys<K: AsRef<[u8]> + ?Sized + 'k>(
         &mut self,
         keyspace: &Keyspace,
@@ -275,6 +287,18 @@ impl<'k> LockSet<'k> {
     }
 
     /// Adds a keyspace as [`whole`](Self::whole) does, to a set that is at hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kvcore::{Db, LockSet};
+    /// let db = Db::in_memory();
+    /// let keyspaces = db.keyspaces();
+    /// let mut locks = LockSet::new();
+    /// keyspaces.iter().for_each(|keyspace| locks.add_whole(keyspace));
+    /// db.transact_across(locks, |txn| keyspaces.iter().try_for_each(|keyspace| txn.clear(keyspace).map(drop)))?;
+    /// # Ok::<(), kvcore::Error>(())
+    /// ```
     pub fn add_whole(&mut self, keyspace: &Keyspace) {
         self.claim_whole(keyspace.engine().base.store_id, &keyspace.space);
     }

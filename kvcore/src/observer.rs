@@ -69,11 +69,21 @@ impl<'a> Origin<'a> {
     pub const NONE: Origin<'static> = Origin(None);
 
     /// Returns `what` as an origin.
+    ///
+    /// ```
+    /// let client_id = 7_u64;
+    /// let origin = kvcore::hooks::Origin::new(&client_id);
+    /// ```
     pub fn new<T: Any>(what: &'a T) -> Self {
         Origin(Some(what))
     }
 
     /// Returns what was given as the origin, if it is a `T`.
+    ///
+    /// ```
+    /// let client_id = 7_u64;
+    /// assert_eq!(kvcore::hooks::Origin::new(&client_id).get(), Some(&7_u64));
+    /// ```
     pub fn get<T: Any>(self) -> Option<&'a T> {
         self.0.and_then(|what| what.downcast_ref())
     }

@@ -41,6 +41,8 @@ impl Side {
             "config set maxmemory 1000000000",
             "config set lfu-log-factor 0",
             "config set lfu-decay-time 0",
+            // Which commands are slow is a matter of the machine.
+            "config set slowlog-log-slower-than -1",
             "config set notify-keyspace-events KEAmn",
             "debug set-active-expire 0",
             "set str hello",
