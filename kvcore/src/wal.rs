@@ -392,7 +392,7 @@ impl Wal {
     }
 
     #[cold]
-    fn has_settled<'k>(&self, keys: &mut dyn Iterator<Item = &'k [u8]>) -> bool {
+    fn has_settled(&self, keys: &mut dyn Iterator<Item = &[u8]>) -> bool {
         let state = self.state.lock();
         let Some(unsettled) = &state.unsettled else { return false };
         for key in keys {
