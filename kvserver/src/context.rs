@@ -34,7 +34,20 @@ pub enum Run {
     /// Looks over a whole keyspace without changing it.
     Walk(fn(Args<'_>, &dyn Walk) -> Outcome),
     /// Concerns the session or the server.
-    Session(fn(Args<'_>, &mut Context<'_>) -> Outcome),
+    Session(fn(Args<'_>, &mut Context<'_>) -> Outcome, InExec),
+}
+
+/// How EXEC carries out a command that concerns the session or the server. What the store runs may be run again, and only the
+/// last run counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InExec {
+    /// It is repeatable, and needs no more than the keys that it names: it may run on a draft, away from its connection.
+    Anywhere,
+    /// It is repeatable, but needs its connection, or whole keyspaces.
+    OnLoop,
+    /// It is carried out once, at its place among the others: a transaction that is run again takes the reply of the first
+    /// run, and one that fails does not undo it.
+    Once,
 }
 
 /// How each command of the table is carried out.
@@ -66,8 +79,6 @@ pub(crate) struct Context<'c> {
     /// Inside EXEC: the locked view. What it locks must not be looked at any other way: the store refuses most such
     /// calls, and the rest, [`kvcore::Db::keyspaces`] and [`kvcore::Db::stats`] among them, could wait for ever.
     pub(crate) txn: Option<&'c mut dyn CrossTxn>,
-    /// It was queued for EXEC, and runs after that was committed.
-    pub(crate) follows_exec: bool,
     /// Inside EXEC, if it has a FLUSHALL or DEBUG: all keyspaces, which it has locked whole.
     pub(crate) everything: &'c [Keyspace],
     /// Replies to send before the one the command returns, in the protocol version that was spoken when it began;
@@ -104,11 +115,6 @@ pub(crate) enum Next {
 }
 
 impl<'c> Context<'c> {
-    /// Returns whether the command was queued, and EXEC carries it out.
-    pub(crate) fn is_in_exec(&self) -> bool {
-        self.txn.is_some() || self.follows_exec
-    }
-
     /// Notes that the reply shows something of all that was written. Once writes are refused the newest change may never
     /// become durable, and such a reply is how an operator learns why: it is then sent at once.
     ///
@@ -168,7 +174,6 @@ impl<'c> Context<'c> {
             origin,
             spec,
             txn: None,
-            follows_exec: false,
             everything: &[],
             before: Vec::new(),
             announcements: Vec::new(),

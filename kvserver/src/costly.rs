@@ -62,7 +62,7 @@ pub(crate) fn run_store(
         Run::Read(run, _) => run(args, txn),
         Run::Costly(run, _) => run(args, txn, &server.tuning),
         // Those are never too much for a loop.
-        Run::Store(_) | Run::Walk(_) | Run::Session(_) => Ok(Reply::Nothing),
+        Run::Store(_) | Run::Walk(_) | Run::Session(..) => Ok(Reply::Nothing),
     };
     // Perhaps it has become cheap: what was shared with another command's draft is so no longer.
     let cheap = Call { spec, request, origin, database, uses_keys, events, work_max: Some(LOOP_WORK_MAX) };

@@ -154,7 +154,7 @@ pub(crate) fn answer(
             store(&call, run, &session.keyspace, server)
         }
         Some(Run::Walk(run)) => walk(spec, run, request, session, server),
-        Some(Run::Session(run)) => {
+        Some(Run::Session(run, _)) => {
             let mut context = Context::new(session, server, runs, origin, spec);
             let reply = run(Args::new(request), &mut context).unwrap_or_else(Reply::from);
             let Context { before, version, lsn, lookups, next, .. } = context;

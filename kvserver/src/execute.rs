@@ -128,6 +128,9 @@ impl Executor {
         if self.server.tracking.is_on() {
             // A client that tracks has settled after each of its requests.
             self.server.tracking.settle(&self.origin, &self.server.clients, 0, &ReadKeys::new());
+        } else {
+            // Nobody is left whom they concern.
+            self.origin.forget_changes();
         }
         progress
     }

@@ -89,6 +89,12 @@ impl Origin {
         self.changes.borrow_mut().append(&mut changes);
     }
 
+    /// Forgets the changes that tracking was to look up.
+    #[inline]
+    pub(crate) fn forget_changes(&self) {
+        self.changes.borrow_mut().clear();
+    }
+
     /// Takes the changes that tracking is to look up.
     pub(crate) fn take_changes(&self) -> Vec<Event> {
         self.changes.take()

@@ -33,7 +33,7 @@ struct Topics {
 type Subscribers = HashMap<Arc<[u8]>, HashMap<u64, Address>>;
 
 /// A message to be published.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Publication {
     /// To a shard channel.
     pub(crate) sharded: bool,
@@ -42,7 +42,7 @@ pub(crate) struct Publication {
 }
 
 /// What a transaction announces when it is committed, in the order of its commands.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Announcement {
     Publish(Publication),
     Subscribe(Topic, Arc<[u8]>, Address),

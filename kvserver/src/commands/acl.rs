@@ -222,7 +222,7 @@ fn through_file(work: Work, ctx: &mut Context<'_>) -> Outcome {
         )
         .into());
     }
-    if ctx.is_in_exec() {
+    if ctx.txn.is_some() {
         return Err(CommandError::custom("ERR Command not allowed inside a transaction").into());
     }
     ctx.next = Next::Park(work);

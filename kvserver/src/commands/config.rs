@@ -44,7 +44,7 @@ fn rewrite(ctx: &mut Context<'_>) -> Outcome {
     if ctx.server.settings.config_file.is_none() {
         return Err(CommandError::custom("ERR The server is running without a config file").into());
     }
-    if ctx.is_in_exec() {
+    if ctx.txn.is_some() {
         return Err(CommandError::custom("ERR Command not allowed inside a transaction").into());
     }
     ctx.next = Next::Park(Work::RewriteConfig);

@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use kvproto::resp::Version;
-use kvproto::{Args, CommandError, Reply, Request, Spec, parse_integer};
+use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
 use super::databases;
 use crate::acl;
@@ -16,7 +16,6 @@ use crate::info::REDIS_VERSION;
 use crate::outcome::Outcome;
 use crate::session::Attempt;
 use crate::settings::LABEL_BYTES_MAX;
-use crate::state::ServerState;
 
 pub(crate) fn ping(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let message = args.next_opt();
@@ -68,40 +67,25 @@ pub(crate) fn select(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     Ok(Reply::Ok)
 }
 
-pub(crate) fn auth(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
-    let request = args.request();
-    let (user, password) = user_and_password(args, ctx.server)?;
-    authenticate(user, password, request, ctx)?;
-    Ok(Reply::Ok)
-}
-
-/// Returns as whom a request logs in, and the password, if it is an AUTH or HELLO whose words are in order.
-pub(crate) fn login<'r>(spec: &Spec, request: Request<'r>, server: &ServerState) -> Option<(&'r [u8], &'r [u8])> {
-    match spec.name {
-        "auth" => user_and_password(Args::new(request), server).ok(),
-        "hello" => Hello::read(Args::new(request)).ok()?.login,
-        _ => None,
-    }
-}
-
-/// Reads the words of AUTH.
-fn user_and_password<'r>(mut args: Args<'r>, server: &ServerState) -> Result<(&'r [u8], &'r [u8]), CommandError> {
+pub(crate) fn auth(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let user = match args.remaining() {
-        1 if server.acl.default_takes_any_password() => {
+        1 if ctx.server.acl.default_takes_any_password() => {
             return Err(CommandError::custom(
                 "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
                  configuration is correct?",
-            ));
+            )
+            .into());
         }
         1 => acl::DEFAULT,
         2 => args.next()?,
-        _ => return Err(CommandError::Syntax),
+        _ => return Err(CommandError::Syntax.into()),
     };
-    Ok((user, args.next()?))
+    authenticate(user, args.next()?, args.request(), ctx)?;
+    Ok(Reply::Ok)
 }
 
 fn authenticate(user: &[u8], password: &[u8], request: Request<'_>, ctx: &mut Context<'_>) -> Result<(), CommandError> {
-    let attempt = Attempt { command: request.name(), in_multi: ctx.is_in_exec() };
+    let attempt = Attempt { command: request.name(), in_multi: ctx.txn.is_some() };
     ctx.session.authenticate(user, password, attempt, ctx.server)?;
     if !ctx.session.may_keep_what_it_is_sent(ctx.server) {
         super::pubsub::leave_all(ctx);
@@ -112,43 +96,28 @@ fn authenticate(user: &[u8], password: &[u8], request: Request<'_>, ctx: &mut Co
     Ok(())
 }
 
-/// The words of HELLO.
-struct Hello<'r> {
-    version: Option<Version>,
-    login: Option<(&'r [u8], &'r [u8])>,
-    name: Option<Box<str>>,
-}
-
-impl<'r> Hello<'r> {
-    fn read(mut args: Args<'r>) -> Result<Hello<'r>, CommandError> {
-        let version = match args.next_opt().map(parse_integer) {
-            None => None,
-            Some(None) => {
-                return Err(CommandError::custom("ERR Protocol version is not an integer or out of range"));
-            }
-            Some(Some(2)) => Some(Version::Resp2),
-            Some(Some(3)) => Some(Version::Resp3),
-            Some(Some(_)) => return Err(CommandError::custom("NOPROTO unsupported protocol version")),
-        };
-        let mut hello = Hello { version, login: None, name: None };
-        while let Some(option) = args.next_opt() {
-            if option.eq_ignore_ascii_case(b"auth") && args.remaining() >= 2 {
-                hello.login = Some((args.next()?, args.next()?));
-            } else if option.eq_ignore_ascii_case(b"setname") && !args.is_empty() {
-                hello.name = Some(label("Client names", args.next()?)?);
-            } else {
-                return Err(CommandError::quoting("ERR Syntax error in HELLO option '", option, "'"));
-            }
+pub(crate) fn hello(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    let version = match args.next_opt().map(parse_integer) {
+        None => None,
+        Some(None) => {
+            return Err(CommandError::custom("ERR Protocol version is not an integer or out of range").into());
         }
-        Ok(hello)
+        Some(Some(2)) => Some(Version::Resp2),
+        Some(Some(3)) => Some(Version::Resp3),
+        Some(Some(_)) => return Err(CommandError::custom("NOPROTO unsupported protocol version").into()),
+    };
+    let (mut login, mut name) = (None, None);
+    while let Some(option) = args.next_opt() {
+        if option.eq_ignore_ascii_case(b"auth") && args.remaining() >= 2 {
+            login = Some((args.next()?, args.next()?));
+        } else if option.eq_ignore_ascii_case(b"setname") && !args.is_empty() {
+            name = Some(label("Client names", args.next()?)?);
+        } else {
+            return Err(CommandError::quoting("ERR Syntax error in HELLO option '", option, "'").into());
+        }
     }
-}
-
-pub(crate) fn hello(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
-    let request = args.request();
-    let Hello { version, login, name } = Hello::read(args)?;
     if let Some((user, password)) = login {
-        authenticate(user, password, request, ctx)?;
+        authenticate(user, password, args.request(), ctx)?;
     }
     if !ctx.session.access.is_authenticated(&ctx.server.acl) {
         return Err(CommandError::custom(

@@ -3,7 +3,7 @@
 //! Invariant: every row of the command table has a function, unless it is marked absent; of those only [`refused::NAMES`] have one. A store command is a function of (arguments, locked
 //! view), so it is the same alone and inside EXEC; it knows neither socket nor parser. Adding a command is one row in kvproto's table, one function, and one line in [`run_of`].
 
-use crate::context::{Run, Runs};
+use crate::context::{InExec, Run, Runs};
 
 pub mod acl;
 pub mod backup;
@@ -39,11 +39,12 @@ pub(crate) fn runs() -> Runs {
     Runs::new(run_of)
 }
 
-/// No request has so many words.
+/// Of a command that charges for no work, which no limit ends therefore.
 const NEVER_COSTLY: u16 = u16::MAX;
 
 /// The function behind a row of the command table.
 fn run_of(name: &str) -> Option<Run> {
+    use InExec::{Anywhere, OnLoop, Once};
     use Run::{Costly, Read, Session, Store, Walk};
     Some(match name {
         "bitcount" => Read(bitmap::bitcount, 2),
@@ -59,7 +60,7 @@ fn run_of(name: &str) -> Option<Run> {
         "pfcount" => Costly(|args, txn, _| hyperloglog::pfcount(args, txn), 2),
         "pfdebug" => Costly(|args, txn, _| hyperloglog::debug::pfdebug(args, txn), 3),
         "pfmerge" => Costly(hyperloglog::pfmerge, 2),
-        "pfselftest" => Session(hyperloglog::debug::pfselftest),
+        "pfselftest" => Session(hyperloglog::debug::pfselftest, Once),
 
         "append" => Costly(|args, txn, _| string::append(args, txn), 3),
         "decr" => Store(string::decr),
@@ -92,10 +93,10 @@ fn run_of(name: &str) -> Option<Run> {
         "del" | "unlink" => Store(keys::del),
         "exists" => Read(keys::exists, NEVER_COSTLY),
         "touch" => Read(keys::touch, NEVER_COSTLY),
-        "copy" => Session(databases::copy),
+        "copy" => Session(databases::copy, Anywhere),
         "dump" => Read(dump::dump, 2),
-        "move" => Session(databases::move_),
-        "object" => Session(object::object),
+        "move" => Session(databases::move_, Anywhere),
+        "object" => Session(object::object, Anywhere),
         "rename" => Store(keys::rename),
         "renamenx" => Store(keys::renamenx),
         "restore" | "restore-asking" => Costly(|args, txn, _| dump::restore(args, txn), 4),
@@ -116,66 +117,66 @@ fn run_of(name: &str) -> Option<Run> {
         "pttl" => Read(expiry::pttl, NEVER_COSTLY),
         "ttl" => Read(expiry::ttl, NEVER_COSTLY),
 
-        "acl" => Session(acl::acl),
+        "acl" => Session(acl::acl, Once),
 
-        "auth" => Session(connection::auth),
-        "client" => Session(client::client),
-        "echo" => Session(connection::echo),
-        "hello" => Session(connection::hello),
-        "help" => Session(help::commands),
-        "ping" => Session(connection::ping),
-        "quit" => Session(connection::quit),
-        "reset" => Session(connection::reset),
-        "select" => Session(connection::select),
+        "auth" => Session(connection::auth, Once),
+        "client" => Session(client::client, Once),
+        "echo" => Session(connection::echo, Anywhere),
+        "hello" => Session(connection::hello, Once),
+        "help" => Session(help::commands, Once),
+        "ping" => Session(connection::ping, Anywhere),
+        "quit" => Session(connection::quit, Once),
+        "reset" => Session(connection::reset, Once),
+        "select" => Session(connection::select, Anywhere),
 
-        "psubscribe" => Session(pubsub::psubscribe),
-        "publish" => Session(pubsub::publish),
-        "pubsub" => Session(pubsub::pubsub),
-        "punsubscribe" => Session(pubsub::punsubscribe),
-        "spublish" => Session(pubsub::spublish),
-        "ssubscribe" => Session(pubsub::ssubscribe),
-        "subscribe" => Session(pubsub::subscribe),
-        "sunsubscribe" => Session(pubsub::sunsubscribe),
-        "unsubscribe" => Session(pubsub::unsubscribe),
+        "psubscribe" => Session(pubsub::psubscribe, OnLoop),
+        "publish" => Session(pubsub::publish, Anywhere),
+        "pubsub" => Session(pubsub::pubsub, OnLoop),
+        "punsubscribe" => Session(pubsub::punsubscribe, OnLoop),
+        "spublish" => Session(pubsub::spublish, Anywhere),
+        "ssubscribe" => Session(pubsub::ssubscribe, OnLoop),
+        "subscribe" => Session(pubsub::subscribe, OnLoop),
+        "sunsubscribe" => Session(pubsub::sunsubscribe, OnLoop),
+        "unsubscribe" => Session(pubsub::unsubscribe, OnLoop),
 
-        "asking" | "cluster" | "clusterscan" | "readonly" | "readwrite" => Session(refused::cluster),
-        "failover" => Session(refused::failover),
-        "replicaof" | "slaveof" => Session(refused::replicaof),
+        "asking" | "cluster" | "clusterscan" | "readonly" | "readwrite" => Session(refused::cluster, Once),
+        "failover" => Session(refused::failover, Once),
+        "replicaof" | "slaveof" => Session(refused::replicaof, Once),
 
-        "discard" => Session(transaction::discard),
-        "exec" => Session(transaction::exec),
-        "multi" => Session(transaction::multi),
-        "unwatch" => Session(transaction::unwatch),
-        "watch" => Session(transaction::watch),
+        "discard" => Session(transaction::discard, Once),
+        "exec" => Session(transaction::exec, Once),
+        "multi" => Session(transaction::multi, Once),
+        "unwatch" => Session(transaction::unwatch, OnLoop),
+        "watch" => Session(transaction::watch, Once),
 
-        "backup" => Session(backup::backup),
-        "bgrewriteaof" => Session(server::bgrewriteaof),
-        "bgsave" => Session(server::bgsave),
-        "command" => Session(table::command),
-        "commandlog" => Session(slow::commandlog),
-        "hotkeys" => Session(hot_keys::hotkeys),
-        "config" => Session(config::config),
-        "debug" => Session(debug::debug),
-        "flush" => Session(server::flush),
-        "flushall" => Session(server::flushall),
-        "flushdb" => Session(server::flushdb),
-        "function" => Session(standalone::function),
-        "info" => Session(server::info),
-        "lastsave" => Session(server::lastsave),
-        "latency" => Session(slow::latency),
-        "lolwut" => Session(standalone::lolwut),
-        "memory" => Session(memory::memory),
-        "module" => Session(standalone::module),
-        "role" => Session(standalone::role),
-        "monitor" => Session(monitor::monitor),
-        "save" => Session(server::save),
-        "script" => Session(standalone::script),
-        "slowlog" => Session(slow::slowlog),
-        "shutdown" => Session(server::shutdown),
-        "swapdb" => Session(databases::swapdb),
-        "time" => Session(server::time),
-        "wait" => Session(standalone::wait),
-        "waitaof" => Session(standalone::waitaof),
+        "backup" => Session(backup::backup, Once),
+        "bgrewriteaof" => Session(server::bgrewriteaof, Once),
+        "bgsave" => Session(server::bgsave, Once),
+        "command" => Session(table::command, Once),
+        "commandlog" => Session(slow::commandlog, Once),
+        "hotkeys" => Session(hot_keys::hotkeys, Once),
+        "config" => Session(config::config, Once),
+        "debug" => Session(debug::debug, Once),
+        "flush" => Session(server::flush, OnLoop),
+        "flushall" => Session(server::flushall, OnLoop),
+        "flushdb" => Session(server::flushdb, OnLoop),
+        "function" => Session(standalone::function, Once),
+        "info" => Session(server::info, Once),
+        "lastsave" => Session(server::lastsave, Once),
+        "latency" => Session(slow::latency, Once),
+        "lolwut" => Session(standalone::lolwut, Once),
+        "memory" => Session(memory::memory, OnLoop),
+        "module" => Session(standalone::module, Once),
+        "role" => Session(standalone::role, Once),
+        "monitor" => Session(monitor::monitor, Once),
+        "save" => Session(server::save, Once),
+        "script" => Session(standalone::script, Once),
+        "slowlog" => Session(slow::slowlog, Once),
+        "shutdown" => Session(server::shutdown, Once),
+        "swapdb" => Session(databases::swapdb, OnLoop),
+        "time" => Session(server::time, Anywhere),
+        "wait" => Session(standalone::wait, Once),
+        "waitaof" => Session(standalone::waitaof, Once),
         _ => return None,
     })
 }

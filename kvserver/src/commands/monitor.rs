@@ -22,7 +22,7 @@ use crate::state::ServerState;
 const REDACTED: &[u8] = b"(redacted)";
 
 pub(crate) fn monitor(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
-    if ctx.is_in_exec() {
+    if ctx.txn.is_some() {
         return Err(CommandError::custom("ERR MONITOR isn't allowed for DENY BLOCKING client").into());
     }
     if ctx.session.monitors {

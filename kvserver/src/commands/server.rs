@@ -161,7 +161,7 @@ pub(crate) fn time(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 pub(crate) fn info(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let wanted: Vec<String> =
         std::iter::from_fn(|| args.next_opt()).map(|word| String::from_utf8_lossy(word).to_ascii_lowercase()).collect();
-    if !ctx.is_in_exec() && info::wants_key_sizes(&wanted) {
+    if ctx.txn.is_none() && info::wants_key_sizes(&wanted) {
         ctx.next = Next::Park(Work::Info(wanted));
         return Ok(Reply::Nothing);
     }

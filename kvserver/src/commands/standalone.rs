@@ -44,7 +44,7 @@ pub(crate) fn waitaof(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         }
         return Ok(Reply::Array(vec![Reply::Integer(0), Reply::Integer(0)]));
     }
-    let waits = waits && !ctx.is_in_exec();
+    let waits = waits && ctx.txn.is_none();
     if waits {
         ctx.lsn = ctx.server.gate_on_newest();
     }

@@ -83,7 +83,7 @@ impl Shell {
                 self.change(spec, request, |txn| command(args, txn, &tuning))
             }
             Run::Walk(command) => command(args, &*self.db as &dyn Walk),
-            Run::Session(_) => panic!("{} needs a session", spec.name),
+            Run::Session(..) => panic!("{} needs a session", spec.name),
         }
     }
 

@@ -29,13 +29,6 @@ pub(crate) enum Refusal {
     Gone,
 }
 
-/// Why a queued request is not carried out.
-pub(crate) struct LateRefusal {
-    pub(crate) error: CommandError,
-    /// What is to be in the log of ACL LOG.
-    pub(crate) denial: Option<Denial>,
-}
-
 impl Session {
     /// As which user it acts.
     pub(crate) fn user_name(&self) -> &[u8] {
@@ -128,42 +121,31 @@ impl Session {
         spec: &Spec,
         request: Request<'_>,
         server: &ServerState,
-    ) -> Option<LateRefusal> {
+    ) -> Option<CommandError> {
         if self.access.is_free(&server.acl) {
             return None;
         }
         let user = self.access.user(&server.acl).clone();
-        let is_removed = self.access.account().is_removed();
-        let denial = if is_removed { Denial::Command } else { user.check(spec, request).err()? };
+        let denial = if self.access.account().is_removed() {
+            Denial::Command
+        } else {
+            let denial = user.check(spec, request).err()?;
+            self.note_denial(denial, true, spec, request, server);
+            denial
+        };
         let why = match denial {
             Denial::Command => "no permission to execute the command or subcommand",
             Denial::Key(_) => "no permission to touch the specified keys",
             Denial::Channel(_) => "no permission to access one of the channels used as arguments",
         };
-        let error = CommandError::custom(format!(
+        Some(CommandError::custom(format!(
             "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is \
              no longer allowed for the following reason: {why}"
-        ));
-        Some(LateRefusal { error, denial: (!is_removed).then_some(denial) })
-    }
-
-    /// Acts as another user without showing it, if the password is right: inside EXEC, for the commands behind a login, which itself
-    /// follows the commit.
-    pub(crate) fn act_as(&mut self, name: &[u8], password: &[u8], server: &ServerState) {
-        if let Some(account) = server.acl.authenticate(name, password) {
-            self.access.become_user(account, &server.acl);
-        }
+        )))
     }
 
     /// Adds to the log of ACL LOG that a request was refused.
-    pub(crate) fn note_denial(
-        &self,
-        denial: Denial,
-        in_multi: bool,
-        spec: &Spec,
-        request: Request<'_>,
-        server: &ServerState,
-    ) {
+    fn note_denial(&self, denial: Denial, in_multi: bool, spec: &Spec, request: Request<'_>, server: &ServerState) {
         let (reason, object) = match denial {
             Denial::Command => (Reason::Command, spec.name.as_bytes()),
             Denial::Key(position) => (Reason::Key, request.get(position).unwrap_or_default()),

@@ -71,13 +71,6 @@ impl TrackingTable {
         self.count.load(Ordering::Relaxed) != 0
     }
 
-    /// Posts to a client that tracks that all it remembers may be stale.
-    pub(crate) fn post_all_stale(&self, client_id: u64) {
-        let Some(tracker) = self.table.lock().tracker(client_id) else { return };
-        let what = What::Stale(Stale::All);
-        self.mailboxes.invalidate(Invalidation { to: tracker.address, tracker: None, what, lsn: Lsn::ZERO });
-    }
-
     /// Notes a change for loop 0 to look up.
     fn note_foreign(&self, event: Event) {
         let lsn = event.lsn;

@@ -37,9 +37,9 @@ fn add_one(db: &Db, keyspace: &Keyspace, table: &WatchTable) {
         let watched = Watched { mark, bytes: 0, keys: BTreeMap::from([(keyspace.hooks().id(), keys)]) };
         let next = number(keyspace) + 1;
         let mut changed = false;
-        let claims = LockSet::new().keys(keyspace, &[KEY]);
+        let locks = LockSet::new().keys(keyspace, &[KEY]);
         db.hooks()
-            .commit_across(claims, &mut |txn| {
+            .commit_across(locks, &mut |txn| {
                 changed = has_changed(&watched, txn)?;
                 if changed {
                     return Ok(());
@@ -85,10 +85,10 @@ fn model(
 
 /// Takes what is there with one command, and puts it aside.
 fn take(db: &Db, taken: &AtomicI64, remove: impl Fn(&mut dyn kvcore::hooks::CrossTxn) -> kvcore::Result<()>) {
-    let claims = LockSet::new().whole(db);
+    let locks = LockSet::new().whole(db);
     let mut found = 0;
     db.hooks()
-        .commit_across(claims, &mut |txn| {
+        .commit_across(locks, &mut |txn| {
             found = txn.get(KEY)?.map_or(0, |value| String::from_utf8_lossy(value.bytes()).parse().expect("a number"));
             remove(txn)
         })
