@@ -10,7 +10,7 @@ use kvcore::RepairOptions;
 
 use super::disk::{MemoryDisk, NOW_MS, check_goes_on, check_repair, shown};
 use super::model::{Model, Shown};
-use super::seal::{Head, block, frame, segment_header, segment_name, snapshot_head, snapshot_name};
+use super::seal::{Head, MANIFEST, block, frame, manifest, segment_header, segment_name, snapshot_head, snapshot_name};
 
 struct Store {
     files: BTreeMap<String, Vec<u8>>,
@@ -23,7 +23,8 @@ struct Store {
     seal: usize,
 }
 
-/// A snapshot from transaction 4 on, with 5 and 6 partly in it, and a log of 5 to 10 in two segments.
+/// A snapshot from transaction 4 on, with 5 and 6 partly in it, a log of 5 to 10 in two segments, and a manifest that was
+/// written when the second was begun.
 static STORE: LazyLock<Store> = LazyLock::new(|| {
     let mut model = Model::default();
     model.spaces.insert(0, ("0".to_owned(), BTreeMap::new()));
@@ -61,14 +62,17 @@ static STORE: LazyLock<Store> = LazyLock::new(|| {
     segments[1].extend(frame(&Head { segment: 3, count: 0, first: 11, time_ms: 9, durable: 10 }, &[]));
     let [older, newer] = segments;
     let files = [(snapshot_name(4), snapshot), (segment_name(2), older), (segment_name(3), newer)];
-    Store { files: files.into(), states, all, newest: segment_name(3), seal }
+    let files = files.into_iter().chain([(MANIFEST.to_owned(), manifest(3, 7))]);
+    Store { files: files.collect(), states, all, newest: segment_name(3), seal }
 });
 
 /// Edits: `[what][file][place: 2 bytes][value]`
 pub fn damage(input: &[u8]) {
     let store = &*STORE;
     let mut files = store.files.clone();
-    let names: Vec<String> = files.keys().cloned().collect();
+    let mut names: Vec<String> = files.keys().cloned().collect();
+    // The manifest is the last one.
+    names.rotate_left(1);
     for edit in input.chunks_exact(5).take(16) {
         let [what, file, low, high, value] = *edit else { continue };
         let name = &names[usize::from(file) % names.len()];

@@ -9,7 +9,7 @@ use kvcore::RepairOptions;
 
 use super::disk::{MemoryDisk, check_goes_on, check_repair, shown};
 use super::model::{Fault, Model};
-use super::seal::{Head, frame, segment_header, segment_name};
+use super::seal::{Head, MANIFEST, STORE, frame, manifest, segment_header, segment_name};
 
 /// The log being made.
 struct Log {
@@ -67,7 +67,8 @@ impl Log {
 pub fn log(input: &[u8]) {
     let Some((choice, mut input)) = input.split_first() else { return };
     let mut log = Log {
-        files: BTreeMap::new(),
+        // It says no more than whose files these are.
+        files: BTreeMap::from([(MANIFEST.to_owned(), manifest(0, 0))]),
         // The last ones that a store takes for its own are 1 << 62.
         id: if choice & 1 == 0 { 1 } else { (1 << 62) - 100 },
         next: [1, (1 << 62) - 100, 1, u64::MAX - 3][usize::from(choice >> 1 & 3)],
@@ -81,7 +82,7 @@ pub fn log(input: &[u8]) {
     if choice & 2 != 0 {
         // So that it is not missing: a snapshot that stands just before.
         let start = log.next - 1;
-        let head = [&[1, 77, 253][..], &start.to_le_bytes(), &[0, 0, 0]].concat();
+        let head = [&[2, 77, 253][..], &start.to_le_bytes(), &[0, 0, 0, STORE]].concat();
         let foot = [&[253][..], &start.to_le_bytes(), &[0]].concat();
         let bytes = [super::seal::block(0, 0, &head), super::seal::block(1, 2, &foot)].concat();
         log.files.insert(super::seal::snapshot_name(start), bytes);

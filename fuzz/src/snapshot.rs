@@ -8,7 +8,7 @@ use kvcore::RepairOptions;
 
 use super::disk::{MemoryDisk, check_goes_on, check_repair, shown};
 use super::model::{Fault, Model, Record, decode};
-use super::seal::{block, segment_header, segment_name, snapshot_head, snapshot_name};
+use super::seal::{MANIFEST, block, manifest, segment_header, segment_name, snapshot_head, snapshot_name};
 
 const START: u8 = 5;
 
@@ -64,7 +64,8 @@ pub fn snapshot(input: &[u8]) {
     if own_foot {
         add(&mut file, 2, &[START, 0], false);
     }
-    let mut files = BTreeMap::from([(snapshot_name(u64::from(START)), file)]);
+    let of_store = (MANIFEST.to_owned(), manifest(0, 0));
+    let mut files = BTreeMap::from([of_store, (snapshot_name(u64::from(START)), file)]);
     if with_log {
         files.insert(segment_name(3), segment_header(3, u64::from(START) + 1));
     }

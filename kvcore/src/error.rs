@@ -291,8 +291,8 @@ pub enum Error {
     InvalidOption(String),
 }
 
-/// Why a file by a newer version is refused.
-pub(crate) const NEWER_VERSION: &str = "it was written by a newer version of the store";
+/// Why a file by another version is refused.
+pub(crate) const OTHER_VERSION: &str = "it was written by another version of the store";
 
 /// Returns a number of things in words.
 fn counted(count: u64, thing: &str) -> String {
@@ -317,9 +317,9 @@ fn flaw(file: &Path, offset: u64, why: &str) -> String {
 
 /// What to do about it.
 fn after_damage(why: &str) -> &'static str {
-    match why == NEWER_VERSION {
+    match why == OTHER_VERSION {
         // A repair would drop what this version cannot read.
-        true => "open it with the version that wrote it, or a newer one",
+        true => "open it with the version that wrote it",
         false => {
             "restore the directory from a backup, or keep what is provably good with `kvserver repair` or \
              `Options::repair`"

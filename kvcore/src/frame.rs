@@ -35,9 +35,7 @@
 //! The body holds every transaction from the frame's first Lsn to its last, in any order: the length of its records
 //! (4 bytes), the low half of its Lsn (4 bytes), its [records](crate::record).
 //!
-//! Versions 1 and 2 are still read. Version 2 lacks the record that copies a value. In version 1, too; its segment header has
-//! 32 bytes, without store id and salt; its frames begin with `KVF1` and have one CRC-32 at byte 40, begun with the segment
-//! id, of bytes 0..40 and the body.
+//! A segment of any other version is refused.
 
 use crate::lsn::{Lsn, NUMBER_MAX};
 
@@ -50,21 +48,14 @@ pub(crate) const RECORDS_BYTES_MAX: usize = 1 << 30;
 
 const SEGMENT_MAGIC: [u8; 4] = *b"KVSG";
 const VERSION: u32 = 3;
-/// The oldest version whose header has this form.
-const VERSION_MIN: u32 = 2;
-const VERSION_1_HEADER_BYTES: usize = 32;
-const VERSION_1_FRAME_MAGIC: u32 = u32::from_le_bytes(*b"KVF1");
 
 /// The start of a segment file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SegmentHeader {
     pub(crate) id: u64,
     pub(crate) first: Lsn,
-    /// `None` in version 1.
-    pub(crate) store: Option<u64>,
+    pub(crate) store: u64,
     pub(crate) keys: FrameKeys,
-    /// Its length, in bytes.
-    pub(crate) len: usize,
 }
 
 /// What tells a segment's own frames from all other bytes.
@@ -72,22 +63,16 @@ pub(crate) struct SegmentHeader {
 pub(crate) struct FrameKeys {
     mark: u32,
     seed: u32,
-    has_header_checksum: bool,
 }
 
 impl FrameKeys {
     pub(crate) fn salted(salt: u64) -> Self {
         // Zeros must not look like a frame.
-        FrameKeys { mark: ((salt >> 32) as u32).max(1), seed: salt as u32, has_header_checksum: true }
-    }
-
-    fn version_1(segment_id: u64) -> Self {
-        let seed = (segment_id ^ (segment_id >> 32)) as u32;
-        FrameKeys { mark: VERSION_1_FRAME_MAGIC, seed, has_header_checksum: false }
+        FrameKeys { mark: ((salt >> 32) as u32).max(1), seed: salt as u32 }
     }
 }
 
-/// The start of a segment of the newest version.
+/// The start of a segment.
 pub(crate) fn segment_header(id: u64, first: Lsn, store: u64, salt: u64) -> [u8; SEGMENT_HEADER_BYTES] {
     segment_header_of(VERSION, id, first, store, salt)
 }
@@ -108,29 +93,21 @@ fn segment_header_of(version: u32, id: u64, first: Lsn, store: u64, salt: u64) -
 impl SegmentHeader {
     /// `Err` says what is wrong with it.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, &'static str> {
-        let head = bytes.first_chunk::<VERSION_1_HEADER_BYTES>().ok_or("the segment header is cut short")?;
+        let head = bytes.first_chunk::<SEGMENT_HEADER_BYTES>().ok_or("the segment header is cut short")?;
         if head[0..4] != SEGMENT_MAGIC {
             return Err("it does not begin as a log segment does");
         }
-        let (id, first) = (u64_at(head, 8), Lsn::new(u64_at(head, 16)));
-        let out_of_range = id > NUMBER_MAX || first == Lsn::ZERO || first > Lsn::new(NUMBER_MAX);
-        // The checksum lies elsewhere in each version: a damaged version number finds none that matches.
-        if crc32fast::hash(&head[..24]) == u32_at(head, 24) && u32_at(head, 4) == 1 && !out_of_range {
-            let keys = FrameKeys::version_1(id);
-            return Ok(SegmentHeader { id, first, store: None, keys, len: VERSION_1_HEADER_BYTES });
-        }
-        let head = bytes.first_chunk::<SEGMENT_HEADER_BYTES>().ok_or("the segment header is cut short")?;
         if crc32fast::hash(&head[..40]) != u32_at(head, 40) {
-            return Err("the segment header's checksum does not match, or a newer version of the store wrote it");
+            return Err("the segment header's checksum does not match, or another version of the store wrote it");
         }
-        if !(VERSION_MIN..=VERSION).contains(&u32_at(head, 4)) {
-            return Err(crate::error::NEWER_VERSION);
+        if u32_at(head, 4) != VERSION {
+            return Err(crate::error::OTHER_VERSION);
         }
-        if out_of_range {
+        let (id, first) = (u64_at(head, 8), Lsn::new(u64_at(head, 16)));
+        if id > NUMBER_MAX || first == Lsn::ZERO || first > Lsn::new(NUMBER_MAX) {
             return Err("the segment header's numbers are out of range");
         }
-        let (store, keys) = (Some(u64_at(head, 24)), FrameKeys::salted(u64_at(head, 32)));
-        Ok(SegmentHeader { id, first, store, keys, len: SEGMENT_HEADER_BYTES })
+        Ok(SegmentHeader { id, first, store: u64_at(head, 24), keys: FrameKeys::salted(u64_at(head, 32)) })
     }
 
     /// Returns the keys of the frames behind a damaged header, if they are as they were; a whole frame proves that.
@@ -148,16 +125,13 @@ impl SegmentHeader {
         let (head, keys) = (bytes.first_chunk::<SEGMENT_HEADER_BYTES>()?, Self::keys_of_damaged(bytes)?);
         let named = u64_at(head, 24);
         let (store, salt) = (store.unwrap_or(named), u64_at(head, 32));
-        let matches = |first: Lsn| {
-            let mut versions = VERSION_MIN..=VERSION;
-            versions.any(|version| segment_header_of(version, id, first, store, salt)[40..44] == head[40..44])
-        };
+        let matches = |first: Lsn| segment_header(id, first, store, salt)[40..44] == head[40..44];
         // Frames may be lost before the one that was found.
         let named_first = Lsn::new(u64_at(head, 16));
         let is_first = named_first > Lsn::ZERO && named_first <= first && matches(named_first);
         let first = if is_first { named_first } else { first };
         let is_ours = named == store || matches(first);
-        is_ours.then_some(SegmentHeader { id, first, store: Some(store), keys, len: SEGMENT_HEADER_BYTES })
+        is_ours.then_some(SegmentHeader { id, first, store, keys })
     }
 }
 
@@ -196,14 +170,10 @@ pub(crate) fn padding(len: usize) -> &'static [u8] {
     &[0; ALIGNMENT][..len.next_multiple_of(ALIGNMENT) - len]
 }
 
-/// The frame header at the start of `bytes`, and how long its body is. In version 1 nothing vouches for either until
-/// the [whole frame](is_whole) has been seen.
+/// The frame header at the start of `bytes`, and how long its body is.
 pub(crate) fn decode_header(keys: FrameKeys, bytes: &[u8]) -> Option<(FrameHeader, u64)> {
     let head = bytes.first_chunk::<FRAME_HEADER_BYTES>()?;
-    if u32_at(head, 0) != keys.mark {
-        return None;
-    }
-    if keys.has_header_checksum && checksum(keys.seed, [&head[..44]].into_iter()) != u32_at(head, 44) {
+    if u32_at(head, 0) != keys.mark || checksum(keys.seed, [&head[..44]].into_iter()) != u32_at(head, 44) {
         return None;
     }
     let header = FrameHeader {
@@ -218,17 +188,7 @@ pub(crate) fn decode_header(keys: FrameKeys, bytes: &[u8]) -> Option<(FrameHeade
 /// Whether `frame`, from its header to the end of its body, is as it was written, given that its header decodes.
 pub(crate) fn is_whole(keys: FrameKeys, frame: &[u8]) -> bool {
     let Some((head, body)) = frame.split_first_chunk::<FRAME_HEADER_BYTES>() else { return false };
-    let crc = if keys.has_header_checksum {
-        checksum(keys.seed, [body].into_iter())
-    } else {
-        checksum(keys.seed, [&head[..40], body].into_iter())
-    };
-    crc == u32_at(head, 40)
-}
-
-/// Whether a header alone proves what it says.
-pub(crate) fn header_is_proof(keys: FrameKeys) -> bool {
-    keys.has_header_checksum
+    checksum(keys.seed, [body].into_iter()) == u32_at(head, 40)
 }
 
 /// Appends a transaction to a body.
@@ -283,7 +243,7 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 mod tests {
     use super::*;
 
-    const KEYS: FrameKeys = FrameKeys { mark: 0x1234_5678, seed: 9, has_header_checksum: true };
+    const KEYS: FrameKeys = FrameKeys { mark: 0x1234_5678, seed: 9 };
 
     fn sample(body: &[u8]) -> (FrameHeader, Vec<u8>) {
         let header = FrameHeader { first: Lsn::new(5), count: 2, time_ms: 77, durable: Lsn::new(4) };
@@ -327,7 +287,7 @@ mod tests {
     #[test]
     fn another_segments_frame_is_none_of_ours() {
         let (_, frame) = sample(b"hello");
-        for other in [FrameKeys { mark: 7, ..KEYS }, FrameKeys { seed: 8, ..KEYS }, FrameKeys::version_1(9)] {
+        for other in [FrameKeys { mark: 7, ..KEYS }, FrameKeys { seed: 8, ..KEYS }] {
             assert_eq!(decode(other, &frame), None);
         }
         assert_eq!(decode(FrameKeys::salted(1), &[0; 96]), None, "and nothing is no frame");
@@ -355,7 +315,7 @@ mod tests {
     fn a_segment_header_tells_its_damage() {
         let bytes = segment_header(3, Lsn::new(10), 77, u64::MAX);
         let header = SegmentHeader::decode(&bytes).expect("decodes");
-        assert_eq!((header.id, header.first, header.store), (3, Lsn::new(10), Some(77)));
+        assert_eq!((header.id, header.first, header.store), (3, Lsn::new(10), 77));
         assert_eq!(header.keys, FrameKeys::salted(u64::MAX));
         for bit in 0..44 * 8 {
             let mut damaged = bytes;
@@ -365,12 +325,9 @@ mod tests {
         for len in 0..bytes.len() {
             assert!(SegmentHeader::decode(&bytes[..len]).is_err());
         }
-        for version in [VERSION_MIN - 1, VERSION_MIN, VERSION, VERSION + 1] {
+        for version in [0, VERSION - 1, VERSION + 1, u32::MAX] {
             let decoded = SegmentHeader::decode(&segment_header_of(version, 3, Lsn::new(10), 77, 5));
-            match version {
-                VERSION_MIN..=VERSION => assert!(decoded.is_ok_and(|header| header.keys == FrameKeys::salted(5))),
-                _ => assert_eq!(decoded, Err(crate::error::NEWER_VERSION), "no older one has this form"),
-            }
+            assert_eq!(decoded, Err(crate::error::OTHER_VERSION), "version {version}");
         }
         for (id, first) in [(u64::MAX, 1), (1, u64::MAX), (1, 0)] {
             let beyond = segment_header(id, Lsn::new(first), 77, 1);

@@ -48,7 +48,7 @@ pub(crate) struct Known {
 pub(crate) struct Manifest {
     pub(crate) known: Known,
     written: u64,
-    /// Where a slot lies that is neither good nor empty: what is known is then of some time before.
+    /// Where a slot lies that is not good: what is known is then of some time before.
     pub(crate) damaged_at: Option<u64>,
 }
 
@@ -121,11 +121,7 @@ impl Manifest {
             let why = "neither of its two parts is good".to_owned();
             return Err(Error::Corrupt { file: path, offset: 0, why });
         };
-        let is_empty =
-            |at: usize| bytes.get(at..at + SLOT_BYTES).is_some_and(|slot| slot.iter().all(|byte| *byte == 0));
-        // Earlier versions began with one that stood alone.
-        let is_damaged = |at: usize| written > 0 || !is_empty(at);
-        let damaged = SLOTS_AT.into_iter().zip(slots).find(|(at, slot)| slot.is_none() && is_damaged(*at));
+        let damaged = SLOTS_AT.into_iter().zip(slots).find(|(_, slot)| slot.is_none());
         if damaged.is_some() {
             // Lengths go down as well as up; all else only grows.
             known.newest_bytes = 0;

@@ -130,9 +130,7 @@ impl<'a> Listing<'a> {
         if segment.header.id != id {
             return Err(segment.corrupt(0, "its header names another segment: files were swapped or renamed"));
         }
-        if let Some(store) = segment.header.store {
-            self.check_store(&segment.path, store)?;
-        }
+        self.check_store(&segment.path, segment.header.store)?;
         Ok(segment)
     }
 
@@ -255,9 +253,7 @@ fn load_snapshot(listing: &Listing<'_>, shards: usize, keep: Keep) -> Result<Rec
 /// Opens a snapshot that is one of this store's.
 pub(crate) fn open_snapshot(listing: &Listing<'_>, name: &str) -> Result<SnapshotReader> {
     let reader = SnapshotReader::open(listing.dir, name)?;
-    if reader.head.store != 0 {
-        listing.check_store(&reader.path, reader.head.store)?;
-    }
+    listing.check_store(&reader.path, reader.head.store)?;
     Ok(reader)
 }
 
@@ -426,7 +422,7 @@ pub(crate) fn end(mut newest: SegmentReader, known: Option<Known>, state: &mut R
         state.report.cut_bytes += cut;
     }
     state.last = Lsn::new(lost.get() - 1);
-    if at == newest.header.len as u64 {
+    if at == frame::SEGMENT_HEADER_BYTES as u64 {
         state.segments.pop_back();
         state.superseded = Some(segment_name(id));
     }

@@ -427,11 +427,6 @@ fn rewrite(
         move |error: io::Error| Error::io(what, error)
     };
     let store = salvaged.store.unwrap_or_else(KeyHash::random_seed);
-    if opens && salvaged.store.is_none() {
-        // Files of the first version, which name no store: those that do need a manifest.
-        let known = Known { store, newest: salvaged.newest_segment, durable: last, newest_bytes: 0 };
-        ManifestFile::create(&**dir, known).map_err(failed("write the manifest"))?;
-    }
     let snapshot = snapshot_name(last);
     if aside.is_to_be_moved(&snapshot) {
         aside.move_away(&snapshot)?;

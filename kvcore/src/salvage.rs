@@ -108,15 +108,13 @@ pub(crate) fn identify(dir: &dyn Directory) -> Result<Identified<'_>> {
     let mut votes: BTreeMap<u64, (usize, u64)> = BTreeMap::new();
     for &id in &listing.ids {
         let segment = SegmentReader::open(dir, &segment_name(id)).ok();
-        if let Some(store) = segment.and_then(|segment| segment.header.store) {
-            let vote = votes.entry(store).or_default();
+        if let Some(segment) = segment {
+            let vote = votes.entry(segment.header.store).or_default();
             *vote = (vote.0 + 1, id);
         }
     }
     for (_, name) in listing.snapshots() {
-        if let Ok(SnapshotReader { head, .. }) = SnapshotReader::open(dir, name)
-            && head.store != 0
-        {
+        if let Ok(SnapshotReader { head, .. }) = SnapshotReader::open(dir, name) {
             votes.entry(head.store).or_default().0 += 1;
         }
     }
@@ -211,7 +209,7 @@ fn part_of(listing: &Listing<'_>, name: &str, shards: usize, way: Way) -> Option
         Ok(reader) => (reader, true),
         Err(_) => SnapshotReader::open_damaged(listing.dir, name)?,
     };
-    let is_ours = reader.head.store == 0 || listing.check_store(&reader.path, reader.head.store).is_ok();
+    let is_ours = !has_head || listing.check_store(&reader.path, reader.head.store).is_ok();
     if !is_ours || (way == Way::Prefix && !has_head) {
         return None;
     }

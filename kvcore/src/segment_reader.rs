@@ -82,7 +82,7 @@ impl SegmentReader {
         let read = file.read_at(&mut head, 0).map_err(reading)?;
         let header = SegmentHeader::decode(&head[..read]).map_err(|why| corrupt(&path, 0, why))?;
         let window = Window::default();
-        let at = header.len as u64;
+        let at = SEGMENT_HEADER_BYTES as u64;
         Ok(SegmentReader { header, file, len, at, expected: header.first, proven: at, window, path })
     }
 
@@ -95,7 +95,7 @@ impl SegmentReader {
         let read = file.read_at(&mut head, 0).ok()?;
         let keys = SegmentHeader::keys_of_damaged(&head[..read])?;
         let at = SEGMENT_HEADER_BYTES as u64;
-        let header = SegmentHeader { id, first: Lsn::ZERO, store, keys, len: SEGMENT_HEADER_BYTES };
+        let header = SegmentHeader { id, first: Lsn::ZERO, store: store.unwrap_or_default(), keys };
         let window = Window::default();
         let mut segment = SegmentReader { header, file, len, at, expected: Lsn::ZERO, proven: at, window, path };
         if !segment.skip_damage(at, Lsn::new(NUMBER_MAX)).ok()? {
@@ -160,13 +160,7 @@ impl SegmentReader {
 
     /// Goes on at the next whole frame at or behind byte `from` with no transaction that was read before, nor one from
     /// `end` on. Returns false, and stays where it is, if there is none.
-    ///
-    /// A client may have written bytes that look like a frame of the first version, which had no secret salt: of a segment
-    /// of that version nothing counts behind the first damage.
     pub(crate) fn skip_damage(&mut self, from: u64, end: Lsn) -> Result<bool> {
-        if !frame::header_is_proof(self.header.keys) {
-            return Ok(false);
-        }
         let (next, mut found) = (self.expected, None);
         let is_later = |frame: &FrameHeader| {
             let behind = frame.first.get().checked_add(frame.count.into());
@@ -198,7 +192,6 @@ impl SegmentReader {
         each: &mut dyn FnMut(u64, &FrameHeader) -> bool,
     ) -> Result<u64> {
         let (keys, mut written, mut from) = (self.header.keys, from, from);
-        let is_proof = !whole && frame::header_is_proof(keys);
         while from < self.len {
             let step = self.read(from, STEP_BYTES + FRAME_HEADER_BYTES)?;
             if step.is_empty() {
@@ -212,7 +205,7 @@ impl SegmentReader {
                     .filter(|(_, frame)| wanted(frame))
                     .collect();
                 for (at, frame) in found {
-                    if (is_proof || self.is_whole_at(at)?) && !each(at, &frame) {
+                    if (!whole || self.is_whole_at(at)?) && !each(at, &frame) {
                         return Ok(written);
                     }
                 }

@@ -12,13 +12,13 @@ use std::sync::Arc;
 use bincode::{Decode, Encode};
 
 use crate::disk::{Directory, DiskFile};
-use crate::error::{Error, NEWER_VERSION, Result};
+use crate::error::{Error, OTHER_VERSION, Result};
 use crate::lsn::{Lsn, NUMBER_MAX};
 use crate::record::Record;
 use crate::space::Space;
 use crate::walk::Place;
 
-/// The version that is written. Version 1 is still read.
+/// The only version that is read.
 pub(crate) const VERSION: u32 = 2;
 const BLOCK_HEADER_BYTES: usize = 8;
 /// Entries are gathered to about this many bytes a block.
@@ -48,26 +48,8 @@ pub(crate) struct Head {
     pub(crate) time_ms: u64,
     pub(crate) keyspaces: Vec<(u32, String)>,
     pub(crate) next_keyspace: u32,
-    /// The store's id, the same in all its files; 0 in version 1.
+    /// The store's id, the same in all its files.
     pub(crate) store: u64,
-}
-
-/// What a snapshot of version 1 begins with.
-#[derive(Decode)]
-struct HeadV1 {
-    version: u32,
-    hash_seed: u64,
-    start: u64,
-    time_ms: u64,
-    keyspaces: Vec<(u32, String)>,
-    next_keyspace: u32,
-}
-
-impl From<HeadV1> for Head {
-    fn from(old: HeadV1) -> Self {
-        let HeadV1 { version, hash_seed, start, time_ms, keyspaces, next_keyspace } = old;
-        Head { version, hash_seed, start, time_ms, keyspaces, next_keyspace, store: 0 }
-    }
 }
 
 #[derive(Encode, Decode, Clone, Copy, Debug)]
@@ -326,11 +308,11 @@ impl SnapshotReader {
         let mut reader = SnapshotReader { path, file, len, at: 0, block_number: 0, head: Head::default() };
         let shared: Arc<Path> = reader.path.clone().into();
         let block = reader.next_block(&shared)?.ok_or_else(|| reader.corrupt("it is empty"))?;
-        reader.head = match reader.coded::<u32>(&block, HEAD)? {
-            1 => reader.coded::<HeadV1>(&block, HEAD)?.into(),
-            VERSION => reader.coded(&block, HEAD)?,
-            _ => return Err(block.corrupt(NEWER_VERSION)),
-        };
+        // The version alone first: what follows it is another version's own affair.
+        if reader.coded::<u32>(&block, HEAD)? != VERSION {
+            return Err(block.corrupt(OTHER_VERSION));
+        }
+        reader.head = reader.coded(&block, HEAD)?;
         let named = reader.path.file_name().and_then(|name| snapshot_start(name.to_str()?));
         if named.is_some_and(|start| start.get() != reader.head.start) {
             return Err(block.corrupt("its head names another start: files were swapped or renamed"));
