@@ -6,10 +6,10 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use fastrand::Rng;
 use kvcore::{Db, Options, Policy};
 
 use crate::Failure;
-use crate::workload::SplitMix;
 
 /// A cache that holds values for keys.
 trait Cache {
@@ -148,8 +148,8 @@ impl Zipf {
         Zipf(cumulated.iter().map(|part| part / sum).collect())
     }
 
-    fn draw(&self, random: &mut SplitMix) -> u64 {
-        let share = random.next() as f64 / u64::MAX as f64;
+    fn draw(&self, random: &mut Rng) -> u64 {
+        let share = random.f64();
         self.0.partition_point(|part| *part < share) as u64
     }
 }
@@ -166,7 +166,7 @@ enum Load {
 
 fn requests(load: Load, keys: usize, count: usize) -> Vec<u64> {
     let exponent = if let Load::Zipf(exponent) = load { exponent } else { 0.99 };
-    let (zipf, mut random) = (Zipf::new(keys, exponent), SplitMix(0x6576_6963_7469_6f6e));
+    let (zipf, mut random) = (Zipf::new(keys, exponent), Rng::with_seed(0x6576_6963_7469_6f6e));
     let mut requests = Vec::with_capacity(count);
     let mut scanned = keys as u64;
     while requests.len() < count {

@@ -6,6 +6,8 @@
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
+
 use crate::Failure;
 
 /// Bytes of a key.
@@ -26,11 +28,11 @@ pub struct Workload {
 impl Workload {
     /// `keys` different keys, and for each thread its own uniformly random sequence of them.
     pub fn new(keys: usize, value_bytes: usize, threads: usize) -> Self {
-        let keys: Vec<Key> = (0..keys.max(1)).map(key_at).collect();
-        let mut random = SplitMix(0x6b76_6265_6e63_6801);
+        let mut random = Rng::with_seed(0x6b76_6265_6e63_6801);
+        let keys: Vec<Key> = (0..keys.max(1)).map(|index| key_at(index, random.u32(..))).collect();
         let sequences =
-            (0..threads).map(|_| (0..SEQUENCE_LENGTH).map(|_| keys[random.below(keys.len())]).collect()).collect();
-        let value = (0..value_bytes).map(|_| random.next() as u8).collect();
+            (0..threads).map(|_| (0..SEQUENCE_LENGTH).map(|_| keys[random.usize(..keys.len())]).collect()).collect();
+        let value = (0..value_bytes).map(|_| random.u8(..)).collect();
         Self { keys, sequences, value }
     }
 
@@ -123,29 +125,13 @@ fn cpu_seconds() -> f64 {
     fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
-/// Keys that share no prefix a tree could profit from, and never repeat: the mixing below is a bijection.
-fn key_at(index: usize) -> Key {
-    let mixed = SplitMix(index as u64).next();
+/// Returns a key of 16 hexadecimal digits: random ones first, so that keys share no prefix a tree could profit from, and
+/// then its number, so that none comes twice.
+fn key_at(index: usize, random: u32) -> Key {
+    let digits = u64::from(random) | (index as u64) << 32;
     let mut key = [0; KEY_BYTES];
     for (place, byte) in key.iter_mut().enumerate() {
-        *byte = b"0123456789abcdef"[(mixed >> (4 * place)) as usize & 15];
+        *byte = b"0123456789abcdef"[(digits >> (4 * place)) as usize & 15];
     }
     key
-}
-
-/// Steele, Lea and Flood's SplitMix64: small, fast and good enough to pick keys.
-pub(crate) struct SplitMix(pub(crate) u64);
-
-impl SplitMix {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        ((u128::from(self.next()) * bound as u128) >> 64) as usize
-    }
 }

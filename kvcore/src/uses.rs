@@ -6,7 +6,6 @@
 //! oldest it can tell. By frequency: a counter that grows by chance, ever more slowly, and fades with time, as in
 //! Redis. Not durable. Written with plain stores, under the shard's lock.
 
-use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
 
@@ -330,7 +329,7 @@ fn count(place: u16, now: Moment) -> u16 {
     }
     let frequency = counter(place, now);
     let above = u64::from(frequency.saturating_sub(FREQUENCY_FIRST));
-    let grows = RandomState::new().hash_one(0).is_multiple_of(above * now.factor() + 1);
+    let grows = fastrand::u64(..=above * now.factor()) == 0;
     counted(frequency.saturating_add(u8::from(grows)), now)
 }
 

@@ -1,8 +1,6 @@
 //! Walk: looking over a whole keyspace, step by step or at once. Invariant: a key that is there from a walk's first step
 //! to its last is shown at least once, however the table grows or shrinks meanwhile.
 
-use std::hash::{BuildHasher, RandomState};
-
 use crate::entry::ValueRef;
 use crate::error::Result;
 use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -191,7 +189,7 @@ pub(crate) fn random(
     widest: &AtomicUsize,
     look: &mut dyn FnMut(usize, Pick) -> Picked,
 ) -> Option<Vec<u8>> {
-    let random = || RandomState::new().hash_one(0) as usize;
+    let random = || fastrand::usize(..);
     for _ in 0..BLIND_TRIES {
         let (place, buckets) = (random(), widest.load(Relaxed));
         let Some(bucket) = (place / shards).checked_rem(buckets) else { break };

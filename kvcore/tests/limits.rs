@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
@@ -11,10 +10,6 @@ use kvcore::hooks::{Change, ChangeKind, Observer, Walk};
 use kvcore::{Candidates, Db, Error, Limits, LockSet, Options, Policy, Room, SetOptions};
 
 const EVICTING: [Policy; 5] = [Policy::Lru, Policy::Lrm, Policy::Lfu, Policy::S3Fifo, Policy::Random];
-
-fn random(below: u64) -> u64 {
-    RandomState::new().hash_one(0) % below
-}
 
 fn with_deadline() -> SetOptions {
     SetOptions::new().expires_in(Duration::from_secs(1000))
@@ -126,7 +121,7 @@ fn the_order_is_exact_up_to_a_thousand_entries() {
         let db = Options::new().shards(shards).max_entries(capacity as u64).eviction(Policy::Lru).in_memory().unwrap();
         let mut model: VecDeque<String> = VecDeque::new();
         for _ in 0..capacity * 8 {
-            let key = format!("k{}", random(capacity as u64 * 3));
+            let key = format!("k{}", fastrand::u64(..capacity as u64 * 3));
             let known = model.iter().position(|other| *other == key);
             let found = db.get(&key).unwrap().is_some();
             assert_eq!(found, known.is_some(), "{key} of {capacity}");
@@ -162,7 +157,7 @@ fn no_write_leaves_more_entries_than_allowed_whoever_else_writes() {
             let db = db.clone();
             move || {
                 for i in 0..capacity.max(600) {
-                    let key = |n: u64| format!("t{}k{}", (thread + n) % 4, random(2 * capacity + 2));
+                    let key = |n: u64| format!("t{}k{}", (thread + n) % 4, fastrand::u64(..2 * capacity + 2));
                     match i % 4 {
                         0 => db.set(key(0), "v").unwrap(),
                         1 => db.set_with(key(1), "v", with_deadline()).map(drop).unwrap(),

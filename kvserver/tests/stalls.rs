@@ -171,12 +171,8 @@ fn prepare(db: &Db, case: &Case) {
 
 /// A value of two letters, other for each key.
 fn text(key: &str) -> Vec<u8> {
-    let mut state = key.len() as u32 + 7;
-    let mut letter = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        b'a' + (state >> 24) as u8 % 2
-    };
-    (0..LCS_BYTES).map(|_| letter()).collect()
+    let mut dice = fastrand::Rng::with_seed(key.len() as u64);
+    (0..LCS_BYTES).map(|_| dice.u8(b'a'..=b'b')).collect()
 }
 
 /// A dense sketch, whose cardinality is not known.

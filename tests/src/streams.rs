@@ -3,27 +3,21 @@
 //! Invariant: the same seed gives the same stream on every machine; and no command of a stream makes a server reserve
 //! much memory or depends on the moment it is executed in, beyond what a reply tells of the clock.
 
-/// A source of numbers that look random, the same for the same seed (SplitMix64).
+use fastrand::Rng;
+
+/// A source of numbers that look random, the same for the same seed.
 #[derive(Clone, Debug)]
-pub struct Dice(u64);
+pub struct Dice(Rng);
 
 impl Dice {
     /// A source that starts at `seed`.
     pub fn new(seed: u64) -> Dice {
-        Dice(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        Dice(Rng::with_seed(seed))
     }
 
     /// A number below `bound`, which is at least 1.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.0.u64(..bound)
     }
 
     /// True once in `times`.
@@ -33,7 +27,7 @@ impl Dice {
 
     /// One of `choices`, of which there is at least one.
     pub fn pick<'c, T: ?Sized>(&mut self, choices: &[&'c T]) -> &'c T {
-        choices[self.below(choices.len() as u64) as usize]
+        choices[self.0.usize(..choices.len())]
     }
 }
 
@@ -220,7 +214,7 @@ fn word(part: &str, dice: &mut Dice) -> Vec<u8> {
         "$i" => match dice.below(4) {
             0 => number(-3, 7, dice),
             1 => number(-100_000, 200_000, dice),
-            2 => (dice.next() as i64).to_string(),
+            2 => dice.0.i64(..).to_string(),
             _ => dice.pick(&["9223372036854775807", "-9223372036854775808", "0", "1", "-1", "255", "65536"]).to_owned(),
         },
         "$f" => match dice.below(3) {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use fastrand::Rng;
 use kvtests::process::{Launch, ServerProcess};
 use kvtests::server_program;
 use kvtests::wait;
@@ -136,13 +137,8 @@ fn error(reply: &[u8]) -> Option<String> {
 
 /// Reads through the server in batches: what is not there is set. Few keys are asked for often, many seldom.
 fn read_through(wire: &mut Wire, batches: u64, seed: u64) -> Vec<String> {
-    let mut state = seed;
-    let mut next = || {
-        // A linear congruential generator: the test asks for the same keys each time.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let share = (state >> 33) as f64 / (1_u64 << 31) as f64;
-        format!("key:{}", (share.powi(3) * 40_000.0) as u64)
-    };
+    let mut dice = Rng::with_seed(seed);
+    let mut next = || format!("key:{}", (dice.f64().powi(3) * 40_000.0) as u64);
     let mut errors = Vec::new();
     for _ in 0..batches {
         let keys: Vec<String> = (0..64).map(|_| next()).collect();

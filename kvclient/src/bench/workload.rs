@@ -132,11 +132,11 @@ impl Workload {
 
     /// Returns the choices of connection number `connection` of `connections`.
     pub fn source(&self, settings: &Settings, connection: usize) -> Source {
-        // Mixed by the generator itself: neighbouring seeds give unrelated sequences.
-        let mut seeds = Rng::with_seed(settings.seed);
-        let mixed = seeds.u64(..) ^ (connection as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // Mixed by the generator itself, twice: neighbouring seeds and connections give unrelated sequences.
+        let own = Rng::with_seed(settings.seed).u64(..) ^ connection as u64;
+        let seed = Rng::with_seed(own).u64(..);
         let share = u128::from(self.keys.count) * connection as u128 / settings.connections.max(1) as u128;
-        Source { rng: Rng::with_seed(mixed), next: u64::try_from(share).unwrap_or(0) }
+        Source { rng: Rng::with_seed(seed), next: u64::try_from(share).unwrap_or(0) }
     }
 }
 

@@ -7,7 +7,6 @@
 //! who wait for it may have locked shards.
 
 use std::cell::Cell;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -717,14 +716,14 @@ fn sample(
 
 /// Picks a keyspace, as likely as it was large when the `buckets` were counted, and returns what is left of the random number.
 fn pick<'s>(spaces: &'s [Arc<Space>], buckets: &[u64]) -> Option<(&'s Arc<Space>, u64)> {
-    let random = RandomState::new().hash_one(0);
+    let random = fastrand::u64(..);
     let at = match (spaces, buckets.last()) {
         ([_], _) => 0,
         (_, Some(&sum)) if sum > 0 && buckets.len() == spaces.len() => {
-            let nth = RandomState::new().hash_one(1) % sum;
+            let nth = fastrand::u64(..sum);
             buckets.partition_point(|sum| *sum <= nth)
         }
-        _ => (RandomState::new().hash_one(1) as usize).checked_rem(spaces.len())?,
+        _ => fastrand::usize(..).checked_rem(spaces.len())?,
     };
     Some((spaces.get(at)?, random))
 }
@@ -759,7 +758,7 @@ fn walk(
     search: &mut Search,
 ) -> Pool {
     let mut pool = Pool::default();
-    let random = RandomState::new().hash_one(0) as usize;
+    let random = fastrand::usize(..);
     for nth in 0..spaces.len() {
         let space = &spaces[random.wrapping_add(nth) % spaces.len()];
         if search.passes_over(space, locked) {

@@ -7,7 +7,6 @@
 //! go on. Of keyspaces that it claimed whole, those that it has not changed go first.
 
 use std::collections::{BinaryHeap, HashSet};
-use std::hash::{BuildHasher, RandomState};
 
 use smallvec::SmallVec;
 
@@ -261,7 +260,7 @@ impl Locked<'_> {
                 && limits.may_evict_from(&held.space.name)
                 && held.guard.has_candidates(&ranking)
         };
-        let first = RandomState::new().hash_one(0) as usize % self.held.len().max(1);
+        let first = fastrand::usize(..self.held.len().max(1));
         let mut shards: Vec<usize> = (first..self.held.len()).chain(0..first).collect();
         shards.retain(|at| may_look(&self.held[*at]));
         let mut best = BinaryHeap::new();

@@ -1,8 +1,5 @@
 //! How models are run. Invariant: every order of events comes from a seed, which is printed before the first.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
-
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner};
 
@@ -24,7 +21,7 @@ pub fn explore_less(model: impl Fn() + Clone + Send + Sync + 'static) {
 fn explore_part(part: usize, model: impl Fn() + Clone + Send + Sync + 'static) {
     let number = |variable| std::env::var(variable).ok().and_then(|text| text.parse().ok());
     let runs = (number("KV_MODEL_RUNS").unwrap_or(1000) as usize).div_ceil(part);
-    let seed = number("SHUTTLE_RANDOM_SEED").unwrap_or_else(|| RandomState::new().build_hasher().finish());
+    let seed = number("SHUTTLE_RANDOM_SEED").unwrap_or_else(|| fastrand::u64(..));
     println!("{runs} runs, SHUTTLE_RANDOM_SEED={seed}");
     let mut config = Config::new();
     config.stack_size = 512 * 1024;

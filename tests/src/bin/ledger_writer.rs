@@ -59,12 +59,9 @@ enum Step {
 /// A thread's keyspace as it should be: values, and whether they have a deadline.
 type Model = BTreeMap<Vec<u8>, (Vec<u8>, bool)>;
 
-/// A well-mixed function of its input (the finisher of splitmix64).
-fn mix(mut bits: u64) -> u64 {
-    bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
+/// Returns the first number of a generator with this seed.
+fn mix(seed: u64) -> u64 {
+    fastrand::Rng::with_seed(seed).u64(..)
 }
 
 fn step(seed: u64, thread: u64, number: u64) -> Step {
