@@ -269,7 +269,7 @@ impl Slow {
     }
 
     /// About how many ticks that is.
-    pub(crate) fn ticks(&self, nanos: u64) -> u64 {
+    fn ticks(&self, nanos: u64) -> u64 {
         const MANY: u64 = 1 << 32;
         (nanos as f64 * MANY as f64 / self.clock.delta_as_nanos(0, MANY).max(1) as f64) as u64
     }

@@ -149,8 +149,7 @@ fn histogram(mut args: Args<'_>, ctx: &Context<'_>) -> Reply {
         for power in 10..44 {
             // The longest duration that a histogram of two significant digits takes for this power of two.
             let nanos = (1u64 << power) + (1 << (power - 7)) - 1;
-            let within =
-                if slow.nanos(total.longest()) <= nanos { total.calls } else { total.within(slow.ticks(nanos)) };
+            let within = total.within(|end| slow.nanos(end) <= nanos);
             if within > before {
                 rows.push((Reply::count(nanos / 1000), Reply::count(within)));
                 before = within;
