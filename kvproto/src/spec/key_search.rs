@@ -4,6 +4,7 @@
 
 use super::flags::{FlagSet, KeyFlag};
 use super::key_spec::{Begin, Find, KeySpec};
+use super::string::SET_READING;
 use super::{Flag, Spec};
 use crate::number::parse_integer;
 use crate::request::Request;
@@ -152,8 +153,7 @@ fn is(request: Request<'_>, at: usize, word: &str) -> bool {
 /// SET reads the old value when it is asked to return it or to compare it: whether two values are the same tells one of
 /// them to who knows the other.
 fn of_set(request: Request<'_>) -> FlagSet<KeyFlag> {
-    const READING: [&str; 5] = ["get", "ifeq", "ifne", "ifdeq", "ifdne"];
-    let reads = (3..request.len()).any(|at| READING.iter().any(|word| is(request, at, word)));
+    let reads = request.iter().skip(3).any(|word| SET_READING.iter().any(|option| option.has_token(word)));
     if reads { CHANGED } else { OVERWRITTEN }
 }
 

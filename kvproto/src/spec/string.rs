@@ -4,13 +4,47 @@
 
 use super::{Arg, Category, Flag, Group, KeyFlag, KeySpec, Spec};
 
-/// What may be asked of the value before it is removed.
-const COMPARISONS: &[Arg] = &[
+/// Conditions on the value that is replaced or removed.
+const COMPARISONS: [Arg; 4] = [
     Arg::string("ifeq-value").after("IFEQ"),
     Arg::string("ifne-value").after("IFNE"),
     Arg::string("ifdeq-digest").after("IFDEQ"),
     Arg::string("ifdne-digest").after("IFDNE"),
 ];
+
+const GET: Arg = Arg::token("get", "GET");
+
+const NX_OR_XX: [Arg; 2] = [Arg::token("nx", "NX"), Arg::token("xx", "XX")];
+
+/// Returns the ways to say how long a key lives; `own` is the one that the command has besides.
+const fn expiration(own: Arg) -> [Arg; 5] {
+    [
+        Arg::integer("seconds").after("EX"),
+        Arg::integer("milliseconds").after("PX"),
+        Arg::unix_time("unix-time-seconds").after("EXAT"),
+        Arg::unix_time("unix-time-milliseconds").after("PXAT"),
+        own,
+    ]
+}
+
+const EXPIRATION_OR_PERSIST: [Arg; 5] = expiration(Arg::token("persist", "PERSIST"));
+const EXPIRATION_OR_KEEPTTL: [Arg; 5] = expiration(Arg::token("keepttl", "KEEPTTL"));
+
+// Of SET, which got them one after the other.
+const SET_CONDITIONS: &[Arg] = &{
+    let ([nx, xx], [eq, ne, digest_eq, digest_ne]) = (NX_OR_XX, COMPARISONS);
+    [nx, xx, eq.since("8.4.0"), ne.since("8.4.0"), digest_eq.since("8.4.0"), digest_ne.since("8.4.0")]
+};
+const SET_EXPIRATION: &[Arg] = &{
+    let [ex, px, exat, pxat, keepttl] = EXPIRATION_OR_KEEPTTL;
+    [ex.since("2.6.12"), px.since("2.6.12"), exat.since("6.2.0"), pxat.since("6.2.0"), keepttl.since("6.0.0")]
+};
+
+/// The options with which SET reads the old value: to return it, or to compare it.
+pub(super) const SET_READING: &[Arg] = &{
+    let [eq, ne, digest_eq, digest_ne] = COMPARISONS;
+    [GET, eq, ne, digest_eq, digest_ne]
+};
 
 pub(super) const ROWS: &[Spec] = &[
     Spec::new("append", 3, Group::String, "2.0.0")
@@ -40,7 +74,7 @@ pub(super) const ROWS: &[Spec] = &[
         .flags(&[Flag::Write, Flag::Fast])
         .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Delete, KeyFlag::VariableFlags])])
-        .args(&[Arg::key("key"), Arg::one_of("condition", COMPARISONS).optional()]),
+        .args(&[Arg::key("key"), Arg::one_of("condition", &COMPARISONS).optional()]),
     Spec::new("delifeq", 3, Group::String, "9.0.0")
         .summary("Removes a key if its value is the one given.")
         .complexity("O(N) in the bytes compared")
@@ -76,20 +110,7 @@ pub(super) const ROWS: &[Spec] = &[
         .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])
             .notes("writes because it may change the deadline")])
-        .args(&[
-            Arg::key("key"),
-            Arg::one_of(
-                "expiration",
-                &[
-                    Arg::integer("seconds").after("EX"),
-                    Arg::integer("milliseconds").after("PX"),
-                    Arg::unix_time("unix-time-seconds").after("EXAT"),
-                    Arg::unix_time("unix-time-milliseconds").after("PXAT"),
-                    Arg::token("persist", "PERSIST"),
-                ],
-            )
-            .optional(),
-        ]),
+        .args(&[Arg::key("key"), Arg::one_of("expiration", &EXPIRATION_OR_PERSIST).optional()]),
     Spec::new("getrange", 4, Group::String, "2.4.0")
         .summary("Reads the bytes of a value from one position to another; negative positions count from the end.")
         .complexity("O(N) in the bytes given back")
@@ -134,17 +155,7 @@ pub(super) const ROWS: &[Spec] = &[
             Arg::string("upperbound").after("UBOUND").optional(),
             Arg::one_of("condition", &[Arg::token("nx", "NX").since("9.2.0"), Arg::token("xx", "XX").since("9.2.0")])
                 .optional(),
-            Arg::one_of(
-                "expiration",
-                &[
-                    Arg::integer("seconds").after("EX"),
-                    Arg::integer("milliseconds").after("PX"),
-                    Arg::unix_time("unix-time-seconds").after("EXAT"),
-                    Arg::unix_time("unix-time-milliseconds").after("PXAT"),
-                    Arg::token("persist", "PERSIST"),
-                ],
-            )
-            .optional(),
+            Arg::one_of("expiration", &EXPIRATION_OR_PERSIST).optional(),
             Arg::token("enx", "ENX").optional(),
         ]),
     Spec::new("incrbyfloat", 3, Group::String, "2.6.0")
@@ -194,18 +205,8 @@ pub(super) const ROWS: &[Spec] = &[
         .args(&[
             Arg::integer("numkeys"),
             Arg::block("data", &[Arg::key("key"), Arg::string("value")]).multiple(),
-            Arg::one_of("condition", &[Arg::token("nx", "NX"), Arg::token("xx", "XX")]).optional(),
-            Arg::one_of(
-                "expiration",
-                &[
-                    Arg::integer("seconds").after("EX"),
-                    Arg::integer("milliseconds").after("PX"),
-                    Arg::unix_time("unix-time-seconds").after("EXAT"),
-                    Arg::unix_time("unix-time-milliseconds").after("PXAT"),
-                    Arg::token("keepttl", "KEEPTTL"),
-                ],
-            )
-            .optional(),
+            Arg::one_of("condition", &NX_OR_XX).optional(),
+            Arg::one_of("expiration", &EXPIRATION_OR_KEEPTTL).optional(),
         ]),
     Spec::new("msetnx", -3, Group::String, "1.0.1")
         .summary("Stores several values at one instant, or none when any of the keys exists.")
@@ -240,31 +241,9 @@ pub(super) const ROWS: &[Spec] = &[
         .args(&[
             Arg::key("key"),
             Arg::string("value"),
-            Arg::one_of(
-                "condition",
-                &[
-                    Arg::token("nx", "NX"),
-                    Arg::token("xx", "XX"),
-                    Arg::string("ifeq-value").after("IFEQ").since("8.4.0"),
-                    Arg::string("ifne-value").after("IFNE").since("8.4.0"),
-                    Arg::string("ifdeq-digest").after("IFDEQ").since("8.4.0"),
-                    Arg::string("ifdne-digest").after("IFDNE").since("8.4.0"),
-                ],
-            )
-            .optional()
-            .since("2.6.12"),
-            Arg::token("get", "GET").optional().since("6.2.0"),
-            Arg::one_of(
-                "expiration",
-                &[
-                    Arg::integer("seconds").after("EX").since("2.6.12"),
-                    Arg::integer("milliseconds").after("PX").since("2.6.12"),
-                    Arg::unix_time("unix-time-seconds").after("EXAT").since("6.2.0"),
-                    Arg::unix_time("unix-time-milliseconds").after("PXAT").since("6.2.0"),
-                    Arg::token("keepttl", "KEEPTTL").since("6.0.0"),
-                ],
-            )
-            .optional(),
+            Arg::one_of("condition", SET_CONDITIONS).optional().since("2.6.12"),
+            GET.optional().since("6.2.0"),
+            Arg::one_of("expiration", SET_EXPIRATION).optional(),
         ]),
     Spec::new("setex", 4, Group::String, "2.0.0")
         .summary("Stores a value that lives for so many seconds.")

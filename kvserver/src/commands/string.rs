@@ -38,7 +38,7 @@ pub fn set(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
         txn.set(key, value, None)?;
         return Ok(Reply::Ok);
     }
-    let options = SetOptions::parse(args)?;
+    let options = SetOptions::parse(args, true)?;
     let until = options.lifetime.until(txn.now_ms(), "set")?;
     let old = if options.answers_old { Some(bulk_or_nil(txn.get(key)?)) } else { None };
     let current = txn.get_to_write(key)?;
@@ -57,7 +57,7 @@ pub fn set(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     Ok(answer)
 }
 
-/// What stands behind the value in a SET.
+/// What stands behind the value in a SET, or behind the last one in an MSETEX.
 struct SetOptions<'b> {
     only_if: Option<Condition<'b>>,
     answers_old: bool,
@@ -65,18 +65,21 @@ struct SetOptions<'b> {
 }
 
 impl<'b> SetOptions<'b> {
-    fn parse(mut args: Args<'b>) -> Result<SetOptions<'b>, CommandError> {
+    /// Reads the options; of several keys, none may be about one old value.
+    fn parse(mut args: Args<'b>, is_of_one_key: bool) -> Result<SetOptions<'b>, CommandError> {
         let mut options = SetOptions { only_if: None, answers_old: false, lifetime: Lifetime::Unsaid };
         while !args.is_empty() {
-            if args.eat("NX") {
+            if options.lifetime.take("KEEPTTL", &mut args)? {
+                continue;
+            } else if args.eat("NX") {
                 options.require(Condition::Absent)?;
             } else if args.eat("XX") {
                 options.require(Condition::Present)?;
-            } else if args.eat("GET") {
+            } else if is_of_one_key && args.eat("GET") {
                 options.answers_old = true;
-            } else if let Some(condition) = Condition::take(&mut args)? {
+            } else if is_of_one_key && let Some(condition) = Condition::take(&mut args)? {
                 options.require(condition)?;
-            } else if !options.lifetime.take("KEEPTTL", &mut args)? {
+            } else {
                 return Err(CommandError::Syntax);
             }
         }

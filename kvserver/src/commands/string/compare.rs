@@ -7,6 +7,7 @@ use kvcore::hooks::{ReadTxn, Txn};
 use kvproto::{Args, CommandError, Reply, parse_integer};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::SetOptions;
 use crate::commands::expiry::Lifetime;
 use crate::costly::charge_scan;
 use crate::outcome::{Failure, Outcome};
@@ -127,9 +128,9 @@ pub fn msetex(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
     for _ in 0..2 * count {
         args.next()?;
     }
-    let (condition, lifetime) = options_of_msetex(args)?;
+    let SetOptions { only_if, lifetime, .. } = SetOptions::parse(args, false)?;
     let until = lifetime.until(txn.now_ms(), "msetex")?;
-    if let Some(condition) = condition {
+    if let Some(condition) = only_if {
         for (key, _) in pairs() {
             if !condition.holds(txn.get_to_write(key)?, txn)? {
                 return Ok(Reply::flag(false));
@@ -144,27 +145,6 @@ pub fn msetex(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
         txn.set(key, value, deadline)?;
     }
     Ok(Reply::flag(true))
-}
-
-fn options_of_msetex(mut args: Args<'_>) -> Result<(Option<Condition<'_>>, Lifetime<'_>), CommandError> {
-    let mut condition: Option<Condition<'_>> = None;
-    let mut lifetime = Lifetime::Unsaid;
-    while !args.is_empty() {
-        let said = if args.eat("NX") {
-            Condition::Absent
-        } else if args.eat("XX") {
-            Condition::Present
-        } else if lifetime.take("KEEPTTL", &mut args)? {
-            continue;
-        } else {
-            return Err(CommandError::Syntax);
-        };
-        if condition.is_some_and(|before| !said.may_follow(before)) {
-            return Err(CommandError::Syntax);
-        }
-        condition = Some(said);
-    }
-    Ok((condition, lifetime))
 }
 
 #[cfg(test)]
