@@ -1,8 +1,9 @@
 //! The 80-bit float in which Redis does INCRBYFLOAT: read, add, write.
 //!
 //! Redis counts in `long double`, which on x86-64 has a significand of 64 bits, and shows 17 digits behind the point of
-//! the result, rounding errors included. Counting in f64 or in decimals would show other digits than Redis does
-//! (1000000.1 + 1 is 1000001.09999999999999964 there), so this counts as that format does.
+//! the result, rounding errors included: 1000000.1 + 1 is 1000001.10000000000002274, and 1000001.09999999997671694 as an
+//! f64. Of 10,000 sums of everyday decimals an f64 gives 8 % as Redis does, and 12 % if the digits it needs are written and
+//! no more: `tests/tests/float_sums.rs` is the reason for this code.
 //!
 //! Invariant: reading, adding and writing each give the exact result rounded once, to nearest, ties to even. Sizes are
 //! bounded before anything is computed: a text has at most [`TEXT_BYTES_MAX`] bytes, an exponent that cannot matter is
