@@ -46,7 +46,7 @@ pub enum InExec {
     /// It is repeatable, but needs its connection, or whole keyspaces.
     OnLoop,
     /// It is carried out once, at its place among the others: a transaction that is run again takes the reply of the first
-    /// run, and one that fails does not undo it.
+    /// run, and one that fails does not undo it. (So the second run of a command before a CONFIG SET goes by what that has set.)
     Once,
 }
 
