@@ -16,7 +16,7 @@ use crate::brief_walk::{self, BriefWalk};
 use crate::commands::{debug, monitor, transaction};
 use crate::context::{Context, Next, Run, Runs};
 use crate::costly::StoreCall;
-use crate::events::{Classes, Noted};
+use crate::events::{Class, Classes, Noted};
 use crate::listener::LineRules;
 use crate::offload::Work;
 use crate::origin::Origin;
@@ -269,8 +269,9 @@ fn read(
     server: &ServerState,
 ) -> Answer {
     let Call { spec, request, uses_keys, work_max, .. } = *call;
-    if !call.events.is_empty() || work_max == Some(0) {
-        // It may have to notify of a key that is missing, with the key locked.
+    if call.events.has(Class::KeyMiss) || work_max == Some(0) {
+        // It may have to notify of a key that is missing, with the key locked. No other event follows from reading, but that a
+        // key has expired, of which the store notifies.
         return store(call, |args: Args<'_>, txn: &mut dyn Txn| run(args, txn), keyspace, server);
     }
     let (mut reply, mut lookups) = (None, Lookups::default());

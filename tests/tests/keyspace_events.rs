@@ -211,6 +211,25 @@ fn a_key_that_expires_is_told_of_swept_or_overwritten() {
 }
 
 #[test]
+fn a_read_that_meets_an_expired_key_tells_of_it_and_of_misses_if_they_are_wanted() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = server(&dir);
+    let mut listening = Listening::to("EA", &server);
+    for (classes, tells_misses) in [("KEA", false), ("KEAm", true)] {
+        listening.client.ask(&format!("CONFIG SET notify-keyspace-events {classes}"), "+OK\r\n");
+        for round in 0..20 {
+            listening.client.command(&format!("SET gone {round} PX 1"));
+            // Whether the sweep or a read is the first to see it: it is told of once, and before the reply.
+            while listening.client.command("GET gone") != b"$-1\r\n" {}
+            let heard = listening.heard();
+            let told = |event: &str| heard.iter().filter(|heard| heard.contains(event)).count();
+            assert_eq!((told(":expired gone"), told(":gone expired")), (1, 1), "{classes}, round {round}: {heard:?}");
+            assert_eq!(told(":keymiss gone") > 0, tells_misses, "{classes}, round {round}: {heard:?}");
+        }
+    }
+}
+
+#[test]
 fn monitors_see_what_is_carried_out_and_no_passwords() {
     let dir = TempDir::new().expect("a temporary directory");
     let server = server(&dir);
