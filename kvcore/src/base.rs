@@ -121,7 +121,7 @@ pub(crate) struct Entered {
 
 impl Entered {
     #[inline]
-    fn new(store_id: u64) -> Result<Entered> {
+    pub(crate) fn new(store_id: u64) -> Result<Entered> {
         let held = HELD.with(Cell::get);
         if held == 0 {
             HELD.with(|held| held.set(store_id));

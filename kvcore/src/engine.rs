@@ -216,6 +216,7 @@ impl Engine {
     /// Empties a keyspace and forgets its name; false if there is none. Its handles are of no more use.
     pub(crate) fn drop_space(&self, name: &str) -> Result<(bool, Lsn)> {
         self.check_open()?;
+        let _wakes = self.base.watches.wake_at_end();
         let entered = self.base.enter()?;
         let Some(space) = self.registry.read().by_name.get(name).cloned() else { return Ok((false, Lsn::ZERO)) };
         // With every shard locked no commit can be between its effects and its place in the log. Shards before the
@@ -247,7 +248,6 @@ impl Engine {
         self.base.watches.close_keyspace(space.id);
         registry.by_name.remove(name);
         drop((registry, guards, entered));
-        self.base.watches.wake();
         self.base.disposal.free(emptied.iter().map(|shard| shard.bytes()).sum(), emptied);
         Ok((true, lsn))
     }
@@ -309,11 +309,15 @@ impl Engine {
         body: &mut impl FnMut(&SharedLocked<'_>) -> Result<()>,
     ) -> Result<Lsn> {
         self.check_open()?;
+        let _wakes = self.base.watches.wake_at_end();
         let entered = self.base.enter()?;
         let (lsn, met_expired) = if let [key] = keys {
             let locked = SharedLocked::lock_one(&self.base, space, key, uses_keys);
-            body(&locked)?;
-            locked.revealed()
+            let outcome = body(&locked);
+            // Marks the time of what the body has seen to be expired, even if it failed.
+            let revealed = locked.revealed();
+            outcome?;
+            revealed
         } else {
             self.view_keys(space, keys, uses_keys, body)?
         };
@@ -321,7 +325,6 @@ impl Engine {
             keys.iter().for_each(|key| self.expire_now(space, key, origin));
         }
         drop(entered);
-        self.base.watches.wake();
         Ok(self.revealed(lsn, met_expired, keys.iter().copied()))
     }
 
@@ -336,8 +339,9 @@ impl Engine {
     ) -> Result<(Lsn, bool)> {
         let set = LockSet::of_keys(self.base.store_id, space, &self.base.hasher, keys);
         let locked = SharedLocked::lock(&self.base, space, &set, uses_keys);
-        body(&locked)?;
-        Ok(locked.revealed())
+        let outcome = body(&locked);
+        let revealed = locked.revealed();
+        outcome.map(|()| revealed)
     }
 
     /// Runs a transaction over keys of one keyspace. Returns what must be durable before its outcome may be revealed.
@@ -351,6 +355,7 @@ impl Engine {
     ) -> Result<Lsn> {
         let [key] = keys else { return self.commit_keys(space, keys, origin, body) };
         self.check_open()?;
+        let _wakes = self.base.watches.wake_at_end();
         let entered = self.base.enter()?;
         let is_exhausted = self.base.eviction.is_on() && self.make_room(space);
         let hash = self.base.hasher.hash(key);
@@ -367,7 +372,6 @@ impl Engine {
             self.make_room_after(&done, &[(space.id, hash)]);
         }
         drop(entered);
-        self.base.watches.wake();
         self.sweep_if_due(space);
         Ok(self.revealed(done.lsn, done.met_expired, std::iter::once(*key)))
     }
@@ -403,6 +407,7 @@ impl Engine {
         body: &mut dyn FnMut(&mut Locked<'_>) -> Result<()>,
     ) -> Result<Lsn> {
         self.check_open()?;
+        let _wakes = self.base.watches.wake_at_end();
         let entered = self.base.enter()?;
         let is_exhausted = self.prepare(set)?;
         let done = Notes::lend(&self.base.disposal, |notes| {
@@ -430,6 +435,7 @@ impl Engine {
         if !set.has_whole() {
             for _ in 0..DRAFTS_MAX {
                 self.check_open()?;
+                let _wakes = self.base.watches.wake_at_end();
                 let entered = self.base.enter()?;
                 let is_exhausted = self.prepare(set)?;
                 match self.try_draft(set, is_exhausted, origin, is_valid, body) {
@@ -511,7 +517,6 @@ impl Engine {
             self.make_room_after(done, &set.named_hashes());
         }
         drop(entered);
-        self.base.watches.wake();
         set.first().into_iter().for_each(|first| self.sweep_if_due(first));
         match set.has_whole() {
             true => done.lsn,
@@ -596,12 +601,10 @@ impl Engine {
     /// Removes entries, at most `at_most`, until the store is within its limits.
     pub(crate) fn room(&self, at_most: u64) -> Result<Room> {
         self.check_open()?;
-        let entered = self.base.enter()?;
+        let _wakes = self.base.watches.wake_at_end();
+        let _entered = self.base.enter()?;
         self.base.eviction.refresh_if_due(&self.base);
-        let room = self.base.eviction.make_room(&self.base, at_most, &[], Backlog::Ends);
-        drop(entered);
-        self.base.watches.wake();
-        Ok(room)
+        Ok(self.base.eviction.make_room(&self.base, at_most, &[], Backlog::Ends))
     }
 
     /// A store without threads sweeps as it is written to.
@@ -656,12 +659,10 @@ impl Engine {
 
     /// Removes every entry whose deadline has passed, as far as the wheels' ticks tell; returns how many.
     pub(crate) fn sweep(&self) -> u64 {
-        let Ok(entered) = self.base.enter() else { return 0 };
+        let _wakes = self.base.watches.wake_at_end();
+        let Ok(_entered) = self.base.enter() else { return 0 };
         self.base.eviction.refresh_if_due(&self.base);
-        let removed = self.sweep_entered();
-        drop(entered);
-        self.base.watches.wake();
-        removed
+        self.sweep_entered()
     }
 
     /// As [`sweep`](Self::sweep), for who has entered the store already.
@@ -780,7 +781,8 @@ impl Engine {
 
     /// Makes everything durable, ends the threads and frees the directory. Only the first call does anything.
     pub(crate) fn close(&self) -> Result<()> {
-        let entered = self.base.enter()?;
+        let _wakes = self.base.watches.wake_at_end();
+        let _entered = self.base.enter()?;
         if self.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
@@ -797,10 +799,7 @@ impl Engine {
         }
         // Behind all that the threads have done.
         self.base.watches.close();
-        let closed = self.files.as_ref().map_or(Ok(()), Files::close);
-        drop(entered);
-        self.base.watches.wake();
-        closed
+        self.files.as_ref().map_or(Ok(()), Files::close)
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -72,6 +72,9 @@ pub enum Error {
     /// The store was closed, by this handle or another.
     #[error("the store is closed: open it again")]
     Closed,
+    /// The watch has ended, and no event will come any more: its store was closed, its keyspace was dropped, or the log failed.
+    #[error("the watch has ended: begin another one")]
+    WatchEnded,
     /// The snapshot was given up because of [`Db::cancel_snapshot`](crate::Db::cancel_snapshot).
     #[error("the snapshot was cancelled: begin another when it is wanted")]
     SnapshotCancelled,

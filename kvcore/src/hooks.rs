@@ -156,7 +156,7 @@ impl KeyspaceHooks<'_> {
     ) -> Result<Lsn> {
         let (engine, space) = (self.keyspace.engine(), &self.keyspace.space);
         if engine.base.bodies_run_twice() {
-            self.run_view(keys, uses_keys, body)?;
+            let _ = self.run_view(keys, uses_keys, body);
         }
         engine.view(space, keys, uses_keys, self.origin, &mut |locked| body(locked))
     }

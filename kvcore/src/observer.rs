@@ -123,8 +123,8 @@ pub struct Change<'a> {
     pub kind: ChangeKind,
     /// Its place in the log.
     pub lsn: Lsn,
-    /// That of the transaction which made the change, or, as `kind` tells, which met the expired key or evicted another to make
-    /// room. What the store removes outside of transactions has none.
+    /// That of the transaction which made the change, met the expired key, or evicted a key among those that it had locked. What
+    /// the store removes otherwise, for room or by its sweeper, has none.
     pub origin: Origin<'a>,
 }
 

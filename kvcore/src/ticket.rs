@@ -126,7 +126,7 @@ impl<T: Unpin> Future for Ticket<T> {
         let lsn = self.lsn;
         let durable = match &mut self.awaits {
             Awaits::Nothing => Some(Ok(())),
-            Awaits::Log(wal) => wal.poll(lsn, context.waker()),
+            Awaits::Log(wal) => wal.poll(lsn, context.waker(), false),
             Awaits::Future(durable) => match durable.as_mut().poll(context) {
                 Poll::Pending => None,
                 Poll::Ready(outcome) => {

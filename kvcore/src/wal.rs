@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use crate::clock::Timeline;
 use crate::durability::{Durability, Promise};
@@ -308,8 +309,35 @@ impl Wal {
         }
     }
 
-    /// `None` if `lsn` is not settled yet; then `waker` is called when that may have changed.
-    pub(crate) fn poll(&self, lsn: Lsn, waker: &Waker) -> Option<Result<()>> {
+    /// Returns when everything up to `lsn` is durable or cannot become so, or when `timeout` is over; whether it is durable. A
+    /// refusal that may pass is waited for.
+    pub(crate) fn wait_through(&self, lsn: Lsn, timeout: Option<Duration>) -> Result<bool> {
+        let mut state = self.state.lock();
+        let mut is_late = timeout == Some(Duration::ZERO);
+        loop {
+            if self.durable() >= lsn {
+                return Ok(true);
+            }
+            if let Some(failure) = state.failure.as_ref().filter(|failure| !failure.may_pass() || state.closing) {
+                return Err(failure.error());
+            }
+            if is_late {
+                return Ok(false);
+            }
+            state.wanted = state.wanted.max(lsn);
+            self.wake_syncer(&mut state, false);
+            state.waiting += 1;
+            match timeout {
+                Some(timeout) => is_late = self.settled.wait_for(&mut state, timeout).timed_out(),
+                None => self.settled.wait(&mut state),
+            }
+            state.waiting -= 1;
+        }
+    }
+
+    /// `None` if `lsn` is not settled yet; then `waker` is called when that may have changed. `through_refusal`: it is not settled
+    /// while writes are refused either, if that may pass.
+    pub(crate) fn poll(&self, lsn: Lsn, waker: &Waker, through_refusal: bool) -> Option<Result<()>> {
         if self.durable() >= lsn {
             return Some(Ok(()));
         }
@@ -317,11 +345,19 @@ impl Wal {
         if self.durable() >= lsn {
             return Some(Ok(()));
         }
-        if let Some(failure) = &state.failure {
+        if let Some(failure) = &state.failure
+            && !(through_refusal && failure.may_pass() && !state.closing)
+        {
             return Some(Err(failure.error()));
         }
-        state.wakers.retain(|(_, other)| !other.will_wake(waker));
-        state.wakers.push((lsn, waker.clone()));
+        // A task that waits for several is woken for the first of them, and asks for the others again.
+        let mut earliest = lsn;
+        state.wakers.retain(|(other_lsn, other)| {
+            let is_same = other.will_wake(waker);
+            earliest = if is_same { earliest.min(*other_lsn) } else { earliest };
+            !is_same
+        });
+        state.wakers.push((earliest, waker.clone()));
         state.wanted = state.wanted.max(lsn);
         self.wake_syncer(&mut state, false);
         None

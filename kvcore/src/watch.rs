@@ -3,7 +3,8 @@
 //!
 //! Changes are put into the watch's queue under the locks of the transaction that makes them, so this must be quick: the queue
 //! has a bound, and nothing waits for the watcher. While there is a watch, a commit holds the list of watches from getting its
-//! place in the log until its changes are in the queues, so that transactions are queued whole and in the order of the log.
+//! place in the log until its changes are in the queues, so that transactions are queued whole and in the order of the log. What
+//! is removed outside of transactions (expiry, eviction) keeps the order of its key alone.
 //! Wakers run code of the program: they are called when no lock is held.
 
 use std::collections::VecDeque;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 
+use crate::base::Entered;
 use crate::durability::Durability;
 use crate::entry::{Value, ValueRef};
 use crate::error::{Error, Result};
@@ -215,6 +217,18 @@ pub(crate) struct Watches {
     wakes: AtomicBool,
 }
 
+/// Wakes streams when it is dropped.
+pub(crate) struct WakeAtEnd<'w>(&'w Watches);
+
+impl Drop for WakeAtEnd<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.0.is_empty() {
+            self.0.wake_streams();
+        }
+    }
+}
+
 /// The watches, while their lock is held.
 #[derive(Default)]
 pub(crate) struct WatchList {
@@ -258,12 +272,11 @@ impl Watches {
         }
     }
 
-    /// Wakes the streams that have something new. The caller holds no lock and has not entered the store.
+    /// Returns a guard that, when it is dropped, wakes the streams that have something new. It is made before the store is entered
+    /// and anything is locked, so that it is dropped after that has ended, by whichever way.
     #[inline]
-    pub(crate) fn wake(&self) {
-        if !self.is_empty() {
-            self.wake_streams();
-        }
+    pub(crate) fn wake_at_end(&self) -> WakeAtEnd<'_> {
+        WakeAtEnd(self)
     }
 
     #[cold]
@@ -312,17 +325,21 @@ impl Watches {
 /// [`into_stream`](Self::into_stream) is the form for asynchronous code. Dropping it ends the watch.
 ///
 /// It ends when the store is closed, or the keyspace is dropped, and what waited was read; and after an error of the log for good.
-/// After [`Error::NoSpace`] and [`Error::TooManyOpenFiles`] it goes on with the same change.
+/// [`Error::NoSpace`] and [`Error::TooManyOpenFiles`] are returned once; then the watch goes on with the same change, as soon as the
+/// log takes writes again.
 pub struct Watch {
     queue: Arc<Queue>,
     /// `None` for a watch of another store.
     engine: Option<Watched>,
     is_over: bool,
+    /// It has returned that the log refuses writes, and waits until that is over.
+    is_refused: bool,
 }
 
 /// What a watch of the engine needs of it.
 struct Watched {
     watches: Arc<Watches>,
+    store_id: u64,
     /// `None` for a store in memory.
     wal: Option<Arc<Wal>>,
     /// That of the handle, if it has one of its own.
@@ -344,7 +361,7 @@ impl Drop for Watch {
 impl Watch {
     pub(crate) fn begin(
         watches: &Arc<Watches>,
-        keyspace_id: u32,
+        (store_id, keyspace_id): (u64, u32),
         prefix: &[u8],
         options: WatchOptions,
         wal: Option<Arc<Wal>>,
@@ -352,8 +369,8 @@ impl Watch {
     ) -> Result<Self> {
         let queue = Queue::new(options);
         watches.add(Watcher { keyspace_id, prefix: prefix.to_vec(), queue: Arc::clone(&queue) })?;
-        let engine = Some(Watched { watches: Arc::clone(watches), wal, durability });
-        Ok(Watch { queue, engine, is_over: false })
+        let engine = Some(Watched { watches: Arc::clone(watches), store_id, wal, durability });
+        Ok(Watch { queue, engine, is_over: false, is_refused: false })
     }
 
     /// Returns a watch and what puts events into it: for implementations of [`Store`](crate::Store). The bounds of `options` hold
@@ -371,7 +388,10 @@ impl Watch {
     /// ```
     pub fn channel(options: WatchOptions) -> (WatchSender, Watch) {
         let queue = Queue::new(options);
-        (WatchSender { queue: Arc::downgrade(&queue) }, Watch { queue, engine: None, is_over: false })
+        (
+            WatchSender { queue: Arc::downgrade(&queue) },
+            Watch { queue, engine: None, is_over: false, is_refused: false },
+        )
     }
 
     /// Lets no more events be queued by the engine.
@@ -394,7 +414,8 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] when the watch has ended; those of the log.
+    /// [`Error::WatchEnded`] when no event will come any more; [`Error::Reentered`] inside a transaction of the store; those of
+    /// the log.
     pub fn next_within(&mut self, timeout: Duration) -> Result<Option<WatchEvent>> {
         self.wait(Some(timeout))
     }
@@ -426,19 +447,31 @@ impl Watch {
         (durability.unwrap_or_else(|| wal.durability()) == Durability::Always).then_some(wal)
     }
 
+    /// Sees to it that a change that is shown becomes durable as soon as the durability of the handle promises.
+    fn keep_promise(&self, lsn: Lsn) {
+        if let Some(Watched { wal: Some(wal), durability: Some(Durability::EverySecond), .. }) = &self.engine {
+            wal.keep_window(lsn);
+        }
+    }
+
     /// Returns an error of the log; the watch goes on if the log may.
     fn failed(&mut self, error: Error) -> Error {
-        if !matches!(error, Error::NoSpace { .. } | Error::TooManyOpenFiles { .. }) {
+        self.is_refused = matches!(error, Error::NoSpace { .. } | Error::TooManyOpenFiles { .. });
+        if !self.is_refused {
             self.is_over = true;
             self.unregister();
         }
         error
     }
 
-    /// Returns the next event, or `None` when it has not come within `timeout`; [`Error::Closed`] when none will come.
+    /// Returns the next event, or `None` when it has not come within `timeout`; [`Error::WatchEnded`] when none will come.
     fn wait(&mut self, timeout: Option<Duration>) -> Result<Option<WatchEvent>> {
         if self.is_over {
-            return Err(Error::Closed);
+            return Err(Error::WatchEnded);
+        }
+        if let Some(engine) = &self.engine {
+            // What it waits for could wait for the caller's locks.
+            drop(Entered::new(engine.store_id)?);
         }
         let queue = Arc::clone(&self.queue);
         let mut state = queue.state.lock();
@@ -448,17 +481,30 @@ impl Watch {
                 let lsn = *lsn;
                 drop(state);
                 // Nobody else takes it from the front meanwhile.
-                if let Some(Err(error)) = self.awaited_log().map(|wal| wal.wait(lsn)) {
-                    return Err(self.failed(error));
-                }
-                return Ok(queue.state.lock().pop());
+                let settled = match self.awaited_log() {
+                    Some(wal) if self.is_refused => wal.wait_through(lsn, timeout),
+                    Some(wal) => wal.wait(lsn).map(|()| true),
+                    None => {
+                        self.keep_promise(lsn);
+                        Ok(true)
+                    }
+                };
+                return match settled {
+                    Ok(true) => {
+                        self.is_refused = false;
+                        Ok(queue.state.lock().pop())
+                    }
+                    Ok(false) => Ok(None),
+                    Err(Error::Closed) => Err(Error::WatchEnded),
+                    Err(error) => Err(self.failed(error)),
+                };
             }
             if std::mem::take(&mut state.has_missed) {
                 return Ok(Some(WatchEvent::Missed));
             }
             if state.is_closed {
                 self.is_over = state.error.is_some();
-                return Err(state.error.take().unwrap_or(Error::Closed));
+                return Err(state.error.take().unwrap_or(Error::WatchEnded));
             }
             if is_late {
                 return Ok(None);
@@ -477,7 +523,7 @@ impl Iterator for Watch {
 
     fn next(&mut self) -> Option<Self::Item> {
         match self.wait(None) {
-            Err(Error::Closed) => None,
+            Err(Error::WatchEnded) => None,
             event => event.transpose(),
         }
     }
@@ -563,11 +609,17 @@ impl Stream for WatchStream {
         if let Some((lsn, _)) = state.events.front() {
             let lsn = *lsn;
             drop(state);
-            return match watch.awaited_log().map_or(Some(Ok(())), |wal| wal.poll(lsn, context.waker())) {
+            let through_refusal = watch.is_refused;
+            let poll = |wal: &Arc<Wal>| wal.poll(lsn, context.waker(), through_refusal);
+            return match watch.awaited_log().map_or(Some(Ok(())), poll) {
                 None => Poll::Pending,
                 Some(Err(Error::Closed)) => Poll::Ready(None),
                 Some(Err(error)) => Poll::Ready(Some(Err(watch.failed(error)))),
-                Some(Ok(())) => Poll::Ready(queue.state.lock().pop().map(Ok)),
+                Some(Ok(())) => {
+                    watch.keep_promise(lsn);
+                    watch.is_refused = false;
+                    Poll::Ready(queue.state.lock().pop().map(Ok))
+                }
             };
         }
         if std::mem::take(&mut state.has_missed) {

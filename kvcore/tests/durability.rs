@@ -126,6 +126,30 @@ fn what_was_seen_expired_stays_so_when_the_clock_is_set_back() {
     assert_eq!(again.get("lives").unwrap(), None);
 }
 
+#[test]
+fn what_a_failed_transaction_saw_expired_stays_so_when_the_clock_is_set_back() {
+    for way in 0..4 {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::at(START_MS));
+        let db = Options::new().clock(clock.clone()).open(dir.path()).unwrap();
+        db.set_with("lease", "v", SetOptions::new().expires_in(Duration::from_secs(10))).unwrap();
+        clock.advance(11_000);
+        let gone = || Err::<(), _>(Error::aborted("the lease is gone"));
+        let outcome = match way {
+            0 => db.transact(&["lease"], |txn| txn.get("lease")?.map_or_else(gone, |_| Ok(()))),
+            1 => db.transact(&["lease", "other"], |txn| txn.get("lease")?.map_or_else(gone, |_| Ok(()))),
+            2 => db.view(&["lease"], |view| view.get("lease")?.map_or_else(gone, |_| Ok(()))),
+            _ => db.view(&["lease", "other"], |view| view.get("lease")?.map_or_else(gone, |_| Ok(()))),
+        };
+        assert!(matches!(outcome, Err(Error::Aborted(_))), "{outcome:?}");
+        db.sync().unwrap();
+        let copied = copy(dir.path());
+        let early = Arc::new(ManualClock::at(START_MS - 3_600_000));
+        let again = Options::new().clock(early).open(copied.path()).unwrap();
+        assert_eq!(again.get("lease").unwrap(), None, "way {way}");
+    }
+}
+
 /// Every frame carries the time of its writing: nobody has seen anything expire, so nothing else does.
 #[test]
 fn time_goes_on_from_the_last_write_when_the_clock_is_set_back() {

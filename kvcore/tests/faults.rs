@@ -7,12 +7,17 @@
 
 use std::io;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake};
 use std::time::Duration;
 
+use futures_core::Stream;
 use kvcore::hooks::{CrossTxn, Txn, TxnExt};
-use kvcore::{Db, Directory, Disk, DiskFile, Durability, Error, FileDisk, LockSet, ManualClock, Options, SetOptions};
+use kvcore::{
+    Db, Directory, Disk, DiskFile, Durability, Error, FileDisk, LockSet, ManualClock, Options, SetOptions, WatchEvent,
+};
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -217,6 +222,51 @@ fn the_promise_changes_for_the_writes_that_begin_then() {
     assert!(!waits.is_finished(), "it was promised more when it began");
     disk.0.sync_held.store(false, Ordering::SeqCst);
     waits.join().unwrap().unwrap();
+    db.close().unwrap();
+}
+
+struct Unpark(std::thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// A loop that skips errors would not end, and would keep a processor busy, if each call returned the refusal.
+#[test]
+fn a_watch_returns_once_that_writes_are_refused_and_goes_on_with_the_same_change() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
+    let db = open(dir.path(), &disk);
+    let mut watch = db.watch("").unwrap();
+    disk.0.no_space.store(true, Ordering::SeqCst);
+    let mut written = 0;
+    while db.set(format!("k{written}"), [1; 500]).is_ok() {
+        written += 1;
+    }
+    let mut shown = 0;
+    let refused = loop {
+        match watch.next_within(Duration::ZERO) {
+            Ok(event) => shown += usize::from(matches!(event.unwrap(), WatchEvent::Change { .. })),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, Error::NoSpace { .. }), "{refused}");
+    assert_eq!(shown, written, "what is durable is shown");
+    assert!(watch.next_within(Duration::ZERO).unwrap().is_none());
+    let mut watch = pin!(watch.into_stream());
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut context = Context::from_waker(&waker);
+    assert!(watch.as_mut().poll_next(&mut context).is_pending());
+    disk.0.no_space.store(false, Ordering::SeqCst);
+    let event = loop {
+        match watch.as_mut().poll_next(&mut context) {
+            Poll::Ready(event) => break event,
+            Poll::Pending => std::thread::park_timeout(Duration::from_secs(60)),
+        }
+    };
+    let Some(Ok(WatchEvent::Change { key: Some(key), .. })) = event else { panic!("{event:?}") };
+    assert_eq!(key, format!("k{written}").as_str());
     db.close().unwrap();
 }
 

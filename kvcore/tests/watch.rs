@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, Wake};
 use std::thread;
 use std::time::Duration;
@@ -9,7 +10,8 @@ use std::time::Duration;
 use futures_core::Stream;
 use kvcore::hooks::lsn_of;
 use kvcore::{
-    ChangeKind, Db, Deadline, Durability, Error, ManualClock, Options, SetOptions, Watch, WatchEvent, WatchOptions,
+    ChangeKind, Db, Deadline, Durability, Error, Limits, ManualClock, Options, Policy, SetOptions, Watch, WatchEvent,
+    WatchOptions,
 };
 
 /// A test that would wait for ever fails after this.
@@ -142,7 +144,7 @@ fn closing_the_store_ends_the_watch_behind_what_waits_in_it() {
     assert!(thread.join().unwrap());
     assert_eq!(next(&mut read), of("k", ChangeKind::Set));
     assert!(read.next().is_none());
-    assert!(matches!(read.next_within(PATIENCE), Err(Error::Closed)), "a loop that counts on time-outs ends, too");
+    assert!(matches!(read.next_within(PATIENCE), Err(Error::WatchEnded)), "a loop that counts on time-outs ends, too");
     assert!(matches!(db.watch(""), Err(Error::Closed)));
 }
 
@@ -271,6 +273,49 @@ fn a_waker_may_use_the_store_and_end_a_watch() {
     assert_eq!(db.get("woken").unwrap().unwrap(), "yes");
 }
 
+#[test]
+fn a_watch_is_not_waited_for_inside_a_transaction() {
+    let db = Db::in_memory();
+    let mut watch = db.watch("").unwrap();
+    let outcome = db.transact(&["k"], |_| watch.next().transpose().map(drop));
+    assert!(matches!(outcome, Err(Error::Reentered)), "{outcome:?}");
+    db.set("k", "v").unwrap();
+    assert_eq!(next(&mut watch), of("k", ChangeKind::Set));
+}
+
+/// Counts how often it is woken.
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+/// Evictions stay when the transaction that needed the room fails; a stream that nobody wakes would learn of them with the next
+/// write that succeeds, or never.
+#[test]
+fn a_stream_is_woken_for_what_a_failed_transaction_has_evicted() {
+    let db = Db::in_memory();
+    db.set("text", "v").unwrap();
+    for i in 0..100 {
+        db.set(format!("k{i}"), "v").unwrap();
+    }
+    let mut watch = pin!(db.watch("").unwrap().into_stream());
+    let count = Arc::new(Count(AtomicUsize::new(0)));
+    let waker = count.clone().into();
+    let mut context = Context::from_waker(&waker);
+    assert!(watch.as_mut().poll_next(&mut context).is_pending());
+    db.set_limits(Limits { max_entries: Some(50), policy: Policy::Lru, ..Limits::default() }).unwrap();
+    assert!(db.transact(&["text"], |_| Err::<(), _>(Error::aborted("no"))).is_err());
+    assert!(db.len().unwrap() < 101, "some were evicted for it");
+    assert_eq!(count.0.load(SeqCst), 1);
+    let Poll::Ready(Some(Ok(WatchEvent::Change { kind, .. }))) = watch.as_mut().poll_next(&mut context) else {
+        panic!("an eviction is shown");
+    };
+    assert_eq!(kind, ChangeKind::Evict);
+}
+
 struct Unpark(thread::Thread);
 
 impl Wake for Unpark {
@@ -328,7 +373,7 @@ fn a_watch_of_another_store_is_bounded_and_ends() {
     assert_eq!(next(&mut watch), of("last", ChangeKind::Set), "what waits comes before the error");
     assert!(matches!(watch.next(), Some(Err(Error::Unavailable { .. }))));
     assert!(watch.next().is_none());
-    assert!(matches!(watch.next_within(PATIENCE), Err(Error::Closed)));
+    assert!(matches!(watch.next_within(PATIENCE), Err(Error::WatchEnded)));
 
     // Another thread's events wake the stream, and so does the end.
     let (sender, watch) = Watch::channel(WatchOptions::new());

@@ -523,7 +523,7 @@ impl Subject {
     /// expiry and eviction included. It is an iterator that blocks; [`Watch::into_stream`] is for asynchronous code.
     ///
     /// Each change is returned when it is as durable as the handle promises; those of a key in their order, transactions whole and
-    /// in the order of the log. A watch that is read too slowly returns [`WatchEvent::Missed`](crate::WatchEvent::Missed) instead of
+    /// in the order of the log, among which expiries and evictions may come late. A watch that is read too slowly returns [`WatchEvent::Missed`](crate::WatchEvent::Missed) instead of
     /// what it left out. While a store has watches, its commits take turns: that costs writers on several threads some speed.
     ///
     /// ```
@@ -562,8 +562,8 @@ impl Subject {
     pub fn watch_with(&self, prefix: impl AsRef<[u8]>, options: WatchOptions) -> Result<Watch> {
         self.engine().check_open()?;
         let base = &self.engine().base;
-        let (id, wal) = (self.space.id, base.wal.as_ref().cloned());
-        let watch = Watch::begin(&base.watches, id, prefix.as_ref(), options, wal, self.durability)?;
+        let (ids, wal) = ((base.store_id, self.space.id), base.wal.as_ref().cloned());
+        let watch = Watch::begin(&base.watches, ids, prefix.as_ref(), options, wal, self.durability)?;
         if self.space.is_dropped() {
             return Err(Error::KeyspaceDropped { name: self.name().to_owned() });
         }

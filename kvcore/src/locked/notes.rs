@@ -160,6 +160,10 @@ impl Drop for Locked<'_> {
         if !self.committed {
             self.roll_back();
             self.publish();
+            if self.passed_ms.get() != 0 {
+                // Its body has seen that, whatever it does.
+                self.base.mark_time(self.passed_ms.get(), self.now());
+            }
         }
     }
 }
