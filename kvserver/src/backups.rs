@@ -13,7 +13,7 @@ use kvproto::{CommandError, Reply};
 use parking_lot::Mutex;
 
 use crate::archive::{self, BLOCK_BYTES, Entry};
-use crate::outcome::{Outcome, store_error};
+use kvcommands::outcome::{Outcome, store_error};
 
 /// Limits how many run in a server at a time.
 const RUNNING_MAX: usize = 4;

@@ -9,8 +9,8 @@ use kvcore::ValueRef;
 use kvcore::hooks::{Cursor, Walk};
 use kvproto::{Request, Spec};
 
-use crate::glob;
 use crate::settings::WALK_INLINE_STEPS_MAX;
+use kvcommands::glob;
 
 /// Returns whether a command looks at many keys: KEYS and PRINT look at all there are, SCAN at as many as its COUNT says.
 pub(crate) fn takes_long(spec: &Spec, request: Request<'_>) -> bool {

@@ -3,36 +3,25 @@
 //!
 //! Invariant: a context lives for one command. What the command leaves in it takes effect when the command has ended.
 
+use kvcommands::CommandFn;
 use kvcore::Keyspace;
-use kvcore::hooks::{CrossTxn, Lookups, Lsn, ReadTxn, Txn, Walk};
+use kvcore::hooks::{CrossTxn, Lookups, Lsn};
 use kvproto::resp::Version;
 use kvproto::{Args, Reply, Spec, spec};
 
 use crate::mailbox::Posted;
 use crate::offload::Work;
 use crate::origin::Origin;
-use crate::outcome::Outcome;
 use crate::pubsub::Announcement;
 use crate::session::Session;
 use crate::state::ServerState;
-use crate::tuning::Tuning;
+use kvcommands::outcome::Outcome;
 
 /// How a command is carried out.
 #[derive(Clone, Copy)]
 pub enum Run {
-    /// Under shared locks of exactly the keys its row names: it changes nothing, and other readers are not kept waiting.
-    /// Its work may be large beside that of reading the request; it is limited then, as that of `Costly`. A request of fewer
-    /// words than the number is never costly.
-    Read(fn(Args<'_>, &dyn ReadTxn) -> Outcome, u16),
-    /// Under the locks of exactly the keys its row in the command table names. All checks come before the first
-    /// effect: a command that answers with an error has changed nothing.
-    Store(fn(Args<'_>, &mut dyn Txn) -> Outcome),
-    /// As `Store`, and its work may be large beside that of reading the request. It [charges](ReadTxn::charge) for it before it
-    /// does it, and must be repeatable: what is too much for a loop is done on a draft instead. A request of fewer words
-    /// than the number is never costly. How it writes what it stores may be a parameter's to say.
-    Costly(fn(Args<'_>, &mut dyn Txn, &Tuning) -> Outcome, u16),
-    /// Looks over a whole keyspace without changing it.
-    Walk(fn(Args<'_>, &dyn Walk) -> Outcome),
+    /// Concerns the keys of a database alone.
+    Keys(CommandFn),
     /// Concerns the session or the server.
     Session(fn(Args<'_>, &mut Context<'_>) -> Outcome, InExec),
 }

@@ -6,8 +6,9 @@
 //!
 //! Invariant: a command has the same reply, effects and statistics wherever it runs, and is counted once.
 
+use kvcommands::CommandFn;
 use kvcore::LockSet;
-use kvcore::hooks::{ReadTxn, Txn};
+use kvcore::hooks::Txn;
 use kvproto::{Args, OwnedRequest, Reply, spec};
 
 use crate::context::{Run, Runs};
@@ -17,21 +18,6 @@ use crate::state::ServerState;
 
 /// What a transaction on a loop may charge: about a millisecond, in nanoseconds.
 pub(crate) const LOOP_WORK_MAX: u64 = 1_000_000;
-
-/// Bytes that are looked at one after the other in a nanosecond, where that is all that is done: counted, compared.
-const SCANNED_PER_NS: u64 = 4;
-/// Bytes that are copied, or made, in a nanosecond, where that takes fresh memory.
-const COPIED_PER_NS: u64 = 2;
-
-/// Charges for looking at bytes, eight or more at a time.
-pub(crate) fn charge_scan(txn: &dyn ReadTxn, bytes: usize) -> kvcore::Result<()> {
-    txn.charge(bytes as u64 / SCANNED_PER_NS)
-}
-
-/// Charges for copying bytes.
-pub(crate) fn charge_copy(txn: &dyn ReadTxn, bytes: usize) -> kvcore::Result<()> {
-    txn.charge(bytes as u64 / COPIED_PER_NS)
-}
 
 /// What a store command of a parked connection needs to know of its client.
 pub(crate) struct StoreCall {
@@ -59,10 +45,10 @@ pub(crate) fn run_store(
         return Answer::refused(spec, error);
     }
     let run = |args: Args<'_>, txn: &mut dyn Txn| match run {
-        Run::Read(run, _) => run(args, txn),
-        Run::Costly(run, _) => run(args, txn, &server.tuning),
+        Run::Keys(CommandFn::Read(run, _)) => run(args, txn),
+        Run::Keys(CommandFn::Costly(run, _)) => run(args, txn, &server.tuning.of_commands()),
         // Those are never too much for a loop.
-        Run::Store(_) | Run::Walk(_) | Run::Session(..) => Ok(Reply::Nothing),
+        Run::Keys(CommandFn::Write(_)) | Run::Keys(CommandFn::Scan(_)) | Run::Session(..) => Ok(Reply::Nothing),
     };
     // Perhaps it has become cheap: what was shared with another command's draft is so no longer.
     let cheap = Call { spec, request, origin, database, uses_keys, events, work_max: Some(LOOP_WORK_MAX) };

@@ -5,6 +5,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use kvcommands::CommandFn;
 use kvcore::Keyspace;
 use kvcore::hooks::{Lookups, Lsn, ReadTxn, Txn, Walk};
 use kvproto::resp::Version;
@@ -20,10 +21,10 @@ use crate::events::{Class, Classes, Noted};
 use crate::listener::LineRules;
 use crate::offload::Work;
 use crate::origin::Origin;
-use crate::outcome::{Failure, OOM, Outcome, store_error};
 use crate::session::{Queue, Refusal, Session};
 use crate::settings::WALK_INLINE_KEYS_MAX;
 use crate::state::{ServerState, WriteCheck};
+use kvcommands::outcome::{Failure, OOM, Outcome, store_error};
 
 /// What a request came to.
 pub(crate) struct Answer {
@@ -143,17 +144,17 @@ pub(crate) fn answer(
         may_cost.then(|| server.switches.loop_work_max.load(Relaxed))
     };
     let answer = match runs.of(top) {
-        Some(Run::Read(run, words_min)) => {
+        Some(Run::Keys(CommandFn::Read(run, words_min))) => {
             call.work_max = work_max(words_min);
             read(&call, run, &session.keyspace, server)
         }
-        Some(Run::Store(run)) => store(&call, run, &session.keyspace, server),
-        Some(Run::Costly(run, words_min)) => {
-            let run = |args: Args<'_>, txn: &mut dyn Txn| run(args, txn, &server.tuning);
+        Some(Run::Keys(CommandFn::Write(run))) => store(&call, run, &session.keyspace, server),
+        Some(Run::Keys(CommandFn::Costly(run, words_min))) => {
+            let run = |args: Args<'_>, txn: &mut dyn Txn| run(args, txn, &server.tuning.of_commands());
             call.work_max = work_max(words_min);
             store(&call, run, &session.keyspace, server)
         }
-        Some(Run::Walk(run)) => walk(spec, run, request, session, server),
+        Some(Run::Keys(CommandFn::Scan(run))) => walk(spec, run, request, session, server),
         Some(Run::Session(run, _)) => {
             let mut context = Context::new(session, server, runs, origin, spec);
             let reply = run(Args::new(request), &mut context).unwrap_or_else(Reply::from);

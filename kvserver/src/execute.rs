@@ -19,14 +19,15 @@ use crate::dispatch::{self, Answer, Rest};
 use crate::listener::{LineRules, Protocol};
 use crate::offload::{Job, Work};
 use crate::origin::Origin;
-use crate::outcome;
 use crate::ran::Ran;
 use crate::round::Round;
 use crate::session::Replies;
-use crate::settings::{OUTPUT_PAUSE_BYTES, REPLY_BYTES_MAX, ROUND_REQUESTS_MAX, TURN_TIME};
+use crate::settings::{OUTPUT_PAUSE_BYTES, ROUND_REQUESTS_MAX, TURN_TIME};
 use crate::state::{ServerState, WriteCheck};
 use crate::tracking::ReadKeys;
 use crate::tuning::Bounds;
+use kvcommands::outcome;
+use kvcommands::outcome::REPLY_BYTES_MAX;
 
 /// What executing needs of a loop.
 pub(crate) struct Executor {

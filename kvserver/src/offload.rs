@@ -19,7 +19,7 @@ use crate::backups::{Running, Step};
 use crate::commands::transaction::Execution;
 use crate::costly::StoreCall;
 use crate::mailbox::Address;
-use crate::outcome::Outcome;
+use kvcommands::outcome::Outcome;
 
 /// What is done off the loop.
 pub(crate) enum Work {

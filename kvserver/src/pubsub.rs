@@ -12,8 +12,8 @@ use kvcore::hooks::Lsn;
 use parking_lot::Mutex;
 
 use crate::acl::User;
-use crate::glob;
 use crate::mailbox::{Address, Kind, Mailboxes, Message};
+use kvcommands::glob;
 
 /// All subscriptions of the server.
 pub(crate) struct PubSub {

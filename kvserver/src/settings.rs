@@ -15,9 +15,6 @@ pub(crate) const LOGIN_TIMEOUT_SECS: u64 = 30;
 pub(crate) const OUTPUT_PAUSE_BYTES: usize = 1024 * 1024;
 /// Unsent bytes at which a client that still has to log in is disconnected, as in Redis.
 pub(crate) const UNAUTHENTICATED_OUTPUT_BYTES_MAX: usize = 1024;
-/// The largest reply, in bytes as it is held before it is spelled. Without a bound a request of some kilobytes could name
-/// one value a thousand times.
-pub(crate) const REPLY_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// The longest name or library label that a client may give itself, and the longest name of a user, in bytes. They are shown
 /// in CLIENT LIST, copied into logs, and kept for as long as the connection.
 pub(crate) const LABEL_BYTES_MAX: usize = 256;

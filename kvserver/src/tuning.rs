@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use crate::eviction;
 use crate::settings::{OutputLimit, SavePoint, Settings};
 use crate::slow::LARGE_BYTES;
+use kvcommands::{CommandConfig, HLL_SPARSE_BYTES};
 
 /// What a loop needs for every request or every connection.
 #[derive(Clone, Debug)]
@@ -43,8 +44,6 @@ impl OutputLimits {
     }
 }
 
-/// A sparse HyperLogLog that would grow beyond this becomes dense, unless `hll-sparse-max-bytes` says otherwise.
-pub(crate) const SPARSE_BYTES: usize = 3000;
 /// A parameter that has no effect but to be shown.
 pub(crate) const AVAILABILITY_ZONE: &str = "availability-zone";
 /// A lower limit on what clients may take could keep everybody out, whoever would raise it too. As in Redis.
@@ -94,6 +93,12 @@ pub(crate) struct Tuning {
 }
 
 impl Tuning {
+    /// Returns the configuration of the commands as it is now.
+    #[inline]
+    pub(crate) fn of_commands(&self) -> CommandConfig {
+        CommandConfig { hll_sparse_bytes_max: self.sparse_bytes_max.load(Relaxed) }
+    }
+
     /// `limits`: those that the store has.
     pub(crate) fn new(settings: &Settings, limits: &StoreLimits) -> Tuning {
         let output = OutputLimits::at_start(settings);
@@ -111,7 +116,7 @@ impl Tuning {
             login_timeout_secs: AtomicU64::new(settings.login_timeout_secs),
             keepalive_secs: AtomicU64::new(300),
             replicas_min: AtomicU64::new(0),
-            sparse_bytes_max: AtomicUsize::new(SPARSE_BYTES),
+            sparse_bytes_max: AtomicUsize::new(HLL_SPARSE_BYTES),
             hz: AtomicU64::new(10),
             percentiles: Mutex::new(vec![50.0, 99.0, 99.9]),
             latency_tracking: AtomicBool::new(true),

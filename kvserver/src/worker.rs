@@ -20,8 +20,8 @@ use crate::info;
 use crate::mailbox::{Costly, Done, Mail};
 use crate::offload::{Job, Work};
 use crate::origin::Origin;
-use crate::outcome::store_error;
 use crate::state::ServerState;
+use kvcommands::outcome::store_error;
 
 /// How soon expired keys of a store in memory are removed.
 const SWEEP_EVERY: Duration = Duration::from_millis(100);

@@ -6,7 +6,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
 mod support;
 
 use kvcore::Db;

@@ -11,7 +11,7 @@ use kvproto::{Request, Spec};
 use super::command_set::CommandSet;
 use super::key_access::{KeyAccess, KeyAccesses};
 use super::rules::{ITEM_BYTES, RuleError, has_spaces, key_rule};
-use crate::glob;
+use kvcommands::glob;
 
 /// Permissions. The default permits nothing.
 #[derive(Clone, Debug)]

@@ -10,9 +10,9 @@ use sha2::{Digest, Sha256};
 use super::help::help;
 use crate::acl::{self, Account, Denial, USER_NAME_BYTES_MAX, User};
 use crate::context::{Context, Next};
-use crate::gather::{Gathered, gather};
 use crate::offload::Work;
-use crate::outcome::Outcome;
+use kvcommands::gather::{Gathered, gather};
+use kvcommands::outcome::Outcome;
 
 /// The longest password ACL GENPASS invents.
 const GENPASS_BITS_MAX: i64 = 4096;

@@ -8,7 +8,7 @@ use super::help::help;
 use crate::backups::Step;
 use crate::context::{Context, Next};
 use crate::offload::Work;
-use crate::outcome::Outcome;
+use kvcommands::outcome::Outcome;
 
 /// `BACKUP START|READ|STOP|HELP`
 pub(crate) fn backup(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {

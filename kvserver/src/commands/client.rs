@@ -12,11 +12,11 @@ use super::help::help;
 use super::tracking;
 use crate::clients::Client;
 use crate::context::{Context, Next};
-use crate::outcome::{Outcome, reply_too_large};
 use crate::pause::Held;
 use crate::session::Replies;
-use crate::settings::REPLY_BYTES_MAX;
 use filter::Filter;
+use kvcommands::outcome::REPLY_BYTES_MAX;
+use kvcommands::outcome::{Outcome, reply_too_large};
 
 mod filter;
 

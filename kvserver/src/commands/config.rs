@@ -6,11 +6,11 @@ use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
 use crate::context::{Context, Next};
-use crate::glob;
 use crate::offload::Work;
-use crate::outcome::Outcome;
 use crate::parameters::{self, Change, Parameter};
 use crate::state::ServerState;
+use kvcommands::glob;
+use kvcommands::outcome::Outcome;
 
 /// `CONFIG GET|SET|RESETSTAT|REWRITE|HELP`
 pub(crate) fn config(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {

@@ -13,9 +13,9 @@ use crate::acl;
 use crate::context::{Context, Next};
 use crate::databases::DATABASES;
 use crate::info::REDIS_VERSION;
-use crate::outcome::Outcome;
 use crate::session::Attempt;
 use crate::settings::LABEL_BYTES_MAX;
+use kvcommands::outcome::Outcome;
 
 pub(crate) fn ping(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let message = args.next_opt();

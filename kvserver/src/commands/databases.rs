@@ -10,8 +10,8 @@ use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 use crate::context::Context;
 use crate::databases::DATABASES;
 use crate::events::Noted;
-use crate::outcome::{Failure, Outcome};
 use crate::state::ServerState;
+use kvcommands::outcome::{Failure, Outcome};
 
 /// `COPY source destination [DB database] [REPLACE]`
 pub(crate) fn copy(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {

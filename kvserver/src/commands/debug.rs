@@ -16,8 +16,8 @@ use crate::costly::LOOP_WORK_MAX;
 use crate::databases::DATABASES;
 use crate::digest::Digest;
 use crate::offload::Work;
-use crate::outcome::{Failure, Outcome};
 use crate::switches::Switches;
+use kvcommands::outcome::{Failure, Outcome};
 
 /// What the server says where DEBUG is not allowed.
 pub(crate) const NOT_ALLOWED: &str = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \
@@ -108,7 +108,7 @@ pub(crate) fn debug(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         (b"protocol", 1) => protocol(args.next()?, ctx),
         (b"stringmatch-len", 2) => {
             let pattern = args.next()?;
-            Ok(Reply::flag(crate::glob::matches(pattern, args.next()?)))
+            Ok(Reply::flag(kvcommands::glob::matches(pattern, args.next()?)))
         }
         (b"error", 1) => Ok(Reply::error(args.next()?.to_vec())),
         (b"log", 1) => {
@@ -259,7 +259,7 @@ fn object(key: &[u8], ctx: &mut Context<'_>) -> Outcome {
     locked(Some(&[key]), ctx, &mut |txn, _| {
         shown = txn.peek(key)?.map(|value| {
             let encoding = super::object::encoding_of(&value);
-            let length = crate::rdb::encoded_len(&value);
+            let length = kvcommands::rdb::encoded_len(&value);
             format!(
                 "Value at:{place:#x} refcount:1 encoding:{encoding} serializedlength:{length} lru:0 lru_seconds_idle:0"
             )

@@ -5,7 +5,7 @@
 use kvproto::{Args, CommandError, Reply, Spec, spec};
 
 use crate::context::Context;
-use crate::outcome::Outcome;
+use kvcommands::outcome::Outcome;
 
 /// `HELP [command [subcommand]]`: the names of the commands, or how one is typed and what it does, on one line.
 pub(crate) fn commands(mut args: Args<'_>, _: &mut Context<'_>) -> Outcome {

@@ -10,7 +10,7 @@ use kvproto::{Args, CommandError, Reply};
 use super::help::help;
 use crate::context::Context;
 use crate::hot_keys::{Options, Report};
-use crate::outcome::Outcome;
+use kvcommands::outcome::Outcome;
 
 /// Keys that are shown, unless the client wants more or less.
 const KEYS: i64 = 10;

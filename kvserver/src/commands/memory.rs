@@ -7,8 +7,8 @@ use kvproto::{Args, CommandError, Reply};
 use super::help::help;
 use crate::context::Context;
 use crate::info;
-use crate::outcome::Outcome;
 use crate::process::Usage;
+use kvcommands::outcome::Outcome;
 
 /// What an element takes beside its key and value: its allocation's head and rounding, and its place in the table.
 const ELEMENT_BYTES: usize = 40;

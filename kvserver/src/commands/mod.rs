@@ -1,24 +1,19 @@
 //! From a command's name to the function that carries it out.
 //!
-//! Invariant: every row of the command table has a function, unless it is marked absent; of those only [`refused::NAMES`] have one. A store command is a function of (arguments, locked
-//! view), so it is the same alone and inside EXEC; it knows neither socket nor parser. Adding a command is one row in kvproto's table, one function, and one line in [`run_of`].
+//! Invariant: every row of the command table has a function, unless it is marked absent; of those only [`refused::NAMES`] have one. The commands
+//! of the store alone are in `kvcommands`; those here concern the session or the server.
 
 use crate::context::{InExec, Run, Runs};
 
 pub mod acl;
 pub mod backup;
-pub mod bitmap;
 pub mod client;
 pub mod config;
 pub mod connection;
 pub mod databases;
 pub mod debug;
-pub mod dump;
-pub mod expiry;
 mod help;
 mod hot_keys;
-pub mod hyperloglog;
-pub mod keys;
 pub mod memory;
 pub mod monitor;
 pub mod object;
@@ -27,10 +22,7 @@ pub mod refused;
 pub mod server;
 pub mod slow;
 pub mod standalone;
-pub mod string;
 pub mod table;
-#[cfg(test)]
-mod testing;
 pub mod tracking;
 pub mod transaction;
 
@@ -39,83 +31,19 @@ pub(crate) fn runs() -> Runs {
     Runs::new(run_of)
 }
 
-/// Of a command that charges for no work, which no limit ends therefore.
-const NEVER_COSTLY: u16 = u16::MAX;
-
 /// The function behind a row of the command table.
 fn run_of(name: &str) -> Option<Run> {
     use InExec::{Anywhere, OnLoop, Once};
-    use Run::{Costly, Read, Session, Store, Walk};
+    use Run::Session;
+    if let Some(command) = kvcommands::command_fn(name) {
+        return Some(Run::Keys(command));
+    }
     Some(match name {
-        "bitcount" => Read(bitmap::bitcount, 2),
-        "bitfield" => Costly(|args, txn, _| bitmap::field::bitfield(args, txn), 3),
-        "bitfield_ro" => Read(bitmap::field::bitfield_ro, NEVER_COSTLY),
-        "bitop" => Costly(|args, txn, _| bitmap::bitop(args, txn), 4),
-        "bitpos" => Read(bitmap::bitpos, 3),
-        "bitrangeintarray" => Read(bitmap::bitrangeintarray, 4),
-        "getbit" => Read(bitmap::getbit, NEVER_COSTLY),
-        "setbit" => Costly(|args, txn, _| bitmap::setbit(args, txn), 4),
+        "pfselftest" => Session(|_, _| kvcommands::pfselftest(), Once),
 
-        "pfadd" => Costly(hyperloglog::pfadd, 3),
-        "pfcount" => Costly(|args, txn, _| hyperloglog::pfcount(args, txn), 2),
-        "pfdebug" => Costly(|args, txn, _| hyperloglog::debug::pfdebug(args, txn), 3),
-        "pfmerge" => Costly(hyperloglog::pfmerge, 2),
-        "pfselftest" => Session(hyperloglog::debug::pfselftest, Once),
-
-        "append" => Costly(|args, txn, _| string::append(args, txn), 3),
-        "decr" => Store(string::decr),
-        "decrby" => Store(string::decrby),
-        "delex" => Costly(|args, txn, _| string::compare::delex(args, txn), 4),
-        "delifeq" => Store(string::compare::delifeq),
-        "digest" => Read(string::compare::digest, 2),
-        "get" => Read(string::get, NEVER_COSTLY),
-        "getdel" => Store(string::getdel),
-        "getex" => Store(string::getex),
-        "getrange" | "substr" => Read(string::range::getrange, 4),
-        "getset" => Store(string::getset),
-        "incr" => Store(string::incr),
-        "incrby" => Store(string::incrby),
-        "incrbyfloat" => Store(string::incrbyfloat),
-        "increx" => Store(string::increx::increx),
-        "lcs" => Read(string::lcs::lcs, 3),
-        "mget" => Read(string::mget, NEVER_COSTLY),
-        "mset" => Store(string::mset),
-        "msetex" => Store(string::compare::msetex),
-        "msetnx" => Store(string::msetnx),
-        "psetex" => Store(string::psetex),
-        "put" => Store(string::put),
-        "set" => Costly(|args, txn, _| string::set(args, txn), 5),
-        "setex" => Store(string::setex),
-        "setnx" => Store(string::setnx),
-        "setrange" => Costly(|args, txn, _| string::range::setrange(args, txn), 4),
-        "strlen" => Read(string::strlen, NEVER_COSTLY),
-
-        "del" | "unlink" => Store(keys::del),
-        "exists" => Read(keys::exists, NEVER_COSTLY),
-        "touch" => Read(keys::touch, NEVER_COSTLY),
         "copy" => Session(databases::copy, Anywhere),
-        "dump" => Read(dump::dump, 2),
         "move" => Session(databases::move_, Anywhere),
         "object" => Session(object::object, Anywhere),
-        "rename" => Store(keys::rename),
-        "renamenx" => Store(keys::renamenx),
-        "restore" | "restore-asking" => Costly(|args, txn, _| dump::restore(args, txn), 4),
-        "type" => Read(keys::type_, NEVER_COSTLY),
-        "dbsize" => Walk(keys::dbsize),
-        "keys" => Walk(keys::keys),
-        "print" => Walk(keys::print),
-        "randomkey" => Walk(keys::randomkey),
-        "scan" => Walk(keys::scan),
-
-        "expire" => Store(expiry::expire),
-        "expireat" => Store(expiry::expireat),
-        "expiretime" => Read(expiry::expiretime, NEVER_COSTLY),
-        "persist" => Store(expiry::persist),
-        "pexpire" => Store(expiry::pexpire),
-        "pexpireat" => Store(expiry::pexpireat),
-        "pexpiretime" => Read(expiry::pexpiretime, NEVER_COSTLY),
-        "pttl" => Read(expiry::pttl, NEVER_COSTLY),
-        "ttl" => Read(expiry::ttl, NEVER_COSTLY),
 
         "acl" => Session(acl::acl, Once),
 
@@ -188,19 +116,6 @@ mod tests {
         for spec in kvproto::spec::COMMANDS {
             let has_none = spec.absent && !super::refused::NAMES.contains(&spec.name);
             assert_eq!(super::run_of(spec.name).is_none(), has_none, "{}", spec.name);
-        }
-    }
-
-    #[test]
-    fn a_command_that_only_reads_takes_shared_locks() {
-        use kvproto::spec::{Flag, KeyRule};
-
-        use crate::context::Run;
-        for spec in kvproto::spec::COMMANDS.iter().filter(|spec| !matches!(spec.keys, KeyRule::None)) {
-            let writes = matches!(super::run_of(spec.name), Some(Run::Store(_) | Run::Costly(..)));
-            // PFCOUNT keeps in the value what it has counted.
-            let only_reads = spec.flags.has(Flag::ReadOnly) && spec.name != "pfcount";
-            assert!(!(writes && only_reads), "{} keeps other readers waiting", spec.name);
         }
     }
 }

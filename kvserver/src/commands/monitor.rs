@@ -13,10 +13,10 @@ use kvproto::{Args, CommandError, Reply, Request, Spec};
 
 use crate::clients::Client;
 use crate::context::Context;
-use crate::outcome::Outcome;
 use crate::secrets::Hidden;
 use crate::session::Session;
 use crate::state::ServerState;
+use kvcommands::outcome::Outcome;
 
 /// What is shown in the place of a secret.
 const REDACTED: &[u8] = b"(redacted)";

@@ -7,7 +7,7 @@ use kvproto::{Args, CommandError, Reply, parse_integer};
 
 use super::help::help;
 use crate::context::Context;
-use crate::outcome::Outcome;
+use kvcommands::outcome::Outcome;
 
 /// Redis keeps a short string and its header in one allocation, up to this many bytes of text.
 const EMBEDDED_BYTES_MAX: usize = 44;

@@ -11,11 +11,11 @@ use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
 use crate::context::Context;
-use crate::gather::gather;
-use crate::glob;
-use crate::outcome::Outcome;
 use crate::pubsub::{Announcement, Publication, Topic};
 use crate::settings::{SUBSCRIPTION_BYTES, SUBSCRIPTION_BYTES_MAX};
+use kvcommands::gather::gather;
+use kvcommands::glob;
+use kvcommands::outcome::Outcome;
 
 pub(crate) fn subscribe(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     subscribe_to(Topic::Channel, "subscribe", args, ctx)

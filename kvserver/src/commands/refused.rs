@@ -6,7 +6,7 @@
 use kvproto::{Args, CommandError, Reply};
 
 use crate::context::Context;
-use crate::outcome::Outcome;
+use kvcommands::outcome::Outcome;
 
 /// The commands that are marked absent in the table and have a function here.
 #[cfg(test)]

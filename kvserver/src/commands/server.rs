@@ -9,7 +9,7 @@ use kvproto::{Args, CommandError, Reply};
 use crate::context::{Context, Next};
 use crate::info;
 use crate::offload::Work;
-use crate::outcome::{Outcome, store_error};
+use kvcommands::outcome::{Outcome, store_error};
 
 /// `FLUSHDB [ASYNC|SYNC]`: either way the memory is given back at once.
 pub(crate) fn flushdb(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {

@@ -8,9 +8,9 @@ use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
 use crate::context::Context;
-use crate::gather::gather;
-use crate::outcome::Outcome;
 use crate::slow::{CommandLog, Entry, Event, Logged};
+use kvcommands::gather::gather;
+use kvcommands::outcome::Outcome;
 
 /// Entries SLOWLOG GET shows unless told otherwise.
 const SHOWN: usize = 10;

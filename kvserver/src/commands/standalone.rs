@@ -7,7 +7,7 @@ use kvproto::{Args, CommandError, Reply};
 use super::help::help;
 use crate::context::Context;
 use crate::info::REDIS_VERSION;
-use crate::outcome::Outcome;
+use kvcommands::outcome::Outcome;
 
 /// `ROLE`: a master at offset 0 with no replicas.
 pub(crate) fn role(_: Args<'_>, _: &mut Context<'_>) -> Outcome {

@@ -7,9 +7,9 @@ use kvproto::{Args, CommandError, OwnedRequest, Reply, Spec};
 
 use super::help::help;
 use crate::context::Context;
-use crate::gather::gather;
-use crate::glob;
-use crate::outcome::Outcome;
+use kvcommands::gather::gather;
+use kvcommands::glob;
+use kvcommands::outcome::Outcome;
 
 /// The most commands that COMMAND INFO and COMMAND DOCS show at a time: more than there are.
 const NAMES_MAX: usize = 1000;

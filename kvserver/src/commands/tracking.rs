@@ -9,10 +9,10 @@ use kvproto::error::quoted;
 use kvproto::{Args, CommandError, Reply, Text};
 
 use crate::context::Context;
-use crate::outcome::Outcome;
 use crate::session::Session;
 use crate::settings::{SUBSCRIPTION_BYTES, SUBSCRIPTION_BYTES_MAX};
 use crate::tracking::{Choice, Tracking};
+use kvcommands::outcome::Outcome;
 
 /// What CLIENT TRACKING was told.
 #[derive(Default)]

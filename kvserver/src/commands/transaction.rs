@@ -20,10 +20,10 @@ use crate::context::{Context, Next, Runs};
 use crate::dispatch::check_writes;
 use crate::offload::Work;
 use crate::origin::Origin;
-use crate::outcome::{Failure, Outcome};
 use crate::session::{Queue, Session, Watched, WatchedKeys};
 use crate::settings::{QUEUED_COMMAND_BYTES, QUEUED_WORD_BYTES, WATCHED_BYTES_MAX, WATCHED_KEY_BYTES};
 use crate::state::ServerState;
+use kvcommands::outcome::{Failure, Outcome};
 
 /// Whether a command is queued between MULTI and EXEC rather than executed.
 pub(crate) fn is_queued(spec: &Spec) -> bool {

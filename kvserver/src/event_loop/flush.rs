@@ -9,7 +9,7 @@ use kvcore::hooks::Lsn;
 
 use super::EventLoop;
 use crate::connection::{Connection, Phase};
-use crate::outcome::store_error;
+use kvcommands::outcome::store_error;
 
 /// Replies gathered before they are written, in bytes: those of many clients, so that they are written together, and not
 /// of all clients, who may each have asked for much.

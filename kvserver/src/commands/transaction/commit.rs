@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
+use kvcommands::CommandFn;
 use kvcore::hooks::{CrossTxn, Lookups, Lsn};
 use kvcore::{Keyspace, LockSet};
 use kvproto::resp::Version;
@@ -17,12 +18,12 @@ use crate::commands::{databases, monitor};
 use crate::context::{Context, InExec, Next, Run, Runs};
 use crate::events::Noted;
 use crate::origin::Origin;
-use crate::outcome::Failure;
 use crate::pubsub::Announcement;
 use crate::ran::Ran;
 use crate::session::{Queue, Session, Subscriptions, Watched};
-use crate::settings::REPLY_BYTES_MAX;
 use crate::state::ServerState;
+use kvcommands::outcome::Failure;
+use kvcommands::outcome::REPLY_BYTES_MAX;
 
 /// Where a transaction runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,7 +41,12 @@ pub(super) fn may_run_elsewhere(queue: &Queue, runs: &Runs) -> bool {
     queue.commands.iter().all(|(_, request)| {
         matches!(
             run_of(request.as_request(), runs),
-            Some(Run::Read(..) | Run::Store(_) | Run::Costly(..) | Run::Session(_, InExec::Anywhere))
+            Some(
+                Run::Keys(CommandFn::Read(..))
+                    | Run::Keys(CommandFn::Write(_))
+                    | Run::Keys(CommandFn::Costly(..))
+                    | Run::Session(_, InExec::Anywhere)
+            )
         )
     })
 }
@@ -69,13 +75,21 @@ fn locks_of<'q>(queue: &'q Queue, session: &Session, server: &ServerState, runs:
                 }
             }
             ("flushall" | "debug", _) => touches_everything = true,
-            ("flushdb" | "flush", _) | (_, Some(Run::Walk(_))) => set.add_whole(&keyspace),
+            ("flushdb" | "flush", _) | (_, Some(Run::Keys(CommandFn::Scan(_)))) => set.add_whole(&keyspace),
             ("swapdb", _) => {
                 for other in databases::others(spec.name, request, server)? {
                     set.add_whole(&other);
                 }
             }
-            (_, Some(Run::Read(..) | Run::Store(_) | Run::Costly(..) | Run::Session(..))) => {
+            (
+                _,
+                Some(
+                    Run::Keys(CommandFn::Read(..))
+                    | Run::Keys(CommandFn::Write(_))
+                    | Run::Keys(CommandFn::Costly(..))
+                    | Run::Session(..),
+                ),
+            ) => {
                 for other in databases::others(spec.name, request, server)? {
                     set.add_keys(&other, spec.keys(request).map(|(_, key)| key));
                 }
@@ -495,10 +509,12 @@ fn execute(spec: &'static Spec, request: &OwnedRequest, ctx: &mut Context<'_>) -
     }
     let args = Args::new(request.as_request());
     let outcome = match (run_of(request.as_request(), ctx.runs), &mut ctx.txn) {
-        (Some(Run::Read(run, _)), Some(txn)) => run(args, &**txn),
-        (Some(Run::Store(run)), Some(txn)) => run(args, &mut **txn),
-        (Some(Run::Costly(run, _)), Some(txn)) => run(args, &mut **txn, &ctx.server.tuning),
-        (Some(Run::Walk(run)), Some(txn)) => run(args, txn.as_walk()),
+        (Some(Run::Keys(CommandFn::Read(run, _))), Some(txn)) => run(args, &**txn),
+        (Some(Run::Keys(CommandFn::Write(run))), Some(txn)) => run(args, &mut **txn),
+        (Some(Run::Keys(CommandFn::Costly(run, _))), Some(txn)) => {
+            run(args, &mut **txn, &ctx.server.tuning.of_commands())
+        }
+        (Some(Run::Keys(CommandFn::Scan(run))), Some(txn)) => run(args, txn.as_walk()),
         (Some(Run::Session(run, _)), _) => run(args, ctx),
         _ => Err(CommandError::unknown_command(request.as_request()).into()),
     };

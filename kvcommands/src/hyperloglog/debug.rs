@@ -10,7 +10,6 @@ use super::header::HEADER_BYTES;
 use super::registers::cardinality_of;
 use super::sketch::{Form, Sketch, dense_register};
 use super::{corrupted, form_of, sparse};
-use crate::context::Context;
 use crate::outcome::Outcome;
 
 /// `PFDEBUG ENCODING|DECODE|GETREG|TODENSE key`
@@ -64,7 +63,7 @@ fn decoded(value: &[u8]) -> String {
 }
 
 /// `PFSELFTEST`
-pub(crate) fn pfselftest(_: Args<'_>, _: &mut Context<'_>) -> Outcome {
+pub fn pfselftest() -> Outcome {
     match self_test() {
         Ok(()) => Ok(Reply::Ok),
         Err(why) => Err(CommandError::custom(format!("ERR TESTFAILED {why}")).into()),

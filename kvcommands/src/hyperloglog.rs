@@ -3,15 +3,13 @@
 //! Invariant: a value is checked before it is believed, since any client can store its bytes; what is stored is byte
 //! for byte what Redis stores, so values move between servers.
 
-use std::collections::HashSet;
-use std::sync::atomic::Ordering::Relaxed;
-
 use kvcore::ValueRef;
 use kvcore::hooks::Txn;
 use kvproto::{Args, CommandError, Reply};
+use std::collections::HashSet;
 
+use crate::config::CommandConfig;
 use crate::outcome::Outcome;
-use crate::tuning::Tuning;
 use header::{CARDINALITY_AT, UNKNOWN, known_cardinality};
 use registers::Registers;
 use sketch::{Form, Sketch};
@@ -42,7 +40,7 @@ fn form_of(value: ValueRef<'_>) -> Result<Form, CommandError> {
 }
 
 /// `PFADD key [element ...]`: 1 if the estimate may have changed. The deadline stays.
-pub fn pfadd(mut args: Args<'_>, txn: &mut dyn Txn, tuning: &Tuning) -> Outcome {
+pub fn pfadd(mut args: Args<'_>, txn: &mut dyn Txn, config: &CommandConfig) -> Outcome {
     let key = args.next()?;
     txn.charge(args.remaining() as u64 * ELEMENT_NS)?;
     // Each register that rises counts as a change, and the making of a sketch as one.
@@ -54,7 +52,7 @@ pub fn pfadd(mut args: Args<'_>, txn: &mut dyn Txn, tuning: &Tuning) -> Outcome 
             (Sketch::read(value.bytes()).ok_or_else(corrupted)?, value.deadline(), 0)
         }
     };
-    sketch.keep_sparse_up_to(tuning.sparse_bytes_max.load(Relaxed));
+    sketch.keep_sparse_up_to(config.hll_sparse_bytes_max);
     while let Some(element) = args.next_opt() {
         let (register, rank) = estimate::rank(element);
         changes += u64::from(sketch.raise(register, rank).ok_or_else(corrupted)?);
@@ -119,7 +117,7 @@ pub fn pfcount(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 }
 
 /// `PFMERGE destkey [sourcekey ...]`: what was added to any of the keys, the first included, was added to the first.
-pub fn pfmerge(mut args: Args<'_>, txn: &mut dyn Txn, tuning: &Tuning) -> Outcome {
+pub fn pfmerge(mut args: Args<'_>, txn: &mut dyn Txn, config: &CommandConfig) -> Outcome {
     let target = args.next()?;
     let mut union = Registers::new();
     let mut dense = false;
@@ -143,7 +141,7 @@ pub fn pfmerge(mut args: Args<'_>, txn: &mut dyn Txn, tuning: &Tuning) -> Outcom
     if dense {
         sketch.make_dense().ok_or_else(corrupted)?;
     }
-    sketch.keep_sparse_up_to(tuning.sparse_bytes_max.load(Relaxed));
+    sketch.keep_sparse_up_to(config.hll_sparse_bytes_max);
     for (register, rank) in union.raised() {
         sketch.raise(register, rank).ok_or_else(corrupted)?;
     }

@@ -18,7 +18,7 @@ const RETRIED_MAX: usize = 64 * 1024;
 const RETRIED_PER_BYTE_MAX: usize = 16;
 
 /// Returns how many steps it takes at most to match a text with a pattern, by their lengths.
-pub(crate) fn steps_max(pattern_bytes: usize, text_bytes: usize) -> usize {
+pub fn steps_max(pattern_bytes: usize, text_bytes: usize) -> usize {
     let retried_max = RETRIED_MAX + RETRIED_PER_BYTE_MAX.saturating_mul(text_bytes);
     text_bytes + pattern_bytes + pattern_bytes.saturating_mul(text_bytes).min(retried_max)
 }

@@ -11,8 +11,8 @@ use kvproto::{Args, CommandError, Reply, parse_integer};
 
 use super::expiry::{Lifetime, Notation};
 use crate::gather::UNSURVEYED_BYTES_MAX;
+use crate::outcome::REPLY_BYTES_MAX;
 use crate::outcome::{self, Outcome};
-use crate::settings::REPLY_BYTES_MAX;
 use compare::Condition;
 use long_double::LongDouble;
 

@@ -4,10 +4,12 @@
 
 use kvproto::{CommandError, Reply};
 
-use crate::settings::REPLY_BYTES_MAX;
+/// The most bytes that a reply may have, by [`Reply::payload_bytes`]. Without a bound a request of some kilobytes could name one
+/// value a thousand times.
+pub const REPLY_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
-/// What Redis says when there is no room.
-pub(crate) const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+/// The error of Redis when there is no room.
+pub const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 
 /// Why a command was not carried out.
 #[derive(Debug)]
@@ -41,7 +43,7 @@ impl From<Failure> for Reply {
 
 /// How a failure of the store is told to a client. Clients gate on the first word: `MISCONF` is what they know as
 /// "this server does not take writes now".
-pub(crate) fn store_error(error: &kvcore::Error) -> Reply {
+pub fn store_error(error: &kvcore::Error) -> Reply {
     use kvcore::Error;
     let text = match error {
         Error::LogFailed { .. } | Error::NoSpace { .. } | Error::TooManyOpenFiles { .. } => format!("MISCONF {error}"),
@@ -61,7 +63,7 @@ pub(crate) fn store_error(error: &kvcore::Error) -> Reply {
 }
 
 /// What is answered instead of more than [`REPLY_BYTES_MAX`].
-pub(crate) fn reply_too_large() -> CommandError {
+pub fn reply_too_large() -> CommandError {
     CommandError::custom(format!("ERR the reply would be larger than {REPLY_BYTES_MAX} bytes; ask for less at a time"))
 }
 

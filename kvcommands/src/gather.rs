@@ -4,15 +4,15 @@
 
 use kvproto::Reply;
 
+use crate::outcome::REPLY_BYTES_MAX;
 use crate::outcome::{Failure, reply_too_large};
-use crate::settings::REPLY_BYTES_MAX;
 
 /// What may be gathered of a list whose size is not known yet, in bytes. Nearly every list is done before.
-pub(crate) const UNSURVEYED_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub const UNSURVEYED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The elements of a list, as long as there is room for them, and their size.
 #[derive(Debug)]
-pub(crate) struct Gathered {
+pub struct Gathered {
     items: Vec<Reply>,
     /// Of all elements, also of those that are not kept.
     bytes: usize,
@@ -35,19 +35,19 @@ impl Gathered {
     }
 
     /// Whether the list is too large whatever else it has, so that looking for more is in vain.
-    pub(crate) fn is_too_large(&self) -> bool {
+    pub fn is_too_large(&self) -> bool {
         self.bytes > REPLY_BYTES_MAX
     }
 
     /// Adds an element.
-    pub(crate) fn push(&mut self, item: Reply) {
+    pub fn push(&mut self, item: Reply) {
         if self.has_room(item.payload_bytes()) {
             self.items.push(item);
         }
     }
 
     /// Adds these bytes as an element. They are copied only if there is room for them.
-    pub(crate) fn bulk(&mut self, bytes: &[u8]) {
+    pub fn bulk(&mut self, bytes: &[u8]) {
         if self.has_room(size_of::<Reply>() + bytes.len()) {
             self.items.push(Reply::bulk(bytes));
         }
@@ -59,7 +59,7 @@ impl Gathered {
 /// # Errors
 ///
 /// When they are larger than [`REPLY_BYTES_MAX`], or `fill` fails.
-pub(crate) fn gather(fill: impl FnMut(&mut Gathered) -> Result<(), Failure>) -> Result<Vec<Reply>, Failure> {
+pub fn gather(fill: impl FnMut(&mut Gathered) -> Result<(), Failure>) -> Result<Vec<Reply>, Failure> {
     gather_within(UNSURVEYED_BYTES_MAX, REPLY_BYTES_MAX, fill)
 }
 

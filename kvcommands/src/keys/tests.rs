@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use kvproto::Reply;
 
-use crate::commands::testing::Shell;
+use crate::shell::Shell;
 
 #[test]
 fn del_exists_and_type() {

@@ -8,11 +8,9 @@ use kvcore::hooks::{Txn, Walk};
 use kvcore::{Db, ManualClock, Options};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec};
 
-use super::run_of;
-use crate::context::Run;
+use crate::command_fn::{CommandFn, command_fn};
+use crate::config::CommandConfig;
 use crate::outcome::{Failure, Outcome};
-use crate::settings::Settings;
-use crate::tuning::Tuning;
 
 /// What the clock shows when a test begins: milliseconds since the Unix epoch.
 pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
@@ -75,15 +73,13 @@ impl Shell {
             return Err(CommandError::wrong_arity(spec.name).into());
         }
         let args = Args::new(request);
-        match run_of(spec.name).unwrap() {
-            Run::Read(command, _) => self.change(spec, request, |txn| command(args, txn)),
-            Run::Store(command) => self.change(spec, request, |txn| command(args, txn)),
-            Run::Costly(command, _) => {
-                let tuning = Tuning::new(&Settings::default(), &kvcore::Limits::default());
-                self.change(spec, request, |txn| command(args, txn, &tuning))
+        match command_fn(spec.name).unwrap() {
+            CommandFn::Read(command, _) => self.change(spec, request, |txn| command(args, txn)),
+            CommandFn::Write(command) => self.change(spec, request, |txn| command(args, txn)),
+            CommandFn::Costly(command, _) => {
+                self.change(spec, request, |txn| command(args, txn, &CommandConfig::default()))
             }
-            Run::Walk(command) => command(args, &*self.db as &dyn Walk),
-            Run::Session(..) => panic!("{} needs a session", spec.name),
+            CommandFn::Scan(command) => command(args, &*self.db as &dyn Walk),
         }
     }
 

@@ -8,8 +8,8 @@ use kvproto::{Args, CommandError, Reply, parse_integer};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::SetOptions;
-use crate::commands::expiry::Lifetime;
-use crate::costly::charge_scan;
+use crate::cost::charge_scan;
+use crate::expiry::Lifetime;
 use crate::outcome::{Failure, Outcome};
 
 /// What has to be true of the old value for a command to do its work.
@@ -149,7 +149,7 @@ pub fn msetex(mut args: Args<'_>, txn: &mut dyn Txn) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use crate::commands::testing::Shell;
+    use crate::shell::Shell;
 
     const SYNTAX: &str = "ERR syntax error";
     const BAD_DIGEST: &str = "ERR must be exactly 16 hexadecimal characters";

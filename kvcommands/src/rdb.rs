@@ -33,7 +33,7 @@ const LZF_GAIN_MAX: usize = 88;
 
 /// Why a payload was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub enum Refusal {
     /// Its version is too new, or it was changed on the way.
     Footer,
     /// It holds no string, or a broken one.
@@ -41,7 +41,7 @@ pub(crate) enum Refusal {
 }
 
 /// The payload for a value. Long values are not compressed, which every reader accepts.
-pub(crate) fn encode(value: &[u8]) -> Vec<u8> {
+pub fn encode(value: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(value.len() + 16 + FOOTER_BYTES);
     out.push(STRING_TYPE);
     encode_string(value, &mut out);
@@ -52,7 +52,7 @@ pub(crate) fn encode(value: &[u8]) -> Vec<u8> {
 }
 
 /// How many bytes a value takes in this form, without what stands around it.
-pub(crate) fn encoded_len(value: &[u8]) -> usize {
+pub fn encoded_len(value: &[u8]) -> usize {
     match kvproto::parse_integer(value).map(i32::try_from) {
         Some(Ok(number)) if i8::try_from(number).is_ok() => 2,
         Some(Ok(number)) if i16::try_from(number).is_ok() => 3,
@@ -101,7 +101,7 @@ fn encode_string(value: &[u8], out: &mut Vec<u8>) {
 }
 
 /// The value in a payload, of at most `bytes_max` bytes.
-pub(crate) fn decode(payload: &[u8], bytes_max: usize) -> Result<Vec<u8>, Refusal> {
+pub fn decode(payload: &[u8], bytes_max: usize) -> Result<Vec<u8>, Refusal> {
     let (body, crc) = payload.split_last_chunk::<8>().ok_or(Refusal::Footer)?;
     let (body, version) = body.split_last_chunk::<2>().ok_or(Refusal::Footer)?;
     if u16::from_le_bytes(*version) > VERSION_READ_MAX
@@ -117,7 +117,7 @@ pub(crate) fn decode(payload: &[u8], bytes_max: usize) -> Result<Vec<u8>, Refusa
 }
 
 /// Returns how long the value of a payload will be when it has been unpacked, if the payload is right; 0 if it is not packed.
-pub(crate) fn unpacked_len(payload: &[u8]) -> usize {
+pub fn unpacked_len(payload: &[u8]) -> usize {
     let claimed = || {
         let mut input = payload.get(1..)?;
         let Length::Special(LZF) = length(&mut input)? else { return None };

@@ -6,7 +6,7 @@
 use super::estimate::REGISTERS;
 use super::header::{CARDINALITY_AT, FORM_AT, HEADER_BYTES, MAGIC, UNKNOWN};
 use super::sparse;
-use crate::tuning::SPARSE_BYTES;
+use crate::config::HLL_SPARSE_BYTES;
 
 const REGISTER_BITS: usize = 6;
 const REGISTER_MASK: u16 = 0x3f;
@@ -77,13 +77,13 @@ impl Sketch {
         bytes.resize(HEADER_BYTES, 0);
         bytes[FORM_AT] = 1;
         sparse::write_zeros(REGISTERS, &mut bytes);
-        Sketch { bytes, sparse_bytes_max: SPARSE_BYTES }
+        Sketch { bytes, sparse_bytes_max: HLL_SPARSE_BYTES }
     }
 
     /// A copy of a stored value; none if it cannot be one.
     pub(super) fn read(value: &[u8]) -> Option<Sketch> {
         let fits = Form::of(value)? == Form::Dense || value.len() <= SPARSE_BYTES_EVER;
-        fits.then(|| Sketch { bytes: value.to_vec(), sparse_bytes_max: SPARSE_BYTES })
+        fits.then(|| Sketch { bytes: value.to_vec(), sparse_bytes_max: HLL_SPARSE_BYTES })
     }
 
     /// From now on it becomes dense when it would take more than so many bytes.

@@ -8,7 +8,7 @@ use super::header::HEADER_BYTES;
 use super::registers::{Registers, cardinality_of};
 use super::sketch::{Form, Sketch, dense_register};
 use super::{estimate, sparse};
-use crate::commands::testing::Shell;
+use crate::shell::Shell;
 use kvproto::Reply;
 
 const WRONG_TYPE: &str = "WRONGTYPE Key is not a valid HyperLogLog string value.";

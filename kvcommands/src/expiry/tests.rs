@@ -2,7 +2,7 @@
 //!
 //! Invariant: the store's clock stands still unless a test moves it, so no test depends on how fast it runs.
 
-use crate::commands::testing::{NOW_MS, Shell};
+use crate::shell::{NOW_MS, Shell};
 
 #[test]
 fn each_notation_sets_the_same_deadline() {

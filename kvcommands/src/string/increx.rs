@@ -11,7 +11,7 @@ use kvproto::{Args, CommandError, Reply, parse_integer};
 
 use super::compare::Condition;
 use super::long_double::{Finite, LongDouble};
-use crate::commands::expiry::Notation;
+use crate::expiry::Notation;
 use crate::outcome::Outcome;
 
 const SYNTAX: CommandError = CommandError::Syntax;
@@ -266,7 +266,7 @@ impl Floats {
 
 #[cfg(test)]
 mod tests {
-    use crate::commands::testing::Shell;
+    use crate::shell::Shell;
 
     const SYNTAX: &str = "ERR syntax error";
 

@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 
 use super::{Unit, first_other, ones};
-use crate::commands::testing::Shell;
+use crate::shell::Shell;
 
 const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
 const SYNTAX: &str = "ERR syntax error";

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use kvcore::Options;
 
-use crate::commands::testing::Shell;
+use crate::shell::Shell;
 
 const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
 const SYNTAX: &str = "ERR syntax error";

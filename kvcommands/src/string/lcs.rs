@@ -136,7 +136,7 @@ fn runs(pairs: impl Iterator<Item = (usize, usize)>) -> Vec<Run> {
 
 #[cfg(test)]
 mod tests {
-    use crate::commands::testing::Shell;
+    use crate::shell::Shell;
 
     #[test]
     fn lcs_shows_bytes_length_or_positions() {

@@ -8,7 +8,7 @@ use kvcore::hooks::{ReadTxn, Txn};
 use kvproto::{Args, CommandError, Reply, parse_integer};
 
 use super::string::range::Span;
-use crate::costly::{charge_copy, charge_scan};
+use crate::cost::{charge_copy, charge_scan};
 use crate::gather::gather;
 use crate::outcome::Outcome;
 

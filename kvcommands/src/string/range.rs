@@ -7,7 +7,7 @@ use kvcore::hooks::{ReadTxn, Txn};
 use kvproto::{Args, CommandError, Reply};
 
 use super::bulk;
-use crate::costly::charge_copy;
+use crate::cost::charge_copy;
 use crate::outcome::Outcome;
 
 /// `SETRANGE key offset value`: the length afterwards. The deadline stays.
@@ -46,15 +46,15 @@ pub fn getrange(mut args: Args<'_>, txn: &dyn ReadTxn) -> Outcome {
 
 /// The units of a value from `first` to `last`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::commands) struct Span {
-    pub(in crate::commands) first: u64,
-    pub(in crate::commands) last: u64,
+pub(crate) struct Span {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
 }
 
 impl Span {
     /// What lies from `start` to `end` in a value of `length` units, negative positions counting from its end; none if
     /// that is empty.
-    pub(in crate::commands) fn of(start: i64, end: i64, length: u64) -> Option<Span> {
+    pub(crate) fn of(start: i64, end: i64, length: u64) -> Option<Span> {
         // Both before the beginning would otherwise meet at the first unit.
         if start < 0 && end < 0 && start > end {
             return None;
@@ -63,7 +63,7 @@ impl Span {
     }
 
     /// The same, but positions before the beginning mean the first unit, in whatever order they are.
-    pub(in crate::commands) fn clamped(start: i64, end: i64, length: u64) -> Option<Span> {
+    pub(crate) fn clamped(start: i64, end: i64, length: u64) -> Option<Span> {
         let from_start = |position: i64| match u64::try_from(position) {
             Ok(position) => position,
             Err(_) => length.saturating_sub(position.unsigned_abs()),
@@ -74,12 +74,12 @@ impl Span {
     }
 
     /// How many units it has; never 0.
-    pub(in crate::commands) fn len(self) -> u64 {
+    pub(crate) fn len(self) -> u64 {
         self.last - self.first + 1
     }
 
     /// Those bytes, if the units are bytes.
-    pub(in crate::commands) fn of_bytes(self, bytes: &[u8]) -> &[u8] {
+    pub(crate) fn of_bytes(self, bytes: &[u8]) -> &[u8] {
         // Both fit: they are positions in a value in memory.
         bytes.get(self.first as usize..=self.last as usize).unwrap_or_default()
     }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: every width meets every alignment, and every kind of overflow.
 
-use crate::commands::testing::Shell;
+use crate::shell::Shell;
 
 const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
 const SYNTAX: &str = "ERR syntax error";

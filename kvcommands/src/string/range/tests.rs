@@ -3,7 +3,7 @@
 //! Invariant: every kind of position (inside, negative, beyond either end, extreme) meets every other.
 
 use super::Span;
-use crate::commands::testing::Shell;
+use crate::shell::Shell;
 use kvcore::Options;
 
 const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";

@@ -1,0 +1,122 @@
+//! From a command's name to the function that carries it out.
+//!
+//! Invariant: a function depends on its words and on what the transaction shows, so it has the same outcome alone and inside EXEC,
+//! and may be run again. Adding a command is one row in kvproto's table, one function, and one line here.
+
+use kvcore::hooks::{ReadTxn, Txn, Walk};
+use kvproto::Args;
+
+use crate::config::CommandConfig;
+use crate::outcome::Outcome;
+use crate::{bitmap, dump, expiry, hyperloglog, keys, string};
+
+/// How a command of the store is carried out.
+///
+/// The number beside some: a request of fewer words is never costly. The others charge for their work
+/// ([`ReadTxn::charge`]) before they do it, so that a caller can limit it.
+#[derive(Clone, Copy)]
+pub enum CommandFn {
+    /// Under shared locks of exactly the keys that its row of the command table names. It changes nothing.
+    Read(fn(Args<'_>, &dyn ReadTxn) -> Outcome, u16),
+    /// Under the locks of exactly the keys that its row names. All checks come before the first effect: a command that replies with
+    /// an error has changed nothing.
+    Write(fn(Args<'_>, &mut dyn Txn) -> Outcome),
+    /// As `Write`, and its work may be large beside that of reading the request.
+    Costly(fn(Args<'_>, &mut dyn Txn, &CommandConfig) -> Outcome, u16),
+    /// Scans a whole keyspace without changing it.
+    Scan(fn(Args<'_>, &dyn Walk) -> Outcome),
+}
+
+/// Of a command that charges for no work, which no limit ends therefore.
+const NEVER_COSTLY: u16 = u16::MAX;
+
+/// Returns the function behind a row of the command table, if it is one of the store alone.
+#[must_use]
+pub fn command_fn(name: &str) -> Option<CommandFn> {
+    use CommandFn::{Costly, Read, Scan, Write};
+    Some(match name {
+        "bitcount" => Read(bitmap::bitcount, 2),
+        "bitfield" => Costly(|args, txn, _| bitmap::field::bitfield(args, txn), 3),
+        "bitfield_ro" => Read(bitmap::field::bitfield_ro, NEVER_COSTLY),
+        "bitop" => Costly(|args, txn, _| bitmap::bitop(args, txn), 4),
+        "bitpos" => Read(bitmap::bitpos, 3),
+        "bitrangeintarray" => Read(bitmap::bitrangeintarray, 4),
+        "getbit" => Read(bitmap::getbit, NEVER_COSTLY),
+        "setbit" => Costly(|args, txn, _| bitmap::setbit(args, txn), 4),
+
+        "pfadd" => Costly(hyperloglog::pfadd, 3),
+        "pfcount" => Costly(|args, txn, _| hyperloglog::pfcount(args, txn), 2),
+        "pfdebug" => Costly(|args, txn, _| hyperloglog::debug::pfdebug(args, txn), 3),
+        "pfmerge" => Costly(hyperloglog::pfmerge, 2),
+
+        "append" => Costly(|args, txn, _| string::append(args, txn), 3),
+        "decr" => Write(string::decr),
+        "decrby" => Write(string::decrby),
+        "delex" => Costly(|args, txn, _| string::compare::delex(args, txn), 4),
+        "delifeq" => Write(string::compare::delifeq),
+        "digest" => Read(string::compare::digest, 2),
+        "get" => Read(string::get, NEVER_COSTLY),
+        "getdel" => Write(string::getdel),
+        "getex" => Write(string::getex),
+        "getrange" | "substr" => Read(string::range::getrange, 4),
+        "getset" => Write(string::getset),
+        "incr" => Write(string::incr),
+        "incrby" => Write(string::incrby),
+        "incrbyfloat" => Write(string::incrbyfloat),
+        "increx" => Write(string::increx::increx),
+        "lcs" => Read(string::lcs::lcs, 3),
+        "mget" => Read(string::mget, NEVER_COSTLY),
+        "mset" => Write(string::mset),
+        "msetex" => Write(string::compare::msetex),
+        "msetnx" => Write(string::msetnx),
+        "psetex" => Write(string::psetex),
+        "put" => Write(string::put),
+        "set" => Costly(|args, txn, _| string::set(args, txn), 5),
+        "setex" => Write(string::setex),
+        "setnx" => Write(string::setnx),
+        "setrange" => Costly(|args, txn, _| string::range::setrange(args, txn), 4),
+        "strlen" => Read(string::strlen, NEVER_COSTLY),
+
+        "del" | "unlink" => Write(keys::del),
+        "exists" => Read(keys::exists, NEVER_COSTLY),
+        "touch" => Read(keys::touch, NEVER_COSTLY),
+        "dump" => Read(dump::dump, 2),
+        "rename" => Write(keys::rename),
+        "renamenx" => Write(keys::renamenx),
+        "restore" | "restore-asking" => Costly(|args, txn, _| dump::restore(args, txn), 4),
+        "type" => Read(keys::type_, NEVER_COSTLY),
+        "dbsize" => Scan(keys::dbsize),
+        "keys" => Scan(keys::keys),
+        "print" => Scan(keys::print),
+        "randomkey" => Scan(keys::randomkey),
+        "scan" => Scan(keys::scan),
+
+        "expire" => Write(expiry::expire),
+        "expireat" => Write(expiry::expireat),
+        "expiretime" => Read(expiry::expiretime, NEVER_COSTLY),
+        "persist" => Write(expiry::persist),
+        "pexpire" => Write(expiry::pexpire),
+        "pexpireat" => Write(expiry::pexpireat),
+        "pexpiretime" => Read(expiry::pexpiretime, NEVER_COSTLY),
+        "pttl" => Read(expiry::pttl, NEVER_COSTLY),
+        "ttl" => Read(expiry::ttl, NEVER_COSTLY),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use kvproto::spec::{COMMANDS, Flag, KeyRule};
+
+    use super::{CommandFn, command_fn};
+
+    #[test]
+    fn a_command_that_only_reads_takes_shared_locks() {
+        for spec in COMMANDS.iter().filter(|spec| !matches!(spec.keys, KeyRule::None)) {
+            let writes = matches!(command_fn(spec.name), Some(CommandFn::Write(_) | CommandFn::Costly(..)));
+            // PFCOUNT keeps in the value what it has counted.
+            let only_reads = spec.flags.has(Flag::ReadOnly) && spec.name != "pfcount";
+            assert!(!(writes && only_reads), "{} keeps other readers waiting", spec.name);
+        }
+    }
+}
