@@ -467,8 +467,16 @@ impl Shard {
         let Some(entry) = self.table.find_mut(hash, |entry| entry.key() == key) else { return };
         match *what {
             InPlace::Overwritten { old_deadline } => {
-                let deadline = entry.deadline();
-                entry.overwrite(saved, old_deadline, &mut Vec::new());
+                let (deadline, before) = (entry.deadline(), entry.bytes());
+                if !entry.overwrite(saved, old_deadline, &mut Vec::new()) {
+                    // A range that was written after it, and is undone, has made it a large value.
+                    if let Some(value) = entry.large_value_mut() {
+                        value.clear();
+                        value.extend_from_slice(saved);
+                    }
+                    entry.set_deadline(old_deadline);
+                }
+                self.entry_bytes = self.entry_bytes + entry.bytes() - before;
                 self.count_deadlines(deadline, old_deadline);
             }
             InPlace::Range { offset, old_len } => {

@@ -515,6 +515,45 @@ fn a_body_that_fails_or_panics_changes_nothing() {
     assert_eq!(contents(&options.open(dir.path()).unwrap()), before, "nor in the log");
 }
 
+/// Each way to change an entry in place meets each other, whatever the entry is kept as in between.
+#[test]
+fn whatever_follows_what_in_a_body_that_fails_nothing_is_changed() {
+    type Change = (&'static str, fn(&mut kvcore::Transaction<'_>) -> Result<()>);
+    let changes: [Change; 9] = [
+        ("set, the length as before", |txn| txn.set("k", "wxyz")),
+        ("set, longer", |txn| txn.set("k", "vwxyz")),
+        ("set, with a deadline", |txn| txn.set_with("k", "wxyz", SetOptions::new().expires_in(2 * HOUR)).map(drop)),
+        ("delete", |txn| txn.delete("k").map(drop)),
+        ("append", |txn| txn.append("k", "z").map(drop)),
+        ("append much", |txn| txn.append("k", [b'z'; 20_000]).map(drop)),
+        ("write a large range", |txn| txn.write_range("k", 1, [b'z'; 20_000]).map(drop)),
+        ("expire", |txn| txn.expire("k", 3 * HOUR).map(drop)),
+        ("persist", |txn| txn.persist("k").map(drop)),
+    ];
+    let (options, _clock) = options();
+    let db = options.in_memory().unwrap();
+    let bases = [
+        ("small", "abcd".to_owned(), SetOptions::new()),
+        ("with a deadline", "abcd".to_owned(), SetOptions::new().expires_in(HOUR)),
+        ("large", "a".repeat(20_000), SetOptions::new()),
+    ];
+    for (base, value, options) in bases {
+        for sequence in 0..changes.len().pow(3) {
+            let [first, second, third] = [1, 9, 81].map(|each| &changes[sequence / each % changes.len()]);
+            db.set_with("k", &value, options).unwrap();
+            let before = (db.get("k").unwrap(), db.ttl("k").unwrap());
+            let failed = db.transact(&["k"], |txn| {
+                [first, second, third].into_iter().try_for_each(|(_, change)| change(txn))?;
+                Err::<(), _>(Error::aborted("given up"))
+            });
+            assert!(matches!(failed, Err(Error::Aborted(_))));
+            let after = (db.get("k").unwrap(), db.ttl("k").unwrap());
+            let what = format!("{base}: {}, {}, {}", first.0, second.0, third.0);
+            assert!(after == before, "{what}: {:?} instead of {:?}", after.1, before.1);
+        }
+    }
+}
+
 #[test]
 fn a_transaction_over_keyspaces_is_whole_and_names_what_it_lacks() {
     let db = Db::in_memory();
