@@ -270,19 +270,14 @@ pub trait StoreExt: Store {
         Ok(value.filter(|_| found))
     }
 
-    /// Returns what `look` makes of the value; see [`Keyspace::get_with`](crate::Keyspace::get_with).
+    /// Returns what `look` makes of the value; see [`Keyspace::get_with`](crate::Keyspace::get_with). `look` runs once, after the
+    /// store has read: on a copy of what the last run of [`Store::read`] has seen. A large value may be shared instead of copied.
     ///
     /// # Errors
     ///
     /// Those of [`Keyspace::get_with`](crate::Keyspace::get_with), and those of [`Store`].
     fn get_with<R>(&self, key: impl AsRef<[u8]>, look: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
-        let (mut look, mut seen) = (Some(look), None);
-        let show = &mut |value: ValueRef<'_>| {
-            if let Some(look) = look.take() {
-                seen = Some(look(value.bytes()));
-            }
-        };
-        Ok(if self.read(key.as_ref(), show)? { seen } else { None })
+        Ok(self.get(key)?.map(|value| look(&value)))
     }
 
     /// Returns the value once it is durable; see [`Keyspace::get_durable`](crate::Keyspace::get_durable).
