@@ -58,7 +58,8 @@ impl<'a> Entries<'a> {
         Entries(Box::new(entries))
     }
 
-    /// Returns an iterator over what [`Store::scan`] returns.
+    /// Returns an iterator over what [`Store::scan`] returns: a key that is there from beginning to end is shown at least once, and
+    /// again where the scan returns it again.
     ///
     /// ```
     /// use kvcore::{Db, Entries};

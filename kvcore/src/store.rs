@@ -149,7 +149,9 @@ pub trait Store: Send + Sync {
         run(self, &[from, to], |txn| txn.copy(from, to))
     }
 
-    /// Iterates over the entries whose keys begin with `prefix`, in no order. This one is made of [`scan`](Self::scan).
+    /// Iterates over the entries whose keys begin with `prefix`, in no order. A key that is there from beginning to end is shown at
+    /// least once; whether it may be shown again is the store's to say. This one is made of [`scan`](Self::scan), and may show it
+    /// again.
     ///
     /// # Errors
     ///
@@ -461,7 +463,8 @@ pub trait StoreExt: Store {
         look(self, keys, body).map(|(result, _)| result)
     }
 
-    /// Iterates over all entries; see [`Keyspace::iter`](crate::Keyspace::iter).
+    /// Iterates over all entries; see [`Keyspace::iter`](crate::Keyspace::iter). On other stores a key that is there from beginning to
+    /// end may be shown more than once: [`Store::entries`] promises at least once.
     ///
     /// # Errors
     ///
@@ -470,7 +473,7 @@ pub trait StoreExt: Store {
         self.entries(b"")
     }
 
-    /// Iterates over all keys; see [`Keyspace::keys`](crate::Keyspace::keys).
+    /// Iterates over all keys; see [`Keyspace::keys`](crate::Keyspace::keys). Each is shown at least once, as by [`iter`](Self::iter).
     ///
     /// # Errors
     ///
@@ -479,7 +482,8 @@ pub trait StoreExt: Store {
         self.entries(b"").map(Keys)
     }
 
-    /// Iterates over the entries whose keys begin with `prefix`; see [`Keyspace::prefix`](crate::Keyspace::prefix).
+    /// Iterates over the entries whose keys begin with `prefix`; see [`Keyspace::prefix`](crate::Keyspace::prefix). Each is shown at
+    /// least once, as by [`iter`](Self::iter).
     ///
     /// # Errors
     ///

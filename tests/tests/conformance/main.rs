@@ -19,7 +19,11 @@ use tempfile::TempDir;
 use contended::{Contended, RUNS_MAX};
 use failing::Failing;
 use map::MapStore;
-use suite::{conform, every_call_fails, transactions_fail};
+use suite::{Extras, conform, every_call_fails, transactions_fail};
+
+const ENGINE: Extras = Extras { watches: true, iterates_once: true };
+/// What the others do: their iterators are made of scans.
+const OTHERS: Extras = Extras { iterates_once: false, ..ENGINE };
 
 /// Returns what makes a new store on disk with each call, and removes all of them in the end.
 fn on_disk(durability: Durability) -> impl Fn() -> Box<dyn Store> {
@@ -38,23 +42,23 @@ fn in_memory(shards: usize) -> Box<dyn Store> {
 
 #[test]
 fn on_disk_with_a_sync_for_each_write() {
-    conform(on_disk(Durability::Always));
+    conform(ENGINE, on_disk(Durability::Always));
 }
 
 #[test]
 fn on_disk_with_a_sync_a_second() {
-    conform(on_disk(Durability::EverySecond));
+    conform(ENGINE, on_disk(Durability::EverySecond));
 }
 
 #[test]
 fn in_memory_with_one_lock_and_with_many() {
-    conform(|| in_memory(1));
-    conform(|| in_memory(256));
+    conform(ENGINE, || in_memory(1));
+    conform(ENGINE, || in_memory(256));
 }
 
 #[test]
 fn as_a_keyspace_beside_others() {
-    conform(|| {
+    conform(ENGINE, || {
         let db = Db::in_memory();
         db.set("default", "is not empty").expect("sets");
         Box::new(db.keyspace("a keyspace").expect("is made"))
@@ -63,15 +67,16 @@ fn as_a_keyspace_beside_others() {
 
 #[test]
 fn with_each_body_run_again_after_a_conflict() {
-    conform(|| Box::new(Contended(in_memory(256), 1)));
+    conform(OTHERS, || Box::new(Contended(in_memory(256), 1)));
     let make = on_disk(Durability::EverySecond);
-    conform(move || Box::new(Contended(make(), RUNS_MAX - 1)));
+    conform(OTHERS, move || Box::new(Contended(make(), RUNS_MAX - 1)));
 }
 
 #[test]
 fn a_store_that_is_not_the_engine() {
-    conform(|| Box::new(MapStore::new()));
-    conform(|| Box::new(Contended(Box::new(MapStore::new()), 1)));
+    conform(OTHERS, || Box::new(MapStore::new()));
+    conform(OTHERS, || Box::new(Contended(Box::new(MapStore::new()), 1)));
+    conform(Extras { watches: false, ..OTHERS }, || Box::new(MapStore::without_watches()));
 }
 
 #[test]

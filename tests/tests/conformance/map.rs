@@ -23,6 +23,7 @@ struct Shared {
     running: Mutex<Option<ThreadId>>,
     /// With the keyspace and the prefix that each watches.
     watchers: Mutex<Vec<(String, Vec<u8>, WatchSender)>>,
+    cannot_watch: bool,
 }
 
 /// A keyspace of such a store.
@@ -51,6 +52,11 @@ fn now_ms() -> u64 {
 impl MapStore {
     pub fn new() -> Self {
         MapStore { shared: Arc::default(), name: String::new() }
+    }
+
+    /// Returns a store that cannot watch.
+    pub fn without_watches() -> Self {
+        MapStore { shared: Arc::new(Shared { cannot_watch: true, ..Shared::default() }), name: String::new() }
     }
 
     /// Runs `body` on the map of the keyspace, without what has expired.
@@ -197,6 +203,9 @@ impl Store for MapStore {
     }
 
     fn begin_watch(&self, prefix: &[u8], options: WatchOptions) -> Result<Watch> {
+        if self.shared.cannot_watch {
+            return Err(Error::Unsupported { what: "watch keys" });
+        }
         self.with(|_, _| {
             let (sender, watch) = Watch::channel(options);
             unpoisoned(&self.shared.watchers).push((self.name.clone(), prefix.to_vec(), sender));

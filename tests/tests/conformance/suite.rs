@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use kvcore::{
-    ChangeKind, Deadline, Error, Result, SetOptions, Store, StoreExt, Transaction, Ttl, Value, Watch, WatchEvent,
-    WatchOptions,
+    ChangeKind, Deadline, Entries, Error, Result, SetOptions, Store, StoreExt, Transaction, Ttl, Value, Watch,
+    WatchEvent, WatchOptions,
 };
 use kvtests::linearizability::{self, Operation, Outcome, Register};
 use kvtests::model::{Model, NoInteger};
@@ -46,24 +46,38 @@ impl From<Error> for Own {
     }
 }
 
-/// Checks that each store that `make` makes, empty, keeps every promise of [`Store`].
+/// What a store may promise beyond what every one must.
+#[derive(Clone, Copy)]
+pub struct Extras {
+    /// It can watch keys. One that cannot must say so.
+    pub watches: bool,
+    /// Its iterators show a key that stays exactly once, also while others write. Those of other stores may show it again.
+    pub iterates_once: bool,
+}
+
+/// Checks that each store that `make` makes, empty, keeps every promise of [`Store`], and these beside.
 ///
 /// # Panics
 ///
 /// If it does not.
-pub fn conform(make: impl Fn() -> Box<dyn Store>) {
-    SEEDS.into_iter().for_each(|seed| does_as_the_model(&*make(), seed));
+pub fn conform(extras: Extras, make: impl Fn() -> Box<dyn Store>) {
+    SEEDS.into_iter().for_each(|seed| does_as_the_model(&*make(), extras, seed));
     deadlines(&*make());
     transactions_are_all_or_nothing(&*make());
     a_panic_changes_nothing(&*make());
     views(&*make());
     errors(&*make());
     keyspaces_are_apart(&*make());
-    a_scan_finds_what_stays(&*make());
+    a_scan_finds_what_stays(&*make(), extras);
     clearing(&*make());
     deferred_writes(&*make());
-    watching(&*make());
-    a_watch_in_order(&*make());
+    match extras.watches {
+        true => {
+            watching(&*make());
+            a_watch_in_order(&*make());
+        }
+        false => cannot_watch(&*make()),
+    }
     each_key_is_linearizable(&*make());
     counters_lose_nothing(&*make());
     compare_and_set_elects_one(&*make());
@@ -321,12 +335,25 @@ fn is_about(ttl: Option<Ttl>, entry: Option<&kvtests::model::Entry>) -> bool {
     }
 }
 
-fn check_contents(store: &dyn Store, model: &Model, of: &str) {
-    let mut found = BTreeMap::new();
-    for entry in store.iter().unwrap() {
-        let (key, value) = entry.map(|(key, value)| (key.into_vec(), value.into_vec())).unwrap();
-        found.insert(key, value);
+/// Gathers what an iterator has shown. No key is there twice if the store promises that.
+fn gather<V: PartialEq>(shown: impl Iterator<Item = (Vec<u8>, V)>, extras: Extras, of: &str) -> BTreeMap<Vec<u8>, V> {
+    let mut gathered = BTreeMap::new();
+    for (key, value) in shown {
+        let is_again = gathered.insert(key.clone(), value).is_some();
+        assert!(!(is_again && extras.iterates_once), "{of}: {:?} again", key.escape_ascii().to_string());
     }
+    gathered
+}
+
+fn shown(entries: Entries<'_>, extras: Extras, of: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    gather(entries.map(|entry| entry.map(|(key, value)| (key.into_vec(), value.into_vec())).unwrap()), extras, of)
+}
+
+fn check_contents(store: &dyn Store, extras: Extras, model: &Model, of: &str) {
+    let found = shown(store.iter().unwrap(), extras, of);
+    let keys = store.keys().unwrap().map(|key| (key.unwrap().into_vec(), ()));
+    let keys = gather(keys, extras, of);
+    assert!(keys.keys().eq(found.keys()), "{of}");
     let expected: BTreeMap<_, _> = model.iter().map(|(key, entry)| (key.to_vec(), entry.value.clone())).collect();
     assert!(found.keys().eq(expected.keys()), "{of}: {:?}, {:?}", found.keys(), expected.keys());
     for (key, value) in &expected {
@@ -343,7 +370,7 @@ fn check_contents(store: &dyn Store, model: &Model, of: &str) {
 }
 
 /// Random operations have the results that they have on a plain map.
-fn does_as_the_model(store: &dyn Store, seed: u64) {
+fn does_as_the_model(store: &dyn Store, extras: Extras, seed: u64) {
     let (mut dice, mut model) = (Rng::with_seed(seed), Model::at(NOW_MS));
     for step in 0..OPERATIONS {
         let at = format!("seed {seed}, step {step}");
@@ -401,10 +428,10 @@ fn does_as_the_model(store: &dyn Store, seed: u64) {
                 assert!(is_about(ttl, entry), "{at}");
             }
             _ if dice.u8(..10) == 0 => assert_eq!(store.clear().unwrap(), model.flush() as u64, "{at}"),
-            _ => check_contents(store, &model, &at),
+            _ => check_contents(store, extras, &model, &at),
         }
     }
-    check_contents(store, &model, &format!("seed {seed}, at the end"));
+    check_contents(store, extras, &model, &format!("seed {seed}, at the end"));
     store.sync().unwrap();
 }
 
@@ -570,6 +597,7 @@ fn keyspaces_are_apart(store: &dyn Store) {
     assert_eq!(two.keyspace("suite:one").unwrap().len().unwrap(), 0, "and one leads to all others");
 }
 
+/// Scans by pages. A key may be returned more than once.
 fn scan_keys(store: &dyn Store, at_least: usize, prefix: &[u8]) -> BTreeSet<Vec<u8>> {
     let (mut keys, mut position) = (BTreeSet::new(), None);
     loop {
@@ -583,7 +611,7 @@ fn scan_keys(store: &dyn Store, at_least: usize, prefix: &[u8]) -> BTreeSet<Vec<
     }
 }
 
-fn a_scan_finds_what_stays(store: &dyn Store) {
+fn a_scan_finds_what_stays(store: &dyn Store, extras: Extras) {
     const KEYS: usize = 300;
     assert!(scan_keys(store, 10, b"").is_empty());
     let stays: Vec<_> = (0..KEYS).map(|i| (format!("stays:{i:03}"), i.to_string())).collect();
@@ -595,7 +623,10 @@ fn a_scan_finds_what_stays(store: &dyn Store) {
     assert_eq!(scan_keys(store, 1, b"").len(), KEYS + 1);
     assert_eq!(scan_keys(store, 5, b"stays:29").len(), 10);
     assert!(scan_keys(store, 5, b"nothing").is_empty());
-    // While others write, and the loop itself does: at least once, and nothing that never was.
+    for (prefix, count) in [("", KEYS + 1), ("stays:", KEYS), ("stays:29", 10), ("nothing", 0)] {
+        assert_eq!(shown(store.prefix(prefix).unwrap(), extras, prefix).len(), count);
+    }
+    // While others write, and the loop itself does: at least once, or exactly once, and nothing that never was.
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         for thread in 0..2 {
@@ -614,16 +645,20 @@ fn a_scan_finds_what_stays(store: &dyn Store) {
         }
         let looked = catch_unwind(AssertUnwindSafe(|| {
             for round in 0..5 {
-                let mut found = BTreeSet::new();
-                for entry in store.prefix("stays:").unwrap() {
+                let mut count = 0;
+                let entries = store.prefix("stays:").unwrap().map(|entry| {
                     let (key, value) = entry.unwrap();
-                    assert_eq!(key.as_str().unwrap()["stays:".len()..].parse::<usize>().unwrap(), number_in(&value));
-                    let _unawaited = store.deferred().set(format!("stirs:{round}:{}", found.len()), "v").unwrap();
-                    found.insert(key.into_vec());
-                }
-                assert_eq!(found.len(), KEYS);
+                    assert_eq!(number_in(&key["stays:".len()..]), number_in(&value));
+                    // Enough for tables to grow meanwhile, at first.
+                    let added = [8, 1, 1, 1, 1][round];
+                    let pairs: Vec<_> = (0..added).map(|i| (format!("stirs:{round}:{count}:{i}"), "v")).collect();
+                    let _unawaited = store.deferred().set_many(&pairs).unwrap();
+                    count += 1;
+                    (key.into_vec(), ())
+                });
+                assert_eq!(gather(entries, extras, "while others write").len(), KEYS);
                 assert!(
-                    scan_keys(store, 20, b"")
+                    scan_keys(store, 100, b"")
                         .iter()
                         .all(|key| { key.starts_with(b"stays:") || key.starts_with(b"stirs:") || key == b"other" })
                 );
@@ -704,11 +739,15 @@ fn next_change(watch: &mut Watch) -> (Option<String>, ChangeKind, Option<String>
     }
 }
 
+fn cannot_watch(store: &dyn Store) {
+    let options = WatchOptions::new().with_values();
+    for refused in [store.watch("user:"), store.watch_with("", options), store.begin_watch(b"", options)] {
+        assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
+    }
+}
+
 fn watching(store: &dyn Store) {
-    let mut users = match store.watch("user:") {
-        Err(Error::Unsupported { .. }) => return,
-        users => users.unwrap(),
-    };
+    let mut users = store.watch("user:").unwrap();
     let options = WatchOptions::new();
     let mut all = store.watch_with("", options.with_values()).unwrap();
     let mut short = store.watch_with("user:", options.waiting_max(2)).unwrap();
@@ -763,10 +802,7 @@ fn watching(store: &dyn Store) {
 /// While several threads write, the changes of each key come in their order, and none is left out.
 fn a_watch_in_order(store: &dyn Store) {
     const EACH: usize = 50;
-    let mut watch = match store.watch_with("w:", WatchOptions::new().with_values()) {
-        Err(Error::Unsupported { .. }) => return,
-        watch => watch.unwrap(),
-    };
+    let mut watch = store.watch_with("w:", WatchOptions::new().with_values()).unwrap();
     thread::scope(|scope| {
         for thread in 0..4 {
             scope.spawn(move || {
