@@ -4,6 +4,7 @@
 //! a command reports as an error is a reply; an error of the store ends its transaction.
 #![forbid(unsafe_code)]
 
+pub mod acl;
 mod bitmap;
 mod command_fn;
 mod config;

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::acl::{Account, User};
+use crate::acl::Account;
 use crate::mailbox::Address;
 use crate::stream::Stream;
+use kvcommands::acl::User;
 
 /// The least and the most that Redis gives a client as a reply buffer.
 const REPLY_BUFFER_BYTES: (usize, usize) = (1024, 16 * 1024);

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use kvcore::hooks::Lsn;
 use parking_lot::Mutex;
 
-use crate::acl::User;
 use crate::mailbox::{Address, Kind, Mailboxes, Message};
+use kvcommands::acl::User;
 use kvcommands::glob;
 
 /// All subscriptions of the server.

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use super::{Account, Acl, User};
+use super::{Account, Acl};
+use kvcommands::acl::User;
 
 /// As whom a session acts.
 #[derive(Clone)]

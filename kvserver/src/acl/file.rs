@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use kvproto::Text;
 
-use super::rules::{RuleError, merge_selectors};
-use super::{Account, Acl, DEFAULT, USER_NAME_BYTES_MAX, User, has_spaces};
+use super::{Account, Acl};
 use crate::durable_file;
+use kvcommands::acl::{DEFAULT, RuleError, USER_NAME_BYTES_MAX, User, has_spaces, merge_selectors, quoted};
 
 /// A file of users may have this many bytes.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -75,7 +75,7 @@ fn parse(text: &[u8], path: &Path, all_channels: bool) -> Result<BTreeMap<Box<[u
     let mut errors = Vec::new();
     // An error that quotes a word, as it is in the file.
     let quoting =
-        |before: String, word: &[u8], after: &str| [before.as_bytes(), &super::quoted(word), after.as_bytes()].concat();
+        |before: String, word: &[u8], after: &str| [before.as_bytes(), &quoted(word), after.as_bytes()].concat();
     for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
         let line = line.trim_ascii();
         if line.is_empty() {

@@ -1,6 +1,6 @@
 //! Users: who may do what.
 //!
-//! Rules are read in [`rules`], [`selector`] and [`user`]; a session acts by its [`Access`], and what it asks
+//! What rules permit is in [`kvcommands::acl`]; a session acts by its [`Access`], and what it asks
 //! is held against its user unless that is permitted everything.
 //!
 //! Invariant: whatever changes a user changes the generation afterwards, so a session that sees the generation it knows
@@ -11,27 +11,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use kvcommands::acl::{DEFAULT, User};
 use kvproto::Text;
 use parking_lot::Mutex;
 
 mod access;
-mod command_set;
+mod account;
 pub(crate) mod file;
-mod key_access;
 pub(crate) mod log;
-mod rules;
-mod selector;
 #[cfg(test)]
 mod tests;
-mod user;
 
 pub(crate) use access::Access;
-pub(crate) use rules::{USER_NAME_BYTES_MAX, has_spaces};
-pub(crate) use selector::{Denial, category};
-pub(crate) use user::{Account, DEFAULT, User, hex};
-
-/// How much of a rule an error quotes, in bytes.
-const QUOTED_BYTES_MAX: usize = 512;
+pub(crate) use account::Account;
 
 /// All users of a server.
 pub(crate) struct Acl {
@@ -124,18 +116,12 @@ impl Acl {
         name: &[u8],
         rules: impl IntoIterator<Item = &'r [u8]>,
     ) -> Result<Option<Arc<Account>>, Text> {
-        let rules = rules::merge_selectors(rules).map_err(|word| {
-            Text::join(&[b"ERR Unmatched parenthesis in acl selector starting at '", &quoted(word), b"'."])
-        })?;
         let all_channels = self.all_channels();
         // Held throughout, so that of two changes at once none is lost.
         let mut accounts = self.accounts.lock();
         let account = accounts.get(name).cloned();
         let before = account.as_ref().map_or_else(|| Arc::new(User::new(all_channels)), |account| account.user());
-        let user = before.with(rules.iter().map(|rule| &**rule), all_channels).map_err(|(rule, error)| {
-            let why = format!("': {error}");
-            Text::join(&[b"ERR Error in ACL SETUSER modifier '", &quoted(rule), why.as_bytes()])
-        })?;
+        let user = before.set(rules, all_channels)?;
         match &account {
             Some(account) => {
                 let before = account.bytes();
@@ -198,9 +184,4 @@ impl Acl {
     pub(crate) fn password(&self) -> Box<[u8]> {
         self.password.lock().clone()
     }
-}
-
-/// The beginning of a word, as an error quotes it.
-fn quoted(word: &[u8]) -> Vec<u8> {
-    kvproto::error::quoted(word, QUOTED_BYTES_MAX)
 }

@@ -8,9 +8,10 @@ use kvproto::{Args, CommandError, OwnedRequest, Reply};
 use sha2::{Digest, Sha256};
 
 use super::help::help;
-use crate::acl::{self, Account, Denial, USER_NAME_BYTES_MAX, User};
+use crate::acl::{self, Account};
 use crate::context::{Context, Next};
 use crate::offload::Work;
+use kvcommands::acl::{DEFAULT, Denial, USER_NAME_BYTES_MAX, User, category, has_spaces, hex};
 use kvcommands::gather::{Gathered, gather};
 use kvcommands::outcome::Outcome;
 
@@ -68,7 +69,7 @@ fn digest(ctx: &Context<'_>) -> Reply {
         hash.update(line);
         hash.update([b'\n']);
     }
-    Reply::bulk(acl::hex(&hash.finalize()))
+    Reply::bulk(hex(&hash.finalize()))
 }
 
 /// `ACL CAT [category]`
@@ -79,7 +80,7 @@ fn cat(mut args: Args<'_>) -> Outcome {
     if !args.is_empty() {
         return Err(too_many(args).into());
     }
-    let category = acl::category(&name.to_ascii_lowercase())
+    let category = category(&name.to_ascii_lowercase())
         .ok_or_else(|| CommandError::quoting_start("ERR Unknown category '", name, "'"))?;
     let rows = COMMANDS.iter().flat_map(|top| std::iter::once(top).chain(top.subcommands));
     Ok(Reply::bulks(rows.filter(|spec| spec.categories().has(category)).map(|spec| spec.name)))
@@ -88,7 +89,7 @@ fn cat(mut args: Args<'_>) -> Outcome {
 /// `ACL SETUSER username [rule ...]`
 fn setuser(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let name = args.next()?;
-    if acl::has_spaces(name) {
+    if has_spaces(name) {
         return Err(CommandError::custom("ERR Usernames can't contain spaces or null characters").into());
     }
     if name.len() > USER_NAME_BYTES_MAX {
@@ -107,7 +108,7 @@ fn setuser(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 fn deluser(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let names = args;
     while let Some(name) = args.next_opt() {
-        if name == acl::DEFAULT {
+        if name == DEFAULT {
             return Err(CommandError::custom("ERR The 'default' user cannot be removed").into());
         }
     }
@@ -192,7 +193,7 @@ fn genpass(mut args: Args<'_>) -> Outcome {
     let mut random = vec![0; digits.div_ceil(2)];
     getrandom::fill(&mut random)
         .map_err(|error| CommandError::custom(format!("ERR the system gives no random numbers: {error}")))?;
-    let mut password = acl::hex(&random);
+    let mut password = hex(&random);
     password.truncate(digits);
     Ok(Reply::bulk(password))
 }

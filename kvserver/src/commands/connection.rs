@@ -9,12 +9,12 @@ use kvproto::resp::Version;
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
 use super::databases;
-use crate::acl;
 use crate::context::{Context, Next};
 use crate::databases::DATABASES;
 use crate::info::REDIS_VERSION;
 use crate::session::Attempt;
 use crate::settings::LABEL_BYTES_MAX;
+use kvcommands::acl::DEFAULT;
 use kvcommands::outcome::Outcome;
 
 pub(crate) fn ping(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
@@ -76,7 +76,7 @@ pub(crate) fn auth(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             )
             .into());
         }
-        1 => acl::DEFAULT,
+        1 => DEFAULT,
         2 => args.next()?,
         _ => return Err(CommandError::Syntax.into()),
     };

@@ -9,9 +9,9 @@ use kvproto::spec::Flag;
 use kvproto::{CommandError, Request, Spec};
 
 use super::Session;
-use crate::acl::Denial;
 use crate::acl::log::{Reason, Refused};
 use crate::state::ServerState;
+use kvcommands::acl::Denial;
 
 /// Where a password was given: what the log tells if it is a wrong one.
 #[derive(Clone, Copy, Debug)]

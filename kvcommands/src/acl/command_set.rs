@@ -9,7 +9,7 @@ use kvproto::spec::{self, COMMANDS};
 
 /// Which of the table's commands are in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct CommandSet {
+pub struct CommandSet {
     bits: Box<[u64]>,
 }
 
@@ -39,22 +39,22 @@ fn number(spec: &Spec) -> usize {
 
 impl CommandSet {
     /// The set of no command.
-    pub(crate) fn none() -> CommandSet {
+    pub fn none() -> CommandSet {
         CommandSet { bits: vec![0; NUMBERS.1.div_ceil(64)].into() }
     }
 
     /// The set of every command.
-    pub(crate) fn all() -> CommandSet {
+    pub fn all() -> CommandSet {
         CommandSet { bits: vec![u64::MAX; NUMBERS.1.div_ceil(64)].into() }
     }
 
-    pub(crate) fn has(&self, spec: &Spec) -> bool {
+    pub fn has(&self, spec: &Spec) -> bool {
         let number = number(spec);
         self.bits.get(number / 64).is_some_and(|word| word & (1 << (number % 64)) != 0)
     }
 
     /// Puts a command in or takes it out.
-    pub(crate) fn set(&mut self, spec: &Spec, member: bool) {
+    pub fn set(&mut self, spec: &Spec, member: bool) {
         let number = number(spec);
         if let Some(word) = self.bits.get_mut(number / 64) {
             let bit = 1 << (number % 64);

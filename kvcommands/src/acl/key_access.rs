@@ -10,16 +10,16 @@ use smallvec::SmallVec;
 
 /// Reading, writing, both, or merely asking whether a key is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct KeyAccess {
-    pub(crate) read: bool,
-    pub(crate) write: bool,
+pub struct KeyAccess {
+    pub read: bool,
+    pub write: bool,
 }
 
 impl KeyAccess {
-    pub(crate) const BOTH: KeyAccess = KeyAccess { read: true, write: true };
+    pub const BOTH: KeyAccess = KeyAccess { read: true, write: true };
 
     /// Whether who may do this may do `wanted`.
-    pub(crate) fn covers(self, wanted: KeyAccess) -> bool {
+    pub fn covers(self, wanted: KeyAccess) -> bool {
         (self.read || !wanted.read) && (self.write || !wanted.write)
     }
 
@@ -40,10 +40,10 @@ impl BitOr for KeyAccess {
 }
 
 /// The keys of a request: their positions, and what is done to each.
-pub(crate) type KeyAccesses = SmallVec<[(usize, KeyAccess); 8]>;
+pub type KeyAccesses = SmallVec<[(usize, KeyAccess); 8]>;
 
 /// What `request`, a request of the command `spec`, does to its keys.
-pub(crate) fn of_request(spec: &Spec, request: Request<'_>) -> KeyAccesses {
+pub fn of_request(spec: &Spec, request: Request<'_>) -> KeyAccesses {
     let mut accesses: KeyAccesses =
         spec.find_keys(request).into_iter().map(|(position, flags)| (position, KeyAccess::of(flags))).collect();
     if spec.absent {

@@ -5,29 +5,35 @@
 use std::borrow::Cow;
 
 use super::key_access::KeyAccess;
-use crate::settings::LABEL_BYTES_MAX;
 
 /// Why a rule is refused. The texts are those Redis sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum RuleError {
+pub enum RuleError {
+    /// There is no such command, subcommand or category.
     #[error("Unknown command or category name in ACL")]
     UnknownCommand,
+    /// It is no rule.
     #[error("Syntax error")]
     Syntax,
+    /// A pattern of keys after `~*`.
     #[error(
         "Adding a pattern after the * pattern (or the 'allkeys' flag) is not valid and does not have any effect. Try \
          'resetkeys' to start with an empty list of patterns"
     )]
     AllKeysAlready,
+    /// A pattern of channels after `&*`.
     #[error(
         "Adding a pattern after the * pattern (or the 'allchannels' flag) is not valid and does not have any effect. \
          Try 'resetchannels' to start with an empty list of channels"
     )]
     AllChannelsAlready,
+    /// `<password` of one that the user does not have.
     #[error("The password you are trying to remove from the user does not exist")]
     NoSuchPassword,
+    /// `#hash` that is none.
     #[error("The password hash must be exactly 64 characters and contain only lowercase hexadecimal characters")]
     BadHash,
+    /// `+command|subcommand|argument`.
     #[error("Allowing first-arg of a subcommand is not supported")]
     FirstArgOfSubcommand,
     /// Ours: Redis has no bound.
@@ -36,21 +42,29 @@ pub(crate) enum RuleError {
 }
 
 /// What the rules of one user may take in memory, in bytes. They are compared one by one, on an event loop.
-pub(crate) const USER_BYTES_MAX: usize = 1024 * 1024;
+pub const USER_BYTES_MAX: usize = 1024 * 1024;
 
 /// The longest name of a user, in bytes.
-pub(crate) const USER_NAME_BYTES_MAX: usize = LABEL_BYTES_MAX;
+pub const USER_NAME_BYTES_MAX: usize = 256;
 
 /// What a pattern, a password or a command's argument takes beside its bytes.
-pub(crate) const ITEM_BYTES: usize = 64;
+pub const ITEM_BYTES: usize = 64;
+
+/// How much of a rule an error quotes, in bytes.
+const QUOTED_BYTES_MAX: usize = 512;
+
+/// Returns the beginning of a word, as an error quotes it.
+pub fn quoted(word: &[u8]) -> Vec<u8> {
+    kvproto::error::quoted(word, QUOTED_BYTES_MAX)
+}
 
 /// Whether a name or pattern holds what a rule cannot: white space would end it where users are written in lines.
-pub(crate) fn has_spaces(word: &[u8]) -> bool {
+pub fn has_spaces(word: &[u8]) -> bool {
     word.iter().any(|byte| byte.is_ascii_whitespace() || matches!(byte, 0 | 0x0b))
 }
 
 /// A rule on keys: what may be done, to which. `~p`, `%R~p`, `%W~p`, `%RW~p`.
-pub(crate) fn key_rule(rule: &[u8]) -> Result<(KeyAccess, &[u8]), RuleError> {
+pub fn key_rule(rule: &[u8]) -> Result<(KeyAccess, &[u8]), RuleError> {
     let Some(permissions) = rule.strip_prefix(b"%") else {
         return Ok((KeyAccess::BOTH, rule.strip_prefix(b"~").ok_or(RuleError::Syntax)?));
     };
@@ -72,7 +86,7 @@ pub(crate) fn key_rule(rule: &[u8]) -> Result<(KeyAccess, &[u8]), RuleError> {
 
 /// Brings together the words of each selector: `(~a`, `+get)` is `(~a +get)`. The error is the word that opens a
 /// parenthesis no later word closes.
-pub(crate) fn merge_selectors<'w>(words: impl IntoIterator<Item = &'w [u8]>) -> Result<Vec<Cow<'w, [u8]>>, &'w [u8]> {
+pub fn merge_selectors<'w>(words: impl IntoIterator<Item = &'w [u8]>) -> Result<Vec<Cow<'w, [u8]>>, &'w [u8]> {
     let mut merged = Vec::new();
     let mut open: Option<(&[u8], Vec<u8>)> = None;
     for word in words {
@@ -96,7 +110,7 @@ pub(crate) fn merge_selectors<'w>(words: impl IntoIterator<Item = &'w [u8]>) -> 
 }
 
 /// The rules within a selector's parentheses, if `rule` has them.
-pub(crate) fn selector_rules(rule: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
+pub fn selector_rules(rule: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     let inside = rule.strip_prefix(b"(")?.strip_suffix(b")")?;
     Some(inside.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()))
 }

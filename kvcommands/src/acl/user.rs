@@ -1,29 +1,25 @@
 //! A user: how it proves who it is, and what it may do.
 //!
 //! Invariant: a password is kept as its SHA-256 alone and compared in constant time. A [`User`] never changes: a
-//! changed one takes its place in the [`Account`], whose identity connections hold on to.
+//! changed one takes its place.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use kvproto::{Request, Spec, spec};
-use parking_lot::Mutex;
+use kvproto::{Request, Spec, Text, spec};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::key_access;
-use super::rules::{ITEM_BYTES, RuleError, USER_BYTES_MAX, selector_rules};
+use super::rules::{ITEM_BYTES, RuleError, USER_BYTES_MAX, merge_selectors, quoted, selector_rules};
 use super::selector::{Denial, Selector};
 
 /// The name of the user every connection begins as.
-pub(crate) const DEFAULT: &[u8] = b"default";
+pub const DEFAULT: &[u8] = b"default";
 
 /// The SHA-256 of a password.
 type Hash = [u8; 32];
 
 /// What a user may do and with which passwords.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct User {
+pub struct User {
     enabled: bool,
     /// Any password will do.
     nopass: bool,
@@ -38,43 +34,6 @@ pub(crate) struct User {
 enum Sanitize {
     Skip,
     Always,
-}
-
-/// A user's name, and what it is now. Two accounts are the same only if they are one: a user that is removed and made
-/// again is another.
-#[derive(Debug)]
-pub(crate) struct Account {
-    pub(crate) name: Box<[u8]>,
-    user: Mutex<Arc<User>>,
-    removed: AtomicBool,
-}
-
-impl Account {
-    pub(crate) fn new(name: &[u8], user: User) -> Arc<Account> {
-        Arc::new(Account { name: name.into(), user: Mutex::new(Arc::new(user)), removed: AtomicBool::new(false) })
-    }
-
-    pub(crate) fn user(&self) -> Arc<User> {
-        self.user.lock().clone()
-    }
-
-    /// Returns what it takes in memory. Its name is kept twice: it is what the accounts are found by.
-    pub(super) fn bytes(&self) -> usize {
-        size_of::<Account>() + 2 * self.name.len() + size_of::<User>() + self.user().bytes()
-    }
-
-    pub(super) fn replace(&self, user: User) {
-        *self.user.lock() = Arc::new(user);
-    }
-
-    pub(super) fn remove(&self) {
-        self.removed.store(true, Ordering::Release);
-    }
-
-    /// Whether the user is gone: connections that act as it must end.
-    pub(crate) fn is_removed(&self) -> bool {
-        self.removed.load(Ordering::Acquire)
-    }
 }
 
 fn hash(password: &[u8]) -> Hash {
@@ -99,21 +58,21 @@ fn parse_hash(digits: &[u8]) -> Result<Hash, RuleError> {
 }
 
 /// Bytes as lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 impl User {
     /// A user as it is made: disabled, without password, permitted nothing (but channels, if `all_channels`).
-    pub(crate) fn new(all_channels: bool) -> User {
+    pub fn new(all_channels: bool) -> User {
         let mut user = User::default();
         user.root.all_channels = all_channels;
         user
     }
 
     /// The user `default` of a server that was told nothing else: permitted everything without a password.
-    pub(crate) fn unrestricted() -> User {
+    pub fn unrestricted() -> User {
         let mut user = User { enabled: true, nopass: true, ..User::default() };
         for rule in ["+@all", "~*", "&*"] {
             // These are rules.
@@ -123,27 +82,27 @@ impl User {
     }
 
     /// Whether a connection may act as this user without a password.
-    pub(crate) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.enabled && self.nopass
     }
 
     /// Whether the user is at home with any password.
-    pub(crate) fn takes_any_password(&self) -> bool {
+    pub fn takes_any_password(&self) -> bool {
         self.nopass
     }
 
     /// Whether the user may do everything.
-    pub(crate) fn is_unrestricted(&self) -> bool {
+    pub fn is_unrestricted(&self) -> bool {
         self.selectors().any(Selector::is_unrestricted)
     }
 
     /// Its sets of permissions, the one outside of parentheses first. What any of them permits is permitted.
-    pub(crate) fn selectors(&self) -> impl Iterator<Item = &Selector> {
+    pub fn selectors(&self) -> impl Iterator<Item = &Selector> {
         std::iter::once(&self.root).chain(&self.selectors)
     }
 
     /// Whether `password` is one of this user's. The time it takes tells nothing about the passwords.
-    pub(crate) fn admits(&self, password: &[u8]) -> bool {
+    pub fn admits(&self, password: &[u8]) -> bool {
         // No rule can set a longer password, and hashing it would hold up the loop.
         if password.len() > USER_BYTES_MAX {
             return self.is_open();
@@ -154,13 +113,13 @@ impl User {
     }
 
     /// Makes `password` the only one, or lets any do.
-    pub(crate) fn set_password(&mut self, password: Option<&[u8]>) {
+    pub fn set_password(&mut self, password: Option<&[u8]>) {
         self.nopass = password.is_none();
         self.passwords = password.map(hash).into_iter().collect();
     }
 
     /// Applies one rule; `all_channels` is what `reset` leaves of the channels. A refused rule has changed nothing.
-    pub(crate) fn apply(&mut self, rule: &[u8], all_channels: bool) -> Result<(), RuleError> {
+    pub fn apply(&mut self, rule: &[u8], all_channels: bool) -> Result<(), RuleError> {
         match rule.to_ascii_lowercase().as_slice() {
             b"" => {}
             b"on" => self.enabled = true,
@@ -208,12 +167,12 @@ impl User {
     }
 
     /// What it takes in memory, in bytes.
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.selectors().map(Selector::bytes).sum::<usize>() + self.passwords.len() * (size_of::<Hash>() + ITEM_BYTES)
     }
 
     /// This user with `rules` applied to it; or the first that cannot be, and why.
-    pub(crate) fn with<'r>(
+    pub fn with<'r>(
         &self,
         rules: impl IntoIterator<Item = &'r [u8]>,
         all_channels: bool,
@@ -237,9 +196,24 @@ impl User {
         Ok(user)
     }
 
+    /// Returns this user changed by the words of ACL SETUSER, or of a line that describes a user: by all of them.
+    ///
+    /// # Errors
+    ///
+    /// The text that Redis sends for the first word that cannot be applied.
+    pub fn set<'r>(&self, words: impl IntoIterator<Item = &'r [u8]>, all_channels: bool) -> Result<User, Text> {
+        let rules = merge_selectors(words).map_err(|word| {
+            Text::join(&[b"ERR Unmatched parenthesis in acl selector starting at '", &quoted(word), b"'."])
+        })?;
+        self.with(rules.iter().map(|rule| &**rule), all_channels).map_err(|(rule, error)| {
+            let why = format!("': {error}");
+            Text::join(&[b"ERR Error in ACL SETUSER modifier '", &quoted(rule), why.as_bytes()])
+        })
+    }
+
     /// Whether the user may send a request of the command `spec`. If no selector permits it, what is told is the last
     /// thing that could not be had, since the selector that failed there came closest.
-    pub(crate) fn check(&self, spec: &Spec, request: Request<'_>) -> Result<(), Denial> {
+    pub fn check(&self, spec: &Spec, request: Request<'_>) -> Result<(), Denial> {
         let keys = if self.selectors().all(Selector::has_all_keys) {
             key_access::KeyAccesses::new()
         } else {
@@ -256,7 +230,7 @@ impl User {
     }
 
     /// Whether the user may go on with what a command of this name, or this subcommand of it, began.
-    pub(crate) fn may_go_on(&self, name: &str, subcommand: Option<&str>) -> bool {
+    pub fn may_go_on(&self, name: &str, subcommand: Option<&str>) -> bool {
         let top = spec::lookup(name.as_bytes());
         let spec = match subcommand {
             Some(name) => top.and_then(|top| top.subcommand(name.as_bytes())),
@@ -266,13 +240,13 @@ impl User {
     }
 
     /// Whether the user may keep a subscription that a command of this name began.
-    pub(crate) fn may_keep_subscription(&self, command: &str, name: &[u8], is_pattern: bool) -> bool {
+    pub fn may_keep_subscription(&self, command: &str, name: &[u8], is_pattern: bool) -> bool {
         spec::lookup(command.as_bytes())
             .is_some_and(|spec| self.selectors().any(|one| one.permits_subscription(spec, name, is_pattern)))
     }
 
     /// Whether this is the same user as another one, by whatever rules.
-    pub(crate) fn is_as(&self, other: &User) -> bool {
+    pub fn is_as(&self, other: &User) -> bool {
         (self.enabled, self.nopass, self.sanitize, &self.passwords)
             == (other.enabled, other.nopass, other.sanitize, &other.passwords)
             && self.selectors.len() == other.selectors.len()
@@ -280,7 +254,7 @@ impl User {
     }
 
     /// `on`, `nopass` and the like.
-    pub(crate) fn flags(&self) -> Vec<&'static str> {
+    pub fn flags(&self) -> Vec<&'static str> {
         let mut flags = vec![if self.enabled { "on" } else { "off" }];
         if self.nopass {
             flags.push("nopass");
@@ -294,12 +268,12 @@ impl User {
     }
 
     /// The hashes of its passwords, in digits.
-    pub(crate) fn passwords(&self) -> impl Iterator<Item = String> {
+    pub fn passwords(&self) -> impl Iterator<Item = String> {
         self.passwords.iter().map(|hash| hex(hash))
     }
 
     /// The rules that make this user out of a new one.
-    pub(crate) fn describe(&self) -> Vec<u8> {
+    pub fn describe(&self) -> Vec<u8> {
         let mut text = self.flags().join(" ").into_bytes();
         for password in self.passwords() {
             text.extend_from_slice(b" #");

@@ -11,11 +11,11 @@ use kvproto::{Request, Spec};
 use super::command_set::CommandSet;
 use super::key_access::{KeyAccess, KeyAccesses};
 use super::rules::{ITEM_BYTES, RuleError, has_spaces, key_rule};
-use kvcommands::glob;
+use crate::glob;
 
 /// Permissions. The default permits nothing.
 #[derive(Clone, Debug)]
-pub(crate) struct Selector {
+pub struct Selector {
     commands: CommandSet,
     /// Every command, those of later versions included, and nothing taken away.
     all_commands: bool,
@@ -27,7 +27,8 @@ pub(crate) struct Selector {
     first_args: BTreeMap<&'static str, Vec<Box<[u8]>>>,
     all_keys: bool,
     keys: Vec<(Box<[u8]>, KeyAccess)>,
-    pub(crate) all_channels: bool,
+    /// It permits every channel.
+    pub all_channels: bool,
     channels: Vec<Box<[u8]>>,
 }
 
@@ -41,7 +42,7 @@ struct CommandRule {
 
 /// What a selector does not permit. The later ones say more, and so do later positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Denial {
+pub enum Denial {
     /// The command.
     Command,
     /// The key at this position of the request.
@@ -68,16 +69,17 @@ impl Default for Selector {
 
 impl Selector {
     /// Whether it permits everything.
-    pub(crate) fn is_unrestricted(&self) -> bool {
+    pub fn is_unrestricted(&self) -> bool {
         self.all_commands && self.all_keys && self.all_channels
     }
 
-    pub(crate) fn has_all_keys(&self) -> bool {
+    /// Returns whether it permits every key.
+    pub fn has_all_keys(&self) -> bool {
         self.all_keys
     }
 
     /// What it takes in memory, in bytes.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         let rules = self.rules.iter().map(|rule| rule.text.len());
         let first_args = self.first_args.values().flatten().map(|arg| arg.len());
         let keys = self.keys.iter().map(|(pattern, _)| pattern.len());
@@ -87,7 +89,7 @@ impl Selector {
     }
 
     /// Applies one rule.
-    pub(crate) fn apply(&mut self, rule: &[u8]) -> Result<(), RuleError> {
+    pub fn apply(&mut self, rule: &[u8]) -> Result<(), RuleError> {
         match rule.to_ascii_lowercase().as_slice() {
             b"allkeys" | b"~*" => (self.all_keys, self.keys) = (true, Vec::new()),
             b"resetkeys" => (self.all_keys, self.keys) = (false, Vec::new()),
@@ -229,7 +231,7 @@ impl Selector {
     }
 
     /// Whether it permits a request of the command `spec`; `keys` are the request's.
-    pub(crate) fn check(&self, spec: &Spec, request: Request<'_>, keys: &KeyAccesses) -> Result<(), Denial> {
+    pub fn check(&self, spec: &Spec, request: Request<'_>, keys: &KeyAccesses) -> Result<(), Denial> {
         if !self.all_commands && !spec.flags.has(Flag::NoAuth) && !self.permits_command(spec, request) {
             return Err(Denial::Command);
         }
@@ -260,17 +262,17 @@ impl Selector {
     }
 
     /// Whether it permits a command whatever its arguments are.
-    pub(crate) fn permits_whole(&self, spec: &Spec) -> bool {
+    pub fn permits_whole(&self, spec: &Spec) -> bool {
         self.all_commands || self.commands.has(spec)
     }
 
     /// Whether it permits a subscription to a channel or a pattern by a command, with some first arguments at least.
-    pub(crate) fn permits_subscription(&self, spec: &Spec, name: &[u8], is_pattern: bool) -> bool {
+    pub fn permits_subscription(&self, spec: &Spec, name: &[u8], is_pattern: bool) -> bool {
         (self.permits_whole(spec) || self.first_args.contains_key(spec.name)) && self.permits_channel(name, is_pattern)
     }
 
     /// Whether it permits the same as another one, by whatever rules.
-    pub(crate) fn permits_as(&self, other: &Selector) -> bool {
+    pub fn permits_as(&self, other: &Selector) -> bool {
         (&self.commands, &self.first_args, self.all_keys, self.all_channels)
             == (&other.commands, &other.first_args, other.all_keys, other.all_channels)
             && self.keys == other.keys
@@ -283,13 +285,13 @@ impl Selector {
 
     /// Whether it permits a channel, or a pattern of channels: that only if it was given to it literally, since which
     /// channels two patterns share cannot be told.
-    pub(crate) fn permits_channel(&self, name: &[u8], is_pattern: bool) -> bool {
+    pub fn permits_channel(&self, name: &[u8], is_pattern: bool) -> bool {
         let permits = |own: &[u8]| if is_pattern { own == name } else { glob::matches(own, name) };
         self.all_channels || self.channels.iter().any(|own| permits(own))
     }
 
     /// The rules on commands, as in `+@all -get`.
-    pub(crate) fn command_rules(&self) -> Vec<u8> {
+    pub fn command_rules(&self) -> Vec<u8> {
         let mut text = if self.from_all { b"+@all".to_vec() } else { b"-@all".to_vec() };
         for rule in &self.rules {
             text.extend([b' ', if rule.allows { b'+' } else { b'-' }]);
@@ -299,7 +301,7 @@ impl Selector {
     }
 
     /// The rules on keys, as in `~a %R~b`.
-    pub(crate) fn key_rules(&self) -> Vec<u8> {
+    pub fn key_rules(&self) -> Vec<u8> {
         if self.all_keys {
             return b"~*".to_vec();
         }
@@ -319,7 +321,7 @@ impl Selector {
     }
 
     /// The rules on channels, as in `&a &b*`.
-    pub(crate) fn channel_rules(&self) -> Vec<u8> {
+    pub fn channel_rules(&self) -> Vec<u8> {
         if self.all_channels {
             return b"&*".to_vec();
         }
@@ -328,7 +330,7 @@ impl Selector {
     }
 
     /// All rules, such that they make this selector out of any other that has no rules of its own.
-    pub(crate) fn describe(&self) -> Vec<u8> {
+    pub fn describe(&self) -> Vec<u8> {
         let mut rules = vec![self.key_rules()];
         if !self.all_channels {
             rules.push(b"resetchannels".to_vec());
@@ -340,7 +342,7 @@ impl Selector {
 }
 
 /// A category by its name in lower case.
-pub(crate) fn category(name: &[u8]) -> Option<Category> {
+pub fn category(name: &[u8]) -> Option<Category> {
     Category::ALL.iter().copied().find(|category| category.name().as_bytes() == name)
 }
 
