@@ -31,6 +31,9 @@ pub(crate) const BEGINNING_SNAPSHOT: u64 = 1;
 pub(crate) struct Base {
     /// Tells this store from others in the process.
     pub(crate) store_id: u64,
+    /// Tells what it returns to be given back later, as the position of a scan, from what another process, or this store before it
+    /// was opened again, has returned.
+    pub(crate) opening_id: u64,
     pub(crate) hasher: KeyHash,
     pub(crate) time: Arc<Timeline>,
     pub(crate) key_bytes_max: usize,
@@ -168,6 +171,7 @@ impl Base {
         static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
         Base {
             store_id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            opening_id: fastrand::u64(..),
             hasher,
             time,
             key_bytes_max,

@@ -237,8 +237,8 @@ pub enum Error {
     /// The store reported success without having run the transaction's body: a fault of the store.
     #[error("the store did not run the transaction: report this as a fault of the store")]
     BodyNotRun,
-    /// A scan was to go on at a position that another store has returned.
-    #[error("the position of the scan is of another store: begin without one")]
+    /// A scan was to go on at a position that another store or keyspace has returned, or this one before it was opened again.
+    #[error("the position of the scan is of another store or keyspace, or of another opening: begin without one")]
     ForeignPosition,
     /// A store has as many observers as it can have.
     #[error("a store has at most {max} observers: watch keys with Keyspace::watch")]

@@ -5,12 +5,13 @@ use std::collections::{HashSet, VecDeque};
 use std::fmt;
 
 use crate::entry::Value;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::keyspace::Keyspace;
 use crate::store::Store;
-use crate::walk::Place;
+use crate::walk::{Cursor, Place};
 
-/// Where a [scan](crate::Keyspace::scan) stands. Opaque: only the store that made it can use it, for as long as it is open.
+/// Where a [scan](crate::Keyspace::scan) stands. Opaque: only the keyspace of the store that made it can use it, for as long as the
+/// store is open. Others refuse it ([`Error::ForeignPosition`]).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ScanPosition(Box<[u8]>);
 
@@ -24,6 +25,20 @@ impl ScanPosition {
         ScanPosition(bytes.into())
     }
 
+    /// Returns a position of the engine's: in a keyspace of a store that is open.
+    pub(crate) fn of_walk(opening_id: u64, space_id: u32, cursor: Cursor) -> Self {
+        let mut bytes = [0; OWNER_BYTES + size_of::<u64>()];
+        bytes[..OWNER_BYTES].copy_from_slice(&owner(opening_id, space_id));
+        bytes[OWNER_BYTES..].copy_from_slice(&cursor.get().to_le_bytes());
+        ScanPosition::new(bytes)
+    }
+
+    /// Returns where that stands, if it is of this keyspace.
+    pub(crate) fn cursor_of(&self, opening_id: u64, space_id: u32) -> Result<Cursor> {
+        let cursor = self.0.strip_prefix(&owner(opening_id, space_id)).ok_or(Error::ForeignPosition)?;
+        cursor.try_into().map(|bytes| Cursor::from(u64::from_le_bytes(bytes))).map_err(|_| Error::ForeignPosition)
+    }
+
     /// Returns what it was made of.
     ///
     /// ```
@@ -32,6 +47,16 @@ impl ScanPosition {
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+}
+
+const OWNER_BYTES: usize = size_of::<u64>() + size_of::<u32>();
+
+/// What the engine's positions begin with.
+fn owner(opening_id: u64, space_id: u32) -> [u8; OWNER_BYTES] {
+    let mut owner = [0; OWNER_BYTES];
+    owner[..8].copy_from_slice(&opening_id.to_le_bytes());
+    owner[8..].copy_from_slice(&space_id.to_le_bytes());
+    owner
 }
 
 /// Some entries of a scan, and where it goes on.

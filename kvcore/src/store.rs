@@ -67,7 +67,8 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`Error::ForeignPosition`] for a position that another store has returned.
+    /// [`Error::ForeignPosition`] for a position that another store, or another keyspace, has returned: a store puts something into
+    /// its positions by which it knows them.
     fn scan(&self, position: Option<&ScanPosition>, at_least: usize, prefix: &[u8]) -> Result<ScanPage>;
 
     /// Returns how many keys there are; one that has expired may be counted until it is swept.

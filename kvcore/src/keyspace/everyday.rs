@@ -660,13 +660,11 @@ impl Subject {
     ///
     /// # Errors
     ///
-    /// [`Error::ForeignPosition`] for a position of another store; those of [every read](crate::Keyspace#errors).
+    /// [`Error::ForeignPosition`] for a position of another store or keyspace, or of this one before it was opened again; those of [every read](crate::Keyspace#errors).
     pub fn scan(&self, position: Option<&ScanPosition>, at_least: usize, prefix: &[u8]) -> Result<ScanPage> {
+        let (opening_id, space_id) = (self.engine().base.opening_id, self.space.id);
         let mut cursor = match position {
-            Some(position) => {
-                let bytes = position.as_bytes().try_into().map_err(|_| Error::ForeignPosition)?;
-                Cursor::from(u64::from_le_bytes(bytes))
-            }
+            Some(position) => position.cursor_of(opening_id, space_id)?,
             None => Cursor::START,
         };
         let mut entries = Vec::new();
@@ -680,7 +678,7 @@ impl Subject {
                 return Ok(ScanPage { entries, next: None });
             }
             if entries.len() >= at_least {
-                let next = Some(ScanPosition::new(cursor.get().to_le_bytes()));
+                let next = Some(ScanPosition::of_walk(opening_id, space_id, cursor));
                 return Ok(ScanPage { entries, next });
             }
         }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,14 +17,18 @@ use kvcore::{
 type Entry = (Vec<u8>, Option<Deadline>);
 type Map = BTreeMap<Vec<u8>, Entry>;
 
-#[derive(Default)]
+/// Is in no name.
+const NO_UTF8: u8 = 0xff;
+
 struct Shared {
+    /// Tells the store from others.
+    id: u64,
     maps: Mutex<BTreeMap<String, Map>>,
     /// The thread that runs a body.
     running: Mutex<Option<ThreadId>>,
     /// With the keyspace and the prefix that each watches.
     watchers: Mutex<Vec<(String, Vec<u8>, WatchSender)>>,
-    cannot_watch: bool,
+    can_watch: bool,
 }
 
 /// A keyspace of such a store.
@@ -51,12 +56,24 @@ fn now_ms() -> u64 {
 
 impl MapStore {
     pub fn new() -> Self {
-        MapStore { shared: Arc::default(), name: String::new() }
+        MapStore::with_watches(true)
     }
 
     /// Returns a store that cannot watch.
     pub fn without_watches() -> Self {
-        MapStore { shared: Arc::new(Shared { cannot_watch: true, ..Shared::default() }), name: String::new() }
+        MapStore::with_watches(false)
+    }
+
+    fn with_watches(can_watch: bool) -> Self {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        let shared = Shared {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            maps: Mutex::default(),
+            running: Mutex::default(),
+            watchers: Mutex::default(),
+            can_watch,
+        };
+        MapStore { shared: Arc::new(shared), name: String::new() }
     }
 
     /// Runs `body` on the map of the keyspace, without what has expired.
@@ -170,9 +187,13 @@ impl Store for MapStore {
     }
 
     fn scan(&self, position: Option<&ScanPosition>, at_least: usize, prefix: &[u8]) -> Result<ScanPage> {
+        // Its positions begin with what tells the store, and the keyspace, from others, and end with the last key.
+        let owner = [&self.shared.id.to_le_bytes(), self.name.as_bytes(), &[NO_UTF8]].concat();
+        let last =
+            position.map(|last| last.as_bytes().strip_prefix(&*owner).ok_or(Error::ForeignPosition)).transpose()?;
         self.with(|map, _| {
-            let from = match position {
-                Some(last) => Bound::Excluded(last.as_bytes()),
+            let from = match &last {
+                Some(last) => Bound::Excluded(*last),
                 None => Bound::Included(prefix),
             };
             let mut rest = map.range::<[u8], _>((from, Bound::Unbounded));
@@ -182,7 +203,8 @@ impl Store for MapStore {
                 .map(|(key, (value, _))| (Value::from(key.as_slice()), Value::from(value.as_slice())))
                 .collect();
             let is_full = entries.len() >= at_least;
-            let next = entries.last().filter(|_| is_full).map(|(key, _)| ScanPosition::new(key.as_bytes()));
+            let position = |key: &Value| ScanPosition::new([&owner, key.as_bytes()].concat());
+            let next = entries.last().filter(|_| is_full).map(|(key, _)| position(key));
             ScanPage { entries, next }
         })
     }
@@ -203,7 +225,7 @@ impl Store for MapStore {
     }
 
     fn begin_watch(&self, prefix: &[u8], options: WatchOptions) -> Result<Watch> {
-        if self.shared.cannot_watch {
+        if !self.shared.can_watch {
             return Err(Error::Unsupported { what: "watch keys" });
         }
         self.with(|_, _| {

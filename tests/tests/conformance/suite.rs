@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use kvcore::{
-    ChangeKind, Deadline, Entries, Error, Result, SetOptions, Store, StoreExt, Transaction, Ttl, Value, Watch,
-    WatchEvent, WatchOptions,
+    ChangeKind, Deadline, Entries, Error, Result, ScanPosition, SetOptions, Store, StoreExt, Transaction, Ttl, Value,
+    Watch, WatchEvent, WatchOptions,
 };
 use kvtests::linearizability::{self, Operation, Outcome, Register};
 use kvtests::model::{Model, NoInteger};
@@ -69,6 +69,7 @@ pub fn conform(extras: Extras, make: impl Fn() -> Box<dyn Store>) {
     errors(&*make());
     keyspaces_are_apart(&*make());
     a_scan_finds_what_stays(&*make(), extras);
+    positions_are_a_keyspaces_own(&*make(), &*make());
     clearing(&*make());
     deferred_writes(&*make());
     match extras.watches {
@@ -667,6 +668,32 @@ fn a_scan_finds_what_stays(store: &dyn Store, extras: Extras) {
         is_over.store(true, Ordering::Relaxed);
         looked.unwrap();
     });
+}
+
+fn positions_are_a_keyspaces_own(store: &dyn Store, foreign: &dyn Store) {
+    let name = "suite:other";
+    let (other, same, elsewhere) =
+        (store.keyspace(name).unwrap(), store.keyspace(name).unwrap(), foreign.keyspace(name).unwrap());
+    let pairs: Vec<_> = (0..100).map(|i| (format!("k{i}"), "v")).collect();
+    for store in [store, &*other, foreign, &*elsewhere] {
+        store.set_many(&pairs).unwrap();
+    }
+    let of_store = store.scan(None, 1, b"").unwrap().next.unwrap();
+    let of_other = other.scan(None, 1, b"").unwrap().next.unwrap();
+    assert!(store.scan(Some(&of_store), 1, b"").is_ok());
+    assert!(same.scan(Some(&of_other), 1, b"").is_ok(), "another handle of the same keyspace");
+    let strange = ScanPosition::new(*b"of no store");
+    for (scanned, position) in [
+        (foreign, &of_store),
+        (&*other, &of_store),
+        (&*elsewhere, &of_other),
+        (store, &of_other),
+        (store, &strange),
+        (&*other, &ScanPosition::new([])),
+    ] {
+        let refused = scanned.scan(Some(position), 1, b"");
+        assert!(matches!(refused, Err(Error::ForeignPosition)), "{position:?}: {refused:?}");
+    }
 }
 
 fn number_in(value: &[u8]) -> usize {
