@@ -51,7 +51,8 @@ impl<S: Store> Deferred<S> {
     /// # Errors
     ///
     /// Those of the body, and those of the log. Here and in all other methods: an error that is returned instead of a ticket
-    /// means that nothing was changed.
+    /// means that nothing was changed, except [`Error::OutcomeUnknown`], which other stores than [`Db`](crate::Db) return where
+    /// they lost the connection before they knew.
     pub fn transact<K: AsRef<[u8]>, R>(
         &self,
         keys: &[K],
