@@ -1,5 +1,6 @@
-//! Stores keep what `Store` promises: the engine on disk and in memory, through a wrapper that runs each body twice, as a
-//! store that retries after a conflict does, and a second, simple store that shares no code with the engine.
+//! Stores keep what `Store` promises: the engine on disk and in memory, a second, simple store that shares no code with the
+//! engine, and both within a wrapper that runs each body again, with other data in all runs but the last, as a store that retries
+//! after a conflict does.
 //!
 //! To test another store, write a `#[test]` here that calls [`suite::conform`].
 

@@ -877,6 +877,7 @@ pub fn transactions_fail(store: &dyn Store, within: &dyn Store, is_so: impl Fn(&
 
 /// Checks that every call fails with such an error.
 pub fn every_call_fails(store: &dyn Store, is_so: impl Fn(&Error) -> bool) {
+    let (deferred, deadline, with) = (store.deferred(), Deadline::at_ms(FAR_MS), SetOptions::new().return_old());
     let mut calls: Vec<(&str, Option<Error>)> = vec![
         ("keyspace", store.keyspace("suite:other").err()),
         ("get", store.get("k").err()),
@@ -885,17 +886,46 @@ pub fn every_call_fails(store: &dyn Store, is_so: impl Fn(&Error) -> bool) {
         ("get_many", store.get_many(&["k"]).err()),
         ("exists", store.exists("k").err()),
         ("ttl", store.ttl("k").err()),
+        ("view", store.view(&["k"], |view| view.exists("k")).err()),
+        ("read", store.read(b"k", &mut |_| {}).err()),
         ("len", store.len().err()),
         ("is_empty", store.is_empty().err()),
+        ("set", store.set("k", "v").err()),
+        ("set_with", store.set_with("k", "v", with).err()),
+        ("set_many", store.set_many(&[("k", "v")]).err()),
+        ("expire", store.expire("k", CENTURIES).err()),
+        ("expire_at", store.expire_at("k", deadline).err()),
+        ("persist", store.persist("k").err()),
+        ("increment", store.increment("k", 1).err()),
+        ("append", store.append("k", "v").err()),
+        ("compare_and_set", store.compare_and_set("k", None, "v").err()),
+        ("transact", store.transact(&["k"], |txn| txn.set("k", "v")).err()),
+        ("try_transact", store.try_transact(&["k"], |txn| txn.set("k", "v")).err()),
         ("rename", store.rename("k", "l").err()),
         ("copy", store.copy("k", "l").err()),
         ("delete", store.delete("k").err()),
         ("clear", store.clear().err()),
         ("sync", store.sync().err()),
         ("scan", store.scan(None, 1, b"").err()),
-        ("deferred clear", block_on(store.deferred().clear().unwrap()).err()),
+        ("deferred set", deferred.set("k", "v").err()),
+        ("deferred set_with", deferred.set_with("k", "v", with).err()),
+        ("deferred set_many", deferred.set_many(&[("k", "v")]).err()),
+        ("deferred delete", deferred.delete("k").err()),
+        ("deferred expire", deferred.expire("k", CENTURIES).err()),
+        ("deferred expire_at", deferred.expire_at("k", deadline).err()),
+        ("deferred persist", deferred.persist("k").err()),
+        ("deferred increment", deferred.increment("k", 1).err()),
+        ("deferred append", deferred.append("k", "v").err()),
+        ("deferred compare_and_set", deferred.compare_and_set("k", None, "v").err()),
+        ("deferred rename", deferred.rename("k", "l").err()),
+        ("deferred copy", deferred.copy("k", "l").err()),
+        ("deferred transact", deferred.transact(&["k"], |txn| txn.set("k", "v")).err()),
+        ("deferred try_transact", deferred.try_transact(&["k"], |txn| txn.set("k", "v")).err()),
+        ("deferred sync", deferred.sync().err()),
+        ("deferred clear", block_on(deferred.clear().unwrap()).err()),
     ];
     calls.push(("iter", store.iter().unwrap().next().and_then(Result::err)));
+    calls.push(("prefix", store.prefix("k").unwrap().next().and_then(Result::err)));
     calls.push(("keys", store.keys().unwrap().next().and_then(Result::err)));
     let mut watch = store.watch("").unwrap();
     calls.push(("watch", watch.next().and_then(Result::err)));
