@@ -425,7 +425,7 @@ impl<'a> CrossTransaction<'a> {
     }
 
     /// Gives the key `to` of one keyspace the value and the deadline that the key `from` has in another; returns whether
-    /// there was a `from`. Large values are shared, not copied.
+    /// there was a `from`. Large values are shared, not copied. Onto itself nothing is changed.
     ///
     /// ```
     /// use kvcore::{Db, LockSet};
@@ -445,11 +445,13 @@ impl<'a> CrossTransaction<'a> {
         (source, from): (&Keyspace, impl AsRef<[u8]>),
         (target, to): (&Keyspace, impl AsRef<[u8]>),
     ) -> Result<bool> {
-        let from = from.as_ref();
+        let (from, to) = (from.as_ref(), to.as_ref());
         self.select(source)?;
         let Some(deadline) = self.txn.peek(from)?.map(|value| value.deadline()) else { return Ok(false) };
         self.select(target)?;
-        self.txn.copy_from(source.space.id, from, to.as_ref(), deadline)
+        // Onto itself nothing changes.
+        let is_itself = source.space.id == target.space.id && from == to;
+        if is_itself { Ok(true) } else { self.txn.copy_from(source.space.id, from, to, deadline) }
     }
 
     /// Removes every key of a keyspace that was claimed whole, and returns how many there were.

@@ -589,9 +589,13 @@ fn a_transaction_over_keyspaces_is_whole_and_names_what_it_lacks() {
     assert!(matches!(strange, Err(Error::ForeignKeyspace)), "a foreign handle wrote to this store");
     let strange = db.transact_across(claims.clone(), |txn| txn.copy((&db, "k"), (&foreign, "k")));
     assert!(matches!(strange, Ok(false) | Err(Error::ForeignKeyspace)));
-    // Onto itself a copy changes nothing.
+    // Onto itself a copy changes nothing, and nobody is told of a change.
     db.set_with("k", "v", SetOptions::new().expires_in(HOUR)).unwrap();
+    let (mut watch, changes) = (db.watch("").unwrap(), db.snapshot_status().changes_since);
     assert!(db.transact_across(claims.clone(), |txn| txn.copy((&db, "k"), (&db, "k"))).unwrap());
+    assert!(db.transact(&["k"], |txn| txn.copy("k", "k")).unwrap());
+    assert_eq!(watch.next_within(Duration::ZERO).unwrap(), None);
+    assert_eq!(db.snapshot_status().changes_since, changes);
     assert!(matches!(db.ttl("k").unwrap(), Some(Ttl::In(_))));
     assert!(db.delete("k").unwrap());
     assert!(!db.exists("k").unwrap() && !foreign.exists("k").unwrap());
