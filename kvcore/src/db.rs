@@ -318,7 +318,8 @@ impl Db {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`], [`Error::Reentered`], and the errors of the log if the keyspace is new.
+    /// [`Error::Closed`]; if the keyspace is new [`Error::Reentered`], [`Error::KeyTooLong`] for a name that is longer than a key may
+    /// be, and the errors of the log.
     pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
         Ok(self.handle(self.engine().space(name)?))
     }
@@ -464,7 +465,8 @@ impl Db {
     ///
     /// # Errors
     ///
-    /// [`Error::InMemory`], [`Error::Closed`], [`Error::SnapshotCancelled`], [`Error::Io`], and the errors of the log.
+    /// [`Error::InMemory`], [`Error::Closed`], [`Error::Reentered`], [`Error::SnapshotCancelled`], [`Error::Io`], and the errors of the
+    /// log.
     pub fn snapshot(&self) -> Result<()> {
         match &self.engine().files {
             Some(_) if self.engine().is_closed() => Err(Error::Closed),
@@ -725,7 +727,7 @@ impl Db {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidOption`] for a limit out of its range, with nothing changed.
+    /// [`Error::InvalidOption`] for a limit out of its range, [`Error::Closed`], [`Error::Reentered`], all with nothing changed.
     pub fn set_limits(&self, limits: Limits) -> Result<()> {
         self.engine().set_limits(limits)
     }
@@ -783,7 +785,7 @@ impl Db {
     ///
     /// # Errors
     ///
-    /// The errors of the log.
+    /// [`Error::Reentered`], with nothing done; the errors of the log.
     pub fn close(&self) -> Result<()> {
         self.engine().close()
     }

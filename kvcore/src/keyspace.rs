@@ -49,8 +49,8 @@ impl Drop for Lease {
 /// Every method can return [`Error::Closed`], [`Error::KeyspaceDropped`] and, called from inside a closure that the
 /// same store runs, [`Error::Reentered`]. Every write can return [`Error::KeyTooLong`], [`Error::ValueTooLong`],
 /// [`Error::MemoryLimit`], [`Error::EntryLimit`], and the errors of the log: [`Error::LogFailed`], [`Error::NoSpace`],
-/// [`Error::TooManyOpenFiles`]. After an error of the log the outcome of the write is unknown; after any other nothing was
-/// changed.
+/// [`Error::TooManyOpenFiles`]. After an error of the log the outcome of the write is unknown, as it is after [`Error::Closed`] if
+/// another thread closed the store while the write waited to be durable; after any other error nothing was changed.
 #[derive(Clone)]
 pub struct Keyspace {
     pub(crate) lease: Arc<Lease>,

@@ -32,7 +32,8 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] from a store that has one keyspace only.
+    /// [`Error::Unsupported`] from a store that has one keyspace only, [`Error::KeyTooLong`] for a name that is too long; what keeps
+    /// a keyspace from being made.
     fn keyspace(&self, name: &str) -> Result<Box<dyn Store>>;
 
     /// Runs `body` on the named keys as they are at one moment. It may run more than once. The ticket is good when all that

@@ -66,6 +66,10 @@ impl<T> Ticket<T> {
     /// Returns a ticket that yields `value` once `durable` is ready: for implementations of [`Store`](crate::Store) whose
     /// writes become durable later. An error of `durable` is the ticket's.
     ///
+    /// [`wait`](Self::wait), and with it every write of the store that is not deferred, blocks its thread until `durable` is ready: so
+    /// `durable` must be made ready by another thread. One that is driven by the thread that waits, as by a runtime of a single
+    /// thread, never ends: it is to be awaited.
+    ///
     /// ```
     /// use kvcore::Ticket;
     /// let ticket = Ticket::after(async { Ok(()) }, 7);
@@ -92,7 +96,8 @@ impl<T> Ticket<T> {
         Ticket { value: self.value.map(change), lsn: self.lsn, awaits: self.awaits }
     }
 
-    /// Blocks until the write is as durable as its handle promises, and returns its result.
+    /// Blocks the thread until the write is as durable as its handle promises, and returns its result. Asynchronous code awaits the
+    /// ticket instead; see [`after`](Self::after) for a ticket that never ends otherwise.
     ///
     /// ```
     /// let db = kvcore::Db::in_memory();
@@ -102,7 +107,8 @@ impl<T> Ticket<T> {
     ///
     /// # Errors
     ///
-    /// Those of the log: then the outcome of the write is unknown until the store is opened again.
+    /// Those of the log, and [`Error::Closed`]: then the outcome of the write is unknown until the store is opened again. Those of the
+    /// future that it was made [`after`](Self::after).
     pub fn wait(mut self) -> Result<T> {
         match &mut self.awaits {
             Awaits::Nothing => {}

@@ -319,7 +319,7 @@ impl Subject {
     ///
     /// # Errors
     ///
-    /// [`Error::NotAnInteger`], [`Error::Overflow`]: nothing was changed.
+    /// [`Error::NotAnInteger`] and [`Error::Overflow`], with nothing changed; those of [every write](crate::Keyspace#errors).
     pub fn increment(&self, key: impl AsRef<[u8]>, by: i64) -> Result<i64> {
         let key = key.as_ref();
         self.write(key, |locked| locked.increment(key, by))
