@@ -23,9 +23,9 @@ impl Shop {
     /// Ships an order: it moves from one keyspace to another, and the stock shrinks. All of that happens, or nothing.
     fn ship(&self, order: &str, item: &str) -> Result<i64> {
         let (order_key, item_key) = ([order.as_bytes()], [item.as_bytes()]);
-        let claims =
+        let locks =
             LockSet::new().keys(&self.open, &order_key).keys(&self.shipped, &order_key).keys(&self.stock, &item_key);
-        self.db.transact_across(claims, |txn| {
+        self.db.transact_across(locks, |txn| {
             let left = txn.keyspace(&self.stock)?.increment(item, -1)?;
             if left < 0 {
                 return Err(Error::aborted("out of stock"));

@@ -54,14 +54,14 @@ pub enum Error {
         /// The key, escaped, and cut after 64 bytes.
         key: String,
     },
-    /// A transaction used a keyspace, or all of one, that it did not claim when it began.
-    #[error("the transaction did not claim what it used of the keyspace {name:?}: claim it when it begins")]
+    /// A transaction used a keyspace, or all of one, that is not in its [`LockSet`](crate::LockSet).
+    #[error("what the transaction used of the keyspace {name:?} is not in its lock set: add it before it begins")]
     KeyspaceNotNamed {
         /// The keyspace's name.
         name: String,
     },
-    /// A transaction over keyspaces claims none.
-    #[error("the transaction claims no keyspace: claim at least one")]
+    /// The [`LockSet`](crate::LockSet) of a transaction over keyspaces is empty.
+    #[error("the transaction's lock set is empty: add at least one keyspace")]
     NoClaim,
     /// A closure running under the store's locks called back into the store.
     #[error("a closure that runs inside the store called the store again: use the transaction it was given")]
@@ -84,7 +84,7 @@ pub enum Error {
         /// Its name.
         name: String,
     },
-    /// Two keyspaces of different stores in one transaction, or a claim that does not fit.
+    /// Two keyspaces of different stores in one transaction, or a lock set of another store.
     #[error("a transaction can only span keyspaces of one store: use handles of the same Db")]
     ForeignKeyspace,
     /// Another process, or another `Db` of this one, has the directory open.

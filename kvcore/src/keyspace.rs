@@ -283,7 +283,7 @@ impl<'k> LockSet<'k> {
         keys: impl IntoIterator<Item = &'k K>,
     ) {
         let base = &keyspace.engine().base;
-        self.claim_keys(base.store_id, &keyspace.space, &base.hasher, keys.into_iter().map(AsRef::as_ref));
+        self.lock_keys(base.store_id, &keyspace.space, &base.hasher, keys.into_iter().map(AsRef::as_ref));
     }
 
     /// Adds a keyspace as [`whole`](Self::whole) does, to a set that is at hand.
@@ -300,7 +300,7 @@ impl<'k> LockSet<'k> {
     /// # Ok::<(), kvcore::Error>(())
     /// ```
     pub fn add_whole(&mut self, keyspace: &Keyspace) {
-        self.claim_whole(keyspace.engine().base.store_id, &keyspace.space);
+        self.lock_whole(keyspace.engine().base.store_id, &keyspace.space);
     }
 }
 

@@ -128,7 +128,7 @@ impl<'k> LockSet<'k> {
     }
 
     /// Adds keys of a keyspace.
-    pub(crate) fn claim_keys(
+    pub(crate) fn lock_keys(
         &mut self,
         store_id: u64,
         space: &Arc<Space>,
@@ -140,7 +140,7 @@ impl<'k> LockSet<'k> {
     }
 
     /// Adds a whole keyspace.
-    pub(crate) fn claim_whole(&mut self, store_id: u64, space: &Arc<Space>) {
+    pub(crate) fn lock_whole(&mut self, store_id: u64, space: &Arc<Space>) {
         self.part_to_add(store_id, space).is_whole = true;
     }
 

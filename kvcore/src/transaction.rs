@@ -385,7 +385,7 @@ impl<'a> Transaction<'a> {
     }
 }
 
-/// The keyspaces and keys that a transaction over several keyspaces claimed.
+/// The keyspaces and keys in the [lock set](crate::LockSet) of a transaction over several keyspaces.
 ///
 /// See [`Db::transact_across`](crate::Db::transact_across).
 pub struct CrossTransaction<'a> {
@@ -417,7 +417,7 @@ impl<'a> CrossTransaction<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::KeyspaceNotNamed`](crate::Error::KeyspaceNotNamed) if nothing of it was claimed;
+    /// [`Error::KeyspaceNotNamed`](crate::Error::KeyspaceNotNamed) if nothing of it is in the lock set;
     /// [`Error::ForeignKeyspace`](crate::Error::ForeignKeyspace) for a keyspace of another store, as from every method here.
     pub fn keyspace(&mut self, keyspace: &Keyspace) -> Result<Transaction<'_>> {
         self.select(keyspace)?;
@@ -431,8 +431,8 @@ impl<'a> CrossTransaction<'a> {
     /// use kvcore::{Db, LockSet};
     /// let db = Db::in_memory();
     /// let archive = db.keyspace("archive")?;
-    /// let claims = LockSet::new().keys(&db, &[b"order"]).keys(&archive, &[b"order"]);
-    /// assert!(!db.transact_across(claims, |txn| txn.copy((&db, "order"), (&archive, "order")))?);
+    /// let locks = LockSet::new().keys(&db, &[b"order"]).keys(&archive, &[b"order"]);
+    /// assert!(!db.transact_across(locks, |txn| txn.copy((&db, "order"), (&archive, "order")))?);
     /// # Ok::<(), kvcore::Error>(())
     /// ```
     ///
@@ -454,7 +454,7 @@ impl<'a> CrossTransaction<'a> {
         if is_itself { Ok(true) } else { self.txn.copy_from(source.space.id, from, to, deadline) }
     }
 
-    /// Removes every key of a keyspace that was claimed whole, and returns how many there were.
+    /// Removes every key of a keyspace that is locked whole, and returns how many there were.
     ///
     /// ```
     /// use kvcore::{Db, LockSet};
@@ -466,13 +466,13 @@ impl<'a> CrossTransaction<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::KeyspaceNotNamed`](crate::Error::KeyspaceNotNamed) if it was not claimed whole.
+    /// [`Error::KeyspaceNotNamed`](crate::Error::KeyspaceNotNamed) if the lock set does not have it whole.
     pub fn clear(&mut self, keyspace: &Keyspace) -> Result<u64> {
         self.select(keyspace)?;
         self.txn.clear()
     }
 
-    /// Shows every key of a keyspace that was claimed whole, with its value.
+    /// Shows every key of a keyspace that is locked whole, with its value.
     ///
     /// ```
     /// use kvcore::{Db, LockSet};
@@ -486,7 +486,7 @@ impl<'a> CrossTransaction<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::KeyspaceNotNamed`](crate::Error::KeyspaceNotNamed) if it was not claimed whole.
+    /// [`Error::KeyspaceNotNamed`](crate::Error::KeyspaceNotNamed) if the lock set does not have it whole.
     pub fn for_each(&mut self, keyspace: &Keyspace, mut show: impl FnMut(&[u8], ValueRef<'_>)) -> Result<()> {
         self.select(keyspace)?;
         self.txn.as_walk().for_each(&mut show)

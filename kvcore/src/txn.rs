@@ -226,11 +226,11 @@ pub trait Txn: ReadTxn {
         self.delete(key)
     }
 
-    /// Removes every key of the keyspace and returns how many it had. Only where the transaction claimed it whole.
+    /// Removes every key of the keyspace and returns how many it had. Only where the transaction's lock set has it whole.
     ///
     /// # Errors
     ///
-    /// [`Error::KeyspaceNotNamed`] if the keyspace was not claimed whole; [`Error::Unsupported`].
+    /// [`Error::KeyspaceNotNamed`] if the lock set does not have the keyspace whole; [`Error::Unsupported`].
     fn clear(&mut self) -> Result<u64> {
         Err(Error::Unsupported { what: "clear a keyspace inside a transaction" })
     }
@@ -317,8 +317,8 @@ pub struct Usage {
 /// let db = Db::in_memory();
 /// let archive = db.keyspace("archive")?;
 /// db.set("order", "42")?;
-/// let claims = LockSet::new().keys(&db, &[b"order"]).keys(&archive, &[b"order"]);
-/// db.hooks().transact_across(claims, |txn| {
+/// let locks = LockSet::new().keys(&db, &[b"order"]).keys(&archive, &[b"order"]);
+/// db.hooks().transact_across(locks, |txn| {
 ///     txn.select(archive.hooks().id())?;
 ///     txn.copy_from(db.hooks().id(), b"order", b"order", None)
 /// })?;
@@ -326,30 +326,30 @@ pub struct Usage {
 /// # Ok::<(), kvcore::Error>(())
 /// ```
 pub trait CrossTxn: Txn {
-    /// Selects the keyspace with this [id](crate::hooks::KeyspaceHooks::id), which must be one of those
-    /// claimed.
+    /// Selects the keyspace with this [id](crate::hooks::KeyspaceHooks::id), which must be in the
+    /// lock set.
     ///
     /// # Errors
     ///
     /// [`Error::KeyspaceNotNamed`].
     fn select(&mut self, keyspace_id: u32) -> Result<()>;
 
-    /// Copies as [`copy`](Txn::copy) does, from the keyspace with this id, which must be one of those claimed, to the current one.
+    /// Copies as [`copy`](Txn::copy) does, from the keyspace with this id, which must be in the lock set, to the current one.
     ///
     /// # Errors
     ///
     /// [`Error::KeyspaceNotNamed`], [`Error::KeyNotNamed`], and those of [every write](crate::Keyspace#errors).
     fn copy_from(&mut self, keyspace_id: u32, from: &[u8], to: &[u8], deadline: Option<Deadline>) -> Result<bool>;
 
-    /// Exchanges all that the current keyspace and the one with this id hold. Only where the transaction claimed both
+    /// Exchanges all that the current keyspace and the one with this id hold. Only where the lock set has both
     /// whole. Handles keep their names: what they see is the other keyspace's from then on.
     ///
     /// # Errors
     ///
-    /// [`Error::KeyspaceNotNamed`] if one of the two was not claimed whole; the errors of the log.
+    /// [`Error::KeyspaceNotNamed`] if the lock set does not have both whole; the errors of the log.
     fn swap(&mut self, keyspace_id: u32) -> Result<()>;
 
-    /// Returns the current keyspace as a whole. Only what the transaction claimed is seen.
+    /// Returns the current keyspace as a whole. Only what is in the lock set is seen.
     fn as_walk(&self) -> &dyn crate::walk::Walk;
 }
 
