@@ -260,6 +260,11 @@ impl Base {
         self.watches.push(change);
     }
 
+    /// Returns whether some observer wants to be notified of changes. The shards concerned are locked.
+    pub(crate) fn is_anyone_interested(&self) -> bool {
+        self.observers.iter().map_while(OnceLock::get).any(|observer| observer.is_interested())
+    }
+
     /// Notifies every observer. The shard concerned is locked.
     pub(crate) fn tell_observers(&self, change: &Change<'_>) {
         self.observers.iter().map_while(OnceLock::get).for_each(|observer| observer.changed(change));

@@ -360,8 +360,7 @@ impl Engine {
         let is_exhausted = self.base.eviction.is_on() && self.make_room(space);
         let hash = self.base.hasher.hash(key);
         let done = Notes::lend(&self.base.disposal, |notes| {
-            let mut locked = Locked::lock_one(&self.base, space, key, hash, notes);
-            (locked.is_exhausted, locked.origin) = (is_exhausted, origin);
+            let mut locked = Locked::lock_one(&self.base, space, (key, hash), (origin, is_exhausted), notes);
             body(&mut locked)?;
             locked.commit()
         })?;

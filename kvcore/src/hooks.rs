@@ -74,6 +74,7 @@ pub struct KeyspaceHooks<'a> {
 }
 
 impl<'a> KeyspaceHooks<'a> {
+    #[inline]
     pub(crate) fn new(keyspace: &'a Keyspace) -> Self {
         KeyspaceHooks { keyspace, origin: Origin::NONE }
     }
@@ -89,6 +90,7 @@ impl<'a> KeyspaceHooks<'a> {
     /// hooks.commit(&[b"key"], &mut |txn| txn.set(b"key", b"value", None))?;
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    #[inline]
     #[must_use]
     pub fn with_origin(self, origin: Origin<'a>) -> Self {
         KeyspaceHooks { origin, ..self }
@@ -121,6 +123,7 @@ impl KeyspaceHooks<'_> {
     /// # Errors
     ///
     /// Those of `body`, and [`Error::Reentered`] if it calls the store.
+    #[inline]
     pub fn commit(&self, keys: &[&[u8]], body: &mut dyn FnMut(&mut dyn Txn) -> Result<()>) -> Result<Lsn> {
         self.keyspace.wait_for_room()?;
         let (engine, space) = (self.keyspace.engine(), &self.keyspace.space);

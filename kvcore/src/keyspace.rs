@@ -130,6 +130,7 @@ impl Keyspace {
     /// assert_ne!(sessions.hooks().id(), db.hooks().id());
     /// # Ok::<(), kvcore::Error>(())
     /// ```
+    #[inline]
     pub fn hooks(&self) -> KeyspaceHooks<'_> {
         KeyspaceHooks::new(self)
     }

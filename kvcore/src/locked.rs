@@ -171,15 +171,21 @@ fn lock_without_waiting<'a>(set: &'a LockSet<'a>) -> Option<SmallVec<[Held<'a>; 
 }
 
 impl<'a> Locked<'a> {
-    /// Locks the shard of one key, whose hash is `hash`.
+    /// Locks the shard of one key, which comes with its hash. `given` are the origin, and whether the store is exhausted.
     #[inline]
-    pub(crate) fn lock_one(base: &'a Base, space: &'a Space, key: &[u8], hash: u64, notes: &'a mut Notes) -> Self {
+    pub(crate) fn lock_one(
+        base: &'a Base,
+        space: &'a Space,
+        (key, hash): (&[u8], u64),
+        given: (Origin<'a>, bool),
+        notes: &'a mut Notes,
+    ) -> Self {
         let shard = space.shard_of(hash);
         let mut guard = space.write(shard);
         let moment = base.moment();
         guard.note_uses(moment);
         let held = SmallVec::from_buf([Held { space, shard, guard }]);
-        let locked = Locked::new(base, space, Claims::Key(hash), held, moment, notes);
+        let locked = Locked::new(base, space, Claims::Key(hash), (held, moment), given, notes);
         locked.hashed.set((key.as_ptr(), key.len(), hash));
         locked
     }
@@ -204,7 +210,7 @@ impl<'a> Locked<'a> {
         let first = set.first().ok_or(Error::NoClaim)?;
         let moment = base.moment();
         held.iter_mut().for_each(|held| held.guard.note_uses(moment));
-        Ok(Locked::new(base, first, Claims::Set(set), held, moment, notes))
+        Ok(Locked::new(base, first, Claims::Set(set), (held, moment), (Origin::NONE, false), notes))
     }
 
     #[inline]
@@ -212,8 +218,8 @@ impl<'a> Locked<'a> {
         base: &'a Base,
         space: &'a Space,
         claims: Claims<'a>,
-        held: SmallVec<[Held<'a>; 1]>,
-        moment: Moment,
+        (held, moment): (SmallVec<[Held<'a>; 1]>, Moment),
+        (origin, is_exhausted): (Origin<'a>, bool),
         notes: &'a mut Notes,
     ) -> Self {
         Locked {
@@ -237,8 +243,8 @@ impl<'a> Locked<'a> {
             work_left: Cell::new(u64::MAX),
             notes,
             committed: false,
-            origin: Origin::NONE,
-            is_exhausted: false,
+            origin,
+            is_exhausted,
             is_draft: false,
             refused_bytes: 0,
             room_wanted: 0,

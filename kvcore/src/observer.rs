@@ -31,7 +31,14 @@ use crate::lsn::Lsn;
 /// # Ok::<(), kvcore::Error>(())
 /// ```
 pub trait Observer: Send + Sync + 'static {
-    /// Receives a change, already applied and logged, perhaps not yet durable.
+    /// Returns whether it wants to be notified of the changes that are committed now. Called with each transaction, under its
+    /// locks; where no observer is interested, less work is done. By default, it is.
+    fn is_interested(&self) -> bool {
+        true
+    }
+
+    /// Receives a change, already applied and logged, perhaps not yet durable. It may come although
+    /// [`is_interested`](Self::is_interested) returned false.
     fn changed(&self, change: &Change<'_>);
 
     /// Receives an exchange of what two keyspaces hold. By default, as two keyspaces that were emptied.

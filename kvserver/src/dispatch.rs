@@ -137,22 +137,22 @@ pub(crate) fn answer(
         session.remember_keys(spec, request, server);
     }
     let wanted = server.audience.wanted();
-    let (database, uses_keys) = (session.database, session.uses_keys_of(spec));
-    let mut call = Call { spec, request, origin, database, uses_keys, events: wanted.events(), work_max: None };
+    let call = |work_max| {
+        let (database, uses_keys) = (session.database, session.uses_keys_of(spec));
+        Call { spec, request, origin, database, uses_keys, events: wanted.events(), work_max }
+    };
     let work_max = |words_min: u16| {
         let may_cost = request.len() >= words_min.into();
         may_cost.then(|| server.switches.loop_work_max.load(Relaxed))
     };
     let answer = match runs.of(top) {
         Some(Run::Keys(CommandFn::Read(run, words_min))) => {
-            call.work_max = work_max(words_min);
-            read(&call, run, &session.keyspace, server)
+            read(&call(work_max(words_min)), run, &session.keyspace, server)
         }
-        Some(Run::Keys(CommandFn::Write(run))) => store(&call, run, &session.keyspace, server),
+        Some(Run::Keys(CommandFn::Write(run))) => store(&call(None), run, &session.keyspace, server),
         Some(Run::Keys(CommandFn::Costly(run, words_min))) => {
             let run = |args: Args<'_>, txn: &mut dyn Txn| run(args, txn, &server.tuning.of_commands());
-            call.work_max = work_max(words_min);
-            store(&call, run, &session.keyspace, server)
+            store(&call(work_max(words_min)), run, &session.keyspace, server)
         }
         Some(Run::Keys(CommandFn::Scan(run))) => walk(spec, run, request, session, server),
         Some(Run::Session(run, _)) => {
@@ -238,6 +238,8 @@ pub(crate) fn check_writes(spec: &Spec, queue: Option<&Queue>, server: &ServerSt
 }
 
 /// Refuses a request; inside MULTI that spoils the transaction.
+#[cold]
+#[inline(never)]
 fn reject(
     spec: Option<&'static Spec>,
     error: CommandError,
@@ -279,7 +281,9 @@ fn read(
     let hooks = keyspace.hooks().with_origin(call.origin.for_store());
     let outcome = with_keys(spec, request, |keys| {
         hooks.view(keys, uses_keys, &mut |txn| {
-            work_max.into_iter().for_each(|work_max| txn.limit_work(work_max));
+            if let Some(work_max) = work_max {
+                txn.limit_work(work_max);
+            }
             keep_reply(run(Args::new(request), txn), &mut reply)?;
             lookups = txn.lookups();
             Ok(())
@@ -316,6 +320,8 @@ fn store(
 }
 
 /// Returns what has a command carried out elsewhere, which is too much work for a loop.
+#[cold]
+#[inline(never)]
 fn park(call: &Call<'_>, keyspace: &Keyspace) -> Answer {
     let Call { spec, database, uses_keys, .. } = *call;
     let call = StoreCall { keyspace: keyspace.clone(), database, uses_keys };

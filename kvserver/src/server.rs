@@ -312,6 +312,10 @@ struct Observers {
 }
 
 impl Observer for Observers {
+    fn is_interested(&self) -> bool {
+        self.watch.is_interested() || self.tracking.is_interested()
+    }
+
     fn changed(&self, change: &Change<'_>) {
         self.watch.changed(change);
         self.tracking.changed(change);

@@ -80,8 +80,12 @@ impl WatchTable {
 }
 
 impl Observer for WatchTable {
+    fn is_interested(&self) -> bool {
+        self.count.load(Ordering::SeqCst) != 0
+    }
+
     fn changed(&self, change: &Change<'_>) {
-        if self.count.load(Ordering::SeqCst) == 0 {
+        if !self.is_interested() {
             return;
         }
         // An emptied keyspace needs no mark: EXEC itself notices that a key which existed is gone, and one that comes

@@ -117,6 +117,9 @@ impl Locked<'_> {
             return;
         }
         self.tell_of_the_dead(lsn, watches);
+        if watches.is_none() && !self.base.is_anyone_interested() {
+            return;
+        }
         for (at, done) in self.notes.changes.iter().enumerate() {
             let key = match done.undo {
                 Undo::Flush { first: false, .. } | Undo::Swap { first: false, .. } => continue,

@@ -109,6 +109,10 @@ impl Audience {
 }
 
 impl Observer for Audience {
+    fn is_interested(&self) -> bool {
+        !self.wanted().events().is_empty()
+    }
+
     fn changed(&self, change: &Change<'_>) {
         let wanted = self.wanted().events();
         if wanted.is_empty() {

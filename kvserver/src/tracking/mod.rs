@@ -250,6 +250,10 @@ impl TrackingTable {
 }
 
 impl Observer for TrackingTable {
+    fn is_interested(&self) -> bool {
+        self.is_on()
+    }
+
     fn changed(&self, change: &Change<'_>) {
         // What clients cannot reach they have not read.
         if self.is_on() && databases::index_of(change.keyspace).is_some() {

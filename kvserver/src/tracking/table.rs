@@ -73,7 +73,6 @@ pub(crate) struct Table {
     name_bytes: usize,
     prefixes: BTreeMap<Box<[u8]>, BTreeSet<u64>>,
     trackers: HashMap<u64, Tracker>,
-    random: u64,
 }
 
 impl Table {
@@ -231,7 +230,7 @@ impl Table {
     /// they had changed.
     pub(crate) fn shrink_to(&mut self, max: usize, bytes_max: usize, notices: &mut Vec<Notice>) {
         while self.order.len() > max || (self.bytes() > bytes_max && !self.order.is_empty()) {
-            let at = usize::try_from(self.next_random() % self.order.len() as u64).unwrap_or(0);
+            let at = fastrand::usize(..self.order.len());
             let key = self.order[at].clone();
             self.tell_readers(&key, 0, Lsn::ZERO, notices);
         }
@@ -239,14 +238,6 @@ impl Table {
             self.order.shrink_to_fit();
             self.keys.shrink_to_fit();
         }
-    }
-
-    /// SplitMix64: which key is forgotten need only be spread well.
-    fn next_random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
     }
 }
 
