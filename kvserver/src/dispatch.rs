@@ -3,6 +3,10 @@
 //! Invariant: a store command runs under the locks of exactly the keys its row names, and its answer carries the
 //! newest change those locks guard. The common case takes no allocation and touches nothing shared but those locks.
 
+pub(crate) mod brief_walk;
+pub(crate) mod context;
+pub(crate) mod costly;
+
 use std::sync::atomic::Ordering::Relaxed;
 
 use kvcommands::CommandFn;
@@ -13,16 +17,16 @@ use kvproto::spec::{self, Flag, KeyRule, Unresolved};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, is_http_word, line};
 use smallvec::SmallVec;
 
-use crate::brief_walk::{self, BriefWalk};
+use self::brief_walk::BriefWalk;
 use crate::commands::{debug, monitor, transaction};
-use crate::context::{Context, Next, Run, Runs};
-use crate::costly::StoreCall;
-use crate::events::{Class, Classes, Noted};
-use crate::listener::LineRules;
-use crate::offload::Work;
-use crate::origin::Origin;
+use crate::config::settings::WALK_INLINE_KEYS_MAX;
+use crate::dispatch::context::{Context, Next, Run, Runs};
+use crate::dispatch::costly::StoreCall;
+use crate::net::listener::LineRules;
+use crate::net::offload::Work;
+use crate::notify::events::{Class, Classes, Noted};
+use crate::notify::origin::Origin;
 use crate::session::{Queue, Refusal, Session};
-use crate::settings::WALK_INLINE_KEYS_MAX;
 use crate::state::{ServerState, WriteCheck};
 use kvcommands::outcome::{Failure, OOM, Outcome, store_error};
 

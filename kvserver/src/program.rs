@@ -17,17 +17,17 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::allocator::Allocator;
-use crate::config::Config;
-use crate::configuration::startup::{Flags, Rest};
+use crate::admin::allocator::Allocator;
+use crate::admin::logging::{LogLevel, Logging};
+use crate::admin::process;
+use crate::config::file::startup::{Flags, Rest};
+use crate::config::flags::Config;
+use crate::config::reload::Reload;
+use crate::config::settings::SavePoint;
 use crate::error::{Error, Result};
-use crate::listener::ListenUrl;
-use crate::logging::{LogLevel, Logging};
-use crate::process;
-use crate::reload::Reload;
+use crate::net::listener::ListenUrl;
+use crate::net::signals::Registered;
 use crate::server::Server;
-use crate::settings::SavePoint;
-use crate::signals::Registered;
 
 /// The environment variable a password may come in, so that it is in no list of processes.
 const PASSWORD_VARIABLE: &str = "KVSERVER_REQUIREPASS";

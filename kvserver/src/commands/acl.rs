@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 
 use super::help::help;
 use crate::acl::{self, Account};
-use crate::context::{Context, Next};
-use crate::offload::Work;
+use crate::dispatch::context::{Context, Next};
+use crate::net::offload::Work;
 use kvcommands::acl::{DEFAULT, Denial, USER_NAME_BYTES_MAX, User, category, has_spaces, hex};
 use kvcommands::gather::{Gathered, gather};
 use kvcommands::outcome::Outcome;

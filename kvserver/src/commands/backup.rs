@@ -5,9 +5,9 @@
 use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
-use crate::backups::Step;
-use crate::context::{Context, Next};
-use crate::offload::Work;
+use crate::admin::backups::Step;
+use crate::dispatch::context::{Context, Next};
+use crate::net::offload::Work;
 use kvcommands::outcome::Outcome;
 
 /// `BACKUP START|READ|STOP|HELP`

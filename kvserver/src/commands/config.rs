@@ -5,9 +5,9 @@
 use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
-use crate::context::{Context, Next};
-use crate::offload::Work;
-use crate::parameters::{self, Change, Parameter};
+use crate::config::parameters::{self, Change, Parameter};
+use crate::dispatch::context::{Context, Next};
+use crate::net::offload::Work;
 use crate::state::ServerState;
 use kvcommands::glob;
 use kvcommands::outcome::Outcome;

@@ -9,11 +9,11 @@ use kvproto::resp::Version;
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
 use super::databases;
-use crate::context::{Context, Next};
+use crate::admin::info::REDIS_VERSION;
+use crate::config::settings::LABEL_BYTES_MAX;
 use crate::databases::DATABASES;
-use crate::info::REDIS_VERSION;
+use crate::dispatch::context::{Context, Next};
 use crate::session::Attempt;
-use crate::settings::LABEL_BYTES_MAX;
 use kvcommands::acl::DEFAULT;
 use kvcommands::outcome::Outcome;
 

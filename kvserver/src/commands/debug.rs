@@ -11,12 +11,12 @@ use kvcore::hooks::{CrossTxn, Txn};
 use kvcore::{Keyspace, LockSet};
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
-use crate::context::{Context, Next};
-use crate::costly::LOOP_WORK_MAX;
+use crate::admin::digest::Digest;
+use crate::config::switches::Switches;
 use crate::databases::DATABASES;
-use crate::digest::Digest;
-use crate::offload::Work;
-use crate::switches::Switches;
+use crate::dispatch::context::{Context, Next};
+use crate::dispatch::costly::LOOP_WORK_MAX;
+use crate::net::offload::Work;
 use kvcommands::outcome::{Failure, Outcome};
 
 /// What the server says where DEBUG is not allowed.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
-use crate::context::Context;
-use crate::hot_keys::{Options, Report};
+use crate::admin::hot_keys::{Options, Report};
+use crate::dispatch::context::Context;
 use kvcommands::outcome::Outcome;
 
 /// Keys that are shown, unless the client wants more or less.

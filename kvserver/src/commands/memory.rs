@@ -5,9 +5,9 @@
 use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
-use crate::context::Context;
-use crate::info;
-use crate::process::Usage;
+use crate::admin::info;
+use crate::admin::process::Usage;
+use crate::dispatch::context::Context;
 use kvcommands::outcome::Outcome;
 
 /// What an element takes beside its key and value: its allocation's head and rounding, and its place in the table.

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
-use crate::context::Context;
-use crate::pubsub::{Announcement, Publication, Topic};
-use crate::settings::{SUBSCRIPTION_BYTES, SUBSCRIPTION_BYTES_MAX};
+use crate::config::settings::{SUBSCRIPTION_BYTES, SUBSCRIPTION_BYTES_MAX};
+use crate::dispatch::context::Context;
+use crate::notify::pubsub::{Announcement, Publication, Topic};
 use kvcommands::gather::gather;
 use kvcommands::glob;
 use kvcommands::outcome::Outcome;

@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
-use crate::context::Context;
-use crate::slow::{CommandLog, Entry, Event, Logged};
+use crate::admin::slow::{CommandLog, Entry, Event, Logged};
+use crate::dispatch::context::Context;
 use kvcommands::gather::gather;
 use kvcommands::outcome::Outcome;
 

@@ -5,8 +5,8 @@
 use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
-use crate::context::Context;
-use crate::info::REDIS_VERSION;
+use crate::admin::info::REDIS_VERSION;
+use crate::dispatch::context::Context;
 use kvcommands::outcome::Outcome;
 
 /// `ROLE`: a master at offset 0 with no replicas.

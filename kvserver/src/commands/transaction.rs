@@ -16,12 +16,12 @@ use kvproto::{Args, CommandError, Reply, Request, Spec, Text, spec};
 #[cfg(shuttle)]
 pub(crate) use self::commit::has_changed;
 use self::commit::{Journal, Place, RanCommand, commit, may_run_elsewhere};
-use crate::context::{Context, Next, Runs};
+use crate::config::settings::{QUEUED_COMMAND_BYTES, QUEUED_WORD_BYTES, WATCHED_BYTES_MAX, WATCHED_KEY_BYTES};
 use crate::dispatch::check_writes;
-use crate::offload::Work;
-use crate::origin::Origin;
+use crate::dispatch::context::{Context, Next, Runs};
+use crate::net::offload::Work;
+use crate::notify::origin::Origin;
 use crate::session::{Queue, Session, Watched, WatchedKeys};
-use crate::settings::{QUEUED_COMMAND_BYTES, QUEUED_WORD_BYTES, WATCHED_BYTES_MAX, WATCHED_KEY_BYTES};
 use crate::state::ServerState;
 use kvcommands::outcome::{Failure, Outcome};
 

@@ -10,9 +10,9 @@ use kvproto::spec::Flag;
 use kvproto::{Reply, Request, Spec};
 
 use super::Session;
-use crate::mailbox::{Invalidation, What};
+use crate::net::mailbox::{Invalidation, What};
+use crate::notify::tracking::{KeyRead, ReadKeys, Tracker, Tracking};
 use crate::state::ServerState;
-use crate::tracking::{KeyRead, ReadKeys, Tracker, Tracking};
 
 impl Session {
     /// Turns tracking on, or changes how it is done.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: digests are compared with what redis-server 7.0.15 answers for the same data.
 
-use crate::digest::Digest;
+use crate::admin::digest::Digest;
 
 #[test]
 fn a_digest_is_the_one_redis_gives() {

@@ -14,12 +14,12 @@ use kvproto::resp::Version;
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, Text, resp, spec};
 
 use crate::acl::Access;
+use crate::admin::ran::Ran;
 use crate::commands::{databases, monitor};
-use crate::context::{Context, InExec, Next, Run, Runs};
-use crate::events::Noted;
-use crate::origin::Origin;
-use crate::pubsub::Announcement;
-use crate::ran::Ran;
+use crate::dispatch::context::{Context, InExec, Next, Run, Runs};
+use crate::notify::events::Noted;
+use crate::notify::origin::Origin;
+use crate::notify::pubsub::Announcement;
 use crate::session::{Queue, Session, Subscriptions, Watched};
 use crate::state::ServerState;
 use kvcommands::outcome::Failure;

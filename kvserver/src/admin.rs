@@ -1,0 +1,17 @@
+//! What an operator looks at: INFO, statistics, logs of slow commands, backups.
+//!
+//! Invariant: looking changes nothing, and costs the commands that are carried out no more than an addition.
+
+pub(crate) mod allocator;
+pub(crate) mod archive;
+pub(crate) mod backups;
+pub(crate) mod counters;
+pub(crate) mod digest;
+pub(crate) mod hot_keys;
+pub(crate) mod info;
+pub(crate) mod logging;
+pub(crate) mod newest;
+pub(crate) mod process;
+pub(crate) mod ran;
+pub(crate) mod secrets;
+pub(crate) mod slow;

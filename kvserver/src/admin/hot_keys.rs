@@ -1,0 +1,337 @@
+//! HOTKEYS: the keys on which commands spend most time, and those whose requests and replies have most bytes.
+//!
+//! Invariant: a command costs nothing more while nothing is tracked, and what is kept of keys is bounded. To track is to lower to
+//! 0 the size from which on a command is looked at after it ran, which is compared in any case.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use kvproto::{Request, Spec};
+use parking_lot::Mutex;
+
+use crate::admin::process::Usage;
+use crate::state::ServerState;
+
+/// When there are twice as many keys in a [`Summary`], the lesser half is dropped. Well above the most that are reported.
+const KEYS_KEPT: usize = 1024;
+/// A longer key is not tracked.
+const KEY_BYTES_MAX: usize = 1024;
+
+/// What HOTKEYS START was given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    pub(crate) by_time: bool,
+    pub(crate) by_bytes: bool,
+    /// How many keys are reported.
+    pub(crate) keys: usize,
+    /// After which it ends by itself.
+    pub(crate) duration: Option<Duration>,
+    /// One key in so many is tracked.
+    pub(crate) sample: u64,
+}
+
+/// The tracking of hot keys, from START to RESET.
+#[derive(Default)]
+pub(crate) struct HotKeys {
+    /// It may be under way. Changed under the lock.
+    is_on: AtomicBool,
+    tracked: Mutex<Option<Box<Tracked>>>,
+}
+
+struct Tracked {
+    options: Options,
+    started: Instant,
+    started_at_ms: u64,
+    /// Once it has ended: for how long it was under way, and what the process had used then.
+    ended: Option<(Duration, Usage)>,
+    usage: Usage,
+    /// The time and the bytes of all commands.
+    nanos: u64,
+    bytes: u64,
+    /// The bytes of commands with keys that are tracked.
+    tracked_bytes: u64,
+    by_time: Summary,
+    by_bytes: Summary,
+    hasher: RandomState,
+    /// What tracking itself took.
+    spent: Duration,
+}
+
+/// The keys with the greatest weights, as far as they can be known with little memory.
+///
+/// What a key is given is exact as long as there are few keys. When the lesser half is dropped, the weight of the greatest
+/// of these is taken from all others and remembered: a key is shown with it, so that no weight is shown too small.
+#[derive(Default)]
+struct Summary {
+    weights: HashMap<Box<[u8]>, u64>,
+    taken: u64,
+    /// What the keys take in memory.
+    key_bytes: usize,
+}
+
+impl Summary {
+    fn add(&mut self, key: &[u8], weight: u64) {
+        if weight == 0 {
+            return;
+        }
+        if let Some(sum) = self.weights.get_mut(key) {
+            *sum += weight;
+            return;
+        }
+        self.key_bytes += key.len();
+        self.weights.insert(key.into(), weight);
+        if self.weights.len() > 2 * KEYS_KEPT {
+            self.drop_lesser_half();
+        }
+    }
+
+    fn drop_lesser_half(&mut self) {
+        let mut all: Vec<u64> = self.weights.values().copied().collect();
+        let (_, median, _) = all.select_nth_unstable(KEYS_KEPT);
+        let median = *median;
+        self.taken += median;
+        self.weights.retain(|_, weight| {
+            *weight = weight.saturating_sub(median);
+            *weight > 0
+        });
+        self.key_bytes = self.weights.keys().map(|key| key.len()).sum();
+    }
+
+    /// Returns the `count` greatest, greatest first.
+    fn top(&self, count: usize) -> Vec<(Box<[u8]>, u64)> {
+        let mut all: Vec<_> = self.weights.iter().map(|(key, weight)| (key.clone(), weight + self.taken)).collect();
+        all.sort_unstable_by(|(key, weight), (other, than)| than.cmp(weight).then_with(|| key.cmp(other)));
+        all.truncate(count);
+        all
+    }
+
+    /// Returns what it takes in memory.
+    fn bytes(&self) -> usize {
+        self.key_bytes + self.weights.capacity() * size_of::<(Box<[u8]>, u64)>()
+    }
+}
+
+/// What HOTKEYS GET shows.
+pub(crate) struct Report {
+    pub(crate) options: Options,
+    pub(crate) is_active: bool,
+    pub(crate) started_at_ms: u64,
+    pub(crate) duration: Duration,
+    pub(crate) nanos: u64,
+    pub(crate) bytes: u64,
+    pub(crate) tracked_bytes: u64,
+    /// Seconds of the process while it was under way.
+    pub(crate) user_seconds: f64,
+    pub(crate) system_seconds: f64,
+    /// Nanoseconds and bytes.
+    pub(crate) by_time: Vec<(Box<[u8]>, u64)>,
+    pub(crate) by_bytes: Vec<(Box<[u8]>, u64)>,
+}
+
+impl Tracked {
+    fn is_active(&self) -> bool {
+        self.ended.is_none()
+    }
+
+    /// Ends it if its time is over.
+    fn end_if_due(&mut self) {
+        if let Some(duration) = self.options.duration.filter(|duration| self.started.elapsed() >= *duration) {
+            self.end(duration);
+        }
+    }
+
+    fn end(&mut self, duration: Duration) {
+        if self.is_active() {
+            self.ended = Some((duration, Usage::now()));
+        }
+    }
+
+    fn note(&mut self, spec: &Spec, request: Request<'_>, nanos: u64, bytes: u64) {
+        self.nanos += nanos;
+        self.bytes += bytes;
+        let count = spec.keys(request).len() as u64;
+        let mut is_tracked = false;
+        for (_, key) in spec.keys(request) {
+            if key.len() > KEY_BYTES_MAX || !self.hasher.hash_one(key).is_multiple_of(self.options.sample) {
+                continue;
+            }
+            is_tracked = true;
+            if self.options.by_time {
+                self.by_time.add(key, nanos / count);
+            }
+            if self.options.by_bytes {
+                self.by_bytes.add(key, bytes / count);
+            }
+        }
+        if is_tracked {
+            self.tracked_bytes += bytes;
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Tracked>() + self.by_time.bytes() + self.by_bytes.bytes()
+    }
+}
+
+impl HotKeys {
+    /// Begins to track, which each loop does from its next turn on. Returns false if it is under way already.
+    pub(crate) fn start(&self, options: Options, server: &ServerState) -> bool {
+        let mut tracked = self.tracked.lock();
+        if let Some(tracked) = &mut *tracked {
+            tracked.end_if_due();
+            if tracked.is_active() {
+                return false;
+            }
+        }
+        *tracked = Some(Box::new(Tracked {
+            options,
+            started: Instant::now(),
+            started_at_ms: server.db.now_ms(),
+            ended: None,
+            usage: Usage::now(),
+            nanos: 0,
+            bytes: 0,
+            tracked_bytes: 0,
+            by_time: Summary::default(),
+            by_bytes: Summary::default(),
+            hasher: RandomState::new(),
+            spent: Duration::ZERO,
+        }));
+        self.turn(true, server);
+        true
+    }
+
+    /// Ends it; what is known is kept. Returns false if it was not under way.
+    pub(crate) fn stop(&self, server: &ServerState) -> bool {
+        let mut tracked = self.tracked.lock();
+        let Some(tracked) = &mut *tracked else { return false };
+        tracked.end_if_due();
+        let was_active = tracked.is_active();
+        tracked.end(tracked.started.elapsed());
+        self.turn(false, server);
+        was_active
+    }
+
+    /// Forgets what is known. Returns false if it is under way.
+    pub(crate) fn reset(&self, server: &ServerState) -> bool {
+        let mut tracked = self.tracked.lock();
+        if let Some(tracked) = &mut *tracked {
+            tracked.end_if_due();
+            if tracked.is_active() {
+                return false;
+            }
+        }
+        *tracked = None;
+        self.turn(false, server);
+        true
+    }
+
+    /// Begins or ends the counting of commands. Called with the lock held.
+    fn turn(&self, is_on: bool, server: &ServerState) {
+        if self.is_on.swap(is_on, Relaxed) != is_on {
+            server.slow.watch_all(is_on);
+            server.tuning.change_bounds(|bounds| bounds.large_bytes = server.slow.large_bytes());
+        }
+    }
+
+    /// Returns what is known, unless nothing was tracked since the last RESET.
+    pub(crate) fn report(&self, server: &ServerState) -> Option<Report> {
+        let mut tracked = self.tracked.lock();
+        let tracked = tracked.as_mut()?;
+        tracked.end_if_due();
+        if !tracked.is_active() {
+            self.turn(false, server);
+        }
+        let (duration, usage) = tracked.ended.unwrap_or_else(|| (tracked.started.elapsed(), Usage::now()));
+        let count = tracked.options.keys;
+        Some(Report {
+            options: tracked.options,
+            is_active: tracked.is_active(),
+            started_at_ms: tracked.started_at_ms,
+            duration,
+            nanos: tracked.nanos,
+            bytes: tracked.bytes,
+            tracked_bytes: tracked.tracked_bytes,
+            user_seconds: usage.user_seconds - tracked.usage.user_seconds,
+            system_seconds: usage.system_seconds - tracked.usage.system_seconds,
+            by_time: tracked.by_time.top(count),
+            by_bytes: tracked.by_bytes.top(count),
+        })
+    }
+
+    /// Counts a command that took so many ticks, and the bytes of its request and its reply. EXEC does not count: the commands
+    /// that it carried out do.
+    #[inline]
+    pub(crate) fn note(&self, spec: &Spec, request: Request<'_>, ticks: u64, bytes: [usize; 2], server: &ServerState) {
+        if self.is_on.load(Relaxed) && spec.name != "exec" {
+            self.note_now(spec, request, ticks, bytes, server);
+        }
+    }
+
+    #[cold]
+    fn note_now(&self, spec: &Spec, request: Request<'_>, ticks: u64, bytes: [usize; 2], server: &ServerState) {
+        let begun = server.slow.clock().raw();
+        let mut tracked = self.tracked.lock();
+        let Some(tracked) = &mut *tracked else { return };
+        tracked.end_if_due();
+        if !tracked.is_active() {
+            return self.turn(false, server);
+        }
+        tracked.note(spec, request, server.slow.nanos(ticks), bytes.iter().map(|bytes| *bytes as u64).sum());
+        let took = server.slow.clock().raw().saturating_sub(begun);
+        tracked.spent += Duration::from_nanos(server.slow.nanos(took));
+    }
+
+    /// Returns whether it is under way, what it takes in memory, and how long it has taken; nothing before the first START.
+    pub(crate) fn status(&self) -> Option<(bool, usize, Duration)> {
+        let mut tracked = self.tracked.lock();
+        let tracked = tracked.as_mut()?;
+        tracked.end_if_due();
+        Some((tracked.is_active(), tracked.bytes(), tracked.spent))
+    }
+
+    /// Returns what it takes in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.tracked.lock().as_ref().map_or(0, |tracked| tracked.bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_exact_as_long_as_there_are_few_keys() {
+        let mut summary = Summary::default();
+        for key in 0..KEYS_KEPT as u64 {
+            (0..2).for_each(|_| summary.add(&key.to_be_bytes(), key));
+        }
+        let top: Vec<u64> = summary.top(3).into_iter().map(|(_, weight)| weight).collect();
+        assert_eq!(top, [2 * 1023, 2 * 1022, 2 * 1021]);
+    }
+
+    #[test]
+    fn keys_that_are_hot_are_found_among_many_and_memory_is_bounded() {
+        let mut summary = Summary::default();
+        let mut most = 0;
+        for round in 0..100_000u64 {
+            summary.add(&round.to_be_bytes(), 1);
+            if round % 10 == 0 {
+                summary.add(b"hot", 3);
+            }
+            if round % 20 == 0 {
+                summary.add(b"warm", 3);
+            }
+            most = most.max(summary.weights.len());
+        }
+        let top = summary.top(2);
+        assert_eq!(top[0].0[..], *b"hot");
+        assert_eq!(top[1].0[..], *b"warm");
+        // Never too small, and too large by no more than was taken.
+        assert!((30_000..=30_000 + summary.taken).contains(&top[0].1), "{}", top[0].1);
+        assert!((15_000..=15_000 + summary.taken).contains(&top[1].1), "{}", top[1].1);
+        assert!(most <= 2 * KEYS_KEPT + 1 && summary.taken < 1000, "{most} {}", summary.taken);
+    }
+}

@@ -1,0 +1,84 @@
+//! Walks over a keyspace on an event loop: KEYS, PRINT and SCAN.
+//!
+//! Invariant: a walk on a loop takes a bounded number of steps; one that would take more has changed nothing, and is carried out
+//! again by another thread.
+
+use std::cell::Cell;
+
+use kvcore::ValueRef;
+use kvcore::hooks::{Cursor, Walk};
+use kvproto::{Request, Spec};
+
+use crate::config::settings::WALK_INLINE_STEPS_MAX;
+use kvcommands::glob;
+
+/// Returns whether a command looks at many keys: KEYS and PRINT look at all there are, SCAN at as many as its COUNT says.
+pub(crate) fn takes_long(spec: &Spec, request: Request<'_>) -> bool {
+    match spec.name {
+        "keys" | "print" => true,
+        "scan" => request.iter().skip(2).filter_map(kvproto::parse_integer).any(|number| number > 1_000),
+        _ => false,
+    }
+}
+
+/// A walk that fails if it is more work than a loop may do: few keys are many steps where they, and the pattern, are long.
+pub(crate) struct BriefWalk<'k> {
+    keyspace: &'k kvcore::Keyspace,
+    pattern_bytes: usize,
+    steps_left: Cell<usize>,
+}
+
+impl<'k> BriefWalk<'k> {
+    pub(crate) fn new(spec: &Spec, request: Request<'_>, keyspace: &'k kvcore::Keyspace) -> BriefWalk<'k> {
+        let pattern = match spec.name {
+            "keys" => request.get(1),
+            "scan" => request.iter().skip_while(|word| !word.eq_ignore_ascii_case(b"MATCH")).nth(1),
+            _ => None,
+        };
+        let pattern_bytes = pattern.map_or(0, <[u8]>::len);
+        BriefWalk { keyspace, pattern_bytes, steps_left: Cell::new(WALK_INLINE_STEPS_MAX) }
+    }
+
+    /// Shows the keys of a walk while there are steps left.
+    fn shown<T>(
+        &self,
+        each: &mut dyn FnMut(&[u8], ValueRef<'_>),
+        walk: impl FnOnce(&mut dyn FnMut(&[u8], ValueRef<'_>)) -> kvcore::Result<T>,
+    ) -> kvcore::Result<T> {
+        let mut is_too_much = false;
+        let outcome = walk(&mut |key, value| {
+            let steps = glob::steps_max(self.pattern_bytes, key.len());
+            match self.steps_left.get().checked_sub(steps) {
+                Some(left) if !is_too_much => {
+                    self.steps_left.set(left);
+                    each(key, value);
+                }
+                _ => is_too_much = true,
+            }
+        })?;
+        if is_too_much { Err(kvcore::Error::TooMuchWork) } else { Ok(outcome) }
+    }
+}
+
+impl Walk for BriefWalk<'_> {
+    fn len(&self) -> u64 {
+        Walk::len(self.keyspace)
+    }
+
+    fn walk(
+        &self,
+        cursor: Cursor,
+        at_least: usize,
+        each: &mut dyn FnMut(&[u8], ValueRef<'_>),
+    ) -> kvcore::Result<Cursor> {
+        self.shown(each, |each| self.keyspace.walk(cursor, at_least, each))
+    }
+
+    fn for_each(&self, each: &mut dyn FnMut(&[u8], ValueRef<'_>)) -> kvcore::Result<()> {
+        self.shown(each, |each| self.keyspace.for_each(each))
+    }
+
+    fn random_key(&self) -> kvcore::Result<Option<Vec<u8>>> {
+        self.keyspace.random_key()
+    }
+}

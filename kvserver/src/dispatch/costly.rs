@@ -1,0 +1,70 @@
+//! Commands whose work may be large beside that of reading them, and where they are carried out.
+//!
+//! On a loop such a command runs in a transaction whose work is limited. Before it does what takes long, by lengths that it
+//! knows, it charges for it; what is too much ends the transaction, which has changed nothing, and the same command runs on
+//! a thread for that, on a draft of its keys: no lock is held while it works.
+//!
+//! Invariant: a command has the same reply, effects and statistics wherever it runs, and is counted once.
+
+use kvcommands::CommandFn;
+use kvcore::LockSet;
+use kvcore::hooks::Txn;
+use kvproto::{Args, OwnedRequest, Reply, spec};
+
+use crate::dispatch::context::{Run, Runs};
+use crate::dispatch::{Answer, Call, carry_out, check_writes};
+use crate::notify::origin::Origin;
+use crate::state::ServerState;
+
+/// What a transaction on a loop may charge: about a millisecond, in nanoseconds.
+pub(crate) const LOOP_WORK_MAX: u64 = 1_000_000;
+
+/// What a store command of a parked connection needs to know of its client.
+pub(crate) struct StoreCall {
+    pub(crate) keyspace: kvcore::Keyspace,
+    pub(crate) database: usize,
+    pub(crate) uses_keys: bool,
+}
+
+/// Carries out, on a draft, a store command that was too much for a loop.
+pub(crate) fn run_store(
+    request: &OwnedRequest,
+    call: &StoreCall,
+    server: &ServerState,
+    runs: &Runs,
+    origin: &Origin,
+) -> Answer {
+    let request = request.as_request();
+    let StoreCall { keyspace, database, uses_keys } = call;
+    let found = spec::resolve_rows(request).ok().and_then(|(top, spec)| Some((spec, runs.of(top)?)));
+    let Some((spec, run)) = found else { return Answer::nothing() };
+    let events = server.audience.wanted().events();
+    let (database, uses_keys) = (*database, *uses_keys);
+    // Others may have used up the room since it was parked.
+    if let Err(error) = check_writes(spec, None, server) {
+        return Answer::refused(spec, error);
+    }
+    let run = |args: Args<'_>, txn: &mut dyn Txn| match run {
+        Run::Keys(CommandFn::Read(run, _)) => run(args, txn),
+        Run::Keys(CommandFn::Costly(run, _)) => run(args, txn, &server.tuning.of_commands()),
+        // Those are never too much for a loop.
+        Run::Keys(CommandFn::Write(_)) | Run::Keys(CommandFn::Scan(_)) | Run::Session(..) => Ok(Reply::Nothing),
+    };
+    // Perhaps it has become cheap: what was shared with another command's draft is so no longer.
+    let cheap = Call { spec, request, origin, database, uses_keys, events, work_max: Some(LOOP_WORK_MAX) };
+    if let Some(answer) = carry_out(&cheap, run, server, |keys, body| {
+        if spec.is_write() {
+            server.db.hooks().await_room()?;
+        }
+        keyspace.hooks().with_origin(origin.for_store()).commit(keys, body)
+    }) {
+        return answer;
+    }
+    let call = Call { work_max: None, ..cheap };
+    let answer = carry_out(&call, run, server, |keys, body| {
+        let locks = LockSet::new().keys(keyspace, keys);
+        let hooks = server.db.hooks().with_origin(origin.for_store());
+        hooks.commit_draft(locks, &|| true, &mut |txn| body(txn))
+    });
+    answer.unwrap_or_else(Answer::nothing)
+}

@@ -1,0 +1,258 @@
+//! One event loop: a thread that serves its connections without ever waiting for one of them.
+//!
+//! A round: sleep until something happens, take in what happened, give each connection that has something to do one
+//! turn (some are read from, then what they sent is executed, then the next some), then write all replies, one write a
+//! connection. Readiness is edge-triggered and registered once, so a connection costs no system call but its reads and
+//! writes.
+//!
+//! Invariant: nothing in a round waits for a lock held long, a file, or another thread's work.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use kvcore::hooks::Lsn;
+use mio::event::Event;
+use mio::{Events, Poll, Token};
+
+use crate::admin::counters::Counters;
+use crate::admin::process;
+use crate::config::settings::ITERATION_TIME;
+use crate::dispatch::context::Runs;
+use crate::net::accept::{Accept, LISTENER_TOKENS};
+use crate::net::connection::{Connection, Decoder, Phase};
+use crate::net::execute::{self, Executor};
+use crate::net::mailbox::Mailbox;
+use crate::state::ServerState;
+use tick::TICK;
+use turns::READ_BUFFER_BYTES;
+
+mod flush;
+mod invalidate;
+mod mail;
+mod pause;
+mod stop;
+mod tick;
+mod turns;
+
+/// The token of the mailbox's waker.
+pub(crate) const WAKER: Token = Token(usize::MAX);
+/// Readiness events taken in a round at most.
+const EVENTS_MAX: usize = 1024;
+/// How soon a loop looks again while the log cannot take more.
+const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
+
+/// The state of one loop.
+pub(crate) struct EventLoop {
+    index: usize,
+    poll: Poll,
+    /// Only loop 0 listens.
+    accept: Option<Accept>,
+    connections: Vec<Option<Box<Connection>>>,
+    /// Places of `connections` that are free.
+    free: Vec<usize>,
+    executor: Executor,
+    /// [`ITERATION_TIME`] in ticks of the executor's clock.
+    iteration_ticks: u64,
+    read_buffer: Vec<u8>,
+    /// Decoders for input that is whole at once, as nearly all is. Boxed: they change hands with every turn.
+    resp_decoder: Option<Box<Decoder>>,
+    line_decoder: Option<Box<Decoder>>,
+    /// Connections that have something to do.
+    turns: VecDeque<usize>,
+    /// Connections that had a turn and have more to do: they come after the others.
+    unfinished: VecDeque<usize>,
+    /// Connections whose output waits for the log.
+    gated: Vec<usize>,
+    /// Connections whose next request waits for the end of a pause.
+    paused: Vec<usize>,
+    /// Connections whose next request waits until there is room for what it writes.
+    awaiting_room: Vec<usize>,
+    /// [`Pause::changes`](crate::session::pause::Pause::changes) when they were last looked at.
+    pause_changes: u64,
+    /// Up to where the log was durable when `gated` was last looked at.
+    released: Lsn,
+    /// Connections that may be over.
+    closing: Vec<usize>,
+    now: Instant,
+    next_tick: Instant,
+    next_eviction: Instant,
+    /// The store is beyond its limits, and keys can be removed.
+    makes_room: bool,
+    last_sample: [u64; 3],
+    /// When the clients' largest replies were last forgotten.
+    peaks_since: Instant,
+    /// Set once the loop was told to stop: when it closes what is left.
+    stop_at: Option<Instant>,
+}
+
+impl EventLoop {
+    pub(crate) fn new(
+        index: usize,
+        poll: Poll,
+        server: Arc<ServerState>,
+        accept: Option<Accept>,
+        runs: Runs,
+    ) -> EventLoop {
+        let counters = server.counters[index].clone();
+        let now = Instant::now();
+        let executor = Executor::new(server, counters, runs);
+        EventLoop {
+            index,
+            poll,
+            accept,
+            connections: Vec::new(),
+            free: Vec::new(),
+            iteration_ticks: execute::ticks_in(&executor.clock, ITERATION_TIME),
+            executor,
+            read_buffer: vec![0; READ_BUFFER_BYTES],
+            resp_decoder: None,
+            line_decoder: None,
+            turns: VecDeque::new(),
+            unfinished: VecDeque::new(),
+            gated: Vec::new(),
+            paused: Vec::new(),
+            awaiting_room: Vec::new(),
+            pause_changes: 0,
+            released: Lsn::ZERO,
+            closing: Vec::new(),
+            now,
+            next_tick: now + TICK,
+            next_eviction: now,
+            makes_room: false,
+            last_sample: [0; 3],
+            peaks_since: now,
+            stop_at: None,
+        }
+    }
+
+    fn server(&self) -> &ServerState {
+        &self.executor.server
+    }
+
+    fn mailbox(&self) -> &Mailbox {
+        self.server().mailboxes.of(self.index)
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.executor.counters
+    }
+
+    /// Serves until the server stops.
+    pub(crate) fn run(mut self) {
+        if self.index == 0 {
+            self.server().main_thread.store(process::this_thread().unwrap_or(0), Relaxed);
+        }
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        let mut mails = Vec::new();
+        while !self.is_finished() {
+            if let Err(error) = self.sleep(&mut events)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "an event loop cannot wait for events");
+                break;
+            }
+            self.counters().rounds.add(1);
+            self.now = Instant::now();
+            for event in &events {
+                self.take_event(event);
+            }
+            if let Some(accept) = &mut self.accept {
+                accept.run(self.now, &self.executor.server, &self.executor.counters);
+            }
+            // Before the mail is taken: who tracks what goes is told before anything that is answered now.
+            self.keep_limits();
+            self.mailbox().take(&mut mails);
+            for mail in mails.drain(..) {
+                self.take_mail(mail);
+            }
+            self.resume_paused();
+            self.resume_for_room();
+            self.release_gated();
+            self.give_turns();
+            self.write_round();
+            self.bound_clients();
+            self.close_finished();
+            self.tick();
+        }
+        for slot in 0..self.connections.len() {
+            self.forget(slot);
+        }
+    }
+
+    /// Waits for events, unless there is something to do already.
+    fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
+        let awaits_room = !self.awaiting_room.is_empty();
+        // What CONFIG SET has just changed is in force although nothing comes.
+        let changed = self.server().tuning.generation() != self.executor.bounds_generation;
+        let runnable = !self.turns.is_empty() || !self.unfinished.is_empty() || self.makes_room || changed;
+        let awaits_log = awaits_room || !self.gated.is_empty();
+        let has_room = || awaits_room && !self.server().is_backlogged();
+        let ready = self.mailbox().fall_asleep(awaits_log, || runnable || has_room() || self.gate_opened());
+        let timeout = if ready {
+            Duration::ZERO
+        } else if awaits_room {
+            BACKLOG_PAUSE
+        } else {
+            let accepts = self.accept.as_ref().and_then(Accept::resumes_at);
+            let wanted = [Some(self.next_tick), self.stop_at, accepts, self.paused_until()];
+            // From when this round began, so later by as long as it took: nothing here is due to the millisecond.
+            wanted.into_iter().flatten().min().map_or(TICK, |at| at.saturating_duration_since(self.now))
+        };
+        let result = self.poll.poll(events, Some(timeout));
+        self.mailbox().set_awake();
+        result
+    }
+
+    /// Whether the log went on, or failed, since gated connections were last looked at.
+    fn gate_opened(&self) -> bool {
+        !self.gated.is_empty()
+            && (self.server().db.hooks().durable_lsn() > self.released || self.server().log_failure().is_some())
+    }
+
+    fn take_event(&mut self, event: &Event) {
+        let slot = match event.token() {
+            WAKER => return,
+            Token(token) if token >= LISTENER_TOKENS => {
+                if let Some(accept) = &mut self.accept {
+                    accept.is_ready(token);
+                }
+                return;
+            }
+            Token(slot) => slot,
+        };
+        let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_deref_mut) else {
+            return;
+        };
+        if event.is_read_closed() || event.is_error() {
+            connection.peer_ended = true;
+            if connection.phase == Phase::Paused {
+                // What it asked for is not done any more.
+                connection.phase = Phase::Broken;
+                self.closing.push(slot);
+                return;
+            }
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            connection.readable = true;
+        }
+        if event.is_writable() && !connection.writable {
+            connection.writable = true;
+            self.flush(slot);
+        }
+        self.schedule(slot);
+    }
+
+    /// Gives a connection a turn if it has something to do.
+    fn schedule(&mut self, slot: usize) {
+        if let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_deref_mut)
+            && !connection.scheduled
+            && connection.wants_turn()
+        {
+            connection.scheduled = true;
+            self.turns.push_back(slot);
+        }
+    }
+}

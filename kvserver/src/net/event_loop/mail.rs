@@ -1,0 +1,164 @@
+//! What other threads tell a loop, and what it does about it.
+//!
+//! Invariant: mail for a connection that is gone, or has another client by now, is for nobody.
+
+use std::sync::Arc;
+
+use kvcore::hooks::Lsn;
+use mio::Token;
+
+use super::EventLoop;
+use crate::commands::monitor;
+use crate::net::connection::{Connection, Phase};
+use crate::net::listener::Protocol;
+use crate::net::mailbox::{Address, Changed, Costly, Done, Mail, Message};
+use crate::net::stream::Stream;
+use crate::notify::tracking::ReadKeys;
+use crate::session::Session;
+
+impl EventLoop {
+    pub(super) fn take_mail(&mut self, mail: Mail) {
+        match mail {
+            Mail::Accepted(stream, protocol) => self.admit(stream, protocol),
+            Mail::Published(message, to) => self.push(&message, &to),
+            Mail::Done(done) => self.resume(*done),
+            Mail::Kill(address) => self.kill(address),
+            Mail::Invalidated(invalidation) => self.invalidate(*invalidation),
+            Mail::Changed => self.server().tracking.settle_foreign(&self.server().clients),
+            // It was only to wake this loop, which looks at the pause in each round.
+            Mail::Unpaused => {}
+            Mail::Users(changed) => self.expel(&changed),
+            Mail::Stop => self.begin_stop(),
+        }
+        self.bound_round();
+    }
+
+    /// Ends the connections whose users do not let them go on.
+    fn expel(&mut self, changed: &Changed) {
+        for slot in 0..self.connections.len() {
+            if let Some(connection) = self.connections[slot].as_deref_mut()
+                && changed.accounts.iter().any(|account| Arc::ptr_eq(account, connection.session.access.account()))
+                && connection.session.is_expelled(&self.executor.server)
+            {
+                let answered = connection.session.client.id == changed.by;
+                connection.phase = if answered { Phase::Closing } else { Phase::Broken };
+                self.closing.push(slot);
+            }
+        }
+    }
+
+    fn admit(&mut self, mut stream: Stream, protocol: Protocol) {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.connections.push(None);
+            self.connections.len() - 1
+        });
+        let registered = stream.register(self.poll.registry(), Token(slot));
+        if registered.is_err() || self.stop_at.is_some() {
+            self.free.push(slot);
+            self.server().clients.leave();
+            return;
+        }
+        let access = self.server().acl.newcomer();
+        let client = self.server().clients.connect(&stream, self.index, slot, access.account().clone());
+        let address = client.address;
+        let keyspace = kvcore::Keyspace::clone(&self.server().db);
+        let session = Session::new(client, address, keyspace, access);
+        self.connections[slot] = Some(Box::new(Connection::new(stream, protocol, session)));
+    }
+
+    /// Takes a connection out of its place if it is still the one meant.
+    pub(super) fn take_addressed(&mut self, address: Address) -> Option<Box<Connection>> {
+        self.connections.get_mut(address.slot)?.take_if(|connection| connection.session.client.id == address.client_id)
+    }
+
+    fn push(&mut self, message: &Message, to: &[Address]) {
+        self.server().mailboxes.delivered(message.cost(to.len()));
+        let reply = message.as_reply();
+        let lsn = if self.server().is_gated() { message.lsn } else { Lsn::ZERO };
+        for address in to {
+            if let Some(mut connection) = self.take_addressed(*address) {
+                // It is subscribed still: what was posted before a subscription ended was taken out when it did.
+                if !connection.ends() && !connection.session.client.is_killed() {
+                    self.executor.round.begin(address.slot);
+                    self.executor.reply(&mut connection, None, &reply, lsn);
+                }
+                self.connections[address.slot] = Some(connection);
+                // For each of them: one message may be large, and its receivers many.
+                self.bound_round();
+            }
+        }
+    }
+
+    fn resume(&mut self, mut done: Done) {
+        let costly = done.costly.take();
+        let is_costly = costly.is_some();
+        let Costly { changes, executed } = costly.unwrap_or_default();
+        if !changes.is_empty() {
+            self.executor.origin.add_changes(changes);
+        }
+        if let Some(mut connection) = self.take_addressed(done.to) {
+            if connection.phase != Phase::Parked {
+                // It was ended while it waited, and is not opened again: nobody is there to be answered.
+                self.connections[done.to.slot] = Some(connection);
+                self.closing.push(done.to.slot);
+                return self.settle_changes();
+            }
+            let request = done.request.as_request();
+            let about = kvproto::spec::resolve(request).ok().map(|spec| (spec, request));
+            self.executor.round.begin(done.to.slot);
+            self.executor.refresh_bounds();
+            let start = self.executor.round.len();
+            if let Some(executed) = executed {
+                executed.finish(&mut connection.session, &self.executor.server);
+            }
+            self.executor.counters.count_lookups(done.lookups);
+            self.executor.count(&connection, about, &done.reply, done.ticks);
+            if is_costly
+                && let Some((spec, request)) = about
+                && self.server().audience.wanted().is_monitored()
+            {
+                let session = &connection.session;
+                monitor::show(spec, request, session.database, done.lsn, session, self.server());
+            }
+            self.executor.reply(&mut connection, about, &done.reply, done.lsn);
+            self.executor.log_if_large(&connection, about, request.resp_bytes(), start, done.ticks);
+            let again = match &connection.session.tracking {
+                Some(tracking) if is_costly => {
+                    let (server, own) = (&self.executor.server, connection.session.client.id);
+                    server.tracking.remember_again(&server.clients, own, &tracking.read)
+                }
+                _ => Vec::new(),
+            };
+            self.executor.after_request(&mut connection);
+            for invalidation in again {
+                self.executor.invalidate(&mut connection, &invalidation);
+            }
+            self.settle_changes();
+            connection.phase = Phase::Open;
+            connection.parked_bytes = 0;
+            self.close_if_stopping(&mut connection);
+            self.show(&mut connection);
+            self.connections[done.to.slot] = Some(connection);
+            self.schedule(done.to.slot);
+            self.closing.push(done.to.slot);
+        } else {
+            self.settle_changes();
+        }
+    }
+
+    /// Looks up what a command has changed whose client tracks nothing, or is gone.
+    fn settle_changes(&self) {
+        let server = self.server();
+        if server.tracking.is_on() {
+            server.tracking.settle(&self.executor.origin, &server.clients, 0, &ReadKeys::new());
+        }
+    }
+
+    pub(super) fn kill(&mut self, address: Address) {
+        if let Some(mut connection) = self.take_addressed(address) {
+            connection.phase = Phase::Broken;
+            self.connections[address.slot] = Some(connection);
+            self.closing.push(address.slot);
+        }
+    }
+}

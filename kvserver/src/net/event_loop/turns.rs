@@ -1,0 +1,168 @@
+//! The middle of a round: connections that have something to do are read from, and what they sent is executed.
+//!
+//! Invariant: a connection gets at most one turn a round, in the order in which they came to have something to do; those whose
+//! turn has ended before they were finished come after the others, and only for so long.
+
+use std::ops::Range;
+
+use kvproto::resp::second_word;
+use smallvec::SmallVec;
+
+use super::EventLoop;
+use crate::config::settings::READ_BYTES;
+use crate::net::connection::{Connection, Decoder, Input, Phase};
+use crate::net::listener::Protocol;
+
+/// Connections that are read from before any of them is executed.
+const GROUP_TURNS: usize = 16;
+/// What a connection has sent, if it is more than this, does not count as its memory while it is executed.
+const LARGE_REQUEST_BYTES: usize = 16 * 1024;
+/// The last of them may bring [`READ_BYTES`].
+pub(super) const READ_BUFFER_BYTES: usize = READ_BYTES + 32 * 1024;
+
+/// A connection in its turn, out of its place meanwhile.
+struct Turn {
+    slot: usize,
+    connection: Box<Connection>,
+    /// What was read now, in the loop's buffer.
+    read: Range<usize>,
+}
+
+/// Connections that are read from before any of them is executed.
+#[derive(Default)]
+struct Group {
+    turns: SmallVec<[Turn; GROUP_TURNS]>,
+    /// Bytes of the loop's buffer that hold what was read.
+    filled: usize,
+}
+
+impl EventLoop {
+    /// Reads from some connections, fetches what the first request of each will need, executes; then the next some.
+    pub(super) fn give_turns(&mut self) {
+        // What the round holds so far was said outside of turns. It leaves now: of a round that is written while a
+        // connection is out of its place, that connection's part is lost. Turns add no such part: each writes only to
+        // its own connection, which has one turn a round and is back in its place before anything is written.
+        self.write_round();
+        // Those that get into the queues from here on have their turns in the next iteration.
+        let mut fresh = std::mem::take(&mut self.turns);
+        let mut unfinished = std::mem::take(&mut self.unfinished);
+        let end = self.executor.clock.raw().saturating_add(self.iteration_ticks);
+        let mut buffer = std::mem::take(&mut self.read_buffer);
+        while !fresh.is_empty() {
+            let mut group = Group::default();
+            while group.turns.len() < GROUP_TURNS && group.filled + READ_BYTES <= buffer.len() {
+                let Some(slot) = fresh.pop_front() else { break };
+                self.begin_turn(slot, &mut group, &mut buffer);
+            }
+            self.execute_group(group, &buffer);
+        }
+        while let Some(slot) = unfinished.pop_front() {
+            let mut group = Group::default();
+            self.begin_turn(slot, &mut group, &mut buffer);
+            self.execute_group(group, &buffer);
+            if self.executor.last_tick >= end {
+                break;
+            }
+        }
+        // They were first, and are so the next time; but not those that are gone, whose places others get.
+        unfinished.retain(|slot| self.connections[*slot].is_some());
+        unfinished.append(&mut self.unfinished);
+        self.unfinished = unfinished;
+        self.read_buffer = buffer;
+    }
+
+    /// Takes a connection out of its place and reads from it, if it still has something to do.
+    fn begin_turn(&mut self, slot: usize, group: &mut Group, buffer: &mut [u8]) {
+        let Some(mut connection) = self.connections[slot].take() else { return };
+        connection.scheduled = false;
+        if connection.session.client.is_killed() {
+            connection.phase = Phase::Broken;
+            self.end_turn(slot, connection);
+        } else if connection.wants_turn() {
+            let read = self.read(&mut connection, &mut buffer[group.filled..][..READ_BYTES]);
+            group.turns.push(Turn { slot, connection, read: group.filled..group.filled + read });
+            group.filled += read;
+        } else {
+            self.end_turn(slot, connection);
+        }
+    }
+
+    fn execute_group(&mut self, mut group: Group, buffer: &[u8]) {
+        prefetch(&group.turns, buffer);
+        for Turn { slot, mut connection, read } in group.turns.drain(..) {
+            self.execute(slot, &mut connection, &buffer[read]);
+            self.end_turn(slot, connection);
+            self.bound_round();
+        }
+        self.bound_clients();
+    }
+
+    /// Reads once, unless there is something to execute already. Answers how many bytes.
+    fn read(&self, connection: &mut Connection, buffer: &mut [u8]) -> usize {
+        if connection.has_runnable_input() {
+            return 0;
+        }
+        let count = connection.read(buffer);
+        self.counters().reads.add(1);
+        self.counters().input_bytes.add(count as u64);
+        count
+    }
+
+    /// Executes what a connection left last time and what was `read` now.
+    fn execute(&mut self, slot: usize, connection: &mut Connection, read: &[u8]) {
+        if connection.held_bytes() >= LARGE_REQUEST_BYTES {
+            self.count_requests_as_executed(connection);
+        }
+        if let Some(mut input) = connection.input.take() {
+            input.bytes.extend_from_slice(read);
+            let Input { bytes, at, decoder, .. } = &mut *input;
+            let progress = self.executor.execute(slot, connection, decoder, &bytes[*at..]);
+            connection.input = input.advanced(&progress);
+        } else if !read.is_empty() {
+            let protocol = connection.protocol;
+            let mut decoder = self.spare_decoder(protocol).take().unwrap_or_else(|| Box::new(Decoder::new(protocol)));
+            let progress = self.executor.execute(slot, connection, &mut decoder, read);
+            if progress.used == read.len() && progress.decoder_is_clean {
+                *self.spare_decoder(protocol) = Some(decoder);
+            } else {
+                connection.input = Some(Box::new(Input::rest(read, &progress, decoder)));
+            }
+        }
+    }
+
+    fn end_turn(&mut self, slot: usize, mut connection: Box<Connection>) {
+        self.close_if_stopping(&mut connection);
+        self.show(&mut connection);
+        match connection.phase {
+            Phase::Open => {}
+            Phase::Paused => self.paused.push(slot),
+            Phase::AwaitsRoom => self.awaiting_room.push(slot),
+            Phase::Parked => self.closing.push(slot),
+            Phase::Closing | Phase::Broken => {
+                connection.session.depart(self.server());
+                self.closing.push(slot);
+            }
+        }
+        if connection.wants_turn() && !connection.scheduled {
+            connection.scheduled = true;
+            self.unfinished.push_back(slot);
+        }
+        self.connections[slot] = Some(connection);
+    }
+
+    fn spare_decoder(&mut self, protocol: Protocol) -> &mut Option<Box<Decoder>> {
+        match protocol {
+            Protocol::Resp => &mut self.resp_decoder,
+            Protocol::Line(_) => &mut self.line_decoder,
+        }
+    }
+}
+
+/// Fetches the keys of the first request of each, so that executing waits for the memory of all of them at once.
+fn prefetch(group: &[Turn], buffer: &[u8]) {
+    if let [first, _, ..] = group {
+        let same = group.iter().filter(|turn| turn.connection.session.database == first.connection.session.database);
+        let keys = same.filter_map(|turn| second_word(&buffer[turn.read.clone()]));
+        first.connection.session.keyspace.hooks().prefetch(keys);
+    }
+}
