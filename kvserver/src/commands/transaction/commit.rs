@@ -136,6 +136,8 @@ struct CommandOutcome {
     /// Of all its replies.
     reply_bytes: usize,
     announcements: Vec<Announcement>,
+    /// The first announcement is of a PUBLISH, whose reply is the number of its receivers.
+    publishes: bool,
     /// A subscription has ended.
     has_left: bool,
     revealed: Lsn,
@@ -166,7 +168,8 @@ struct ExecResult {
 impl ExecResult {
     /// Adds what a command came to. `reply`: none if it is in the journal.
     fn add(&mut self, reply: Option<Reply>, outcome: CommandOutcome) {
-        let CommandOutcome { reply_bytes, mut before, mut announcements, has_left, revealed, closes, ran } = outcome;
+        let CommandOutcome { reply_bytes, mut before, mut announcements, publishes, has_left, revealed, closes, ran } =
+            outcome;
         let replies = self.replies.get_or_insert_default();
         if has_left {
             self.left_at = self.left_at.or(Some(replies.len()));
@@ -175,7 +178,7 @@ impl ExecResult {
         if reply.is_none() {
             self.journaled.push((replies.len(), ran.at));
         }
-        if matches!(announcements[..], [Announcement::Publish(_)]) {
+        if publishes {
             self.published.push((self.announcements.len(), replies.len()));
         }
         replies.push(reply.unwrap_or_default());
@@ -305,13 +308,14 @@ impl Exec<'_> {
         let ticks = server.slow.clock().raw().saturating_sub(begun);
         let mut ran = RanCommand::new(at, &one, words, &reply, ticks);
         let Context { before, mut announcements, has_left, lsn, next, .. } = one;
+        let publishes = matches!(announcements[..], [Announcement::Publish(_)]);
         announcements.extend(noted.finish());
         ran.lookups = txn.lookups().since(looked_up);
         let reply_bytes = before.iter().chain([&reply]).map(Reply::payload_bytes).sum();
         let closes = matches!(next, Next::Close);
         Ok((
             reply,
-            CommandOutcome { before, reply_bytes, announcements, has_left, revealed: lsn, closes, ran },
+            CommandOutcome { before, reply_bytes, announcements, publishes, has_left, revealed: lsn, closes, ran },
             is_done,
         ))
     }
