@@ -8,7 +8,7 @@
 //! Invariant: memory is constant and time is linear in the lengths of pattern and text, whatever they are. Every step but
 //! `*` takes exactly one byte, so only the last `*` seen can need another try: giving an earlier one more bytes would only
 //! move the later one to the right, where it has been tried already. What one try after the other looks at again is
-//! bounded by [`RETRIED_MAX`].
+//! bounded by `RETRIED_MAX`.
 
 /// Bytes of the pattern looked at in vain: so many, and so many more for each byte of the text; beyond them the text counts
 /// as not matched. Where the product of the lengths is no more than the first, or the pattern has no more bytes than the
