@@ -441,7 +441,7 @@ fn sync_makes_every_write_so_far_durable() {
 fn calls_inside_a_body_are_refused() {
     let (db, _dir) = on_disk(Options::new());
     db.set("k", "v").unwrap();
-    let calls: [(&str, &dyn Fn() -> Result<()>); 10] = [
+    let calls: [(&str, &dyn Fn() -> Result<()>); 12] = [
         ("sync", &|| db.sync()),
         ("get", &|| db.get("other").map(drop)),
         ("ttl", &|| db.ttl("other").map(drop)),
@@ -452,6 +452,8 @@ fn calls_inside_a_body_are_refused() {
         ("scan", &|| db.scan(None, 1, b"").map(drop)),
         ("iter", &|| db.iter()?.next().map_or(Ok(()), |entry| entry.map(drop))),
         ("deferred", &|| db.deferred().set("other", "").map(drop)),
+        ("deferred clear", &|| db.deferred().clear().map(drop)),
+        ("deferred sync", &|| db.deferred().sync().map(drop)),
     ];
     for (name, call) in calls {
         for outcome in [
