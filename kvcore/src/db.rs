@@ -377,7 +377,7 @@ impl Db {
     ///
     /// # Errors
     ///
-    /// Those of `body`; [`Error::ForeignKeyspace`] for a keyspace of another store, [`Error::NoClaim`] if the set is empty.
+    /// Those of `body`; [`Error::ForeignKeyspace`] for a keyspace of another store, [`Error::EmptyLockSet`] if the set is empty.
     pub fn transact_across<R>(
         &self,
         locks: LockSet<'_>,

@@ -497,7 +497,7 @@ impl Engine {
         if !set.is_of(self.base.store_id) {
             return Err(Error::ForeignKeyspace);
         }
-        let first = set.first().ok_or(Error::NoClaim)?;
+        let first = set.first().ok_or(Error::EmptyLockSet)?;
         Ok(self.base.eviction.is_on() && self.make_room(first))
     }
 

@@ -62,7 +62,7 @@ pub enum Error {
     },
     /// The [`LockSet`](crate::LockSet) of a transaction over keyspaces is empty.
     #[error("the transaction's lock set is empty: add at least one keyspace")]
-    NoClaim,
+    EmptyLockSet,
     /// A closure running under the store's locks called back into the store.
     #[error("a closure that runs inside the store called the store again: use the transaction it was given")]
     Reentered,

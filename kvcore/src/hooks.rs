@@ -397,7 +397,7 @@ impl DbHooks<'_> {
     ///
     /// # Errors
     ///
-    /// Those of `body`; [`Error::ForeignKeyspace`], [`Error::NoClaim`], [`Error::Reentered`]; those of the log.
+    /// Those of `body`; [`Error::ForeignKeyspace`], [`Error::EmptyLockSet`], [`Error::Reentered`]; those of the log.
     pub fn transact_across<R>(
         &self,
         locks: LockSet<'_>,
@@ -418,15 +418,15 @@ impl DbHooks<'_> {
     /// ```
     /// use kvcore::{Db, LockSet};
     /// let db = Db::in_memory();
-    /// let claims = LockSet::new().keys(&db, &[b"key"]);
-    /// let lsn = db.hooks().commit_across(claims, &mut |txn| txn.set(b"key", b"value", None))?;
+    /// let locks = LockSet::new().keys(&db, &[b"key"]);
+    /// let lsn = db.hooks().commit_across(locks, &mut |txn| txn.set(b"key", b"value", None))?;
     /// db.hooks().wait(lsn)?;
     /// # Ok::<(), kvcore::Error>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// Those of `body`; [`Error::ForeignKeyspace`], [`Error::NoClaim`], [`Error::Reentered`].
+    /// Those of `body`; [`Error::ForeignKeyspace`], [`Error::EmptyLockSet`], [`Error::Reentered`].
     pub fn commit_across(
         &self,
         mut locks: LockSet<'_>,
@@ -470,7 +470,7 @@ impl DbHooks<'_> {
     ///
     /// # Errors
     ///
-    /// Those of `body`; [`Error::ForeignKeyspace`], [`Error::NoClaim`], [`Error::Reentered`].
+    /// Those of `body`; [`Error::ForeignKeyspace`], [`Error::EmptyLockSet`], [`Error::Reentered`].
     pub fn commit_draft(
         &self,
         mut locks: LockSet<'_>,

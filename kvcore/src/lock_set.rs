@@ -96,7 +96,7 @@ impl<'k> LockSet<'k> {
     /// ```
     /// use kvcore::{Db, Error, LockSet};
     /// let nothing = Db::in_memory().transact_across(LockSet::new(), |_| Ok(()));
-    /// assert!(matches!(nothing, Err(Error::NoClaim)));
+    /// assert!(matches!(nothing, Err(Error::EmptyLockSet)));
     /// ```
     pub fn new() -> Self {
         Self::default()

@@ -194,7 +194,7 @@ impl<'a> Locked<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::NoClaim`] if it is empty.
+    /// [`Error::EmptyLockSet`] if it is empty.
     pub(crate) fn lock(base: &'a Base, set: &'a LockSet<'a>, notes: &'a mut Notes) -> Result<Self> {
         let held = if base.eviction.limits_entries() { lock_without_waiting(set) } else { None };
         let lock = |(space, shard): (&'a Space, usize)| Held { space, shard, guard: space.write(shard) };
@@ -207,7 +207,7 @@ impl<'a> Locked<'a> {
         mut held: SmallVec<[Held<'a>; 1]>,
         notes: &'a mut Notes,
     ) -> Result<Self> {
-        let first = set.first().ok_or(Error::NoClaim)?;
+        let first = set.first().ok_or(Error::EmptyLockSet)?;
         let moment = base.moment();
         held.iter_mut().for_each(|held| held.guard.note_uses(moment));
         Ok(Locked::new(base, first, Claims::Set(set), (held, moment), (Origin::NONE, false), notes))

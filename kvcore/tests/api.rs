@@ -581,7 +581,7 @@ fn a_transaction_over_keyspaces_is_whole_and_names_what_it_lacks() {
     assert!(matches!(lacking, Err(Error::KeyspaceNotNamed { name }) if name == "one"));
     let lacking = db.transact_across(claims.clone(), |txn| txn.keyspace(&one)?.set("l", ""));
     assert!(matches!(lacking, Err(Error::KeyNotNamed { key }) if key == "l"));
-    assert!(matches!(db.transact_across(LockSet::new(), |_| Ok(())), Err(Error::NoClaim)));
+    assert!(matches!(db.transact_across(LockSet::new(), |_| Ok(())), Err(Error::EmptyLockSet)));
     let foreign = Db::in_memory();
     let claims = LockSet::new().keys(&db, &[b"k"]).keys(&foreign, &[b"k"]);
     assert!(matches!(db.transact_across(claims.clone(), |_| Ok(())), Err(Error::ForeignKeyspace)));
