@@ -65,6 +65,10 @@ fn read_lines(input: &[u8], pieces: &[usize], style: Style, limits: &Limits) -> 
                 Err(error) => {
                     assert!(error.skip > 0 && error.skip <= buffer.len());
                     read.push(Err(error.kind));
+                    if error.kind == LineErrorKind::OtherProtocol {
+                        // Whoever reads it closes the connection: nothing behind it is read.
+                        return read;
+                    }
                     buffer.drain(..error.skip);
                 }
             }
@@ -134,6 +138,16 @@ fn resp_like() -> impl Strategy<Value = Vec<u8>> {
     vec(fragment, 0..12).prop_map(|fragments| fragments.concat())
 }
 
+/// The first bytes of TLS, in a line of few bytes, followed by a line that is too long.
+#[test]
+fn nothing_is_read_behind_another_protocol_however_it_is_split() {
+    let input = [&[22, 3, b'\n'][..], &[0; 25]].concat();
+    let expected = vec![Err(LineErrorKind::OtherProtocol)];
+    for pieces in [&[1][..], &[2, 7], &[input.len()]] {
+        assert_eq!(read_lines(&input, pieces, Style::Plain, &tight()), expected);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
@@ -174,7 +188,8 @@ proptest! {
                 prop_assert_eq!(&read_lines(&input, &[1], style, &limits), &whole);
                 // One answer for each line, whatever is in it; one more for a line too long whose end is not in sight.
                 let lines = input.iter().filter(|byte| **byte == b'\n').count();
-                prop_assert!(whole.len() == lines || whole.len() == lines + 1);
+                let ends_early = whole.last() == Some(&Err(LineErrorKind::OtherProtocol));
+                prop_assert!(whole.len() == lines || whole.len() == lines + 1 || (ends_early && whole.len() < lines));
             }
         }
     }
