@@ -5,11 +5,14 @@
 
 #![forbid(unsafe_code)]
 
+use std::fs;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use kvtests::process::{Launch, ServerProcess};
 use kvtests::server_program;
+use kvtests::wait;
 use kvtests::wire::{Wire, bulk, request};
 
 fn server(loops: &str) -> ServerProcess {
@@ -141,6 +144,14 @@ fn a_line_client_receives_its_messages_before_it_has_left() {
     wire.expect_closed();
 }
 
+/// Returns whether the server's end of a connection has not received the client's FIN yet.
+fn is_open(server: SocketAddr, client: SocketAddr) -> bool {
+    const ESTABLISHED: &str = "01";
+    let end = |address: SocketAddr| format!("0100007F:{:04X}", address.port());
+    let connection = format!("{} {} {ESTABLISHED} ", end(server), end(client));
+    fs::read_to_string("/proc/net/tcp").expect("the list of connections").contains(&connection)
+}
+
 /// A client that is killed, or that has closed its connection, is no receiver any more.
 #[test]
 fn a_client_that_is_gone_is_not_counted() {
@@ -157,10 +168,14 @@ fn a_client_that_is_gone_is_not_counted() {
             admin.expect(":1\r\n:0\r\n");
             subscriber.expect_closed();
         } else {
-            // While the loop is busy, the end of the one connection and the request of the other arrive, in this order.
+            // While the loop is busy, the end of the one connection and the request of the other arrive, in this order:
+            // the system may take its time to bring an end even over the loopback device.
             let mut busy = server.connect();
             busy.send(request(&["DEBUG", "SLEEP", "0.3"]));
+            let client = subscriber.writer().local_addr().unwrap();
+            assert!(is_open(server.address(0), client));
             drop(subscriber);
+            wait::until_true("the end of the connection", || !is_open(server.address(0), client));
             admin.ask("PUBLISH t m", ":0\r\n");
             busy.expect("+OK\r\n");
         }
