@@ -14,6 +14,7 @@ pub mod databases;
 pub mod debug;
 mod help;
 mod hot_keys;
+pub mod info;
 pub mod memory;
 pub mod monitor;
 pub mod object;

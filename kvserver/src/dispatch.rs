@@ -6,6 +6,9 @@
 pub(crate) mod brief_walk;
 pub(crate) mod context;
 pub(crate) mod costly;
+pub(crate) mod offload;
+pub(crate) mod ran;
+pub(crate) mod secrets;
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -22,8 +25,8 @@ use crate::commands::{debug, monitor, transaction};
 use crate::config::settings::WALK_INLINE_KEYS_MAX;
 use crate::dispatch::context::{Context, Next, Run, Runs};
 use crate::dispatch::costly::StoreCall;
+use crate::dispatch::offload::Work;
 use crate::net::listener::LineRules;
-use crate::net::offload::Work;
 use crate::notify::events::{Class, Classes, Noted};
 use crate::notify::origin::Origin;
 use crate::session::{Queue, Refusal, Session};

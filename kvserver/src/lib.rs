@@ -4,7 +4,7 @@
 //! flags around it, see [`program`].
 //!
 //! How a request travels: [`listener`](ListenUrl) -> event loop -> connection -> dispatch -> command -> store, and its
-//! reply: round -> outbox -> socket.
+//! reply: reply batch -> outbox -> socket.
 //!
 //! Invariant: a loop never waits. Replies that reveal what is not durable yet wait in the outbox (durability `always`),
 //! commands that take long run on a thread of their own.
@@ -12,19 +12,23 @@
 
 mod acl;
 mod admin;
+mod clients;
 mod commands;
 mod config;
 mod databases;
 mod dispatch;
 mod durable_file;
 mod error;
+mod event_loop;
 mod net;
+mod newest;
 mod notify;
 pub mod program;
 mod server;
 mod session;
 mod state;
 mod tools;
+mod worker;
 
 pub use error::{Error, Result};
 pub use net::listener::{BoundAddress, LineRules, ListenUrl, Place, Protocol};

@@ -26,8 +26,8 @@ use crate::config::reload::Reload;
 use crate::config::settings::SavePoint;
 use crate::error::{Error, Result};
 use crate::net::listener::ListenUrl;
-use crate::net::signals::Registered;
 use crate::server::Server;
+use crate::server::signals::Registered;
 
 /// The environment variable a password may come in, so that it is in no list of processes.
 const PASSWORD_VARIABLE: &str = "KVSERVER_REQUIREPASS";

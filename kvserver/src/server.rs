@@ -3,6 +3,8 @@
 //! Invariant: when `shutdown`, `wait` or drop returns, every thread is joined, every socket closed and every unix
 //! socket's file removed. The store stays open: it is the caller's.
 
+pub(crate) mod signals;
+
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -22,21 +24,21 @@ use crate::config::file::rewrite;
 use crate::config::file::startup::Rest;
 use crate::config::flags::Listening;
 use crate::config::settings::{SavePoint, Settings};
+use crate::dispatch::offload::{Jobs, Offload};
 use crate::error::{Error, Result};
-use crate::net::accept::Accept;
-use crate::net::event_loop::{EventLoop, WAKER};
+use crate::event_loop::accept::Accept;
+use crate::event_loop::{EventLoop, WAKER};
 use crate::net::listener::{BoundAddress, ListenUrl, Listener};
-use crate::net::mailbox::{Mailbox, Mailboxes};
-use crate::net::offload::{Jobs, Offload};
-use crate::net::signals::{Registered, SignalThread};
 use crate::net::sync::Waker;
-use crate::net::worker;
 use crate::notify::events::Audience;
+use crate::notify::mailbox::{Mailbox, Mailboxes};
 use crate::notify::origin;
 use crate::notify::pubsub::PubSub;
 use crate::notify::tracking::TrackingTable;
 use crate::notify::watch::WatchTable;
+use crate::server::signals::{Registered, SignalThread};
 use crate::state::{Parts, ServerState};
+use crate::worker;
 
 /// A running server.
 ///

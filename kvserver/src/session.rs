@@ -2,9 +2,6 @@
 //!
 //! Invariant: a session that did nothing unusual owns no heap memory of its own; the rare states are boxed.
 
-pub(crate) mod clients;
-pub(crate) mod pause;
-
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -16,11 +13,12 @@ use kvproto::resp::Version;
 use kvproto::{OwnedRequest, Spec};
 
 use crate::acl::Access;
-use crate::net::mailbox::{Address, Searched};
+use crate::clients::Address;
+use crate::clients::Client;
+use crate::notify::mailbox::Searched;
 use crate::notify::pubsub::Topic;
 use crate::notify::tracking::Tracking;
 use crate::notify::watch::Mark;
-use crate::session::clients::Client;
 use crate::state::ServerState;
 
 mod permission;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use kvproto::Reply;
 use parking_lot::Mutex;
 
-use crate::admin::newest::{self, Newest};
+use crate::newest::{self, Newest};
 use kvcommands::gather::gather;
 use kvcommands::outcome::Outcome;
 

@@ -2,13 +2,32 @@
 //!
 //! Invariant: only its own loop adds to a counter, so adding is a load and a store, never a locked instruction.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use kvcore::hooks::Lookups;
 
 mod commands;
-mod counter;
 
 pub(crate) use commands::{CommandCounters, Totals, errors, totals};
-pub(crate) use counter::Counter;
+
+/// A number that one thread adds to and others read. Adding is a load and a store, never a locked instruction.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    /// Only for the thread that owns the counter.
+    pub(crate) fn add(&self, count: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(count), Relaxed);
+    }
+
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
 
 /// The counters of one loop, on cache lines of their own.
 #[derive(Debug, Default)]
@@ -22,7 +41,7 @@ pub(crate) struct Counters {
     pub(crate) output_bytes: Counter,
     pub(crate) reads: Counter,
     pub(crate) writes: Counter,
-    pub(crate) rounds: Counter,
+    pub(crate) iterations: Counter,
     /// Keys that were looked up and found, and that were not.
     pub(crate) hits: Counter,
     pub(crate) misses: Counter,
@@ -56,7 +75,7 @@ impl Counters {
             &self.output_bytes,
             &self.reads,
             &self.writes,
-            &self.rounds,
+            &self.iterations,
             &self.hits,
             &self.misses,
         ]

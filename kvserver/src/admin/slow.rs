@@ -11,8 +11,8 @@ use kvproto::spec::Flag;
 use kvproto::{Request, Spec};
 use parking_lot::Mutex;
 
-use crate::admin::newest::{self, Newest};
-use crate::session::clients::Client;
+use crate::clients::Client;
+use crate::newest::{self, Newest};
 
 /// Words of a logged command that are kept, unless a parameter says otherwise.
 pub(crate) const WORDS_MAX: usize = 32;

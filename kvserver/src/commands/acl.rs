@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::help::help;
 use crate::acl::{self, Account};
 use crate::dispatch::context::{Context, Next};
-use crate::net::offload::Work;
+use crate::dispatch::offload::Work;
 use kvcommands::acl::{DEFAULT, Denial, USER_NAME_BYTES_MAX, User, category, has_spaces, hex};
 use kvcommands::gather::{Gathered, gather};
 use kvcommands::outcome::Outcome;

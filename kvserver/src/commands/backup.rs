@@ -7,7 +7,7 @@ use kvproto::{Args, CommandError, Reply};
 use super::help::help;
 use crate::admin::backups::Step;
 use crate::dispatch::context::{Context, Next};
-use crate::net::offload::Work;
+use crate::dispatch::offload::Work;
 use kvcommands::outcome::Outcome;
 
 /// `BACKUP START|READ|STOP|HELP`

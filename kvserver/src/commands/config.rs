@@ -7,7 +7,7 @@ use kvproto::{Args, CommandError, Reply};
 use super::help::help;
 use crate::config::parameters::{self, Change, Parameter};
 use crate::dispatch::context::{Context, Next};
-use crate::net::offload::Work;
+use crate::dispatch::offload::Work;
 use crate::state::ServerState;
 use kvcommands::glob;
 use kvcommands::outcome::Outcome;

@@ -9,7 +9,7 @@ use kvproto::resp::Version;
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
 use super::databases;
-use crate::admin::info::REDIS_VERSION;
+use crate::commands::info::REDIS_VERSION;
 use crate::config::settings::LABEL_BYTES_MAX;
 use crate::databases::DATABASES;
 use crate::dispatch::context::{Context, Next};

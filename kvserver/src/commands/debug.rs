@@ -16,7 +16,7 @@ use crate::config::switches::Switches;
 use crate::databases::DATABASES;
 use crate::dispatch::context::{Context, Next};
 use crate::dispatch::costly::LOOP_WORK_MAX;
-use crate::net::offload::Work;
+use crate::dispatch::offload::Work;
 use kvcommands::outcome::{Failure, Outcome};
 
 /// What the server says where DEBUG is not allowed.

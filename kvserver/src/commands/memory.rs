@@ -5,8 +5,8 @@
 use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
-use crate::admin::info;
 use crate::admin::process::Usage;
+use crate::commands::info;
 use crate::dispatch::context::Context;
 use kvcommands::outcome::Outcome;
 

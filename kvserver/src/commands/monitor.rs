@@ -11,10 +11,10 @@ use kvproto::quote::{HighBytes, write_quoted};
 use kvproto::spec::Flag;
 use kvproto::{Args, CommandError, Reply, Request, Spec};
 
-use crate::admin::secrets::Hidden;
+use crate::clients::Client;
 use crate::dispatch::context::Context;
+use crate::dispatch::secrets::Hidden;
 use crate::session::Session;
-use crate::session::clients::Client;
 use crate::state::ServerState;
 use kvcommands::outcome::Outcome;
 

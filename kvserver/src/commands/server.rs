@@ -6,9 +6,9 @@
 use kvcore::{Keyspace, LockSet};
 use kvproto::{Args, CommandError, Reply};
 
-use crate::admin::info;
+use crate::commands::info;
 use crate::dispatch::context::{Context, Next};
-use crate::net::offload::Work;
+use crate::dispatch::offload::Work;
 use kvcommands::outcome::{Outcome, store_error};
 
 /// `FLUSHDB [ASYNC|SYNC]`: either way the memory is given back at once.

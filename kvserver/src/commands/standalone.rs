@@ -5,7 +5,7 @@
 use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
-use crate::admin::info::REDIS_VERSION;
+use crate::commands::info::REDIS_VERSION;
 use crate::dispatch::context::Context;
 use kvcommands::outcome::Outcome;
 

@@ -19,7 +19,7 @@ use self::commit::{Journal, Place, RanCommand, commit, may_run_elsewhere};
 use crate::config::settings::{QUEUED_COMMAND_BYTES, QUEUED_WORD_BYTES, WATCHED_BYTES_MAX, WATCHED_KEY_BYTES};
 use crate::dispatch::check_writes;
 use crate::dispatch::context::{Context, Next, Runs};
-use crate::net::offload::Work;
+use crate::dispatch::offload::Work;
 use crate::notify::origin::Origin;
 use crate::session::{Queue, Session, Watched, WatchedKeys};
 use crate::state::ServerState;

@@ -18,15 +18,15 @@ pub(crate) const UNAUTHENTICATED_OUTPUT_BYTES_MAX: usize = 1024;
 /// The longest name or library label that a client may give itself, and the longest name of a user, in bytes. They are shown
 /// in CLIENT LIST, copied into logs, and kept for as long as the connection.
 pub(crate) const LABEL_BYTES_MAX: usize = 256;
-/// Bytes one connection may bring in one round.
+/// Bytes one connection may bring in one iteration.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 /// How long a connection's turn lasts at most, so that nobody waits long for a busy neighbour. The request that is being
 /// executed then is finished.
 pub(crate) const TURN_TIME: Duration = Duration::from_millis(2);
 /// How long an iteration of a loop lasts until connections that had a turn before get no other one. The first of them gets one.
 pub(crate) const ITERATION_TIME: Duration = Duration::from_millis(10);
-/// Requests one connection may have executed in one round, so that nobody waits long for a busy neighbour.
-pub(crate) const ROUND_REQUESTS_MAX: usize = 2048;
+/// Requests one connection may have executed in one iteration, so that nobody waits long for a busy neighbour.
+pub(crate) const ITERATION_REQUESTS_MAX: usize = 2048;
 /// What a queued command takes beside its words: its place in a list that may be half empty, two allocations, and at
 /// EXEC its reply.
 pub(crate) const QUEUED_COMMAND_BYTES: usize = 192;

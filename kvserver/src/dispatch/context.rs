@@ -9,8 +9,8 @@ use kvcore::hooks::{CrossTxn, Lookups, Lsn};
 use kvproto::resp::Version;
 use kvproto::{Args, Reply, Spec, spec};
 
-use crate::net::mailbox::Posted;
-use crate::net::offload::Work;
+use crate::dispatch::offload::Work;
+use crate::notify::mailbox::Posted;
 use crate::notify::origin::Origin;
 use crate::notify::pubsub::Announcement;
 use crate::session::Session;

@@ -1,4 +1,4 @@
-//! Sync: the door to what a loop sleeps by, and to what marks those who watch. Invariant: the [mailbox](crate::net::mailbox) and
+//! Sync: the door to what a loop sleeps by, and to what marks those who watch. Invariant: the [mailbox](crate::notify::mailbox) and
 //! the [table of watchers](crate::notify::watch) are made of what is named here alone, so that a model checker can decide who goes
 //! on when.
 //!

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use kvcore::hooks::Lsn;
 use parking_lot::Mutex;
 
-use crate::net::mailbox::{Address, Kind, Mailboxes, Message};
+use crate::clients::Address;
+use crate::notify::mailbox::{Kind, Mailboxes, Message};
 use kvcommands::acl::User;
 use kvcommands::glob;
 

@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use kvcore::hooks::{Change, ChangeKind, Lsn, Observer};
 use parking_lot::Mutex;
 
+use crate::clients::Clients;
 use crate::databases;
-use crate::net::mailbox::{Invalidation, Mail, Mailboxes, Stale, What};
+use crate::notify::mailbox::{Invalidation, Mail, Mailboxes, Stale, What};
 use crate::notify::origin::Origin;
-use crate::session::clients::Clients;
 
 mod session;
 mod table;

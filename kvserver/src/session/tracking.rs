@@ -10,7 +10,7 @@ use kvproto::spec::Flag;
 use kvproto::{Reply, Request, Spec};
 
 use super::Session;
-use crate::net::mailbox::{Invalidation, What};
+use crate::notify::mailbox::{Invalidation, What};
 use crate::notify::tracking::{KeyRead, ReadKeys, Tracker, Tracking};
 use crate::state::ServerState;
 

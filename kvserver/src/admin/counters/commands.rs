@@ -15,7 +15,7 @@ use kvproto::spec::COMMANDS;
 use kvproto::{Spec, Text};
 use parking_lot::Mutex;
 
-use super::counter::Counter;
+use super::Counter;
 
 /// Durations are counted in buckets an eighth of an octave wide: the exponent and the first three digits of the
 /// duration as a floating-point number.

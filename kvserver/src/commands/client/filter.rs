@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use kvproto::{Args, CommandError, parse_integer};
 
+use crate::clients::{Client, ClientType, FLAGS};
 use crate::databases::DATABASES;
 use crate::dispatch::context::Context;
-use crate::session::clients::{Client, ClientType, FLAGS};
 
 /// What a client must be, or with `NOT-` before it must not be.
 enum Criterion<'b> {

@@ -14,9 +14,9 @@ use kvproto::resp::Version;
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, Text, resp, spec};
 
 use crate::acl::Access;
-use crate::admin::ran::Ran;
 use crate::commands::{databases, monitor};
 use crate::dispatch::context::{Context, InExec, Next, Run, Runs};
+use crate::dispatch::ran::Ran;
 use crate::notify::events::Noted;
 use crate::notify::origin::Origin;
 use crate::notify::pubsub::Announcement;

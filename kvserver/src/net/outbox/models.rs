@@ -1,4 +1,4 @@
-//! A model of what stands between a write and its reply: log, syncer, [`Mailbox`](crate::net::mailbox::Mailbox), loop and outbox,
+//! A model of what stands between a write and its reply: log, syncer, [`Mailbox`](crate::notify::mailbox::Mailbox), loop and outbox,
 //! under every order of events that a seed draws. Invariant: a reply leaves when what it reveals is durable, never before,
 //! and each request is answered or refused once; a loop that is not woken would sleep for ever.
 //!
@@ -15,8 +15,8 @@ use shuttle::rand::Rng;
 use shuttle::thread;
 
 use super::Outbox;
-use crate::net::mailbox::{Mail, Mailbox, Mailboxes};
 use crate::net::sync::Waker;
+use crate::notify::mailbox::{Mail, Mailbox, Mailboxes};
 
 #[path = "../../../../kvcore/tests/models/disk.rs"]
 mod disk;

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use kvcore::hooks::Lsn;
 use smallvec::SmallVec;
 
-use crate::net::mailbox::{Address, Stale, StaleKeys};
+use crate::clients::Address;
+use crate::notify::mailbox::{Stale, StaleKeys};
 
 /// A change as tracking sees it.
 #[derive(Debug, PartialEq, Eq)]

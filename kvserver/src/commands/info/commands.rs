@@ -4,7 +4,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::fields::Fields;
+use super::Fields;
 use crate::config::parameters::show_percentile;
 use crate::state::ServerState;
 

@@ -1,7 +1,9 @@
 //! Who is connected: what one connection shows of itself to others (CLIENT LIST, INFO), and the list of all.
 //!
-//! Invariant: a loop writes what it shows with plain stores to its own clients' records, once a round, so that being
+//! Invariant: a loop writes what it shows with plain stores to its own clients' records, once an iteration, so that being
 //! listed costs a request nothing.
+
+pub(crate) mod pause;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -13,7 +15,6 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::acl::Account;
-use crate::net::mailbox::Address;
 use crate::net::stream::Stream;
 use kvcommands::acl::User;
 
@@ -26,6 +27,15 @@ pub(crate) const FLAGS: [char; 21] =
 
 /// What a connection takes while it holds no bytes.
 pub(crate) const CLIENT_BYTES: u64 = 1024;
+
+/// One connection of the server, whichever loop it lives on. A place on a loop is used again, an id never: the address of
+/// a connection that is gone reaches nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) loop_index: usize,
+    pub(crate) slot: usize,
+    pub(crate) client_id: u64,
+}
 
 /// One connection as others see it.
 #[derive(Debug)]

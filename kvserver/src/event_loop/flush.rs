@@ -1,4 +1,4 @@
-//! The last part of a round: what was answered leaves, or waits in its connection's outbox for the socket or the log.
+//! The last part of an iteration: what was answered leaves, or waits in its connection's outbox for the socket or the log.
 //!
 //! Invariant: a connection with something in its outbox is in one of three lists of the loop until that is empty:
 //! gated (the log will tell), or known to the poll (the socket will tell), or closing.
@@ -8,31 +8,31 @@ use std::sync::atomic::Ordering::Relaxed;
 use kvcore::hooks::Lsn;
 
 use super::EventLoop;
-use crate::net::connection::{Connection, Phase};
+use crate::event_loop::connection::{Connection, Phase};
 use kvcommands::outcome::store_error;
 
 /// Replies gathered before they are written, in bytes: those of many clients, so that they are written together, and not
 /// of all clients, who may each have asked for much.
-const ROUND_BYTES_MAX: usize = 1024 * 1024;
+const REPLY_BATCH_BYTES_MAX: usize = 1024 * 1024;
 
 impl EventLoop {
-    /// Writes what the round has gathered if that is much already.
+    /// Writes the replies gathered so far if they are many.
     #[inline]
-    pub(super) fn bound_round(&mut self) {
-        if self.executor.round.len() > ROUND_BYTES_MAX {
-            self.write_round();
+    pub(super) fn bound_replies(&mut self) {
+        if self.executor.replies.len() > REPLY_BATCH_BYTES_MAX {
+            self.write_replies();
         }
     }
 
-    /// Writes the round's replies, one write a connection, and asks the log for what they wait for.
-    pub(super) fn write_round(&mut self) {
-        if self.executor.round.len() == 0 {
-            self.executor.round.clear();
+    /// Writes the gathered replies, one write a connection, and asks the log for what they wait for.
+    pub(super) fn write_replies(&mut self) {
+        if self.executor.replies.len() == 0 {
+            self.executor.replies.clear();
             return;
         }
-        let round = std::mem::take(&mut self.executor.round);
+        let batch = std::mem::take(&mut self.executor.replies);
         let durable = self.durable();
-        let parts = round.parts();
+        let parts = batch.parts();
         let mut newest = Lsn::ZERO;
         let mut at = 0;
         while at < parts.len() {
@@ -40,14 +40,14 @@ impl EventLoop {
             let end = parts[at..].iter().position(|part| part.slot != slot).map_or(parts.len(), |next| at + next);
             let settled = parts[at..end].iter().position(|part| part.lsn > durable).map_or(end, |gated| at + gated);
             if let Some(mut connection) = self.connections.get_mut(slot).and_then(Option::take) {
-                let mut ready = round.pieces(at..settled).peekable();
+                let mut ready = batch.pieces(at..settled).peekable();
                 if ready.peek().is_some() {
                     let sent = connection.send(ready);
                     self.counters().writes.add(1);
                     self.counters().output_bytes.add(sent as u64);
                 }
                 for (index, part) in parts.iter().enumerate().take(end).skip(settled) {
-                    round.pieces(index..index + 1).for_each(|piece| connection.outbox.push(piece, part.lsn));
+                    batch.pieces(index..index + 1).for_each(|piece| connection.outbox.push(piece, part.lsn));
                     newest = newest.max(part.lsn);
                 }
                 self.settle(slot, connection);
@@ -57,8 +57,8 @@ impl EventLoop {
         if newest > durable {
             self.server().db.hooks().request_sync(newest);
         }
-        self.executor.round = round;
-        self.executor.round.clear();
+        self.executor.replies = batch;
+        self.executor.replies.clear();
     }
 
     /// Up to where replies may leave.
@@ -121,9 +121,9 @@ impl EventLoop {
             }
         }
         if let Some(error) = failure {
-            // Replies and messages of this round go behind what waits for the log already, and are lost with it. Sent later,
+            // Replies and messages of this iteration go behind what waits for the log already, and are lost with it. Sent later,
             // the reply of a job would be taken for that of the write before it.
-            self.write_round();
+            self.write_replies();
             for slot in std::mem::take(&mut self.gated) {
                 self.fail_gated(slot, &error);
             }
@@ -142,7 +142,7 @@ impl EventLoop {
             }
             connection.outbox.discard_gated();
             connection.phase = Phase::Closing;
-            self.executor.round.begin(slot);
+            self.executor.replies.begin(slot);
             self.executor.reply(&mut connection, None, &store_error(error), Lsn::ZERO);
             self.settle(slot, connection);
         }
@@ -170,7 +170,7 @@ impl EventLoop {
                 self.turns.retain(|queued| *queued != slot);
                 self.unfinished.retain(|queued| *queued != slot);
             }
-            // Not used again before the round is over: an event of the old connection may still be in the list.
+            // Not used again before the iteration is over: an event of the old connection may still be in the list.
             self.free.push(slot);
         }
     }

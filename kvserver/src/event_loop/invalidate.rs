@@ -6,9 +6,9 @@
 use kvcore::hooks::Lsn;
 
 use super::EventLoop;
-use crate::net::connection::Connection;
-use crate::net::execute::Executor;
-use crate::net::mailbox::{Invalidation, What};
+use crate::event_loop::connection::Connection;
+use crate::event_loop::execute::Executor;
+use crate::notify::mailbox::{Invalidation, What};
 
 impl EventLoop {
     pub(super) fn invalidate(&mut self, invalidation: Invalidation) {
@@ -19,7 +19,7 @@ impl EventLoop {
                 let is_late =
                     matches!(invalidation.what, What::RedirectBroken(_)) && connection.session.tracking.is_none();
                 if !is_late && !connection.ends() {
-                    self.executor.round.begin(invalidation.to.slot);
+                    self.executor.replies.begin(invalidation.to.slot);
                     self.executor.invalidate(&mut connection, &invalidation);
                 }
                 self.connections[invalidation.to.slot] = Some(connection);

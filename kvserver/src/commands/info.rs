@@ -5,23 +5,22 @@
 //! know is left out or zero.
 
 mod commands;
-mod fields;
 mod key_sizes;
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use fields::Fields;
 pub(crate) use key_sizes::{Sizes, of as key_sizes};
 use kvcore::Location;
 
 use crate::acl::log::Reason;
 use crate::admin::process::{self, Usage};
+use crate::clients::pause::Held;
 use crate::databases;
 use crate::net::listener::BoundAddress;
 use crate::notify::pubsub::Topic;
-use crate::session::pause::Held;
 use crate::state::{ServerState, WriteCheck};
 
 /// The Redis whose behaviour we promise: clients decide by it what they may send.
@@ -149,9 +148,8 @@ fn about_server(server: &ServerState, fields: &mut Fields<'_>) {
 
 fn clients(server: &ServerState, fields: &mut Fields<'_>) {
     let all = server.clients.snapshot();
-    let largest = |bytes: fn(&crate::session::clients::Shown) -> usize| {
-        all.iter().map(|client| bytes(&client.shown)).max().unwrap_or(0)
-    };
+    let largest =
+        |bytes: fn(&crate::clients::Shown) -> usize| all.iter().map(|client| bytes(&client.shown)).max().unwrap_or(0);
     fields.add("connected_clients", server.clients.count());
     fields.add("cluster_connections", 0);
     fields.add("maxclients", server.clients_max.load(Relaxed));
@@ -404,7 +402,7 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("client_output_buffer_limit_disconnections", server.ended_by_output_limit.load(Relaxed));
     fields.add("reply_buffer_shrinks", 0);
     fields.add("reply_buffer_expands", 0);
-    fields.add("eventloop_cycles", server.total(|of| &of.rounds));
+    fields.add("eventloop_cycles", server.total(|of| &of.iterations));
     for reason in Reason::ALL {
         fields.add(reason.info_name(), server.acl.log.count(reason));
     }
@@ -486,6 +484,23 @@ fn human(bytes: u64) -> String {
         }
     }
     format!("{bytes}B")
+}
+
+/// A section's lines as they are written: each ends with CR LF.
+pub(super) struct Fields<'t> {
+    pub(super) text: &'t mut String,
+}
+
+impl Fields<'_> {
+    pub(super) fn line(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push_str("\r\n");
+    }
+
+    pub(super) fn add(&mut self, name: &str, value: impl std::fmt::Display) {
+        // Writing to a String cannot fail.
+        let _ = write!(self.text, "{name}:{value}\r\n");
+    }
 }
 
 #[cfg(test)]

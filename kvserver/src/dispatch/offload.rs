@@ -16,9 +16,9 @@ use kvproto::{Args, OwnedRequest};
 use parking_lot::Mutex;
 
 use crate::admin::backups::{Running, Step};
+use crate::clients::Address;
 use crate::commands::transaction::Execution;
 use crate::dispatch::costly::StoreCall;
-use crate::net::mailbox::Address;
 use kvcommands::outcome::Outcome;
 
 /// What is done off the loop.

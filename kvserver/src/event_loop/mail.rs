@@ -8,11 +8,12 @@ use kvcore::hooks::Lsn;
 use mio::Token;
 
 use super::EventLoop;
+use crate::clients::Address;
 use crate::commands::monitor;
-use crate::net::connection::{Connection, Phase};
+use crate::event_loop::connection::{Connection, Phase};
 use crate::net::listener::Protocol;
-use crate::net::mailbox::{Address, Changed, Costly, Done, Mail, Message};
 use crate::net::stream::Stream;
+use crate::notify::mailbox::{Changed, Costly, Done, Mail, Message};
 use crate::notify::tracking::ReadKeys;
 use crate::session::Session;
 
@@ -25,12 +26,12 @@ impl EventLoop {
             Mail::Kill(address) => self.kill(address),
             Mail::Invalidated(invalidation) => self.invalidate(*invalidation),
             Mail::Changed => self.server().tracking.settle_foreign(&self.server().clients),
-            // It was only to wake this loop, which looks at the pause in each round.
+            // It was only to wake this loop, which looks at the pause in each iteration.
             Mail::Unpaused => {}
             Mail::Users(changed) => self.expel(&changed),
             Mail::Stop => self.begin_stop(),
         }
-        self.bound_round();
+        self.bound_replies();
     }
 
     /// Ends the connections whose users do not let them go on.
@@ -79,12 +80,12 @@ impl EventLoop {
             if let Some(mut connection) = self.take_addressed(*address) {
                 // It is subscribed still: what was posted before a subscription ended was taken out when it did.
                 if !connection.ends() && !connection.session.client.is_killed() {
-                    self.executor.round.begin(address.slot);
+                    self.executor.replies.begin(address.slot);
                     self.executor.reply(&mut connection, None, &reply, lsn);
                 }
                 self.connections[address.slot] = Some(connection);
                 // For each of them: one message may be large, and its receivers many.
-                self.bound_round();
+                self.bound_replies();
             }
         }
     }
@@ -105,9 +106,9 @@ impl EventLoop {
             }
             let request = done.request.as_request();
             let about = kvproto::spec::resolve(request).ok().map(|spec| (spec, request));
-            self.executor.round.begin(done.to.slot);
+            self.executor.replies.begin(done.to.slot);
             self.executor.refresh_bounds();
-            let start = self.executor.round.len();
+            let start = self.executor.replies.len();
             if let Some(executed) = executed {
                 executed.finish(&mut connection.session, &self.executor.server);
             }

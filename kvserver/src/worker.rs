@@ -13,12 +13,12 @@ use kvcore::hooks::{Lookups, Lsn};
 use kvproto::{Args, Reply, Text};
 use parking_lot::Mutex;
 
-use crate::admin::info;
+use crate::commands::info;
 use crate::config::file::rewrite;
 use crate::dispatch::context::Runs;
 use crate::dispatch::costly;
-use crate::net::mailbox::{Costly, Done, Mail};
-use crate::net::offload::{Job, Work};
+use crate::dispatch::offload::{Job, Work};
+use crate::notify::mailbox::{Costly, Done, Mail};
 use crate::notify::origin::Origin;
 use crate::state::ServerState;
 use kvcommands::outcome::store_error;

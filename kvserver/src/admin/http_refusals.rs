@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::session::clients::Client;
+use crate::clients::Client;
 
 /// The shortest time between two warnings.
 const WARN_EVERY: Duration = Duration::from_secs(60);

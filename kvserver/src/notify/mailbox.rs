@@ -9,6 +9,7 @@ use kvcore::hooks::{Lookups, Lsn};
 use kvproto::{OwnedRequest, Reply};
 
 use crate::acl::Account;
+use crate::clients::Address;
 use crate::commands::transaction::Executed;
 use crate::net::listener::Protocol;
 use crate::net::stream::Stream;
@@ -16,11 +17,9 @@ use crate::net::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::net::sync::{Mutex, Waker};
 use crate::notify::tracking::Event;
 
-mod address;
 mod invalidation;
 mod message;
 
-pub(crate) use address::Address;
 pub(crate) use invalidation::{Invalidation, Stale, StaleKeys, What};
 pub(crate) use message::{Kind, Message};
 

@@ -1,11 +1,11 @@
 //! One event loop: a thread that serves its connections without ever waiting for one of them.
 //!
-//! A round: sleep until something happens, take in what happened, give each connection that has something to do one
+//! An iteration: sleep until something happens, take in what happened, give each connection that has something to do one
 //! turn (some are read from, then what they sent is executed, then the next some), then write all replies, one write a
 //! connection. Readiness is edge-triggered and registered once, so a connection costs no system call but its reads and
 //! writes.
 //!
-//! Invariant: nothing in a round waits for a lock held long, a file, or another thread's work.
+//! Invariant: nothing in an iteration waits for a lock held long, a file, or another thread's work.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,25 +21,29 @@ use crate::admin::counters::Counters;
 use crate::admin::process;
 use crate::config::settings::ITERATION_TIME;
 use crate::dispatch::context::Runs;
-use crate::net::accept::{Accept, LISTENER_TOKENS};
-use crate::net::connection::{Connection, Decoder, Phase};
-use crate::net::execute::{self, Executor};
-use crate::net::mailbox::Mailbox;
+use crate::event_loop::accept::{Accept, LISTENER_TOKENS};
+use crate::event_loop::connection::{Connection, Decoder, Phase};
+use crate::event_loop::execute::Executor;
+use crate::notify::mailbox::Mailbox;
 use crate::state::ServerState;
 use tick::TICK;
 use turns::READ_BUFFER_BYTES;
 
+pub(crate) mod accept;
+mod connection;
+mod execute;
 mod flush;
 mod invalidate;
 mod mail;
 mod pause;
+mod reply_batch;
 mod stop;
 mod tick;
 mod turns;
 
 /// The token of the mailbox's waker.
 pub(crate) const WAKER: Token = Token(usize::MAX);
-/// Readiness events taken in a round at most.
+/// Readiness events taken in an iteration at most.
 const EVENTS_MAX: usize = 1024;
 /// How soon a loop looks again while the log cannot take more.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
@@ -70,7 +74,7 @@ pub(crate) struct EventLoop {
     paused: Vec<usize>,
     /// Connections whose next request waits until there is room for what it writes.
     awaiting_room: Vec<usize>,
-    /// [`Pause::changes`](crate::session::pause::Pause::changes) when they were last looked at.
+    /// [`Pause::changes`](crate::clients::pause::Pause::changes) when they were last looked at.
     pause_changes: u64,
     /// Up to where the log was durable when `gated` was last looked at.
     released: Lsn,
@@ -154,7 +158,7 @@ impl EventLoop {
                 tracing::error!(%error, "an event loop cannot wait for events");
                 break;
             }
-            self.counters().rounds.add(1);
+            self.counters().iterations.add(1);
             self.now = Instant::now();
             for event in &events {
                 self.take_event(event);
@@ -172,7 +176,7 @@ impl EventLoop {
             self.resume_for_room();
             self.release_gated();
             self.give_turns();
-            self.write_round();
+            self.write_replies();
             self.bound_clients();
             self.close_finished();
             self.tick();
@@ -198,7 +202,7 @@ impl EventLoop {
         } else {
             let accepts = self.accept.as_ref().and_then(Accept::resumes_at);
             let wanted = [Some(self.next_tick), self.stop_at, accepts, self.paused_until()];
-            // From when this round began, so later by as long as it took: nothing here is due to the millisecond.
+            // From when this iteration began, so later by as long as it took: nothing here is due to the millisecond.
             wanted.into_iter().flatten().min().map_or(TICK, |at| at.saturating_duration_since(self.now))
         };
         let result = self.poll.poll(events, Some(timeout));

@@ -5,9 +5,9 @@
 use kvproto::{Request, Spec};
 
 use crate::admin::counters::Counters;
-use crate::admin::secrets::Hidden;
 use crate::admin::slow::Slow;
-use crate::session::clients::Client;
+use crate::clients::Client;
+use crate::dispatch::secrets::Hidden;
 use crate::state::ServerState;
 
 /// A command that was carried out.

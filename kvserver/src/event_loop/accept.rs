@@ -11,13 +11,13 @@ use mio::{Interest, Registry, Token};
 
 use crate::admin::counters::Counters;
 use crate::net::listener::{ListenSocket, Listener, Protocol};
-use crate::net::mailbox::Mail;
 use crate::net::stream::Stream;
+use crate::notify::mailbox::Mail;
 use crate::state::ServerState;
 
 /// Tokens of listeners start here; those of connections stay below.
 pub(crate) const LISTENER_TOKENS: usize = usize::MAX / 2;
-/// Connections accepted in one round.
+/// Connections accepted in one iteration.
 const ROUND_MAX: usize = 256;
 /// How long accepting rests when there is no file descriptor left.
 const PAUSE: Duration = Duration::from_millis(100);

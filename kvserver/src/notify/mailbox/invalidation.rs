@@ -8,7 +8,7 @@ use kvcore::hooks::Lsn;
 use kvproto::Reply;
 use kvproto::resp::Version;
 
-use super::Address;
+use crate::clients::Address;
 
 /// The channel in which RESP2 clients receive them.
 const CHANNEL: &str = "__redis__:invalidate";

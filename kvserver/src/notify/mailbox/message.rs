@@ -7,7 +7,8 @@ use std::sync::Arc;
 use kvcore::hooks::Lsn;
 use kvproto::Reply;
 
-use super::{Address, Mail};
+use super::Mail;
+use crate::clients::Address;
 
 /// A message published to a channel.
 #[derive(Clone, Debug)]

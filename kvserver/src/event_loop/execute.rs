@@ -1,4 +1,4 @@
-//! Executes the requests that lie in a piece of input and writes their replies into the round.
+//! Executes the requests that lie in a piece of input and writes their replies into the reply batch.
 //!
 //! Invariant: replies come in the order of requests; a request is decoded and executed once, however its bytes arrived.
 
@@ -12,16 +12,16 @@ use kvproto::resp::{self, RequestDecoder};
 use kvproto::{Limits, ProtocolError, Reply, Request};
 
 use crate::admin::counters::Counters;
-use crate::admin::ran::Ran;
 use crate::commands::transaction::is_queued;
-use crate::config::settings::{OUTPUT_PAUSE_BYTES, ROUND_REQUESTS_MAX, TURN_TIME};
+use crate::config::settings::{ITERATION_REQUESTS_MAX, OUTPUT_PAUSE_BYTES, TURN_TIME};
 use crate::config::tuning::Bounds;
 use crate::dispatch::context::{Next, Runs};
+use crate::dispatch::offload::{Job, Work};
+use crate::dispatch::ran::Ran;
 use crate::dispatch::{self, Answer, Rest};
-use crate::net::connection::{Connection, Decoder, Phase, Progress};
+use crate::event_loop::connection::{Connection, Decoder, Phase, Progress};
+use crate::event_loop::reply_batch::ReplyBatch;
 use crate::net::listener::{LineRules, Protocol};
-use crate::net::offload::{Job, Work};
-use crate::net::round::Round;
 use crate::notify::origin::Origin;
 use crate::notify::tracking::ReadKeys;
 use crate::session::Replies;
@@ -33,7 +33,7 @@ use kvcommands::outcome::REPLY_BYTES_MAX;
 pub(crate) struct Executor {
     pub(crate) server: Arc<ServerState>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) round: Round,
+    pub(crate) replies: ReplyBatch,
     pub(crate) runs: Runs,
     /// Of what this loop changes.
     pub(crate) origin: Origin,
@@ -82,7 +82,7 @@ impl Executor {
             origin: Origin::new(server.id),
             server,
             counters,
-            round: Round::default(),
+            replies: ReplyBatch::default(),
             runs,
         }
     }
@@ -98,16 +98,16 @@ impl Executor {
         self.refresh_bounds();
         self.last_tick = self.clock.raw();
         let end_of_turn = self.last_tick.saturating_add(self.turn_ticks);
-        let start = self.round.len();
-        self.round.begin(slot);
+        let start = self.replies.len();
+        self.replies.begin(slot);
         self.origin.set_client(connection.session.client.id);
         let mut requests = 0;
         let mut progress = Progress { used: 0, runnable: true, decoder_is_clean: true };
         while progress.used < input.len()
-            && requests < ROUND_REQUESTS_MAX
+            && requests < ITERATION_REQUESTS_MAX
             && connection.phase == Phase::Open
             && self.last_tick < end_of_turn
-            && connection.outbox.len() + (self.round.len() - start) <= OUTPUT_PAUSE_BYTES
+            && connection.outbox.len() + (self.replies.len() - start) <= OUTPUT_PAUSE_BYTES
         {
             let rest = &input[progress.used..];
             let step = match (&mut *decoder, connection.protocol) {
@@ -247,7 +247,7 @@ impl Executor {
         self.counters.count_lookups(lookups);
         let ticks = self.ticks();
         let about = spec.map(|spec| (spec, request));
-        let start = self.round.len();
+        let start = self.replies.len();
         let Some(rest) = rest else {
             self.count(connection, about, &reply, ticks);
             self.reply(connection, about, &reply, lsn);
@@ -366,7 +366,7 @@ impl Executor {
         }
     }
 
-    /// Logs a command that ran if its request of `bytes`, or what it has added to the round since `start`, was large; and
+    /// Logs a command that ran if its request of `bytes`, or what it has added to the reply batch since `start`, was large; and
     /// counts it for its keys while hot keys are tracked.
     #[inline]
     pub(crate) fn log_if_large(
@@ -377,7 +377,7 @@ impl Executor {
         start: usize,
         ticks: u64,
     ) {
-        let reply_bytes = self.round.len() - start;
+        let reply_bytes = self.replies.len() - start;
         if bytes.max(reply_bytes) < self.bounds.large_bytes {
             return;
         }
@@ -417,14 +417,14 @@ impl Executor {
             }
             // Once, rather than by doubling what is large already.
             let is_resp = matches!(connection.protocol, Protocol::Resp);
-            self.round.bytes.reserve(if is_resp { reply.copied_bytes() } else { bytes });
+            self.replies.bytes.reserve(if is_resp { reply.copied_bytes() } else { bytes });
         }
         if lsn > Lsn::ZERO {
-            self.round.gate(lsn);
+            self.replies.gate(lsn);
         }
         match connection.protocol {
-            Protocol::Resp => resp::encode(reply, connection.session.version, &mut self.round),
-            Protocol::Line(rules) => line::speak(rules.style, about, reply, &mut self.round.bytes),
+            Protocol::Resp => resp::encode(reply, connection.session.version, &mut self.replies),
+            Protocol::Line(rules) => line::speak(rules.style, about, reply, &mut self.replies.bytes),
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use super::EventLoop;
-use crate::net::connection::Phase;
+use crate::event_loop::connection::Phase;
 
 impl EventLoop {
     /// When paused connections go on, if there are any.

@@ -1,4 +1,4 @@
-//! The output of one round of an event loop: the replies of all its connections, one behind the other in one buffer.
+//! The output of one iteration of an event loop: the replies of all its connections, one behind the other in one buffer.
 //!
 //! Invariant: the parts of one connection keep their order, and a part carries the newest Lsn its bytes reveal.
 //! Most bytes go from here straight into a socket, so a connection needs no output buffer of its own. Large values are not
@@ -12,14 +12,14 @@ use kvproto::resp::Output;
 
 use crate::net::outbox::Piece;
 
-/// Above this the buffer's memory is given back after the round, in bytes.
+/// Above this the buffer's memory is given back after the iteration, in bytes.
 const KEEP_BYTES: usize = 1024 * 1024;
 /// And above this that of its parts.
 const KEEP_PARTS: usize = 16 * 1024;
 
 /// Replies on their way out.
 #[derive(Debug, Default)]
-pub(crate) struct Round {
+pub(crate) struct ReplyBatch {
     pub(crate) bytes: Vec<u8>,
     parts: Vec<Part>,
     /// Bytes of the large values.
@@ -36,7 +36,7 @@ pub(crate) struct Part {
     value: Option<Arc<Vec<u8>>>,
 }
 
-impl Round {
+impl ReplyBatch {
     /// What is written from now on is for the connection at `slot`.
     pub(crate) fn begin(&mut self, slot: usize) {
         self.open(slot, Lsn::ZERO);
@@ -99,7 +99,7 @@ impl Round {
     }
 }
 
-impl Output for Round {
+impl Output for ReplyBatch {
     fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
@@ -117,48 +117,48 @@ impl Output for Round {
 mod tests {
     use super::*;
 
-    fn seen(round: &Round) -> Vec<(usize, u64, Vec<u8>)> {
+    fn seen(batch: &ReplyBatch) -> Vec<(usize, u64, Vec<u8>)> {
         let of = |index: usize, part: &Part| {
-            let bytes = round.pieces(index..index + 1).flat_map(|piece| piece.as_bytes().to_vec()).collect();
+            let bytes = batch.pieces(index..index + 1).flat_map(|piece| piece.as_bytes().to_vec()).collect();
             (part.slot, part.lsn.get(), bytes)
         };
-        round.parts().iter().enumerate().map(|(index, part)| of(index, part)).collect()
+        batch.parts().iter().enumerate().map(|(index, part)| of(index, part)).collect()
     }
 
     #[test]
     fn parts_split_where_the_lsn_rises_and_empty_ones_vanish() {
-        let mut round = Round::default();
-        round.begin(1);
-        round.begin(2);
-        round.bytes.extend(b"a");
-        round.gate(Lsn::new(7));
-        round.bytes.extend(b"b");
-        round.gate(Lsn::new(3));
-        round.bytes.extend(b"c");
-        round.begin(3);
-        round.bytes.extend(b"d");
-        assert_eq!(seen(&round), [(2, 0, b"a".to_vec()), (2, 7, b"bc".to_vec()), (3, 0, b"d".to_vec())]);
+        let mut batch = ReplyBatch::default();
+        batch.begin(1);
+        batch.begin(2);
+        batch.bytes.extend(b"a");
+        batch.gate(Lsn::new(7));
+        batch.bytes.extend(b"b");
+        batch.gate(Lsn::new(3));
+        batch.bytes.extend(b"c");
+        batch.begin(3);
+        batch.bytes.extend(b"d");
+        assert_eq!(seen(&batch), [(2, 0, b"a".to_vec()), (2, 7, b"bc".to_vec()), (3, 0, b"d".to_vec())]);
     }
 
     #[test]
     fn a_large_value_is_a_part_of_its_own_and_stretches_side_by_side_are_one_piece() {
-        let (mut round, value) = (Round::default(), Arc::new(vec![b'v'; 70_000]));
-        round.begin(1);
-        round.bytes.extend(b"a");
-        round.gate(Lsn::new(7));
-        round.bytes.extend(b"b");
-        round.share(&value);
-        round.share(&value);
-        round.bytes.extend(b"c");
-        round.begin(2);
-        round.share(&value);
-        assert_eq!((round.len(), round.bytes.len()), (210_003, 3));
-        let slots: Vec<_> = round.parts().iter().map(|part| (part.slot, part.lsn.get())).collect();
+        let (mut batch, value) = (ReplyBatch::default(), Arc::new(vec![b'v'; 70_000]));
+        batch.begin(1);
+        batch.bytes.extend(b"a");
+        batch.gate(Lsn::new(7));
+        batch.bytes.extend(b"b");
+        batch.share(&value);
+        batch.share(&value);
+        batch.bytes.extend(b"c");
+        batch.begin(2);
+        batch.share(&value);
+        assert_eq!((batch.len(), batch.bytes.len()), (210_003, 3));
+        let slots: Vec<_> = batch.parts().iter().map(|part| (part.slot, part.lsn.get())).collect();
         assert_eq!(slots[..2], [(1, 0), (1, 7)]);
         assert!(slots[2..slots.len() - 3].iter().all(|part| *part == (1, 7)));
         let first_of_2 = slots.iter().position(|part| part.0 == 2).unwrap();
-        let pieces: Vec<_> = round.pieces(0..first_of_2).collect();
+        let pieces: Vec<_> = batch.pieces(0..first_of_2).collect();
         assert!(matches!(pieces[..], [Piece::Bytes(b"ab"), Piece::Shared(_), Piece::Shared(_), Piece::Bytes(b"c")]));
-        assert_eq!(round.pieces(first_of_2..slots.len()).map(|piece| piece.as_bytes().len()).sum::<usize>(), 70_000);
+        assert_eq!(batch.pieces(first_of_2..slots.len()).map(|piece| piece.as_bytes().len()).sum::<usize>(), 70_000);
     }
 }

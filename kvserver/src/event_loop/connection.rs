@@ -12,13 +12,13 @@ use kvcore::hooks::Lsn;
 use kvproto::line::LineDecoder;
 use kvproto::resp::RequestDecoder;
 
+use crate::clients::Shown;
 use crate::config::settings::{OUTPUT_PAUSE_BYTES, READ_BYTES, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
 use crate::config::tuning::OutputLimits;
 use crate::net::listener::Protocol;
 use crate::net::outbox::{Outbox, Piece};
 use crate::net::stream::Stream;
 use crate::session::Session;
-use crate::session::clients::Shown;
 
 /// One client of an event loop.
 pub(crate) struct Connection {

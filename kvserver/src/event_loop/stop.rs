@@ -5,7 +5,7 @@
 
 use super::EventLoop;
 use crate::config::settings::STOP_GRACE;
-use crate::net::connection::{Connection, Phase};
+use crate::event_loop::connection::{Connection, Phase};
 
 impl EventLoop {
     /// From now on nothing is accepted or read; what was read is executed and answered.

@@ -5,7 +5,7 @@
 
 use kvcore::hooks::{Cursor, Walk};
 
-use super::fields::Fields;
+use super::Fields;
 use crate::databases;
 use crate::state::ServerState;
 

@@ -1,6 +1,6 @@
-//! The middle of a round: connections that have something to do are read from, and what they sent is executed.
+//! The middle of an iteration: connections that have something to do are read from, and what they sent is executed.
 //!
-//! Invariant: a connection gets at most one turn a round, in the order in which they came to have something to do; those whose
+//! Invariant: a connection gets at most one turn an iteration, in the order in which they came to have something to do; those whose
 //! turn has ended before they were finished come after the others, and only for so long.
 
 use std::ops::Range;
@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::EventLoop;
 use crate::config::settings::READ_BYTES;
-use crate::net::connection::{Connection, Decoder, Input, Phase};
+use crate::event_loop::connection::{Connection, Decoder, Input, Phase};
 use crate::net::listener::Protocol;
 
 /// Connections that are read from before any of them is executed.
@@ -39,10 +39,10 @@ struct Group {
 impl EventLoop {
     /// Reads from some connections, fetches what the first request of each will need, executes; then the next some.
     pub(super) fn give_turns(&mut self) {
-        // What the round holds so far was said outside of turns. It leaves now: of a round that is written while a
+        // What the reply batch holds so far was written outside of turns. It leaves now: of a batch that is written while a
         // connection is out of its place, that connection's part is lost. Turns add no such part: each writes only to
-        // its own connection, which has one turn a round and is back in its place before anything is written.
-        self.write_round();
+        // its own connection, which has one turn an iteration and is back in its place before anything is written.
+        self.write_replies();
         // Those that get into the queues from here on have their turns in the next iteration.
         let mut fresh = std::mem::take(&mut self.turns);
         let mut unfinished = std::mem::take(&mut self.unfinished);
@@ -92,7 +92,7 @@ impl EventLoop {
         for Turn { slot, mut connection, read } in group.turns.drain(..) {
             self.execute(slot, &mut connection, &buffer[read]);
             self.end_turn(slot, connection);
-            self.bound_round();
+            self.bound_replies();
         }
         self.bound_clients();
     }

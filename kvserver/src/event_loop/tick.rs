@@ -1,6 +1,6 @@
 //! What a loop looks after by the clock: figures for INFO, slow and idle clients, memory.
 //!
-//! Invariant: it costs the requests of a round nothing but the look at the clock that the round needs anyway.
+//! Invariant: it costs the requests of an iteration nothing but the look at the clock that the iteration needs anyway.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::EventLoop;
 use crate::admin::counters::Counters;
 use crate::config::tuning::save_when_due;
-use crate::net::connection::{Connection, Phase};
+use crate::event_loop::connection::{Connection, Phase};
 use crate::notify::tracking::ReadKeys;
 use crate::state::WriteCheck;
 
@@ -60,15 +60,15 @@ impl EventLoop {
     /// places.
     pub(super) fn bound_clients(&mut self) {
         let Some(limit) = self.server().tuning.client_bytes_max() else { return };
-        // The clock itself: a round in which much is answered takes long.
+        // The clock itself: an iteration in which much is answered takes long.
         if self.server().client_bytes() <= limit || Instant::now() < self.next_eviction {
             return;
         }
         // Who is closed below has been sent all that was said to it.
-        self.write_round();
+        self.write_replies();
         let ended = self.server().evict_clients(limit);
         if ended.is_empty() {
-            // Those that may not be ended take that much: not worth a look in every round.
+            // Those that may not be ended take that much: not worth a look in every iteration.
             self.next_eviction = Instant::now() + LOOK_AGAIN;
         }
         // Its own without waiting for the mail: their memory is wanted now.
