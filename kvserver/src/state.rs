@@ -333,6 +333,12 @@ impl ServerState {
         self.epoch.load(Ordering::Relaxed)
     }
 
+    /// Has the duration and the size of every command measured, for HOTKEYS, or of large ones only.
+    pub(crate) fn measure_all(&self, all: bool) {
+        self.slow.watch_all(all);
+        self.tuning.change_bounds(|bounds| bounds.large_bytes = self.slow.large_bytes());
+    }
+
     /// What all loops counted of each command that came.
     pub(crate) fn command_totals(&self) -> Vec<Totals> {
         counters::totals(self.counters.iter().map(|counters| &counters.commands), self.epoch())

@@ -12,7 +12,7 @@ use kvproto::{Request, Spec};
 use parking_lot::Mutex;
 
 use crate::admin::process::Usage;
-use crate::state::ServerState;
+use crate::admin::slow::Slow;
 
 /// When there are twice as many keys in a [`Summary`], the lesser half is dropped. Well above the most that are reported.
 const KEYS_KEPT: usize = 1024;
@@ -177,7 +177,7 @@ impl Tracked {
 
 impl HotKeys {
     /// Begins to track, which each loop does from its next turn on. Returns false if it is under way already.
-    pub(crate) fn start(&self, options: Options, server: &ServerState) -> bool {
+    pub(crate) fn start(&self, options: Options, now_ms: u64, measure: &dyn Fn(bool)) -> bool {
         let mut tracked = self.tracked.lock();
         if let Some(tracked) = &mut *tracked {
             tracked.end_if_due();
@@ -188,7 +188,7 @@ impl HotKeys {
         *tracked = Some(Box::new(Tracked {
             options,
             started: Instant::now(),
-            started_at_ms: server.db.now_ms(),
+            started_at_ms: now_ms,
             ended: None,
             usage: Usage::now(),
             nanos: 0,
@@ -199,23 +199,23 @@ impl HotKeys {
             hasher: RandomState::new(),
             spent: Duration::ZERO,
         }));
-        self.turn(true, server);
+        self.turn(true, measure);
         true
     }
 
     /// Ends it; what is known is kept. Returns false if it was not under way.
-    pub(crate) fn stop(&self, server: &ServerState) -> bool {
+    pub(crate) fn stop(&self, measure: &dyn Fn(bool)) -> bool {
         let mut tracked = self.tracked.lock();
         let Some(tracked) = &mut *tracked else { return false };
         tracked.end_if_due();
         let was_active = tracked.is_active();
         tracked.end(tracked.started.elapsed());
-        self.turn(false, server);
+        self.turn(false, measure);
         was_active
     }
 
     /// Forgets what is known. Returns false if it is under way.
-    pub(crate) fn reset(&self, server: &ServerState) -> bool {
+    pub(crate) fn reset(&self, measure: &dyn Fn(bool)) -> bool {
         let mut tracked = self.tracked.lock();
         if let Some(tracked) = &mut *tracked {
             tracked.end_if_due();
@@ -224,25 +224,24 @@ impl HotKeys {
             }
         }
         *tracked = None;
-        self.turn(false, server);
+        self.turn(false, measure);
         true
     }
 
     /// Begins or ends the counting of commands. Called with the lock held.
-    fn turn(&self, is_on: bool, server: &ServerState) {
+    fn turn(&self, is_on: bool, measure: &dyn Fn(bool)) {
         if self.is_on.swap(is_on, Relaxed) != is_on {
-            server.slow.watch_all(is_on);
-            server.tuning.change_bounds(|bounds| bounds.large_bytes = server.slow.large_bytes());
+            measure(is_on);
         }
     }
 
     /// Returns what is known, unless nothing was tracked since the last RESET.
-    pub(crate) fn report(&self, server: &ServerState) -> Option<Report> {
+    pub(crate) fn report(&self, measure: &dyn Fn(bool)) -> Option<Report> {
         let mut tracked = self.tracked.lock();
         let tracked = tracked.as_mut()?;
         tracked.end_if_due();
         if !tracked.is_active() {
-            self.turn(false, server);
+            self.turn(false, measure);
         }
         let (duration, usage) = tracked.ended.unwrap_or_else(|| (tracked.started.elapsed(), Usage::now()));
         let count = tracked.options.keys;
@@ -264,24 +263,40 @@ impl HotKeys {
     /// Counts a command that took so many ticks, and the bytes of its request and its reply. EXEC does not count: the commands
     /// that it carried out do.
     #[inline]
-    pub(crate) fn note(&self, spec: &Spec, request: Request<'_>, ticks: u64, bytes: [usize; 2], server: &ServerState) {
+    pub(crate) fn note(
+        &self,
+        spec: &Spec,
+        request: Request<'_>,
+        ticks: u64,
+        bytes: [usize; 2],
+        slow: &Slow,
+        measure: &dyn Fn(bool),
+    ) {
         if self.is_on.load(Relaxed) && spec.name != "exec" {
-            self.note_now(spec, request, ticks, bytes, server);
+            self.note_now(spec, request, ticks, bytes, slow, measure);
         }
     }
 
     #[cold]
-    fn note_now(&self, spec: &Spec, request: Request<'_>, ticks: u64, bytes: [usize; 2], server: &ServerState) {
-        let begun = server.slow.clock().raw();
+    fn note_now(
+        &self,
+        spec: &Spec,
+        request: Request<'_>,
+        ticks: u64,
+        bytes: [usize; 2],
+        slow: &Slow,
+        measure: &dyn Fn(bool),
+    ) {
+        let begun = slow.clock().raw();
         let mut tracked = self.tracked.lock();
         let Some(tracked) = &mut *tracked else { return };
         tracked.end_if_due();
         if !tracked.is_active() {
-            return self.turn(false, server);
+            return self.turn(false, measure);
         }
-        tracked.note(spec, request, server.slow.nanos(ticks), bytes.iter().map(|bytes| *bytes as u64).sum());
-        let took = server.slow.clock().raw().saturating_sub(begun);
-        tracked.spent += Duration::from_nanos(server.slow.nanos(took));
+        tracked.note(spec, request, slow.nanos(ticks), bytes.iter().map(|bytes| *bytes as u64).sum());
+        let took = slow.clock().raw().saturating_sub(begun);
+        tracked.spent += Duration::from_nanos(slow.nanos(took));
     }
 
     /// Returns whether it is under way, what it takes in memory, and how long it has taken; nothing before the first START.

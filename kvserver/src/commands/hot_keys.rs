@@ -23,18 +23,22 @@ const SLOTS: [i64; 2] = [0, 16_383];
 pub(crate) fn hotkeys(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     args.next()?;
     let (hot_keys, server) = (&ctx.server.hot_keys, ctx.server);
+    let measure = |all: bool| server.measure_all(all);
     let done = |is_done: bool, why: &'static str| {
         if is_done { Ok(Reply::Ok) } else { Err(CommandError::custom(why).into()) }
     };
     match ctx.spec.own_name() {
         "start" => {
             let options = options(args)?;
-            done(hot_keys.start(options, server), "ERR hotkeys tracking session already in progress")
+            done(
+                hot_keys.start(options, server.db.now_ms(), &measure),
+                "ERR hotkeys tracking session already in progress",
+            )
         }
-        "stop" => done(hot_keys.stop(server), "ERR no hotkeys tracking session in progress"),
-        "reset" => done(hot_keys.reset(server), "ERR hotkeys tracking session in progress, stop tracking first"),
+        "stop" => done(hot_keys.stop(&measure), "ERR no hotkeys tracking session in progress"),
+        "reset" => done(hot_keys.reset(&measure), "ERR hotkeys tracking session in progress, stop tracking first"),
         "get" => {
-            let report = hot_keys.report(server);
+            let report = hot_keys.report(&measure);
             ctx.reveal_everything();
             Ok(report.map_or(Reply::Nil, |report| Reply::Array(vec![show(report)])))
         }

@@ -35,7 +35,7 @@ impl Ran<'_> {
     #[cold]
     pub(crate) fn note_size(&self, bytes: [usize; 2], server: &ServerState) {
         let Ran { spec, request, client, ticks } = *self;
-        server.hot_keys.note(spec, request, ticks, bytes, server);
+        server.hot_keys.note(spec, request, ticks, bytes, &server.slow, &|on| server.measure_all(on));
         let hidden = Hidden::of(spec, request);
         server.slow.note_size(spec, request, bytes, client, |at| hidden.has(at));
     }
