@@ -12,3 +12,4 @@ pub(crate) mod http_refusals;
 pub(crate) mod logging;
 pub(crate) mod process;
 pub(crate) mod slow;
+pub(crate) mod statistics;

@@ -12,7 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use kvcore::Db;
 use parking_lot::Mutex;
+
+use self::pause::Pause;
 
 use crate::acl::Account;
 use crate::net::stream::Stream;
@@ -324,8 +327,10 @@ impl Client {
 }
 
 /// All connections, by id: in the order in which they came.
-#[derive(Debug, Default)]
 pub(crate) struct Clients {
+    /// Connections served at once; further ones are refused.
+    pub(crate) max: AtomicUsize,
+    pub(crate) pause: Pause,
     next_id: AtomicU64,
     connected: AtomicUsize,
     /// Held by those that were killed and are not closed yet. Changed under the lock of `all`.
@@ -334,6 +339,17 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
+    pub(crate) fn new(max: usize, db: Db) -> Clients {
+        Clients {
+            max: AtomicUsize::new(max),
+            pause: Pause::new(db),
+            next_id: AtomicU64::new(0),
+            connected: AtomicUsize::new(0),
+            leaving_bytes: AtomicU64::new(0),
+            all: Mutex::default(),
+        }
+    }
+
     pub(crate) fn connect(
         &self,
         stream: &Stream,

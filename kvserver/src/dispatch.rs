@@ -103,7 +103,7 @@ pub(crate) fn answer(
     let (top, spec) = match find(request) {
         Ok(found) => found,
         Err(_) if is_http_word(request.name()) => {
-            server.http_refusals.add(&session.client, server.started.elapsed());
+            server.statistics.http_refusals.add(&session.client, server.statistics.started.elapsed());
             return Answer::new(None, Reply::Nothing, Lsn::ZERO).then(Next::Close);
         }
         Err(unresolved) => {
@@ -124,7 +124,7 @@ pub(crate) fn answer(
     {
         return reject(Some(spec), error, request, session, server);
     }
-    if server.pause.is_on() && server.pause.holds(spec, queued(session)) {
+    if server.clients.pause.is_on() && server.clients.pause.holds(spec, queued(session)) {
         return Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).then(Next::AwaitPause);
     }
     if server.is_backlogged() && server.lacks_room(spec, queued(session)) {
@@ -143,7 +143,7 @@ pub(crate) fn answer(
     if session.tracking.is_some() {
         session.remember_keys(spec, request, server);
     }
-    let wanted = server.audience.wanted();
+    let wanted = server.notify.audience.wanted();
     let call = |work_max| {
         let (database, uses_keys) = (session.database, session.uses_keys_of(spec));
         Call { spec, request, origin, database, uses_keys, events: wanted.events(), work_max }
@@ -258,7 +258,7 @@ fn reject(
     if let Some(exec) = spec.filter(|spec| spec.name == "exec") {
         session.end_transaction(server);
         // Monitors have seen MULTI, so they see the end of it.
-        if server.audience.wanted().is_monitored() {
+        if server.notify.audience.wanted().is_monitored() {
             monitor::show(exec, request, session.database, Lsn::ZERO, session, server);
         }
         if let Reply::Error(text) = &reply {
@@ -366,7 +366,7 @@ pub(crate) fn carry_out(
     };
     let outcome = with_keys(call.spec, call.request, |keys| commit(keys, &mut body));
     if !call.events.is_empty() {
-        server.audience.settle(call.origin, outcome.as_ref().ok().copied());
+        server.notify.audience.settle(call.origin, outcome.as_ref().ok().copied());
     }
     conclude(outcome, call.spec, reply, lookups, server)
 }

@@ -100,7 +100,7 @@ impl EventLoop {
         accept: Option<Accept>,
         runs: Runs,
     ) -> EventLoop {
-        let counters = server.counters[index].clone();
+        let counters = server.statistics.loops[index].clone();
         let now = Instant::now();
         let executor = Executor::new(server, counters, runs);
         EventLoop {
@@ -137,7 +137,7 @@ impl EventLoop {
     }
 
     fn mailbox(&self) -> &Mailbox {
-        self.server().mailboxes.of(self.index)
+        self.server().notify.mailboxes.of(self.index)
     }
 
     fn counters(&self) -> &Counters {
@@ -147,7 +147,7 @@ impl EventLoop {
     /// Serves until the server stops.
     pub(crate) fn run(mut self) {
         if self.index == 0 {
-            self.server().main_thread.store(process::this_thread().unwrap_or(0), Relaxed);
+            self.server().statistics.main_thread.store(process::this_thread().unwrap_or(0), Relaxed);
         }
         let mut events = Events::with_capacity(EVENTS_MAX);
         let mut mails = Vec::new();

@@ -11,7 +11,6 @@ use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 
 use kvcore::Db;
-use kvcore::hooks::{Change, Observer, Swap};
 use mio::Poll;
 
 use crate::acl::Acl;
@@ -30,12 +29,9 @@ use crate::event_loop::accept::Accept;
 use crate::event_loop::{EventLoop, WAKER};
 use crate::net::listener::{BoundAddress, ListenUrl, Listener};
 use crate::net::sync::Waker;
-use crate::notify::events::Audience;
-use crate::notify::mailbox::{Mailbox, Mailboxes};
+use crate::notify::Notify;
+use crate::notify::mailbox::Mailbox;
 use crate::notify::origin;
-use crate::notify::pubsub::PubSub;
-use crate::notify::tracking::TrackingTable;
-use crate::notify::watch::WatchTable;
 use crate::server::signals::{Registered, SignalThread};
 use crate::state::{Parts, ServerState};
 use crate::worker;
@@ -250,20 +246,13 @@ impl Builder {
         }
         let addresses = listeners.iter().map(|listener| listener.address.clone()).collect();
         let mut accept = Some(Accept::new(listeners, polls[0].registry()).map_err(cannot("watch a listener"))?);
-        let mailboxes = Arc::new(Mailboxes::new(mailboxes));
-        let watch = Arc::new(WatchTable::default());
         let id = origin::next_server_id();
-        let tracking = Arc::new(TrackingTable::new(id, mailboxes.clone()));
-        let pubsub = Arc::new(PubSub::new(mailboxes.clone()));
-        let audience = Arc::new(Audience::new(id, pubsub.clone()));
-        let observers = Observers { watch: watch.clone(), tracking: tracking.clone() };
-        db.hooks().observe(Arc::new(observers))?;
+        let notify = Notify::start(id, mailboxes, &db)?;
         db.hooks().free_in_background()?;
         // From here on it is known who is used when.
         db.hooks().note_time();
         let (offload, jobs) = Offload::new();
-        let parts =
-            Parts { id, db, acl, logging, settings, addresses, watch, tracking, pubsub, audience, mailboxes, offload };
+        let parts = Parts { id, db, acl, logging, settings, addresses, notify, offload };
         let state = Arc::new(ServerState::new(parts));
         let _ = state.tuning.at_start.set(rewrite::values(&state));
         for Setting { place, row, value } in said {
@@ -307,28 +296,6 @@ impl Builder {
     }
 }
 
-/// What of a server is told of changes from its start: one of the few observers a store can have.
-struct Observers {
-    watch: Arc<WatchTable>,
-    tracking: Arc<TrackingTable>,
-}
-
-impl Observer for Observers {
-    fn is_interested(&self) -> bool {
-        self.watch.is_interested() || self.tracking.is_interested()
-    }
-
-    fn changed(&self, change: &Change<'_>) {
-        self.watch.changed(change);
-        self.tracking.changed(change);
-    }
-
-    fn swapped(&self, swap: &Swap<'_>) {
-        self.watch.swapped(swap);
-        self.tracking.swapped(swap);
-    }
-}
-
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
     let spawned = thread::Builder::new().name(name).spawn(run);
     spawned.map_err(|source| Error::System { what: "start a thread", source })
@@ -339,7 +306,7 @@ fn wake_loops_when_durable(state: &Arc<ServerState>) {
     let server: Weak<ServerState> = Arc::downgrade(state);
     state.db.hooks().on_durable(Arc::new(move || {
         if let Some(server) = server.upgrade() {
-            for mailbox in server.mailboxes.all() {
+            for mailbox in server.notify.mailboxes.all() {
                 mailbox.wake_for_log();
             }
         }

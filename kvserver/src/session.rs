@@ -216,8 +216,8 @@ impl Session {
     pub(crate) fn start_monitoring(&mut self, server: &ServerState) {
         self.monitors = true;
         self.client.shown.monitors.store(true, Relaxed);
-        server.pubsub.add_monitor(self.address);
-        server.audience.add_monitor();
+        server.notify.pubsub.add_monitor(self.address);
+        server.notify.audience.add_monitor();
     }
 
     /// Takes note of a command that could not be queued or carried out.
@@ -238,7 +238,7 @@ impl Session {
         if let Some(watched) = self.watched.take() {
             for (keyspace_id, (_, keys)) in &watched.keys {
                 for key in keys.keys() {
-                    server.watch.remove(*keyspace_id, key, &watched.mark);
+                    server.notify.watch.remove(*keyspace_id, key, &watched.mark);
                 }
             }
             self.client.shown.watching.store(false, Relaxed);
@@ -258,8 +258,8 @@ impl Session {
     pub(crate) fn stop_monitoring(&mut self, server: &ServerState) {
         if std::mem::take(&mut self.monitors) {
             self.client.shown.monitors.store(false, Relaxed);
-            server.audience.remove_monitor();
-            server.pubsub.remove_monitor(self.client.id);
+            server.notify.audience.remove_monitor();
+            server.notify.pubsub.remove_monitor(self.client.id);
         }
     }
 
@@ -269,7 +269,7 @@ impl Session {
         if let Some(subscriptions) = self.subscriptions.take() {
             for topic in Topic::ALL {
                 for name in subscriptions.of(topic) {
-                    server.pubsub.unsubscribe(topic, name, self.client.id);
+                    server.notify.pubsub.unsubscribe(topic, name, self.client.id);
                 }
             }
             self.show_subscriptions();

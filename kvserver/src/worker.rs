@@ -88,7 +88,7 @@ pub(crate) fn run(server: &Arc<ServerState>, jobs: &Receiver<Option<Job>>) {
         let lsn = if reveals { server.newest() } else { Lsn::ZERO };
         let ticks = server.slow.clock().raw().saturating_sub(begun);
         let done = Done { to: from, request, reply, lsn, ticks, lookups: Lookups::default(), costly: None };
-        server.mailboxes.of(from.loop_index).post(Mail::Done(Box::new(done)));
+        server.notify.mailboxes.of(from.loop_index).post(Mail::Done(Box::new(done)));
         // After the answer, which the one who asked gets before it has to go with the others.
         if !users.is_empty() {
             server.expel(users, from.client_id);
@@ -124,7 +124,7 @@ pub(crate) fn compute(server: &ServerState, jobs: &Mutex<Receiver<Option<Job>>>,
         let ticks = server.slow.clock().raw().saturating_sub(begun);
         let costly = Some(Costly { changes: origin.take_changes(), executed });
         let done = Done { to: from, request, reply, lsn, ticks, lookups, costly };
-        server.mailboxes.of(from.loop_index).post(Mail::Done(Box::new(done)));
+        server.notify.mailboxes.of(from.loop_index).post(Mail::Done(Box::new(done)));
     }
 }
 
@@ -146,7 +146,7 @@ fn sweep(server: &ServerState) -> u64 {
     let started = Instant::now();
     let removed = server.db.sweep();
     let took = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    server.swept_ns.fetch_add(took, Relaxed);
+    server.statistics.swept_ns.fetch_add(took, Relaxed);
     removed
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn config(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             Ok(reply)
         }
         "resetstat" => {
-            ctx.server.reset_counters(ctx.session.address.loop_index, ctx.txn.is_some());
+            ctx.server.reset_statistics(ctx.session.address.loop_index, ctx.txn.is_some());
             Ok(Reply::Ok)
         }
         "rewrite" => rewrite(ctx),

@@ -139,7 +139,7 @@ fn between(
     let locks = LockSet::new().keys(&here, ours).keys(&there, theirs);
     let mut reply = Reply::Nil;
     let (server, spec, database) = (ctx.server, ctx.spec, ctx.session.database);
-    let wanted = server.audience.wanted().events();
+    let wanted = server.notify.audience.wanted().events();
     let mut lookups = Lookups::default();
     let (uses_keys, origin) = (ctx.session.uses_keys_of(spec), ctx.origin);
     let committed = server.db.hooks().with_origin(origin.for_store()).commit_across(locks, &mut |txn| {
@@ -156,7 +156,7 @@ fn between(
         Ok(())
     });
     if !wanted.is_empty() {
-        server.audience.settle(origin, committed.as_ref().ok().copied());
+        server.notify.audience.settle(origin, committed.as_ref().ok().copied());
     }
     let lsn = committed?;
     ctx.lookups = lookups;

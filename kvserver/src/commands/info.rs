@@ -104,7 +104,7 @@ pub(crate) fn text(server: &ServerState, wanted: &[String], locked: bool, sizes:
 
 fn about_server(server: &ServerState, fields: &mut Fields<'_>) {
     let port = server.addresses.iter().find_map(BoundAddress::tcp).map_or(0, |address| address.port());
-    let uptime = server.started.elapsed().as_secs();
+    let uptime = server.statistics.started.elapsed().as_secs();
     let system = rustix::system::uname();
     fields.add("redis_version", REDIS_VERSION);
     fields.add("kv_version", env!("CARGO_PKG_VERSION"));
@@ -125,7 +125,7 @@ fn about_server(server: &ServerState, fields: &mut Fields<'_>) {
     fields.add("multiplexing_api", "epoll");
     fields.add("process_id", std::process::id());
     fields.add("process_supervised", "no");
-    fields.add("run_id", &server.run_id);
+    fields.add("run_id", &server.statistics.run_id);
     fields.add("tcp_port", port);
     fields.add("server_time_usec", server.db.now_ms() * 1000);
     fields.add("server_time_ahead_ms", server.db.time_ahead_ms());
@@ -135,8 +135,8 @@ fn about_server(server: &ServerState, fields: &mut Fields<'_>) {
     fields.add("hz", hz);
     fields.add("configured_hz", hz);
     fields.add("lru_clock", (server.db.now_ms() / 1000) % LRU_CLOCK_SECONDS);
-    fields.add("io_threads_active", i32::from(server.mailboxes.len() > 1));
-    fields.add("event_loops", server.mailboxes.len());
+    fields.add("io_threads_active", i32::from(server.notify.mailboxes.len() > 1));
+    fields.add("event_loops", server.notify.mailboxes.len());
     let shown = |path: Option<PathBuf>| path.map_or_else(String::new, |path| path.display().to_string());
     fields.add("availability_zone", one_line(Some(server.tuning.availability_zone())));
     fields.add("executable", shown(std::env::current_exe().ok()));
@@ -152,18 +152,18 @@ fn clients(server: &ServerState, fields: &mut Fields<'_>) {
         |bytes: fn(&crate::clients::Shown) -> usize| all.iter().map(|client| bytes(&client.shown)).max().unwrap_or(0);
     fields.add("connected_clients", server.clients.count());
     fields.add("cluster_connections", 0);
-    fields.add("maxclients", server.clients_max.load(Relaxed));
+    fields.add("maxclients", server.clients.max.load(Relaxed));
     fields.add("client_recent_max_input_buffer", largest(|shown| shown.input_bytes.load(Relaxed)));
     fields.add("client_recent_max_output_buffer", largest(|shown| shown.output_bytes.load(Relaxed)));
     fields.add("blocked_clients", all.iter().filter(|client| client.shown.parked.load(Relaxed)).count());
-    fields.add("tracking_clients", server.tracking.totals().clients);
+    fields.add("tracking_clients", server.notify.tracking.totals().clients);
     fields.add("pubsub_clients", all.iter().filter(|client| client.is_subscriber()).count());
     fields.add("watching_clients", all.iter().filter(|client| client.shown.watching.load(Relaxed)).count());
     fields.add("clients_in_timeout_table", 0);
-    fields.add("total_watched_keys", server.watch.keys());
+    fields.add("total_watched_keys", server.notify.watch.keys());
     fields.add("total_blocking_keys", 0);
     fields.add("total_blocking_keys_on_nokey", 0);
-    let (actions, left) = match server.pause.current(Instant::now()) {
+    let (actions, left) = match server.clients.pause.current(Instant::now()) {
         Some((Held::Write, left)) => ("write", left),
         Some((Held::All, left)) => ("all", left),
         None => ("none", Duration::ZERO),
@@ -193,9 +193,9 @@ impl Memory {
 
 fn memory(server: &ServerState, usage: &Usage, locked: bool, fields: &mut Fields<'_>) {
     let Memory { dataset, clients, used } = Memory::of(server, locked);
-    let peak_before = server.peak_memory_bytes.fetch_max(used, Relaxed);
+    let peak_before = server.statistics.peak_memory_bytes.fetch_max(used, Relaxed);
     if used > peak_before {
-        server.peak_memory_secs.store(server.db.now_ms() / 1000, Relaxed);
+        server.statistics.peak_memory_secs.store(server.db.now_ms() / 1000, Relaxed);
     }
     let peak = peak_before.max(used);
     fields.add("used_memory", used);
@@ -204,7 +204,7 @@ fn memory(server: &ServerState, usage: &Usage, locked: bool, fields: &mut Fields
     fields.add("used_memory_rss_human", human(usage.resident_bytes));
     fields.add("used_memory_peak", peak);
     fields.add("used_memory_peak_human", human(peak));
-    fields.add("used_memory_peak_time", server.peak_memory_secs.load(Relaxed));
+    fields.add("used_memory_peak_time", server.statistics.peak_memory_secs.load(Relaxed));
     fields.add("used_memory_peak_perc", percent(used, peak));
     fields.add("used_memory_overhead", used - dataset);
     // What the process needs by itself is not in `used_memory`.
@@ -337,29 +337,29 @@ fn one_line(why: Option<impl ToString>) -> String {
 
 fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     let kilobytes = |bytes: u64| format!("{}.{:02}", bytes / 1024, bytes % 1024 * 100 / 1024);
-    fields.add("total_connections_received", server.total(|of| &of.connections));
-    fields.add("total_commands_processed", server.total(|of| &of.requests));
-    fields.add("instantaneous_ops_per_sec", server.total(|of| &of.requests_per_second));
-    fields.add("total_net_input_bytes", server.total(|of| &of.input_bytes));
-    fields.add("total_net_output_bytes", server.total(|of| &of.output_bytes));
+    fields.add("total_connections_received", server.statistics.total(|of| &of.connections));
+    fields.add("total_commands_processed", server.statistics.total(|of| &of.requests));
+    fields.add("instantaneous_ops_per_sec", server.statistics.total(|of| &of.requests_per_second));
+    fields.add("total_net_input_bytes", server.statistics.total(|of| &of.input_bytes));
+    fields.add("total_net_output_bytes", server.statistics.total(|of| &of.output_bytes));
     fields.add("total_net_repl_input_bytes", 0);
     fields.add("total_net_repl_output_bytes", 0);
-    fields.add("instantaneous_input_kbps", kilobytes(server.total(|of| &of.input_per_second)));
-    fields.add("instantaneous_output_kbps", kilobytes(server.total(|of| &of.output_per_second)));
+    fields.add("instantaneous_input_kbps", kilobytes(server.statistics.total(|of| &of.input_per_second)));
+    fields.add("instantaneous_output_kbps", kilobytes(server.statistics.total(|of| &of.output_per_second)));
     fields.add("instantaneous_input_repl_kbps", "0.00");
     fields.add("instantaneous_output_repl_kbps", "0.00");
-    fields.add("rejected_connections", server.total(|of| &of.rejected));
-    fields.add("rejected_http_requests", server.http_refusals.count());
+    fields.add("rejected_connections", server.statistics.total(|of| &of.rejected));
+    fields.add("rejected_http_requests", server.statistics.http_refusals.count());
     fields.add("commands_run_on_drafts", server.offload.drafts.load(Relaxed));
     fields.add("sync_full", 0);
     fields.add("sync_partial_ok", 0);
     fields.add("sync_partial_err", 0);
-    fields.add("expired_keys", if locked { 0 } else { server.expired() });
+    fields.add("expired_keys", if locked { 0 } else { server.statistics.expired(&server.db) });
     fields.add("expired_stale_perc", "0.00");
     fields.add("expired_time_cap_reached_count", 0);
-    fields.add("expire_cycle_cpu_milliseconds", server.swept_ms());
-    fields.add("evicted_keys", server.evicted());
-    fields.add("evicted_clients", server.evicted_clients.load(Relaxed));
+    fields.add("expire_cycle_cpu_milliseconds", server.statistics.swept_ms(&server.db));
+    fields.add("evicted_keys", server.statistics.evicted(&server.db));
+    fields.add("evicted_clients", server.statistics.evicted_clients.load(Relaxed));
     fields.add("evicted_scripts", 0);
     fields.add("total_eviction_exceeded_time", 0);
     fields.add("current_eviction_exceeded_time", 0);
@@ -367,13 +367,13 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("slowlog_commands_count", slow.values().map(|of| of.count).sum::<u64>());
     fields.add("slowlog_commands_time_ms_sum", slow.values().map(|of| of.micros).sum::<u64>() / 1000);
     fields.add("slowlog_commands_time_ms_max", slow.values().map(|of| of.longest_micros).max().unwrap_or(0) / 1000);
-    fields.add("keyspace_hits", server.total(|of| &of.hits));
-    fields.add("keyspace_misses", server.total(|of| &of.misses));
-    fields.add("pubsub_channels", server.pubsub.count(Topic::Channel));
-    fields.add("pubsub_patterns", server.pubsub.count(Topic::Pattern));
-    fields.add("pubsubshard_channels", server.pubsub.count(Topic::ShardChannel));
+    fields.add("keyspace_hits", server.statistics.total(|of| &of.hits));
+    fields.add("keyspace_misses", server.statistics.total(|of| &of.misses));
+    fields.add("pubsub_channels", server.notify.pubsub.count(Topic::Channel));
+    fields.add("pubsub_patterns", server.notify.pubsub.count(Topic::Pattern));
+    fields.add("pubsubshard_channels", server.notify.pubsub.count(Topic::ShardChannel));
     fields.add("latest_fork_usec", 0);
-    let tracked = server.tracking.totals();
+    let tracked = server.notify.tracking.totals();
     fields.add("tracking_total_keys", tracked.keys);
     fields.add("tracking_total_items", tracked.items);
     fields.add("tracking_total_prefixes", tracked.prefixes);
@@ -391,18 +391,18 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
         fields.add(name, 0);
     }
     fields.add("unexpected_error_replies", 0);
-    fields.add("total_error_replies", server.total(|of| &of.errors));
+    fields.add("total_error_replies", server.statistics.total(|of| &of.errors));
     fields.add("dump_payload_sanitizations", 0);
-    fields.add("total_reads_processed", server.total(|of| &of.reads));
-    fields.add("total_writes_processed", server.total(|of| &of.writes));
-    let [threaded_reads, threaded_writes] = server.threaded();
+    fields.add("total_reads_processed", server.statistics.total(|of| &of.reads));
+    fields.add("total_writes_processed", server.statistics.total(|of| &of.writes));
+    let [threaded_reads, threaded_writes] = server.statistics.threaded();
     fields.add("io_threaded_reads_processed", threaded_reads);
     fields.add("io_threaded_writes_processed", threaded_writes);
-    fields.add("client_query_buffer_limit_disconnections", server.ended_by_query_limit.load(Relaxed));
-    fields.add("client_output_buffer_limit_disconnections", server.ended_by_output_limit.load(Relaxed));
+    fields.add("client_query_buffer_limit_disconnections", server.statistics.ended_by_query_limit.load(Relaxed));
+    fields.add("client_output_buffer_limit_disconnections", server.statistics.ended_by_output_limit.load(Relaxed));
     fields.add("reply_buffer_shrinks", 0);
     fields.add("reply_buffer_expands", 0);
-    fields.add("eventloop_cycles", server.total(|of| &of.iterations));
+    fields.add("eventloop_cycles", server.statistics.total(|of| &of.iterations));
     for reason in Reason::ALL {
         fields.add(reason.info_name(), server.acl.log.count(reason));
     }
@@ -415,7 +415,7 @@ fn replication(server: &ServerState, fields: &mut Fields<'_>) {
         fields.add("min_slaves_good_slaves", 0);
     }
     fields.add("master_failover_state", "no-failover");
-    fields.add("master_replid", &server.run_id);
+    fields.add("master_replid", &server.statistics.run_id);
     fields.add("master_replid2", "0".repeat(40));
     fields.add("master_repl_offset", 0);
     fields.add("second_repl_offset", -1);
@@ -431,7 +431,7 @@ fn cpu(server: &ServerState, usage: &Usage, fields: &mut Fields<'_>) {
     fields.add("used_cpu_user", format_args!("{:.6}", usage.user_seconds));
     fields.add("used_cpu_sys_children", "0.000000");
     fields.add("used_cpu_user_children", "0.000000");
-    if let Some((user, system)) = process::thread_seconds(server.main_thread.load(Relaxed)) {
+    if let Some((user, system)) = process::thread_seconds(server.statistics.main_thread.load(Relaxed)) {
         fields.add("used_cpu_sys_main_thread", format_args!("{system:.6}"));
         fields.add("used_cpu_user_main_thread", format_args!("{user:.6}"));
     }
@@ -466,7 +466,7 @@ fn keyspaces(server: &ServerState, fields: &mut Fields<'_>) {
 /// When the last snapshot was finished, in Unix seconds; when the server started, if there was none since.
 pub(crate) fn last_save_seconds(server: &ServerState) -> u64 {
     match server.db.snapshot_status().last_good_ms {
-        0 => server.started_at_ms / 1000,
+        0 => server.statistics.started_at_ms / 1000,
         ms => ms / 1000,
     }
 }

@@ -46,7 +46,7 @@ pub(crate) fn show(
         return;
     }
     let line = line(spec, request, database, &session.client);
-    server.pubsub.show_to_monitors(line, lsn.max(session.seen));
+    server.notify.pubsub.show_to_monitors(line, lsn.max(session.seen));
 }
 
 /// `1700000000.123456 [0 127.0.0.1:5000] "set" "k" "v"`

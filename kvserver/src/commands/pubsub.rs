@@ -67,7 +67,7 @@ fn subscribe_to(topic: Topic, kind: &str, mut args: Args<'_>, ctx: &mut Context<
             if ctx.txn.is_some() {
                 ctx.announcements.push(Announcement::Subscribe(topic, name.clone(), address));
             } else {
-                ctx.server.pubsub.subscribe(topic, &name, address);
+                ctx.server.notify.pubsub.subscribe(topic, &name, address);
             }
         }
         let reply = acknowledgement(kind, Reply::bulk(&*name), subscriptions.count(topic));
@@ -112,7 +112,7 @@ fn end<'n>(topic: Topic, names: impl Iterator<Item = &'n Arc<[u8]>>, ctx: &mut C
         if ctx.txn.is_some() {
             ctx.announcements.push(Announcement::Unsubscribe(topic, name.clone(), client_id));
         } else {
-            ctx.server.pubsub.unsubscribe(topic, name, client_id);
+            ctx.server.notify.pubsub.unsubscribe(topic, name, client_id);
         }
     }
     if any {
@@ -160,7 +160,7 @@ fn publish_to(sharded: bool, mut args: Args<'_>, ctx: &mut Context<'_>) -> Outco
         ctx.announcements.push(Announcement::Publish(publication));
         return Ok(Reply::Integer(0));
     }
-    Ok(Reply::count(ctx.server.pubsub.publish(sharded, channel, payload, ctx.session.seen)))
+    Ok(Reply::count(ctx.server.notify.pubsub.publish(sharded, channel, payload, ctx.session.seen)))
 }
 
 /// Within EXEC the table does not show this client's own subscriptions yet, so they are added from its session.
@@ -179,7 +179,7 @@ pub(crate) fn pubsub(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 /// Returns the names of this kind that some client has subscribed to.
 fn all_names(topic: Topic, ctx: &Context<'_>) -> BTreeSet<Arc<[u8]>> {
     let own = ctx.session.subscriptions.iter().flat_map(|held| held.of(topic)).cloned();
-    ctx.server.pubsub.names(topic, ctx.session.client.id).into_iter().chain(own).collect()
+    ctx.server.notify.pubsub.names(topic, ctx.session.client.id).into_iter().chain(own).collect()
 }
 
 fn names(topic: Topic, mut args: Args<'_>, ctx: &Context<'_>) -> Outcome {
@@ -199,7 +199,7 @@ fn counts(topic: Topic, mut args: Args<'_>, ctx: &Context<'_>) -> Reply {
     let mut counts = Vec::with_capacity(args.remaining() * 2);
     while let Some(name) = args.next_opt() {
         let own = ctx.session.subscriptions.as_ref().is_some_and(|held| held.of(topic).contains(name));
-        let others = ctx.server.pubsub.subscribers(topic, name, ctx.session.client.id);
+        let others = ctx.server.notify.pubsub.subscribers(topic, name, ctx.session.client.id);
         counts.push(Reply::bulk(name));
         counts.push(Reply::count(others + usize::from(own)));
     }

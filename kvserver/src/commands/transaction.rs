@@ -110,7 +110,7 @@ pub(crate) fn watch(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             .into());
         }
         *bytes += more;
-        let existed = ctx.server.watch.watch(keyspace, key, mark);
+        let existed = ctx.server.notify.watch.watch(keyspace, key, mark);
         keys.insert(key.into(), existed);
         session.client.shown.watched_keys.fetch_add(1, Relaxed);
     }

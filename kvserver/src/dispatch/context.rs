@@ -129,7 +129,7 @@ impl<'c> Context<'c> {
     pub(crate) fn take_posted(&mut self) -> Vec<Reply> {
         let session = &mut *self.session;
         let mut replies = Vec::new();
-        for posted in self.server.mailboxes.take_of(session.address, &mut session.searched) {
+        for posted in self.server.notify.mailboxes.take_of(session.address, &mut session.searched) {
             if session.client.is_killed() {
                 continue;
             }

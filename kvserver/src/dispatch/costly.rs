@@ -38,7 +38,7 @@ pub(crate) fn run_store(
     let StoreCall { keyspace, database, uses_keys } = call;
     let found = spec::resolve_rows(request).ok().and_then(|(top, spec)| Some((spec, runs.of(top)?)));
     let Some((spec, run)) = found else { return Answer::nothing() };
-    let events = server.audience.wanted().events();
+    let events = server.notify.audience.wanted().events();
     let (database, uses_keys) = (*database, *uses_keys);
     // Others may have used up the room since it was parked.
     if let Err(error) = check_writes(spec, None, server) {

@@ -77,12 +77,12 @@ impl Accept {
                     Ok(stream) => {
                         counters.connections.add(1);
                         self.failing = false;
-                        if server.clients.admit(server.clients_max.load(Relaxed)) {
+                        if server.clients.admit(server.clients.max.load(Relaxed)) {
                             let keepalive = server.tuning.keepalive_secs.load(Relaxed);
                             stream.prepare(Duration::from_secs(keepalive));
                             let mail = Mail::Accepted(stream, door.listener.protocol);
-                            server.mailboxes.of(self.next_loop).post(mail);
-                            self.next_loop = (self.next_loop + 1) % server.mailboxes.len();
+                            server.notify.mailboxes.of(self.next_loop).post(mail);
+                            self.next_loop = (self.next_loop + 1) % server.notify.mailboxes.len();
                         } else {
                             counters.rejected.add(1);
                             refuse(stream, door.listener.protocol);

@@ -126,9 +126,9 @@ impl Executor {
             requests += usize::from(step.bytes > 0);
         }
         self.counters.requests.add(requests as u64);
-        if self.server.tracking.is_on() {
+        if self.server.notify.tracking.is_on() {
             // A client that tracks has settled after each of its requests.
-            self.server.tracking.settle(&self.origin, &self.server.clients, 0, &ReadKeys::new());
+            self.server.notify.tracking.settle(&self.origin, &self.server.clients, 0, &ReadKeys::new());
         } else {
             // Nobody is left whom they concern.
             self.origin.forget_changes();
@@ -142,7 +142,7 @@ impl Executor {
         if newest != self.bounds_generation {
             self.bounds = self.server.tuning.bounds();
             self.bounds_generation = newest;
-            self.counters.commands.begin(self.server.epoch());
+            self.counters.commands.begin(self.server.statistics.epoch());
         }
     }
 
@@ -180,7 +180,7 @@ impl Executor {
             }
             Err(error) => {
                 if error == ProtocolError::RequestTooLong {
-                    self.server.ended_by_query_limit.fetch_add(1, Relaxed);
+                    self.server.statistics.ended_by_query_limit.fetch_add(1, Relaxed);
                 }
                 // There is no telling where the next request would start.
                 self.reply(connection, None, &Reply::from(error), Lsn::ZERO);
@@ -228,7 +228,7 @@ impl Executor {
 
     /// Closes a connection on which HTTP or TLS came. It gets no reply, so that a web page learns nothing.
     fn refuse_other_protocol(&self, connection: &mut Connection) {
-        self.server.http_refusals.add(&connection.session.client, self.server.started.elapsed());
+        self.server.statistics.http_refusals.add(&connection.session.client, self.server.statistics.started.elapsed());
         connection.phase = Phase::Closing;
     }
 
@@ -328,7 +328,7 @@ impl Executor {
         connection.session.after_request();
         if connection.session.tracking.is_some() {
             let read = connection.session.take_read_keys();
-            let (tracking, own) = (&self.server.tracking, connection.session.client.id);
+            let (tracking, own) = (&self.server.notify.tracking, connection.session.client.id);
             for invalidation in tracking.settle(&self.origin, &self.server.clients, own, &read) {
                 self.invalidate(connection, &invalidation);
             }

@@ -71,7 +71,7 @@ impl EventLoop {
         if !connection.outbox.is_empty() {
             let known = connection.session.access.is_authenticated(&self.executor.server.acl);
             if connection.enforce(&self.executor.bounds.output, known, self.now) {
-                self.server().ended_by_output_limit.fetch_add(1, Relaxed);
+                self.server().statistics.ended_by_output_limit.fetch_add(1, Relaxed);
             }
             if !connection.gated && connection.outbox.waits_for().is_some() {
                 connection.gated = true;

@@ -12,7 +12,7 @@ use crate::notify::mailbox::{Invalidation, What};
 
 impl EventLoop {
     pub(super) fn invalidate(&mut self, invalidation: Invalidation) {
-        self.server().mailboxes.delivered(invalidation.cost());
+        self.server().notify.mailboxes.delivered(invalidation.cost());
         match self.take_addressed(invalidation.to) {
             Some(mut connection) => {
                 // That its redirection is broken may have been found after it turned tracking off.
@@ -27,7 +27,7 @@ impl EventLoop {
             None => {
                 if let Some(tracker) = invalidation.tracker {
                     let broken = Invalidation::redirect_broken(tracker, invalidation.to.client_id);
-                    self.server().mailboxes.invalidate(broken);
+                    self.server().notify.mailboxes.invalidate(broken);
                 }
             }
         }

@@ -25,7 +25,7 @@ impl EventLoop {
             Mail::Done(done) => self.resume(*done),
             Mail::Kill(address) => self.kill(address),
             Mail::Invalidated(invalidation) => self.invalidate(*invalidation),
-            Mail::Changed => self.server().tracking.settle_foreign(&self.server().clients),
+            Mail::Changed => self.server().notify.tracking.settle_foreign(&self.server().clients),
             // It was only to wake this loop, which looks at the pause in each iteration.
             Mail::Unpaused => {}
             Mail::Users(changed) => self.expel(&changed),
@@ -73,7 +73,7 @@ impl EventLoop {
     }
 
     fn push(&mut self, message: &Message, to: &[Address]) {
-        self.server().mailboxes.delivered(message.cost(to.len()));
+        self.server().notify.mailboxes.delivered(message.cost(to.len()));
         let reply = message.as_reply();
         let lsn = if self.server().is_gated() { message.lsn } else { Lsn::ZERO };
         for address in to {
@@ -116,7 +116,7 @@ impl EventLoop {
             self.executor.count(&connection, about, &done.reply, done.ticks);
             if is_costly
                 && let Some((spec, request)) = about
-                && self.server().audience.wanted().is_monitored()
+                && self.server().notify.audience.wanted().is_monitored()
             {
                 let session = &connection.session;
                 monitor::show(spec, request, session.database, done.lsn, session, self.server());
@@ -126,7 +126,7 @@ impl EventLoop {
             let again = match &connection.session.tracking {
                 Some(tracking) if is_costly => {
                     let (server, own) = (&self.executor.server, connection.session.client.id);
-                    server.tracking.remember_again(&server.clients, own, &tracking.read)
+                    server.notify.tracking.remember_again(&server.clients, own, &tracking.read)
                 }
                 _ => Vec::new(),
             };
@@ -150,8 +150,8 @@ impl EventLoop {
     /// Looks up what a command has changed whose client tracks nothing, or is gone.
     fn settle_changes(&self) {
         let server = self.server();
-        if server.tracking.is_on() {
-            server.tracking.settle(&self.executor.origin, &server.clients, 0, &ReadKeys::new());
+        if server.notify.tracking.is_on() {
+            server.notify.tracking.settle(&self.executor.origin, &server.clients, 0, &ReadKeys::new());
         }
     }
 

@@ -10,7 +10,11 @@ use crate::event_loop::connection::Phase;
 impl EventLoop {
     /// When paused connections go on, if there are any.
     pub(super) fn paused_until(&self) -> Option<Instant> {
-        if self.paused.is_empty() { None } else { Some(self.server().pause.until(self.now).unwrap_or(self.now)) }
+        if self.paused.is_empty() {
+            None
+        } else {
+            Some(self.server().clients.pause.until(self.now).unwrap_or(self.now))
+        }
     }
 
     /// Lets paused connections try again once the pause has ended or changed.
@@ -18,8 +22,8 @@ impl EventLoop {
         if self.paused.is_empty() {
             return;
         }
-        self.server().pause.until(self.now);
-        let changes = self.server().pause.changes();
+        self.server().clients.pause.until(self.now);
+        let changes = self.server().clients.pause.changes();
         if changes == self.pause_changes {
             return;
         }

@@ -32,9 +32,9 @@ impl EventLoop {
         // With a log that takes no removals there is nothing to go on with; the next iteration tries again.
         let takes_removals = self.server().log_failure().is_none() && !self.server().db.hooks().is_backlogged();
         self.makes_room = is_unfinished && takes_removals;
-        if self.server().tracking.is_on() {
+        if self.server().notify.tracking.is_on() {
             let origin = &self.executor.origin;
-            self.server().tracking.settle(origin, &self.server().clients, 0, &ReadKeys::new());
+            self.server().notify.tracking.settle(origin, &self.server().clients, 0, &ReadKeys::new());
         }
     }
 
@@ -104,7 +104,7 @@ impl EventLoop {
             self.peaks_since = self.now;
         }
         // If nobody waits for its end, this is who notices it.
-        self.server().pause.until(self.now);
+        self.server().clients.pause.until(self.now);
         let limits = self.executor.bounds.output;
         let idle_max = self.server().tuning.timeout_secs.load(Relaxed);
         let login_max = match self.server().tuning.login_timeout_secs.load(Relaxed) {
@@ -123,7 +123,7 @@ impl EventLoop {
                     connection.show_output();
                     count_held(connection, before, &self.executor.counters);
                     if connection.enforce(&limits, known, self.now) {
-                        self.executor.server.ended_by_output_limit.fetch_add(1, Relaxed);
+                        self.executor.server.statistics.ended_by_output_limit.fetch_add(1, Relaxed);
                     }
                     self.closing.push(slot);
                 }
@@ -144,7 +144,7 @@ impl EventLoop {
         if self.index == 0 && self.stop_at.is_none() {
             let server = self.server();
             server.backups.end_stalled(self.now);
-            save_when_due(&server.db, &server.tuning, server.started_at_ms, self.now);
+            save_when_due(&server.db, &server.tuning, server.statistics.started_at_ms, self.now);
         }
     }
 }

@@ -24,7 +24,7 @@ impl Session {
             broadcast: tracking.broadcast,
             no_loop: tracking.no_loop,
         };
-        server.tracking.enter(id, tracker, &tracking.prefixes, self.tracking.is_none());
+        server.notify.tracking.enter(id, tracker, &tracking.prefixes, self.tracking.is_none());
         let shown = &self.client.shown;
         shown.tracking.store(true, Relaxed);
         shown.broadcast.store(tracking.broadcast, Relaxed);
@@ -35,7 +35,7 @@ impl Session {
 
     pub(crate) fn stop_tracking(&mut self, server: &ServerState) {
         let Some(tracking) = self.tracking.take() else { return };
-        server.tracking.leave(self.client.id, &tracking.prefixes);
+        server.notify.tracking.leave(self.client.id, &tracking.prefixes);
         let shown = &self.client.shown;
         for flag in [&shown.tracking, &shown.broadcast, &shown.redirect_broken] {
             flag.store(false, Relaxed);
@@ -77,7 +77,7 @@ impl Session {
             match tracking.read.entry(key.into()) {
                 Entry::Occupied(mut read) => read.get_mut().holds = true,
                 Entry::Vacant(place) => {
-                    let is_new = server.tracking.remember(key, self.client.id);
+                    let is_new = server.notify.tracking.remember(key, self.client.id);
                     place.insert(KeyRead { told: !is_new, holds: true, is_new });
                 }
             }

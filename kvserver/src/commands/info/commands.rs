@@ -10,7 +10,7 @@ use crate::state::ServerState;
 
 pub(super) fn commandstats(server: &ServerState, fields: &mut Fields<'_>) {
     let slow = server.slow.totals();
-    for total in server.command_totals() {
+    for total in server.statistics.commands() {
         let micros = server.slow.nanos(total.ticks) as f64 / 1000.0;
         // Of Redis 8.8, and as there only of commands that were slow.
         let slow = slow.get(total.name).map_or_else(String::new, |slow| {
@@ -36,7 +36,7 @@ pub(super) fn commandstats(server: &ServerState, fields: &mut Fields<'_>) {
 }
 
 pub(super) fn errorstats(server: &ServerState, fields: &mut Fields<'_>) {
-    for (code, count) in server.error_totals() {
+    for (code, count) in server.statistics.errors() {
         fields.add(&format!("errorstat_{code}"), format_args!("count={count}"));
     }
 }
@@ -46,7 +46,7 @@ pub(super) fn latencystats(server: &ServerState, fields: &mut Fields<'_>) {
         return;
     }
     let percentiles = server.tuning.percentiles.lock().clone();
-    for total in server.command_totals().into_iter().filter(|total| total.calls > 0) {
+    for total in server.statistics.commands().into_iter().filter(|total| total.calls > 0) {
         let shown = |percent: &f64| {
             let micros = server.slow.nanos(total.percentile(percent / 100.0)) as f64 / 1000.0;
             format!("p{}={micros:.3}", show_percentile(*percent))

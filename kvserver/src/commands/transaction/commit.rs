@@ -293,7 +293,7 @@ impl Exec<'_> {
         txn.begin_command(session.uses_keys_of(spec));
         let looked_up = txn.lookups();
         let mut noted =
-            Noted::new(txn, spec, words, session.database, server.audience.wanted().events(), &server.databases);
+            Noted::new(txn, spec, words, session.database, server.notify.audience.wanted().events(), &server.databases);
         let mut one = Context::new(session, server, self.runs, self.origin, spec);
         one.txn = Some(&mut noted);
         one.everything = self.everything;
@@ -363,7 +363,7 @@ pub(super) fn commit(
     };
     // A message may rest on what the client did before, as with a PUBLISH of its own.
     let seen = ctx.session.seen;
-    let receivers = server.audience.settle(origin, committed.as_ref().ok().map(|lsn| seen.max(*lsn)));
+    let receivers = server.notify.audience.settle(origin, committed.as_ref().ok().map(|lsn| seen.max(*lsn)));
     let lsn = match committed {
         Ok(lsn) => lsn,
         Err(error) => {
@@ -375,7 +375,7 @@ pub(super) fn commit(
     if result.closes {
         ctx.next = Next::Close;
     }
-    if server.audience.wanted().is_monitored() {
+    if server.notify.audience.wanted().is_monitored() {
         for this in &result.ran {
             let Some((spec, request)) = queue.commands.get(this.at) else { continue };
             monitor::show(spec, request.as_request(), this.database, ctx.lsn, ctx.session, server);
@@ -473,7 +473,7 @@ impl RanCommand {
     /// Counts it. Only on the client's loop.
     pub(super) fn count(&self, queue: &Queue, session: &Session, server: &ServerState) {
         let Some((spec, request)) = queue.commands.get(self.at) else { return };
-        let Some(counters) = server.counters.get(session.address.loop_index) else { return };
+        let Some(counters) = server.statistics.loops.get(session.address.loop_index) else { return };
         session.count_command();
         let ran = Ran { spec, request: request.as_request(), client: &session.client, ticks: self.ticks };
         ran.count(counters, &server.slow);

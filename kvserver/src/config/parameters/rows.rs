@@ -152,7 +152,7 @@ pub(crate) const ROWS: &[Parameter] = &[
         |server| server.tuning.hz.load(Relaxed).to_string(),
         |server, value| store(&server.tuning.hz, &number::<u64>(value)?.clamp(HZ_MIN, HZ_MAX).to_string()),
     ),
-    Parameter::fixed("io-threads", |server| server.mailboxes.len().to_string()),
+    Parameter::fixed("io-threads", |server| server.notify.mailboxes.len().to_string()),
     Parameter::fixed("enable-debug-command", |server| yes_or_no(server.settings.debug_allowed)),
     Parameter::inert("key-load-delay", Kind::Integer(-INT_MAX, INT_MAX), "0").hidden(),
     Parameter::new(
@@ -247,15 +247,15 @@ pub(crate) const ROWS: &[Parameter] = &[
     Parameter::new(
         "maxclients",
         Kind::Integer(1, u32::MAX as i64),
-        |server| server.clients_max.load(Relaxed).to_string(),
+        |server| server.clients.max.load(Relaxed).to_string(),
         |server, value| {
-            let (wanted, possible) = (number(value)?, clients_possible(server.mailboxes.len()));
+            let (wanted, possible) = (number(value)?, clients_possible(server.notify.mailboxes.len()));
             if wanted > possible {
                 return Err(format!(
                     "The operating system is not able to handle the specified number of clients, try with {possible}"
                 ));
             }
-            server.clients_max.store(wanted, Relaxed);
+            server.clients.max.store(wanted, Relaxed);
             Ok(())
         },
     ),
@@ -312,11 +312,11 @@ pub(crate) const ROWS: &[Parameter] = &[
     Parameter::new(
         "notify-keyspace-events",
         Kind::Text,
-        |server| server.audience.wanted().events().show(),
+        |server| server.notify.audience.wanted().events().show(),
         |server, letters| {
             let unknown = "Invalid event class character. Use 'Ag$lshzxeKEtmdnoc'.";
             let classes = Classes::parse(letters).ok_or(unknown)?;
-            server.audience.want(classes, &server.db).map_err(|error| error.to_string())
+            server.notify.audience.want(classes, &server.db).map_err(|error| error.to_string())
         },
     ),
     // There are no replicas, so any number but 0 refuses every write.
@@ -462,9 +462,9 @@ pub(crate) const ROWS: &[Parameter] = &[
     Parameter::new(
         "tracking-table-max-keys",
         LONG,
-        |server| server.tracking.keys_max().to_string(),
+        |server| server.notify.tracking.keys_max().to_string(),
         |server, value| {
-            server.tracking.set_keys_max(number(value)?);
+            server.notify.tracking.set_keys_max(number(value)?);
             Ok(())
         },
     ),
