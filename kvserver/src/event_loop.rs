@@ -21,6 +21,7 @@ use crate::admin::counters::Counters;
 use crate::admin::process;
 use crate::config::settings::ITERATION_TIME;
 use crate::dispatch::context::Runs;
+use crate::dispatch::offload::Offload;
 use crate::event_loop::accept::{Accept, LISTENER_TOKENS};
 use crate::event_loop::connection::{Connection, Decoder, Phase};
 use crate::event_loop::execute::Executor;
@@ -99,10 +100,11 @@ impl EventLoop {
         server: Arc<ServerState>,
         accept: Option<Accept>,
         runs: Runs,
+        offload: Arc<Offload>,
     ) -> EventLoop {
         let counters = server.statistics.loops[index].clone();
         let now = Instant::now();
-        let executor = Executor::new(server, counters, runs);
+        let executor = Executor::new(server, counters, runs, offload);
         EventLoop {
             index,
             poll,

@@ -52,7 +52,8 @@ use crate::worker;
 pub struct Server {
     state: Arc<ServerState>,
     loops: Vec<JoinHandle<()>>,
-    offload: Vec<JoinHandle<()>>,
+    offload: Arc<Offload>,
+    threads: Vec<JoinHandle<()>>,
     _signals: Option<SignalThread>,
 }
 
@@ -251,8 +252,7 @@ impl Builder {
         db.hooks().free_in_background()?;
         // From here on it is known who is used when.
         db.hooks().note_time();
-        let (offload, jobs) = Offload::new();
-        let parts = Parts { id, db, acl, logging, settings, addresses, notify, offload };
+        let parts = Parts { id, db, acl, logging, settings, addresses, notify };
         let state = Arc::new(ServerState::new(parts));
         let _ = state.tuning.at_start.set(rewrite::values(&state));
         for Setting { place, row, value } in said {
@@ -265,7 +265,15 @@ impl Builder {
         wake_loops_when_durable(&state);
 
         let signals = signals.map(|signals| SignalThread::listen(signals, state.clone())).transpose()?;
-        let mut server = Server { state: state.clone(), loops: Vec::new(), offload: Vec::new(), _signals: signals };
+        let (offload, jobs) = Offload::new();
+        let offload = Arc::new(offload);
+        let mut server = Server {
+            state: state.clone(),
+            loops: Vec::new(),
+            offload: offload.clone(),
+            threads: Vec::new(),
+            _signals: signals,
+        };
         let worker = state.clone();
         let Jobs { jobs, computing } = jobs;
         let guard = StopOnPanic(state.clone());
@@ -273,18 +281,19 @@ impl Builder {
             let _guard = guard;
             worker::run(&worker, &jobs);
         };
-        server.offload.push(spawn("kv-offload".to_owned(), run)?);
-        for number in 0..state.offload.computing_threads {
+        server.threads.push(spawn("kv-offload".to_owned(), run)?);
+        for number in 0..offload.computing_threads {
             let (worker, jobs) = (state.clone(), computing.clone());
             let guard = StopOnPanic(state.clone());
             let run = move || {
                 let _guard = guard;
                 worker::compute(&worker, &jobs, &commands::runs());
             };
-            server.offload.push(spawn(format!("kv-compute-{number}"), run)?);
+            server.threads.push(spawn(format!("kv-compute-{number}"), run)?);
         }
         for (index, poll) in polls.into_iter().enumerate() {
-            let event_loop = EventLoop::new(index, poll, state.clone(), accept.take(), commands::runs());
+            let event_loop =
+                EventLoop::new(index, poll, state.clone(), accept.take(), commands::runs(), offload.clone());
             let guard = StopOnPanic(state.clone());
             let run = move || {
                 let _guard = guard;
@@ -361,8 +370,9 @@ impl Server {
                 outcome = Err(Error::LoopPanicked);
             }
         }
-        self.state.offload.end();
-        for handle in self.offload.drain(..) {
+        self.state.ended.store(true, Ordering::Relaxed);
+        self.offload.end();
+        for handle in self.threads.drain(..) {
             if handle.join().is_err() {
                 outcome = Err(Error::LoopPanicked);
             }

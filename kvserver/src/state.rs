@@ -25,7 +25,6 @@ use crate::config::settings::Settings;
 use crate::config::switches::Switches;
 use crate::config::tuning::Tuning;
 use crate::databases::Databases;
-use crate::dispatch::offload::Offload;
 use crate::net::listener::BoundAddress;
 use crate::notify::Notify;
 use crate::notify::mailbox::{Changed, Mail};
@@ -48,8 +47,9 @@ pub(crate) struct ServerState {
     pub(crate) backups: Backups,
     pub(crate) notify: Notify,
     pub(crate) statistics: Statistics,
-    pub(crate) offload: Offload,
     pub(crate) stopping: AtomicBool,
+    /// The loops have ended, so that nobody waits for the jobs that are left.
+    pub(crate) ended: AtomicBool,
     pub(crate) switches: Switches,
     pub(crate) tuning: Tuning,
     pub(crate) slow: Slow,
@@ -80,12 +80,11 @@ pub(crate) struct Parts {
     pub(crate) settings: Settings,
     pub(crate) addresses: Vec<BoundAddress>,
     pub(crate) notify: Notify,
-    pub(crate) offload: Offload,
 }
 
 impl ServerState {
     pub(crate) fn new(parts: Parts) -> ServerState {
-        let Parts { id, db, acl, logging, settings, addresses, notify, offload } = parts;
+        let Parts { id, db, acl, logging, settings, addresses, notify } = parts;
         ServerState {
             id,
             gated: AtomicBool::new(db.durability() == Durability::Always),
@@ -105,8 +104,8 @@ impl ServerState {
             addresses,
             acl,
             logging,
-            offload,
             stopping: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             switches: Switches::default(),
         }
     }
@@ -191,6 +190,11 @@ impl ServerState {
         if !self.stopping.swap(true, Ordering::SeqCst) {
             self.notify.mailboxes.post_to_all(|| Mail::Stop);
         }
+    }
+
+    /// Returns whether the loops have ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
     }
 
     /// Lets requests wait: CLIENT PAUSE.

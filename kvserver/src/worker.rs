@@ -30,7 +30,7 @@ const SWEEP_EVERY: Duration = Duration::from_millis(100);
 pub(crate) fn run(server: &Arc<ServerState>, jobs: &Receiver<Option<Job>>) {
     while let Some(job) = next(server, jobs) {
         let Job { from, request, work } = job;
-        if server.offload.has_ended() && matches!(work, Work::Walk(..) | Work::Info(_)) {
+        if server.has_ended() && matches!(work, Work::Walk(..) | Work::Info(_)) {
             // Its connection is gone, and it changes nothing.
             continue;
         }
@@ -102,10 +102,11 @@ pub(crate) fn compute(server: &ServerState, jobs: &Mutex<Receiver<Option<Job>>>,
     loop {
         let next = jobs.lock().recv();
         let Ok(Some(Job { from, request, work })) = next else { return };
-        if server.offload.has_ended() || server.clients.find(from.client_id).is_none_or(|client| client.is_killed()) {
+        if server.has_ended() || server.clients.find(from.client_id).is_none_or(|client| client.is_killed()) {
             // Its connection is gone, and it has changed nothing yet.
             continue;
         }
+        server.statistics.drafts.fetch_add(1, Relaxed);
         server.switches.wait_to_compute(&server.stopping);
         let begun = server.slow.clock().raw();
         origin.set_client(from.client_id);

@@ -350,7 +350,7 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("instantaneous_output_repl_kbps", "0.00");
     fields.add("rejected_connections", server.statistics.total(|of| &of.rejected));
     fields.add("rejected_http_requests", server.statistics.http_refusals.count());
-    fields.add("commands_run_on_drafts", server.offload.drafts.load(Relaxed));
+    fields.add("commands_run_on_drafts", server.statistics.drafts.load(Relaxed));
     fields.add("sync_full", 0);
     fields.add("sync_partial_ok", 0);
     fields.add("sync_partial_err", 0);

@@ -5,8 +5,6 @@
 //! its own later requests wait and nobody else's do.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::available_parallelism;
 
@@ -60,9 +58,6 @@ pub(crate) struct Offload {
     jobs: Sender<Option<Job>>,
     /// Commands that take much computing. Each `None` ends one of the threads.
     computing: Sender<Option<Job>>,
-    /// How many of them there were since the start.
-    pub(crate) drafts: AtomicU64,
-    ended: AtomicBool,
     /// How many threads carry such commands out.
     pub(crate) computing_threads: usize,
 }
@@ -80,32 +75,22 @@ impl Offload {
         let (computing, received_computing) = mpsc::channel();
         // Half of the cores are left to the loops.
         let computing_threads = available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
-        let (drafts, ended) = (AtomicU64::new(0), AtomicBool::new(false));
         (
-            Offload { jobs, computing, drafts, ended, computing_threads },
+            Offload { jobs, computing, computing_threads },
             Jobs { jobs: received, computing: Arc::new(Mutex::new(received_computing)) },
         )
     }
 
     pub(crate) fn start(&self, job: Job) {
         let jobs = match job.work {
-            Work::Store(_) | Work::Exec(_) => {
-                self.drafts.fetch_add(1, Relaxed);
-                &self.computing
-            }
+            Work::Store(_) | Work::Exec(_) => &self.computing,
             _ => &self.jobs,
         };
         // Fails only after the thread ended, which it does after the last loop.
         let _ = jobs.send(Some(job));
     }
 
-    /// Whether the loops have ended, so that nobody waits for what is left.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.ended.load(Relaxed)
-    }
-
     pub(crate) fn end(&self) {
-        self.ended.store(true, Relaxed);
         let _ = self.jobs.send(None);
         for _ in 0..self.computing_threads {
             let _ = self.computing.send(None);

@@ -16,7 +16,7 @@ use crate::commands::transaction::is_queued;
 use crate::config::settings::{ITERATION_REQUESTS_MAX, OUTPUT_PAUSE_BYTES, TURN_TIME};
 use crate::config::tuning::Bounds;
 use crate::dispatch::context::{Next, Runs};
-use crate::dispatch::offload::{Job, Work};
+use crate::dispatch::offload::{Job, Offload, Work};
 use crate::dispatch::ran::Ran;
 use crate::dispatch::{self, Answer, Rest};
 use crate::event_loop::connection::{Connection, Decoder, Phase, Progress};
@@ -35,6 +35,7 @@ pub(crate) struct Executor {
     pub(crate) counters: Arc<Counters>,
     pub(crate) replies: ReplyBatch,
     pub(crate) runs: Runs,
+    offload: Arc<Offload>,
     /// Of what this loop changes.
     pub(crate) origin: Origin,
     /// This loop's copy, and which one it is.
@@ -70,7 +71,12 @@ impl Step {
 }
 
 impl Executor {
-    pub(crate) fn new(server: Arc<ServerState>, counters: Arc<Counters>, runs: Runs) -> Executor {
+    pub(crate) fn new(
+        server: Arc<ServerState>,
+        counters: Arc<Counters>,
+        runs: Runs,
+        offload: Arc<Offload>,
+    ) -> Executor {
         let clock = server.slow.clock().clone();
         let turn_ticks = ticks_in(&clock, TURN_TIME);
         Executor {
@@ -84,6 +90,7 @@ impl Executor {
             counters,
             replies: ReplyBatch::default(),
             runs,
+            offload,
         }
     }
 
@@ -307,7 +314,7 @@ impl Executor {
                 let counts = !becomes_data || !self.server.has_write_check(WriteCheck::Memory);
                 connection.parked_bytes = if counts { bytes } else { 0 };
                 let from = connection.session.address;
-                self.server.offload.start(Job { from, request: request.to_owned(), work });
+                self.offload.start(Job { from, request: request.to_owned(), work });
                 return false;
             }
             Next::AwaitPause => {
