@@ -405,7 +405,7 @@ fn conclude(
 ) -> Option<Answer> {
     match outcome {
         Ok(lsn) => {
-            let lsn = if server.is_gated() { lsn } else { Lsn::ZERO };
+            let lsn = if server.awaits_durability() { lsn } else { Lsn::ZERO };
             Some(Answer::new(Some(spec), reply.unwrap_or_default(), lsn).counting(lookups))
         }
         Err(kvcore::Error::TooMuchWork) => None,

@@ -62,35 +62,52 @@ pub(crate) struct EventLoop {
     /// [`ITERATION_TIME`] in ticks of the executor's clock.
     iteration_ticks: u64,
     read_buffer: Vec<u8>,
-    /// Decoders for input that is whole at once, as nearly all is. Boxed: they change hands with every turn.
-    resp_decoder: Option<Box<Decoder>>,
-    line_decoder: Option<Box<Decoder>>,
-    /// Connections that have something to do.
-    turns: VecDeque<usize>,
-    /// Connections that had a turn and have more to do: they come after the others.
-    unfinished: VecDeque<usize>,
-    /// Connections whose output waits for the log.
-    gated: Vec<usize>,
-    /// Connections whose next request waits for the end of a pause.
-    paused: Vec<usize>,
-    /// Connections whose next request waits until there is room for what it writes.
-    awaiting_room: Vec<usize>,
+    decoders: Decoders,
+    queues: Queues,
     /// [`Pause::changes`](crate::clients::pause::Pause::changes) when they were last looked at.
     pause_changes: u64,
-    /// Up to where the log was durable when `gated` was last looked at.
-    released: Lsn,
-    /// Connections that may be over.
-    closing: Vec<usize>,
+    /// Up to where the log was durable when the connections that await durability were last looked at.
+    durable_seen: Lsn,
     now: Instant,
-    next_tick: Instant,
-    next_eviction: Instant,
+    periodic: Periodic,
     /// The store is beyond its limits, and keys can be removed.
     makes_room: bool,
+    /// Set once the loop was told to stop: when it closes what is left.
+    stop_at: Option<Instant>,
+}
+
+/// Decoders for input that is whole at once, as nearly all is. Boxed: they change hands with every turn.
+#[derive(Default)]
+struct Decoders {
+    resp: Option<Box<Decoder>>,
+    line: Option<Box<Decoder>>,
+}
+
+/// The places of connections by what they wait for.
+#[derive(Default)]
+struct Queues {
+    /// Have something to do.
+    ready: VecDeque<usize>,
+    /// Had a turn and have more to do: they come after the others.
+    unfinished: VecDeque<usize>,
+    /// Have output that is not durable yet.
+    awaiting_durability: Vec<usize>,
+    /// Have a request that waits for the end of a pause.
+    paused: Vec<usize>,
+    /// Have a request that waits until there is room for what it writes.
+    awaiting_room: Vec<usize>,
+    /// May be over.
+    closing: Vec<usize>,
+}
+
+/// What a loop does by the clock.
+struct Periodic {
+    next_tick: Instant,
+    next_eviction: Instant,
+    /// The counters of the last tick, for rates.
     last_sample: [u64; 3],
     /// When the clients' largest replies were last forgotten.
     peaks_since: Instant,
-    /// Set once the loop was told to stop: when it closes what is left.
-    stop_at: Option<Instant>,
 }
 
 impl EventLoop {
@@ -114,22 +131,13 @@ impl EventLoop {
             iteration_ticks: execute::ticks_in(&executor.clock, ITERATION_TIME),
             executor,
             read_buffer: vec![0; READ_BUFFER_BYTES],
-            resp_decoder: None,
-            line_decoder: None,
-            turns: VecDeque::new(),
-            unfinished: VecDeque::new(),
-            gated: Vec::new(),
-            paused: Vec::new(),
-            awaiting_room: Vec::new(),
+            decoders: Decoders::default(),
+            queues: Queues::default(),
             pause_changes: 0,
-            released: Lsn::ZERO,
-            closing: Vec::new(),
+            durable_seen: Lsn::ZERO,
             now,
-            next_tick: now + TICK,
-            next_eviction: now,
+            periodic: Periodic { next_tick: now + TICK, next_eviction: now, last_sample: [0; 3], peaks_since: now },
             makes_room: false,
-            last_sample: [0; 3],
-            peaks_since: now,
             stop_at: None,
         }
     }
@@ -176,7 +184,7 @@ impl EventLoop {
             }
             self.resume_paused();
             self.resume_for_room();
-            self.release_gated();
+            self.send_durable();
             self.give_turns();
             self.write_replies();
             self.bound_clients();
@@ -190,20 +198,21 @@ impl EventLoop {
 
     /// Waits for events, unless there is something to do already.
     fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
-        let awaits_room = !self.awaiting_room.is_empty();
+        let awaits_room = !self.queues.awaiting_room.is_empty();
         // What CONFIG SET has just changed is in force although nothing comes.
         let changed = self.server().tuning.generation() != self.executor.bounds_generation;
-        let runnable = !self.turns.is_empty() || !self.unfinished.is_empty() || self.makes_room || changed;
-        let awaits_log = awaits_room || !self.gated.is_empty();
+        let runnable =
+            !self.queues.ready.is_empty() || !self.queues.unfinished.is_empty() || self.makes_room || changed;
+        let awaits_log = awaits_room || !self.queues.awaiting_durability.is_empty();
         let has_room = || awaits_room && !self.server().is_backlogged();
-        let ready = self.mailbox().fall_asleep(awaits_log, || runnable || has_room() || self.gate_opened());
+        let ready = self.mailbox().fall_asleep(awaits_log, || runnable || has_room() || self.has_log_advanced());
         let timeout = if ready {
             Duration::ZERO
         } else if awaits_room {
             BACKLOG_PAUSE
         } else {
             let accepts = self.accept.as_ref().and_then(Accept::resumes_at);
-            let wanted = [Some(self.next_tick), self.stop_at, accepts, self.paused_until()];
+            let wanted = [Some(self.periodic.next_tick), self.stop_at, accepts, self.paused_until()];
             // From when this iteration began, so later by as long as it took: nothing here is due to the millisecond.
             wanted.into_iter().flatten().min().map_or(TICK, |at| at.saturating_duration_since(self.now))
         };
@@ -212,10 +221,10 @@ impl EventLoop {
         result
     }
 
-    /// Whether the log went on, or failed, since gated connections were last looked at.
-    fn gate_opened(&self) -> bool {
-        !self.gated.is_empty()
-            && (self.server().db.hooks().durable_lsn() > self.released || self.server().log_failure().is_some())
+    /// Whether the log went on, or failed, since connections that await durability were last looked at.
+    fn has_log_advanced(&self) -> bool {
+        !self.queues.awaiting_durability.is_empty()
+            && (self.server().db.hooks().durable_lsn() > self.durable_seen || self.server().log_failure().is_some())
     }
 
     fn take_event(&mut self, event: &Event) {
@@ -237,7 +246,7 @@ impl EventLoop {
             if connection.phase == Phase::Paused {
                 // What it asked for is not done any more.
                 connection.phase = Phase::Broken;
-                self.closing.push(slot);
+                self.queues.closing.push(slot);
                 return;
             }
         }
@@ -258,7 +267,7 @@ impl EventLoop {
             && connection.wants_turn()
         {
             connection.scheduled = true;
-            self.turns.push_back(slot);
+            self.queues.ready.push_back(slot);
         }
     }
 }

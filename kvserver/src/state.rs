@@ -36,9 +36,9 @@ pub(crate) struct ServerState {
     pub(crate) db: Db,
     pub(crate) databases: Databases,
     /// Durability `always`: nothing leaves before what it reveals is durable.
-    gated: AtomicBool,
+    awaits_durability: AtomicBool,
     /// It was so at some time, so that something may still wait.
-    ever_gated: AtomicBool,
+    has_awaited_durability: AtomicBool,
     pub(crate) settings: Settings,
     pub(crate) addresses: Vec<BoundAddress>,
     pub(crate) clients: Clients,
@@ -87,8 +87,8 @@ impl ServerState {
         let Parts { id, db, acl, logging, settings, addresses, notify } = parts;
         ServerState {
             id,
-            gated: AtomicBool::new(db.durability() == Durability::Always),
-            ever_gated: AtomicBool::new(db.durability() == Durability::Always),
+            awaits_durability: AtomicBool::new(db.durability() == Durability::Always),
+            has_awaited_durability: AtomicBool::new(db.durability() == Durability::Always),
             tuning: Tuning::new(&settings, &db.limits()),
             slow: Slow::new(),
             write_checks: AtomicU8::new(0),
@@ -112,32 +112,32 @@ impl ServerState {
 
     /// Whether nothing may leave before what it reveals is durable.
     #[inline]
-    pub(crate) fn is_gated(&self) -> bool {
-        self.gated.load(Ordering::Relaxed)
+    pub(crate) fn awaits_durability(&self) -> bool {
+        self.awaits_durability.load(Ordering::Relaxed)
     }
 
     /// Up to where replies may leave.
-    pub(crate) fn settled(&self) -> Lsn {
+    pub(crate) fn sendable_lsn(&self) -> Lsn {
         // What waited when the promise was weakened leaves when it is durable, too.
-        if self.ever_gated.load(Ordering::Relaxed) { self.db.hooks().durable_lsn() } else { Lsn::ZERO }
+        if self.has_awaited_durability.load(Ordering::Relaxed) { self.db.hooks().durable_lsn() } else { Lsn::ZERO }
     }
 
     /// Changes what a reply promises, from the next request of every loop on.
     pub(crate) fn set_durability(&self, durability: Durability) {
-        let gated = durability == Durability::Always;
+        let awaits = durability == Durability::Always;
         self.db.set_durability(durability);
-        self.ever_gated.fetch_or(gated, Ordering::SeqCst);
-        self.gated.store(gated, Ordering::SeqCst);
+        self.has_awaited_durability.fetch_or(awaits, Ordering::SeqCst);
+        self.awaits_durability.store(awaits, Ordering::SeqCst);
     }
 
     /// The newest change a reply that looked at everything may reveal.
     pub(crate) fn newest(&self) -> Lsn {
-        if self.is_gated() { self.db.hooks().last_lsn() } else { Lsn::ZERO }
+        if self.awaits_durability() { self.db.hooks().last_lsn() } else { Lsn::ZERO }
     }
 
     /// The newest change there is: a reply that carries it leaves when that is durable, whatever is promised otherwise.
-    pub(crate) fn gate_on_newest(&self) -> Lsn {
-        self.ever_gated.store(true, Ordering::SeqCst);
+    pub(crate) fn await_newest(&self) -> Lsn {
+        self.has_awaited_durability.store(true, Ordering::SeqCst);
         self.db.hooks().last_lsn()
     }
 

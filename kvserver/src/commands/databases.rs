@@ -97,7 +97,7 @@ pub(crate) fn swapdb(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let locks = LockSet::new().whole(&one).whole(&other);
     let hooks = ctx.server.db.hooks().with_origin(ctx.origin.for_store());
     let lsn = hooks.commit_across(locks, &mut |txn| exchange(txn))?;
-    if ctx.server.is_gated() {
+    if ctx.server.awaits_durability() {
         ctx.lsn = lsn;
     }
     Ok(Reply::Ok)
@@ -160,7 +160,7 @@ fn between(
     }
     let lsn = committed?;
     ctx.lookups = lookups;
-    if server.is_gated() {
+    if server.awaits_durability() {
         ctx.lsn = lsn;
     }
     Ok(reply)

@@ -203,7 +203,7 @@ fn locked<'k>(keys: Option<&'k [&'k [u8]]>, ctx: &mut Context<'_>, look: &mut Lo
     let locks = keyspaces.iter().fold(LockSet::new(), add);
     let hooks = ctx.server.db.hooks().with_origin(ctx.origin.for_store());
     let lsn = hooks.commit_across(locks, &mut |txn| look(txn, &keyspaces))?;
-    if ctx.server.is_gated() {
+    if ctx.server.awaits_durability() {
         ctx.lsn = lsn;
     }
     Ok(())
@@ -304,7 +304,7 @@ fn populate(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             }
             Ok(())
         })?;
-        if ctx.server.is_gated() {
+        if ctx.server.awaits_durability() {
             ctx.lsn = lsn;
         }
     }

@@ -63,7 +63,7 @@ pub(crate) fn object(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
                 Ok(())
             })?;
             ctx.lookups = lookups;
-            if ctx.server.is_gated() {
+            if ctx.server.awaits_durability() {
                 ctx.lsn = lsn;
             }
         }

@@ -66,7 +66,7 @@ fn empty(keyspaces: &[Keyspace], ctx: &mut Context<'_>) -> kvcore::Result<u64> {
         }
         Ok(())
     })?;
-    if ctx.server.is_gated() {
+    if ctx.server.awaits_durability() {
         ctx.lsn = lsn;
     }
     Ok(removed)

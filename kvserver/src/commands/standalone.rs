@@ -46,7 +46,7 @@ pub(crate) fn waitaof(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     }
     let waits = waits && ctx.txn.is_none();
     if waits {
-        ctx.lsn = ctx.server.gate_on_newest();
+        ctx.lsn = ctx.server.await_newest();
     }
     let local = waits || db.hooks().durable_lsn() >= db.hooks().last_lsn();
     Ok(Reply::Array(vec![Reply::flag(local), Reply::Integer(0)]))

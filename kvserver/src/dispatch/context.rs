@@ -141,7 +141,7 @@ impl<'c> Context<'c> {
             };
             if let Some(reply) = reply {
                 replies.push(reply);
-                self.lsn = if self.server.is_gated() { self.lsn.max(lsn) } else { self.lsn };
+                self.lsn = if self.server.awaits_durability() { self.lsn.max(lsn) } else { self.lsn };
             }
         }
         replies

@@ -39,7 +39,7 @@ pub(crate) struct Connection {
     /// In the loop's list of connections that have something to do.
     pub(crate) scheduled: bool,
     /// In the loop's list of connections whose output waits for the log.
-    pub(crate) gated: bool,
+    pub(crate) awaits_durability: bool,
     /// Of the request that runs elsewhere.
     pub(crate) parked_bytes: usize,
     over_soft_since: Option<Instant>,
@@ -148,7 +148,7 @@ impl Connection {
             peer_ended: false,
             writable: true,
             scheduled: false,
-            gated: false,
+            awaits_durability: false,
             parked_bytes: 0,
             over_soft_since: None,
             reply_peak: 0,
@@ -235,7 +235,7 @@ impl Connection {
     pub(crate) fn flush(&mut self, durable: Lsn) -> usize {
         let mut outbox = std::mem::take(&mut self.outbox);
         // Even if the socket takes nothing now: what waits for it alone waits for the log no more.
-        outbox.release(durable);
+        outbox.advance(durable);
         let mut sent = 0;
         while self.writable && self.phase != Phase::Broken {
             let count = self.write(outbox.ready(durable));

@@ -427,7 +427,7 @@ impl Executor {
             self.replies.bytes.reserve(if is_resp { reply.copied_bytes() } else { bytes });
         }
         if lsn > Lsn::ZERO {
-            self.replies.gate(lsn);
+            self.replies.await_durable(lsn);
         }
         match connection.protocol {
             Protocol::Resp => resp::encode(reply, connection.session.version, &mut self.replies),

@@ -1,7 +1,7 @@
 //! The last part of an iteration: what was answered leaves, or waits in its connection's outbox for the socket or the log.
 //!
 //! Invariant: a connection with something in its outbox is in one of three lists of the loop until that is empty:
-//! gated (the log will tell), or known to the poll (the socket will tell), or closing.
+//! awaiting durability (the log will tell), or known to the poll (the socket will tell), or closing.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -38,19 +38,19 @@ impl EventLoop {
         while at < parts.len() {
             let slot = parts[at].slot;
             let end = parts[at..].iter().position(|part| part.slot != slot).map_or(parts.len(), |next| at + next);
-            let settled = parts[at..end].iter().position(|part| part.lsn > durable).map_or(end, |gated| at + gated);
+            let waiting = parts[at..end].iter().position(|part| part.lsn > durable).map_or(end, |first| at + first);
             if let Some(mut connection) = self.connections.get_mut(slot).and_then(Option::take) {
-                let mut ready = batch.pieces(at..settled).peekable();
+                let mut ready = batch.pieces(at..waiting).peekable();
                 if ready.peek().is_some() {
                     let sent = connection.send(ready);
                     self.counters().writes.add(1);
                     self.counters().output_bytes.add(sent as u64);
                 }
-                for (index, part) in parts.iter().enumerate().take(end).skip(settled) {
+                for (index, part) in parts.iter().enumerate().take(end).skip(waiting) {
                     batch.pieces(index..index + 1).for_each(|piece| connection.outbox.push(piece, part.lsn));
                     newest = newest.max(part.lsn);
                 }
-                self.settle(slot, connection);
+                self.put_back(slot, connection);
             }
             at = end;
         }
@@ -63,24 +63,24 @@ impl EventLoop {
 
     /// Up to where replies may leave.
     fn durable(&self) -> Lsn {
-        self.server().settled()
+        self.server().sendable_lsn()
     }
 
     /// Puts a connection back after its output changed, into the lists it now belongs to.
-    fn settle(&mut self, slot: usize, mut connection: Box<Connection>) {
+    fn put_back(&mut self, slot: usize, mut connection: Box<Connection>) {
         if !connection.outbox.is_empty() {
             let known = connection.session.access.is_authenticated(&self.executor.server.acl);
             if connection.enforce(&self.executor.bounds.output, known, self.now) {
                 self.server().statistics.ended_by_output_limit.fetch_add(1, Relaxed);
             }
-            if !connection.gated && connection.outbox.waits_for().is_some() {
-                connection.gated = true;
-                self.gated.push(slot);
+            if !connection.awaits_durability && connection.outbox.waits_for().is_some() {
+                connection.awaits_durability = true;
+                self.queues.awaiting_durability.push(slot);
             }
             self.show(&mut connection);
         }
         if connection.phase != Phase::Open {
-            self.closing.push(slot);
+            self.queues.closing.push(slot);
         }
         self.connections[slot] = Some(connection);
     }
@@ -95,62 +95,62 @@ impl EventLoop {
                 self.counters().output_bytes.add(sent as u64);
                 self.show(&mut connection);
             }
-            self.settle(slot, connection);
+            self.put_back(slot, connection);
             self.schedule(slot);
         }
     }
 
     /// Sends what became durable. If the log has failed or has no space, what is left may never be: say so and close.
-    pub(super) fn release_gated(&mut self) {
-        if self.gated.is_empty() {
+    pub(super) fn send_durable(&mut self) {
+        if self.queues.awaiting_durability.is_empty() {
             return;
         }
         let durable = self.durable();
-        let failure = if durable > self.released { None } else { self.server().log_failure() };
-        self.released = durable;
-        for slot in std::mem::take(&mut self.gated) {
+        let failure = if durable > self.durable_seen { None } else { self.server().log_failure() };
+        self.durable_seen = durable;
+        for slot in std::mem::take(&mut self.queues.awaiting_durability) {
             let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_deref_mut) else {
                 continue;
             };
-            connection.gated = false;
+            connection.awaits_durability = false;
             if connection.outbox.waits_from().is_some_and(|lsn| lsn <= durable) {
                 self.flush(slot);
             } else if connection.outbox.waits_for().is_some() {
-                connection.gated = true;
-                self.gated.push(slot);
+                connection.awaits_durability = true;
+                self.queues.awaiting_durability.push(slot);
             }
         }
         if let Some(error) = failure {
             // Replies and messages of this iteration go behind what waits for the log already, and are lost with it. Sent later,
             // the reply of a job would be taken for that of the write before it.
             self.write_replies();
-            for slot in std::mem::take(&mut self.gated) {
-                self.fail_gated(slot, &error);
+            for slot in std::mem::take(&mut self.queues.awaiting_durability) {
+                self.fail_awaiting(slot, &error);
             }
         }
     }
 
     /// What was answered may be lost, so the answer is not sent; that it may be lost is. An answer that is durable, and
     /// waits for the socket alone, is kept.
-    fn fail_gated(&mut self, slot: usize, error: &kvcore::Error) {
+    fn fail_awaiting(&mut self, slot: usize, error: &kvcore::Error) {
         // More may have become durable since the log was asked.
         self.flush(slot);
         if let Some(mut connection) = self.connections.get_mut(slot).and_then(Option::take) {
-            connection.gated = false;
+            connection.awaits_durability = false;
             if connection.outbox.waits_for().is_none() || connection.phase == Phase::Broken {
-                return self.settle(slot, connection);
+                return self.put_back(slot, connection);
             }
-            connection.outbox.discard_gated();
+            connection.outbox.discard_awaiting();
             connection.phase = Phase::Closing;
             self.executor.replies.begin(slot);
             self.executor.reply(&mut connection, None, &store_error(error), Lsn::ZERO);
-            self.settle(slot, connection);
+            self.put_back(slot, connection);
         }
     }
 
     /// Forgets the connections that are over.
     pub(super) fn close_finished(&mut self) {
-        for slot in std::mem::take(&mut self.closing) {
+        for slot in std::mem::take(&mut self.queues.closing) {
             let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_deref_mut) else { continue };
             if connection.is_over() {
                 self.forget(slot);
@@ -167,8 +167,8 @@ impl EventLoop {
             held.set(held.get().saturating_sub(connection.held_bytes() as u64));
             if connection.scheduled {
                 // Whoever has this place next is not to have its turn.
-                self.turns.retain(|queued| *queued != slot);
-                self.unfinished.retain(|queued| *queued != slot);
+                self.queues.ready.retain(|queued| *queued != slot);
+                self.queues.unfinished.retain(|queued| *queued != slot);
             }
             // Not used again before the iteration is over: an event of the old connection may still be in the list.
             self.free.push(slot);

@@ -37,7 +37,7 @@ impl EventLoop {
 impl Executor {
     /// Writes the message in the connection's language, if that has one for it.
     pub(crate) fn invalidate(&mut self, connection: &mut Connection, invalidation: &Invalidation) {
-        let lsn = if self.server.is_gated() { invalidation.lsn } else { Lsn::ZERO };
+        let lsn = if self.server.awaits_durability() { invalidation.lsn } else { Lsn::ZERO };
         let (version, subscribed) = (connection.session.version, connection.session.is_subscribed());
         if let Some(reply) = connection.session.invalidated(invalidation, version, subscribed) {
             self.reply(connection, None, &reply, lsn);

@@ -43,7 +43,7 @@ impl EventLoop {
             {
                 let answered = connection.session.client.id == changed.by;
                 connection.phase = if answered { Phase::Closing } else { Phase::Broken };
-                self.closing.push(slot);
+                self.queues.closing.push(slot);
             }
         }
     }
@@ -75,7 +75,7 @@ impl EventLoop {
     fn push(&mut self, message: &Message, to: &[Address]) {
         self.server().notify.mailboxes.delivered(message.cost(to.len()));
         let reply = message.as_reply();
-        let lsn = if self.server().is_gated() { message.lsn } else { Lsn::ZERO };
+        let lsn = if self.server().awaits_durability() { message.lsn } else { Lsn::ZERO };
         for address in to {
             if let Some(mut connection) = self.take_addressed(*address) {
                 // It is subscribed still: what was posted before a subscription ended was taken out when it did.
@@ -101,7 +101,7 @@ impl EventLoop {
             if connection.phase != Phase::Parked {
                 // It was ended while it waited, and is not opened again: nobody is there to be answered.
                 self.connections[done.to.slot] = Some(connection);
-                self.closing.push(done.to.slot);
+                self.queues.closing.push(done.to.slot);
                 return self.settle_changes();
             }
             let request = done.request.as_request();
@@ -141,7 +141,7 @@ impl EventLoop {
             self.show(&mut connection);
             self.connections[done.to.slot] = Some(connection);
             self.schedule(done.to.slot);
-            self.closing.push(done.to.slot);
+            self.queues.closing.push(done.to.slot);
         } else {
             self.settle_changes();
         }
@@ -159,7 +159,7 @@ impl EventLoop {
         if let Some(mut connection) = self.take_addressed(address) {
             connection.phase = Phase::Broken;
             self.connections[address.slot] = Some(connection);
-            self.closing.push(address.slot);
+            self.queues.closing.push(address.slot);
         }
     }
 }

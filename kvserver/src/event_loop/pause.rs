@@ -10,7 +10,7 @@ use crate::event_loop::connection::Phase;
 impl EventLoop {
     /// When paused connections go on, if there are any.
     pub(super) fn paused_until(&self) -> Option<Instant> {
-        if self.paused.is_empty() {
+        if self.queues.paused.is_empty() {
             None
         } else {
             Some(self.server().clients.pause.until(self.now).unwrap_or(self.now))
@@ -19,7 +19,7 @@ impl EventLoop {
 
     /// Lets paused connections try again once the pause has ended or changed.
     pub(super) fn resume_paused(&mut self) {
-        if self.paused.is_empty() {
+        if self.queues.paused.is_empty() {
             return;
         }
         self.server().clients.pause.until(self.now);
@@ -28,19 +28,19 @@ impl EventLoop {
             return;
         }
         self.pause_changes = changes;
-        for slot in std::mem::take(&mut self.paused) {
+        for slot in std::mem::take(&mut self.queues.paused) {
             self.reopen(slot, Phase::Paused);
         }
     }
 
     /// Lets connections that wait for room try again once there is some.
     pub(super) fn resume_for_room(&mut self) {
-        if self.awaiting_room.is_empty() || self.server().is_backlogged() {
+        if self.queues.awaiting_room.is_empty() || self.server().is_backlogged() {
             return;
         }
         // The first may use up all the room, and would be the first again.
-        self.awaiting_room.rotate_left(1);
-        for slot in std::mem::take(&mut self.awaiting_room) {
+        self.queues.awaiting_room.rotate_left(1);
+        for slot in std::mem::take(&mut self.queues.awaiting_room) {
             self.reopen(slot, Phase::AwaitsRoom);
         }
     }

@@ -43,7 +43,7 @@ impl ReplyBatch {
     }
 
     /// Marks what is written from now on as revealing `lsn`.
-    pub(crate) fn gate(&mut self, lsn: Lsn) {
+    pub(crate) fn await_durable(&mut self, lsn: Lsn) {
         if let Some(last) = self.parts.last()
             && lsn > last.lsn
         {
@@ -131,9 +131,9 @@ mod tests {
         batch.begin(1);
         batch.begin(2);
         batch.bytes.extend(b"a");
-        batch.gate(Lsn::new(7));
+        batch.await_durable(Lsn::new(7));
         batch.bytes.extend(b"b");
-        batch.gate(Lsn::new(3));
+        batch.await_durable(Lsn::new(3));
         batch.bytes.extend(b"c");
         batch.begin(3);
         batch.bytes.extend(b"d");
@@ -145,7 +145,7 @@ mod tests {
         let (mut batch, value) = (ReplyBatch::default(), Arc::new(vec![b'v'; 70_000]));
         batch.begin(1);
         batch.bytes.extend(b"a");
-        batch.gate(Lsn::new(7));
+        batch.await_durable(Lsn::new(7));
         batch.bytes.extend(b"b");
         batch.share(&value);
         batch.share(&value);

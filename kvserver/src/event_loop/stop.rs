@@ -19,7 +19,7 @@ impl EventLoop {
                     connection.session.depart(self.server());
                 }
                 self.connections[slot] = Some(connection);
-                self.closing.push(slot);
+                self.queues.closing.push(slot);
             }
         }
     }

@@ -61,7 +61,7 @@ impl EventLoop {
     pub(super) fn bound_clients(&mut self) {
         let Some(limit) = self.server().tuning.client_bytes_max() else { return };
         // The clock itself: an iteration in which much is answered takes long.
-        if self.server().client_bytes() <= limit || Instant::now() < self.next_eviction {
+        if self.server().client_bytes() <= limit || Instant::now() < self.periodic.next_eviction {
             return;
         }
         // Who is closed below has been sent all that was said to it.
@@ -69,7 +69,7 @@ impl EventLoop {
         let ended = self.server().evict_clients(limit);
         if ended.is_empty() {
             // Those that may not be ended take that much: not worth a look in every iteration.
-            self.next_eviction = Instant::now() + LOOK_AGAIN;
+            self.periodic.next_eviction = Instant::now() + LOOK_AGAIN;
         }
         // Its own without waiting for the mail: their memory is wanted now.
         for address in ended {
@@ -82,26 +82,26 @@ impl EventLoop {
 
     /// Once a second: rates for INFO, and subscribers that have not read for long.
     pub(super) fn tick(&mut self) {
-        if self.now < self.next_tick {
+        if self.now < self.periodic.next_tick {
             return;
         }
-        self.next_tick = self.now + TICK;
+        self.periodic.next_tick = self.now + TICK;
         let counters = self.counters();
         let sample = [counters.requests.get(), counters.input_bytes.get(), counters.output_bytes.get()];
         let rates = [&counters.requests_per_second, &counters.input_per_second, &counters.output_per_second];
-        for ((rate, now), before) in rates.into_iter().zip(sample).zip(self.last_sample) {
+        for ((rate, now), before) in rates.into_iter().zip(sample).zip(self.periodic.last_sample) {
             rate.set(now - before);
         }
-        self.last_sample = sample;
+        self.periodic.last_sample = sample;
         self.executor.refresh_bounds();
         self.server().db.hooks().note_time();
         if self.server().switches.cron_paused.load(Relaxed) {
             return;
         }
         let peak_reset = Duration::from_millis(self.server().switches.peak_reset_ms.load(Relaxed));
-        let forget_peaks = self.now.saturating_duration_since(self.peaks_since) >= peak_reset;
+        let forget_peaks = self.now.saturating_duration_since(self.periodic.peaks_since) >= peak_reset;
         if forget_peaks {
-            self.peaks_since = self.now;
+            self.periodic.peaks_since = self.now;
         }
         // If nobody waits for its end, this is who notices it.
         self.server().clients.pause.until(self.now);
@@ -125,7 +125,7 @@ impl EventLoop {
                     if connection.enforce(&limits, known, self.now) {
                         self.executor.server.statistics.ended_by_output_limit.fetch_add(1, Relaxed);
                     }
-                    self.closing.push(slot);
+                    self.queues.closing.push(slot);
                 }
                 if known {
                     connection.known_until = self.now;
@@ -133,11 +133,11 @@ impl EventLoop {
                 // Whatever it asks for meanwhile: what is refused costs it nothing.
                 if self.now.saturating_duration_since(connection.known_until) > login_max {
                     connection.phase = Phase::Broken;
-                    self.closing.push(slot);
+                    self.queues.closing.push(slot);
                 }
                 if idle_max > 0 && connection.is_idle_for(Duration::from_secs(idle_max), self.now) {
                     connection.phase = Phase::Broken;
-                    self.closing.push(slot);
+                    self.queues.closing.push(slot);
                 }
             }
         }

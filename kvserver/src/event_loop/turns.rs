@@ -44,8 +44,8 @@ impl EventLoop {
         // its own connection, which has one turn an iteration and is back in its place before anything is written.
         self.write_replies();
         // Those that get into the queues from here on have their turns in the next iteration.
-        let mut fresh = std::mem::take(&mut self.turns);
-        let mut unfinished = std::mem::take(&mut self.unfinished);
+        let mut fresh = std::mem::take(&mut self.queues.ready);
+        let mut unfinished = std::mem::take(&mut self.queues.unfinished);
         let end = self.executor.clock.raw().saturating_add(self.iteration_ticks);
         let mut buffer = std::mem::take(&mut self.read_buffer);
         while !fresh.is_empty() {
@@ -66,8 +66,8 @@ impl EventLoop {
         }
         // They were first, and are so the next time; but not those that are gone, whose places others get.
         unfinished.retain(|slot| self.connections[*slot].is_some());
-        unfinished.append(&mut self.unfinished);
-        self.unfinished = unfinished;
+        unfinished.append(&mut self.queues.unfinished);
+        self.queues.unfinished = unfinished;
         self.read_buffer = buffer;
     }
 
@@ -135,25 +135,25 @@ impl EventLoop {
         self.show(&mut connection);
         match connection.phase {
             Phase::Open => {}
-            Phase::Paused => self.paused.push(slot),
-            Phase::AwaitsRoom => self.awaiting_room.push(slot),
-            Phase::Parked => self.closing.push(slot),
+            Phase::Paused => self.queues.paused.push(slot),
+            Phase::AwaitsRoom => self.queues.awaiting_room.push(slot),
+            Phase::Parked => self.queues.closing.push(slot),
             Phase::Closing | Phase::Broken => {
                 connection.session.depart(self.server());
-                self.closing.push(slot);
+                self.queues.closing.push(slot);
             }
         }
         if connection.wants_turn() && !connection.scheduled {
             connection.scheduled = true;
-            self.unfinished.push_back(slot);
+            self.queues.unfinished.push_back(slot);
         }
         self.connections[slot] = Some(connection);
     }
 
     fn spare_decoder(&mut self, protocol: Protocol) -> &mut Option<Box<Decoder>> {
         match protocol {
-            Protocol::Resp => &mut self.resp_decoder,
-            Protocol::Line(_) => &mut self.line_decoder,
+            Protocol::Resp => &mut self.decoders.resp,
+            Protocol::Line(_) => &mut self.decoders.line,
         }
     }
 }

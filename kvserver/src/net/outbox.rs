@@ -73,11 +73,11 @@ pub(crate) struct Outbox {
     /// How many chunks are large values.
     shared: usize,
     /// From each position on, the bytes wait for an Lsn; positions and Lsns ascend.
-    gates: VecDeque<Gate>,
+    awaiting: VecDeque<Awaiting>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Gate {
+struct Awaiting {
     at: u64,
     lsn: Lsn,
 }
@@ -119,8 +119,8 @@ impl Outbox {
         if unsent.is_empty() {
             return;
         }
-        if lsn > self.gates.back().map_or(Lsn::ZERO, |gate| gate.lsn) {
-            self.gates.push_back(Gate { at: self.end, lsn });
+        if lsn > self.awaiting.back().map_or(Lsn::ZERO, |next| next.lsn) {
+            self.awaiting.push_back(Awaiting { at: self.end, lsn });
         }
         self.end += unsent.len() as u64;
         match piece {
@@ -160,31 +160,31 @@ impl Outbox {
     }
 
     /// Takes note that all up to `durable` is durable.
-    pub(crate) fn release(&mut self, durable: Lsn) {
-        while self.gates.front().is_some_and(|gate| gate.lsn <= durable) {
-            self.gates.pop_front();
+    pub(crate) fn advance(&mut self, durable: Lsn) {
+        while self.awaiting.front().is_some_and(|next| next.lsn <= durable) {
+            self.awaiting.pop_front();
         }
     }
 
     /// The first of what may leave when all up to `durable` is durable: none only if nothing may.
     pub(crate) fn ready(&mut self, durable: Lsn) -> &[u8] {
-        self.release(durable);
+        self.advance(durable);
         let Some(first) = self.chunks.front() else { return &[] };
         let unsent = first.bytes().get(self.sent..).unwrap_or_default();
-        match self.gates.front() {
-            Some(gate) => &unsent[..unsent.len().min((gate.at - self.start) as usize)],
+        match self.awaiting.front() {
+            Some(next) => &unsent[..unsent.len().min((next.at - self.start) as usize)],
             None => unsent,
         }
     }
 
     /// The newest Lsn something here waits for.
     pub(crate) fn waits_for(&self) -> Option<Lsn> {
-        self.gates.back().map(|gate| gate.lsn)
+        self.awaiting.back().map(|next| next.lsn)
     }
 
     /// The oldest Lsn something here waits for.
     pub(crate) fn waits_from(&self) -> Option<Lsn> {
-        self.gates.front().map(|gate| gate.lsn)
+        self.awaiting.front().map(|next| next.lsn)
     }
 
     /// Takes note that the first `count` bytes of what was [`ready`](Outbox::ready) have left.
@@ -209,18 +209,18 @@ impl Outbox {
     }
 
     /// Throws away all that waits for its Lsn: it will never be durable.
-    pub(crate) fn discard_gated(&mut self) {
-        let Some(gate) = self.gates.pop_front() else { return };
-        self.gates.clear();
-        while self.end > gate.at
+    pub(crate) fn discard_awaiting(&mut self) {
+        let Some(next) = self.awaiting.pop_front() else { return };
+        self.awaiting.clear();
+        while self.end > next.at
             && let Some(mut last) = self.chunks.pop_back()
         {
-            let waiting = (self.end - gate.at) as usize;
+            let waiting = (self.end - next.at) as usize;
             match &mut last {
                 // What waits never begins within a large value.
                 Chunk::Own(bytes) if bytes.len() > waiting => {
                     bytes.truncate(bytes.len() - waiting);
-                    self.end = gate.at;
+                    self.end = next.at;
                     self.chunks.push_back(last);
                 }
                 all => {
@@ -263,7 +263,7 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.push(b"settled", Lsn::ZERO);
         outbox.push(b"lost", Lsn::new(5));
-        outbox.discard_gated();
+        outbox.discard_awaiting();
         outbox.push(b" error", Lsn::ZERO);
         assert_eq!(outbox.ready(Lsn::ZERO), b"settled error");
     }
@@ -273,9 +273,9 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.push(b"durable", Lsn::new(5));
         outbox.push(b"lost", Lsn::new(6));
-        outbox.release(Lsn::new(5));
+        outbox.advance(Lsn::new(5));
         assert_eq!(outbox.waits_from(), Some(Lsn::new(6)));
-        outbox.discard_gated();
+        outbox.discard_awaiting();
         assert_eq!((outbox.waits_for(), outbox.ready(Lsn::ZERO)), (None, &b"durable"[..]));
     }
 
@@ -342,7 +342,7 @@ mod tests {
         outbox.push(b" kept", Lsn::ZERO);
         outbox.push(b"lost", Lsn::new(1));
         outbox.push(Piece::Shared(&value), Lsn::new(2));
-        outbox.discard_gated();
+        outbox.discard_awaiting();
         assert_eq!((outbox.len(), Arc::strong_count(&value)), (15, 2));
         outbox.mark_sent(10);
         assert_eq!(outbox.ready(Lsn::ZERO), b" kept");
@@ -356,7 +356,7 @@ mod tests {
             for lsn in 1..10 {
                 outbox.push(&[b'g'; 9000], Lsn::new(lsn));
             }
-            outbox.discard_gated();
+            outbox.discard_awaiting();
             assert_eq!((outbox.len(), outbox.waits_for()), (settled, None));
             outbox.push(b"end", Lsn::ZERO);
             assert_eq!(outbox.len(), settled + 3);

@@ -371,7 +371,7 @@ pub(super) fn commit(
             return Err(error.into());
         }
     };
-    ctx.lsn = if server.is_gated() { result.revealed.max(lsn) } else { result.revealed };
+    ctx.lsn = if server.awaits_durability() { result.revealed.max(lsn) } else { result.revealed };
     if result.closes {
         ctx.next = Next::Close;
     }

@@ -29,10 +29,10 @@ use explore::explore;
 const LOOPS: usize = 2;
 const REQUESTS: usize = 3;
 
-/// As an event loop does it, in the same order: sleep, mail, release, turns, write.
+/// As an event loop does it, in the same order: sleep, messages, what became durable, turns, write.
 fn serve(number: usize, db: &Db, mailbox: &Mailbox, disk: &ModelDisk) {
     let mut outbox = Outbox::default();
-    let (mut released, mut mails, mut stopped) = (Lsn::ZERO, Vec::new(), false);
+    let (mut durable_seen, mut mails, mut stopped) = (Lsn::ZERO, Vec::new(), false);
     let (mut asked, mut refused) = (0, 0);
     let answered = Cell::new(0);
     let leave = |reply: &str| {
@@ -40,8 +40,9 @@ fn serve(number: usize, db: &Db, mailbox: &Mailbox, disk: &ModelDisk) {
         answered.set(answered.get() + 1);
     };
     while !stopped || asked < REQUESTS || !outbox.is_empty() {
-        let gate_opened = || !outbox.is_empty() && (db.hooks().durable_lsn() > released || db.health().is_err());
-        if !mailbox.fall_asleep(!outbox.is_empty(), || asked < REQUESTS || gate_opened()) {
+        let has_log_advanced =
+            || !outbox.is_empty() && (db.hooks().durable_lsn() > durable_seen || db.health().is_err());
+        if !mailbox.fall_asleep(!outbox.is_empty(), || asked < REQUESTS || has_log_advanced()) {
             mailbox.sleep();
         }
         mailbox.set_awake();
@@ -50,15 +51,15 @@ fn serve(number: usize, db: &Db, mailbox: &Mailbox, disk: &ModelDisk) {
         mails.clear();
 
         let durable = db.hooks().durable_lsn();
-        let failed = durable <= released && db.health().is_err();
-        released = durable;
+        let failed = durable <= durable_seen && db.health().is_err();
+        durable_seen = durable;
         let ready = outbox.ready(durable).to_vec();
         for reply in String::from_utf8_lossy(&ready).split_terminator(';') {
             leave(reply);
         }
         outbox.mark_sent(ready.len());
         if failed && outbox.waits_for().is_some() {
-            outbox.discard_gated();
+            outbox.discard_awaiting();
             refused = asked - answered.get();
         }
 
