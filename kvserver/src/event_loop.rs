@@ -1,7 +1,7 @@
 //! One event loop: a thread that serves its connections without ever waiting for one of them.
 //!
 //! An iteration: sleep until something happens, take in what happened, give each connection that has something to do one
-//! turn (some are read from, then what they sent is executed, then the next some), then write all replies, one write a
+//! time slice (some are read from, then what they sent is executed, then the next some), then write all replies, one write a
 //! connection. Readiness is edge-triggered and registered once, so a connection costs no system call but its reads and
 //! writes.
 //!
@@ -27,20 +27,20 @@ use crate::event_loop::connection::{Connection, Decoder, Phase};
 use crate::event_loop::execute::Executor;
 use crate::notify::mailbox::Mailbox;
 use crate::state::ServerState;
+use slices::READ_BUFFER_BYTES;
 use tick::TICK;
-use turns::READ_BUFFER_BYTES;
 
 pub(crate) mod accept;
 mod connection;
 mod execute;
 mod flush;
 mod invalidate;
-mod mail;
+mod messages;
 mod pause;
 mod reply_batch;
+mod slices;
 mod stop;
 mod tick;
-mod turns;
 
 /// The token of the mailbox's waker.
 pub(crate) const WAKER: Token = Token(usize::MAX);
@@ -76,7 +76,7 @@ pub(crate) struct EventLoop {
     stop_at: Option<Instant>,
 }
 
-/// Decoders for input that is whole at once, as nearly all is. Boxed: they change hands with every turn.
+/// Decoders for input that is whole at once, as nearly all is. Boxed: they change hands with every time slice.
 #[derive(Default)]
 struct Decoders {
     resp: Option<Box<Decoder>>,
@@ -88,7 +88,7 @@ struct Decoders {
 struct Queues {
     /// Have something to do.
     ready: VecDeque<usize>,
-    /// Had a turn and have more to do: they come after the others.
+    /// Had a time slice and have more to do: they come after the others.
     unfinished: VecDeque<usize>,
     /// Have output that is not durable yet.
     awaiting_durability: Vec<usize>,
@@ -160,7 +160,7 @@ impl EventLoop {
             self.server().statistics.main_thread.store(process::this_thread().unwrap_or(0), Relaxed);
         }
         let mut events = Events::with_capacity(EVENTS_MAX);
-        let mut mails = Vec::new();
+        let mut messages = Vec::new();
         while !self.is_finished() {
             if let Err(error) = self.sleep(&mut events)
                 && error.kind() != io::ErrorKind::Interrupted
@@ -176,16 +176,16 @@ impl EventLoop {
             if let Some(accept) = &mut self.accept {
                 accept.run(self.now, &self.executor.server, &self.executor.counters);
             }
-            // Before the mail is taken: who tracks what goes is told before anything that is answered now.
+            // Before the message is taken: who tracks what goes is told before anything that is answered now.
             self.keep_limits();
-            self.mailbox().take(&mut mails);
-            for mail in mails.drain(..) {
-                self.take_mail(mail);
+            self.mailbox().take(&mut messages);
+            for message in messages.drain(..) {
+                self.handle(message);
             }
             self.resume_paused();
             self.resume_for_room();
             self.send_durable();
-            self.give_turns();
+            self.serve_ready();
             self.write_replies();
             self.bound_clients();
             self.close_finished();
@@ -260,11 +260,11 @@ impl EventLoop {
         self.schedule(slot);
     }
 
-    /// Gives a connection a turn if it has something to do.
+    /// Queues a connection for a time slice if it has something to do.
     fn schedule(&mut self, slot: usize) {
         if let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_deref_mut)
             && !connection.scheduled
-            && connection.wants_turn()
+            && connection.is_ready_to_run()
         {
             connection.scheduled = true;
             self.queues.ready.push_back(slot);

@@ -27,7 +27,7 @@ use crate::config::tuning::Tuning;
 use crate::databases::Databases;
 use crate::net::listener::BoundAddress;
 use crate::notify::Notify;
-use crate::notify::mailbox::{Changed, Mail};
+use crate::notify::mailbox::{Changed, LoopMessage};
 
 /// The server as its loops and commands see it.
 pub(crate) struct ServerState {
@@ -182,13 +182,13 @@ impl ServerState {
             }
         }
         let changed = Arc::new(Changed { accounts, by });
-        self.notify.mailboxes.post_to_all(|| Mail::Users(changed.clone()));
+        self.notify.mailboxes.post_to_all(|| LoopMessage::Users(changed.clone()));
     }
 
     /// Tells every loop to finish what was read and end. Does not wait for it.
     pub(crate) fn stop(&self) {
         if !self.stopping.swap(true, Ordering::SeqCst) {
-            self.notify.mailboxes.post_to_all(|| Mail::Stop);
+            self.notify.mailboxes.post_to_all(|| LoopMessage::Stop);
         }
     }
 
@@ -210,7 +210,7 @@ impl ServerState {
     }
 
     fn tell_of_pause(&self) {
-        self.notify.mailboxes.post_to_all(|| Mail::Unpaused);
+        self.notify.mailboxes.post_to_all(|| LoopMessage::Unpaused);
     }
 
     /// Whether there is such a user.
@@ -272,7 +272,7 @@ impl ServerState {
         let was_there = self.clients.kill(client);
         if was_there {
             self.notify.pubsub.remove_client(client.id);
-            self.notify.mailboxes.of(client.address.loop_index).post(Mail::Kill(client.address));
+            self.notify.mailboxes.of(client.address.loop_index).post(LoopMessage::Kill(client.address));
         }
         was_there
     }

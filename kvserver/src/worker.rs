@@ -18,7 +18,7 @@ use crate::config::file::rewrite;
 use crate::dispatch::context::Runs;
 use crate::dispatch::costly;
 use crate::dispatch::offload::{Job, Work};
-use crate::notify::mailbox::{Costly, Done, Mail};
+use crate::notify::mailbox::{Costly, Done, LoopMessage};
 use crate::notify::origin::Origin;
 use crate::state::ServerState;
 use kvcommands::outcome::store_error;
@@ -88,7 +88,7 @@ pub(crate) fn run(server: &Arc<ServerState>, jobs: &Receiver<Option<Job>>) {
         let lsn = if reveals { server.newest() } else { Lsn::ZERO };
         let ticks = server.slow.clock().raw().saturating_sub(begun);
         let done = Done { to: from, request, reply, lsn, ticks, lookups: Lookups::default(), costly: None };
-        server.notify.mailboxes.of(from.loop_index).post(Mail::Done(Box::new(done)));
+        server.notify.mailboxes.of(from.loop_index).post(LoopMessage::Done(Box::new(done)));
         // After the answer, which the one who asked gets before it has to go with the others.
         if !users.is_empty() {
             server.expel(users, from.client_id);
@@ -125,7 +125,7 @@ pub(crate) fn compute(server: &ServerState, jobs: &Mutex<Receiver<Option<Job>>>,
         let ticks = server.slow.clock().raw().saturating_sub(begun);
         let costly = Some(Costly { changes: origin.take_changes(), executed });
         let done = Done { to: from, request, reply, lsn, ticks, lookups, costly };
-        server.notify.mailboxes.of(from.loop_index).post(Mail::Done(Box::new(done)));
+        server.notify.mailboxes.of(from.loop_index).post(LoopMessage::Done(Box::new(done)));
     }
 }
 

@@ -176,7 +176,7 @@ impl Tracked {
 }
 
 impl HotKeys {
-    /// Begins to track, which each loop does from its next turn on. Returns false if it is under way already.
+    /// Begins to track, which each loop does from its next iteration on. Returns false if it is under way already.
     pub(crate) fn start(&self, options: Options, now_ms: u64, measure: &dyn Fn(bool)) -> bool {
         let mut tracked = self.tracked.lock();
         if let Some(tracked) = &mut *tracked {

@@ -1,7 +1,7 @@
 //! CLIENT PAUSE: for a while requests wait, all of them or those that may write, and nothing expires.
 //!
 //! Invariant: while nothing is paused a request pays one relaxed load for it. A paused connection is out of its loop's
-//! turns until the pause ends or changes; nobody polls for that: a change wakes the loops, an end has its time.
+//! iterations until the pause ends or changes; nobody polls for that: a change wakes the loops, an end has its time.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::{Duration, Instant};

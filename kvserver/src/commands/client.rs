@@ -89,7 +89,7 @@ fn set_info(mut args: Args<'_>, client: &Client) -> Outcome {
     Ok(Reply::Ok)
 }
 
-/// What others see of a client is written at the end of its turn, which is too late for what it asks of itself.
+/// What others see of a client is written at the end of its time slice, which is too late for what it asks of itself.
 fn show_self(request: Request<'_>, ctx: &Context<'_>) {
     let client = &ctx.session.client;
     client.show_command(Some(ctx.spec.name));

@@ -20,10 +20,10 @@ pub(crate) const UNAUTHENTICATED_OUTPUT_BYTES_MAX: usize = 1024;
 pub(crate) const LABEL_BYTES_MAX: usize = 256;
 /// Bytes one connection may bring in one iteration.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
-/// How long a connection's turn lasts at most, so that nobody waits long for a busy neighbour. The request that is being
+/// How long a connection's time slice lasts at most, so that nobody waits long for a busy neighbour. The request that is being
 /// executed then is finished.
-pub(crate) const TURN_TIME: Duration = Duration::from_millis(2);
-/// How long an iteration of a loop lasts until connections that had a turn before get no other one. The first of them gets one.
+pub(crate) const SLICE_TIME: Duration = Duration::from_millis(2);
+/// How long an iteration of a loop lasts until connections that had a time slice before get no other one. The first of them gets one.
 pub(crate) const ITERATION_TIME: Duration = Duration::from_millis(10);
 /// Requests one connection may have executed in one iteration, so that nobody waits long for a busy neighbour.
 pub(crate) const ITERATION_REQUESTS_MAX: usize = 2048;

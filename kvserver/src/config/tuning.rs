@@ -1,7 +1,7 @@
 //! What CONFIG SET can change while the server runs, as far as no other part of the server keeps it.
 //!
 //! Invariant: a loop works with its own copy of what it needs for each request and looks for a newer one with one
-//! relaxed load a turn, so being changeable costs a request nothing.
+//! relaxed load a time slice, so being changeable costs a request nothing.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -141,7 +141,7 @@ impl Tuning {
         self.bounds.lock().clone()
     }
 
-    /// Lets every loop look for what is new at its next turn.
+    /// Lets every loop look for what is new in its next iteration.
     pub(crate) fn touch(&self) {
         self.generation.fetch_add(1, Relaxed);
     }

@@ -1,7 +1,7 @@
 //! Work that takes long or waits for a file, on its way to the thread that does it: SAVE, BACKUP, and KEYS over many
 //! or long keys; and commands that take much computing, for which there are threads of their own: those wait for no file.
 //!
-//! Invariant: an event loop never runs them. The connection that asked is parked until its answer comes by mail, so
+//! Invariant: an event loop never runs them. The connection that asked is parked until a message brings the reply, so
 //! its own later requests wait and nobody else's do.
 
 use std::sync::Arc;

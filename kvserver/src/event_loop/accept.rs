@@ -12,7 +12,7 @@ use mio::{Interest, Registry, Token};
 use crate::admin::counters::Counters;
 use crate::net::listener::{ListenSocket, Listener, Protocol};
 use crate::net::stream::Stream;
-use crate::notify::mailbox::Mail;
+use crate::notify::mailbox::LoopMessage;
 use crate::state::ServerState;
 
 /// Tokens of listeners start here; those of connections stay below.
@@ -80,8 +80,8 @@ impl Accept {
                         if server.clients.admit(server.clients.max.load(Relaxed)) {
                             let keepalive = server.tuning.keepalive_secs.load(Relaxed);
                             stream.prepare(Duration::from_secs(keepalive));
-                            let mail = Mail::Accepted(stream, door.listener.protocol);
-                            server.notify.mailboxes.of(self.next_loop).post(mail);
+                            let message = LoopMessage::Accepted(stream, door.listener.protocol);
+                            server.notify.mailboxes.of(self.next_loop).post(message);
                             self.next_loop = (self.next_loop + 1) % server.notify.mailboxes.len();
                         } else {
                             counters.rejected.add(1);
@@ -103,7 +103,7 @@ impl Accept {
                 }
             }
             if left == 0 {
-                // The others get their turn first.
+                // The other listeners come first.
                 self.paused_until = Some(now);
             }
         }

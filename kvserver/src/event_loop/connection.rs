@@ -63,7 +63,7 @@ pub(crate) struct Input {
 pub(crate) struct Progress {
     /// Bytes of input that are done with.
     pub(crate) used: usize,
-    /// Why the rest was left: false, it is no whole request; true, it may be one, but must wait for its turn.
+    /// Why the rest was left: false, it is no whole request; true, it may be one, but must wait for the next time slice.
     pub(crate) runnable: bool,
     /// The decoder remembers nothing of this connection.
     pub(crate) decoder_is_clean: bool,
@@ -161,7 +161,7 @@ impl Connection {
     }
 
     /// There is something to read or execute, and nothing forbids it.
-    pub(crate) fn wants_turn(&self) -> bool {
+    pub(crate) fn is_ready_to_run(&self) -> bool {
         self.phase == Phase::Open
             && (self.readable || self.has_runnable_input())
             && self.outbox.len() <= OUTPUT_PAUSE_BYTES

@@ -13,7 +13,7 @@ use kvproto::{Limits, ProtocolError, Reply, Request};
 
 use crate::admin::counters::Counters;
 use crate::commands::transaction::is_queued;
-use crate::config::settings::{ITERATION_REQUESTS_MAX, OUTPUT_PAUSE_BYTES, TURN_TIME};
+use crate::config::settings::{ITERATION_REQUESTS_MAX, OUTPUT_PAUSE_BYTES, SLICE_TIME};
 use crate::config::tuning::Bounds;
 use crate::dispatch::context::{Next, Runs};
 use crate::dispatch::offload::{Job, Offload, Work};
@@ -44,8 +44,8 @@ pub(crate) struct Executor {
     /// A copy of the clock that commands are timed by, and what it showed last.
     pub(crate) clock: quanta::Clock,
     pub(crate) last_tick: u64,
-    /// [`TURN_TIME`] in ticks of the clock.
-    turn_ticks: u64,
+    /// [`SLICE_TIME`] in ticks of the clock.
+    slice_ticks: u64,
 }
 
 /// Returns how many ticks of a clock `time` lasts.
@@ -78,13 +78,13 @@ impl Executor {
         offload: Arc<Offload>,
     ) -> Executor {
         let clock = server.slow.clock().clone();
-        let turn_ticks = ticks_in(&clock, TURN_TIME);
+        let slice_ticks = ticks_in(&clock, SLICE_TIME);
         Executor {
             bounds_generation: server.tuning.generation(),
             bounds: server.tuning.bounds(),
             clock,
             last_tick: 0,
-            turn_ticks,
+            slice_ticks,
             origin: Origin::new(server.id),
             server,
             counters,
@@ -104,7 +104,7 @@ impl Executor {
     ) -> Progress {
         self.refresh_bounds();
         self.last_tick = self.clock.raw();
-        let end_of_turn = self.last_tick.saturating_add(self.turn_ticks);
+        let slice_end = self.last_tick.saturating_add(self.slice_ticks);
         let start = self.replies.len();
         self.replies.begin(slot);
         self.origin.set_client(connection.session.client.id);
@@ -113,7 +113,7 @@ impl Executor {
         while progress.used < input.len()
             && requests < ITERATION_REQUESTS_MAX
             && connection.phase == Phase::Open
-            && self.last_tick < end_of_turn
+            && self.last_tick < slice_end
             && connection.outbox.len() + (self.replies.len() - start) <= OUTPUT_PAUSE_BYTES
         {
             let rest = &input[progress.used..];

@@ -166,7 +166,7 @@ impl EventLoop {
             let held = &self.counters().held_bytes;
             held.set(held.get().saturating_sub(connection.held_bytes() as u64));
             if connection.scheduled {
-                // Whoever has this place next is not to have its turn.
+                // Whoever has this place next must not get its time slice.
                 self.queues.ready.retain(|queued| *queued != slot);
                 self.queues.unfinished.retain(|queued| *queued != slot);
             }

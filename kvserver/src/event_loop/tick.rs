@@ -71,7 +71,7 @@ impl EventLoop {
             // Those that may not be ended take that much: not worth a look in every iteration.
             self.periodic.next_eviction = Instant::now() + LOOK_AGAIN;
         }
-        // Its own without waiting for the mail: their memory is wanted now.
+        // Its own without waiting for the message: their memory is wanted now.
         for address in ended {
             if address.loop_index == self.index {
                 self.kill(address);

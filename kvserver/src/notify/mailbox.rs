@@ -1,7 +1,7 @@
 //! How threads speak to an event loop: a list under a short lock, and a wake-up that is sent only to a loop that sleeps;
 //! and what they say.
 //!
-//! Invariant: a mail posted before the loop goes to sleep is seen before it sleeps, or wakes it.
+//! Invariant: a message posted before the loop goes to sleep is seen before it sleeps, or wakes it.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ const UNDELIVERED_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// What a loop is told.
 #[derive(Debug)]
-pub(crate) enum Mail {
+pub(crate) enum LoopMessage {
     /// A connection accepted for this loop.
     Accepted(Stream, Protocol),
     /// A message for these connections of this loop.
@@ -62,7 +62,7 @@ pub(crate) enum Posted {
 pub(crate) struct Searched {
     /// Which filling of the mailbox.
     filling: u64,
-    mails: usize,
+    messages: usize,
 }
 
 /// The end of a job that ran off the loop.
@@ -98,16 +98,16 @@ pub(crate) struct Changed {
 }
 
 #[derive(Debug, Default)]
-struct Mails {
-    list: Vec<Mail>,
+struct Waiting {
+    list: Vec<LoopMessage>,
     /// Counts how often the list was taken.
     filling: u64,
 }
 
-/// A loop's mail, on cache lines of its own.
+/// The messages of one loop, on cache lines of its own.
 #[repr(align(128))]
 pub(crate) struct Mailbox {
-    mails: Mutex<Mails>,
+    messages: Mutex<Waiting>,
     /// True while the loop sleeps or is about to: only then does a post cost a system call.
     asleep: AtomicBool,
     /// Whether it is the log it waits for.
@@ -117,11 +117,16 @@ pub(crate) struct Mailbox {
 
 impl Mailbox {
     pub(crate) fn new(waker: Waker) -> Mailbox {
-        Mailbox { mails: Mutex::default(), asleep: AtomicBool::new(false), awaits_log: AtomicBool::new(false), waker }
+        Mailbox {
+            messages: Mutex::default(),
+            asleep: AtomicBool::new(false),
+            awaits_log: AtomicBool::new(false),
+            waker,
+        }
     }
 
-    pub(crate) fn post(&self, mail: Mail) {
-        self.mails.lock().list.push(mail);
+    pub(crate) fn post(&self, message: LoopMessage) {
+        self.messages.lock().list.push(message);
         self.wake();
     }
 
@@ -142,12 +147,12 @@ impl Mailbox {
         }
     }
 
-    /// Says that the loop is about to sleep, and then looks once more for mail and, by `is_ready`, for whatever else it
+    /// Says that the loop is about to sleep, and then looks once more for messages and, by `is_ready`, for whatever else it
     /// waits for: who comes later wakes it. Answers whether there is something to do.
     pub(crate) fn fall_asleep(&self, awaits_log: bool, is_ready: impl FnOnce() -> bool) -> bool {
         self.awaits_log.store(awaits_log, Ordering::SeqCst);
         self.asleep.store(true, Ordering::SeqCst);
-        !self.mails.lock().list.is_empty() || is_ready()
+        !self.messages.lock().list.is_empty() || is_ready()
     }
 
     /// Sleeps, in a model, until it is woken.
@@ -161,22 +166,22 @@ impl Mailbox {
     }
 
     /// Removes what is posted to one connection, in the order in which it was posted; begins where `searched` ends. The
-    /// mails stay, for other receivers or for nobody, so that places do not change.
+    /// messages stay, for other receivers or for nobody, so that places do not change.
     fn take_of(&self, to: Address, searched: &mut Searched) -> Vec<Posted> {
-        let mut mails = self.mails.lock();
-        let from = if searched.filling == mails.filling { searched.mails } else { 0 };
-        *searched = Searched { filling: mails.filling, mails: mails.list.len() };
+        let mut messages = self.messages.lock();
+        let from = if searched.filling == messages.filling { searched.messages } else { 0 };
+        *searched = Searched { filling: messages.filling, messages: messages.list.len() };
         let mut taken = Vec::new();
-        for mail in mails.list.iter_mut().skip(from) {
-            match mail {
-                Mail::Published(message, receivers) => {
+        for posted in messages.list.iter_mut().skip(from) {
+            match posted {
+                LoopMessage::Published(message, receivers) => {
                     if let Some(at) = receivers.iter().position(|receiver| *receiver == to) {
                         receivers.swap_remove(at);
                         taken.push(Posted::Message(message.clone()));
                     }
                 }
-                Mail::Invalidated(invalidation) if invalidation.to == to => {
-                    if let Mail::Invalidated(invalidation) = std::mem::replace(mail, Mail::Unpaused) {
+                LoopMessage::Invalidated(invalidation) if invalidation.to == to => {
+                    if let LoopMessage::Invalidated(invalidation) = std::mem::replace(posted, LoopMessage::Unpaused) {
                         taken.push(Posted::Invalidation(*invalidation));
                     }
                 }
@@ -186,11 +191,11 @@ impl Mailbox {
         taken
     }
 
-    /// Moves all mail into `into`, which must be empty.
-    pub(crate) fn take(&self, into: &mut Vec<Mail>) {
-        let mut mails = self.mails.lock();
-        mails.filling += 1;
-        std::mem::swap(&mut mails.list, into);
+    /// Moves all messages into `into`, which must be empty.
+    pub(crate) fn take(&self, into: &mut Vec<LoopMessage>) {
+        let mut messages = self.messages.lock();
+        messages.filling += 1;
+        std::mem::swap(&mut messages.list, into);
     }
 }
 
@@ -220,27 +225,27 @@ impl Mailboxes {
     }
 
     /// Posts the same to every loop.
-    pub(crate) fn post_to_all(&self, mail: impl Fn() -> Mail) {
-        self.of_loops.iter().for_each(|mailbox| mailbox.post(mail()));
+    pub(crate) fn post_to_all(&self, message: impl Fn() -> LoopMessage) {
+        self.of_loops.iter().for_each(|mailbox| mailbox.post(message()));
     }
 
     /// Posts a published message to connections of one loop.
     pub(crate) fn publish(&self, loop_index: usize, message: Message, to: Vec<Address>) {
         self.undelivered.fetch_add(message.cost(to.len()), Ordering::Relaxed);
-        self.of(loop_index).post(Mail::Published(message, to));
+        self.of(loop_index).post(LoopMessage::Published(message, to));
     }
 
     /// Sends a client word of what has changed.
     pub(crate) fn invalidate(&self, invalidation: Invalidation) {
         self.undelivered.fetch_add(invalidation.cost(), Ordering::Relaxed);
-        self.of(invalidation.to.loop_index).post(Mail::Invalidated(Box::new(invalidation)));
+        self.of(invalidation.to.loop_index).post(LoopMessage::Invalidated(Box::new(invalidation)));
     }
 
     /// Takes what is posted to a connection and was not delivered. Only for the loop of that connection.
     pub(crate) fn take_of(&self, to: Address, searched: &mut Searched) -> Vec<Posted> {
         let taken = self.of(to.loop_index).take_of(to, searched);
         let bytes = |posted: &Posted| match posted {
-            // What else it costs is counted off when the mail is taken.
+            // What else it costs is counted off when the message is taken.
             Posted::Message(_) => size_of::<Address>(),
             Posted::Invalidation(invalidation) => invalidation.cost(),
         };

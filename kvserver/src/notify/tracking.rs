@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use crate::clients::Clients;
 use crate::databases;
-use crate::notify::mailbox::{Invalidation, Mail, Mailboxes, Stale, What};
+use crate::notify::mailbox::{Invalidation, LoopMessage, Mailboxes, Stale, What};
 use crate::notify::origin::Origin;
 
 mod session;
@@ -83,7 +83,7 @@ impl TrackingTable {
             events.push(event);
         }
         if is_first {
-            self.mailboxes.of(0).post(Mail::Changed);
+            self.mailboxes.of(0).post(LoopMessage::Changed);
         }
     }
 

@@ -164,7 +164,7 @@ impl Session {
 
     /// Its client, as CLIENT LIST shows it.
     fn describe(&self) -> Vec<u8> {
-        // What others see of a client is written at the end of its turn.
+        // What others see of a client is written at the end of its time slice.
         let command = self.last_command.map(|spec| spec.name);
         self.client.show_command(command);
         let mut line = Vec::new();

@@ -1,6 +1,6 @@
 //! The rows of the table, in the order of their names.
 //!
-//! Invariant: a row that says it changes something changes it for the connections that exist, too, from their next turn
+//! Invariant: a row that says it changes something changes it for the connections that exist, too, from their next time slice
 //! on; only `tcp-keepalive` is for new ones.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -16,7 +16,7 @@ use shuttle::thread;
 
 use super::Outbox;
 use crate::net::sync::Waker;
-use crate::notify::mailbox::{Mail, Mailbox, Mailboxes};
+use crate::notify::mailbox::{LoopMessage, Mailbox, Mailboxes};
 
 #[path = "../../../../kvcore/tests/models/disk.rs"]
 mod disk;
@@ -29,10 +29,10 @@ use explore::explore;
 const LOOPS: usize = 2;
 const REQUESTS: usize = 3;
 
-/// As an event loop does it, in the same order: sleep, messages, what became durable, turns, write.
+/// As an event loop does it, in the same order: sleep, messages, what became durable, time slices, write.
 fn serve(number: usize, db: &Db, mailbox: &Mailbox, disk: &ModelDisk) {
     let mut outbox = Outbox::default();
-    let (mut durable_seen, mut mails, mut stopped) = (Lsn::ZERO, Vec::new(), false);
+    let (mut durable_seen, mut messages, mut stopped) = (Lsn::ZERO, Vec::new(), false);
     let (mut asked, mut refused) = (0, 0);
     let answered = Cell::new(0);
     let leave = |reply: &str| {
@@ -46,9 +46,9 @@ fn serve(number: usize, db: &Db, mailbox: &Mailbox, disk: &ModelDisk) {
             mailbox.sleep();
         }
         mailbox.set_awake();
-        mailbox.take(&mut mails);
-        stopped |= !mails.is_empty();
-        mails.clear();
+        mailbox.take(&mut messages);
+        stopped |= !messages.is_empty();
+        messages.clear();
 
         let durable = db.hooks().durable_lsn();
         let failed = durable <= durable_seen && db.health().is_err();
@@ -107,7 +107,7 @@ fn model(syncs_fail: bool) {
                 thread::spawn(move || serve(number, &db, mailboxes.of(number), &disk))
             })
             .collect();
-        mailboxes.post_to_all(|| Mail::Stop);
+        mailboxes.post_to_all(|| LoopMessage::Stop);
         for ended in loops {
             ended.join().expect("a loop");
         }

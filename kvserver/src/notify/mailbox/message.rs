@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kvcore::hooks::Lsn;
 use kvproto::Reply;
 
-use super::Mail;
+use super::LoopMessage;
 use crate::clients::Address;
 
 /// A message published to a channel.
@@ -34,7 +34,7 @@ pub(crate) enum Kind {
 impl Message {
     /// The memory it holds while it is on its way to so many connections of a loop, in bytes.
     pub(crate) fn cost(&self, receivers: usize) -> usize {
-        size_of::<Mail>() + receivers * size_of::<Address>() + self.channel.len() + self.payload.len()
+        size_of::<LoopMessage>() + receivers * size_of::<Address>() + self.channel.len() + self.payload.len()
     }
 
     /// What a subscriber is sent.

@@ -1,6 +1,6 @@
 //! What other threads tell a loop, and what it does about it.
 //!
-//! Invariant: mail for a connection that is gone, or has another client by now, is for nobody.
+//! Invariant: message for a connection that is gone, or has another client by now, is for nobody.
 
 use std::sync::Arc;
 
@@ -13,23 +13,23 @@ use crate::commands::monitor;
 use crate::event_loop::connection::{Connection, Phase};
 use crate::net::listener::Protocol;
 use crate::net::stream::Stream;
-use crate::notify::mailbox::{Changed, Costly, Done, Mail, Message};
+use crate::notify::mailbox::{Changed, Costly, Done, LoopMessage, Message};
 use crate::notify::tracking::ReadKeys;
 use crate::session::Session;
 
 impl EventLoop {
-    pub(super) fn take_mail(&mut self, mail: Mail) {
-        match mail {
-            Mail::Accepted(stream, protocol) => self.admit(stream, protocol),
-            Mail::Published(message, to) => self.push(&message, &to),
-            Mail::Done(done) => self.resume(*done),
-            Mail::Kill(address) => self.kill(address),
-            Mail::Invalidated(invalidation) => self.invalidate(*invalidation),
-            Mail::Changed => self.server().notify.tracking.settle_foreign(&self.server().clients),
+    pub(super) fn handle(&mut self, message: LoopMessage) {
+        match message {
+            LoopMessage::Accepted(stream, protocol) => self.admit(stream, protocol),
+            LoopMessage::Published(message, to) => self.push(&message, &to),
+            LoopMessage::Done(done) => self.resume(*done),
+            LoopMessage::Kill(address) => self.kill(address),
+            LoopMessage::Invalidated(invalidation) => self.invalidate(*invalidation),
+            LoopMessage::Changed => self.server().notify.tracking.settle_foreign(&self.server().clients),
             // It was only to wake this loop, which looks at the pause in each iteration.
-            Mail::Unpaused => {}
-            Mail::Users(changed) => self.expel(&changed),
-            Mail::Stop => self.begin_stop(),
+            LoopMessage::Unpaused => {}
+            LoopMessage::Users(changed) => self.expel(&changed),
+            LoopMessage::Stop => self.begin_stop(),
         }
         self.bound_replies();
     }

@@ -1,7 +1,7 @@
 //! The middle of an iteration: connections that have something to do are read from, and what they sent is executed.
 //!
-//! Invariant: a connection gets at most one turn an iteration, in the order in which they came to have something to do; those whose
-//! turn has ended before they were finished come after the others, and only for so long.
+//! Invariant: a connection gets at most one time slice an iteration, in the order in which they came to have something to do; those whose
+//! time slice has ended before they were finished come after the others, and only for so long.
 
 use std::ops::Range;
 
@@ -14,14 +14,14 @@ use crate::event_loop::connection::{Connection, Decoder, Input, Phase};
 use crate::net::listener::Protocol;
 
 /// Connections that are read from before any of them is executed.
-const GROUP_TURNS: usize = 16;
+const GROUP_SLICES: usize = 16;
 /// What a connection has sent, if it is more than this, does not count as its memory while it is executed.
 const LARGE_REQUEST_BYTES: usize = 16 * 1024;
 /// The last of them may bring [`READ_BYTES`].
 pub(super) const READ_BUFFER_BYTES: usize = READ_BYTES + 32 * 1024;
 
-/// A connection in its turn, out of its place meanwhile.
-struct Turn {
+/// A connection in its time slice, out of its place meanwhile.
+struct Slice {
     slot: usize,
     connection: Box<Connection>,
     /// What was read now, in the loop's buffer.
@@ -31,34 +31,34 @@ struct Turn {
 /// Connections that are read from before any of them is executed.
 #[derive(Default)]
 struct Group {
-    turns: SmallVec<[Turn; GROUP_TURNS]>,
+    slices: SmallVec<[Slice; GROUP_SLICES]>,
     /// Bytes of the loop's buffer that hold what was read.
     filled: usize,
 }
 
 impl EventLoop {
     /// Reads from some connections, fetches what the first request of each will need, executes; then the next some.
-    pub(super) fn give_turns(&mut self) {
-        // What the reply batch holds so far was written outside of turns. It leaves now: of a batch that is written while a
-        // connection is out of its place, that connection's part is lost. Turns add no such part: each writes only to
-        // its own connection, which has one turn an iteration and is back in its place before anything is written.
+    pub(super) fn serve_ready(&mut self) {
+        // What the reply batch holds so far was written outside of time slices. It leaves now: of a batch that is written while a
+        // connection is out of its place, that connection's part is lost. Time slices add no such part: each writes only to
+        // its own connection, which has one time slice an iteration and is back in its place before anything is written.
         self.write_replies();
-        // Those that get into the queues from here on have their turns in the next iteration.
+        // Those that get into the queues from here on have their time slices in the next iteration.
         let mut fresh = std::mem::take(&mut self.queues.ready);
         let mut unfinished = std::mem::take(&mut self.queues.unfinished);
         let end = self.executor.clock.raw().saturating_add(self.iteration_ticks);
         let mut buffer = std::mem::take(&mut self.read_buffer);
         while !fresh.is_empty() {
             let mut group = Group::default();
-            while group.turns.len() < GROUP_TURNS && group.filled + READ_BYTES <= buffer.len() {
+            while group.slices.len() < GROUP_SLICES && group.filled + READ_BYTES <= buffer.len() {
                 let Some(slot) = fresh.pop_front() else { break };
-                self.begin_turn(slot, &mut group, &mut buffer);
+                self.begin_slice(slot, &mut group, &mut buffer);
             }
             self.execute_group(group, &buffer);
         }
         while let Some(slot) = unfinished.pop_front() {
             let mut group = Group::default();
-            self.begin_turn(slot, &mut group, &mut buffer);
+            self.begin_slice(slot, &mut group, &mut buffer);
             self.execute_group(group, &buffer);
             if self.executor.last_tick >= end {
                 break;
@@ -72,26 +72,26 @@ impl EventLoop {
     }
 
     /// Takes a connection out of its place and reads from it, if it still has something to do.
-    fn begin_turn(&mut self, slot: usize, group: &mut Group, buffer: &mut [u8]) {
+    fn begin_slice(&mut self, slot: usize, group: &mut Group, buffer: &mut [u8]) {
         let Some(mut connection) = self.connections[slot].take() else { return };
         connection.scheduled = false;
         if connection.session.client.is_killed() {
             connection.phase = Phase::Broken;
-            self.end_turn(slot, connection);
-        } else if connection.wants_turn() {
+            self.end_slice(slot, connection);
+        } else if connection.is_ready_to_run() {
             let read = self.read(&mut connection, &mut buffer[group.filled..][..READ_BYTES]);
-            group.turns.push(Turn { slot, connection, read: group.filled..group.filled + read });
+            group.slices.push(Slice { slot, connection, read: group.filled..group.filled + read });
             group.filled += read;
         } else {
-            self.end_turn(slot, connection);
+            self.end_slice(slot, connection);
         }
     }
 
     fn execute_group(&mut self, mut group: Group, buffer: &[u8]) {
-        prefetch(&group.turns, buffer);
-        for Turn { slot, mut connection, read } in group.turns.drain(..) {
+        prefetch(&group.slices, buffer);
+        for Slice { slot, mut connection, read } in group.slices.drain(..) {
             self.execute(slot, &mut connection, &buffer[read]);
-            self.end_turn(slot, connection);
+            self.end_slice(slot, connection);
             self.bound_replies();
         }
         self.bound_clients();
@@ -130,7 +130,7 @@ impl EventLoop {
         }
     }
 
-    fn end_turn(&mut self, slot: usize, mut connection: Box<Connection>) {
+    fn end_slice(&mut self, slot: usize, mut connection: Box<Connection>) {
         self.close_if_stopping(&mut connection);
         self.show(&mut connection);
         match connection.phase {
@@ -143,7 +143,7 @@ impl EventLoop {
                 self.queues.closing.push(slot);
             }
         }
-        if connection.wants_turn() && !connection.scheduled {
+        if connection.is_ready_to_run() && !connection.scheduled {
             connection.scheduled = true;
             self.queues.unfinished.push_back(slot);
         }
@@ -159,10 +159,10 @@ impl EventLoop {
 }
 
 /// Fetches the keys of the first request of each, so that executing waits for the memory of all of them at once.
-fn prefetch(group: &[Turn], buffer: &[u8]) {
+fn prefetch(group: &[Slice], buffer: &[u8]) {
     if let [first, _, ..] = group {
-        let same = group.iter().filter(|turn| turn.connection.session.database == first.connection.session.database);
-        let keys = same.filter_map(|turn| second_word(&buffer[turn.read.clone()]));
+        let same = group.iter().filter(|slice| slice.connection.session.database == first.connection.session.database);
+        let keys = same.filter_map(|slice| second_word(&buffer[slice.read.clone()]));
         first.connection.session.keyspace.hooks().prefetch(keys);
     }
 }
