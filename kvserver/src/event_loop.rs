@@ -176,7 +176,7 @@ impl EventLoop {
             if let Some(accept) = &mut self.accept {
                 accept.run(self.now, &self.executor.server, &self.executor.counters);
             }
-            // Before the message is taken: who tracks what goes is told before anything that is answered now.
+            // Before the messages are taken: clients that track what is evicted are notified before anything that is answered now.
             self.keep_limits();
             self.mailbox().take(&mut messages);
             for message in messages.drain(..) {

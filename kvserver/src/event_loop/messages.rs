@@ -1,6 +1,6 @@
 //! What other threads tell a loop, and what it does about it.
 //!
-//! Invariant: message for a connection that is gone, or has another client by now, is for nobody.
+//! Invariant: a message for a connection that is gone, or has another client by now, is for nobody.
 
 use std::sync::Arc;
 
