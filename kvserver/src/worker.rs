@@ -106,7 +106,6 @@ pub(crate) fn compute(server: &ServerState, jobs: &Mutex<Receiver<Option<Job>>>,
             // Its connection is gone, and it has changed nothing yet.
             continue;
         }
-        server.statistics.drafts.fetch_add(1, Relaxed);
         server.switches.wait_to_compute(&server.stopping);
         let begun = server.slow.clock().raw();
         origin.set_client(from.client_id);

@@ -311,6 +311,9 @@ impl Executor {
                 let bytes = queued + request.iter().map(<[u8]>::len).sum::<usize>();
                 // As on a loop: it is about to become data, and would count twice.
                 let becomes_data = matches!(work, Work::Store(_) | Work::Exec(_));
+                if becomes_data {
+                    self.server.statistics.drafts.fetch_add(1, Relaxed);
+                }
                 let counts = !becomes_data || !self.server.has_write_check(WriteCheck::Memory);
                 connection.parked_bytes = if counts { bytes } else { 0 };
                 let from = connection.session.address;
