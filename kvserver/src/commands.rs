@@ -3,7 +3,7 @@
 //! Invariant: every row of the command table has a function, unless it is marked absent; of those only [`refused::NAMES`] have one. The commands
 //! of the store alone are in `kvcommands`; those here concern the session or the server.
 
-use crate::dispatch::context::{InExec, Run, Runs};
+use crate::context::{InExec, Run, Runs};
 
 pub mod acl;
 pub mod backup;

@@ -4,11 +4,7 @@
 //! newest change those locks guard. The common case takes no allocation and touches nothing shared but those locks.
 
 pub(crate) mod brief_walk;
-pub(crate) mod context;
 pub(crate) mod costly;
-pub(crate) mod offload;
-pub(crate) mod ran;
-pub(crate) mod secrets;
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -23,15 +19,16 @@ use smallvec::SmallVec;
 use self::brief_walk::BriefWalk;
 use crate::commands::{debug, monitor, transaction};
 use crate::config::settings::WALK_INLINE_KEYS_MAX;
-use crate::dispatch::context::{Context, Next, Run, Runs};
+use crate::context::jobs::Work;
+use crate::context::{Context, Next, Run, Runs};
 use crate::dispatch::costly::StoreCall;
-use crate::dispatch::offload::Work;
 use crate::net::listener::LineRules;
 use crate::notify::events::{Class, Classes, Noted};
+use crate::notify::exec::is_queued;
 use crate::notify::origin::Origin;
-use crate::session::{Queue, Refusal, Session};
-use crate::state::{ServerState, WriteCheck};
-use kvcommands::outcome::{Failure, OOM, Outcome, store_error};
+use crate::session::{Refusal, Session};
+use crate::state::ServerState;
+use kvcommands::outcome::{Failure, Outcome, store_error};
 
 /// What a request came to.
 pub(crate) struct Answer {
@@ -84,7 +81,7 @@ impl Answer {
     /// Whether it is not known yet what the request comes to: it has changed nothing, and is carried out elsewhere.
     fn is_postponed(&self) -> bool {
         let next = self.rest.as_ref().map(|rest| &rest.next);
-        matches!(next, Some(Next::Park(Work::Store(_) | Work::Exec(_))))
+        matches!(next, Some(Next::Park(work)) if work.is_compute())
     }
 
     fn then(self, next: Next) -> Answer {
@@ -131,11 +128,11 @@ pub(crate) fn answer(
         return Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).then(Next::AwaitRoom);
     }
     if server.write_checks.load(Relaxed) != 0
-        && let Err(error) = check_writes(spec, session.transaction.as_deref(), server)
+        && let Err(error) = server.check_writes(spec, session.transaction.as_deref())
     {
         return reject(Some(spec), error, request, session, server);
     }
-    if session.transaction.is_some() && transaction::is_queued(spec) {
+    if session.transaction.is_some() && is_queued(spec) {
         let reply =
             transaction::enqueue(spec, runs.of(top).is_some(), request, session, server).unwrap_or_else(Reply::from);
         return Answer::new(Some(spec), reply, Lsn::ZERO);
@@ -220,26 +217,6 @@ fn check_state(spec: &Spec, session: &Session, server: &ServerState) -> Result<(
              context",
             spec.name
         )));
-    }
-    Ok(())
-}
-
-/// What is not taken while memory or replicas are short; EXEC does what was queued for it.
-#[cold]
-pub(crate) fn check_writes(spec: &Spec, queue: Option<&Queue>, server: &ServerState) -> Result<(), CommandError> {
-    if server.write_checks.load(Relaxed) == 0 {
-        return Ok(());
-    }
-    server.apply_late_limits();
-    let queued = queue.filter(|_| spec.name == "exec").map_or(&[][..], |queue| &queue.commands);
-    let any = |flag| spec.flags.has(flag) || queued.iter().any(|(spec, _)| spec.flags.has(flag));
-    // Whatever would be queued is refused, as in Redis.
-    let needs_room = any(Flag::DenyOom) || (queue.is_some() && transaction::is_queued(spec));
-    if server.has_write_check(WriteCheck::Memory) && needs_room && !server.has_room() {
-        return Err(CommandError::custom(OOM));
-    }
-    if server.has_write_check(WriteCheck::Replicas) && any(Flag::Write) {
-        return Err(CommandError::custom("NOREPLICAS Not enough good replicas to write."));
     }
     Ok(())
 }
@@ -332,7 +309,8 @@ fn store(
 fn park(call: &Call<'_>, keyspace: &Keyspace) -> Answer {
     let Call { spec, database, uses_keys, .. } = *call;
     let call = StoreCall { keyspace: keyspace.clone(), database, uses_keys };
-    Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).then(Next::Park(Work::Store(call)))
+    let work = Work::compute(0, move |worker| costly::run_store(worker, &call));
+    Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).then(Next::Park(work))
 }
 
 /// Carries out a store command in a transaction that `commit` runs; `None` if that is more work than it may be.
@@ -434,7 +412,9 @@ fn walk(
         run(Args::new(request), &BriefWalk::new(spec, request, &session.keyspace))
     };
     if let Err(Failure::Store(kvcore::Error::TooMuchWork)) = outcome {
-        let next = Next::Park(Work::Walk(run, session.keyspace.clone()));
+        let keyspace = session.keyspace.clone();
+        let next =
+            Next::Park(Work::scan(move |worker| run(Args::new(worker.request), &keyspace).unwrap_or_else(Reply::from)));
         return Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).then(next);
     }
     Answer::new(Some(spec), outcome.unwrap_or_else(Reply::from), server.newest())

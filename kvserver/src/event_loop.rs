@@ -20,8 +20,8 @@ use mio::{Events, Poll, Token};
 use crate::admin::counters::Counters;
 use crate::admin::process;
 use crate::config::settings::ITERATION_TIME;
-use crate::dispatch::context::Runs;
-use crate::dispatch::offload::Offload;
+use crate::context::Runs;
+use crate::context::jobs::Jobs;
 use crate::event_loop::accept::{Accept, LISTENER_TOKENS};
 use crate::event_loop::connection::{Connection, Decoder, Phase};
 use crate::event_loop::execute::Executor;
@@ -117,11 +117,11 @@ impl EventLoop {
         server: Arc<ServerState>,
         accept: Option<Accept>,
         runs: Runs,
-        offload: Arc<Offload>,
+        jobs: Arc<Jobs>,
     ) -> EventLoop {
         let counters = server.statistics.loops[index].clone();
         let now = Instant::now();
-        let executor = Executor::new(server, counters, runs, offload);
+        let executor = Executor::new(server, counters, runs, jobs);
         EventLoop {
             index,
             poll,

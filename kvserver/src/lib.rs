@@ -15,6 +15,7 @@ mod admin;
 mod clients;
 mod commands;
 mod config;
+mod context;
 mod databases;
 mod dispatch;
 mod durable_file;

@@ -3,6 +3,7 @@
 //! Invariant: all of it is driven by the changes that the store notifies of, and leaves the server with the Lsn of its change.
 
 pub(crate) mod events;
+pub(crate) mod exec;
 pub(crate) mod mailbox;
 pub(crate) mod origin;
 pub(crate) mod pubsub;

@@ -23,7 +23,7 @@ use crate::config::file::rewrite;
 use crate::config::file::startup::Rest;
 use crate::config::flags::Listening;
 use crate::config::settings::{SavePoint, Settings};
-use crate::dispatch::offload::{Jobs, Offload};
+use crate::context::jobs::{JobReceivers, Jobs};
 use crate::error::{Error, Result};
 use crate::event_loop::accept::Accept;
 use crate::event_loop::{EventLoop, WAKER};
@@ -52,7 +52,7 @@ use crate::worker;
 pub struct Server {
     state: Arc<ServerState>,
     loops: Vec<JoinHandle<()>>,
-    offload: Arc<Offload>,
+    jobs: Arc<Jobs>,
     threads: Vec<JoinHandle<()>>,
     _signals: Option<SignalThread>,
 }
@@ -265,35 +265,34 @@ impl Builder {
         wake_loops_when_durable(&state);
 
         let signals = signals.map(|signals| SignalThread::listen(signals, state.clone())).transpose()?;
-        let (offload, jobs) = Offload::new();
-        let offload = Arc::new(offload);
+        let (jobs, receivers) = Jobs::new();
+        let jobs = Arc::new(jobs);
         let mut server = Server {
             state: state.clone(),
             loops: Vec::new(),
-            offload: offload.clone(),
+            jobs: jobs.clone(),
             threads: Vec::new(),
             _signals: signals,
         };
         let worker = state.clone();
-        let Jobs { jobs, computing } = jobs;
+        let JobReceivers { waiting, computing } = receivers;
         let guard = StopOnPanic(state.clone());
         let run = move || {
             let _guard = guard;
-            worker::run(&worker, &jobs);
+            worker::run(&worker, &waiting, &commands::runs());
         };
-        server.threads.push(spawn("kv-offload".to_owned(), run)?);
-        for number in 0..offload.computing_threads {
-            let (worker, jobs) = (state.clone(), computing.clone());
+        server.threads.push(spawn("kv-jobs".to_owned(), run)?);
+        for number in 0..jobs.computing_threads {
+            let (worker, computing) = (state.clone(), computing.clone());
             let guard = StopOnPanic(state.clone());
             let run = move || {
                 let _guard = guard;
-                worker::compute(&worker, &jobs, &commands::runs());
+                worker::compute(&worker, &computing, &commands::runs());
             };
             server.threads.push(spawn(format!("kv-compute-{number}"), run)?);
         }
         for (index, poll) in polls.into_iter().enumerate() {
-            let event_loop =
-                EventLoop::new(index, poll, state.clone(), accept.take(), commands::runs(), offload.clone());
+            let event_loop = EventLoop::new(index, poll, state.clone(), accept.take(), commands::runs(), jobs.clone());
             let guard = StopOnPanic(state.clone());
             let run = move || {
                 let _guard = guard;
@@ -371,7 +370,7 @@ impl Server {
             }
         }
         self.state.ended.store(true, Ordering::Relaxed);
-        self.offload.end();
+        self.jobs.end();
         for handle in self.threads.drain(..) {
             if handle.join().is_err() {
                 outcome = Err(Error::LoopPanicked);

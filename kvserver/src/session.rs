@@ -9,12 +9,13 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use kvcore::Keyspace;
 use kvcore::hooks::Lsn;
+use kvproto::Spec;
 use kvproto::resp::Version;
-use kvproto::{OwnedRequest, Spec};
 
 use crate::acl::Access;
 use crate::clients::Address;
 use crate::clients::Client;
+use crate::notify::exec::Queue;
 use crate::notify::mailbox::Searched;
 use crate::notify::pubsub::Topic;
 use crate::notify::tracking::Tracking;
@@ -82,18 +83,6 @@ impl Replies {
     pub(crate) fn are_silent(self) -> bool {
         matches!(self, Replies::Off | Replies::Skip)
     }
-}
-
-/// Commands queued between MULTI and EXEC.
-#[derive(Debug, Default)]
-pub(crate) struct Queue {
-    pub(crate) commands: Vec<(&'static Spec, OwnedRequest)>,
-    /// What they take in memory.
-    pub(crate) bytes: usize,
-    /// A command could not be queued: EXEC will refuse.
-    pub(crate) spoiled: bool,
-    /// The first of its commands that this server does not have: EXEC will refuse, and name it.
-    pub(crate) absent: Option<&'static Spec>,
 }
 
 /// Keys between WATCH and EXEC.

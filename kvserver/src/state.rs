@@ -10,7 +10,8 @@ use std::time::Instant;
 
 use kvcore::hooks::Lsn;
 use kvcore::{Db, Durability};
-use kvproto::{OwnedRequest, Spec};
+use kvproto::spec::Flag;
+use kvproto::{CommandError, OwnedRequest, Spec};
 
 use crate::acl::{Account, Acl};
 use crate::admin::backups::Backups;
@@ -27,7 +28,9 @@ use crate::config::tuning::Tuning;
 use crate::databases::Databases;
 use crate::net::listener::BoundAddress;
 use crate::notify::Notify;
+use crate::notify::exec::{Queue, is_queued};
 use crate::notify::mailbox::{Changed, LoopMessage};
+use kvcommands::outcome::OOM;
 
 /// The server as its loops and commands see it.
 pub(crate) struct ServerState {
@@ -157,6 +160,27 @@ impl ServerState {
             None => writes(spec),
         };
         self.notify.mailboxes.is_backlogged() || (awaits_log && self.db.hooks().is_backlogged())
+    }
+
+    /// Returns the refusal of a command that is not taken while memory or replicas are short. EXEC does what was queued for
+    /// it: `queue`.
+    #[cold]
+    pub(crate) fn check_writes(&self, spec: &Spec, queue: Option<&Queue>) -> Result<(), CommandError> {
+        if self.write_checks.load(Ordering::Relaxed) == 0 {
+            return Ok(());
+        }
+        self.apply_late_limits();
+        let queued = queue.filter(|_| spec.name == "exec").map_or(&[][..], |queue| &queue.commands);
+        let any = |flag| spec.flags.has(flag) || queued.iter().any(|(spec, _)| spec.flags.has(flag));
+        // Whatever would be queued is refused, as in Redis.
+        let needs_room = any(Flag::DenyOom) || (queue.is_some() && is_queued(spec));
+        if self.has_write_check(WriteCheck::Memory) && needs_room && !self.has_room() {
+            return Err(CommandError::custom(OOM));
+        }
+        if self.has_write_check(WriteCheck::Replicas) && any(Flag::Write) {
+            return Err(CommandError::custom("NOREPLICAS Not enough good replicas to write."));
+        }
+        Ok(())
     }
 
     /// Why what waits for the log cannot be promised, if so: it has failed, or there is no space for it.

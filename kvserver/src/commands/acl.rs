@@ -4,13 +4,14 @@
 //! they can send another request.
 
 use kvproto::spec::{self, COMMANDS, Category};
-use kvproto::{Args, CommandError, OwnedRequest, Reply};
+use kvproto::{Args, CommandError, OwnedRequest, Reply, Text};
 use sha2::{Digest, Sha256};
 
 use super::help::help;
 use crate::acl::{self, Account};
-use crate::dispatch::context::{Context, Next};
-use crate::dispatch::offload::Work;
+use crate::context::jobs::{Finished, Work};
+use crate::context::{Context, Next};
+use crate::state::ServerState;
 use kvcommands::acl::{DEFAULT, Denial, USER_NAME_BYTES_MAX, User, category, has_spaces, hex};
 use kvcommands::gather::{Gathered, gather};
 use kvcommands::outcome::Outcome;
@@ -34,9 +35,9 @@ pub(crate) fn acl(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             Ok(account.map_or(Reply::Nil, |account| show_user(&account.user())))
         }
         "list" => of_users(ctx, |lines, account| lines.push(Reply::bulk(acl::file::describe(account)))),
-        "load" => through_file(Work::LoadUsers, ctx),
+        "load" => through_file(load, ctx),
         "log" => log(args, ctx),
-        "save" => through_file(Work::SaveUsers, ctx),
+        "save" => through_file(save, ctx),
         "setuser" => setuser(args, ctx),
         "users" => of_users(ctx, |names, account| names.bulk(&account.name)),
         "whoami" => Ok(Reply::bulk(ctx.session.user_name())),
@@ -214,7 +215,7 @@ fn log(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 }
 
 /// ACL LOAD and ACL SAVE: no loop waits for a file.
-fn through_file(work: Work, ctx: &mut Context<'_>) -> Outcome {
+fn through_file<F: Into<Finished> + 'static>(run: fn(&ServerState) -> F, ctx: &mut Context<'_>) -> Outcome {
     if ctx.server.acl.file.is_none() {
         return Err(CommandError::custom(
             "ERR This Redis instance is not configured to use an ACL file. You may want to specify users via the ACL \
@@ -226,6 +227,25 @@ fn through_file(work: Work, ctx: &mut Context<'_>) -> Outcome {
     if ctx.txn.is_some() {
         return Err(CommandError::custom("ERR Command not allowed inside a transaction").into());
     }
-    ctx.next = Next::Park(work);
+    ctx.next = Next::Park(Work::files(run));
     Ok(Reply::Nothing)
+}
+
+fn load(server: &ServerState) -> Finished {
+    match server.acl.load() {
+        Ok(users) => Finished { users, ..Finished::from(Reply::Ok) },
+        Err(why) => Reply::Error(Text::join(&[b"ERR ", why.as_bytes()])).into(),
+    }
+}
+
+fn save(server: &ServerState) -> Reply {
+    match server.acl.save() {
+        Ok(()) => Reply::Ok,
+        Err(error) => {
+            tracing::error!(%error, "the users could not be saved");
+            Reply::error(
+                "ERR There was an error trying to save the ACLs. Please check the server logs for more information",
+            )
+        }
+    }
 }

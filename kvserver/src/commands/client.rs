@@ -12,7 +12,7 @@ use super::help::help;
 use super::tracking;
 use crate::clients::Client;
 use crate::clients::pause::Held;
-use crate::dispatch::context::{Context, Next};
+use crate::context::{Context, Next};
 use crate::session::Replies;
 use filter::Filter;
 use kvcommands::outcome::REPLY_BYTES_MAX;

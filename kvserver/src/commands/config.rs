@@ -5,9 +5,10 @@
 use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
+use crate::config::file;
 use crate::config::parameters::{self, Change, Parameter};
-use crate::dispatch::context::{Context, Next};
-use crate::dispatch::offload::Work;
+use crate::context::jobs::Work;
+use crate::context::{Context, Next};
 use crate::state::ServerState;
 use kvcommands::glob;
 use kvcommands::outcome::Outcome;
@@ -47,7 +48,10 @@ fn rewrite(ctx: &mut Context<'_>) -> Outcome {
     if ctx.txn.is_some() {
         return Err(CommandError::custom("ERR Command not allowed inside a transaction").into());
     }
-    ctx.next = Next::Park(Work::RewriteConfig);
+    ctx.next = Next::Park(Work::files(|server| match file::rewrite::rewrite(server) {
+        Ok(()) => Reply::Ok,
+        Err(why) => Reply::error(format!("ERR {why}")),
+    }));
     Ok(Reply::Nothing)
 }
 

@@ -7,8 +7,8 @@ use kvcore::hooks::{CrossTxn, Lookups, Usage};
 use kvcore::{Keyspace, LockSet};
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
+use crate::context::Context;
 use crate::databases::DATABASES;
-use crate::dispatch::context::Context;
 use crate::notify::events::Noted;
 use crate::state::ServerState;
 use kvcommands::outcome::{Failure, Outcome};

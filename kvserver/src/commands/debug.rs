@@ -12,12 +12,14 @@ use kvcore::{Keyspace, LockSet};
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
 use crate::admin::digest::Digest;
+use crate::commands::server::write_snapshot;
+use crate::config::settings::LOOP_WORK_MAX;
 use crate::config::switches::Switches;
+use crate::context::jobs::Work;
+use crate::context::{Context, Next};
 use crate::databases::DATABASES;
-use crate::dispatch::context::{Context, Next};
-use crate::dispatch::costly::LOOP_WORK_MAX;
-use crate::dispatch::offload::Work;
-use kvcommands::outcome::{Failure, Outcome};
+use crate::state::ServerState;
+use kvcommands::outcome::{Failure, Outcome, store_error};
 
 /// What the server says where DEBUG is not allowed.
 pub(crate) const NOT_ALLOWED: &str = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \
@@ -180,8 +182,24 @@ fn read_back(snapshot: bool, ctx: &mut Context<'_>) -> Outcome {
     if ctx.server.db.is_in_memory() {
         return Ok(Reply::Ok);
     }
-    ctx.next = Next::Park(Work::Verify { snapshot });
+    ctx.next = Next::Park(Work::files(move |server| match if snapshot { write_snapshot(server) } else { Reply::Ok } {
+        Reply::Ok => verify(server),
+        failed => failed,
+    }));
     Ok(Reply::Nothing)
+}
+
+fn verify(server: &ServerState) -> Reply {
+    match server.db.verify() {
+        Ok(keys) => {
+            tracing::info!("read back {keys} keys, as they were written");
+            Reply::Ok
+        }
+        Err(error) => {
+            tracing::error!(%error, "what was written could not be read back");
+            store_error(&error)
+        }
+    }
 }
 
 /// Looks at what is locked, given the keyspaces concerned.

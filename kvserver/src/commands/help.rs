@@ -4,7 +4,7 @@
 
 use kvproto::{Args, CommandError, Reply, Spec, spec};
 
-use crate::dispatch::context::Context;
+use crate::context::Context;
 use kvcommands::outcome::Outcome;
 
 /// `HELP [command [subcommand]]`: the names of the commands, or how one is typed and what it does, on one line.

@@ -12,8 +12,8 @@ use kvproto::spec::Flag;
 use kvproto::{Args, CommandError, Reply, Request, Spec};
 
 use crate::clients::Client;
-use crate::dispatch::context::Context;
-use crate::dispatch::secrets::Hidden;
+use crate::context::Context;
+use crate::context::secrets::Hidden;
 use crate::session::Session;
 use crate::state::ServerState;
 use kvcommands::outcome::Outcome;

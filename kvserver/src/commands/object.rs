@@ -6,7 +6,7 @@ use kvcore::hooks::{Lookups, Txn};
 use kvproto::{Args, CommandError, Reply, parse_integer};
 
 use super::help::help;
-use crate::dispatch::context::Context;
+use crate::context::Context;
 use kvcommands::outcome::Outcome;
 
 /// Redis keeps a short string and its header in one allocation, up to this many bytes of text.

@@ -11,7 +11,7 @@ use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
 use crate::config::settings::{SUBSCRIPTION_BYTES, SUBSCRIPTION_BYTES_MAX};
-use crate::dispatch::context::Context;
+use crate::context::Context;
 use crate::notify::pubsub::{Announcement, Publication, Topic};
 use kvcommands::gather::gather;
 use kvcommands::glob;

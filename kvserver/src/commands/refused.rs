@@ -5,7 +5,7 @@
 
 use kvproto::{Args, CommandError, Reply};
 
-use crate::dispatch::context::Context;
+use crate::context::Context;
 use kvcommands::outcome::Outcome;
 
 /// The commands that are marked absent in the table and have a function here.

@@ -7,8 +7,9 @@ use kvcore::{Keyspace, LockSet};
 use kvproto::{Args, CommandError, Reply};
 
 use crate::commands::info;
-use crate::dispatch::context::{Context, Next};
-use crate::dispatch::offload::Work;
+use crate::context::jobs::Work;
+use crate::context::{Context, Next};
+use crate::state::ServerState;
 use kvcommands::outcome::{Outcome, store_error};
 
 /// `FLUSHDB [ASYNC|SYNC]`: either way the memory is given back at once.
@@ -76,8 +77,32 @@ pub(crate) fn save(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     if ctx.server.db.snapshot_status().running {
         return Err(CommandError::custom("ERR Background save already in progress").into());
     }
-    ctx.next = Next::Park(Work::Save);
+    ctx.next = Next::Park(Work::files(write_snapshot));
     Ok(Reply::Nothing)
+}
+
+/// Writes a snapshot, beside the loops.
+pub(crate) fn write_snapshot(server: &ServerState) -> Reply {
+    match server.db.snapshot() {
+        Ok(_) => Reply::Ok,
+        Err(error) => {
+            if !matches!(error, kvcore::Error::SnapshotCancelled) {
+                tracing::error!(%error, "the snapshot failed");
+            }
+            store_error(&error)
+        }
+    }
+}
+
+/// Writes a snapshot and, if that succeeds, stops the server.
+fn save_and_stop(server: &ServerState) -> Reply {
+    match write_snapshot(server) {
+        Reply::Ok => {
+            server.stop();
+            Reply::Nothing
+        }
+        _ => Reply::error("ERR Errors trying to SHUTDOWN. Check logs."),
+    }
 }
 
 /// `BGSAVE [SCHEDULE|CANCEL]`
@@ -137,7 +162,7 @@ pub(crate) fn shutdown(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     }
     tracing::info!(client = ctx.session.client.id, "a client asked for the shutdown");
     if save {
-        ctx.next = Next::Park(Work::SaveAndStop);
+        ctx.next = Next::Park(Work::files(save_and_stop));
     } else {
         ctx.server.stop();
         ctx.next = Next::Close;
@@ -162,7 +187,10 @@ pub(crate) fn info(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let wanted: Vec<String> =
         std::iter::from_fn(|| args.next_opt()).map(|word| String::from_utf8_lossy(word).to_ascii_lowercase()).collect();
     if ctx.txn.is_none() && info::wants_key_sizes(&wanted) {
-        ctx.next = Next::Park(Work::Info(wanted));
+        ctx.next = Next::Park(Work::scan(move |worker| match info::key_sizes(worker.server) {
+            Ok(sizes) => Reply::text(info::text(worker.server, &wanted, false, &sizes)),
+            Err(error) => store_error(&error),
+        }));
         return Ok(Reply::Nothing);
     }
     let text = info::text(ctx.server, &wanted, ctx.txn.is_some(), &[]);

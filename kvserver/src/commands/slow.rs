@@ -8,7 +8,7 @@ use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
 use crate::admin::slow::{CommandLog, Entry, Event, Logged};
-use crate::dispatch::context::Context;
+use crate::context::Context;
 use kvcommands::gather::gather;
 use kvcommands::outcome::Outcome;
 

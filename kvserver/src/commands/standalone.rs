@@ -6,7 +6,7 @@ use kvproto::{Args, CommandError, Reply};
 
 use super::help::help;
 use crate::commands::info::REDIS_VERSION;
-use crate::dispatch::context::Context;
+use crate::context::Context;
 use kvcommands::outcome::Outcome;
 
 /// `ROLE`: a master at offset 0 with no replicas.

@@ -6,7 +6,7 @@ use kvproto::spec::{self, Arg, Begin, Category, Find, Flag, FlagSet, KeyFlag, Ke
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Spec};
 
 use super::help::help;
-use crate::dispatch::context::Context;
+use crate::context::Context;
 use kvcommands::gather::gather;
 use kvcommands::glob;
 use kvcommands::outcome::Outcome;

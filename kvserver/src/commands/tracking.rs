@@ -9,7 +9,7 @@ use kvproto::error::quoted;
 use kvproto::{Args, CommandError, Reply, Text};
 
 use crate::config::settings::{SUBSCRIPTION_BYTES, SUBSCRIPTION_BYTES_MAX};
-use crate::dispatch::context::Context;
+use crate::context::Context;
 use crate::notify::tracking::{Choice, Tracking};
 use crate::session::Session;
 use kvcommands::outcome::Outcome;

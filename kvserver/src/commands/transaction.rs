@@ -6,29 +6,21 @@
 
 mod commit;
 
-use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
 
-use kvcore::Keyspace;
 use kvcore::hooks::Lsn;
 use kvproto::{Args, CommandError, Reply, Request, Spec, Text, spec};
 
 #[cfg(shuttle)]
 pub(crate) use self::commit::has_changed;
-use self::commit::{Journal, Place, RanCommand, commit, may_run_elsewhere};
+use self::commit::{Journal, Place, commit, may_run_elsewhere};
 use crate::config::settings::{QUEUED_COMMAND_BYTES, QUEUED_WORD_BYTES, WATCHED_BYTES_MAX, WATCHED_KEY_BYTES};
-use crate::dispatch::check_writes;
-use crate::dispatch::context::{Context, Next, Runs};
-use crate::dispatch::offload::Work;
-use crate::notify::origin::Origin;
-use crate::session::{Queue, Session, Watched, WatchedKeys};
+use crate::context::jobs::{Finished, Work, Worker};
+use crate::context::{Context, Next};
+use crate::notify::exec::{ExecResult, Queue};
+use crate::session::{Session, Watched, WatchedKeys};
 use crate::state::ServerState;
 use kvcommands::outcome::{Failure, Outcome};
-
-/// Whether a command is queued between MULTI and EXEC rather than executed.
-pub(crate) fn is_queued(spec: &Spec) -> bool {
-    !matches!(spec.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
-}
 
 /// Puts a command into the session's queue. `is_known`: there is a function that carries it out, or refuses it.
 pub(crate) fn enqueue(
@@ -159,25 +151,11 @@ pub(crate) fn exec(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 }
 
 /// A transaction of a parked connection.
-pub(crate) struct Execution {
-    pub(crate) queue: Box<Queue>,
+struct Execution {
+    queue: Box<Queue>,
     /// As the connection's is: what the commands that [may run elsewhere](may_run_elsewhere) need of it.
     session: Session,
     journal: Journal,
-}
-
-/// What became of an [`Execution`].
-pub(crate) struct Executed {
-    queue: Box<Queue>,
-    ran: Vec<RanCommand>,
-    database: usize,
-    keyspace: Keyspace,
-}
-
-impl fmt::Debug for Executed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Executed").field("commands", &self.queue.commands.len()).finish_non_exhaustive()
-    }
 }
 
 /// Has a client that tracks remember the keys of the queued commands, before they are read.
@@ -204,39 +182,40 @@ fn park(queue: Box<Queue>, watched: Option<Box<Watched>>, journal: Journal, ctx:
     copy.watched = watched;
     session.client.shown.queued.store(0, Relaxed);
     session.client.shown.queued_bytes.store(0, Relaxed);
-    ctx.next = Next::Park(Work::Exec(Box::new(Execution { queue, session: copy, journal })));
+    let bytes = queue.bytes;
+    let execution = Execution { queue, session: copy, journal };
+    ctx.next = Next::Park(Work::compute(bytes, |worker| execution.run(worker)));
     Reply::Nothing
 }
 
 impl Execution {
     /// Carries the transaction out on a draft.
-    pub(crate) fn run(self, server: &ServerState, runs: &Runs, origin: &Origin) -> (Reply, Lsn, Executed) {
+    fn run(self, worker: &Worker<'_>) -> Finished {
         let Execution { queue, mut session, mut journal } = self;
+        let server = worker.server;
         let watched = session.watched.take();
         let exec = session.last_command.unwrap_or(&spec::COMMANDS[0]);
         // Others may have used up the room since it was parked.
-        if let Err(error) = check_writes(exec, Some(&queue), server) {
-            session.watched = watched;
-            session.unwatch(server);
-            let (database, keyspace) = (session.database, session.keyspace.clone());
-            let reply = aborted(&error.into_text()).into();
-            return (reply, Lsn::ZERO, Executed { queue, ran: Vec::new(), database, keyspace });
-        }
-        let mut ctx = Context::new(&mut session, server, runs, origin, exec);
-        let (reply, ran) = match commit(&queue, watched.as_deref(), &mut ctx, Place::Draft, &mut journal) {
-            Ok(done) => done,
-            Err(failure) => (failure.into(), Vec::new()),
+        let (reply, lsn, ran) = match server.check_writes(exec, Some(&queue)) {
+            Err(error) => (aborted(&error.into_text()).into(), Lsn::ZERO, Vec::new()),
+            Ok(()) => {
+                let mut ctx = Context::new(&mut session, server, worker.runs, worker.origin, exec);
+                match commit(&queue, watched.as_deref(), &mut ctx, Place::Draft, &mut journal) {
+                    Ok((reply, ran)) => (reply, ctx.lsn, ran),
+                    Err(failure) => (failure.into(), ctx.lsn, Vec::new()),
+                }
+            }
         };
-        let lsn = ctx.lsn;
         session.watched = watched;
         session.unwatch(server);
-        (reply, lsn, Executed { queue, ran, database: session.database, keyspace: session.keyspace.clone() })
+        let exec = ExecResult { queue, ran, database: session.database, keyspace: session.keyspace.clone() };
+        Finished { lsn, exec: Some(exec), ..Finished::from(reply) }
     }
 }
 
-impl Executed {
-    /// Tells the connection, on its loop, what has changed for it.
-    pub(crate) fn finish(&self, session: &mut Session, server: &ServerState) {
+impl ExecResult {
+    /// Applies it to its connection, on the loop of that.
+    pub(crate) fn apply(&self, session: &mut Session, server: &ServerState) {
         self.ran.iter().for_each(|ran| ran.count(&self.queue, session, server));
         (session.database, session.keyspace) = (self.database, self.keyspace.clone());
     }

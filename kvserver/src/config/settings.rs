@@ -41,6 +41,8 @@ pub(crate) const WATCHED_KEY_BYTES: usize = 256;
 pub(crate) const SUBSCRIPTION_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What a subscription takes beside its name: a place in the session's set and a table of its own in the server's.
 pub(crate) const SUBSCRIPTION_BYTES: usize = 256;
+/// What a transaction on a loop may charge: about a millisecond, in nanoseconds.
+pub(crate) const LOOP_WORK_MAX: u64 = 1_000_000;
 /// A keyspace with at most this many keys is walked (KEYS, PRINT) on the event loop, if that takes few steps; others elsewhere.
 pub(crate) const WALK_INLINE_KEYS_MAX: u64 = 1000;
 /// What matching their keys may take there, in steps of about a nanosecond.

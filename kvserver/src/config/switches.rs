@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread;
 use std::time::Duration;
 
-use crate::dispatch::costly::LOOP_WORK_MAX;
+use crate::config::settings::LOOP_WORK_MAX;
 
 /// How often a held command looks whether it is held still.
 const HOLD_STEP: Duration = Duration::from_millis(1);

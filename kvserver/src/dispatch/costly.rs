@@ -9,15 +9,12 @@
 use kvcommands::CommandFn;
 use kvcore::LockSet;
 use kvcore::hooks::Txn;
-use kvproto::{Args, OwnedRequest, Reply, spec};
+use kvproto::{Args, Reply, spec};
 
-use crate::dispatch::context::{Run, Runs};
-use crate::dispatch::{Answer, Call, carry_out, check_writes};
-use crate::notify::origin::Origin;
-use crate::state::ServerState;
-
-/// What a transaction on a loop may charge: about a millisecond, in nanoseconds.
-pub(crate) const LOOP_WORK_MAX: u64 = 1_000_000;
+use crate::config::settings::LOOP_WORK_MAX;
+use crate::context::Run;
+use crate::context::jobs::{Finished, Worker};
+use crate::dispatch::{Answer, Call, carry_out};
 
 /// What a store command of a parked connection needs to know of its client.
 pub(crate) struct StoreCall {
@@ -27,21 +24,20 @@ pub(crate) struct StoreCall {
 }
 
 /// Carries out, on a draft, a store command that was too much for a loop.
-pub(crate) fn run_store(
-    request: &OwnedRequest,
-    call: &StoreCall,
-    server: &ServerState,
-    runs: &Runs,
-    origin: &Origin,
-) -> Answer {
-    let request = request.as_request();
+pub(crate) fn run_store(worker: &Worker<'_>, call: &StoreCall) -> Finished {
+    let answer = answer(worker, call);
+    Finished { lsn: answer.lsn, lookups: answer.lookups, ..Finished::from(answer.reply) }
+}
+
+fn answer(worker: &Worker<'_>, call: &StoreCall) -> Answer {
+    let Worker { server, runs, origin, request } = *worker;
     let StoreCall { keyspace, database, uses_keys } = call;
     let found = spec::resolve_rows(request).ok().and_then(|(top, spec)| Some((spec, runs.of(top)?)));
     let Some((spec, run)) = found else { return Answer::nothing() };
     let events = server.notify.audience.wanted().events();
     let (database, uses_keys) = (*database, *uses_keys);
     // Others may have used up the room since it was parked.
-    if let Err(error) = check_writes(spec, None, server) {
+    if let Err(error) = server.check_writes(spec, None) {
         return Answer::refused(spec, error);
     }
     let run = |args: Args<'_>, txn: &mut dyn Txn| match run {

@@ -12,16 +12,16 @@ use kvproto::resp::{self, RequestDecoder};
 use kvproto::{Limits, ProtocolError, Reply, Request};
 
 use crate::admin::counters::Counters;
-use crate::commands::transaction::is_queued;
 use crate::config::settings::{ITERATION_REQUESTS_MAX, OUTPUT_PAUSE_BYTES, SLICE_TIME};
 use crate::config::tuning::Bounds;
-use crate::dispatch::context::{Next, Runs};
-use crate::dispatch::offload::{Job, Offload, Work};
-use crate::dispatch::ran::Ran;
+use crate::context::jobs::{Job, Jobs};
+use crate::context::ran::Ran;
+use crate::context::{Next, Runs};
 use crate::dispatch::{self, Answer, Rest};
 use crate::event_loop::connection::{Connection, Decoder, Phase, Progress};
 use crate::event_loop::reply_batch::ReplyBatch;
 use crate::net::listener::{LineRules, Protocol};
+use crate::notify::exec::is_queued;
 use crate::notify::origin::Origin;
 use crate::notify::tracking::ReadKeys;
 use crate::session::Replies;
@@ -35,7 +35,7 @@ pub(crate) struct Executor {
     pub(crate) counters: Arc<Counters>,
     pub(crate) replies: ReplyBatch,
     pub(crate) runs: Runs,
-    offload: Arc<Offload>,
+    jobs: Arc<Jobs>,
     /// Of what this loop changes.
     pub(crate) origin: Origin,
     /// This loop's copy, and which one it is.
@@ -71,12 +71,7 @@ impl Step {
 }
 
 impl Executor {
-    pub(crate) fn new(
-        server: Arc<ServerState>,
-        counters: Arc<Counters>,
-        runs: Runs,
-        offload: Arc<Offload>,
-    ) -> Executor {
+    pub(crate) fn new(server: Arc<ServerState>, counters: Arc<Counters>, runs: Runs, jobs: Arc<Jobs>) -> Executor {
         let clock = server.slow.clock().clone();
         let slice_ticks = ticks_in(&clock, SLICE_TIME);
         Executor {
@@ -90,7 +85,7 @@ impl Executor {
             counters,
             replies: ReplyBatch::default(),
             runs,
-            offload,
+            jobs,
         }
     }
 
@@ -307,17 +302,16 @@ impl Executor {
             }
             Next::Park(work) => {
                 connection.phase = Phase::Parked;
-                let queued = if let Work::Exec(execution) = &work { execution.queue.bytes } else { 0 };
-                let bytes = queued + request.iter().map(<[u8]>::len).sum::<usize>();
+                let bytes = work.bytes + request.iter().map(<[u8]>::len).sum::<usize>();
                 // As on a loop: it is about to become data, and would count twice.
-                let becomes_data = matches!(work, Work::Store(_) | Work::Exec(_));
+                let becomes_data = work.is_compute();
                 if becomes_data {
                     self.server.statistics.drafts.fetch_add(1, Relaxed);
                 }
                 let counts = !becomes_data || !self.server.has_write_check(WriteCheck::Memory);
                 connection.parked_bytes = if counts { bytes } else { 0 };
                 let from = connection.session.address;
-                self.offload.start(Job { from, request: request.to_owned(), work });
+                self.jobs.start(Job { from, request: request.to_owned(), work });
                 return false;
             }
             Next::AwaitPause => {

@@ -93,7 +93,7 @@ impl EventLoop {
     fn resume(&mut self, mut done: Done) {
         let costly = done.costly.take();
         let is_costly = costly.is_some();
-        let Costly { changes, executed } = costly.unwrap_or_default();
+        let Costly { changes, exec } = costly.unwrap_or_default();
         if !changes.is_empty() {
             self.executor.origin.add_changes(changes);
         }
@@ -109,8 +109,8 @@ impl EventLoop {
             self.executor.replies.begin(done.to.slot);
             self.executor.refresh_bounds();
             let start = self.executor.replies.len();
-            if let Some(executed) = executed {
-                executed.finish(&mut connection.session, &self.executor.server);
+            if let Some(exec) = exec {
+                exec.apply(&mut connection.session, &self.executor.server);
             }
             self.executor.counters.count_lookups(done.lookups);
             self.executor.count(&connection, about, &done.reply, done.ticks);

@@ -10,11 +10,11 @@ use kvproto::{OwnedRequest, Reply};
 
 use crate::acl::Account;
 use crate::clients::Address;
-use crate::commands::transaction::Executed;
 use crate::net::listener::Protocol;
 use crate::net::stream::Stream;
 use crate::net::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::net::sync::{Mutex, Waker};
+use crate::notify::exec::ExecResult;
 use crate::notify::tracking::Event;
 
 mod invalidation;
@@ -86,7 +86,7 @@ pub(crate) struct Costly {
     /// The changes that tracking is to look up.
     pub(crate) changes: Vec<Event>,
     /// Of an EXEC.
-    pub(crate) executed: Option<Executed>,
+    pub(crate) exec: Option<ExecResult>,
 }
 
 /// Users that connections may have to end for.

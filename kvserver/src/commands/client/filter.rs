@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use kvproto::{Args, CommandError, parse_integer};
 
 use crate::clients::{Client, ClientType, FLAGS};
+use crate::context::Context;
 use crate::databases::DATABASES;
-use crate::dispatch::context::Context;
 
 /// What a client must be, or with `NOT-` before it must not be.
 enum Criterion<'b> {

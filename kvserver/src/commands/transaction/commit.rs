@@ -11,16 +11,17 @@ use kvcommands::CommandFn;
 use kvcore::hooks::{CrossTxn, Lookups, Lsn};
 use kvcore::{Keyspace, LockSet};
 use kvproto::resp::Version;
-use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, Text, resp, spec};
+use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, resp, spec};
 
 use crate::acl::Access;
 use crate::commands::{databases, monitor};
-use crate::dispatch::context::{Context, InExec, Next, Run, Runs};
-use crate::dispatch::ran::Ran;
+use crate::context::ran::Ran;
+use crate::context::{Context, InExec, Next, Run, Runs};
 use crate::notify::events::Noted;
+use crate::notify::exec::{Queue, RanCommand};
 use crate::notify::origin::Origin;
 use crate::notify::pubsub::Announcement;
-use crate::session::{Queue, Session, Subscriptions, Watched};
+use crate::session::{Session, Subscriptions, Watched};
 use crate::state::ServerState;
 use kvcommands::outcome::Failure;
 use kvcommands::outcome::REPLY_BYTES_MAX;
@@ -443,20 +444,6 @@ impl SessionState {
             tracking.announced = self.announced;
         }
     }
-}
-
-/// A queued command that ran, to be counted once it is certain that the transaction is.
-#[derive(Clone)]
-pub(super) struct RanCommand {
-    /// In the queue.
-    at: usize,
-    /// After it, as monitors are shown.
-    database: usize,
-    ticks: u64,
-    lookups: Lookups,
-    error: Option<Text>,
-    /// How many bytes its request and its reply had, if either was large.
-    large: Option<[usize; 2]>,
 }
 
 impl RanCommand {

@@ -3,13 +3,17 @@
 //!
 //! Invariant: a context lives for one command. What the command leaves in it takes effect when the command has ended.
 
+pub(crate) mod jobs;
+pub(crate) mod ran;
+pub(crate) mod secrets;
+
 use kvcommands::CommandFn;
 use kvcore::Keyspace;
 use kvcore::hooks::{CrossTxn, Lookups, Lsn};
 use kvproto::resp::Version;
 use kvproto::{Args, Reply, Spec, spec};
 
-use crate::dispatch::offload::Work;
+use crate::context::jobs::Work;
 use crate::notify::mailbox::Posted;
 use crate::notify::origin::Origin;
 use crate::notify::pubsub::Announcement;

@@ -7,7 +7,7 @@ use kvproto::{Request, Spec};
 use crate::admin::counters::Counters;
 use crate::admin::slow::Slow;
 use crate::clients::Client;
-use crate::dispatch::secrets::Hidden;
+use crate::context::secrets::Hidden;
 use crate::state::ServerState;
 
 /// A command that was carried out.
