@@ -3,7 +3,6 @@
 //! Invariant: looking changes nothing, and costs the commands that are carried out no more than an addition.
 
 pub(crate) mod allocator;
-pub(crate) mod archive;
 pub(crate) mod backups;
 pub(crate) mod counters;
 pub(crate) mod digest;

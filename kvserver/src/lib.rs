@@ -18,7 +18,6 @@ mod config;
 mod context;
 mod databases;
 mod dispatch;
-mod durable_file;
 mod error;
 mod event_loop;
 mod net;

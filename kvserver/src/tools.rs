@@ -1,22 +1,13 @@
-//! What the program does with a store that no server runs on: look at its files, repair them, copy them, write it out and
-//! read it in.
+//! The subcommands of the program, which work on a store that no server runs on. What they do is in `kvtools`.
 //!
-//! Invariant: a store that some process holds is left alone, and the error says by whom. The exit code is 0 if all is
+//! Invariant: the exit code is 0 if all is
 //! well, 1 if the store is damaged or the command failed or was stopped, 2 for bad flags.
 
-mod backup;
-mod check;
-mod dump;
-mod line;
-mod load;
-mod repair;
-mod restore;
-
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use kvtools::RepairArguments;
 
 /// The commands beside running a server.
 #[derive(Debug, Subcommand)]
@@ -117,42 +108,22 @@ pub(crate) struct RepairFlags {
     accept_loss: bool,
 }
 
-/// Why a command failed.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error(transparent)]
-    Store(#[from] kvcore::Error),
-    #[error("cannot {what}: {source}")]
-    File { what: String, source: io::Error },
-    #[error("{what} is not a whole backup: {why}. Nothing was restored")]
-    Archive { what: String, why: String },
-    #[error("line {number}: {why}; the {loaded} keys before it are in the store")]
-    Line { number: u64, why: String, loaded: u64 },
-}
-
-impl Failure {
-    fn reading(what: impl Into<String>) -> impl FnOnce(io::Error) -> Failure {
-        let what = format!("read {}", what.into());
-        |source| Failure::File { what, source }
-    }
-
-    fn writing(what: impl Into<String>) -> impl FnOnce(io::Error) -> Failure {
-        let what = format!("write {}", what.into());
-        |source| Failure::File { what, source }
+impl RepairFlags {
+    fn arguments(self) -> RepairArguments {
+        let RepairFlags { dry_run, json, salvage, reset_time, accept_loss } = self;
+        RepairArguments { dry_run, json, salvage, reset_time, accept_loss }
     }
 }
-
-type Result<T> = std::result::Result<T, Failure>;
 
 impl Offline {
     pub(crate) fn run(&self) -> ExitCode {
         let done = match self {
-            Offline::Check { dir, json } => check::check(dir, *json),
-            Offline::Repair { dir, flags } => repair::repair(dir, *flags),
-            Offline::Backup { dir, dest } => backup::backup(dir, dest).map(|()| true),
-            Offline::Restore { file, dir } => restore::restore(file, dir).map(|()| true),
-            Offline::Dump { dir, to } => dump::dump(dir, to.as_deref()).map(|()| true),
-            Offline::Load { dir, from } => load::load(dir, from.as_deref()).map(|()| true),
+            Offline::Check { dir, json } => kvtools::check(dir, *json),
+            Offline::Repair { dir, flags } => kvtools::repair(dir, flags.arguments()),
+            Offline::Backup { dir, dest } => kvtools::backup(dir, dest).map(|()| true),
+            Offline::Restore { file, dir } => kvtools::restore(file, dir).map(|()| true),
+            Offline::Dump { dir, to } => kvtools::dump(dir, to.as_deref()).map(|()| true),
+            Offline::Load { dir, from } => kvtools::load(dir, from.as_deref()).map(|()| true),
         };
         match done {
             Ok(true) => ExitCode::SUCCESS,
@@ -163,19 +134,4 @@ impl Offline {
             }
         }
     }
-}
-
-/// Writes a report to standard output.
-fn print(report: &str) -> Result<()> {
-    use io::Write;
-    io::stdout().lock().write_all(report.as_bytes()).map_err(Failure::writing("standard output"))
-}
-
-/// A name that is not the store's own, as it can be shown.
-fn shown(name: &str) -> String {
-    name.escape_debug().to_string()
-}
-
-fn path(path: &Path) -> String {
-    path.display().to_string()
 }

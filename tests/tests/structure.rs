@@ -13,7 +13,8 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("kvproto", &[]),
     ("kvcore", &[]),
     ("kvcommands", &["kvcore", "kvproto"]),
-    ("kvserver", &["kvcore", "kvproto", "kvcommands"]),
+    ("kvtools", &["kvcore"]),
+    ("kvserver", &["kvcore", "kvproto", "kvcommands", "kvtools"]),
     ("kvclient", &["kvproto"]),
 ];
 

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use kvproto::Text;
 
 use super::{Account, Acl};
-use crate::durable_file;
 use kvcommands::acl::{DEFAULT, RuleError, USER_NAME_BYTES_MAX, User, has_spaces, merge_selectors, quoted};
+use kvtools::durable_file;
 
 /// A file of users may have this many bytes.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;

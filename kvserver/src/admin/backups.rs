@@ -12,8 +12,8 @@ use kvcore::{Backup, Db};
 use kvproto::{CommandError, Reply};
 use parking_lot::Mutex;
 
-use crate::admin::archive::{self, BLOCK_BYTES, Entry};
 use kvcommands::outcome::{Outcome, store_error};
+use kvtools::archive::{self, BLOCK_BYTES, Entry};
 
 /// Limits how many run in a server at a time.
 const RUNNING_MAX: usize = 4;

@@ -6,9 +6,15 @@ use std::path::Path;
 
 use kvcore::Options;
 
-use super::{Result, path, print};
+use crate::{Result, path, print};
 
-pub(super) fn backup(dir: &Path, dest: &Path) -> Result<()> {
+/// Copies the store in `dir` to `dest`, which must not exist or be empty, and prints how much that was. All of the copy is on
+/// disk when this returns.
+///
+/// # Errors
+///
+/// If the store is damaged or another process holds it, or a file cannot be read or written.
+pub fn backup(dir: &Path, dest: &Path) -> Result<()> {
     let report = Options::new().backup(dir, dest)?;
     print(&format!(
         "{} is on disk: everything up to Lsn {}, {} bytes in {} files\n",

@@ -8,17 +8,22 @@ use std::path::Path;
 use kvcore::{Contents, Error, FileReport, Inspection, Options, SegmentEnd, Verdict};
 use serde_json::{Value, json};
 
-use super::{Result, path, print, shown};
+use crate::{Result, path, print, shown};
 
-/// Answers whether the store is sound.
-pub(super) fn check(dir: &Path, as_json: bool) -> Result<bool> {
+/// Prints for every file of the store in `dir` what is good and what is not, and whether the store opens; as one JSON object
+/// if `as_json`. Changes nothing. Returns whether the store is sound.
+///
+/// # Errors
+///
+/// If the directory cannot be read, another process holds it, or standard output cannot be written.
+pub fn check(dir: &Path, as_json: bool) -> Result<bool> {
     let found = Options::new().inspect(dir)?;
     let report = if as_json { format!("{}\n", in_json(dir, &found)) } else { in_words(dir, &found) };
     print(&report)?;
     Ok(found.is_sound())
 }
 
-pub(super) fn in_words(dir: &Path, found: &Inspection) -> String {
+pub(crate) fn in_words(dir: &Path, found: &Inspection) -> String {
     let mut report = String::new();
     let width = found.files.iter().map(|file| shown(&file.name).len()).max().unwrap_or(0).min(40);
     for file in &found.files {
@@ -89,7 +94,7 @@ fn state(file: &FileReport) -> String {
     }
 }
 
-pub(super) fn in_json(dir: &Path, found: &Inspection) -> Value {
+pub(crate) fn in_json(dir: &Path, found: &Inspection) -> Value {
     let open = match &found.verdict {
         Verdict::Opens => json!({"outcome": "opens"}),
         Verdict::Cuts { file, offset, bytes } => {

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 
 /// A key with all there is to it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Line<'a> {
-    pub(super) keyspace: Cow<'a, str>,
-    pub(super) key: Cow<'a, [u8]>,
-    pub(super) value: Cow<'a, [u8]>,
+pub(crate) struct Line<'a> {
+    pub(crate) keyspace: Cow<'a, str>,
+    pub(crate) key: Cow<'a, [u8]>,
+    pub(crate) value: Cow<'a, [u8]>,
     /// Unix milliseconds.
-    pub(super) deadline_ms: Option<u64>,
+    pub(crate) deadline_ms: Option<u64>,
 }
 
 /// The same as JSON has it: text as text, anything else in base64.
@@ -37,7 +37,7 @@ struct Spelled<'a> {
 }
 
 /// As text if it is text that is safe on a terminal, else in base64: one of the two.
-pub(super) fn spell(bytes: &[u8]) -> (Option<Cow<'_, str>>, Option<Cow<'_, str>>) {
+pub(crate) fn spell(bytes: &[u8]) -> (Option<Cow<'_, str>>, Option<Cow<'_, str>>) {
     let is_plain =
         |text: &&str| !text.chars().any(|letter| letter.is_control() && !matches!(letter, '\t' | '\n' | '\r'));
     match std::str::from_utf8(bytes).ok().filter(is_plain) {
@@ -61,7 +61,7 @@ fn read<'a>(name: &str, text: Option<Cow<'a, str>>, base64: Option<Cow<'a, str>>
 
 impl Line<'_> {
     /// Writes it, with an end of line.
-    pub(super) fn write(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {
+    pub(crate) fn write(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {
         let ((key, key_base64), (value, value_base64)) = (spell(&self.key), spell(&self.value));
         let keyspace = Cow::Borrowed(&*self.keyspace);
         let spelled = Spelled { keyspace, key, key_base64, value, value_base64, deadline_ms: self.deadline_ms };
@@ -72,7 +72,7 @@ impl Line<'_> {
 
 impl<'a> Line<'a> {
     /// Reads it; the error says what is wrong with it.
-    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, String> {
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, String> {
         let spelled: Spelled<'a> = serde_json::from_slice(bytes).map_err(|error| {
             // It counts lines, too, and would say 1 each time.
             let text = error.to_string();

@@ -9,17 +9,21 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Puts a file with this content and these permissions in the place of whatever is there.
-pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+/// Puts a file with this content and these permissions in the place of whatever is there. It is on disk when this returns.
+///
+/// # Errors
+///
+/// What the system says; the old file is then still there, or the new one is whole.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     replace_with(path, mode, &mut |file| file.write_all(bytes))
 }
 
-/// The same with whatever `write` writes; if that fails, what was there stays.
-pub(crate) fn replace_with(
-    path: &Path,
-    mode: u32,
-    write: &mut dyn FnMut(&mut File) -> io::Result<()>,
-) -> io::Result<()> {
+/// The same as [`replace`] with whatever `write` writes; if that fails, what was there stays.
+///
+/// # Errors
+///
+/// As for [`replace`], and what `write` returns.
+pub fn replace_with(path: &Path, mode: u32, write: &mut dyn FnMut(&mut File) -> io::Result<()>) -> io::Result<()> {
     /// Two writers at the same time must not write the same file.
     static WRITERS: AtomicU64 = AtomicU64::new(0);
     let mut name = path.to_owned().into_os_string();

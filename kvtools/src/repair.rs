@@ -8,15 +8,36 @@ use kvcore::hooks::Lsn;
 use kvcore::{Dropped, Error, Kept, Options, Repair, RepairOptions, RepairPlan, RepairWay, SomeKeys, TimeReset};
 use serde_json::{Value, json};
 
-use super::check::{in_json, in_words};
-use super::line::spell;
-use super::{RepairFlags, Result, path, print, shown};
+use crate::check::{in_json, in_words};
+use crate::line::spell;
+use crate::{Result, path, print, shown};
 
 /// How the report of a dry run ends.
 const UNCHANGED: &str = "nothing was changed";
 
-/// Returns whether the store is sound now, or would be.
-pub(super) fn repair(dir: &Path, flags: RepairFlags) -> Result<bool> {
+/// How to repair a store.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RepairArguments {
+    /// Only print what each way would keep and drop; change nothing.
+    pub dry_run: bool,
+    /// Print one JSON object instead of text.
+    pub json: bool,
+    /// Also keep what is good behind the first damage of the log.
+    pub salvage: bool,
+    /// Set the store's time back to that of this machine's clock.
+    pub reset_time: bool,
+    /// Drop what comes after the first damage even if that is more than what is kept.
+    pub accept_loss: bool,
+}
+
+/// Makes a damaged store one that opens, with everything that is provably good, and prints what is kept and what is not.
+/// Returns whether the store is sound now, or would be after a dry run.
+///
+/// # Errors
+///
+/// If the repair stops because it would drop most of the store, a file cannot be read or written, or another process holds
+/// the store.
+pub fn repair(dir: &Path, flags: RepairArguments) -> Result<bool> {
     let how = RepairOptions::new().salvage(flags.salvage).accept_loss(flags.accept_loss).reset_time(flags.reset_time);
     if flags.dry_run {
         let plan = Options::new().plan_repair(dir, how)?;
@@ -37,7 +58,7 @@ pub(super) fn repair(dir: &Path, flags: RepairFlags) -> Result<bool> {
     }
 }
 
-fn plan_in_words(dir: &Path, plan: &RepairPlan, flags: RepairFlags, stops: bool) -> String {
+fn plan_in_words(dir: &Path, plan: &RepairPlan, flags: RepairArguments, stops: bool) -> String {
     let mut report = in_words(dir, &plan.found);
     let mut line = |text: &str| report.extend([text, "\n"]);
     if plan.files.is_empty() {

@@ -9,11 +9,17 @@ use std::path::Path;
 use kvcore::hooks::Walk;
 use kvcore::{Db, Deadline, Options, Store};
 
-use super::line::Line;
-use super::{Failure, Result, path};
 use crate::durable_file;
+use crate::line::Line;
+use crate::{Error, Result, path};
 
-pub(super) fn dump(dir: &Path, to: Option<&Path>) -> Result<()> {
+/// Writes the store in `dir` as JSON lines, one a key, in the order of keyspaces and keys, to the file `to`, which is replaced
+/// when all is written, or to standard output. The store is only read.
+///
+/// # Errors
+///
+/// If the store does not open, or the file cannot be written.
+pub fn dump(dir: &Path, to: Option<&Path>) -> Result<()> {
     // In memory: the directory is only read.
     let db = Options::new().load(dir)?;
     match to {
@@ -24,11 +30,11 @@ pub(super) fn dump(dir: &Path, to: Option<&Path>) -> Result<()> {
                 write(&db, &mut out)?;
                 out.flush()
             });
-            replaced.map_err(Failure::writing(path(file)))
+            replaced.map_err(Error::writing(path(file)))
         }
         None => {
             let mut out = BufWriter::new(io::stdout().lock());
-            write(&db, &mut out).and_then(|()| out.flush()).map_err(Failure::writing("standard output"))
+            write(&db, &mut out).and_then(|()| out.flush()).map_err(Error::writing("standard output"))
         }
     }
 }

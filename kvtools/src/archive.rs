@@ -7,32 +7,36 @@
 //! Before each file stands a header of 512 bytes, behind it zeros up to a multiple of 512; behind the last two blocks of
 //! zeros. A length that 11 octal digits cannot spell is in base 256, as GNU tar and libarchive write it.
 
-/// Headers and files begin at multiples of this.
-pub(crate) const BLOCK_BYTES: usize = 512;
+/// Headers and files begin at multiples of this many bytes.
+pub const BLOCK_BYTES: usize = 512;
 /// What an archive ends with.
-pub(crate) const END: [u8; 2 * BLOCK_BYTES] = [0; 2 * BLOCK_BYTES];
+pub const END: [u8; 2 * BLOCK_BYTES] = [0; 2 * BLOCK_BYTES];
 /// The longest name that fits.
 const NAME_BYTES_MAX: usize = 99;
 /// The longest length of 11 octal digits.
 const OCTAL_MAX: u64 = (1 << 33) - 1;
 
-/// What is said of a file.
+/// Describes one file of an archive.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Entry {
-    pub(crate) name: String,
-    pub(crate) bytes: u64,
+pub struct Entry {
+    /// Without directories.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
     /// Unix seconds.
-    pub(crate) modified: u64,
+    pub modified: u64,
 }
 
-/// How many zeros follow a file.
-pub(crate) fn padding(bytes: u64) -> u64 {
+/// Returns how many zeros follow a file of `bytes`.
+#[must_use]
+pub fn padding(bytes: u64) -> u64 {
     bytes.wrapping_neg() % BLOCK_BYTES as u64
 }
 
 impl Entry {
-    /// The header that stands before the file.
-    pub(crate) fn header(&self) -> [u8; BLOCK_BYTES] {
+    /// Returns the header that stands before the file.
+    #[must_use]
+    pub fn header(&self) -> [u8; BLOCK_BYTES] {
         let mut header = [0; BLOCK_BYTES];
         let name = self.name.as_bytes();
         let name = &name[..name.len().min(NAME_BYTES_MAX)];
@@ -52,8 +56,12 @@ impl Entry {
         header
     }
 
-    /// The entry that this is the header of. `Err` says what it is instead.
-    pub(crate) fn of_header(header: &[u8; BLOCK_BYTES]) -> Result<Entry, String> {
+    /// Returns the entry that this is the header of.
+    ///
+    /// # Errors
+    ///
+    /// What it is instead.
+    pub fn of_header(header: &[u8; BLOCK_BYTES]) -> Result<Entry, String> {
         if &header[257..265] != b"ustar\x0000" {
             return Err("it is not an archive as BACKUP and `kvclient backup` write it".to_owned());
         }

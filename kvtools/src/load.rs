@@ -10,8 +10,8 @@ use std::path::Path;
 
 use kvcore::{Db, Deadline, Durability, Keyspace, Options, SetOptions};
 
-use super::line::Line;
-use super::{Failure, Result, path, print};
+use crate::line::Line;
+use crate::{Error, Result, path, print};
 
 /// The longest key and the longest value, each of letters that are escaped with a second one, and some names.
 const LINE_BYTES_MAX: u64 = 2 * 2 * 512 * 1024 * 1024 + 1024 * 1024;
@@ -24,9 +24,15 @@ struct Counts {
     passed: u64,
 }
 
-pub(super) fn load(dir: &Path, from: Option<&Path>) -> Result<()> {
+/// Reads JSON lines as [`dump`](crate::dump) writes them, from a file or standard input, into the store in `dir`, which is made
+/// if it is not there. All of them are on disk when this returns, those before a line that is refused, too.
+///
+/// # Errors
+///
+/// If a line cannot be read, the store does not open, or the input cannot be read.
+pub fn load(dir: &Path, from: Option<&Path>) -> Result<()> {
     let mut input: Box<dyn BufRead> = match from {
-        Some(file) => Box::new(BufReader::new(File::open(file).map_err(Failure::reading(path(file)))?)),
+        Some(file) => Box::new(BufReader::new(File::open(file).map_err(Error::reading(path(file)))?)),
         None => Box::new(io::stdin().lock()),
     };
     // Closing it makes all of it durable at once.
@@ -53,13 +59,13 @@ fn read(db: &Db, input: &mut dyn BufRead, counts: &mut Counts) -> Result<()> {
     let mut bytes = Vec::new();
     loop {
         bytes.clear();
-        let read = input.take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes).map_err(Failure::reading("the input"))?;
+        let read = input.take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes).map_err(Error::reading("the input"))?;
         if read == 0 {
             return Ok(());
         }
         counts.lines += 1;
         let (number, loaded) = (counts.lines, counts.loaded);
-        let wrong = |why: String| Failure::Line { number, why, loaded };
+        let wrong = |why: String| Error::Line { number, why, loaded };
         if read as u64 == LINE_BYTES_MAX && bytes.last() != Some(&b'\n') {
             return Err(wrong(format!("it is longer than {LINE_BYTES_MAX} bytes")));
         }

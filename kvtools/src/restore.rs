@@ -9,10 +9,16 @@ use std::path::Path;
 
 use kvcore::{Contents, Inspection, Options};
 
-use super::{Failure, Result, path, print};
-use crate::admin::archive::{BLOCK_BYTES, Entry, padding};
+use crate::archive::{BLOCK_BYTES, Entry, padding};
+use crate::{Error, Result, path, print};
 
-pub(super) fn restore(from: &Path, dir: &Path) -> Result<()> {
+/// Makes a store in `dir`, which must not exist or be empty, from the backup `from`: an archive, a directory, or `-` for an
+/// archive on standard input. All of it is on disk, and was found to be sound, when this returns.
+///
+/// # Errors
+///
+/// If the backup is not whole and sound, or a file cannot be read or written; then nothing is left behind.
+pub fn restore(from: &Path, dir: &Path) -> Result<()> {
     if from.is_dir() {
         // What `Db::backup` and `kvserver backup` write is a store.
         Options::new().backup(from, dir)?;
@@ -21,7 +27,7 @@ pub(super) fn restore(from: &Path, dir: &Path) -> Result<()> {
     let found = match from == Path::new("-") {
         true => read(&mut io::stdin().lock(), "standard input", dir)?,
         false => {
-            let file = File::open(from).map_err(Failure::reading(path(from)))?;
+            let file = File::open(from).map_err(Error::reading(path(from)))?;
             read(&mut BufReader::with_capacity(1 << 20, file), &path(from), dir)?
         }
     };
@@ -29,10 +35,10 @@ pub(super) fn restore(from: &Path, dir: &Path) -> Result<()> {
 }
 
 fn read(input: &mut dyn Read, what: &str, dir: &Path) -> Result<Inspection> {
-    let wrong = |why: String| Failure::Archive { what: what.to_owned(), why };
+    let wrong = |why: String| Error::Archive { what: what.to_owned(), why };
     let named = |error| match error {
         kvcore::Error::NotABackup { why } => wrong(why),
-        error => Failure::Store(error),
+        error => Error::Store(error),
     };
     let mut restore = Options::new().begin_restore(dir)?;
     loop {
@@ -60,7 +66,7 @@ fn read(input: &mut dyn Read, what: &str, dir: &Path) -> Result<Inspection> {
             Ok(read) if rest[..read].iter().all(|byte| *byte == 0) => {}
             Ok(_) => return Err(wrong("something follows its end".to_owned())),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(Failure::reading(what)(error)),
+            Err(error) => return Err(Error::reading(what)(error)),
         }
     }
     restore.finish().map_err(named)
@@ -75,9 +81,9 @@ fn next_block(input: &mut dyn Read, what: &str) -> Result<[u8; BLOCK_BYTES]> {
 fn fill(input: &mut dyn Read, buffer: &mut [u8], what: &str) -> Result<()> {
     input.read_exact(buffer).map_err(|error| match error.kind() {
         ErrorKind::UnexpectedEof => {
-            Failure::Archive { what: what.to_owned(), why: "it ends too early: it was cut short".to_owned() }
+            Error::Archive { what: what.to_owned(), why: "it ends too early: it was cut short".to_owned() }
         }
-        _ => Failure::reading(what)(error),
+        _ => Error::reading(what)(error),
     })
 }
 
