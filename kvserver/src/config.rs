@@ -4,9 +4,7 @@
 
 pub(crate) mod eviction;
 pub(crate) mod file;
-pub(crate) mod flags;
 pub(crate) mod parameters;
-pub(crate) mod reload;
 pub(crate) mod settings;
 pub(crate) mod switches;
 pub(crate) mod tuning;

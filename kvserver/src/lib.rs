@@ -9,6 +9,8 @@
 //! Invariant: a loop never waits. Replies that reveal what is not durable yet wait in the outbox (durability `always`),
 //! commands that take long run on a thread of their own.
 #![forbid(unsafe_code)]
+// Without the program nobody reads a configuration file or changes the log level.
+#![cfg_attr(not(feature = "cli"), allow(dead_code))]
 
 mod acl;
 mod admin;
@@ -23,11 +25,11 @@ mod event_loop;
 mod net;
 mod newest;
 mod notify;
+#[cfg(feature = "cli")]
 pub mod program;
 mod server;
 mod session;
 mod state;
-mod tools;
 mod worker;
 
 pub use error::{Error, Result};

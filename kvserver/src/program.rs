@@ -3,7 +3,13 @@
 //! It is for a program whose allocator is jemalloc, as `kvserver`'s is.
 //!
 //! Invariant: the exit code is 0 after an orderly end, 1 if the server cannot start or fails, 2 for bad flags. What has
-//! nothing to do with serving is in `offline`.
+//! nothing to do with serving is in `tools`.
+
+mod flags;
+mod jemalloc;
+mod reload;
+mod startup;
+mod tools;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -14,15 +20,14 @@ use std::process::ExitCode;
 
 use kvcore::{Db, Options, Policy};
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::admin::allocator::Allocator;
+use self::flags::Config;
+use self::jemalloc::JEMALLOC;
+use self::reload::Reload;
+use self::startup::{Flags, Rest};
 use crate::admin::logging::{LogLevel, Logging};
 use crate::admin::process;
-use crate::config::file::startup::{Flags, Rest};
-use crate::config::flags::Config;
-use crate::config::reload::Reload;
 use crate::config::settings::SavePoint;
 use crate::error::{Error, Result};
 use crate::net::listener::ListenUrl;
@@ -52,7 +57,7 @@ pub fn run() -> ExitCode {
 
 /// The log of the program, from here on.
 fn log_from(level: LogLevel) -> Logging {
-    let (filter, handle) = reload::Layer::new(level.0);
+    let (filter, handle) = tracing_subscriber::reload::Layer::new(level.0);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
@@ -65,14 +70,15 @@ fn log_from(level: LogLevel) -> Logging {
 }
 
 fn serve(flags: Flags, config: &Config, mut rest: Rest) -> Result<()> {
-    let signals = Registered::while_starting()?.reloading(Reload::new(flags, std::mem::take(&mut rest.lines)));
+    let reload = Reload::new(flags, std::mem::take(&mut rest.lines));
+    let signals = Registered::while_starting()?.reloading(move |state| reload.run(state));
     let logging = log_from(config.log_level);
     let mut builder = Server::builder()
         .max_clients(usize::try_from(config.max_clients).unwrap_or(usize::MAX))
         .allow_exposed(config.insecure_listen)
         .debug_commands(config.enable_debug)
         .login_timeout(config.login_timeout.into());
-    builder = builder.logging(logging).allocator(Allocator::Jemalloc);
+    builder = builder.logging(logging).allocator(JEMALLOC);
     if let Some(password) = password(config)? {
         builder = builder.password(password);
     }
@@ -88,7 +94,7 @@ fn serve(flags: Flags, config: &Config, mut rest: Rest) -> Result<()> {
         if !rest.passed_over.is_empty() {
             tracing::info!("these mean nothing here and are passed over: {}", rest.passed_over.join(" "));
         }
-        builder = builder.configured(path.clone(), rest)?;
+        builder = builder.configured(path.clone(), rest.settings, &rest.users, rest.all_channels)?;
     }
     if let Some(path) = &config.acl_file {
         warn_of_readers(path, true);

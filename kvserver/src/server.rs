@@ -20,14 +20,12 @@ use crate::admin::process;
 use crate::commands;
 use crate::config::file::Setting;
 use crate::config::file::rewrite;
-use crate::config::file::startup::Rest;
-use crate::config::flags::Listening;
 use crate::config::settings::{SavePoint, Settings};
 use crate::context::jobs::{JobReceivers, Jobs};
 use crate::error::{Error, Result};
 use crate::event_loop::accept::Accept;
 use crate::event_loop::{EventLoop, WAKER};
-use crate::net::listener::{BoundAddress, ListenUrl, Listener};
+use crate::net::listener::{BoundAddress, ListenUrl, Listener, Listening};
 use crate::net::sync::Waker;
 use crate::notify::Notify;
 use crate::notify::mailbox::Mailbox;
@@ -182,14 +180,20 @@ impl Builder {
         self
     }
 
-    /// What CONFIG REWRITE writes, and what it says that only a running server can be told.
-    pub(crate) fn configured(mut self, path: PathBuf, rest: Rest) -> Result<Builder> {
-        self.acl.all_channels.store(rest.all_channels, Ordering::Relaxed);
-        if !rest.users.is_empty() {
-            self.acl.adopt(&rest.users, &path).map_err(|why| Error::Users { why: why.into_owned() })?;
+    /// What CONFIG REWRITE writes, and what it says: of parameters, of users, and whether these begin with all channels.
+    pub(crate) fn configured(
+        mut self,
+        path: PathBuf,
+        settings: Vec<Setting>,
+        users: &[u8],
+        all_channels: bool,
+    ) -> Result<Builder> {
+        self.acl.all_channels.store(all_channels, Ordering::Relaxed);
+        if !users.is_empty() {
+            self.acl.adopt(users, &path).map_err(|why| Error::Users { why: why.into_owned() })?;
         }
         self.settings.config_file = Some(path);
-        self.said = rest.settings;
+        self.said = settings;
         Ok(self)
     }
 

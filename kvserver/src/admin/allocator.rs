@@ -1,20 +1,15 @@
 //! What the allocator knows of the process' memory.
 //!
-//! Invariant: figures are jemalloc's own only in a program that has it as its allocator; elsewhere they are those of the
-//! operating system, and nobody is told a name.
-
-use tikv_jemalloc_ctl::{epoch, stats, version};
+//! Invariant: figures are those of an allocator only in a program that says how to read them; elsewhere they are those of the
+//! operating system, and no name is shown.
 
 use crate::admin::process::Usage;
 
-/// The allocator of the program.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Allocator {
-    /// Some allocator: a program that embeds the server has its own.
-    #[default]
-    Unknown,
-    /// That of the `kvserver` program.
-    Jemalloc,
+/// The allocator of the program. By default one that is not known: a program that embeds the server has its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allocator {
+    pub(crate) name: fn() -> String,
+    pub(crate) read: fn() -> Option<Figures>,
 }
 
 /// Bytes.
@@ -28,29 +23,20 @@ pub(crate) struct Figures {
     pub(crate) resident: u64,
 }
 
+impl Default for Allocator {
+    fn default() -> Allocator {
+        Allocator { name: || "unknown".to_owned(), read: || None }
+    }
+}
+
 impl Allocator {
     pub(crate) fn name(self) -> String {
-        match self {
-            Allocator::Jemalloc => {
-                let whole = version::read().unwrap_or_default();
-                format!("jemalloc-{}", whole.split('-').next().unwrap_or_default())
-            }
-            Allocator::Unknown => "unknown".to_owned(),
-        }
+        (self.name)()
     }
 
-    /// `used`: what the server has counted itself.
+    /// Returns its figures. `used`: what the server has counted itself.
     pub(crate) fn figures(self, used: u64, usage: &Usage) -> Figures {
-        let told = || {
-            epoch::advance().ok()?;
-            let bytes = |read: tikv_jemalloc_ctl::Result<usize>| read.ok().map(|bytes| bytes as u64);
-            Some(Figures {
-                allocated: bytes(stats::allocated::read())?,
-                active: bytes(stats::active::read())?,
-                resident: bytes(stats::resident::read())?,
-            })
-        };
-        let jemalloc = if self == Allocator::Jemalloc { told() } else { None };
-        jemalloc.unwrap_or(Figures { allocated: used, active: usage.resident_bytes, resident: usage.resident_bytes })
+        let unknown = Figures { allocated: used, active: usage.resident_bytes, resident: usage.resident_bytes };
+        (self.read)().unwrap_or(unknown)
     }
 }

@@ -12,12 +12,11 @@ use std::path::{Path, PathBuf};
 use kvproto::Limits;
 use kvproto::line::{LineDecoder, Style};
 
-use crate::config::parameters::{self, Parameter};
+use crate::config::parameters::{self, Kind, Parameter};
 use crate::error::{Error, Result};
 
-mod names;
+pub(crate) mod names;
 pub(crate) mod rewrite;
-pub(crate) mod startup;
 
 /// A file may have this many bytes.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -37,6 +36,28 @@ impl Directive {
     pub(crate) fn is_secret(&self) -> bool {
         let is_sensitive = || parameters::lookup(self.name.as_bytes()).is_some_and(|row| row.sensitive);
         self.name == "user" || (is_sensitive() && self.words.iter().any(|word| !word.is_empty()))
+    }
+}
+
+impl Directive {
+    /// Its values as text, at least one.
+    pub(crate) fn texts(&self) -> std::result::Result<Vec<String>, String> {
+        let text = |word: &Vec<u8>| String::from_utf8(word.clone()).map_err(|_| "it is no text in UTF-8".to_owned());
+        let words: Vec<String> = self.words.iter().map(text).collect::<std::result::Result<_, _>>()?;
+        if words.is_empty() { Err("a value is missing".to_owned()) } else { Ok(words) }
+    }
+
+    /// Its only value.
+    pub(crate) fn one(&self) -> std::result::Result<String, String> {
+        match self.texts()?.as_mut_slice() {
+            [word] => Ok(std::mem::take(word)),
+            _ => Err("it has one value".to_owned()),
+        }
+    }
+
+    /// Its value as a parameter of this kind takes it: the only one, or all in one text if the kind is a list.
+    pub(crate) fn value(&self, kind: Kind) -> std::result::Result<String, String> {
+        if kind.is_list() { Ok(self.texts()?.join(" ")) } else { self.one() }
     }
 }
 
@@ -80,11 +101,11 @@ impl ConfigFile {
     }
 
     /// `FILE:LINE`
-    fn place(&self, line: usize) -> String {
+    pub(crate) fn place(&self, line: usize) -> String {
         format!("{}:{line}", self.path.display())
     }
 
-    fn fault(&self, line: usize, why: impl Into<String>) -> Error {
+    pub(crate) fn fault(&self, line: usize, why: impl Into<String>) -> Error {
         Error::Configuration { place: self.place(line), why: why.into() }
     }
 }

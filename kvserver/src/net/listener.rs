@@ -204,6 +204,14 @@ impl fmt::Display for ListenUrl {
     }
 }
 
+/// A place to listen.
+#[derive(Clone, Debug)]
+pub(crate) struct Listening {
+    pub(crate) url: ListenUrl,
+    /// Where there is no such address, nothing listens on it.
+    pub(crate) optional: bool,
+}
+
 /// A bound listener, ready to accept.
 #[derive(Debug)]
 pub(crate) struct Listener {

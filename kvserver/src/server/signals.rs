@@ -16,7 +16,6 @@ use std::thread::{self, JoinHandle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::{Handle, Signals};
 
-use crate::config::reload::Reload;
 use crate::error::{Error, Result};
 use crate::state::ServerState;
 
@@ -26,6 +25,9 @@ pub(crate) struct SignalThread {
     thread: Option<JoinHandle<()>>,
     reloading: Option<JoinHandle<()>>,
 }
+
+/// What SIGHUP does.
+type Reload = Box<dyn Fn(&ServerState) + Send>;
 
 /// Signals that were taken over from the system, which would end the process, and what SIGHUP reloads.
 pub(crate) struct Registered {
@@ -49,8 +51,8 @@ impl Registered {
     }
 
     /// Sets what SIGHUP reloads.
-    pub(crate) fn reloading(mut self, reload: Reload) -> Registered {
-        self.reload = Some(reload);
+    pub(crate) fn reloading(mut self, reload: impl Fn(&ServerState) + Send + 'static) -> Registered {
+        self.reload = Some(Box::new(reload));
         self
     }
 
@@ -116,7 +118,7 @@ fn reload_when_told(reload: &Reload, state: &ServerState, hangups: &Receiver<()>
     while hangups.recv().is_ok() {
         // Those that came meanwhile ask for the same.
         while hangups.try_recv().is_ok() {}
-        reload.run(state);
+        reload(state);
     }
 }
 

@@ -4,7 +4,7 @@
 //! only what concerns Redis' inner workings is passed over.
 
 /// Why a line with this name cannot be obeyed.
-pub(super) fn refusal(name: &str) -> Option<&'static str> {
+pub(crate) fn refusal(name: &str) -> Option<&'static str> {
     Some(match name {
         "include" => "other files are not read in: put their lines here",
         "rename-command" => "commands cannot be renamed: take them away from a user, as in `user default -flushall`",
@@ -19,7 +19,7 @@ pub(super) fn refusal(name: &str) -> Option<&'static str> {
 }
 
 /// What a line with this name may say, if that is what holds here anyway.
-pub(super) fn only(name: &str) -> Option<(&'static [&'static str], &'static str)> {
+pub(crate) fn only(name: &str) -> Option<(&'static [&'static str], &'static str)> {
     Some(match name {
         "cluster-enabled" => (&["no"], "a server is one node"),
         "databases" => (&["16"], "there are 16 databases"),
@@ -32,7 +32,7 @@ pub(super) fn only(name: &str) -> Option<(&'static [&'static str], &'static str)
 }
 
 /// Whether a line with this name means nothing here and takes nothing from anybody.
-pub(super) fn is_passed_over(name: &str) -> bool {
+pub(crate) fn is_passed_over(name: &str) -> bool {
     PASSED_OVER.contains(&name) || name.starts_with("active-defrag-")
 }
 

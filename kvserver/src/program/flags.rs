@@ -8,9 +8,9 @@ use std::time::Duration;
 use clap::Parser;
 use kvcore::Durability;
 
+use super::tools::Offline;
 use crate::admin::logging::LogLevel;
-use crate::net::listener::ListenUrl;
-use crate::tools::Offline;
+use crate::net::listener::{ListenUrl, Listening};
 
 /// A durable key-value server that speaks Redis' protocol, and lines for people and scripts.
 ///
@@ -108,14 +108,6 @@ pub(crate) struct Config {
     /// `requirepass` of the file.
     #[arg(skip)]
     pub(crate) password_of_file: Option<String>,
-}
-
-/// A place to listen.
-#[derive(Clone, Debug)]
-pub(crate) struct Listening {
-    pub(crate) url: ListenUrl,
-    /// Where there is no such address, nothing listens on it.
-    pub(crate) optional: bool,
 }
 
 /// A time between snapshots, or none.

@@ -10,8 +10,8 @@ use std::path::Path;
 
 use kvcore::{Db, Deadline, Durability, Keyspace, Options, SetOptions};
 
-use crate::line::Line;
-use crate::{Error, Result, path, print};
+use super::line::Line;
+use super::{Error, Result, path, print};
 
 /// The longest key and the longest value, each of letters that are escaped with a second one, and some names.
 const LINE_BYTES_MAX: u64 = 2 * 2 * 512 * 1024 * 1024 + 1024 * 1024;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use kvcore::Options;
 
-use crate::{Result, path, print};
+use super::{Result, path, print};
 
 /// Copies the store in `dir` to `dest`, which must not exist or be empty, and prints how much that was. All of the copy is on
 /// disk when this returns.

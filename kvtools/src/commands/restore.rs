@@ -9,8 +9,8 @@ use std::path::Path;
 
 use kvcore::{Contents, Inspection, Options};
 
+use super::{Error, Result, path, print};
 use crate::archive::{BLOCK_BYTES, Entry, padding};
-use crate::{Error, Result, path, print};
 
 /// Makes a store in `dir`, which must not exist or be empty, from the backup `from`: an archive, a directory, or `-` for an
 /// archive on standard input. All of it is on disk, and was found to be sound, when this returns.

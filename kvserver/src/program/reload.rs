@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::startup::Flags;
+
 use crate::admin::logging::LogLevel;
-use crate::config::file::startup::Flags;
 use crate::config::file::{ConfigFile, Directive, rewrite};
 use crate::state::ServerState;
 

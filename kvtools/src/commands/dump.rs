@@ -9,9 +9,9 @@ use std::path::Path;
 use kvcore::hooks::Walk;
 use kvcore::{Db, Deadline, Options, Store};
 
+use super::line::Line;
+use super::{Error, Result, path};
 use crate::durable_file;
-use crate::line::Line;
-use crate::{Error, Result, path};
 
 /// Writes the store in `dir` as JSON lines, one a key, in the order of keyspaces and keys, to the file `to`, which is replaced
 /// when all is written, or to standard output. The store is only read.

@@ -8,7 +8,7 @@ use std::path::Path;
 use kvcore::{Contents, Error, FileReport, Inspection, Options, SegmentEnd, Verdict};
 use serde_json::{Value, json};
 
-use crate::{Result, path, print, shown};
+use super::{Result, path, print, shown};
 
 /// Prints for every file of the store in `dir` what is good and what is not, and whether the store opens; as one JSON object
 /// if `as_json`. Changes nothing. Returns whether the store is sound.

@@ -8,9 +8,9 @@ use kvcore::hooks::Lsn;
 use kvcore::{Dropped, Error, Kept, Options, Repair, RepairOptions, RepairPlan, RepairWay, SomeKeys, TimeReset};
 use serde_json::{Value, json};
 
-use crate::check::{in_json, in_words};
-use crate::line::spell;
-use crate::{Result, path, print, shown};
+use super::check::{in_json, in_words};
+use super::line::spell;
+use super::{Result, path, print, shown};
 
 /// How the report of a dry run ends.
 const UNCHANGED: &str = "nothing was changed";

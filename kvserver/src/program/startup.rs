@@ -8,12 +8,12 @@ use std::path::PathBuf;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
-use super::{ConfigFile, Directive, Setting, names};
+use super::flags::Config;
 use crate::admin::logging::LogLevel;
-use crate::config::flags::{Config, Listening};
+use crate::config::file::{ConfigFile, Directive, Setting, names};
 use crate::config::parameters::{self, Kind, Parameter};
 use crate::error::Result;
-use crate::net::listener::{ListenUrl, Place, Protocol};
+use crate::net::listener::{ListenUrl, Listening, Place, Protocol};
 
 const DEFAULT_HOST: &str = "127.0.0.1";
 const DEFAULT_PORT: u16 = 6379;
@@ -236,28 +236,6 @@ impl Ports {
             Listening { url: ListenUrl { protocol: Protocol::Resp, place }, optional }
         };
         hosts.iter().map(listening).collect()
-    }
-}
-
-impl Directive {
-    /// Its values as text, at least one.
-    fn texts(&self) -> std::result::Result<Vec<String>, String> {
-        let text = |word: &Vec<u8>| String::from_utf8(word.clone()).map_err(|_| "it is no text in UTF-8".to_owned());
-        let words: Vec<String> = self.words.iter().map(text).collect::<std::result::Result<_, _>>()?;
-        if words.is_empty() { Err("a value is missing".to_owned()) } else { Ok(words) }
-    }
-
-    /// Its only value.
-    pub(super) fn one(&self) -> std::result::Result<String, String> {
-        match self.texts()?.as_mut_slice() {
-            [word] => Ok(std::mem::take(word)),
-            _ => Err("it has one value".to_owned()),
-        }
-    }
-
-    /// Its value as a parameter of this kind takes it: the only one, or all in one text if the kind is a list.
-    pub(super) fn value(&self, kind: Kind) -> std::result::Result<String, String> {
-        if kind.is_list() { Ok(self.texts()?.join(" ")) } else { self.one() }
     }
 }
 
