@@ -3,12 +3,13 @@
 //! Invariant: a function depends on its words and on what the transaction shows, so it has the same outcome alone and inside EXEC,
 //! and may be run again. Adding a command is one row in kvproto's table, one function, and one line here.
 
-use kvcore::hooks::{ReadTxn, Txn, Walk};
-use kvproto::Args;
+use kvcore::hooks::{CrossTxn, ReadTxn, Txn, Walk};
+use kvproto::{Args, CommandError, Spec};
 
 use crate::config::CommandConfig;
+use crate::databases::{Databases, Needs};
 use crate::outcome::Outcome;
-use crate::{bitmap, dump, expiry, hyperloglog, keys, string};
+use crate::{bitmap, command, databases, debug, dump, expiry, help, hyperloglog, keys, refused, standalone, string};
 
 /// How a command of the store is carried out.
 ///
@@ -25,7 +26,15 @@ pub enum CommandFn {
     Costly(fn(Args<'_>, &mut dyn Txn, &CommandConfig) -> Outcome, u16),
     /// Scans a whole keyspace without changing it.
     Scan(fn(Args<'_>, &dyn Walk) -> Outcome),
+    /// Concerns several databases, or a whole one. The first function returns what it locks, given the client's database; the
+    /// error is the reply.
+    Across(fn(Args<'_>, usize) -> Result<Needs<'_>, CommandError>, AcrossFn),
+    /// Depends on its words and its row of the command table alone.
+    Pure(fn(Args<'_>, &'static Spec) -> Outcome),
 }
+
+/// Carries out a command over several databases, under the locks that it needs. All checks come before the first effect.
+pub type AcrossFn = fn(Args<'_>, &mut dyn CrossTxn, &Databases<'_>) -> Outcome;
 
 /// Of a command that charges for no work, which no limit ends therefore.
 const NEVER_COSTLY: u16 = u16::MAX;
@@ -33,7 +42,7 @@ const NEVER_COSTLY: u16 = u16::MAX;
 /// Returns the function behind a row of the command table, if it is one of the store alone.
 #[must_use]
 pub fn command_fn(name: &str) -> Option<CommandFn> {
-    use CommandFn::{Costly, Read, Scan, Write};
+    use CommandFn::{Across, Costly, Pure, Read, Scan, Write};
     Some(match name {
         "bitcount" => Read(bitmap::bitcount, 2),
         "bitfield" => Costly(|args, txn, _| bitmap::field::bitfield(args, txn), 3),
@@ -46,7 +55,7 @@ pub fn command_fn(name: &str) -> Option<CommandFn> {
 
         "pfadd" => Costly(hyperloglog::pfadd, 3),
         "pfcount" => Costly(|args, txn, _| hyperloglog::pfcount(args, txn), 2),
-        "pfdebug" => Costly(|args, txn, _| hyperloglog::debug::pfdebug(args, txn), 3),
+        "pfdebug" => Costly(|args, txn, _| debug::pfdebug(args, txn), 3),
         "pfmerge" => Costly(hyperloglog::pfmerge, 2),
 
         "append" => Costly(|args, txn, _| string::append(args, txn), 3),
@@ -90,6 +99,26 @@ pub fn command_fn(name: &str) -> Option<CommandFn> {
         "print" => Scan(keys::print),
         "randomkey" => Scan(keys::randomkey),
         "scan" => Scan(keys::scan),
+
+        "copy" => Across(databases::copy_needs, databases::copy),
+        "flush" => Across(databases::flush_needs, databases::flush),
+        "flushall" => Across(databases::flushall_needs, databases::flushall),
+        "flushdb" => Across(databases::flushdb_needs, databases::flushdb),
+        "move" => Across(databases::move_needs, databases::move_),
+        "swapdb" => Across(databases::swapdb_needs, databases::swapdb),
+
+        "asking" | "cluster" | "clusterscan" | "readonly" | "readwrite" => Pure(refused::cluster),
+        "command" => Pure(command::command),
+        "echo" => Pure(standalone::echo),
+        "failover" => Pure(refused::failover),
+        "function" => Pure(standalone::function),
+        "help" => Pure(help::commands),
+        "lolwut" => Pure(standalone::lolwut),
+        "module" => Pure(standalone::module),
+        "pfselftest" => Pure(|_, _| debug::pfselftest()),
+        "replicaof" | "slaveof" => Pure(refused::replicaof),
+        "role" => Pure(standalone::role),
+        "script" => Pure(standalone::script),
 
         "expire" => Write(expiry::expire),
         "expireat" => Write(expiry::expireat),

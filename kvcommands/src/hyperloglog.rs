@@ -14,12 +14,11 @@ use header::{CARDINALITY_AT, UNKNOWN, known_cardinality};
 use registers::Registers;
 use sketch::{Form, Sketch};
 
-pub mod debug;
-mod estimate;
-mod header;
-mod registers;
-mod sketch;
-mod sparse;
+pub(crate) mod estimate;
+pub(crate) mod header;
+pub(crate) mod registers;
+pub(crate) mod sketch;
+pub(crate) mod sparse;
 
 /// What looking at all registers costs, about, in nanoseconds.
 const REGISTERS_NS: u64 = 20_000;
@@ -30,12 +29,12 @@ fn not_one() -> CommandError {
     CommandError::custom("WRONGTYPE Key is not a valid HyperLogLog string value.")
 }
 
-fn corrupted() -> CommandError {
+pub(crate) fn corrupted() -> CommandError {
     CommandError::custom("INVALIDOBJ Corrupted HLL object detected")
 }
 
 /// The form of a value that claims to be one of ours.
-fn form_of(value: ValueRef<'_>) -> Result<Form, CommandError> {
+pub(crate) fn form_of(value: ValueRef<'_>) -> Result<Form, CommandError> {
     Form::of(value.bytes()).ok_or_else(not_one)
 }
 

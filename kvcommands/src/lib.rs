@@ -6,22 +6,32 @@
 
 pub mod acl;
 mod bitmap;
+mod command;
 mod command_fn;
 mod config;
 mod cost;
+mod databases;
+pub mod debug;
 mod dump;
 mod expiry;
 pub mod gather;
 pub mod glob;
+mod help;
 mod hyperloglog;
 mod keys;
+mod object;
 pub mod outcome;
 pub mod rdb;
+mod refused;
 #[cfg(test)]
 mod shell;
+mod standalone;
 mod string;
 
-pub use command_fn::{CommandFn, command_fn};
+pub use command_fn::{AcrossFn, CommandFn, command_fn};
 pub use config::{CommandConfig, HLL_SPARSE_BYTES};
-pub use hyperloglog::debug::pfselftest;
+pub use databases::{DATABASES, Databases, Needs};
+pub use help::help;
+pub use object::object;
 pub use outcome::{Failure, Outcome};
+pub use standalone::REDIS_VERSION;

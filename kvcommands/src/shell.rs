@@ -2,14 +2,16 @@
 //!
 //! Invariant: time stands still unless a test moves it, so every answer about a deadline is exact.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use kvcore::hooks::{Txn, Walk};
-use kvcore::{Db, ManualClock, Options};
+use kvcore::{Db, Keyspace, LockSet, ManualClock, Options};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec};
 
-use crate::command_fn::{CommandFn, command_fn};
+use crate::command_fn::{AcrossFn, CommandFn, command_fn};
 use crate::config::CommandConfig;
+use crate::databases::{DATABASES, Databases, Needs};
 use crate::outcome::{Failure, Outcome};
 
 /// What the clock shows when a test begins: milliseconds since the Unix epoch.
@@ -19,6 +21,8 @@ pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
 pub(crate) struct Shell {
     db: Db,
     clock: Arc<ManualClock>,
+    /// The database that commands go to.
+    selected: Cell<usize>,
 }
 
 impl Shell {
@@ -29,11 +33,15 @@ impl Shell {
     pub(crate) fn with_options(options: Options) -> Shell {
         let clock = Arc::new(ManualClock::at(NOW_MS));
         let db = options.clock(clock.clone()).in_memory().unwrap();
-        Shell { db, clock }
+        Shell { db, clock, selected: Cell::new(0) }
     }
 
     pub(crate) fn advance(&self, ms: u64) {
         self.clock.advance(ms);
+    }
+
+    pub(crate) fn select(&self, database: usize) {
+        self.selected.set(database);
     }
 
     /// Holds a conversation: each line is a command, an arrow and the reply expected.
@@ -79,14 +87,41 @@ impl Shell {
             CommandFn::Costly(command, _) => {
                 self.change(spec, request, |txn| command(args, txn, &CommandConfig::default()))
             }
-            CommandFn::Scan(command) => command(args, &*self.db as &dyn Walk),
+            CommandFn::Scan(command) => command(args, &self.keyspace(self.selected.get()) as &dyn Walk),
+            CommandFn::Across(needs, command) => self.across(needs(args, self.selected.get())?, args, command),
+            CommandFn::Pure(command) => command(args, spec),
         }
+    }
+
+    fn keyspace(&self, database: usize) -> Keyspace {
+        self.db.keyspace(&database.to_string()).unwrap()
+    }
+
+    fn across(&self, needs: Needs<'_>, args: Args<'_>, command: AcrossFn) -> Outcome {
+        let mut locks = LockSet::new();
+        match &needs {
+            Needs::Keys(keys) => keys.iter().for_each(|(of, key)| locks.add_keys(&self.keyspace(*of), [*key])),
+            Needs::Whole(databases) => databases.iter().for_each(|of| locks.add_whole(&self.keyspace(*of))),
+            Needs::Everything => self.db.keyspaces().iter().for_each(|keyspace| locks.add_whole(keyspace)),
+        }
+        let all: Vec<u32> = self.db.keyspaces().iter().map(|keyspace| keyspace.hooks().id()).collect();
+        let ids: Vec<u32> = (0..DATABASES).map(|of| self.keyspace(of).hooks().id()).collect();
+        let id_of = |of: usize| Ok(ids[of]);
+        let databases = Databases { selected: self.selected.get(), id_of: &id_of, all: &all };
+        let mut outcome = Ok(Reply::Nothing);
+        let committed = self.db.hooks().commit_across(locks, &mut |txn| {
+            txn.select(ids[self.selected.get()])?;
+            outcome = command(args, txn, &databases);
+            Ok(())
+        });
+        committed?;
+        outcome
     }
 
     fn change(&self, spec: &Spec, request: Request<'_>, command: impl Fn(&mut dyn Txn) -> Outcome) -> Outcome {
         let keys: Vec<&[u8]> = spec.keys(request).map(|(_, key)| key).collect();
         let mut outcome = Ok(Reply::Nothing);
-        let committed = self.db.hooks().commit(&keys, &mut |txn| {
+        let committed = self.keyspace(self.selected.get()).hooks().commit(&keys, &mut |txn| {
             outcome = command(txn);
             match &outcome {
                 // What a refused command has changed must show, as it would inside EXEC.

@@ -5,7 +5,6 @@
 pub(crate) mod allocator;
 pub(crate) mod backups;
 pub(crate) mod counters;
-pub(crate) mod digest;
 pub(crate) mod hot_keys;
 pub(crate) mod http_refusals;
 pub(crate) mod logging;

@@ -5,10 +5,10 @@
 
 use std::sync::OnceLock;
 
-use kvcore::{Db, Keyspace};
+use kvcommands::Needs;
+use kvcore::{Db, Keyspace, LockSet};
 
-/// Databases that SELECT can reach.
-pub(crate) const DATABASES: usize = 16;
+pub(crate) use kvcommands::DATABASES;
 
 /// The database that the keyspace of this name is, if it is one that clients can reach.
 pub(crate) fn index_of(keyspace: &str) -> Option<usize> {
@@ -42,6 +42,40 @@ impl Databases {
     /// The same without asking the store, as inside EXEC; nothing if no one has reached it before.
     pub(crate) fn opened(&self, index: usize) -> Option<Keyspace> {
         self.opened.get(index)?.get().cloned()
+    }
+
+    /// Adds what a command needs to a lock set, and opens databases that nobody has used. Returns all keyspaces if it needs
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// Those of making a keyspace.
+    pub(crate) fn lock<'q>(&self, needs: Needs<'q>, locks: &mut LockSet<'q>) -> kvcore::Result<Vec<Keyspace>> {
+        match needs {
+            Needs::Keys(keys) => {
+                for (index, key) in keys {
+                    locks.add_keys(&self.open(index)?, [key]);
+                }
+            }
+            Needs::Whole(indexes) => {
+                for index in indexes {
+                    locks.add_whole(&self.open(index)?);
+                }
+            }
+            Needs::Everything => {
+                let all = self.db.keyspaces();
+                all.iter().for_each(|keyspace| locks.add_whole(keyspace));
+                return Ok(all);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Returns the id of the keyspace that a database is, which somebody has reached before.
+    pub(crate) fn id_of(&self, index: usize) -> kvcore::Result<u32> {
+        let keyspace = self.opened.get(index).and_then(OnceLock::get);
+        let keyspace = keyspace.ok_or_else(|| kvcore::Error::KeyspaceNotNamed { name: index.to_string() })?;
+        Ok(keyspace.hooks().id())
     }
 
     /// The database that a keyspace is, by its id.

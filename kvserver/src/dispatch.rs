@@ -3,6 +3,7 @@
 //! Invariant: a store command runs under the locks of exactly the keys its row names, and its answer carries the
 //! newest change those locks guard. The common case takes no allocation and touches nothing shared but those locks.
 
+pub(crate) mod across;
 pub(crate) mod brief_walk;
 pub(crate) mod costly;
 
@@ -159,6 +160,12 @@ pub(crate) fn answer(
             store(&call(work_max(words_min)), run, &session.keyspace, server)
         }
         Some(Run::Keys(CommandFn::Scan(run))) => walk(spec, run, request, session, server),
+        Some(Run::Keys(CommandFn::Across(needs, run))) => {
+            across::across(&call(None), needs, run, &session.keyspace, server)
+        }
+        Some(Run::Keys(CommandFn::Pure(run))) => {
+            Answer::new(Some(spec), run(Args::new(request), spec).unwrap_or_else(Reply::from), Lsn::ZERO)
+        }
         Some(Run::Session(run, _)) => {
             let mut context = Context::new(session, server, runs, origin, spec);
             let reply = run(Args::new(request), &mut context).unwrap_or_else(Reply::from);

@@ -6,17 +6,17 @@
 /// Bits of a hash that name a register.
 const INDEX_BITS: u32 = 14;
 /// How many registers there are.
-pub(super) const REGISTERS: usize = 1 << INDEX_BITS;
+pub(crate) const REGISTERS: usize = 1 << INDEX_BITS;
 /// Bits of a hash that are left for the rank.
 const RANK_BITS: usize = 64 - INDEX_BITS as usize;
 /// How many ranks a register of 6 bits can hold; a hash gives no more than [`RANK_BITS`] + 1.
-pub(super) const RANKS: usize = 64;
+pub(crate) const RANKS: usize = 64;
 
 /// How many registers hold each rank.
-pub(super) type Histogram = [u32; RANKS];
+pub(crate) type Histogram = [u32; RANKS];
 
 /// The register an element belongs to, and its rank there: one more than the zeros its hash begins with.
-pub(super) fn rank(element: &[u8]) -> (usize, u8) {
+pub(crate) fn rank(element: &[u8]) -> (usize, u8) {
     let hash = murmur(element, 0xadc8_3b19);
     // The bit beyond the last ends the run of zeros, so the rank is at most 51.
     let rest = hash >> INDEX_BITS | 1 << RANK_BITS;
@@ -45,7 +45,7 @@ fn murmur(bytes: &[u8], seed: u64) -> u64 {
 
 /// The estimate by Otmar Ertl, "New cardinality estimation algorithms for HyperLogLog sketches", arXiv:1702.01284,
 /// algorithm 6. It needs no correction for small or large numbers.
-pub(super) fn cardinality(histogram: &Histogram) -> u64 {
+pub(crate) fn cardinality(histogram: &Histogram) -> u64 {
     /// 1 / (2 ln 2)
     const ALPHA: f64 = 0.721_347_520_444_481_7;
     let m = REGISTERS as f64;

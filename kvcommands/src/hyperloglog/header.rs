@@ -4,19 +4,19 @@
 //! whose highest bit says that it is out of date.
 
 /// Bytes before the registers.
-pub(super) const HEADER_BYTES: usize = 16;
+pub(crate) const HEADER_BYTES: usize = 16;
 /// Where the last estimate lies.
-pub(super) const CARDINALITY_AT: usize = 8;
+pub(crate) const CARDINALITY_AT: usize = 8;
 /// Set in the last byte of the estimate when there have been changes since.
-pub(super) const UNKNOWN: u8 = 0x80;
+pub(crate) const UNKNOWN: u8 = 0x80;
 
 /// What a value begins with.
-pub(super) const MAGIC: &[u8] = b"HYLL";
+pub(crate) const MAGIC: &[u8] = b"HYLL";
 /// Where the form is told.
-pub(super) const FORM_AT: usize = 4;
+pub(crate) const FORM_AT: usize = 4;
 
 /// The last estimate, if nothing has changed since.
-pub(super) fn known_cardinality(value: &[u8]) -> Option<u64> {
+pub(crate) fn known_cardinality(value: &[u8]) -> Option<u64> {
     let cardinality = u64::from_le_bytes(*value.get(CARDINALITY_AT..)?.first_chunk()?);
     i64::try_from(cardinality).is_ok().then_some(cardinality)
 }

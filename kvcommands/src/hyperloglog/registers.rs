@@ -9,15 +9,15 @@ use super::sketch::{Form, dense_register};
 use super::sparse;
 
 /// The rank in each register.
-pub(super) struct Registers(Vec<u8>);
+pub(crate) struct Registers(Vec<u8>);
 
 impl Registers {
-    pub(super) fn new() -> Registers {
+    pub(crate) fn new() -> Registers {
         Registers(vec![0; REGISTERS])
     }
 
     /// Raises each register to what it is in a value; none if the value is corrupted.
-    pub(super) fn take_in(&mut self, value: &[u8]) -> Option<()> {
+    pub(crate) fn take_in(&mut self, value: &[u8]) -> Option<()> {
         match Form::of(value)? {
             Form::Dense => {
                 for (register, rank) in self.0.iter_mut().enumerate() {
@@ -45,7 +45,7 @@ impl Registers {
         Some(())
     }
 
-    pub(super) fn cardinality(&self) -> u64 {
+    pub(crate) fn cardinality(&self) -> u64 {
         let mut histogram: Histogram = [0; RANKS];
         for rank in &self.0 {
             histogram[usize::from(*rank) % RANKS] += 1;
@@ -54,13 +54,13 @@ impl Registers {
     }
 
     /// The registers that something has reached, with their ranks.
-    pub(super) fn raised(&self) -> impl Iterator<Item = (usize, u8)> {
+    pub(crate) fn raised(&self) -> impl Iterator<Item = (usize, u8)> {
         self.0.iter().copied().enumerate().filter(|(_, rank)| *rank > 0)
     }
 }
 
 /// The estimate for one value; none if it is corrupted.
-pub(super) fn cardinality_of(value: &[u8]) -> Option<u64> {
+pub(crate) fn cardinality_of(value: &[u8]) -> Option<u64> {
     let mut histogram: Histogram = [0; RANKS];
     match Form::of(value)? {
         Form::Dense => {

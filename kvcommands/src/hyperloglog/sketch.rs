@@ -16,14 +16,14 @@ const SPARSE_BYTES_EVER: usize = HEADER_BYTES + 2 * REGISTERS;
 
 /// How the registers are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Form {
+pub(crate) enum Form {
     Dense,
     Sparse,
 }
 
 impl Form {
     /// What the header says; none if these bytes are no HyperLogLog.
-    pub(super) fn of(value: &[u8]) -> Option<Form> {
+    pub(crate) fn of(value: &[u8]) -> Option<Form> {
         if value.len() < HEADER_BYTES || !value.starts_with(MAGIC) {
             return None;
         }
@@ -42,7 +42,7 @@ fn place(register: usize) -> (usize, usize) {
 }
 
 /// The rank in a register of a dense value.
-pub(super) fn dense_register(value: &[u8], register: usize) -> u8 {
+pub(crate) fn dense_register(value: &[u8], register: usize) -> u8 {
     let (at, shift) = place(register);
     let byte = |at: usize| u16::from(value.get(at).copied().unwrap_or(0));
     // Fits: it has 6 bits.
@@ -51,7 +51,7 @@ pub(super) fn dense_register(value: &[u8], register: usize) -> u8 {
 
 /// The bytes of a dense value that hold a register, and where they lie, once it is raised to `rank`; none if it is as
 /// high already. The last register's second byte would lie beyond the end, and it does not reach into it.
-pub(super) fn raised(value: &[u8], register: usize, rank: u8) -> Option<(usize, smallvec::SmallVec<[u8; 2]>)> {
+pub(crate) fn raised(value: &[u8], register: usize, rank: u8) -> Option<(usize, smallvec::SmallVec<[u8; 2]>)> {
     if dense_register(value, register) >= rank {
         return None;
     }
@@ -65,14 +65,14 @@ pub(super) fn raised(value: &[u8], register: usize, rank: u8) -> Option<(usize, 
 }
 
 /// A value being changed.
-pub(super) struct Sketch {
+pub(crate) struct Sketch {
     bytes: Vec<u8>,
     sparse_bytes_max: usize,
 }
 
 impl Sketch {
     /// One that nothing was added to.
-    pub(super) fn new() -> Sketch {
+    pub(crate) fn new() -> Sketch {
         let mut bytes = MAGIC.to_vec();
         bytes.resize(HEADER_BYTES, 0);
         bytes[FORM_AT] = 1;
@@ -81,27 +81,27 @@ impl Sketch {
     }
 
     /// A copy of a stored value; none if it cannot be one.
-    pub(super) fn read(value: &[u8]) -> Option<Sketch> {
+    pub(crate) fn read(value: &[u8]) -> Option<Sketch> {
         let fits = Form::of(value)? == Form::Dense || value.len() <= SPARSE_BYTES_EVER;
         fits.then(|| Sketch { bytes: value.to_vec(), sparse_bytes_max: HLL_SPARSE_BYTES })
     }
 
     /// From now on it becomes dense when it would take more than so many bytes.
-    pub(super) fn keep_sparse_up_to(&mut self, bytes: usize) {
+    pub(crate) fn keep_sparse_up_to(&mut self, bytes: usize) {
         self.sparse_bytes_max = bytes;
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// Marks the last estimate as out of date.
-    pub(super) fn forget_cardinality(&mut self) {
+    pub(crate) fn forget_cardinality(&mut self) {
         self.bytes[CARDINALITY_AT + 7] |= UNKNOWN;
     }
 
     /// Raises a register to `rank`, and answers whether it was lower; none if the value is corrupted.
-    pub(super) fn raise(&mut self, register: usize, rank: u8) -> Option<bool> {
+    pub(crate) fn raise(&mut self, register: usize, rank: u8) -> Option<bool> {
         if Form::of(&self.bytes)? == Form::Sparse {
             match sparse::raise(&mut self.bytes, register, rank, self.sparse_bytes_max)? {
                 sparse::Raised::Done(changed) => return Some(changed),
@@ -116,7 +116,7 @@ impl Sketch {
     }
 
     /// Changes to the dense form; none if the sparse one is corrupted.
-    pub(super) fn make_dense(&mut self) -> Option<()> {
+    pub(crate) fn make_dense(&mut self) -> Option<()> {
         if Form::of(&self.bytes)? == Form::Dense {
             return Some(());
         }

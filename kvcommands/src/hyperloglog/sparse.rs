@@ -18,11 +18,11 @@ const MERGE_SPAN: usize = 5;
 
 /// Registers that follow each other and hold the same rank.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Run {
-    pub(super) rank: u8,
-    pub(super) length: usize,
+pub(crate) struct Run {
+    pub(crate) rank: u8,
+    pub(crate) length: usize,
     /// How many bytes it takes.
-    pub(super) width: usize,
+    pub(crate) width: usize,
 }
 
 impl Run {
@@ -41,7 +41,7 @@ impl Run {
 }
 
 /// The runs that `bytes` are made of.
-pub(super) fn runs(bytes: &[u8]) -> impl Iterator<Item = Run> {
+pub(crate) fn runs(bytes: &[u8]) -> impl Iterator<Item = Run> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
         let run = Run::read(rest)?;
@@ -51,7 +51,7 @@ pub(super) fn runs(bytes: &[u8]) -> impl Iterator<Item = Run> {
 }
 
 /// Appends so many zeros, as few bytes as they take.
-pub(super) fn write_zeros(mut length: usize, out: &mut impl Extend<u8>) {
+pub(crate) fn write_zeros(mut length: usize, out: &mut impl Extend<u8>) {
     while length > 0 {
         let part = length.min(LONG_ZEROS_MAX);
         // Both fit: a part is at most 14 bits and one.
@@ -79,7 +79,7 @@ fn write_run(rank: u8, length: usize, out: &mut smallvec::SmallVec<[u8; 8]>) {
 }
 
 /// What became of an attempt to raise a register.
-pub(super) enum Raised {
+pub(crate) enum Raised {
     /// Whether it was lower before.
     Done(bool),
     /// It has to rise, and this form has no place for that.
@@ -87,7 +87,7 @@ pub(super) enum Raised {
 }
 
 /// Raises a register of a sparse value, header included, to `rank`; none if the value is corrupted.
-pub(super) fn raise(value: &mut Vec<u8>, register: usize, rank: u8, bytes_max: usize) -> Option<Raised> {
+pub(crate) fn raise(value: &mut Vec<u8>, register: usize, rank: u8, bytes_max: usize) -> Option<Raised> {
     if rank > RANK_MAX {
         return Some(Raised::NoRoom);
     }

@@ -7,13 +7,13 @@ use kvproto::spec::{self, COMMANDS, Category};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Text};
 use sha2::{Digest, Sha256};
 
-use super::help::help;
 use crate::acl::{self, Account};
 use crate::context::jobs::{Finished, Work};
 use crate::context::{Context, Next};
 use crate::state::ServerState;
 use kvcommands::acl::{DEFAULT, Denial, USER_NAME_BYTES_MAX, User, category, has_spaces, hex};
 use kvcommands::gather::{Gathered, gather};
+use kvcommands::help;
 use kvcommands::outcome::Outcome;
 
 /// The longest password ACL GENPASS invents.

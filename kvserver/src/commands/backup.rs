@@ -4,10 +4,10 @@
 
 use kvproto::{Args, CommandError, Reply};
 
-use super::help::help;
 use crate::admin::backups::Step;
 use crate::context::jobs::Work;
 use crate::context::{Context, Next};
+use kvcommands::help;
 use kvcommands::outcome::Outcome;
 
 /// `BACKUP START|READ|STOP|HELP`

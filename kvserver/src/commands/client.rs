@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
 use super::connection::label;
-use super::help::help;
 use super::tracking;
 use crate::clients::Client;
 use crate::clients::pause::Held;
 use crate::context::{Context, Next};
 use crate::session::Replies;
 use filter::Filter;
+use kvcommands::help;
 use kvcommands::outcome::REPLY_BYTES_MAX;
 use kvcommands::outcome::{Outcome, reply_too_large};
 

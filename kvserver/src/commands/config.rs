@@ -4,13 +4,13 @@
 
 use kvproto::{Args, CommandError, Reply};
 
-use super::help::help;
 use crate::config::file;
 use crate::config::parameters::{self, Change, Parameter};
 use crate::context::jobs::Work;
 use crate::context::{Context, Next};
 use crate::state::ServerState;
 use kvcommands::glob;
+use kvcommands::help;
 use kvcommands::outcome::Outcome;
 
 /// `CONFIG GET|SET|RESETSTAT|REWRITE|HELP`

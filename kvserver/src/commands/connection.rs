@@ -6,14 +6,13 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use kvproto::resp::Version;
-use kvproto::{Args, CommandError, Reply, Request, parse_integer};
+use kvproto::{Args, CommandError, Reply, Request, Spec, parse_integer};
 
-use super::databases;
-use crate::commands::info::REDIS_VERSION;
 use crate::config::settings::LABEL_BYTES_MAX;
 use crate::context::{Context, Next};
 use crate::databases::DATABASES;
 use crate::session::Attempt;
+use kvcommands::REDIS_VERSION;
 use kvcommands::acl::DEFAULT;
 use kvcommands::outcome::Outcome;
 
@@ -28,8 +27,10 @@ pub(crate) fn ping(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     Ok(message.map_or(Reply::simple("PONG"), Reply::bulk))
 }
 
-pub(crate) fn echo(mut args: Args<'_>, _: &mut Context<'_>) -> Outcome {
-    Ok(Reply::bulk(args.next()?))
+/// Returns the database that a well-formed SELECT names; none of any other command.
+pub(super) fn selected(spec: &Spec, request: Request<'_>) -> Option<usize> {
+    let index = request.get(1).filter(|_| spec.name == "select").and_then(parse_integer)?;
+    usize::try_from(index).ok().filter(|index| *index < DATABASES)
 }
 
 pub(crate) fn quit(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
@@ -46,7 +47,7 @@ pub(crate) fn select(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             CommandError::custom(format!("ERR value is out of range, value must between {min} and {max}")).into()
         );
     }
-    let index = databases::selected(args.request()).ok_or(CommandError::DbIndexOutOfRange)?;
+    let index = selected(ctx.spec, args.request()).ok_or(CommandError::DbIndexOutOfRange)?;
     let keyspace = match &mut ctx.txn {
         Some(txn) => {
             // EXEC has opened it before it locked anything.

@@ -11,14 +11,13 @@ use kvcore::hooks::{CrossTxn, Txn};
 use kvcore::{Keyspace, LockSet};
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
-use crate::admin::digest::Digest;
 use crate::commands::server::write_snapshot;
 use crate::config::settings::LOOP_WORK_MAX;
 use crate::config::switches::Switches;
 use crate::context::jobs::Work;
 use crate::context::{Context, Next};
-use crate::databases::DATABASES;
 use crate::state::ServerState;
+use kvcommands::debug;
 use kvcommands::outcome::{Failure, Outcome, store_error};
 
 /// What the server says where DEBUG is not allowed.
@@ -103,11 +102,27 @@ pub(crate) fn debug(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             read_back(snapshot, ctx)
         }
         (b"loadaof", 0) => read_back(false, ctx),
-        (b"digest", 0) => digest(ctx),
-        (b"digest-value", _) => digest_values(args, ctx),
+        (b"digest", 0) => {
+            let mut digest = Reply::Nil;
+            locked(None, ctx, &mut |txn, keyspaces| {
+                let ids = keyspaces.iter().map(|keyspace| (keyspace.name(), keyspace.hooks().id()));
+                digest = debug::digest(txn, ids)?;
+                Ok(())
+            })?;
+            Ok(digest)
+        }
+        (b"digest-value", _) => {
+            let keys: Vec<&[u8]> = std::iter::from_fn(|| args.next_opt()).collect();
+            let mut digests = Reply::Nil;
+            locked(Some(&keys), ctx, &mut |txn, _| {
+                digests = debug::digest_values(&keys, &*txn)?;
+                Ok(())
+            })?;
+            Ok(digests)
+        }
         (b"object", 1) => object(args.next()?, ctx),
         (b"populate", 1..=3) => populate(args, ctx),
-        (b"protocol", 1) => protocol(args.next()?, ctx),
+        (b"protocol", 1) => debug::protocol(args.next()?, ctx.session.version, &mut ctx.before),
         (b"stringmatch-len", 2) => {
             let pattern = args.next()?;
             Ok(Reply::flag(kvcommands::glob::matches(pattern, args.next()?)))
@@ -227,65 +242,13 @@ fn locked<'k>(keys: Option<&'k [&'k [u8]]>, ctx: &mut Context<'_>, look: &mut Lo
     Ok(())
 }
 
-/// Of all databases. Equal data have an equal digest, here and in Redis.
-fn digest(ctx: &mut Context<'_>) -> Outcome {
-    let mut total = Digest::default();
-    locked(None, ctx, &mut |txn, keyspaces| {
-        total = Digest::default();
-        for index in 0..DATABASES {
-            let name = index.to_string();
-            let Some(keyspace) = keyspaces.iter().find(|keyspace| keyspace.name() == name) else { continue };
-            txn.select(keyspace.hooks().id())?;
-            let mut of_keys: Option<Digest> = None;
-            txn.as_walk().for_each(&mut |key, value| {
-                let one = Digest::of_entry(key, &value, value.deadline().is_some());
-                of_keys.get_or_insert_default().add(&one);
-            })?;
-            if let Some(of_keys) = of_keys {
-                total.mix(&u32::try_from(index).unwrap_or(u32::MAX).to_be_bytes());
-                total.add(&of_keys);
-            }
-        }
-        Ok(())
-    })?;
-    Ok(Reply::simple(total.to_string()))
-}
-
-fn digest_values(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
-    let keys: Vec<&[u8]> = std::iter::from_fn(|| args.next_opt()).collect();
-    let mut digests = Vec::new();
-    locked(Some(&keys), ctx, &mut |txn, _| {
-        digests.clear();
-        for key in &keys {
-            let value = txn.peek(key)?;
-            let digest = value.map_or_else(Digest::default, |value| {
-                let mut digest = Digest::default();
-                digest.mix_value(&value, value.deadline().is_some());
-                digest
-            });
-            digests.push(Reply::simple(digest.to_string()));
-        }
-        Ok(())
-    })?;
-    Ok(Reply::Array(digests))
-}
-
 fn object(key: &[u8], ctx: &mut Context<'_>) -> Outcome {
     let mut shown = None;
-    // A place that stays the same while the key does.
-    let place = Digest::place_of(key);
     locked(Some(&[key]), ctx, &mut |txn, _| {
-        shown = txn.peek(key)?.map(|value| {
-            let encoding = super::object::encoding_of(&value);
-            let length = kvcommands::rdb::encoded_len(&value);
-            format!(
-                "Value at:{place:#x} refcount:1 encoding:{encoding} serializedlength:{length} lru:0 lru_seconds_idle:0"
-            )
-        });
+        shown = debug::object(key, &*txn)?;
         Ok(())
     })?;
-    let shown = shown.ok_or(CommandError::NoSuchKey)?;
-    Ok(Reply::simple(shown))
+    Ok(Reply::simple(shown.ok_or(CommandError::NoSuchKey)?))
 }
 
 /// `POPULATE count [prefix] [size]`: keys that are there already stay as they are.
@@ -328,41 +291,3 @@ fn populate(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     }
     Ok(Reply::Ok)
 }
-
-/// One value of each type of reply, as Redis answers them.
-fn protocol(name: &[u8], ctx: &mut Context<'_>) -> Outcome {
-    let integers = || (0..3).map(Reply::Integer);
-    Ok(match &*name.to_ascii_lowercase() {
-        b"string" => Reply::bulk("Hello World"),
-        b"integer" => Reply::Integer(12345),
-        b"double" => Reply::Double(3141.0 / 1000.0),
-        b"bignum" => Reply::BigNumber("1234567999999999999999999999999999999".to_owned()),
-        b"null" => Reply::Nil,
-        b"array" => Reply::Array(integers().collect()),
-        b"set" => Reply::Set(integers().collect()),
-        b"map" => Reply::Map(integers().map(|key| (key.clone(), Reply::Bool(key == Reply::Integer(1)))).collect()),
-        b"attrib" => {
-            let about = Reply::Array(vec![Reply::bulk("key:123"), Reply::Integer(90)]);
-            ctx.before.push(Reply::Attribute(vec![(Reply::bulk("key-popularity"), about)]));
-            Reply::bulk("Some real reply following the attribute")
-        }
-        b"push" if ctx.session.version == kvproto::resp::Version::Resp2 => {
-            return Err(CommandError::custom("ERR RESP2 is not supported by this command").into());
-        }
-        b"push" => {
-            ctx.before.push(Reply::Push(vec![Reply::bulk("server-cpu-usage"), Reply::Integer(42)]));
-            Reply::bulk("Some real reply following the push reply")
-        }
-        b"true" => Reply::Bool(true),
-        b"false" => Reply::Bool(false),
-        b"verbatim" => Reply::text("This is a verbatim\nstring"),
-        _ => {
-            let text = "ERR Wrong protocol type name. Please use one of the following: \
-                        string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false";
-            return Err(CommandError::custom(text).into());
-        }
-    })
-}
-
-#[cfg(test)]
-mod tests;

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use kvproto::{Args, CommandError, Reply};
 
-use super::help::help;
 use crate::admin::hot_keys::{Options, Report};
 use crate::context::Context;
+use kvcommands::help;
 use kvcommands::outcome::Outcome;
 
 /// Keys that are shown, unless the client wants more or less.

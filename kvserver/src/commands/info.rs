@@ -22,9 +22,7 @@ use crate::databases;
 use crate::net::listener::BoundAddress;
 use crate::notify::pubsub::Topic;
 use crate::state::{ServerState, WriteCheck};
-
-/// The Redis whose behaviour we promise: clients decide by it what they may send.
-pub(crate) const REDIS_VERSION: &str = "7.2.4";
+use kvcommands::REDIS_VERSION;
 
 /// Redis' clock of seconds for LRU has 24 bits.
 const LRU_CLOCK_SECONDS: u64 = 1 << 24;

@@ -4,10 +4,10 @@
 
 use kvproto::{Args, CommandError, Reply};
 
-use super::help::help;
 use crate::admin::process::Usage;
 use crate::commands::info;
 use crate::context::Context;
+use kvcommands::help;
 use kvcommands::outcome::Outcome;
 
 /// What an element takes beside its key and value: its allocation's head and rounding, and its place in the table.

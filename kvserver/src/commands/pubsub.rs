@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use kvproto::{Args, CommandError, Reply};
 
-use super::help::help;
 use crate::config::settings::{SUBSCRIPTION_BYTES, SUBSCRIPTION_BYTES_MAX};
 use crate::context::Context;
 use crate::notify::pubsub::{Announcement, Publication, Topic};
 use kvcommands::gather::gather;
 use kvcommands::glob;
+use kvcommands::help;
 use kvcommands::outcome::Outcome;
 
 pub(crate) fn subscribe(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {

@@ -1,9 +1,7 @@
-//! What concerns the server as a whole: flushing, snapshots, shutting down, INFO, TIME.
+//! What concerns the server as a whole: snapshots, shutting down, INFO, TIME, WAIT.
 //!
-//! Invariant: keyspaces are emptied all at one moment. Inside EXEC these are exactly the locked ones, and nothing
-//! here looks at the store but through the locked view.
+//! Invariant: inside EXEC nothing here looks at the store but through the locked view.
 
-use kvcore::{Keyspace, LockSet};
 use kvproto::{Args, CommandError, Reply};
 
 use crate::commands::info;
@@ -11,67 +9,6 @@ use crate::context::jobs::Work;
 use crate::context::{Context, Next};
 use crate::state::ServerState;
 use kvcommands::outcome::{Outcome, store_error};
-
-/// `FLUSHDB [ASYNC|SYNC]`: either way the memory is given back at once.
-pub(crate) fn flushdb(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
-    check_flush_mode(args)?;
-    let keyspace = ctx.session.keyspace.clone();
-    empty(&[keyspace], ctx)?;
-    Ok(Reply::Ok)
-}
-
-/// `FLUSHALL [ASYNC|SYNC]`
-pub(crate) fn flushall(args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
-    check_flush_mode(args)?;
-    if ctx.txn.is_some() {
-        empty(ctx.everything, ctx)?;
-    } else {
-        empty(&ctx.server.db.keyspaces(), ctx)?;
-    }
-    Ok(Reply::Ok)
-}
-
-/// `FLUSH`: empties the database and answers how many keys it had.
-pub(crate) fn flush(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
-    let keyspace = ctx.session.keyspace.clone();
-    Ok(Reply::count(empty(&[keyspace], ctx)?))
-}
-
-fn check_flush_mode(mut args: Args<'_>) -> Result<(), CommandError> {
-    if !args.is_empty() && !args.eat("sync") && !args.eat("async") {
-        return Err(CommandError::Syntax);
-    }
-    args.finish()
-}
-
-/// Empties keyspaces, all at one moment.
-fn empty(keyspaces: &[Keyspace], ctx: &mut Context<'_>) -> kvcore::Result<u64> {
-    let mut removed = 0;
-    if let Some(txn) = &mut ctx.txn {
-        let mut flush = |keyspace: &Keyspace| {
-            txn.select(keyspace.hooks().id())?;
-            txn.clear()
-        };
-        let flushed = keyspaces.iter().try_for_each(|keyspace| flush(keyspace).map(|count| removed += count));
-        // Whatever came of it, what follows is about the session's own database.
-        txn.select(ctx.session.keyspace.hooks().id())?;
-        return flushed.map(|()| removed);
-    }
-    let locks = keyspaces.iter().fold(LockSet::new(), LockSet::whole);
-    let hooks = ctx.server.db.hooks().with_origin(ctx.origin.for_store());
-    let lsn = hooks.commit_across(locks, &mut |txn| {
-        removed = 0;
-        for keyspace in keyspaces {
-            txn.select(keyspace.hooks().id())?;
-            removed += txn.clear()?;
-        }
-        Ok(())
-    })?;
-    if ctx.server.awaits_durability() {
-        ctx.lsn = lsn;
-    }
-    Ok(removed)
-}
 
 pub(crate) fn save(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     if ctx.server.db.snapshot_status().running {
@@ -196,4 +133,50 @@ pub(crate) fn info(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let text = info::text(ctx.server, &wanted, ctx.txn.is_some(), &[]);
     ctx.reveal_everything();
     Ok(Reply::text(text))
+}
+
+/// `WAIT numreplicas timeout`: no replica will ever have the writes, so there is nothing to wait for. With durability
+/// `always` the answer leaves when the client's writes are on disk, as every answer does.
+pub(crate) fn wait(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    args.integer()?;
+    check_timeout(args.next()?)?;
+    ctx.lsn = ctx.session.seen;
+    Ok(Reply::Integer(0))
+}
+
+/// `WAITAOF numlocal numreplicas timeout`: how many servers have all that was written before on stable storage. With
+/// `numlocal` 1 the sync is asked for and the answer leaves when it is done, however long that takes: a disk that does
+/// not answer in time will not do so sooner for being asked again. Without, as inside EXEC, it tells how things are.
+pub(crate) fn waitaof(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+    let waits = match args.integer()? {
+        0 => false,
+        1 => true,
+        _ => return Err(CommandError::custom("ERR value is out of range, value must between 0 and 1").into()),
+    };
+    if args.integer()? < 0 {
+        return Err(CommandError::custom("ERR value is out of range, must be positive").into());
+    }
+    check_timeout(args.next()?)?;
+    let db = &ctx.server.db;
+    if db.is_in_memory() {
+        if waits {
+            let text = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
+            return Err(CommandError::custom(text).into());
+        }
+        return Ok(Reply::Array(vec![Reply::Integer(0), Reply::Integer(0)]));
+    }
+    let waits = waits && ctx.txn.is_none();
+    if waits {
+        ctx.lsn = ctx.server.await_newest();
+    }
+    let local = waits || db.hooks().durable_lsn() >= db.hooks().last_lsn();
+    Ok(Reply::Array(vec![Reply::flag(local), Reply::Integer(0)]))
+}
+
+fn check_timeout(word: &[u8]) -> Result<(), CommandError> {
+    match kvproto::parse_integer(word) {
+        None => Err(CommandError::custom("ERR timeout is not an integer or out of range")),
+        Some(timeout) if timeout < 0 => Err(CommandError::custom("ERR timeout is negative")),
+        Some(_) => Ok(()),
+    }
 }

@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 
 use kvproto::{Args, CommandError, Reply};
 
-use super::help::help;
 use crate::admin::slow::{CommandLog, Entry, Event, Logged};
 use crate::context::Context;
 use kvcommands::gather::gather;
+use kvcommands::help;
 use kvcommands::outcome::Outcome;
 
 /// Entries SLOWLOG GET shows unless told otherwise.

@@ -44,7 +44,7 @@ fn answer(worker: &Worker<'_>, call: &StoreCall) -> Answer {
         Run::Keys(CommandFn::Read(run, _)) => run(args, txn),
         Run::Keys(CommandFn::Costly(run, _)) => run(args, txn, &server.tuning.of_commands()),
         // Those are never too much for a loop.
-        Run::Keys(CommandFn::Write(_)) | Run::Keys(CommandFn::Scan(_)) | Run::Session(..) => Ok(Reply::Nothing),
+        Run::Keys(_) | Run::Session(..) => Ok(Reply::Nothing),
     };
     // Perhaps it has become cheap: what was shared with another command's draft is so no longer.
     let cheap = Call { spec, request, origin, database, uses_keys, events, work_max: Some(LOOP_WORK_MAX) };

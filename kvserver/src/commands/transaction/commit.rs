@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
-use kvcommands::CommandFn;
+use kvcommands::{CommandFn, Databases, Needs};
 use kvcore::hooks::{CrossTxn, Lookups, Lsn};
 use kvcore::{Keyspace, LockSet};
 use kvproto::resp::Version;
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, resp, spec};
 
 use crate::acl::Access;
-use crate::commands::{databases, monitor};
+use crate::commands::{connection, monitor};
 use crate::context::ran::Ran;
 use crate::context::{Context, InExec, Next, Run, Runs};
 use crate::notify::events::Noted;
@@ -39,16 +39,14 @@ pub(super) enum Place {
 
 /// Returns whether all that is queued can run on a draft: without the connection, and without a whole keyspace.
 pub(super) fn may_run_elsewhere(queue: &Queue, runs: &Runs) -> bool {
-    queue.commands.iter().all(|(_, request)| {
-        matches!(
-            run_of(request.as_request(), runs),
-            Some(
-                Run::Keys(CommandFn::Read(..))
-                    | Run::Keys(CommandFn::Write(_))
-                    | Run::Keys(CommandFn::Costly(..))
-                    | Run::Session(_, InExec::Anywhere)
-            )
-        )
+    queue.commands.iter().all(|(_, request)| match run_of(request.as_request(), runs) {
+        Some(Run::Keys(CommandFn::Scan(_))) => false,
+        Some(Run::Keys(CommandFn::Across(needs, _))) => {
+            !matches!(needs(Args::new(request.as_request()), 0), Ok(Needs::Whole(_) | Needs::Everything))
+        }
+        Some(Run::Keys(_)) => true,
+        Some(Run::Session(_, in_exec)) => in_exec == InExec::Anywhere,
+        None => false,
     })
 }
 
@@ -64,39 +62,33 @@ struct Locks<'q> {
 fn locks_of<'q>(queue: &'q Queue, session: &Session, server: &ServerState, runs: &Runs) -> kvcore::Result<Locks<'q>> {
     let mut set = LockSet::new();
     let mut keyspace = session.keyspace.clone();
+    let mut database = session.database;
     let mut touches_everything = false;
     set.add_keys::<[u8]>(&keyspace, []);
     for (spec, request) in &queue.commands {
         let request = request.as_request();
-        match (container(spec), run_of(request, runs)) {
-            ("select", _) => {
-                if let Some(database) = databases::selected(request) {
+        let keys = || spec.keys(request).map(|(_, key)| key);
+        match run_of(request, runs) {
+            Some(Run::Keys(CommandFn::Pure(_))) | None => {}
+            Some(Run::Keys(CommandFn::Scan(_))) => set.add_whole(&keyspace),
+            Some(Run::Keys(CommandFn::Across(needs, _))) => match needs(Args::new(request), database) {
+                Ok(Needs::Everything) => touches_everything = true,
+                Ok(needs) => drop(server.databases.lock(needs, &mut set)?),
+                // It locks nothing: its reply is the error.
+                Err(_) => {}
+            },
+            Some(Run::Keys(CommandFn::Read(..) | CommandFn::Write(_) | CommandFn::Costly(..))) => {
+                set.add_keys(&keyspace, keys());
+            }
+            Some(Run::Session(..)) => {
+                if let Some(selected) = connection::selected(spec, request) {
+                    database = selected;
                     keyspace = server.databases.open(database)?;
                     set.add_keys::<[u8]>(&keyspace, []);
                 }
+                touches_everything |= container(spec) == "debug";
+                set.add_keys(&keyspace, keys());
             }
-            ("flushall" | "debug", _) => touches_everything = true,
-            ("flushdb" | "flush", _) | (_, Some(Run::Keys(CommandFn::Scan(_)))) => set.add_whole(&keyspace),
-            ("swapdb", _) => {
-                for other in databases::others(spec.name, request, server)? {
-                    set.add_whole(&other);
-                }
-            }
-            (
-                _,
-                Some(
-                    Run::Keys(CommandFn::Read(..))
-                    | Run::Keys(CommandFn::Write(_))
-                    | Run::Keys(CommandFn::Costly(..))
-                    | Run::Session(..),
-                ),
-            ) => {
-                for other in databases::others(spec.name, request, server)? {
-                    set.add_keys(&other, spec.keys(request).map(|(_, key)| key));
-                }
-                set.add_keys(&keyspace, spec.keys(request).map(|(_, key)| key));
-            }
-            (_, None) => {}
         }
     }
     // Only now, so that databases which SELECT has just created are among them.
@@ -506,6 +498,16 @@ fn execute(spec: &'static Spec, request: &OwnedRequest, ctx: &mut Context<'_>) -
             run(args, &mut **txn, &ctx.server.tuning.of_commands())
         }
         (Some(Run::Keys(CommandFn::Scan(run))), Some(txn)) => run(args, txn.as_walk()),
+        (Some(Run::Keys(CommandFn::Across(_, run))), Some(txn)) => {
+            let all: Vec<u32> = ctx.everything.iter().map(|keyspace| keyspace.hooks().id()).collect();
+            let id_of = |index| ctx.server.databases.id_of(index);
+            let databases = Databases { selected: ctx.session.database, id_of: &id_of, all: &all };
+            let outcome = run(args, &mut **txn, &databases);
+            // Whatever came of it, what follows is about the session's own database.
+            txn.select(ctx.session.keyspace.hooks().id())?;
+            outcome
+        }
+        (Some(Run::Keys(CommandFn::Pure(run))), _) => run(args, spec),
         (Some(Run::Session(run, _)), _) => run(args, ctx),
         _ => Err(CommandError::unknown_command(request.as_request()).into()),
     };

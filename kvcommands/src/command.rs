@@ -5,23 +5,23 @@
 use kvproto::spec::{self, Arg, Begin, Category, Find, Flag, FlagSet, KeyFlag, KeySpec};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Spec};
 
-use super::help::help;
-use crate::context::Context;
-use kvcommands::gather::gather;
-use kvcommands::glob;
-use kvcommands::outcome::Outcome;
+use crate::gather::gather;
+use crate::glob;
+use crate::help::help;
+use crate::outcome::Outcome;
 
 /// The most commands that COMMAND INFO and COMMAND DOCS show at a time: more than there are.
 const NAMES_MAX: usize = 1000;
 
-pub(crate) fn command(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+/// `COMMAND [COUNT|DOCS|GETKEYS|GETKEYSANDFLAGS|HELP|INFO|LIST]`
+pub(crate) fn command(mut args: Args<'_>, row: &'static Spec) -> Outcome {
     if args.next_opt().is_none() {
         return Ok(Reply::Array(spec::COMMANDS.iter().map(info).collect()));
     }
-    if matches!(ctx.spec.own_name(), "info" | "docs") && args.remaining() > NAMES_MAX {
+    if matches!(row.own_name(), "info" | "docs") && args.remaining() > NAMES_MAX {
         return Err(CommandError::custom(format!("ERR at most {NAMES_MAX} commands at a time")).into());
     }
-    match ctx.spec.own_name() {
+    match row.own_name() {
         "count" => Ok(Reply::count(spec::COMMANDS.len())),
         "info" if args.is_empty() => Ok(Reply::Array(spec::COMMANDS.iter().map(info).collect())),
         "info" => Ok(Reply::Array(gather(|infos| {
@@ -38,7 +38,7 @@ pub(crate) fn command(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         "list" => list(args),
         "getkeys" => keys_of(args, |key, _| Reply::bulk(key)),
         "getkeysandflags" => keys_of(args, |key, flags| Reply::Array(vec![Reply::bulk(key), statuses(flags.names())])),
-        _ => Ok(help(ctx.spec)),
+        _ => Ok(help(row)),
     }
 }
 

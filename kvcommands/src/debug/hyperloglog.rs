@@ -5,11 +5,11 @@
 use kvcore::hooks::Txn;
 use kvproto::{Args, CommandError, Reply};
 
-use super::estimate::{self, REGISTERS};
-use super::header::HEADER_BYTES;
-use super::registers::cardinality_of;
-use super::sketch::{Form, Sketch, dense_register};
-use super::{corrupted, form_of, sparse};
+use crate::hyperloglog::estimate::{self, REGISTERS};
+use crate::hyperloglog::header::HEADER_BYTES;
+use crate::hyperloglog::registers::cardinality_of;
+use crate::hyperloglog::sketch::{Form, Sketch, dense_register};
+use crate::hyperloglog::{corrupted, form_of, sparse};
 use crate::outcome::Outcome;
 
 /// `PFDEBUG ENCODING|DECODE|GETREG|TODENSE key`

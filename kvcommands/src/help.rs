@@ -4,11 +4,10 @@
 
 use kvproto::{Args, CommandError, Reply, Spec, spec};
 
-use crate::context::Context;
-use kvcommands::outcome::Outcome;
+use crate::outcome::Outcome;
 
 /// `HELP [command [subcommand]]`: the names of the commands, or how one is typed and what it does, on one line.
-pub(crate) fn commands(mut args: Args<'_>, _: &mut Context<'_>) -> Outcome {
+pub(crate) fn commands(mut args: Args<'_>, _: &'static Spec) -> Outcome {
     let Some(name) = args.next_opt() else {
         let names = spec::COMMANDS.iter().filter(|spec| !spec.absent).map(|spec| spec.name.to_ascii_uppercase());
         return Ok(Reply::bulks(names));
@@ -29,8 +28,9 @@ pub(crate) fn commands(mut args: Args<'_>, _: &mut Context<'_>) -> Outcome {
     Ok(Reply::bulk(format!("{}: {}", found.usage(), found.summary)))
 }
 
-/// The subcommands of a command, as `HELP` shows them; `spec` is the command or its `help`.
-pub(super) fn help(spec: &'static Spec) -> Reply {
+/// Returns the subcommands of a command, as `HELP` shows them; `spec` is the command or its `help`.
+#[must_use]
+pub fn help(spec: &'static Spec) -> Reply {
     let top = spec.name.split_once('|').and_then(|(top, _)| spec::lookup(top.as_bytes()));
     let container = top.unwrap_or(spec);
     let name = container.name.to_ascii_uppercase();

@@ -3,20 +3,14 @@
 //!
 //! Invariant: nothing here touches a key or changes anything; the only request granted asks for what holds anyway.
 
-use kvproto::{Args, CommandError, Reply};
+use kvproto::{Args, CommandError, Reply, Spec};
 
-use crate::context::Context;
-use kvcommands::outcome::Outcome;
-
-/// The commands that are marked absent in the table and have a function here.
-#[cfg(test)]
-pub(crate) const NAMES: [&str; 8] =
-    ["asking", "cluster", "clusterscan", "failover", "readonly", "readwrite", "replicaof", "slaveof"];
+use crate::outcome::Outcome;
 
 /// `CLUSTER ...`, `CLUSTERSCAN`, `ASKING`, `READONLY`, `READWRITE`: the error of a Redis that is not in cluster mode. `CLUSTER KEYSLOT` depends
 /// on nothing but the key; as in Valkey 9.1 it needs no cluster.
-pub(crate) fn cluster(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
-    if ctx.spec.name == "cluster|keyslot" {
+pub(crate) fn cluster(mut args: Args<'_>, row: &'static Spec) -> Outcome {
+    if row.name == "cluster|keyslot" {
         args.next()?;
         return Ok(Reply::Integer(i64::from(slot_of(args.next()?))));
     }
@@ -24,7 +18,7 @@ pub(crate) fn cluster(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 }
 
 /// `REPLICAOF host port|NO ONE`, and `SLAVEOF`: `NO ONE` is `OK`, since this server is a master already.
-pub(crate) fn replicaof(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
+pub(crate) fn replicaof(mut args: Args<'_>, row: &'static Spec) -> Outcome {
     let (host, port) = (args.next()?, args.next()?);
     if host.eq_ignore_ascii_case(b"no") && port.eq_ignore_ascii_case(b"one") {
         return Ok(Reply::Ok);
@@ -32,11 +26,11 @@ pub(crate) fn replicaof(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     if !kvproto::parse_integer(port).is_some_and(|port| (0..=65_535).contains(&port)) {
         return Err(CommandError::custom("ERR Invalid master port").into());
     }
-    Err(CommandError::absent(ctx.spec.name).into())
+    Err(CommandError::absent(row.name).into())
 }
 
 /// `FAILOVER [TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]`: there are no replicas to hand over to.
-pub(crate) fn failover(mut args: Args<'_>, _: &mut Context<'_>) -> Outcome {
+pub(crate) fn failover(mut args: Args<'_>, _: &'static Spec) -> Outcome {
     if args.remaining() == 1 && args.eat("abort") {
         return Err(CommandError::custom("ERR No failover in progress.").into());
     }

@@ -1,0 +1,56 @@
+//! Commands over several databases, or a whole one, when they run alone.
+//!
+//! Invariant: a command runs under the locks of all that it needs, which are taken together.
+
+use kvcommands::{AcrossFn, Databases, Needs};
+use kvcore::hooks::Lookups;
+use kvcore::{Keyspace, LockSet};
+use kvproto::{Args, CommandError};
+
+use crate::dispatch::{Answer, Call, conclude, keep_reply};
+use crate::notify::events::Noted;
+use crate::state::ServerState;
+
+/// Carries out such a command alone.
+pub(super) fn across(
+    call: &Call<'_>,
+    needs: fn(Args<'_>, usize) -> Result<Needs<'_>, CommandError>,
+    run: AcrossFn,
+    selected: &Keyspace,
+    server: &ServerState,
+) -> Answer {
+    let Call { spec, request, origin, database, uses_keys, events, .. } = *call;
+    let needs = match needs(Args::new(request), database) {
+        Ok(needs) => needs,
+        Err(error) => return Answer::refused(spec, error),
+    };
+    let (mut reply, mut lookups) = (None, Lookups::default());
+    let mut locks = LockSet::new();
+    let commit = || {
+        let all = server.databases.lock(needs, &mut locks)?;
+        let all: Vec<u32> = all.iter().map(|keyspace| keyspace.hooks().id()).collect();
+        let id_of = |index| server.databases.id_of(index);
+        let databases = Databases { selected: database, id_of: &id_of, all: &all };
+        let hooks = server.db.hooks().with_origin(origin.for_store());
+        hooks.commit_across(std::mem::take(&mut locks), &mut |txn| {
+            txn.begin_command(uses_keys);
+            txn.select(selected.hooks().id())?;
+            let outcome = if events.is_empty() {
+                run(Args::new(request), txn, &databases)
+            } else {
+                let mut noted = Noted::new(txn, spec, request, database, events, &server.databases);
+                let outcome = run(Args::new(request), &mut noted, &databases);
+                origin.announce(noted.finish());
+                outcome
+            };
+            keep_reply(outcome, &mut reply)?;
+            lookups = txn.lookups();
+            Ok(())
+        })
+    };
+    let committed = commit();
+    if !events.is_empty() {
+        server.notify.audience.settle(origin, committed.as_ref().ok().copied());
+    }
+    conclude(committed, spec, reply, lookups, server).unwrap_or_else(Answer::nothing)
+}
