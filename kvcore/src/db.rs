@@ -5,26 +5,26 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::background;
+use crate::backup::restore::Restore;
 use crate::backup::{self, Backup, BackupReport};
-use crate::disk::Location;
 use crate::durability::Durability;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::eviction::{Limits, Room};
-use crate::files::Files;
 use crate::hooks::DbHooks;
-use crate::inspection::{self, Inspection};
-use crate::keeper;
+use crate::io::directory;
+use crate::io::disk::Location;
 use crate::keyspace::{Keyspace, Lease};
-use crate::lock_set::LockSet;
+use crate::log::wal::Wal;
 use crate::options::Options;
-use crate::repair::{self, Repair, RepairOptions, RepairPlan};
-use crate::restore::Restore;
-use crate::space::{DEFAULT_KEYSPACE, Space};
+use crate::recovery::check::{self, Inspection};
+use crate::recovery::repair::{self, Repair, RepairOptions, RepairPlan};
 use crate::stats::{SnapshotStatus, Stats};
+use crate::table::eviction::{Limits, Room};
+use crate::table::keyspace::{DEFAULT_KEYSPACE, Space};
 use crate::transaction::CrossTransaction;
+use crate::txn::lock_set::LockSet;
 use crate::verify;
-use crate::wal::Wal;
 
 /// The everyday methods. What else a [`Keyspace`] has, a `Db` has through it.
 #[path = "keyspace/everyday.rs"]
@@ -112,9 +112,9 @@ impl Options {
     ///
     /// [`Error::NoStore`], [`Error::Locked`], [`Error::Io`]. Damage is none: it is in the report.
     pub fn inspect(self, dir: impl AsRef<Path>) -> Result<Inspection> {
-        let dir = Files::open_dir(&*self.disk, dir.as_ref())?;
-        let _lock = Files::lock_to_read(&*dir)?;
-        inspection::inspect(&*dir)
+        let dir = directory::open(&*self.disk, dir.as_ref())?;
+        let _lock = directory::lock_to_read(&*dir)?;
+        check::inspect(&*dir)
     }
 
     /// Makes the store in `dir` one that opens, with everything that is provably good. A store that is
@@ -257,7 +257,7 @@ impl Options {
 fn open(options: Options, dir: Option<&Path>) -> Result<Db> {
     let sweeps = options.sweeps_in_memory;
     let lease = Arc::new(Lease(Engine::open(options, dir)?));
-    keeper::start(&lease.0, sweeps)?;
+    background::start(&lease.0, sweeps)?;
     let space = lease.0.space(DEFAULT_KEYSPACE)?;
     Ok(Db { default: Keyspace::new(lease, space) })
 }
@@ -473,7 +473,7 @@ impl Db {
             Some(files) => {
                 // From inside a transaction it would wait for the very locks that this holds.
                 let _entered = self.engine().base.enter()?;
-                keeper::snapshot(self.engine(), files, false)
+                background::snapshot(self.engine(), files, false)
             }
             None => Err(Error::InMemory { what: "write a snapshot to" }),
         }

@@ -7,30 +7,32 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::base::{Base, Entered};
-use crate::clock::Timeline;
 use crate::durability::Promise;
-use crate::entry::{Entry, ValueRef};
 use crate::error::{Error, Result};
-use crate::eviction::{Backlog, Limits, Policy, ROOM_STEP, Room};
-use crate::expiry::{TICK_MS, tick_at};
-use crate::files::Files;
 use crate::hash::KeyHash;
-use crate::inspection;
-use crate::lock_set::LockSet;
-use crate::locked::{Committed, Draft, Locked, Notes, Seen, SharedLocked};
+use crate::io::clock::Timeline;
+use crate::io::directory;
+use crate::log::record::Record;
+use crate::log::wal::Wal;
 use crate::lsn::Lsn;
 use crate::observer::{Change, ChangeKind, Origin};
 use crate::options::Options;
-use crate::record::Record;
-use crate::recovery;
-use crate::space::{DEFAULT_KEYSPACE, Space};
+use crate::recovery::check;
+use crate::recovery::load;
+use crate::recovery::state::{Keep, Tables};
 use crate::stats::{SnapshotStatus, Stats};
+use crate::storage::Files;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock, thread};
-use crate::tables::{Keep, Tables};
-use crate::txn::CrossTxn;
-use crate::wal::Wal;
+use crate::table::entry::Entry;
+use crate::table::eviction::{Backlog, Limits, Policy, ROOM_STEP, Room};
+use crate::table::expiry::{TICK_MS, tick_at};
+use crate::table::keyspace::{DEFAULT_KEYSPACE, Space};
+use crate::txn::context::{Base, Entered};
+use crate::txn::lock_set::LockSet;
+use crate::txn::locked::{Committed, Draft, Locked, Notes, Seen, SharedLocked};
+use crate::txn::traits::CrossTxn;
+use crate::value::ValueRef;
 
 /// The sweeper handles at most this many records while it holds a shard.
 const SWEEP_STEP: usize = 128;
@@ -117,11 +119,11 @@ impl Engine {
     pub(crate) fn load(options: Options, dir: &Path) -> Result<Arc<Self>> {
         options.check()?;
         let time = Arc::new(Timeline::new(options.clock.clone()));
-        let dir = Files::open_dir(&*options.disk, dir)?;
-        let _lock = Files::lock_to_read(&*dir)?;
-        inspection::check_is_a_store(&*dir)?;
+        let dir = directory::open(&*options.disk, dir)?;
+        let _lock = directory::lock_to_read(&*dir)?;
+        check::check_is_a_store(&*dir)?;
         let Tables { spaces, next_keyspace, hasher, floor_ms, .. } =
-            recovery::load(&*dir, options.shards, Keep::Entries)?.tables;
+            load::load(&*dir, options.shards, Keep::Entries)?.tables;
         time.at_least(floor_ms);
         let engine = Arc::new(Engine::new(&options, hasher, time, None, floor_ms, spaces, next_keyspace, None));
         engine.space(DEFAULT_KEYSPACE)?;
@@ -132,13 +134,13 @@ impl Engine {
 
     fn open_dir(options: &Options, dir: &Path, time: Arc<Timeline>) -> Result<Self> {
         let started_ms = time.monotonic_ms();
-        let dir = Files::create_dir(&*options.disk, dir)?;
-        let lock = Files::lock(&*dir)?;
+        let dir = directory::create(&*options.disk, dir)?;
+        let lock = directory::lock(&*dir)?;
         if let Some(exposure) = dir.exposure() {
             tracing::warn!("{exposure}");
         }
-        let mut found = recovery::load(&*dir, options.shards, Keep::Entries)?;
-        let manifest = recovery::settle(&*dir, &mut found)?;
+        let mut found = load::load(&*dir, options.shards, Keep::Entries)?;
+        let manifest = load::settle(&*dir, &mut found)?;
         time.at_least(found.tables.floor_ms);
         warn_if_ahead(dir.path(), time.ahead_of_wall_ms());
         found.report.took = std::time::Duration::from_millis(time.monotonic_ms().saturating_sub(started_ms));

@@ -14,20 +14,20 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::db::Db;
-use crate::entry::ValueRef;
 use crate::error::{Error, Result};
 use crate::keyspace::Keyspace;
-use crate::lock_set::LockSet;
-use crate::shard::touch;
+use crate::log::ticket::Ticket;
 use crate::store;
-use crate::ticket::Ticket;
+use crate::table::shard::touch;
 use crate::transaction::Transaction;
+use crate::txn::lock_set::LockSet;
+use crate::value::ValueRef;
 
 pub use crate::lsn::Lsn;
 pub use crate::observer::{Change, ChangeKind, Observer, Origin, Swap};
-pub use crate::txn::{CrossTxn, Lookup, Lookups, ReadTxn, Txn, TxnExt, Usage};
-pub use crate::uses::UseCounter;
-pub use crate::walk::{Cursor, Walk};
+pub use crate::table::access::UseCounter;
+pub use crate::table::scan::{Cursor, Walk};
+pub use crate::txn::traits::{CrossTxn, Lookup, Lookups, ReadTxn, Txn, TxnExt, Usage};
 
 /// More keys than this at a time cost [`KeyspaceHooks::prefetch`] an allocation.
 const PREFETCH_KEYS: usize = 16;

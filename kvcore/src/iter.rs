@@ -4,11 +4,11 @@
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 
-use crate::entry::Value;
 use crate::error::{Error, Result};
 use crate::keyspace::Keyspace;
 use crate::store::Store;
-use crate::walk::{Cursor, Place};
+use crate::table::scan::{Cursor, Place};
+use crate::value::Value;
 
 /// Where a [scan](crate::Keyspace::scan) stands. Opaque: only the keyspace of the store that made it can use it, for as long as the
 /// store is open. Others refuse it ([`Error::ForeignPosition`]).

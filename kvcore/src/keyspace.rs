@@ -6,19 +6,19 @@ use std::sync::Arc;
 
 use crate::durability::Durability;
 use crate::engine::Engine;
-use crate::entry::ValueRef;
 use crate::error::{Error, Result};
 use crate::hooks::KeyspaceHooks;
 use crate::iter::{Entries, ScanPage, ScanPosition};
-use crate::lock_set::LockSet;
-use crate::locked::Locked;
+use crate::log::ticket::Ticket;
 use crate::lsn::Lsn;
 use crate::observer::Origin;
-use crate::space::Space;
 use crate::store::{self, Store};
-use crate::ticket::Ticket;
+use crate::table::keyspace::Space;
 use crate::transaction::Transaction;
-use crate::txn::Txn;
+use crate::txn::lock_set::LockSet;
+use crate::txn::locked::Locked;
+use crate::txn::traits::Txn;
+use crate::value::ValueRef;
 use crate::view::View;
 use crate::watch::{Watch, WatchOptions};
 

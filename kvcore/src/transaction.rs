@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::entry::{Deadline, ValueRef};
 use crate::error::{Error, Result};
 use crate::keyspace::{Keyspace, Lease};
-use crate::txn::{CrossTxn, SetOptions, SetOutcome, Ttl, Txn, TxnExt};
+use crate::txn::traits::{CrossTxn, SetOptions, SetOutcome, Ttl, Txn, TxnExt};
+use crate::value::{Deadline, ValueRef};
 use crate::view::View;
 
 /// The keys that a transaction named, for reading and writing.

@@ -2,11 +2,11 @@
 //! nothing is changed but that the log is made durable.
 
 use crate::engine::Engine;
-use crate::entry::Entry;
 use crate::error::{Error, Result};
-use crate::files::Files;
-use crate::recovery;
-use crate::tables::Keep;
+use crate::recovery::load;
+use crate::recovery::state::Keep;
+use crate::storage::Files;
+use crate::table::entry::Entry;
 
 /// Reads the newest snapshot and the log as an opener would after a crash now, and compares; answers how many keys there
 /// are. Writers wait meanwhile.
@@ -33,7 +33,7 @@ pub(crate) fn verify(engine: &Engine, files: &Files) -> Result<u64> {
         let mut writer = files.wal.writer.lock();
         files.wal.flush(&mut writer, true);
         files.wal.health()?;
-        let found = recovery::load(&*files.dir, engine.shards, Keep::Entries)?.tables;
+        let found = load::load(&*files.dir, engine.shards, Keep::Entries)?.tables;
         let now_ms = engine.base.time.now_ms();
         let is_live = |entry: &Entry| !entry.has_passed(now_ms);
         let mut keys = 0;

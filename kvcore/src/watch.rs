@@ -16,15 +16,15 @@ use std::time::Duration;
 
 use futures_core::Stream;
 
-use crate::base::Entered;
 use crate::durability::Durability;
-use crate::entry::{Value, ValueRef};
 use crate::error::{Error, Result};
+use crate::log::wal::Wal;
 use crate::lsn::Lsn;
 use crate::observer::{Change, ChangeKind};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, MutexGuard};
-use crate::wal::Wal;
+use crate::txn::context::Entered;
+use crate::value::{Value, ValueRef};
 
 /// Changes that may wait to be read, unless [`WatchOptions`] say otherwise.
 const WAITING_MAX: usize = 1024;

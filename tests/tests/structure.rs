@@ -20,27 +20,18 @@ const DIRECTION: &[(&str, &[&str])] = &[
 /// kvcore's modules, layer by layer: a module imports only what stands in its own layer or before it.
 const LAYERS: &[&[&str]] = &[
     // What everything is said in.
-    &["sync", "clock", "lsn", "error", "entry", "durability", "hash", "padded"],
-    // Bytes and files.
-    &["record", "frame", "disk", "file_disk"],
-    // The log.
-    &["manifest", "records", "lanes", "location", "wal", "segment", "segment_reader", "unsettled", "syncer", "ticket"],
-    // The elements and what happens to them.
-    &[
-        "expiry", "disposal", "eviction", "observer", "watch", "uses", "shard", "space", "txn", "walk", "base",
-        "lock_set", "locked",
-    ],
-    // A store as files, and back.
-    &["stats", "schedule", "snapshot", "tables", "recovery", "salvage", "inspection"],
+    &["sync", "lsn", "error", "durability", "observer", "stats", "value", "hash"],
+    &["io"],
+    &["log"],
+    &["table", "txn", "watch"],
+    &["options"],
+    &["recovery"],
     // The whole.
     &[
-        "files",
-        "repair",
-        "keeper",
+        "storage",
+        "background",
         "verify",
-        "partial",
         "backup",
-        "restore",
         "engine",
         "view",
         "transaction",
@@ -50,7 +41,6 @@ const LAYERS: &[&[&str]] = &[
         "keyspace",
         "hooks",
         "db",
-        "options",
     ],
 ];
 

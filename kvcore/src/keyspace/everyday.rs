@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use super::Subject;
 use crate::deferred::Deferred;
-use crate::entry::{Deadline, Value};
 use crate::error::{Error, Result};
 use crate::iter::{Entries, Keys, ScanPage, ScanPosition, ShardEntries};
 use crate::keyspace::Keyspace;
 use crate::store::{self, Store};
+use crate::table::scan::{Cursor, Walk};
 use crate::transaction::Transaction;
-use crate::txn::{SetOptions, SetOutcome, Ttl, Txn, TxnExt};
+use crate::txn::traits::{SetOptions, SetOutcome, Ttl, Txn, TxnExt};
+use crate::value::{Deadline, Value};
 use crate::view::View;
-use crate::walk::{Cursor, Walk};
 use crate::watch::{Watch, WatchOptions};
 
 /// Reading.

@@ -4,11 +4,12 @@
 use std::cell::Cell;
 
 use super::Keyspace;
-use crate::base::{Base, Entered};
 use crate::engine::Engine;
-use crate::entry::{Entry, ValueRef};
 use crate::error::Result;
-use crate::walk::{self, Cursor, Place, Walk};
+use crate::table::entry::Entry;
+use crate::table::scan::{self, Cursor, Place, Walk};
+use crate::txn::context::{Base, Entered};
+use crate::value::ValueRef;
 
 impl Keyspace {
     /// Shows some entries of one shard from a place on, under its lock: about `at_least`, in a table that is mostly empty
@@ -22,7 +23,7 @@ impl Keyspace {
     ) -> Result<Option<Place>> {
         let look = Look::begin(self.engine())?;
         let mut shown = 0;
-        Ok(self.space.read(shard).walk(place, at_least.saturating_mul(walk::BUCKETS_A_KEY), &mut |entry| {
+        Ok(self.space.read(shard).walk(place, at_least.saturating_mul(scan::BUCKETS_A_KEY), &mut |entry| {
             if !look.has_passed(entry) {
                 show(entry.key(), entry.value());
                 shown += 1;
@@ -39,7 +40,7 @@ impl Walk for Keyspace {
 
     fn walk(&self, cursor: Cursor, at_least: usize, each: &mut dyn FnMut(&[u8], ValueRef<'_>)) -> Result<Cursor> {
         let look = Look::begin(self.engine())?;
-        Ok(walk::step(cursor, at_least, self.space.shard_count(), &mut |shard, place, budget, shown| {
+        Ok(scan::step(cursor, at_least, self.space.shard_count(), &mut |shard, place, budget, shown| {
             self.space.read(shard).walk(place, budget, &mut |entry| {
                 if !look.has_passed(entry) {
                     each(entry.key(), entry.value());
@@ -62,7 +63,7 @@ impl Walk for Keyspace {
 
     fn random_key(&self) -> Result<Option<Vec<u8>>> {
         let look = Look::begin(self.engine())?;
-        Ok(walk::random(self.space.shard_count(), &self.space.widest, &mut |shard, pick| {
+        Ok(scan::random(self.space.shard_count(), &self.space.widest, &mut |shard, pick| {
             self.space.read(shard).pick(pick, |entry| look.has_passed(entry))
         }))
     }

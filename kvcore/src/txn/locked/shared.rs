@@ -1,0 +1,178 @@
+//! Shared: the engine's [`ReadTxn`], under shared locks. Invariant: all its keys are seen at one moment, and other readers
+//! are not kept waiting.
+
+use std::cell::Cell;
+
+use smallvec::SmallVec;
+
+use super::{Claims, charge, count_lookup, missing_key};
+use crate::error::Result;
+use crate::lsn::Lsn;
+use crate::sync::RwLockReadGuard;
+use crate::table::access::Moment;
+use crate::table::entry::Entry;
+use crate::table::keyspace::Space;
+use crate::table::shard::Shard;
+use crate::txn::context::Base;
+use crate::txn::lock_set::LockSet;
+use crate::txn::traits::{Lookup, Lookups, ReadTxn};
+use crate::value::ValueRef;
+
+pub(crate) struct SharedLocked<'a> {
+    base: &'a Base,
+    space: &'a Space,
+    claims: Claims<'a>,
+    /// In the order of the shards.
+    held: SmallVec<[(usize, RwLockReadGuard<'a, Shard>); 1]>,
+    /// What lookups record as the time of an access, if they do.
+    moment: Moment,
+    /// 0 until it is needed.
+    now_ms: Cell<u64>,
+    /// The latest deadline that was found to have passed; 0 for none.
+    passed_ms: Cell<u64>,
+    /// The only key, if that is what it was locked for, and its hash.
+    hashed: Option<(&'a [u8], u64)>,
+    hits: Cell<u32>,
+    misses: Cell<u32>,
+    /// Work that may still be charged.
+    work_left: Cell<u64>,
+}
+
+/// Locks a shard in which accesses can be recorded, if they are to be.
+#[inline]
+fn read(space: &Space, shard: usize, moment: Moment) -> RwLockReadGuard<'_, Shard> {
+    let guard = space.read(shard);
+    if guard.lacks_uses(moment) {
+        drop(guard);
+        return prepare_and_read(space, shard, moment);
+    }
+    guard
+}
+
+#[cold]
+fn prepare_and_read(space: &Space, shard: usize, moment: Moment) -> RwLockReadGuard<'_, Shard> {
+    space.write(shard).note_uses(moment);
+    space.read(shard)
+}
+
+impl<'a> SharedLocked<'a> {
+    /// Locks the shards of a set, all of them of `space`. `uses_keys` is false if no lookup counts as an access.
+    pub(crate) fn lock(base: &'a Base, space: &'a Space, set: &'a LockSet<'a>, uses_keys: bool) -> Self {
+        let moment = if uses_keys { base.moment() } else { Moment::NONE };
+        let held = set.shards().map(|(_, shard)| (shard, read(space, shard, moment))).collect();
+        Self::holding(base, space, Claims::Set(set), held, moment)
+    }
+
+    /// Locks the shard of one key.
+    #[inline]
+    pub(crate) fn lock_one(base: &'a Base, space: &'a Space, key: &'a [u8], uses_keys: bool) -> Self {
+        let hash = base.hasher.hash(key);
+        let moment = if uses_keys { base.moment() } else { Moment::NONE };
+        let shard = space.shard_of(hash);
+        let held = SmallVec::from_buf([(shard, read(space, shard, moment))]);
+        SharedLocked { hashed: Some((key, hash)), ..Self::holding(base, space, Claims::Key(hash), held, moment) }
+    }
+
+    #[inline]
+    fn holding(
+        base: &'a Base,
+        space: &'a Space,
+        claims: Claims<'a>,
+        held: SmallVec<[(usize, RwLockReadGuard<'a, Shard>); 1]>,
+        moment: Moment,
+    ) -> Self {
+        SharedLocked {
+            base,
+            space,
+            claims,
+            held,
+            moment,
+            now_ms: Cell::new(0),
+            passed_ms: Cell::new(0),
+            hashed: None,
+            hits: Cell::new(0),
+            misses: Cell::new(0),
+            work_left: Cell::new(u64::MAX),
+        }
+    }
+
+    /// Returns the newest Lsn that the view reveals, and whether a deadline was found to have passed. That is in the log
+    /// then, or will be before the Lsn is durable.
+    #[inline]
+    pub(crate) fn revealed(&self) -> (Lsn, bool) {
+        let newest = match &*self.held {
+            [(_, shard)] => shard.last(),
+            held => held.iter().map(|(_, shard)| shard.last()).max().unwrap_or(Lsn::ZERO),
+        };
+        match self.passed_ms.get() {
+            0 => (newest, false),
+            passed_ms => (newest.max(self.base.mark_time(passed_ms, self.now_ms())), true),
+        }
+    }
+
+    #[inline]
+    fn shard(&self, hash: u64, key: &[u8]) -> Result<&Shard> {
+        if let Claims::Key(named) = self.claims
+            && named == hash
+            && let [(_, shard)] = &*self.held
+        {
+            return Ok(shard);
+        }
+        if !self.claims.has(self.space.id, hash) {
+            return Err(missing_key(key));
+        }
+        let shard = self.space.shard_of(hash);
+        let at = self.held.binary_search_by_key(&shard, |(shard, _)| *shard).map_err(|_| missing_key(key))?;
+        Ok(&self.held[at].1)
+    }
+
+    fn has_passed(&self, entry: &Entry) -> bool {
+        let passed = entry.deadline().filter(|deadline| deadline.has_passed(self.now_ms()));
+        if let Some(deadline) = passed {
+            self.passed_ms.set(self.passed_ms.get().max(deadline.as_ms()));
+        }
+        passed.is_some()
+    }
+}
+
+impl ReadTxn for SharedLocked<'_> {
+    fn now_ms(&self) -> u64 {
+        if self.now_ms.get() == 0 {
+            self.now_ms.set(self.base.time.now_ms());
+        }
+        self.now_ms.get()
+    }
+
+    #[inline(always)]
+    fn lookup(&self, key: &[u8], kind: Lookup) -> Result<Option<ValueRef<'_>>> {
+        let hash = match self.hashed {
+            // The same bytes in the same place.
+            Some((named, hash)) if std::ptr::eq(named, key) => hash,
+            _ => self.base.hasher.hash(key),
+        };
+        let shard = self.shard(hash, key)?;
+        let entry = if kind.is_use() { shard.find_to_use(hash, key, self.moment) } else { shard.find(hash, key) };
+        let found = entry.filter(|entry| !self.has_passed(entry));
+        if kind.is_counted() {
+            count_lookup(&self.hits, &self.misses, found.is_some());
+        }
+        Ok(found.map(Entry::value))
+    }
+
+    // As provided, but without a call on to the lookup.
+    fn get(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
+        self.lookup(key, Lookup::Read)
+    }
+
+    fn lookups(&self) -> Lookups {
+        Lookups { hits: self.hits.get(), misses: self.misses.get() }
+    }
+
+    fn limit_work(&self, work: u64) {
+        self.work_left.set(work);
+    }
+
+    fn charge(&self, work: u64) -> Result<()> {
+        charge(&self.work_left, work)
+    }
+}
