@@ -20,15 +20,17 @@ use crate::options::Options;
 use crate::recovery::check;
 use crate::recovery::load;
 use crate::recovery::state::{Keep, Tables};
+use crate::reentrancy::ReentrancyGuard;
 use crate::stats::{SnapshotStatus, Stats};
 use crate::storage::Files;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock, thread};
 use crate::table::entry::Entry;
-use crate::table::eviction::{Backlog, Limits, Policy, ROOM_STEP, Room};
 use crate::table::expiry::{TICK_MS, tick_at};
 use crate::table::keyspace::{DEFAULT_KEYSPACE, Space};
-use crate::txn::context::{Base, Entered};
+use crate::table::limits::{Limits, Policy, Room};
+use crate::txn::context::Base;
+use crate::txn::evict::{Backlog, ROOM_STEP};
 use crate::txn::lock_set::LockSet;
 use crate::txn::locked::{Committed, Draft, Locked, Notes, Seen, SharedLocked};
 use crate::txn::traits::CrossTxn;
@@ -504,7 +506,7 @@ impl Engine {
     }
 
     /// Does what follows a commit over several keyspaces. Returns what must be durable before its outcome may be revealed.
-    fn finish(&self, set: &LockSet<'_>, done: &Committed, origin: Origin<'_>, entered: Entered) -> Lsn {
+    fn finish(&self, set: &LockSet<'_>, done: &Committed, origin: Origin<'_>, entered: ReentrancyGuard) -> Lsn {
         if done.met_expired && !self.base.expiry_held.load(Ordering::Relaxed) {
             set.named_keys().for_each(|(space, key)| self.expire_now(space, key, origin));
             for space in set.whole_spaces() {
@@ -538,7 +540,7 @@ impl Engine {
     /// has expired goes first, where no thread removes it.
     #[cold]
     fn make_room(&self, space: &Space) -> bool {
-        self.base.eviction.refresh_if_due(&self.base);
+        self.base.refresh_stamps_if_due();
         if !self.base.eviction.is_reached() {
             return false;
         }
@@ -546,8 +548,8 @@ impl Engine {
         if !self.has_sweeper && due != u64::MAX && due <= tick_at(self.base.time.now_ms()) {
             self.sweep_entered();
         }
-        let is_exhausted = self.base.eviction.is_full() && !self.base.eviction.prepare(&self.base);
-        is_exhausted || self.base.eviction.make_room(&self.base, ROOM_STEP, &[], Backlog::Ends) == Room::Exhausted
+        let is_exhausted = self.base.eviction.is_full() && !self.base.prepare_eviction();
+        is_exhausted || self.base.make_room(ROOM_STEP, &[], Backlog::Ends) == Room::Exhausted
     }
 
     /// Makes the room that a transaction wants when it has given back its locks. What it named, `spared`, stays if anything
@@ -556,9 +558,9 @@ impl Engine {
     fn make_room_after(&self, done: &Committed, spared: &[(u32, u64)]) {
         let eviction = &self.base.eviction;
         // Although the log may be full: a removal is a small record, and what was added is in the log already.
-        eviction.make_room(&self.base, done.room_wanted, spared, Backlog::Ignored);
+        self.base.make_room(done.room_wanted, spared, Backlog::Ignored);
         if done.is_late && eviction.has_surplus() {
-            eviction.make_room(&self.base, done.room_wanted, &[], Backlog::Ignored);
+            self.base.make_room(done.room_wanted, &[], Backlog::Ignored);
         }
     }
 
@@ -595,7 +597,7 @@ impl Engine {
         self.base.note_time();
         // From inside a transaction it would wait for what that holds.
         if let Ok(_entered) = self.base.enter() {
-            self.base.eviction.refresh_if_due(&self.base);
+            self.base.refresh_stamps_if_due();
         }
     }
 
@@ -604,8 +606,8 @@ impl Engine {
         self.check_open()?;
         let _wakes = self.base.watches.wake_at_end();
         let _entered = self.base.enter()?;
-        self.base.eviction.refresh_if_due(&self.base);
-        Ok(self.base.eviction.make_room(&self.base, at_most, &[], Backlog::Ends))
+        self.base.refresh_stamps_if_due();
+        Ok(self.base.make_room(at_most, &[], Backlog::Ends))
     }
 
     /// A store without threads sweeps as it is written to.
@@ -662,7 +664,7 @@ impl Engine {
     pub(crate) fn sweep(&self) -> u64 {
         let _wakes = self.base.watches.wake_at_end();
         let Ok(_entered) = self.base.enter() else { return 0 };
-        self.base.eviction.refresh_if_due(&self.base);
+        self.base.refresh_stamps_if_due();
         self.sweep_entered()
     }
 

@@ -25,9 +25,10 @@ use crate::value::ValueRef;
 
 pub use crate::lsn::Lsn;
 pub use crate::observer::{Change, ChangeKind, Observer, Origin, Swap};
+pub use crate::table::access::Usage;
 pub use crate::table::access::UseCounter;
 pub use crate::table::scan::{Cursor, Walk};
-pub use crate::txn::traits::{CrossTxn, Lookup, Lookups, ReadTxn, Txn, TxnExt, Usage};
+pub use crate::txn::traits::{CrossTxn, Lookup, Lookups, ReadTxn, Txn, TxnExt};
 
 /// More keys than this at a time cost [`KeyspaceHooks::prefetch`] an allocation.
 const PREFETCH_KEYS: usize = 16;

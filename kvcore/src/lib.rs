@@ -20,6 +20,8 @@
 //! files; [`Db::backup`] and [`Options::begin_restore`] copy a store. [`Store`] is what other engines can implement and
 //! [`StoreExt`] what can be called on any of them; [`Disk`] and [`Clock`] are the doors to files and time; [`hooks`] is for
 //! servers.
+//!
+//! Inside, the folders and files stand in an order, and import only what stands below them: `docs/design.md` has it.
 #![forbid(unsafe_code)]
 #![warn(clippy::missing_errors_doc)]
 
@@ -40,6 +42,7 @@ mod lsn;
 mod observer;
 mod options;
 mod recovery;
+mod reentrancy;
 mod stats;
 mod storage;
 mod store;
@@ -73,7 +76,7 @@ pub use recovery::repair::{Dropped, Kept, Repair, RepairOptions, RepairPlan, Rep
 pub use recovery::salvage::SomeKeys;
 pub use stats::{RecoveryReport, SnapshotStatus, Stats};
 pub use store::{Store, StoreExt};
-pub use table::eviction::{Candidates, Limits, Policy, Room};
+pub use table::limits::{Candidates, Limits, Policy, Room};
 pub use transaction::{CrossTransaction, Transaction};
 pub use txn::lock_set::LockSet;
 pub use txn::traits::{Condition, Expiry, SetOptions, SetOutcome, Ttl};

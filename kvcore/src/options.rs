@@ -9,7 +9,7 @@ use crate::io::clock::{Clock, SystemClock};
 use crate::io::disk::Disk;
 use crate::io::file_disk::FileDisk;
 use crate::observer::Observer;
-use crate::table::eviction::{Candidates, Limits, Policy};
+use crate::table::limits::{Candidates, Limits, Policy};
 
 const MIB: usize = 1024 * 1024;
 

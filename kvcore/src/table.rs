@@ -6,5 +6,7 @@ pub(crate) mod entry;
 pub(crate) mod eviction;
 pub(crate) mod expiry;
 pub(crate) mod keyspace;
+pub(crate) mod limits;
 pub(crate) mod scan;
 pub(crate) mod shard;
+pub(crate) mod stamps;

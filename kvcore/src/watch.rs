@@ -21,9 +21,9 @@ use crate::error::{Error, Result};
 use crate::log::wal::Wal;
 use crate::lsn::Lsn;
 use crate::observer::{Change, ChangeKind};
+use crate::reentrancy::ReentrancyGuard;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, MutexGuard};
-use crate::txn::context::Entered;
 use crate::value::{Value, ValueRef};
 
 /// Changes that may wait to be read, unless [`WatchOptions`] say otherwise.
@@ -471,7 +471,7 @@ impl Watch {
         }
         if let Some(engine) = &self.engine {
             // What it waits for could wait for the caller's locks.
-            drop(Entered::new(engine.store_id)?);
+            drop(ReentrancyGuard::new(engine.store_id)?);
         }
         let queue = Arc::clone(&self.queue);
         let mut state = queue.state.lock();

@@ -6,9 +6,10 @@ use std::cell::Cell;
 use super::Keyspace;
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::reentrancy::ReentrancyGuard;
 use crate::table::entry::Entry;
 use crate::table::scan::{self, Cursor, Place, Walk};
-use crate::txn::context::{Base, Entered};
+use crate::txn::context::Base;
 use crate::value::ValueRef;
 
 impl Keyspace {
@@ -75,7 +76,7 @@ struct Look<'a> {
     base: &'a Base,
     now_ms: u64,
     passed_ms: Cell<u64>,
-    _entered: Entered,
+    _entered: ReentrancyGuard,
 }
 
 impl<'a> Look<'a> {

@@ -9,8 +9,18 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
 
-use crate::table::eviction::Stamps;
-use crate::txn::traits::Usage;
+use crate::table::stamps::Stamps;
+
+/// How much a key is used by transactions, by the clock that [`DbHooks::note_time`](crate::hooks::DbHooks::note_time) advances. Not durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Usage {
+    /// Seconds since it was read or written last, or since the store was opened; beyond some hours to about 17 minutes,
+    /// and at most 194 days. 0 while uses are [counted](crate::hooks::DbHooks::count_uses).
+    pub idle_secs: u32,
+    /// While uses are counted: how often it is used, from 0 to 255, if it was used at all. A counter that starts at 5,
+    /// grows ever more slowly with each use, and fades: by [`UseCounter`](crate::hooks::UseCounter).
+    pub frequency: Option<u8>,
+}
 
 /// How the counter of a key's uses grows and fades.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

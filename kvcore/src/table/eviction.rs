@@ -1,61 +1,44 @@
 //! Eviction: limits on what a store holds, and which entries are removed to keep them. Invariant: nobody who has a shard locked
 //! waits for another one in order to evict.
 //!
-//! A write over a limit removes entries until the store is within it again ([`Eviction::make_room`]), without any lock. What a
+//! A write over a limit removes entries until the store is within it again ([`make_room`]), without any lock. What a
 //! transaction adds to the number of entries is paid for when it commits, under its locks ([`Eviction::admit`]): by entries of
 //! shards that are free, or of its own. What it frees in other shards is kept for its own entries, so that no other transaction
 //! takes it.
 //!
-//! Which entry goes next is the business of [`victim`].
+//! Which entry goes next is the business of [`search`]; [`evict`](crate::txn::evict) removes it.
 //!
-//! Each removal from a shard that is free is a transaction of its own. All are logged, and observed as [`ChangeKind::Evict`](crate::ChangeKind::Evict).
+//! [`make_room`]: crate::txn::context::Base::make_room
 
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::sync::CachePadded;
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
-use crate::sync::{Mutex, thread};
 use crate::table::access::{Moment, Uses};
 use crate::table::keyspace::Space;
+use crate::table::limits::{Limits, Policy};
 use crate::table::shard::{Growth, Shard};
-use crate::txn::context::Base;
+use crate::table::stamps::{AccessSequence, Ghost, Prepared, Recording, Stamps};
 
-mod ghost;
-mod limits;
-mod pool;
-mod stamps;
-mod victim;
+pub(crate) mod pool;
+mod search;
+mod step;
 
-pub use limits::{Candidates, Limits, Policy, Room};
-pub(crate) use pool::Found;
-pub(crate) use stamps::{AccessSequence, Stamps};
-pub(crate) use victim::{DEADLINE_COST, HASH_COST, LockedShards, REMOVAL_COST, Ranking, Removal, SHARD_COST, Step};
+pub(crate) use search::{
+    EXACT_ENTRIES_MAX, LockedShards, Search, Unlocked, count_buckets, end_step, is_wide, look_at_all, sample, walk,
+};
+pub(crate) use step::{HASH_COST, REMOVAL_COST, SHARD_COST, Step};
 
-use ghost::Ghost;
 use pool::Pool;
-use stamps::Recording;
-use victim::Unlocked;
 
 /// Up to so many, each access has a number of its own, so that there is an exact order by the time it is needed.
 const NUMBERED_ENTRIES_MAX: u64 = 2_000;
-/// Removals after which it is seen to that more candidates can be found.
-const PREPARED_FOR: u64 = 64;
-/// Entries that a transaction removes at most before it runs. What it adds is less, as a rule, so that a store far beyond a
-/// limit that was just lowered comes within it over some of them.
-pub(crate) const ROOM_STEP: u64 = 1_024;
 /// Stamps of a shard that are looked at while it is locked.
-const STAMPS_AT_ONCE: usize = 8_192;
-/// How often a removal is tried that other transactions are in the way of.
-const BUSY_MAX: usize = 64;
+pub(crate) const STAMPS_AT_ONCE: usize = 8_192;
 /// How often the stamps of a shard are made in steps, before they are made at once.
 const PREPARED_TRIES_MAX: usize = 3;
-
-/// Stamps for a table that has not changed its buckets since an epoch.
-pub(crate) struct Prepared {
-    pub(crate) stamps: Stamps,
-    pub(crate) epoch: u16,
-}
 
 /// What the entries of a store come to.
 #[derive(Default)]
@@ -75,24 +58,15 @@ pub(crate) struct Eviction {
     /// Of `max_bytes`, what the program needs for itself.
     reserved_bytes: AtomicU64,
     /// Stamps have been refreshed so many times.
-    refreshes: AtomicU64,
+    pub(crate) refreshes: AtomicU64,
     pub(crate) evicted: AtomicU64,
     /// The largest [`Step`] so far.
     pub(crate) step_max: AtomicU64,
-    sequence: Arc<AccessSequence>,
+    pub(crate) sequence: Arc<AccessSequence>,
     /// Written by every transaction that adds or removes.
     totals: CachePadded<Totals>,
     /// Shards are only tried while it is locked, never waited for.
-    pool: Mutex<(Limits, Pool)>,
-}
-
-/// What it means to who makes room that the log can take no more.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Backlog {
-    /// It ends. Whoever may wait for the log does so before its next transaction.
-    Ends,
-    /// It goes on.
-    Ignored,
+    pub(crate) pool: Mutex<(Limits, Pool)>,
 }
 
 impl Eviction {
@@ -284,7 +258,7 @@ impl Eviction {
         }
     }
 
-    fn add(&self, growth: Growth) {
+    pub(crate) fn add(&self, growth: Growth) {
         if growth.bytes != 0 {
             self.totals.bytes.fetch_add(growth.bytes, Relaxed);
         }
@@ -340,40 +314,6 @@ impl Eviction {
     pub(crate) fn is_exceeded(&self) -> bool {
         self.has_surplus()
             || self.bytes().saturating_add(self.reserved_bytes.load(Relaxed)) > self.max_bytes.load(Relaxed)
-    }
-
-    /// Removes entries, at most `at_most`, until the store is within its limits; those in `spared`, which is
-    /// sorted, stay. Called without any lock.
-    pub(crate) fn make_room(&self, base: &Base, at_most: u64, spared: &[(u32, u64)], backlog: Backlog) -> Room {
-        let (mut removed, mut busy) = (0, 0);
-        while self.is_exceeded() {
-            if removed == at_most || busy == BUSY_MAX {
-                return Room::Unfinished;
-            }
-            if removed % PREPARED_FOR == 0 {
-                self.prepare(base);
-            }
-            let mut unlocked = Unlocked { spared, step: Step::new(&self.step_max) };
-            match self.remove_one(base, &mut unlocked) {
-                Ok(Removal::Done(entry)) => {
-                    // Without any lock: a large one takes long.
-                    base.disposal.free_entries([entry]);
-                    (removed, busy) = (removed + 1, 0);
-                }
-                Ok(Removal::Busy | Removal::Unfinished { .. }) => {
-                    busy += 1;
-                    thread::yield_now();
-                }
-                Ok(Removal::Spared) => return Room::Unfinished,
-                Ok(Removal::Exhausted) => return Room::Exhausted,
-                // A log that takes nothing takes no write either, and says so to whoever tries.
-                Err(_) => return Room::Unfinished,
-            }
-            if backlog == Backlog::Ends && base.wal.as_ref().is_some_and(|wal| wal.is_backlogged()) {
-                return Room::Unfinished;
-            }
-        }
-        Room::Enough
     }
 
     /// Lets a transaction's changes count: `growth` is what the shards it has locked gained, without the entries that it had
@@ -432,36 +372,6 @@ impl Eviction {
     pub(crate) fn entry_limit(&self) -> Error {
         Error::EntryLimit { max: self.max_entries.load(Relaxed) }
     }
-
-    /// Refreshes the stamps of all shards, once in a long while. Called without any lock.
-    #[inline]
-    pub(crate) fn refresh_if_due(&self, base: &Base) {
-        if self.is_on() && self.refreshes.load(Relaxed) != self.sequence.refreshes() {
-            self.refresh(base);
-        }
-    }
-
-    #[cold]
-    fn refresh(&self, base: &Base) {
-        let due = self.sequence.refreshes();
-        if self.refreshes.swap(due, Relaxed) == due {
-            return;
-        }
-        base.note_time();
-        let spaces = self.pool.lock().1.spaces.clone();
-        for space in spaces.iter() {
-            for shard in 0..space.shard_count() {
-                let (mut from, mut end) = (0, 1);
-                while from < end {
-                    let step = Step::new(&self.step_max);
-                    let shard = space.read(shard);
-                    step.add(STAMPS_AT_ONCE as u64);
-                    shard.refresh_stamps(from, STAMPS_AT_ONCE);
-                    (from, end) = (from + STAMPS_AT_ONCE, shard.buckets());
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -496,9 +406,9 @@ mod tests {
             db.set("a", "v").unwrap();
             let sequence = &db.engine().base.eviction.sequence;
             let first = sequence.newest();
-            let round = 8 * stamps::REFRESH_EVERY;
+            let round = 8 * crate::table::stamps::REFRESH_EVERY;
             for _ in 0..7 {
-                sequence.skip(stamps::REFRESH_EVERY);
+                sequence.skip(crate::table::stamps::REFRESH_EVERY);
                 as_time_goes_by(&db);
             }
             sequence.skip(round - 3 - (sequence.newest() - first));

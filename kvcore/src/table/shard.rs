@@ -9,18 +9,18 @@ use hashbrown::HashTable;
 
 use crate::hash::KeyHash;
 use crate::lsn::Lsn;
+use crate::table::access::Usage;
 use crate::table::access::{Moment, Uses};
 use crate::table::entry::{Entry, LARGE_VALUE_BYTES};
-use crate::table::eviction::{AccessSequence, Prepared, Stamps};
 use crate::table::expiry::{Wheel, tick_at};
 use crate::table::scan::{EPOCH_BITS, Pick, Picked, Place};
-use crate::txn::traits::Usage;
+use crate::table::stamps::{AccessSequence, Prepared, Stamps};
 use crate::value::Deadline;
 
 mod candidates;
 mod fetch;
 
-pub(crate) use candidates::{Growth, Published};
+pub(crate) use candidates::{Found, Growth, Published, Ranking};
 pub(crate) use fetch::touch;
 
 /// What the table takes for each entry: the slot and its control byte.

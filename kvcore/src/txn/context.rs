@@ -1,7 +1,6 @@
 //! Base: what every transaction stands on. Invariant: what was seen to have expired has a time mark in the log before
 //! anybody acts on it, so it stays expired after a crash and a clock that was set back.
 
-use std::cell::{Cell, RefCell};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -13,8 +12,9 @@ use crate::log::record::Record;
 use crate::log::wal::Wal;
 use crate::lsn::Lsn;
 use crate::observer::{Change, Observer, Swap};
+use crate::reentrancy::{self, ReentrancyGuard};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::{Condvar, Mutex, thread_local};
+use crate::sync::{Condvar, Mutex};
 use crate::table::access::{Moment, UseCounter};
 use crate::table::disposal::Disposal;
 use crate::table::eviction::Eviction;
@@ -110,52 +110,6 @@ impl Alarm {
     }
 }
 
-thread_local! {
-    /// The store whose locks this thread holds, 0 for none: a call back into it would wait for itself.
-    static HELD: Cell<u64> = const { Cell::new(0) };
-    /// The stores around that one, where a closure running in one store calls another.
-    static HELD_BEFORE: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
-}
-
-/// While it lives, this thread may not enter the store again.
-pub(crate) struct Entered {
-    nested: bool,
-}
-
-impl Entered {
-    #[inline]
-    pub(crate) fn new(store_id: u64) -> Result<Entered> {
-        let held = HELD.with(Cell::get);
-        if held == 0 {
-            HELD.with(|held| held.set(store_id));
-            return Ok(Entered { nested: false });
-        }
-        Entered::within(held, store_id)
-    }
-
-    /// Entered from a closure that another store, or this one, runs.
-    #[cold]
-    fn within(held: u64, store_id: u64) -> Result<Entered> {
-        HELD_BEFORE.with(|before| {
-            let mut before = before.borrow_mut();
-            if held == store_id || before.contains(&store_id) {
-                return Err(Error::Reentered);
-            }
-            before.push(held);
-            HELD.with(|held| held.set(store_id));
-            Ok(Entered { nested: true })
-        })
-    }
-}
-
-impl Drop for Entered {
-    #[inline]
-    fn drop(&mut self) {
-        let before = if self.nested { HELD_BEFORE.with(|before| before.borrow_mut().pop().unwrap_or(0)) } else { 0 };
-        HELD.with(|held| held.set(before));
-    }
-}
-
 impl Base {
     pub(crate) fn new(
         hasher: KeyHash,
@@ -197,8 +151,8 @@ impl Base {
 
     /// Claims the store for this thread; an error if a closure it runs has called it again.
     #[inline]
-    pub(crate) fn enter(&self) -> Result<Entered> {
-        Entered::new(self.store_id)
+    pub(crate) fn enter(&self) -> Result<ReentrancyGuard> {
+        ReentrancyGuard::new(self.store_id)
     }
 
     pub(crate) fn note_time(&self) {
@@ -228,7 +182,7 @@ impl Base {
 
     /// Whether this thread runs a closure under this store's locks.
     pub(crate) fn is_entered(&self) -> bool {
-        HELD.with(Cell::get) == self.store_id || HELD_BEFORE.with(|before| before.borrow().contains(&self.store_id))
+        reentrancy::is_held(self.store_id)
     }
 
     pub(crate) fn observe(&self, mut observer: Arc<dyn Observer>) -> Result<()> {

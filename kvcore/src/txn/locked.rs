@@ -18,12 +18,13 @@ use crate::observer::{ChangeKind, Origin};
 use crate::sync::atomic::Ordering;
 use crate::sync::{RwLockWriteGuard, thread};
 use crate::table::access::Moment;
+use crate::table::access::Usage;
 use crate::table::entry::{Entry, LARGE_VALUE_BYTES};
 use crate::table::keyspace::Space;
 use crate::table::shard::{InPlace, Shard};
 use crate::txn::context::{BEGINNING_SNAPSHOT, Base, NO_SNAPSHOT};
 use crate::txn::lock_set::LockSet;
-use crate::txn::traits::{Lookup, Lookups, ReadTxn, Txn, Usage};
+use crate::txn::traits::{Lookup, Lookups, ReadTxn, Txn};
 use crate::value::{Deadline, Value, ValueRef};
 use notes::{Logged, Undo};
 

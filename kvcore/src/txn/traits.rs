@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::table::access::Usage;
 use crate::value::{Deadline, Value, ValueRef};
 
 /// The keys that a transaction, or a read-only one, named. [`View::new`](crate::View::new) has an example of an implementation.
@@ -297,17 +298,6 @@ impl Lookups {
     pub const fn since(self, earlier: Lookups) -> Lookups {
         Lookups { hits: self.hits.wrapping_sub(earlier.hits), misses: self.misses.wrapping_sub(earlier.misses) }
     }
-}
-
-/// How much a key is used by transactions, by the clock that [`DbHooks::note_time`](crate::hooks::DbHooks::note_time) advances. Not durable.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Usage {
-    /// Seconds since it was read or written last, or since the store was opened; beyond some hours to about 17 minutes,
-    /// and at most 194 days. 0 while uses are [counted](crate::hooks::DbHooks::count_uses).
-    pub idle_secs: u32,
-    /// While uses are counted: how often it is used, from 0 to 255, if it was used at all. A counter that starts at 5,
-    /// grows ever more slowly with each use, and fades: by [`UseCounter`](crate::hooks::UseCounter).
-    pub frequency: Option<u8>,
 }
 
 /// A transaction over several keyspaces of one store.

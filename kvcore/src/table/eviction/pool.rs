@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::stamps::Stamp;
 use crate::table::keyspace::Space;
+use crate::table::shard::Found;
 
 /// Candidates that are kept from one removal to the next.
 const CANDIDATES_MAX: usize = 64;
@@ -15,16 +15,6 @@ pub(crate) struct Candidate {
     pub(crate) space_id: u32,
     pub(crate) shard: usize,
     pub(crate) found: Found,
-}
-
-/// An entry of a shard.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Found {
-    pub(crate) bucket: usize,
-    pub(crate) epoch: u16,
-    /// The lower, the sooner it goes.
-    pub(crate) rank: u64,
-    pub(crate) stamp: Option<Stamp>,
 }
 
 #[derive(Default)]

@@ -3,8 +3,10 @@
 
 use super::Shard;
 use crate::hash::KeyHash;
+use crate::table::access::Moment;
 use crate::table::entry::Entry;
-use crate::table::eviction::{DEADLINE_COST, Found, Policy, Ranking, Stamps};
+use crate::table::limits::Policy;
+use crate::table::stamps::{Stamp, Stamps};
 
 /// A shard's part of the store's totals.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -20,6 +22,29 @@ pub(crate) struct Growth {
     pub(crate) bytes: i64,
 }
 
+/// By what entries are compared.
+pub(crate) struct Ranking {
+    pub(crate) policy: Policy,
+    pub(crate) needs_deadline: bool,
+    /// The newest number of the access sequence.
+    pub(crate) newest: u64,
+    /// The length of S3-FIFO's small queue.
+    pub(crate) small_queue: u64,
+    pub(crate) now: Moment,
+}
+
+/// An entry that was found by its bucket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    pub(crate) bucket: usize,
+    pub(crate) epoch: u16,
+    /// The lower, the sooner it goes.
+    pub(crate) rank: u64,
+    pub(crate) stamp: Option<Stamp>,
+}
+
+/// An entry whose deadline is looked at, which lies apart from the table.
+const DEADLINE_COST: u64 = 8;
 /// For S3-FIFO: entries that have passed through the small queue go first, then those of the main queue, then what has just
 /// come.
 const QUEUE_SHIFT: u32 = 60;

@@ -14,12 +14,13 @@ use super::{Claims, Held, Locked, Notes};
 use crate::error::Result;
 use crate::lsn::Lsn;
 use crate::table::access::Moment;
+use crate::table::access::Usage;
 use crate::table::entry::Entry;
 use crate::table::keyspace::Space;
 use crate::table::scan::Walk;
 use crate::txn::context::Base;
 use crate::txn::lock_set::LockSet;
-use crate::txn::traits::{CrossTxn, Lookup, Lookups, ReadTxn, Txn, Usage};
+use crate::txn::traits::{CrossTxn, Lookup, Lookups, ReadTxn, Txn};
 use crate::value::{Deadline, ValueRef};
 
 /// What a draft sees: the named keys at one moment.

@@ -17,10 +17,10 @@ use crate::log::record::Record;
 use crate::observer::ChangeKind;
 use crate::sync::thread;
 use crate::table::entry::Entry;
-use crate::table::eviction::{
-    HASH_COST, Limits, LockedShards, Policy, REMOVAL_COST, ROOM_STEP, Removal, SHARD_COST, Step,
-};
+use crate::table::eviction::{HASH_COST, LockedShards, REMOVAL_COST, SHARD_COST, Step};
+use crate::table::limits::{Limits, Policy};
 use crate::table::shard::{Growth, Shard};
+use crate::txn::evict::{ROOM_STEP, Removal};
 
 /// How often room is looked for that other transactions are in the way of, before the transaction's own entries go.
 const YIELDS_MAX: usize = 64;
@@ -149,7 +149,7 @@ impl Locked<'_> {
             }
             let removal = if step.takes((self.held.len() / SHARDS_ADDED_UP) as u64) {
                 let mut shards = Own { held: &mut self.held, claims: self.claims, added, freed: *freed, step: &step };
-                let removal = eviction.remove_one(self.base, &mut shards);
+                let removal = self.base.evict_one(&mut shards);
                 *freed = shards.freed;
                 removal?
             } else {
@@ -256,7 +256,7 @@ impl Locked<'_> {
         }
         let mut changed: Vec<u64> = self.notes.changes.iter().map(|done| done.hash).collect();
         changed.sort_unstable();
-        let ranking = self.base.eviction.ranking(limits, self.base);
+        let ranking = self.base.ranking(limits);
         let may_look = |held: &Held<'_>| {
             self.claims.is_whole(held.space.id)
                 && limits.may_evict_from(&held.space.name)

@@ -7,8 +7,13 @@
 
 use std::sync::Arc;
 
-use super::ghost::{Ghost, GhostClock};
 use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+mod ghost;
+
+pub(crate) use ghost::Ghost;
+
+use ghost::GhostClock;
 
 const NUMBER_BITS: u32 = 29;
 const NUMBER: u32 = (1 << NUMBER_BITS) - 1;
@@ -20,7 +25,7 @@ const MAIN: u32 = 1 << 31;
 /// A stamp older than this looks as if it were no older.
 const AGE_MAX: u32 = 1 << (NUMBER_BITS - 1);
 /// Stamps are refreshed each time the sequence has advanced by this much, long before it comes round.
-pub(super) const REFRESH_EVERY: u64 = 1 << (NUMBER_BITS - 3);
+pub(crate) const REFRESH_EVERY: u64 = 1 << (NUMBER_BITS - 3);
 /// The first number: what was accessed before it has room below.
 const FIRST: u64 = 1 << NUMBER_BITS;
 /// While the order need not be exact, a shard advances the sequence once in so many accesses.
@@ -45,7 +50,7 @@ pub(crate) enum Recording {
 pub(crate) struct AccessSequence {
     newest: AtomicU64,
     recording: AtomicU8,
-    pub(super) ghosts: GhostClock,
+    pub(crate) ghosts: GhostClock,
 }
 
 impl AccessSequence {
@@ -63,7 +68,7 @@ impl AccessSequence {
 
     /// As so many accesses do.
     #[cfg(test)]
-    pub(super) fn skip(&self, accesses: u64) {
+    pub(crate) fn skip(&self, accesses: u64) {
         self.newest.fetch_add(accesses, Relaxed);
     }
 
@@ -71,7 +76,7 @@ impl AccessSequence {
         self.newest.fetch_add(1, Relaxed) + 1
     }
 
-    pub(super) fn recording(&self) -> Recording {
+    pub(crate) fn recording(&self) -> Recording {
         match self.recording.load(Relaxed) {
             0 => Recording::Exact,
             1 => Recording::Coarse,
@@ -129,6 +134,12 @@ pub(crate) struct Stamps {
     unnumbered: AtomicU32,
     /// Keys that were removed of late, with S3-FIFO.
     ghost: Option<Ghost>,
+}
+
+/// Stamps for a table that has not changed its buckets since an epoch.
+pub(crate) struct Prepared {
+    pub(crate) stamps: Stamps,
+    pub(crate) epoch: u16,
 }
 
 impl Stamps {
