@@ -1,9 +1,9 @@
-//! Lanes: where transactions wait for the next frame. Invariant: when every lane is locked, the lanes hold exactly the
+//! Stripes: where transactions wait for the next frame. Invariant: when every stripe is locked, the stripes hold exactly the
 //! transactions whose Lsns were given since the last collection.
 //!
-//! A thread always appends to the same lane, so its lock and the end of its buffer stay in that processor's cache; all
+//! A thread always appends to the same stripe, so its lock and the end of its buffer stay in that processor's cache; all
 //! that appending threads share is the counter of Lsns. (One common buffer cost a third of a SET on two threads.)
-//! Collecting locks all lanes for an instant, which makes a cut through the order of Lsns without gaps.
+//! Collecting locks all stripes for an instant, which makes a cut through the order of Lsns without gaps.
 
 use std::array;
 use std::cell::Cell;
@@ -16,20 +16,20 @@ use crate::sync::CachePadded;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, thread_local};
 
-const LANES: usize = 8;
-/// A lane this full is worth writing at once.
+const STRIPES: usize = 8;
+/// A stripe this full is worth writing at once.
 const FLUSH_BYTES: usize = 256 * 1024;
 /// From here on, writers wait before they take any lock.
-const LANE_BYTES_MAX: usize = 16 * 1024 * 1024;
+const STRIPE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// A buffer of up to this many bytes is kept however little it is used.
 const KEPT_BYTES: usize = 1024 * 1024;
 /// A larger one is given back when it has held less than this part of what it can hold. One that was filled is likely to
 /// be filled again: the pages of buffers that were given back and grown anew cost a tenth of a SET.
 const USED_PART: usize = 16;
 
-pub(crate) struct Lanes {
-    lanes: [CachePadded<Mutex<Lane>>; LANES],
-    /// The Lsn the next transaction gets; given under the lock of the lane that it goes to.
+pub(crate) struct Stripes {
+    stripes: [CachePadded<Mutex<Stripe>>; STRIPES],
+    /// The Lsn the next transaction gets; given under the lock of the stripe that it goes to.
     next: CachePadded<AtomicU64>,
     /// Set to turn appends away.
     closed: AtomicBool,
@@ -37,7 +37,7 @@ pub(crate) struct Lanes {
 
 /// Transactions that wait.
 #[derive(Default)]
-struct Lane {
+struct Stripe {
     /// Those that were copied.
     bytes: Vec<u8>,
     /// Those that share values with the table.
@@ -45,7 +45,7 @@ struct Lane {
     shared_bytes: usize,
 }
 
-impl Lane {
+impl Stripe {
     fn len(&self) -> usize {
         self.bytes.len() + self.shared_bytes
     }
@@ -55,25 +55,25 @@ impl Lane {
     }
 
     /// Takes all that waits in another.
-    fn append(&mut self, other: &mut Lane) {
+    fn append(&mut self, other: &mut Stripe) {
         self.bytes.append(&mut other.bytes);
         self.shared.append(&mut other.shared);
         self.shared_bytes += std::mem::take(&mut other.shared_bytes);
     }
 }
 
-/// What was collected from the lanes: the body of a frame, lane after lane.
+/// What was collected from the stripes: the body of a frame, stripe after stripe.
 #[derive(Default)]
-pub(crate) struct Body([Lane; LANES]);
+pub(crate) struct Body([Stripe; STRIPES]);
 
 impl Body {
     pub(crate) fn parts(&self) -> impl Iterator<Item = &[u8]> + Clone {
-        self.0.iter().flat_map(Lane::parts)
+        self.0.iter().flat_map(Stripe::parts)
     }
 
-    /// Empties it. Its buffers go back to the lanes with the next collection.
+    /// Empties it. Its buffers go back to the stripes with the next collection.
     pub(crate) fn clear(&mut self) {
-        for Lane { bytes, shared, shared_bytes } in &mut self.0 {
+        for Stripe { bytes, shared, shared_bytes } in &mut self.0 {
             if bytes.capacity() > KEPT_BYTES && bytes.len() < bytes.capacity() / USED_PART {
                 *bytes = Vec::new();
             }
@@ -86,13 +86,13 @@ impl Body {
 
 /// What an append found.
 pub(crate) enum Appended {
-    /// The transaction waits. Its lane may have grown such that somebody must be told.
+    /// The transaction waits. Its stripe may have grown such that somebody must be told.
     At(Lsn, Fullness),
-    /// The lanes are closed.
+    /// The stripes are closed.
     Refused,
 }
 
-/// How full a lane has become.
+/// How full a stripe has become.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fullness {
     Little,
@@ -102,27 +102,27 @@ pub(crate) enum Fullness {
 }
 
 thread_local! {
-    static LANE: Cell<usize> = const { Cell::new(usize::MAX) };
+    static STRIPE: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
-/// This thread's lane.
-fn lane() -> usize {
-    // No lock and no sign: who gets which lane decides nothing.
+/// This thread's stripe.
+fn stripe() -> usize {
+    // No lock and no sign: who gets which stripe decides nothing.
     static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let lane = LANE.with(Cell::get);
-    if lane != usize::MAX {
-        return lane;
+    let stripe = STRIPE.with(Cell::get);
+    if stripe != usize::MAX {
+        return stripe;
     }
-    let lane = NEXT.fetch_add(1, Ordering::Relaxed) % LANES;
-    LANE.with(|of_thread| of_thread.set(lane));
-    lane
+    let stripe = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
+    STRIPE.with(|of_thread| of_thread.set(stripe));
+    stripe
 }
 
-impl Lanes {
-    /// Empty lanes, to go on after `last`.
+impl Stripes {
+    /// Empty stripes, to go on after `last`.
     pub(crate) fn new(last: Lsn) -> Self {
-        Lanes {
-            lanes: array::from_fn(|_| CachePadded::default()),
+        Stripes {
+            stripes: array::from_fn(|_| CachePadded::default()),
             next: CachePadded(AtomicU64::new(last.next().get())),
             closed: AtomicBool::new(false),
         }
@@ -135,29 +135,29 @@ impl Lanes {
 
     /// Gives a transaction its Lsn and keeps its records for the next frame.
     pub(crate) fn append(&self, records: &[u8]) -> Appended {
-        self.append_by(|lane, lsn| frame::push_transaction(&mut lane.bytes, lsn, records))
+        self.append_by(|stripe, lsn| frame::push_transaction(&mut stripe.bytes, lsn, records))
     }
 
     /// Appends as [`append`](Self::append) does, and keeps values that the table shares as they are.
     pub(crate) fn append_shared(&self, records: &Records) -> Appended {
-        self.append_by(|lane, lsn| {
-            records.push_parts(&frame::transaction_header(lsn, records.len()), &mut lane.shared);
-            lane.shared_bytes += TRANSACTION_HEADER_BYTES + records.len();
+        self.append_by(|stripe, lsn| {
+            records.push_parts(&frame::transaction_header(lsn, records.len()), &mut stripe.shared);
+            stripe.shared_bytes += TRANSACTION_HEADER_BYTES + records.len();
         })
     }
 
     #[inline]
-    fn append_by(&self, push: impl FnOnce(&mut Lane, Lsn)) -> Appended {
-        let mut lane = self.lanes[lane()].lock();
-        // Under the lane's lock: whoever closes the lanes and then collects them misses nothing.
+    fn append_by(&self, push: impl FnOnce(&mut Stripe, Lsn)) -> Appended {
+        let mut stripe = self.stripes[stripe()].lock();
+        // Under the stripe's lock: whoever closes the stripes and then collects them misses nothing.
         if self.closed.load(Ordering::SeqCst) {
             return Appended::Refused;
         }
         let lsn = Lsn::new(self.next.fetch_add(1, Ordering::SeqCst));
-        let before = lane.len();
-        push(&mut lane, lsn);
-        let fullness = match lane.len() {
-            len if len > LANE_BYTES_MAX => Fullness::TooMuch,
+        let before = stripe.len();
+        push(&mut stripe, lsn);
+        let fullness = match stripe.len() {
+            len if len > STRIPE_BYTES_MAX => Fullness::TooMuch,
             len if before < FLUSH_BYTES && len >= FLUSH_BYTES => Fullness::Enough,
             _ => Fullness::Little,
         };
@@ -171,17 +171,17 @@ impl Lanes {
 
     /// Adds everything that waits to the end of `body`, and leaves it where it is; answers the newest Lsn given.
     pub(crate) fn copy_to(&self, body: &mut Vec<u8>) -> Lsn {
-        let lanes: [_; LANES] = array::from_fn(|i| self.lanes[i].lock());
-        lanes.iter().flat_map(|lane| lane.parts()).for_each(|part| body.extend_from_slice(part));
+        let stripes: [_; STRIPES] = array::from_fn(|i| self.stripes[i].lock());
+        stripes.iter().flat_map(|stripe| stripe.parts()).for_each(|part| body.extend_from_slice(part));
         self.last()
     }
 
-    /// Gives back the large buffers of lanes in which nothing waits.
+    /// Gives back the large buffers of stripes in which nothing waits.
     pub(crate) fn shrink(&self) {
-        for lane in &self.lanes {
-            let mut lane = lane.lock();
-            if lane.len() == 0 && lane.bytes.capacity() > KEPT_BYTES {
-                lane.bytes = Vec::new();
+        for stripe in &self.stripes {
+            let mut stripe = stripe.lock();
+            if stripe.len() == 0 && stripe.bytes.capacity() > KEPT_BYTES {
+                stripe.bytes = Vec::new();
             }
         }
     }
@@ -189,13 +189,13 @@ impl Lanes {
     /// Moves everything that waits to `body`, behind what that holds; answers the newest Lsn given, all of which are then
     /// in this body or in earlier ones.
     pub(crate) fn collect(&self, body: &mut Body) -> Lsn {
-        let mut lanes: [_; LANES] = array::from_fn(|i| self.lanes[i].lock());
-        for (lane, collected) in lanes.iter_mut().zip(&mut body.0) {
+        let mut stripes: [_; STRIPES] = array::from_fn(|i| self.stripes[i].lock());
+        for (stripe, collected) in stripes.iter_mut().zip(&mut body.0) {
             if collected.len() == 0 {
-                std::mem::swap(&mut **lane, collected);
+                std::mem::swap(&mut **stripe, collected);
             } else {
                 // What found no space on the disk is still there.
-                collected.append(lane);
+                collected.append(stripe);
             }
         }
         self.last()

@@ -1,4 +1,4 @@
-//! Syncer: the thread that writes what waits in the log's lanes and makes it durable. Invariant: after the first failed write or sync
+//! Syncer: the thread that writes what waits in the log's stripes and makes it durable. Invariant: after the first failed write or sync
 //! nothing more is written, and everybody who waits is told.
 
 use std::sync::Arc;

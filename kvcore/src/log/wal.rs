@@ -1,7 +1,7 @@
 //! Wal: the write-ahead log as writers see it: append, wait. Invariant: a frame holds every Lsn between its first and its
 //! last, frames reach the disk in order, and `durable` never runs ahead of the disk.
 //!
-//! Writers append under their shard's lock to [lanes](crate::log::stripes), which together are the body of the next frame. The
+//! Writers append under their shard's lock to [stripes](crate::log::stripes), which together are the body of the next frame. The
 //! [syncer](crate::log::syncer) writes it out. One `fdatasync` serves everybody who waits for it: group commit as in DeWitt et al., "Implementation
 //! Techniques for Main Memory Database Systems" (1984).
 
@@ -17,7 +17,7 @@ use crate::log::frame::RECORDS_BYTES_MAX;
 use crate::log::record::Record;
 use crate::log::records::Records;
 use crate::log::segment::{Failure, Writer};
-use crate::log::stripes::{Appended, Body, Fullness, Lanes};
+use crate::log::stripes::{Appended, Body, Fullness, Stripes};
 use crate::lsn::Lsn;
 use crate::sync::CachePadded;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -26,7 +26,7 @@ use crate::sync::{Condvar, Mutex, MutexGuard};
 pub(crate) struct Wal {
     promise: Arc<Promise>,
     pub(crate) time: Arc<Timeline>,
-    lanes: Lanes,
+    stripes: Stripes,
     /// Looked at by every write, changed rarely.
     signs: CachePadded<Signs>,
     pub(crate) state: Mutex<State>,
@@ -56,14 +56,14 @@ struct Signs {
 }
 
 pub(crate) struct State {
-    /// Everything up to here has been taken out of the lanes.
+    /// Everything up to here has been taken out of the stripes.
     taken: Lsn,
-    /// A lane holds enough that gathering more gains nothing.
+    /// A stripe holds enough that gathering more gains nothing.
     pub(crate) is_worth_writing: bool,
     pub(crate) closing: bool,
     /// Nothing was written since the last seal.
     pub(crate) sealed: bool,
-    /// A lane was over its bound, and is not any more: whoever listens may write again.
+    /// A stripe was over its bound, and is not any more: whoever listens may write again.
     relieved: bool,
     pub(crate) failure: Option<Failure>,
     /// Somebody waits until this is durable.
@@ -86,7 +86,7 @@ impl Wal {
         Wal {
             promise: Arc::new(Promise::new(durability)),
             time,
-            lanes: Lanes::new(last),
+            stripes: Stripes::new(last),
             signs: CachePadded::default(),
             state: Mutex::new(State {
                 taken: last,
@@ -150,29 +150,29 @@ impl Wal {
         }
     }
 
-    /// Appends one transaction's records; they wait in a lane, not yet written.
+    /// Appends one transaction's records; they wait in a stripe, not yet written.
     ///
     /// Called under the locks of the shards it changed, so that log order is key order.
     #[inline(always)]
     pub(crate) fn append(&self, records: &[u8]) -> Result<Lsn> {
-        self.append_by(records.len(), |lanes| lanes.append(records))
+        self.append_by(records.len(), |stripes| stripes.append(records))
     }
 
     /// Appends one transaction's records as [`append`](Self::append) does, without copying values that they share.
     #[cold]
     pub(crate) fn append_shared(&self, records: &Records) -> Result<Lsn> {
-        self.append_by(records.len(), |lanes| lanes.append_shared(records))
+        self.append_by(records.len(), |stripes| stripes.append_shared(records))
     }
 
     #[inline(always)]
-    fn append_by(&self, len: usize, append: impl Fn(&Lanes) -> Appended) -> Result<Lsn> {
+    fn append_by(&self, len: usize, append: impl Fn(&Stripes) -> Appended) -> Result<Lsn> {
         if len > RECORDS_BYTES_MAX {
             return Err(Error::TransactionTooLarge { len, max: RECORDS_BYTES_MAX });
         }
         let (lsn, fullness) = loop {
-            match append(&self.lanes) {
+            match append(&self.stripes) {
                 Appended::At(lsn, fullness) => break (lsn, fullness),
-                // The lanes may have been opened again meanwhile: then once more.
+                // The stripes may have been opened again meanwhile: then once more.
                 Appended::Refused => self.refusal()?,
             }
         };
@@ -225,12 +225,12 @@ impl Wal {
         state.taken
     }
 
-    /// Refuses whatever is not in the lanes yet.
+    /// Refuses whatever is not in the stripes yet.
     pub(crate) fn refuse(&self) {
-        self.lanes.set_closed(true);
+        self.stripes.set_closed(true);
     }
 
-    /// Waits while a lane is over its bound. Called before any shard is locked.
+    /// Waits while a stripe is over its bound. Called before any shard is locked.
     #[inline]
     pub(crate) fn wait_for_room(&self) -> Result<()> {
         if self.is_backlogged() { self.wait_for_relief() } else { Ok(()) }
@@ -260,7 +260,7 @@ impl Wal {
 
     /// The Lsn of the newest transaction, written or not.
     pub(crate) fn last(&self) -> Lsn {
-        self.lanes.last()
+        self.stripes.last()
     }
 
     pub(crate) fn health(&self) -> Result<()> {
@@ -389,7 +389,7 @@ impl Wal {
         self.segments.store(writer.segment_count(), Ordering::Relaxed);
     }
 
-    /// Writes what waits in the lanes and, if asked, makes it durable. Tells everybody the outcome.
+    /// Writes what waits in the stripes and, if asked, makes it durable. Tells everybody the outcome.
     pub(crate) fn flush(&self, writer: &mut Writer, sync: bool) {
         if matches!(self.state.lock().failure, Some(Failure::Poisoned(_) | Failure::Closed)) {
             return;
@@ -454,7 +454,7 @@ impl Wal {
         self.fail_with(failure, Vec::new());
     }
 
-    /// `pending` holds the transactions that were taken from the lanes and are not durable.
+    /// `pending` holds the transactions that were taken from the stripes and are not durable.
     fn fail_with(&self, failure: Failure, pending: Vec<u8>) {
         match &failure {
             Failure::Poisoned(why) => tracing::error!("the log failed, writes are refused from now on: {why}"),
@@ -472,13 +472,13 @@ impl Wal {
         if writer.collected == writer.written {
             writer.body = Body::default();
         }
-        self.lanes.shrink();
+        self.stripes.shrink();
     }
 
-    /// Takes what waits in the lanes. The caller holds the writer's lock, so frames are written in order.
+    /// Takes what waits in the stripes. The caller holds the writer's lock, so frames are written in order.
     fn collect(&self, writer: &mut Writer) {
         let before = writer.collected;
-        writer.collected = self.lanes.collect(&mut writer.body);
+        writer.collected = self.stripes.collect(&mut writer.body);
         let count = writer.collected.get() - before.get();
         let mut state = self.state.lock();
         state.taken = writer.collected;
@@ -505,11 +505,11 @@ impl Wal {
                     // Before anything new is appended.
                     (state.failure, state.unsettled) = (None, None);
                     self.signs.refusing.store(false, Ordering::Relaxed);
-                    self.lanes.set_closed(state.closing);
+                    self.stripes.set_closed(state.closing);
                     // What was seen to expire meanwhile waits for the first Lsn after the refusal.
                     let mut time = Vec::with_capacity(16);
                     Record::Time { ms: self.time.now_ms() }.encode(&mut time);
-                    self.lanes.append(&time);
+                    self.stripes.append(&time);
                     changed = true;
                 }
             }
@@ -522,8 +522,8 @@ impl Wal {
                     // Writers are refused from now on; none must wait for room.
                     self.signs.backlogged.store(false, Ordering::Relaxed);
                     self.signs.refusing.store(true, Ordering::Relaxed);
-                    self.lanes.set_closed(true);
-                    let last = self.lanes.copy_to(&mut pending);
+                    self.stripes.set_closed(true);
+                    let last = self.stripes.copy_to(&mut pending);
                     state.unsettled.get_or_insert_with(|| Unsettled::of(&pending, self.durable(), last));
                     changed = true;
                 }
