@@ -142,7 +142,7 @@ impl Engine {
             tracing::warn!("{exposure}");
         }
         let mut found = load::load(&*dir, options.shards, Keep::Entries)?;
-        let manifest = load::settle(&*dir, &mut found)?;
+        let manifest = load::make_durable(&*dir, &mut found)?;
         time.at_least(found.tables.floor_ms);
         warn_if_ahead(dir.path(), time.ahead_of_wall_ms());
         found.report.took = std::time::Duration::from_millis(time.monotonic_ms().saturating_sub(started_ms));
@@ -397,7 +397,7 @@ impl Engine {
         match &self.base.wal {
             // A change of some other key, which the log may never take, does not keep these from being read.
             // Beyond the log lies what could not be logged: that keys of this shard were swept, perhaps these.
-            Some(wal) if !met_expired && lsn <= wal.last() && wal.refuses_but_settled(keys) => Lsn::ZERO,
+            Some(wal) if !met_expired && lsn <= wal.last() && wal.refuses_but_is_durable(keys) => Lsn::ZERO,
             _ => lsn,
         }
     }

@@ -481,7 +481,7 @@ impl Watch {
                 let lsn = *lsn;
                 drop(state);
                 // Nobody else takes it from the front meanwhile.
-                let settled = match self.awaited_log() {
+                let outcome = match self.awaited_log() {
                     Some(wal) if self.is_refused => wal.wait_through(lsn, timeout),
                     Some(wal) => wal.wait(lsn).map(|()| true),
                     None => {
@@ -489,7 +489,7 @@ impl Watch {
                         Ok(true)
                     }
                 };
-                return match settled {
+                return match outcome {
                     Ok(true) => {
                         self.is_refused = false;
                         Ok(queue.state.lock().pop())

@@ -1,4 +1,4 @@
-//! Unsettled: which keys are in doubt while the log takes no writes. Invariant: what memory holds of a key that is not in
+//! Awaiting durability: which keys are in doubt while the log takes no writes. Invariant: what memory holds of a key that is not in
 //! doubt is on stable storage, or was never anything else.
 //!
 //! A shard remembers one Lsn for all its keys. That is enough while the log goes on, since it soon passes that Lsn; when it
@@ -10,13 +10,13 @@ use crate::log::frame::{FrameHeader, transactions};
 use crate::log::record::Record;
 use crate::lsn::Lsn;
 
-pub(crate) enum Unsettled {
+pub(crate) enum AwaitingDurability {
     All,
     /// Of whichever keyspace.
     Keys(HashSet<Box<[u8]>>),
 }
 
-impl Unsettled {
+impl AwaitingDurability {
     /// `body` holds the transactions that were appended and are not durable: all after `durable` up to `last`, in any order.
     pub(crate) fn of(body: &[u8], durable: Lsn, last: Lsn) -> Self {
         let count = last.get().saturating_sub(durable.get()) as u32;
@@ -24,7 +24,7 @@ impl Unsettled {
         let mut sorted = Vec::new();
         if transactions(&header, body, &mut sorted).is_err() {
             // Some were handed on before, and are not here any more.
-            return Unsettled::All;
+            return AwaitingDurability::All;
         }
         let mut keys = HashSet::new();
         for (_, mut records) in sorted {
@@ -38,17 +38,17 @@ impl Unsettled {
                         | Record::Copy { key, .. },
                     ) => keys.insert(key.into()),
                     // Whole keyspaces, or the time, by which any key may have expired.
-                    _ => return Unsettled::All,
+                    _ => return AwaitingDurability::All,
                 };
             }
         }
-        Unsettled::Keys(keys)
+        AwaitingDurability::Keys(keys)
     }
 
     pub(crate) fn has(&self, key: &[u8]) -> bool {
         match self {
-            Unsettled::All => true,
-            Unsettled::Keys(keys) => keys.contains(key),
+            AwaitingDurability::All => true,
+            AwaitingDurability::Keys(keys) => keys.contains(key),
         }
     }
 }

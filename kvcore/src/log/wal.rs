@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::durability::{Durability, Promise};
 use crate::error::{Error, Result};
 use crate::io::clock::Timeline;
-use crate::log::awaiting_durability::Unsettled;
+use crate::log::awaiting_durability::AwaitingDurability;
 use crate::log::frame::RECORDS_BYTES_MAX;
 use crate::log::record::Record;
 use crate::log::records::Records;
@@ -33,7 +33,7 @@ pub(crate) struct Wal {
     /// The syncer waits here for something to do.
     pub(crate) work: Condvar,
     /// Writers wait here for their Lsn, or for room in the buffer.
-    settled: Condvar,
+    progress: Condvar,
     /// Sequentially consistent: who is about to sleep until it grows says so and then looks; who makes it grow stores it
     /// and then looks who sleeps. At least one of the two sees the other.
     durable: AtomicU64,
@@ -70,11 +70,11 @@ pub(crate) struct State {
     pub(crate) wanted: Lsn,
     /// Everything up to here was promised the window of [`Durability::EverySecond`], whatever the store promises now.
     pub(crate) windowed: Lsn,
-    /// Threads blocked on `settled`.
+    /// Threads blocked on `progress`.
     waiting: usize,
     wakers: Vec<(Lsn, Waker)>,
     /// What is in doubt while writes are refused.
-    unsettled: Option<Unsettled>,
+    awaiting: Option<AwaitingDurability>,
     /// How many transactions the last batch had: a writer who was alone will probably be again.
     last_count: u64,
 }
@@ -95,7 +95,7 @@ impl Wal {
                 windowed: Lsn::ZERO,
                 waiting: 0,
                 wakers: Vec::new(),
-                unsettled: None,
+                awaiting: None,
                 last_count: 0,
                 sealed: true,
                 relieved: false,
@@ -103,7 +103,7 @@ impl Wal {
                 failure: None,
             }),
             work: Condvar::new(),
-            settled: Condvar::new(),
+            progress: Condvar::new(),
             durable: AtomicU64::new(last.get()),
             log_bytes: AtomicU64::new(writer.log_bytes()),
             segments: AtomicUsize::new(writer.segment_count()),
@@ -328,14 +328,14 @@ impl Wal {
             self.wake_syncer(&mut state, false);
             state.waiting += 1;
             match timeout {
-                Some(timeout) => is_late = self.settled.wait_for(&mut state, timeout).timed_out(),
-                None => self.settled.wait(&mut state),
+                Some(timeout) => is_late = self.progress.wait_for(&mut state, timeout).timed_out(),
+                None => self.progress.wait(&mut state),
             }
             state.waiting -= 1;
         }
     }
 
-    /// `None` if `lsn` is not settled yet; then `waker` is called when that may have changed. `through_refusal`: it is not settled
+    /// `None` if `lsn` is not durable yet; then `waker` is called when that may have changed. `through_refusal`: it is not durable
     /// while writes are refused either, if that may pass.
     pub(crate) fn poll(&self, lsn: Lsn, waker: &Waker, through_refusal: bool) -> Option<Result<()>> {
         if self.durable() >= lsn {
@@ -370,7 +370,7 @@ impl Wal {
 
     fn block(&self, state: &mut MutexGuard<'_, State>) {
         state.waiting += 1;
-        self.settled.wait(state);
+        self.progress.wait(state);
         state.waiting -= 1;
     }
 
@@ -423,16 +423,16 @@ impl Wal {
 
     /// Whether the log refuses writes, and nothing that it has not made durable concerns these keys.
     #[inline(always)]
-    pub(crate) fn refuses_but_settled<'k>(&self, mut keys: impl Iterator<Item = &'k [u8]>) -> bool {
-        self.is_refusing() && self.has_settled(&mut keys)
+    pub(crate) fn refuses_but_is_durable<'k>(&self, mut keys: impl Iterator<Item = &'k [u8]>) -> bool {
+        self.is_refusing() && self.are_durable(&mut keys)
     }
 
     #[cold]
-    fn has_settled(&self, keys: &mut dyn Iterator<Item = &[u8]>) -> bool {
+    fn are_durable(&self, keys: &mut dyn Iterator<Item = &[u8]>) -> bool {
         let state = self.state.lock();
-        let Some(unsettled) = &state.unsettled else { return false };
+        let Some(awaiting) = &state.awaiting else { return false };
         for key in keys {
-            if unsettled.has(key) {
+            if awaiting.has(key) {
                 return false;
             }
         }
@@ -503,7 +503,7 @@ impl Wal {
                 if state.failure.as_ref().is_some_and(Failure::may_pass) {
                     tracing::info!("the log can be written again; writes resume");
                     // Before anything new is appended.
-                    (state.failure, state.unsettled) = (None, None);
+                    (state.failure, state.awaiting) = (None, None);
                     self.signs.refusing.store(false, Ordering::Relaxed);
                     self.stripes.set_closed(state.closing);
                     // What was seen to expire meanwhile waits for the first Lsn after the refusal.
@@ -524,7 +524,7 @@ impl Wal {
                     self.signs.refusing.store(true, Ordering::Relaxed);
                     self.stripes.set_closed(true);
                     let last = self.stripes.copy_to(&mut pending);
-                    state.unsettled.get_or_insert_with(|| Unsettled::of(&pending, self.durable(), last));
+                    state.awaiting.get_or_insert_with(|| AwaitingDurability::of(&pending, self.durable(), last));
                     changed = true;
                 }
             }
@@ -542,7 +542,7 @@ impl Wal {
         let blocked = state.waiting > 0;
         drop(state);
         if blocked {
-            self.settled.notify_all();
+            self.progress.notify_all();
         }
         ready.into_iter().for_each(Waker::wake);
         if changed {

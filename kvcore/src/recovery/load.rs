@@ -155,7 +155,7 @@ pub(crate) fn load(dir: &dyn Directory, shards: usize, keep: Keep) -> Result<Rec
 
 /// Makes what was loaded the state of the files: an unfinished end of the log is cut, leftovers are removed. What was
 /// loaded is durable from then on.
-pub(crate) fn settle(dir: &dyn Directory, found: &mut Recovered) -> Result<ManifestFile> {
+pub(crate) fn make_durable(dir: &dyn Directory, found: &mut Recovered) -> Result<ManifestFile> {
     let manifest = match &found.manifest {
         Some(manifest) => manifest.reopen(dir),
         None => {

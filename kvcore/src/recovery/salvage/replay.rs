@@ -79,7 +79,7 @@ pub(super) struct Replay<'a> {
     next: Lsn,
     others: Others,
     /// Keys that have been set or deleted since the base or the last gap, and keyspaces that have been cleared.
-    settled: Keys,
+    known: Keys,
     cleared: BTreeSet<u32>,
     /// Keys of which only a part is known.
     left_out: Keys,
@@ -104,7 +104,7 @@ impl<'a> Replay<'a> {
             start,
             next: start.next(),
             others,
-            settled: Keys::default(),
+            known: Keys::default(),
             cleared: BTreeSet::new(),
             left_out: Keys::default(),
             skipped: Keys::default(),
@@ -152,7 +152,7 @@ impl<'a> Replay<'a> {
     fn pass_gap(&mut self, lsn: Lsn) {
         self.replayed.gaps.push((self.next, Lsn::new(lsn.get() - 1)));
         self.others = Others::MayBeEarlier;
-        self.settled = Keys::default();
+        self.known = Keys::default();
         self.cleared.clear();
         // From here on they may be stale, as all others.
         self.skipped = Keys::default();
@@ -188,8 +188,8 @@ impl<'a> Replay<'a> {
         let is_right = self.others == Others::AreRight;
         let applies = match record {
             Record::Range { .. } | Record::Deadline { .. } if is_right => true,
-            Record::Copy { .. } => self.settles(record),
-            _ => (is_right && self.left_out.0.is_empty()) || self.settles(record),
+            Record::Copy { .. } => self.may_apply(record),
+            _ => (is_right && self.left_out.0.is_empty()) || self.may_apply(record),
         };
         let applied = if applies { self.tables.apply(record) } else { Ok(()) };
         self.spaces_max = self.spaces_max.max(self.tables.spaces.len());
@@ -197,16 +197,16 @@ impl<'a> Replay<'a> {
     }
 
     /// Notes what this record says all about. Returns whether it may be applied.
-    fn settles(&mut self, record: &Record<'_>) -> bool {
+    fn may_apply(&mut self, record: &Record<'_>) -> bool {
         match *record {
-            Record::Set { keyspace, key, .. } | Record::Delete { keyspace, key } => self.settle(keyspace, key),
+            Record::Set { keyspace, key, .. } | Record::Delete { keyspace, key } => self.set_known(keyspace, key),
             Record::Flush { keyspace } | Record::Drop { keyspace } => {
                 self.cleared.insert(keyspace);
                 self.left_out.0.remove(&keyspace);
                 self.skipped.0.remove(&keyspace);
             }
             Record::Range { keyspace, key, .. } | Record::Deadline { keyspace, key, .. } => {
-                if self.is_settled(keyspace, key) {
+                if self.is_known(keyspace, key) {
                     return true;
                 }
                 if self.others == Others::MayBeEarlier {
@@ -218,13 +218,13 @@ impl<'a> Replay<'a> {
                 return false;
             }
             Record::Copy { keyspace, key, from_keyspace, from, .. } => {
-                let is_known = self.others == Others::AreRight || self.is_settled(from_keyspace, from);
+                let is_known = self.others == Others::AreRight || self.is_known(from_keyspace, from);
                 // It may be lost with a part of the base.
                 if !is_known || self.tables.value(from_keyspace, from).is_none() {
                     self.leave_out(keyspace, key);
                     return false;
                 }
-                self.settle(keyspace, key);
+                self.set_known(keyspace, key);
             }
             Record::Bind { .. } | Record::Time { .. } => {}
         }
@@ -232,19 +232,19 @@ impl<'a> Replay<'a> {
     }
 
     /// Returns whether a key is as it was at this point of the log.
-    fn is_settled(&self, keyspace: u32, key: &[u8]) -> bool {
-        self.cleared.contains(&keyspace) || self.settled.contains(keyspace, key)
+    fn is_known(&self, keyspace: u32, key: &[u8]) -> bool {
+        self.cleared.contains(&keyspace) || self.known.contains(keyspace, key)
     }
 
-    fn settle(&mut self, keyspace: u32, key: &[u8]) {
-        self.settled.insert(keyspace, key);
+    fn set_known(&mut self, keyspace: u32, key: &[u8]) {
+        self.known.insert(keyspace, key);
         self.left_out.remove(keyspace, key);
         self.skipped.remove(keyspace, key);
     }
 
     /// Removes a key whose value is not known from here on.
     fn leave_out(&mut self, keyspace: u32, key: &[u8]) {
-        self.settled.remove(keyspace, key);
+        self.known.remove(keyspace, key);
         self.left_out.insert(keyspace, key);
         // A deletion always makes sense.
         let _ = self.tables.apply(&Record::Delete { keyspace, key });
@@ -260,12 +260,12 @@ impl<'a> Replay<'a> {
         for (id, keys) in &self.left_out.0 {
             keys.iter().for_each(|key| self.count(&mut replayed.left_out, *id, key));
         }
-        let is_settled = |id: u32, key: &[u8]| self.cleared.contains(&id) || self.settled.contains(id, key);
+        let is_known = |id: u32, key: &[u8]| self.cleared.contains(&id) || self.known.contains(id, key);
         let has_doubts = !replayed.gaps.is_empty() || !self.skipped.0.is_empty();
         for (id, space) in self.tables.spaces.iter().filter(|_| has_doubts) {
             space.each_shard(false, |shard| {
                 for entry in shard.iter().filter(|entry| !entry.has_passed(self.tables.floor_ms)) {
-                    if !replayed.gaps.is_empty() && !is_settled(*id, entry.key()) {
+                    if !replayed.gaps.is_empty() && !is_known(*id, entry.key()) {
                         self.count(&mut replayed.possibly_stale, *id, entry.key());
                     }
                     if self.skipped.contains(*id, entry.key()) {
