@@ -10,12 +10,12 @@ use crate::error::{Error, Result};
 use crate::log::segment;
 use crate::log::syncer;
 use crate::lsn::Lsn;
-use crate::recovery::scheduler::Snapshots;
+use crate::recovery::scheduler::SnapshotScheduler;
 use crate::recovery::snapshot::{self, Head, SnapshotWriter, Written, snapshot_start};
 use crate::storage::Files;
 use crate::sync::atomic::Ordering;
 use crate::sync::thread;
-use crate::txn::context::{Alarm, BEGINNING_SNAPSHOT, Base, NO_SNAPSHOT};
+use crate::txn::context::{BEGINNING_SNAPSHOT, Base, NO_SNAPSHOT, Notifier};
 
 /// Starts the threads of a store. One in memory has a sweeper, if that `sweeps`, and no other.
 pub(crate) fn start(engine: &Arc<Engine>, sweeps: bool) -> Result<()> {
@@ -24,8 +24,8 @@ pub(crate) fn start(engine: &Arc<Engine>, sweeps: bool) -> Result<()> {
     let mut threads = engine.threads.lock();
 
     if sweeps || engine.files.is_some() {
-        let (weak, alarm) = (Arc::downgrade(engine), Arc::clone(&engine.base.sweeper));
-        threads.push(named("kv-sweeper").spawn(move || sweep(&weak, &alarm)).map_err(failed)?);
+        let (weak, notifier) = (Arc::downgrade(engine), Arc::clone(&engine.base.sweeper));
+        threads.push(named("kv-sweeper").spawn(move || sweep(&weak, &notifier)).map_err(failed)?);
     }
     let Some(files) = &engine.files else { return Ok(()) };
 
@@ -39,7 +39,7 @@ pub(crate) fn start(engine: &Arc<Engine>, sweeps: bool) -> Result<()> {
 }
 
 /// The sweeper's thread: sleeps until the next deadline.
-fn sweep(engine: &Weak<Engine>, alarm: &Alarm) {
+fn sweep(engine: &Weak<Engine>, notifier: &Notifier) {
     loop {
         let due_in_ms = match engine.upgrade() {
             Some(engine) => {
@@ -48,22 +48,22 @@ fn sweep(engine: &Weak<Engine>, alarm: &Alarm) {
             }
             None => return,
         };
-        if !alarm.sleep(due_in_ms.map(Duration::from_millis)) {
+        if !notifier.sleep(due_in_ms.map(Duration::from_millis)) {
             return;
         }
     }
 }
 
 /// The snapshot thread: one when asked, when the log has grown, and every so often if something changed.
-fn take_snapshots(engine: &Weak<Engine>, snapshots: &Snapshots, every: Option<Duration>) {
+fn take_snapshots(engine: &Weak<Engine>, snapshots: &SnapshotScheduler, every: Option<Duration>) {
     loop {
         let (asked, waited_out, is_removal_due) = {
             let mut state = snapshots.state.lock();
             let mut waited_out = false;
             while !state.closing && !state.wanted && !state.is_removal_due && !waited_out {
                 match every {
-                    Some(every) => waited_out = snapshots.bell.wait_for(&mut state, every).timed_out(),
-                    None => snapshots.bell.wait(&mut state),
+                    Some(every) => waited_out = snapshots.changed.wait_for(&mut state, every).timed_out(),
+                    None => snapshots.changed.wait(&mut state),
                 }
             }
             if state.closing {

@@ -284,7 +284,7 @@ struct BackupPoint {
 /// Begins a backup of an open store: everything that was acknowledged is in it.
 pub(crate) fn begin(engine: &Engine, files: &Files) -> Result<Backup> {
     // From inside a transaction it would miss what that has acknowledged to its own body.
-    let _entered = engine.base.enter()?;
+    let _guard = engine.base.enter()?;
     if engine.is_closed() {
         return Err(Error::Closed);
     }

@@ -472,7 +472,7 @@ impl Db {
             Some(_) if self.engine().is_closed() => Err(Error::Closed),
             Some(files) => {
                 // From inside a transaction it would wait for the very locks that this holds.
-                let _entered = self.engine().base.enter()?;
+                let _guard = self.engine().base.enter()?;
                 background::snapshot(self.engine(), files, false)
             }
             None => Err(Error::InMemory { what: "write a snapshot to" }),

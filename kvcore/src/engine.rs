@@ -198,7 +198,7 @@ impl Engine {
             return Ok(Arc::clone(space));
         }
         self.base.check_key(name.as_bytes())?;
-        let _entered = self.base.enter()?;
+        let _guard = self.base.enter()?;
         let mut registry = self.registry.write();
         if let Some(space) = registry.by_name.get(name) {
             return Ok(Arc::clone(space));
@@ -285,7 +285,7 @@ impl Engine {
         show: impl FnOnce(ValueRef<'_>) -> R,
     ) -> Result<Option<R>> {
         self.check_open()?;
-        let _entered = self.base.enter()?;
+        let _guard = self.base.enter()?;
         let hash = self.base.hasher.hash(key);
         let guard = space.read(space.shard_of(hash));
         let found = if uses { guard.find_to_use(hash, key, self.base.moment()) } else { guard.find(hash, key) };
@@ -568,7 +568,7 @@ impl Engine {
     pub(crate) fn set_limits(&self, limits: Limits) -> Result<()> {
         self.check_open()?;
         limits.check()?;
-        let _entered = self.base.enter()?;
+        let _guard = self.base.enter()?;
         let eviction = &self.base.eviction;
         let _changing = self.limits_changing.lock();
         if limits.is_limited() {
@@ -596,7 +596,7 @@ impl Engine {
     pub(crate) fn note_time(&self) {
         self.base.note_time();
         // From inside a transaction it would wait for what that holds.
-        if let Ok(_entered) = self.base.enter() {
+        if let Ok(_guard) = self.base.enter() {
             self.base.refresh_stamps_if_due();
         }
     }
@@ -605,7 +605,7 @@ impl Engine {
     pub(crate) fn room(&self, at_most: u64) -> Result<Room> {
         self.check_open()?;
         let _wakes = self.base.watches.wake_at_end();
-        let _entered = self.base.enter()?;
+        let _guard = self.base.enter()?;
         self.base.refresh_stamps_if_due();
         Ok(self.base.make_room(at_most, &[], Backlog::Ends))
     }
@@ -644,7 +644,7 @@ impl Engine {
     pub(crate) fn hold_expiry(&self, held: bool) {
         self.base.expiry_held.store(held, Ordering::SeqCst);
         if !held {
-            self.base.sweeper.ring();
+            self.base.sweeper.notify();
         }
     }
 
@@ -656,14 +656,14 @@ impl Engine {
     pub(crate) fn pause_sweeping(&self, paused: bool) {
         self.base.sweeping_paused.store(paused, Ordering::SeqCst);
         if !paused {
-            self.base.sweeper.ring();
+            self.base.sweeper.notify();
         }
     }
 
     /// Removes every entry whose deadline has passed, as far as the wheels' ticks tell; returns how many.
     pub(crate) fn sweep(&self) -> u64 {
         let _wakes = self.base.watches.wake_at_end();
-        let Ok(_entered) = self.base.enter() else { return 0 };
+        let Ok(_guard) = self.base.enter() else { return 0 };
         self.base.refresh_stamps_if_due();
         self.sweep_entered()
     }
@@ -785,7 +785,7 @@ impl Engine {
     /// Makes everything durable, ends the threads and frees the directory. Only the first call does anything.
     pub(crate) fn close(&self) -> Result<()> {
         let _wakes = self.base.watches.wake_at_end();
-        let _entered = self.base.enter()?;
+        let _guard = self.base.enter()?;
         if self.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }

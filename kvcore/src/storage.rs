@@ -14,7 +14,7 @@ use crate::log::segment::{Writer, room_to_begin};
 use crate::log::wal::Wal;
 use crate::options::Options;
 use crate::recovery::load::Recovered;
-use crate::recovery::scheduler::Snapshots;
+use crate::recovery::scheduler::SnapshotScheduler;
 use crate::stats::{RecoveryReport, SnapshotStatus, Stats};
 use crate::sync::Mutex;
 use crate::sync::atomic::Ordering;
@@ -32,7 +32,7 @@ pub(crate) struct Files {
     recovery: RecoveryReport,
     pub(crate) snapshot_log_bytes: u64,
     pub(crate) snapshot_every: Option<Duration>,
-    pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) snapshots: Arc<SnapshotScheduler>,
 }
 
 impl Files {
@@ -63,7 +63,7 @@ impl Files {
             let removing = |error| Error::io(format!("remove {}", dir.path().join(name).display()), error);
             dir.remove(name).map_err(removing)?;
         }
-        let snapshots = Snapshots::default();
+        let snapshots = SnapshotScheduler::default();
         let due_after = options.snapshot_log_bytes.max(found.snapshot_bytes);
         // What was replayed counts towards the next snapshot.
         snapshots.due_after.store(due_after.saturating_sub(writer.log_bytes()), Ordering::Relaxed);

@@ -54,7 +54,7 @@ mod modelled {
     pub(crate) struct Condvar {
         /// Who waits, by numbers, in the order in which they came.
         waiting: shuttle::sync::Mutex<(u64, Vec<u64>)>,
-        bell: shuttle::sync::Condvar,
+        changed: shuttle::sync::Condvar,
     }
 
     pub(crate) struct WaitTimeoutResult(bool);
@@ -87,7 +87,7 @@ mod modelled {
             MutexGuard::unlocked(guard, || {
                 let mut waiting = self.waiting();
                 while waiting.1.contains(&number) {
-                    waiting = self.bell.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                    waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
                 }
             });
         }
@@ -119,12 +119,12 @@ mod modelled {
                 waiting.1.remove(0);
             }
             drop(waiting);
-            self.bell.notify_all();
+            self.changed.notify_all();
         }
 
         pub(crate) fn notify_all(&self) {
             self.waiting().1.clear();
-            self.bell.notify_all();
+            self.changed.notify_all();
         }
     }
 }

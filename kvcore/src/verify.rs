@@ -16,7 +16,7 @@ pub(crate) fn verify(engine: &Engine, files: &Files) -> Result<u64> {
     if engine.is_closed() {
         return Err(Error::Closed);
     }
-    let _entered = engine.base.enter()?;
+    let _guard = engine.base.enter()?;
     loop {
         let mut spaces = engine.spaces();
         // In the order in which transactions lock.

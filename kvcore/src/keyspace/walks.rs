@@ -76,14 +76,14 @@ struct Look<'a> {
     base: &'a Base,
     now_ms: u64,
     passed_ms: Cell<u64>,
-    _entered: ReentrancyGuard,
+    _guard: ReentrancyGuard,
 }
 
 impl<'a> Look<'a> {
     fn begin(engine: &'a Engine) -> Result<Self> {
         engine.check_open()?;
         let base = &engine.base;
-        Ok(Look { base, now_ms: base.time.now_ms(), passed_ms: Cell::new(0), _entered: base.enter()? })
+        Ok(Look { base, now_ms: base.time.now_ms(), passed_ms: Cell::new(0), _guard: base.enter()? })
     }
 
     fn has_passed(&self, entry: &Entry) -> bool {

@@ -1,4 +1,4 @@
-//! Schedule: when a snapshot is due, and how the last one went; and when files that it stands for may be removed.
+//! Snapshot scheduler: when a snapshot is due, and how the last one went; and when files that it stands for may be removed.
 //! Invariant: a snapshot is wanted at most once at a time, and no file is removed that anyone holds.
 
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use crate::sync::{Condvar, Mutex};
 use crate::txn::context::BEGINNING_SNAPSHOT;
 
 #[derive(Default)]
-pub(crate) struct Snapshots {
+pub(crate) struct SnapshotScheduler {
     /// Held while one is written: there is one at a time.
     pub(crate) writing: Mutex<()>,
     pub(crate) state: Mutex<SnapshotState>,
     /// Wakes the snapshot thread.
-    pub(crate) bell: Condvar,
+    pub(crate) changed: Condvar,
     /// How many have begun.
     begun: AtomicU64,
     /// How many bytes of log there were when the last one began.
@@ -29,7 +29,7 @@ pub(crate) struct Snapshots {
 
 /// Keeps a snapshot, and the log from its start on, from being removed until it is dropped.
 pub(crate) struct Hold {
-    snapshots: Arc<Snapshots>,
+    snapshots: Arc<SnapshotScheduler>,
     start: Lsn,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct SnapshotState {
     pub(crate) is_removal_due: bool,
 }
 
-impl Snapshots {
+impl SnapshotScheduler {
     /// Called after each write of the log.
     pub(crate) fn note_log(&self, bytes_written: u64) {
         let since = bytes_written.saturating_sub(self.log_mark.load(Ordering::Relaxed));
@@ -77,7 +77,7 @@ impl Snapshots {
             return false;
         }
         state.wanted = true;
-        self.bell.notify_all();
+        self.changed.notify_all();
         true
     }
 
@@ -118,7 +118,7 @@ impl Snapshots {
     /// Ends the thread, and the snapshot it may be writing.
     pub(crate) fn end(&self) {
         self.state.lock().closing = true;
-        self.bell.notify_all();
+        self.changed.notify_all();
     }
 }
 
@@ -138,7 +138,7 @@ impl Drop for Hold {
         let mut state = self.snapshots.state.lock();
         if std::mem::take(&mut state.is_removal_deferred) {
             state.is_removal_due = true;
-            self.snapshots.bell.notify_all();
+            self.snapshots.changed.notify_all();
         }
     }
 }

@@ -66,46 +66,46 @@ pub(crate) struct Base {
     /// The number of the snapshot that is being written, [`NO_SNAPSHOT`], or [`BEGINNING_SNAPSHOT`] until its start is noted.
     pub(crate) snapshot: AtomicU64,
     /// Wakes the sweeper when a deadline comes sooner than it sleeps.
-    pub(crate) sweeper: Arc<Alarm>,
+    pub(crate) sweeper: Arc<Notifier>,
 }
 
 /// Something to sleep on until told otherwise.
 #[derive(Default)]
-pub(crate) struct Alarm {
-    state: Mutex<AlarmState>,
-    bell: Condvar,
+pub(crate) struct Notifier {
+    state: Mutex<NotifierState>,
+    changed: Condvar,
 }
 
 #[derive(Default)]
-struct AlarmState {
-    rung: bool,
+struct NotifierState {
+    notified: bool,
     ended: bool,
 }
 
-impl Alarm {
+impl Notifier {
     /// Ends this sleep, or the next.
-    pub(crate) fn ring(&self) {
-        self.state.lock().rung = true;
-        self.bell.notify_all();
+    pub(crate) fn notify(&self) {
+        self.state.lock().notified = true;
+        self.changed.notify_all();
     }
 
     /// Ends this sleep and all that follow.
     pub(crate) fn end(&self) {
         self.state.lock().ended = true;
-        self.bell.notify_all();
+        self.changed.notify_all();
     }
 
-    /// Sleeps until the alarm rings or `at_most` has passed; answers whether to go on.
+    /// Sleeps until it is notified or `at_most` has passed; answers whether to go on.
     pub(crate) fn sleep(&self, at_most: Option<Duration>) -> bool {
         let mut state = self.state.lock();
-        while !state.rung && !state.ended {
+        while !state.notified && !state.ended {
             match at_most {
-                Some(at_most) if self.bell.wait_for(&mut state, at_most).timed_out() => break,
+                Some(at_most) if self.changed.wait_for(&mut state, at_most).timed_out() => break,
                 Some(_) => {}
-                None => self.bell.wait(&mut state),
+                None => self.changed.wait(&mut state),
             }
         }
-        state.rung = false;
+        state.notified = false;
         !state.ended
     }
 }

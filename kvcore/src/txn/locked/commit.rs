@@ -88,7 +88,7 @@ impl Locked<'_> {
             }
         }
         if sooner {
-            self.base.sweeper.ring();
+            self.base.sweeper.notify();
         }
         let is_exceeded = self.room_wanted > 0 && self.base.eviction.is_exceeded();
         let room_wanted = if is_exceeded { self.room_wanted } else { 0 };
