@@ -1,4 +1,4 @@
-//! Keeper: the threads that keep a store on disk: syncer, sweeper, snapshots. Invariant: between two steps they hold the
+//! Background threads, which keep a store on disk: syncer, sweeper, snapshots. Invariant: between two steps they hold the
 //! engine weakly, so a store that nobody uses any more closes itself.
 
 use std::io;
@@ -12,7 +12,7 @@ use crate::log::syncer;
 use crate::lsn::Lsn;
 use crate::recovery::scheduler::SnapshotScheduler;
 use crate::recovery::snapshot::{self, Head, SnapshotWriter, Written, snapshot_start};
-use crate::storage::Files;
+use crate::storage::StorageDirectory;
 use crate::sync::atomic::Ordering;
 use crate::sync::thread;
 use crate::txn::context::{BEGINNING_SNAPSHOT, Base, NO_SNAPSHOT, Notifier};
@@ -23,17 +23,17 @@ pub(crate) fn start(engine: &Arc<Engine>, sweeps: bool) -> Result<()> {
     let named = |name: &str| thread::Builder::new().name(name.to_owned());
     let mut threads = engine.threads.lock();
 
-    if sweeps || engine.files.is_some() {
+    if sweeps || engine.storage.is_some() {
         let (weak, notifier) = (Arc::downgrade(engine), Arc::clone(&engine.base.sweeper));
         threads.push(named("kv-sweeper").spawn(move || sweep(&weak, &notifier)).map_err(failed)?);
     }
-    let Some(files) = &engine.files else { return Ok(()) };
+    let Some(storage) = &engine.storage else { return Ok(()) };
 
-    let snapshots = Arc::clone(&files.snapshots);
+    let snapshots = Arc::clone(&storage.snapshots);
     let after_write = move |bytes_written: u64| snapshots.note_log(bytes_written);
-    threads.push(syncer::start(Arc::clone(&files.wal), after_write).map_err(failed)?);
+    threads.push(syncer::start(Arc::clone(&storage.wal), after_write).map_err(failed)?);
 
-    let (weak, snapshots, every) = (Arc::downgrade(engine), Arc::clone(&files.snapshots), files.snapshot_every);
+    let (weak, snapshots, every) = (Arc::downgrade(engine), Arc::clone(&storage.snapshots), storage.snapshot_every);
     threads.push(named("kv-snapshots").spawn(move || take_snapshots(&weak, &snapshots, every)).map_err(failed)?);
     Ok(())
 }
@@ -73,20 +73,20 @@ fn take_snapshots(engine: &Weak<Engine>, snapshots: &SnapshotScheduler, every: O
             (state.wanted, waited_out, std::mem::take(&mut state.is_removal_due))
         };
         let Some(engine) = engine.upgrade().filter(|engine| !engine.is_closed()) else { return };
-        let Some(files) = &engine.files else { return };
-        if is_removal_due && let Err(error) = remove_deferred(&engine, files) {
+        let Some(storage) = &engine.storage else { return };
+        if is_removal_due && let Err(error) = remove_deferred(&engine, storage) {
             tracing::warn!("{error}; the next snapshot tries again");
         }
-        if asked || (waited_out && files.has_unsaved()) {
+        if asked || (waited_out && storage.has_unsaved()) {
             // The outcome is in the status and in the log of the program.
-            let _ = snapshot(&engine, files, asked);
+            let _ = snapshot(&engine, storage, asked);
         }
     }
 }
 
 /// Writes a snapshot, and drops what it makes superfluous. `asked`: only if it is still asked for.
-pub(crate) fn snapshot(engine: &Engine, files: &Files, asked: bool) -> Result<()> {
-    let _writing = files.snapshots.writing.lock();
+pub(crate) fn snapshot(engine: &Engine, storage: &StorageDirectory, asked: bool) -> Result<()> {
+    let _writing = storage.snapshots.writing.lock();
     // Another store may have the directory by now.
     if engine.is_closed() {
         return Err(Error::Closed);
@@ -94,7 +94,7 @@ pub(crate) fn snapshot(engine: &Engine, files: &Files, asked: bool) -> Result<()
     let time = &engine.base.time;
     let started_ms = time.monotonic_ms();
     {
-        let mut state = files.snapshots.state.lock();
+        let mut state = storage.snapshots.state.lock();
         if asked && !state.wanted {
             // It was cancelled, or another that began later stands for it.
             return Err(Error::SnapshotCancelled);
@@ -106,8 +106,8 @@ pub(crate) fn snapshot(engine: &Engine, files: &Files, asked: bool) -> Result<()
     }
     // What is changed from here on counts towards the next snapshot, though this one may hold it.
     let changes = engine.changes();
-    let outcome = write_snapshot(engine, files);
-    let mut state = files.snapshots.state.lock();
+    let outcome = write_snapshot(engine, storage);
+    let mut state = storage.snapshots.state.lock();
     state.status.running = false;
     if !matches!(outcome, Err(Error::SnapshotCancelled)) {
         state.status.last_took = Duration::from_millis(time.monotonic_ms().saturating_sub(started_ms));
@@ -120,7 +120,7 @@ pub(crate) fn snapshot(engine: &Engine, files: &Files, asked: bool) -> Result<()
             state.status.last_entries = written.entries;
             state.status.last_bytes = written.bytes;
             (state.changes_before, state.replayed) = (changes, 0);
-            files.snapshots.due_after.store(files.snapshot_log_bytes.max(written.bytes), Ordering::Relaxed);
+            storage.snapshots.due_after.store(storage.snapshot_log_bytes.max(written.bytes), Ordering::Relaxed);
             tracing::info!("snapshot: {} keys, {} bytes", written.entries, written.bytes);
             Ok(())
         }
@@ -131,7 +131,7 @@ pub(crate) fn snapshot(engine: &Engine, files: &Files, asked: bool) -> Result<()
         }
         Err(error) => {
             if !matches!(error, Error::Closed) {
-                match files.wal.health() {
+                match storage.wal.health() {
                     Ok(()) => tracing::error!("the snapshot failed; the log goes on, nothing is lost: {error}"),
                     // Its failure was told when it failed.
                     Err(_) => tracing::error!("no snapshot could be written: {error}"),
@@ -172,13 +172,13 @@ impl Drop for WholeValues<'_> {
     }
 }
 
-fn write_snapshot(engine: &Engine, files: &Files) -> Result<Written> {
-    let (wal, base) = (&files.wal, &engine.base);
+fn write_snapshot(engine: &Engine, storage: &StorageDirectory) -> Result<Written> {
+    let (wal, base) = (&storage.wal, &engine.base);
     let whole_values = WholeValues::begin(engine);
     {
         let mut writer = wal.writer.lock();
         wal.flush_and_rotate(&mut writer);
-        files.snapshots.log_mark.store(writer.bytes_written, Ordering::Relaxed);
+        storage.snapshots.log_mark.store(writer.bytes_written, Ordering::Relaxed);
     }
     // Names are given and taken under this lock, so the list is that of the start Lsn exactly.
     let (start, names, next_keyspace) = {
@@ -186,7 +186,7 @@ fn write_snapshot(engine: &Engine, files: &Files) -> Result<Written> {
         let names: Vec<_> = registry.spaces().map(|space| (space.log_id(), space.name.to_string())).collect();
         (wal.last(), names, registry.next_id)
     };
-    whole_values.number(files.snapshots.next_number());
+    whole_values.number(storage.snapshots.next_number());
     let keyspaces: Vec<u32> = names.iter().map(|(log_id, _)| *log_id).collect();
     let head = Head {
         version: snapshot::VERSION,
@@ -195,13 +195,13 @@ fn write_snapshot(engine: &Engine, files: &Files) -> Result<Written> {
         time_ms: base.time.now_ms(),
         keyspaces: names,
         next_keyspace,
-        store: files.store,
+        store: storage.store,
     };
-    let mut writer = SnapshotWriter::begin(Arc::clone(&files.dir), &head)?;
+    let mut writer = SnapshotWriter::begin(Arc::clone(&storage.dir), &head)?;
     for log_id in keyspaces {
         let holding = || engine.registry.read().holding(log_id).cloned();
-        writer.write_keyspace(log_id, &holding, &|| files.snapshots.must_stop()).map_err(|error| {
-            let is_cancelled = matches!(error, Error::Closed) && files.snapshots.state.lock().is_cancelled;
+        writer.write_keyspace(log_id, &holding, &|| storage.snapshots.must_stop()).map_err(|error| {
+            let is_cancelled = matches!(error, Error::Closed) && storage.snapshots.state.lock().is_cancelled;
             if is_cancelled { Error::SnapshotCancelled } else { error }
         })?;
     }
@@ -211,7 +211,7 @@ fn write_snapshot(engine: &Engine, files: &Files) -> Result<Written> {
     let end = wal.last();
     wal.wait(end)?;
     {
-        let mut state = files.snapshots.state.lock();
+        let mut state = storage.snapshots.state.lock();
         if state.is_cancelled {
             return Err(Error::SnapshotCancelled);
         }
@@ -219,44 +219,44 @@ fn write_snapshot(engine: &Engine, files: &Files) -> Result<Written> {
     }
     let written = writer.finish(end)?;
     // Before anything is removed: a backup that begins now is of this snapshot.
-    files.snapshots.state.lock().start = start;
-    remove_before(files, start)?;
+    storage.snapshots.state.lock().start = start;
+    remove_before(storage, start)?;
     Ok(written)
 }
 
 /// Removes what a backup has kept from being removed.
-fn remove_deferred(engine: &Engine, files: &Files) -> Result<()> {
-    let _writing = files.snapshots.writing.lock();
+fn remove_deferred(engine: &Engine, storage: &StorageDirectory) -> Result<()> {
+    let _writing = storage.snapshots.writing.lock();
     // Another store may have the directory by now.
     if engine.is_closed() {
         return Ok(());
     }
-    let start = files.snapshots.state.lock().start;
-    remove_before(files, start)
+    let start = storage.snapshots.state.lock().start;
+    remove_before(storage, start)
 }
 
 /// Removes the snapshots and the log that a durable snapshot stands for, as far as no backup needs them. Called with
 /// `writing` locked: nobody else removes a segment.
-fn remove_before(files: &Files, start: Lsn) -> Result<()> {
-    let failed = |error| Error::io(format!("remove old files of {}", files.dir.path().display()), error);
-    for name in files.dir.list().map_err(failed)? {
+fn remove_before(storage: &StorageDirectory, start: Lsn) -> Result<()> {
+    let failed = |error| Error::io(format!("remove old files of {}", storage.dir.path().display()), error);
+    for name in storage.dir.list().map_err(failed)? {
         let Some(older) = snapshot_start(&name).filter(|older| *older < start) else { continue };
-        let remove = |held: &[Lsn]| if held.contains(&older) { Ok(()) } else { files.dir.remove(&name) };
-        files.snapshots.removing(remove).map_err(failed)?;
+        let remove = |held: &[Lsn]| if held.contains(&older) { Ok(()) } else { storage.dir.remove(&name) };
+        storage.snapshots.removing(remove).map_err(failed)?;
     }
     // Oldest first and each for good before the next, so that a crash in between leaves no gap.
-    let remove = |held: &[Lsn]| remove_oldest_segment(files, held.iter().copied().fold(start, Lsn::min));
-    while files.snapshots.removing(remove).map_err(failed)? {}
+    let remove = |held: &[Lsn]| remove_oldest_segment(storage, held.iter().copied().fold(start, Lsn::min));
+    while storage.snapshots.removing(remove).map_err(failed)? {}
     Ok(())
 }
 
 /// Removes the oldest segment if a snapshot that begins at `start` stands for it; returns whether it did.
-fn remove_oldest_segment(files: &Files, start: Lsn) -> io::Result<bool> {
-    let Some(oldest) = files.wal.writer.lock().covered_by(start) else { return Ok(false) };
+fn remove_oldest_segment(storage: &StorageDirectory, start: Lsn) -> io::Result<bool> {
+    let Some(oldest) = storage.wal.writer.lock().covered_by(start) else { return Ok(false) };
     // Without the lock: to remove a large file takes longer than writers can be kept waiting.
-    segment::remove(&*files.dir, oldest)?;
-    let mut writer = files.wal.writer.lock();
+    segment::remove(&*storage.dir, oldest)?;
+    let mut writer = storage.wal.writer.lock();
     writer.forget_oldest();
-    files.wal.note_sizes(&writer);
+    storage.wal.note_sizes(&writer);
     Ok(true)
 }

@@ -31,8 +31,8 @@ use crate::recovery::check::check_is_a_store;
 use crate::recovery::load;
 use crate::recovery::scheduler::Hold;
 use crate::recovery::snapshot::snapshot_name;
-use crate::recovery::state::Keep;
-use crate::storage::Files;
+use crate::recovery::state::LoadMode;
+use crate::storage::StorageDirectory;
 use crate::sync::Mutex;
 
 use partial::Partial;
@@ -282,28 +282,28 @@ struct BackupPoint {
 }
 
 /// Begins a backup of an open store: everything that was acknowledged is in it.
-pub(crate) fn begin(engine: &Engine, files: &Files) -> Result<Backup> {
+pub(crate) fn begin(engine: &Engine, storage: &StorageDirectory) -> Result<Backup> {
     // From inside a transaction it would miss what that has acknowledged to its own body.
     let _guard = engine.base.enter()?;
     if engine.is_closed() {
         return Err(Error::Closed);
     }
     // Before it is decided which files these are: from here on none is removed.
-    let hold = files.snapshots.hold();
+    let hold = storage.snapshots.hold();
     let start = hold.start();
     // Before the log's end is: another snapshot with the same start may take its name, and end later. What has the name now
     // ends where the log is durable already.
-    let snapshot = open_snapshot(&*files.dir, start)?;
+    let snapshot = open_snapshot(&*storage.dir, start)?;
     let point = {
-        let mut writer = files.wal.writer.lock();
-        files.wal.flush(&mut writer, true);
-        files.wal.health()?;
+        let mut writer = storage.wal.writer.lock();
+        storage.wal.flush(&mut writer, true);
+        storage.wal.health()?;
         let segments = writer.replayed_after(start);
         let newest = segments.last().map_or(0, |segment| segment.id);
         let (store, end, time_ms) = (writer.store(), writer.synced, engine.base.time.now_ms());
         BackupPoint { store, snapshot, segments, newest, end, time_ms }
     };
-    Ok(assemble(&files.dir, point, Keeps::Hold(hold)))
+    Ok(assemble(&storage.dir, point, Keeps::Hold(hold)))
 }
 
 /// Begins a backup of a store that no process has open, which must be sound. What a crash left of unfinished writes is
@@ -312,7 +312,7 @@ pub(crate) fn of_closed(options: &Options, path: &Path) -> Result<Backup> {
     let dir = directory::open(&*options.disk, path)?;
     let lock = directory::lock_to_read(&*dir)?;
     check_is_a_store(&*dir)?;
-    let found = load::load(&*dir, 1, Keep::Nothing)?;
+    let found = load::load(&*dir, 1, LoadMode::Nothing)?;
     let known = found.known();
     let newest_file = load::Listing::names(&*dir)?.ids.last().copied();
     let point = BackupPoint {

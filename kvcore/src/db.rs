@@ -468,12 +468,12 @@ impl Db {
     /// [`Error::InMemory`], [`Error::Closed`], [`Error::Reentered`], [`Error::SnapshotCancelled`], [`Error::Io`], and the errors of the
     /// log.
     pub fn snapshot(&self) -> Result<()> {
-        match &self.engine().files {
+        match &self.engine().storage {
             Some(_) if self.engine().is_closed() => Err(Error::Closed),
-            Some(files) => {
+            Some(storage) => {
                 // From inside a transaction it would wait for the very locks that this holds.
                 let _guard = self.engine().base.enter()?;
-                background::snapshot(self.engine(), files, false)
+                background::snapshot(self.engine(), storage, false)
             }
             None => Err(Error::InMemory { what: "write a snapshot to" }),
         }
@@ -493,9 +493,9 @@ impl Db {
     ///
     /// [`Error::InMemory`], [`Error::Closed`].
     pub fn snapshot_in_background(&self) -> Result<bool> {
-        match &self.engine().files {
+        match &self.engine().storage {
             Some(_) if self.engine().is_closed() => Err(Error::Closed),
-            Some(files) => Ok(files.snapshots.request()),
+            Some(storage) => Ok(storage.snapshots.request()),
             None => Err(Error::InMemory { what: "write a snapshot to" }),
         }
     }
@@ -512,7 +512,7 @@ impl Db {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancel_snapshot(&self) -> bool {
-        self.engine().files.as_ref().is_some_and(|files| files.snapshots.cancel())
+        self.engine().storage.as_ref().is_some_and(|storage| storage.snapshots.cancel())
     }
 
     /// Makes everything durable, reads it back from the files as an opener would after a crash now, compares it with
@@ -533,9 +533,9 @@ impl Db {
     /// [`Error::NotAsWritten`]; [`Error::InMemory`], [`Error::Closed`], [`Error::Corrupt`], [`Error::Io`], and the errors of
     /// the log.
     pub fn verify(&self) -> Result<u64> {
-        match &self.engine().files {
+        match &self.engine().storage {
             Some(_) if self.engine().is_closed() => Err(Error::Closed),
-            Some(files) => verify::verify(self.engine(), files),
+            Some(storage) => verify::verify(self.engine(), storage),
             None => Err(Error::InMemory { what: "read back" }),
         }
     }
@@ -566,8 +566,8 @@ impl Db {
     /// writes; [`Error::Io`] if the copy cannot be written: nothing is left of it, and the store goes on.
     pub fn backup(&self, dest: impl AsRef<Path>) -> Result<BackupReport> {
         let backup = self.begin_backup()?;
-        match &self.engine().files {
-            Some(files) => backup.write_to(Arc::clone(&files.disk), dest.as_ref()),
+        match &self.engine().storage {
+            Some(storage) => backup.write_to(Arc::clone(&storage.disk), dest.as_ref()),
             None => Err(Error::Closed),
         }
     }
@@ -588,8 +588,8 @@ impl Db {
     ///
     /// [`Error::InMemory`], [`Error::Closed`], [`Error::Io`], and the errors of the log.
     pub fn begin_backup(&self) -> Result<Backup> {
-        match &self.engine().files {
-            Some(files) => backup::begin(self.engine(), files),
+        match &self.engine().storage {
+            Some(storage) => backup::begin(self.engine(), storage),
             None => Err(Error::InMemory { what: "back up" }),
         }
     }
@@ -626,7 +626,7 @@ impl Db {
     /// # Ok::<(), kvcore::Error>(())
     /// ```
     pub fn location(&self) -> Location {
-        self.engine().files.as_ref().map(|files| files.dir.location()).unwrap_or_default()
+        self.engine().storage.as_ref().map(|storage| storage.dir.location()).unwrap_or_default()
     }
 
     /// Returns whether the store keeps nothing on disk.
@@ -637,7 +637,7 @@ impl Db {
     /// # Ok::<(), kvcore::Error>(())
     /// ```
     pub fn is_in_memory(&self) -> bool {
-        self.engine().files.is_none()
+        self.engine().storage.is_none()
     }
 
     /// Returns the store's time in Unix milliseconds, which never runs backwards.

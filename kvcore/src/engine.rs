@@ -19,10 +19,10 @@ use crate::observer::{Change, ChangeKind, Origin};
 use crate::options::Options;
 use crate::recovery::check;
 use crate::recovery::load;
-use crate::recovery::state::{Keep, Tables};
+use crate::recovery::state::{LoadMode, RecoveredState};
 use crate::reentrancy::ReentrancyGuard;
 use crate::stats::{SnapshotStatus, Stats};
-use crate::storage::Files;
+use crate::storage::StorageDirectory;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock, thread};
 use crate::table::entry::Entry;
@@ -63,7 +63,7 @@ pub(crate) struct Engine {
     pub(crate) registry: RwLock<Registry>,
     pub(crate) shards: usize,
     /// `None` for a store in memory only.
-    pub(crate) files: Option<Files>,
+    pub(crate) storage: Option<StorageDirectory>,
     /// Joined when the store is closed.
     pub(crate) threads: Mutex<Vec<thread::JoinHandle<()>>>,
     /// A thread removes what has expired.
@@ -124,8 +124,8 @@ impl Engine {
         let dir = directory::open(&*options.disk, dir)?;
         let _lock = directory::lock_to_read(&*dir)?;
         check::check_is_a_store(&*dir)?;
-        let Tables { spaces, next_keyspace, hasher, floor_ms, .. } =
-            load::load(&*dir, options.shards, Keep::Entries)?.tables;
+        let RecoveredState { spaces, next_keyspace, hasher, floor_ms, .. } =
+            load::load(&*dir, options.shards, LoadMode::Entries)?.tables;
         time.at_least(floor_ms);
         let engine = Arc::new(Engine::new(&options, hasher, time, None, floor_ms, spaces, next_keyspace, None));
         engine.space(DEFAULT_KEYSPACE)?;
@@ -141,7 +141,7 @@ impl Engine {
         if let Some(exposure) = dir.exposure() {
             tracing::warn!("{exposure}");
         }
-        let mut found = load::load(&*dir, options.shards, Keep::Entries)?;
+        let mut found = load::load(&*dir, options.shards, LoadMode::Entries)?;
         let manifest = load::make_durable(&*dir, &mut found)?;
         time.at_least(found.tables.floor_ms);
         warn_if_ahead(dir.path(), time.ahead_of_wall_ms());
@@ -154,10 +154,10 @@ impl Engine {
             found.report.cut_bytes,
             found.report.took
         );
-        let files = Files::new(options, dir, lock, &mut found, manifest, Arc::clone(&time))?;
-        let Tables { spaces, next_keyspace, hasher, floor_ms, .. } = found.tables;
-        let wal = Some(Arc::clone(&files.wal));
-        Ok(Engine::new(options, hasher, time, wal, floor_ms, spaces, next_keyspace, Some(files)))
+        let storage = StorageDirectory::new(options, dir, lock, &mut found, manifest, Arc::clone(&time))?;
+        let RecoveredState { spaces, next_keyspace, hasher, floor_ms, .. } = found.tables;
+        let wal = Some(Arc::clone(&storage.wal));
+        Ok(Engine::new(options, hasher, time, wal, floor_ms, spaces, next_keyspace, Some(storage)))
     }
 
     #[allow(clippy::too_many_arguments, reason = "one call for each of the two ways to open")]
@@ -169,16 +169,16 @@ impl Engine {
         floor_ms: u64,
         spaces: BTreeMap<u32, Arc<Space>>,
         next_id: u32,
-        files: Option<Files>,
+        storage: Option<StorageDirectory>,
     ) -> Self {
         let by_name = spaces.into_values().map(|space| (Arc::clone(&space.name), space)).collect();
-        let has_sweeper = files.is_some() || options.sweeps_in_memory;
+        let has_sweeper = storage.is_some() || options.sweeps_in_memory;
         let promise = wal.as_ref().map_or_else(|| Arc::new(Promise::new(options.durability)), |wal| wal.promise());
         Engine {
             base: Base::new(hasher, time, options.key_bytes_max, options.value_bytes_max, promise, wal, floor_ms),
             registry: RwLock::new(Registry { by_name, next_id }),
             shards: options.shards,
-            files,
+            storage,
             threads: Mutex::new(Vec::new()),
             has_sweeper,
             closed: AtomicBool::new(false),
@@ -755,8 +755,8 @@ impl Engine {
         }
         stats.entries = stats.entries.min(self.base.eviction.entries_max());
         stats.entries_with_deadline = stats.entries_with_deadline.min(stats.entries);
-        if let Some(files) = &self.files {
-            files.add_stats(&mut stats);
+        if let Some(storage) = &self.storage {
+            storage.add_stats(&mut stats);
         }
         stats.recovery.expired = self.expired_at_open.load(Ordering::Relaxed);
         stats.snapshot = self.snapshot_status();
@@ -776,8 +776,8 @@ impl Engine {
 
     pub(crate) fn snapshot_status(&self) -> SnapshotStatus {
         let changes = self.changes();
-        match &self.files {
-            Some(files) => files.snapshot_status(changes, self.base.time.monotonic_ms()),
+        match &self.storage {
+            Some(storage) => storage.snapshot_status(changes, self.base.time.monotonic_ms()),
             None => SnapshotStatus { changes_since: changes, ..SnapshotStatus::default() },
         }
     }
@@ -790,8 +790,8 @@ impl Engine {
             return Ok(());
         }
         self.base.sweeper.end();
-        if let Some(files) = &self.files {
-            files.end_threads();
+        if let Some(storage) = &self.storage {
+            storage.end_threads();
         }
         let threads = std::mem::take(&mut *self.threads.lock());
         for thread in threads {
@@ -802,7 +802,7 @@ impl Engine {
         }
         // Behind all that the threads have done.
         self.base.watches.close();
-        self.files.as_ref().map_or(Ok(()), Files::close)
+        self.storage.as_ref().map_or(Ok(()), StorageDirectory::close)
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Files: a store's directory, its log and its snapshots' state. Invariant: when `close` returns the threads are joined and
+//! Storage directory: a store's directory, its log and its snapshots' state. Invariant: when `close` returns the threads are joined and
 //! the directory is free for the next opener.
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::sync::atomic::Ordering;
 /// More segments than this call for a snapshot, however short they are: each open begins a new one.
 const SEGMENTS_MAX: usize = 128;
 
-pub(crate) struct Files {
+pub(crate) struct StorageDirectory {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) dir: Arc<dyn Directory>,
     /// The store's id, the same in all its files.
@@ -35,7 +35,7 @@ pub(crate) struct Files {
     pub(crate) snapshots: Arc<SnapshotScheduler>,
 }
 
-impl Files {
+impl StorageDirectory {
     /// Begins a new segment of the log after what was recovered.
     pub(crate) fn new(
         options: &Options,
@@ -75,7 +75,7 @@ impl Files {
         if writer.segment_count() > SEGMENTS_MAX {
             snapshots.state.lock().wanted = true;
         }
-        Ok(Files {
+        Ok(StorageDirectory {
             disk: Arc::clone(&options.disk),
             dir,
             store,

@@ -14,7 +14,7 @@ use crate::lsn::Lsn;
 use crate::recovery::load::{self, Listing, UNNAMED, read_snapshot};
 use crate::recovery::salvage::{each_frame, identify};
 use crate::recovery::snapshot::snapshot_start;
-use crate::recovery::state::Keep;
+use crate::recovery::state::LoadMode;
 
 /// What the folders are called, with a date behind it, in which [`Options::repair`](crate::Options::repair) leaves files.
 pub(crate) const SET_ASIDE: &str = "damaged-";
@@ -169,7 +169,7 @@ pub(crate) fn inspect(dir: &dyn Directory) -> Result<Inspection> {
     let identified = identify(dir)?;
     let listing = &identified.listing;
     let mut files: Vec<FileReport> = listing.names.iter().map(|name| file(listing, name)).collect();
-    let verdict = match load::load(dir, 1, Keep::Nothing) {
+    let verdict = match load::load(dir, 1, LoadMode::Nothing) {
         Ok(state) => match state.end {
             Some(end) if state.report.cut_bytes > 0 => {
                 Verdict::Cuts { file: name_of(&end.path), offset: end.at, bytes: state.report.cut_bytes }
@@ -310,7 +310,7 @@ fn goes_on(listing: &Listing<'_>, segment: &SegmentReader) -> bool {
 }
 
 fn snapshot(listing: &Listing<'_>, name: &str, report: &mut SnapshotReport) -> Result<()> {
-    let state = read_snapshot(listing, name, 1, Keep::Nothing)?;
+    let state = read_snapshot(listing, name, 1, LoadMode::Nothing)?;
     *report = SnapshotReport {
         start: state.snapshot_start,
         end: state.snapshot_end,

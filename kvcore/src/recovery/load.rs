@@ -38,7 +38,7 @@ use crate::log::segment::{Segment, UNNAMED_SEGMENT, segment_id, segment_name};
 use crate::log::segment_reader::{Rest, SegmentReader, corrupt};
 use crate::lsn::Lsn;
 use crate::recovery::snapshot::{Block, SnapshotReader, UNNAMED_SNAPSHOT, snapshot_start};
-use crate::recovery::state::{self, Keep, Tables};
+use crate::recovery::state::{self, LoadMode, RecoveredState};
 use crate::stats::RecoveryReport;
 use crate::sync::{Mutex, mpsc, thread};
 
@@ -52,7 +52,7 @@ const WORKER_BYTES: usize = 512 * 1024;
 
 /// What the files held.
 pub(crate) struct Recovered {
-    pub(crate) tables: Tables,
+    pub(crate) tables: RecoveredState,
     pub(crate) segments: VecDeque<Segment>,
     pub(crate) last: Lsn,
     /// The start of the snapshot that was loaded.
@@ -145,9 +145,9 @@ impl<'a> Listing<'a> {
 }
 
 /// Loads the newest good snapshot and replays the log over it. Changes nothing on disk.
-pub(crate) fn load(dir: &dyn Directory, shards: usize, keep: Keep) -> Result<Recovered> {
+pub(crate) fn load(dir: &dyn Directory, shards: usize, mode: LoadMode) -> Result<Recovered> {
     let listing = Listing::read(dir)?;
-    let mut state = load_snapshot(&listing, shards, keep)?;
+    let mut state = load_snapshot(&listing, shards, mode)?;
     replay(&listing, &mut state)?;
     state.manifest = listing.manifest;
     Ok(state)
@@ -208,7 +208,7 @@ impl Recovered {
     }
 
     /// What these hold and nothing else.
-    pub(crate) fn of(tables: Tables) -> Self {
+    pub(crate) fn of(tables: RecoveredState) -> Self {
         Recovered {
             tables,
             segments: VecDeque::new(),
@@ -225,7 +225,7 @@ impl Recovered {
 }
 
 /// The state in the newest snapshot that is good; an older one only if the log reaches back to its start.
-fn load_snapshot(listing: &Listing<'_>, shards: usize, keep: Keep) -> Result<Recovered> {
+fn load_snapshot(listing: &Listing<'_>, shards: usize, mode: LoadMode) -> Result<Recovered> {
     let mut first_error = None;
     let reaches = |start: Lsn| match listing.ids.first() {
         Some(id) => Ok(listing.segment(*id)?.header.first <= start.next()),
@@ -235,7 +235,7 @@ fn load_snapshot(listing: &Listing<'_>, shards: usize, keep: Keep) -> Result<Rec
         if first_error.is_some() && !reaches(start)? {
             break;
         }
-        match read_snapshot(listing, name, shards, keep) {
+        match read_snapshot(listing, name, shards, mode) {
             Ok(state) => return Ok(state),
             Err(error @ Error::Corrupt { .. }) => {
                 tracing::warn!("{error}");
@@ -246,7 +246,7 @@ fn load_snapshot(listing: &Listing<'_>, shards: usize, keep: Keep) -> Result<Rec
     }
     match first_error {
         Some(error) if !reaches(Lsn::ZERO)? => Err(error),
-        _ => Ok(Recovered::of(Tables::empty(shards, keep))),
+        _ => Ok(Recovered::of(RecoveredState::empty(shards, mode))),
     }
 }
 
@@ -257,11 +257,11 @@ pub(crate) fn open_snapshot(listing: &Listing<'_>, name: &str) -> Result<Snapsho
     Ok(reader)
 }
 
-pub(crate) fn read_snapshot(listing: &Listing<'_>, name: &str, shards: usize, keep: Keep) -> Result<Recovered> {
+pub(crate) fn read_snapshot(listing: &Listing<'_>, name: &str, shards: usize, mode: LoadMode) -> Result<Recovered> {
     tracing::info!("loading {}", listing.path(name).display());
     let reader = open_snapshot(listing, name)?;
     let bytes = reader.len;
-    let tables = Tables::of(&reader.head, shards, keep);
+    let tables = RecoveredState::of(&reader.head, shards, mode);
     let start = Lsn::new(reader.head.start);
     // One thread reads; the others check, decode and insert, as many as there are processors.
     let workers =

@@ -25,7 +25,7 @@ use crate::recovery::check::{Contents, FileReport, Inspection, Nature, Verdict, 
 use crate::recovery::load::{self, Listing, UNNAMED};
 use crate::recovery::salvage::{Salvaged, Way, salvage};
 use crate::recovery::snapshot::{self, Head, SnapshotWriter, snapshot_name};
-use crate::recovery::state::{Keep, Tables};
+use crate::recovery::state::{LoadMode, RecoveredState};
 use aside::Aside;
 use report::drop_of;
 use watched::Watched;
@@ -173,7 +173,7 @@ impl Future {
         let mut salvaged = salvage(dir, options.shards, way)?;
         if how.reset_time && work != Work::Rewrite {
             // What an opener would be shown: an end that is cut has proven no time to anybody.
-            salvaged.tables.floor_ms = load::load(dir, 1, Keep::Nothing)?.tables.floor_ms;
+            salvaged.tables.floor_ms = load::load(dir, 1, LoadMode::Nothing)?.tables.floor_ms;
         }
         let (from_ms, to_ms) = (salvaged.tables.floor_ms, options.clock.wall_ms());
         let mut time = None;
@@ -203,7 +203,7 @@ fn check_wall_clock(dir: &dyn Directory, from_ms: u64, to_ms: u64) -> Result<()>
 }
 
 /// Removes what has expired by the time of these tables, and returns how many keys that were.
-fn expire(tables: &Tables) -> u64 {
+fn expire(tables: &RecoveredState) -> u64 {
     let mut removed = 0;
     for space in tables.spaces.values() {
         for shard in 0..space.shard_count() {
@@ -218,7 +218,7 @@ fn expire(tables: &Tables) -> u64 {
     removed
 }
 
-fn keys(tables: &Tables, now_ms: u64) -> u64 {
+fn keys(tables: &RecoveredState, now_ms: u64) -> u64 {
     let mut keys = 0;
     for space in tables.spaces.values() {
         space.each_shard(false, |shard| keys += shard.live_len(&|| now_ms) as u64);

@@ -33,7 +33,7 @@ use crate::log::segment_reader::SegmentReader;
 use crate::lsn::{Lsn, NUMBER_MAX};
 use crate::recovery::load::{Listing, Recovered, open_snapshot, read_snapshot};
 use crate::recovery::snapshot::{Block, SnapshotReader};
-use crate::recovery::state::{Keep, Tables, transactions_of};
+use crate::recovery::state::{LoadMode, RecoveredState, transactions_of};
 use log::Log;
 use replay::{Others, Replay, Replayed};
 
@@ -55,7 +55,7 @@ pub(crate) enum Way {
 /// What was found, and where.
 pub(crate) struct Salvaged {
     pub(crate) way: Way,
-    pub(crate) tables: Tables,
+    pub(crate) tables: RecoveredState,
     /// The store's id, if any file knows one.
     pub(crate) store: Option<u64>,
     pub(crate) base: Base,
@@ -177,10 +177,10 @@ pub(crate) fn salvage(dir: &dyn Directory, shards: usize, way: Way) -> Result<Sa
 }
 
 /// What the log is to be replayed over.
-fn base(listing: &Listing<'_>, shards: usize, way: Way) -> (Tables, Base) {
+fn base(listing: &Listing<'_>, shards: usize, way: Way) -> (RecoveredState, Base) {
     let snapshots = listing.snapshots();
     for (start, name) in snapshots.iter().rev() {
-        if let Ok(state) = read_snapshot(listing, name, shards, Keep::Entries) {
+        if let Ok(state) = read_snapshot(listing, name, shards, LoadMode::Entries) {
             let Recovered { tables, snapshot_end, report, .. } = state;
             let (snapshot, end) = (Some((*name).to_owned()), Some(snapshot_end));
             return (
@@ -199,12 +199,12 @@ fn base(listing: &Listing<'_>, shards: usize, way: Way) -> (Tables, Base) {
     let is_partial = start > Lsn::ZERO || (oldest.is_none() && !snapshots.is_empty());
     let names_are_lost = start > Lsn::ZERO;
     let base = Base { start, end: Some(start), is_partial, names_are_lost, ..Base::default() };
-    (Tables::empty(shards, Keep::Entries), base)
+    (RecoveredState::empty(shards, LoadMode::Entries), base)
 }
 
 /// The good blocks of a damaged snapshot. If its head is not good, nothing proves whose it is, or what its keyspaces were
 /// called: it is used only to salvage.
-fn part_of(listing: &Listing<'_>, name: &str, shards: usize, way: Way) -> Option<(Tables, Base)> {
+fn part_of(listing: &Listing<'_>, name: &str, shards: usize, way: Way) -> Option<(RecoveredState, Base)> {
     let (reader, has_head) = match open_snapshot(listing, name) {
         Ok(reader) => (reader, true),
         Err(_) => SnapshotReader::open_damaged(listing.dir, name)?,
@@ -214,8 +214,8 @@ fn part_of(listing: &Listing<'_>, name: &str, shards: usize, way: Way) -> Option
         return None;
     }
     let mut tables = match has_head {
-        true => Tables::of(&reader.head, shards, Keep::Entries),
-        false => Tables::empty(shards, Keep::Entries),
+        true => RecoveredState::of(&reader.head, shards, LoadMode::Entries),
+        false => RecoveredState::empty(shards, LoadMode::Entries),
     };
     let mut unnamed = BTreeSet::new();
     let (start, end_of_head, len) = (Lsn::new(reader.head.start), reader.at(), reader.len);

@@ -1,4 +1,4 @@
-//! Tables: what a snapshot and the log are loaded into. Invariant: applying a record again, or to a state that already has
+//! Recovered state: what a snapshot and the log are loaded into. Invariant: applying a record again, or to a state that already has
 //! it, changes nothing more.
 
 use std::collections::BTreeMap;
@@ -19,34 +19,41 @@ const RANGE_BYTES_MAX: usize = 512 * 1024 * 1024;
 
 /// Whether what is read is kept, or only looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Keep {
+pub(crate) enum LoadMode {
     Entries,
     Nothing,
 }
 
-pub(crate) struct Tables {
+pub(crate) struct RecoveredState {
     pub(crate) spaces: BTreeMap<u32, Arc<Space>>,
     pub(crate) next_keyspace: u32,
     pub(crate) hasher: KeyHash,
     /// The latest time in the files: the store's time goes on from there.
     pub(crate) floor_ms: u64,
     shards: usize,
-    keep: Keep,
+    mode: LoadMode,
 }
 
-impl Tables {
-    pub(crate) fn empty(shards: usize, keep: Keep) -> Self {
+impl RecoveredState {
+    pub(crate) fn empty(shards: usize, mode: LoadMode) -> Self {
         let hasher = KeyHash::with_seed(KeyHash::random_seed());
-        Tables { spaces: BTreeMap::new(), next_keyspace: 0, hasher, floor_ms: 0, shards, keep }
+        RecoveredState { spaces: BTreeMap::new(), next_keyspace: 0, hasher, floor_ms: 0, shards, mode }
     }
 
     /// The keyspaces that a snapshot begins with, still empty.
-    pub(crate) fn of(head: &Head, shards: usize, keep: Keep) -> Self {
+    pub(crate) fn of(head: &Head, shards: usize, mode: LoadMode) -> Self {
         let hasher = KeyHash::with_seed(head.hash_seed);
         let spaces = head.keyspaces.iter().map(|(id, name)| (*id, Arc::new(Space::new(*id, name, shards)))).collect();
         // No number is given twice, whatever the head says.
         let after = head.keyspaces.iter().map(|(id, _)| id.saturating_add(1)).max().unwrap_or(0);
-        Tables { spaces, next_keyspace: head.next_keyspace.max(after), hasher, floor_ms: head.time_ms, shards, keep }
+        RecoveredState {
+            spaces,
+            next_keyspace: head.next_keyspace.max(after),
+            hasher,
+            floor_ms: head.time_ms,
+            shards,
+            mode,
+        }
     }
 
     /// Loads a block of a snapshot, all of it or, if it is damaged, nothing.
@@ -58,7 +65,7 @@ impl Tables {
                 Ok(Record::Set { keyspace, key, value, deadline }) => {
                     let space =
                         self.spaces.get(&keyspace).ok_or_else(|| block.corrupt("it names an unknown keyspace"))?;
-                    if self.keep == Keep::Entries {
+                    if self.mode == LoadMode::Entries {
                         ready.push((space, self.hasher.hash(key), Entry::new(key, value, deadline_of(deadline))));
                     }
                 }
@@ -110,11 +117,11 @@ impl Tables {
             | Record::Delete { keyspace, .. }
             | Record::Deadline { keyspace, .. }
             | Record::Range { keyspace, .. }
-                if self.keep == Keep::Nothing =>
+                if self.mode == LoadMode::Nothing =>
             {
                 space(keyspace)?;
             }
-            Record::Copy { keyspace, from_keyspace, .. } if self.keep == Keep::Nothing => {
+            Record::Copy { keyspace, from_keyspace, .. } if self.mode == LoadMode::Nothing => {
                 space(from_keyspace)?;
                 space(keyspace)?;
             }

@@ -9,7 +9,7 @@ use crate::log::manifest::Known;
 use crate::log::segment_reader::Rest;
 use crate::lsn::{Lsn, NUMBER_MAX};
 use crate::recovery::load::{self, Listing, Recovered};
-use crate::recovery::state::{Keep, Tables};
+use crate::recovery::state::{LoadMode, RecoveredState};
 
 /// Frames that stand in a row.
 #[derive(Clone, Copy, Debug)]
@@ -148,6 +148,6 @@ impl Log {
         }
         let mut segment = segment(listing, id, Way::Salvage)?;
         while segment.at < used.end() && segment.next_frame()?.is_some() {}
-        Ok(load::end(segment, known, &mut Recovered::of(Tables::empty(1, Keep::Nothing))).is_ok())
+        Ok(load::end(segment, known, &mut Recovered::of(RecoveredState::empty(1, LoadMode::Nothing))).is_ok())
     }
 }

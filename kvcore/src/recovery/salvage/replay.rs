@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::log::record::Record;
 use crate::log::segment_reader::SegmentReader;
 use crate::lsn::Lsn;
-use crate::recovery::state::{self, Tables};
+use crate::recovery::state::{self, RecoveredState};
 use crate::table::keyspace::{DEFAULT_KEYSPACE, Space};
 
 /// Keys that are shown as examples, at most.
@@ -73,7 +73,7 @@ pub(crate) struct Replayed {
 }
 
 pub(super) struct Replay<'a> {
-    tables: &'a mut Tables,
+    tables: &'a mut RecoveredState,
     /// The base stands for everything up to here.
     start: Lsn,
     next: Lsn,
@@ -97,7 +97,7 @@ pub(super) struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    pub(super) fn over(tables: &'a mut Tables, start: Lsn, others: Others) -> Self {
+    pub(super) fn over(tables: &'a mut RecoveredState, start: Lsn, others: Others) -> Self {
         Replay {
             spaces_max: tables.spaces.len(),
             tables,

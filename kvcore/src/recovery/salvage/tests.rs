@@ -17,7 +17,7 @@ const STORE: u64 = 77;
 fn write_snapshot(dir: &Path, entries: &[(&[u8], &[u8])]) {
     let names = vec![(0, "0".to_owned())];
     let head = Head { version: VERSION, start: 1, keyspaces: names, next_keyspace: 1, store: STORE, ..Head::default() };
-    let mut tables = Tables::of(&head, 1, Keep::Entries);
+    let mut tables = RecoveredState::of(&head, 1, LoadMode::Entries);
     for (key, value) in entries {
         tables.apply(&Record::Set { keyspace: 0, key, value, deadline: 0 }).unwrap();
     }
