@@ -15,7 +15,7 @@ use crate::recovery::snapshot::{self, Head, SnapshotWriter, Written, snapshot_st
 use crate::storage::StorageDirectory;
 use crate::sync::atomic::Ordering;
 use crate::sync::thread;
-use crate::txn::context::{BEGINNING_SNAPSHOT, Base, NO_SNAPSHOT, Notifier};
+use crate::txn::context::{BEGINNING_SNAPSHOT, NO_SNAPSHOT, Notifier, StoreContext};
 
 /// Starts the threads of a store. One in memory has a sweeper, if that `sweeps`, and no other.
 pub(crate) fn start(engine: &Arc<Engine>, sweeps: bool) -> Result<()> {
@@ -24,7 +24,7 @@ pub(crate) fn start(engine: &Arc<Engine>, sweeps: bool) -> Result<()> {
     let mut threads = engine.threads.lock();
 
     if sweeps || engine.storage.is_some() {
-        let (weak, notifier) = (Arc::downgrade(engine), Arc::clone(&engine.base.sweeper));
+        let (weak, notifier) = (Arc::downgrade(engine), Arc::clone(&engine.context.sweeper));
         threads.push(named("kv-sweeper").spawn(move || sweep(&weak, &notifier)).map_err(failed)?);
     }
     let Some(storage) = &engine.storage else { return Ok(()) };
@@ -91,7 +91,7 @@ pub(crate) fn snapshot(engine: &Engine, storage: &StorageDirectory, asked: bool)
     if engine.is_closed() {
         return Err(Error::Closed);
     }
-    let time = &engine.base.time;
+    let time = &engine.context.time;
     let started_ms = time.monotonic_ms();
     {
         let mut state = storage.snapshots.state.lock();
@@ -146,13 +146,13 @@ pub(crate) fn snapshot(engine: &Engine, storage: &StorageDirectory, asked: bool)
 /// While this exists, the log copies the value of another key only from one whose whole value it was given since the
 /// snapshot's start. Replayed over a snapshot that is as old as the record for one of the keys and newer for the other, it
 /// would copy the wrong value, or none.
-struct WholeValues<'a>(&'a Base);
+struct WholeValues<'a>(&'a StoreContext);
 
 impl<'a> WholeValues<'a> {
     /// On return, what is appended to the log and copies a value holds the value, too.
     fn begin(engine: &'a Engine) -> Self {
-        engine.base.snapshot.store(BEGINNING_SNAPSHOT, Ordering::SeqCst);
-        let begun = WholeValues(&engine.base);
+        engine.context.snapshot.store(BEGINNING_SNAPSHOT, Ordering::SeqCst);
+        let begun = WholeValues(&engine.context);
         // A transaction that has not seen this holds its locks until its records are in the log.
         for space in engine.spaces() {
             space.each_shard(false, |_| ());
@@ -173,7 +173,7 @@ impl Drop for WholeValues<'_> {
 }
 
 fn write_snapshot(engine: &Engine, storage: &StorageDirectory) -> Result<Written> {
-    let (wal, base) = (&storage.wal, &engine.base);
+    let (wal, context) = (&storage.wal, &engine.context);
     let whole_values = WholeValues::begin(engine);
     {
         let mut writer = wal.writer.lock();
@@ -190,9 +190,9 @@ fn write_snapshot(engine: &Engine, storage: &StorageDirectory) -> Result<Written
     let keyspaces: Vec<u32> = names.iter().map(|(log_id, _)| *log_id).collect();
     let head = Head {
         version: snapshot::VERSION,
-        hash_seed: base.hasher.seed(),
+        hash_seed: context.hasher.seed(),
         start: start.get(),
-        time_ms: base.time.now_ms(),
+        time_ms: context.time.now_ms(),
         keyspaces: names,
         next_keyspace,
         store: storage.store,

@@ -284,7 +284,7 @@ struct BackupPoint {
 /// Begins a backup of an open store: everything that was acknowledged is in it.
 pub(crate) fn begin(engine: &Engine, storage: &StorageDirectory) -> Result<Backup> {
     // From inside a transaction it would miss what that has acknowledged to its own body.
-    let _guard = engine.base.enter()?;
+    let _guard = engine.context.enter()?;
     if engine.is_closed() {
         return Err(Error::Closed);
     }
@@ -300,7 +300,7 @@ pub(crate) fn begin(engine: &Engine, storage: &StorageDirectory) -> Result<Backu
         storage.wal.health()?;
         let segments = writer.replayed_after(start);
         let newest = segments.last().map_or(0, |segment| segment.id);
-        let (store, end, time_ms) = (writer.store(), writer.synced, engine.base.time.now_ms());
+        let (store, end, time_ms) = (writer.store(), writer.synced, engine.context.time.now_ms());
         BackupPoint { store, snapshot, segments, newest, end, time_ms }
     };
     Ok(assemble(&storage.dir, point, Keeps::Hold(hold)))

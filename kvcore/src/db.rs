@@ -299,7 +299,7 @@ impl Db {
     }
 
     pub(crate) fn wal(&self) -> Option<&Arc<Wal>> {
-        self.engine().base.wal.as_ref()
+        self.engine().context.wal.as_ref()
     }
 
     fn handle(&self, space: Arc<Space>) -> Keyspace {
@@ -472,7 +472,7 @@ impl Db {
             Some(_) if self.engine().is_closed() => Err(Error::Closed),
             Some(storage) => {
                 // From inside a transaction it would wait for the very locks that this holds.
-                let _guard = self.engine().base.enter()?;
+                let _guard = self.engine().context.enter()?;
                 background::snapshot(self.engine(), storage, false)
             }
             None => Err(Error::InMemory { what: "write a snapshot to" }),
@@ -648,7 +648,7 @@ impl Db {
     /// # Ok::<(), kvcore::Error>(())
     /// ```
     pub fn now_ms(&self) -> u64 {
-        self.engine().base.time.now_ms()
+        self.engine().context.time.now_ms()
     }
 
     /// Returns how many milliseconds the store's time is ahead of the wall clock; 0 if it is not.
@@ -662,7 +662,7 @@ impl Db {
     /// # Ok::<(), kvcore::Error>(())
     /// ```
     pub fn time_ahead_ms(&self) -> u64 {
-        self.engine().base.time.ahead_of_wall_ms()
+        self.engine().context.time.ahead_of_wall_ms()
     }
 
     /// Changes what plain writes have survived when they return, through every handle but those made by
@@ -687,7 +687,7 @@ impl Db {
     pub fn set_durability(&self, durability: Durability) {
         match self.wal() {
             Some(wal) => wal.set_durability(durability),
-            None => self.engine().base.promise.set(durability),
+            None => self.engine().context.promise.set(durability),
         }
     }
 
@@ -740,7 +740,7 @@ impl Db {
     /// # Ok::<(), kvcore::Error>(())
     /// ```
     pub fn limits(&self) -> Limits {
-        self.engine().base.eviction.limits()
+        self.engine().context.eviction.limits()
     }
 
     /// Removes entries until the store is within its limits, at most `at_most` of them. Writes do so by themselves.

@@ -29,7 +29,7 @@ use crate::table::entry::Entry;
 use crate::table::expiry::{TICK_MS, tick_at};
 use crate::table::keyspace::{DEFAULT_KEYSPACE, Space};
 use crate::table::limits::{Limits, Policy, Room};
-use crate::txn::context::Base;
+use crate::txn::context::StoreContext;
 use crate::txn::evict::{Backlog, ROOM_STEP};
 use crate::txn::lock_set::LockSet;
 use crate::txn::locked::{Committed, Draft, Locked, Notes, Seen, SharedLocked};
@@ -59,7 +59,7 @@ fn warn_if_ahead(dir: &Path, ahead_ms: u64) {
 }
 
 pub(crate) struct Engine {
-    pub(crate) base: Base,
+    pub(crate) context: StoreContext,
     pub(crate) registry: RwLock<Registry>,
     pub(crate) shards: usize,
     /// `None` for a store in memory only.
@@ -107,7 +107,7 @@ impl Engine {
             }
         };
         if let Some(observer) = options.observer {
-            engine.base.observe(observer)?;
+            engine.context.observe(observer)?;
         }
         let engine = Arc::new(engine);
         engine.space(DEFAULT_KEYSPACE)?;
@@ -175,7 +175,15 @@ impl Engine {
         let has_sweeper = storage.is_some() || options.sweeps_in_memory;
         let promise = wal.as_ref().map_or_else(|| Arc::new(Promise::new(options.durability)), |wal| wal.promise());
         Engine {
-            base: Base::new(hasher, time, options.key_bytes_max, options.value_bytes_max, promise, wal, floor_ms),
+            context: StoreContext::new(
+                hasher,
+                time,
+                options.key_bytes_max,
+                options.value_bytes_max,
+                promise,
+                wal,
+                floor_ms,
+            ),
             registry: RwLock::new(Registry { by_name, next_id }),
             shards: options.shards,
             storage,
@@ -197,8 +205,8 @@ impl Engine {
         if let Some(space) = self.registry.read().by_name.get(name) {
             return Ok(Arc::clone(space));
         }
-        self.base.check_key(name.as_bytes())?;
-        let _guard = self.base.enter()?;
+        self.context.check_key(name.as_bytes())?;
+        let _guard = self.context.enter()?;
         let mut registry = self.registry.write();
         if let Some(space) = registry.by_name.get(name) {
             return Ok(Arc::clone(space));
@@ -208,7 +216,7 @@ impl Engine {
         // That it is empty tells that another of this name is gone.
         (0..space.shard_count()).for_each(|shard| space.write(shard).reveals(lsn));
         registry.next_id = registry.next_id.saturating_add(1);
-        self.base.eviction.adopt(&space, self.base.moment());
+        self.context.eviction.adopt(&space, self.context.moment());
         registry.by_name.insert(Arc::clone(&space.name), Arc::clone(&space));
         Ok(space)
     }
@@ -220,8 +228,8 @@ impl Engine {
     /// Empties a keyspace and forgets its name; false if there is none. Its handles are of no more use.
     pub(crate) fn drop_space(&self, name: &str) -> Result<(bool, Lsn)> {
         self.check_open()?;
-        let _wakes = self.base.watches.wake_at_end();
-        let entered = self.base.enter()?;
+        let _wakes = self.context.watches.wake_at_end();
+        let entered = self.context.enter()?;
         let Some(space) = self.registry.read().by_name.get(name).cloned() else { return Ok((false, Lsn::ZERO)) };
         // With every shard locked no commit can be between its effects and its place in the log. Shards before the
         // registry, as in a transaction that asks for a keyspace's name.
@@ -237,9 +245,9 @@ impl Engine {
             // Freed when nothing is locked any more.
             emptied.push(guard.clear());
             guard.reveals(lsn);
-            self.base.eviction.publish(guard);
+            self.context.eviction.publish(guard);
         }
-        self.base.eviction.forget(&space);
+        self.context.eviction.forget(&space);
         let change = Change {
             keyspace_id: space.id,
             keyspace: &space.name,
@@ -248,16 +256,16 @@ impl Engine {
             lsn,
             origin: Origin::NONE,
         };
-        self.base.tell(&change);
-        self.base.watches.close_keyspace(space.id);
+        self.context.tell(&change);
+        self.context.watches.close_keyspace(space.id);
         registry.by_name.remove(name);
         drop((registry, guards, entered));
-        self.base.disposal.free(emptied.iter().map(|shard| shard.bytes()).sum(), emptied);
+        self.context.disposal.free(emptied.iter().map(|shard| shard.bytes()).sum(), emptied);
         Ok((true, lsn))
     }
 
     fn log(&self, record: &Record<'_>) -> Result<Lsn> {
-        let Some(wal) = &self.base.wal else { return Ok(Lsn::ZERO) };
+        let Some(wal) = &self.context.wal else { return Ok(Lsn::ZERO) };
         let mut transaction = Vec::new();
         record.encode(&mut transaction);
         wal.append(&transaction)
@@ -267,7 +275,7 @@ impl Engine {
     /// each `show`: a call through a pointer makes a read of a hot key a seventh slower, half as slow again without LTO.
     #[inline]
     pub(crate) fn read<R>(&self, space: &Space, key: &[u8], show: impl FnOnce(ValueRef<'_>) -> R) -> Result<Option<R>> {
-        self.show(space, key, self.base.eviction.is_on(), show)
+        self.show(space, key, self.context.eviction.is_on(), show)
     }
 
     /// As [`read`](Self::read), which is no use of the key.
@@ -285,16 +293,16 @@ impl Engine {
         show: impl FnOnce(ValueRef<'_>) -> R,
     ) -> Result<Option<R>> {
         self.check_open()?;
-        let _guard = self.base.enter()?;
-        let hash = self.base.hasher.hash(key);
+        let _guard = self.context.enter()?;
+        let hash = self.context.hasher.hash(key);
         let guard = space.read(space.shard_of(hash));
-        let found = if uses { guard.find_to_use(hash, key, self.base.moment()) } else { guard.find(hash, key) };
+        let found = if uses { guard.find_to_use(hash, key, self.context.moment()) } else { guard.find(hash, key) };
         let Some(entry) = found else { return Ok(None) };
         let value = entry.value();
         if let Some(deadline) = value.deadline() {
-            let now_ms = self.base.time.now_ms();
+            let now_ms = self.context.time.now_ms();
             if deadline.has_passed(now_ms) {
-                self.base.mark_time(deadline.as_ms(), now_ms);
+                self.context.mark_time(deadline.as_ms(), now_ms);
                 return Ok(None);
             }
         }
@@ -313,10 +321,10 @@ impl Engine {
         body: &mut impl FnMut(&SharedLocked<'_>) -> Result<()>,
     ) -> Result<Lsn> {
         self.check_open()?;
-        let _wakes = self.base.watches.wake_at_end();
-        let entered = self.base.enter()?;
+        let _wakes = self.context.watches.wake_at_end();
+        let entered = self.context.enter()?;
         let (lsn, met_expired) = if let [key] = keys {
-            let locked = SharedLocked::lock_one(&self.base, space, key, uses_keys);
+            let locked = SharedLocked::lock_one(&self.context, space, key, uses_keys);
             let outcome = body(&locked);
             // Marks the time of what the body has seen to be expired, even if it failed.
             let revealed = locked.revealed();
@@ -325,7 +333,7 @@ impl Engine {
         } else {
             self.view_keys(space, keys, uses_keys, body)?
         };
-        if met_expired && !self.base.expiry_held.load(Ordering::Relaxed) {
+        if met_expired && !self.context.expiry_held.load(Ordering::Relaxed) {
             keys.iter().for_each(|key| self.expire_now(space, key, origin));
         }
         drop(entered);
@@ -341,8 +349,8 @@ impl Engine {
         uses_keys: bool,
         body: &mut dyn FnMut(&SharedLocked<'_>) -> Result<()>,
     ) -> Result<(Lsn, bool)> {
-        let set = LockSet::of_keys(self.base.store_id, space, &self.base.hasher, keys);
-        let locked = SharedLocked::lock(&self.base, space, &set, uses_keys);
+        let set = LockSet::of_keys(self.context.store_id, space, &self.context.hasher, keys);
+        let locked = SharedLocked::lock(&self.context, space, &set, uses_keys);
         let outcome = body(&locked);
         let revealed = locked.revealed();
         outcome.map(|()| revealed)
@@ -359,16 +367,16 @@ impl Engine {
     ) -> Result<Lsn> {
         let [key] = keys else { return self.commit_keys(space, keys, origin, body) };
         self.check_open()?;
-        let _wakes = self.base.watches.wake_at_end();
-        let entered = self.base.enter()?;
-        let is_exhausted = self.base.eviction.is_on() && self.make_room(space);
-        let hash = self.base.hasher.hash(key);
-        let done = Notes::lend(&self.base.disposal, |notes| {
-            let mut locked = Locked::lock_one(&self.base, space, (key, hash), (origin, is_exhausted), notes);
+        let _wakes = self.context.watches.wake_at_end();
+        let entered = self.context.enter()?;
+        let is_exhausted = self.context.eviction.is_on() && self.make_room(space);
+        let hash = self.context.hasher.hash(key);
+        let done = Notes::lend(&self.context.disposal, |notes| {
+            let mut locked = Locked::lock_one(&self.context, space, (key, hash), (origin, is_exhausted), notes);
             body(&mut locked)?;
             locked.commit()
         })?;
-        if done.met_expired && !self.base.expiry_held.load(Ordering::Relaxed) {
+        if done.met_expired && !self.context.expiry_held.load(Ordering::Relaxed) {
             self.expire_now(space, key, origin);
         }
         if done.room_wanted > 0 {
@@ -388,13 +396,13 @@ impl Engine {
         origin: Origin<'_>,
         body: &mut dyn FnMut(&mut Locked<'_>) -> Result<()>,
     ) -> Result<Lsn> {
-        self.commit_across(&LockSet::of_keys(self.base.store_id, space, &self.base.hasher, keys), origin, body)
+        self.commit_across(&LockSet::of_keys(self.context.store_id, space, &self.context.hasher, keys), origin, body)
     }
 
     /// Returns what must be durable before the outcome of a transaction over `keys` may be revealed.
     #[inline(always)]
     fn revealed<'k>(&self, lsn: Lsn, met_expired: bool, keys: impl Iterator<Item = &'k [u8]>) -> Lsn {
-        match &self.base.wal {
+        match &self.context.wal {
             // A change of some other key, which the log may never take, does not keep these from being read.
             // Beyond the log lies what could not be logged: that keys of this shard were swept, perhaps these.
             Some(wal) if !met_expired && lsn <= wal.last() && wal.refuses_but_is_durable(keys) => Lsn::ZERO,
@@ -410,11 +418,11 @@ impl Engine {
         body: &mut dyn FnMut(&mut Locked<'_>) -> Result<()>,
     ) -> Result<Lsn> {
         self.check_open()?;
-        let _wakes = self.base.watches.wake_at_end();
-        let entered = self.base.enter()?;
+        let _wakes = self.context.watches.wake_at_end();
+        let entered = self.context.enter()?;
         let is_exhausted = self.prepare(set)?;
-        let done = Notes::lend(&self.base.disposal, |notes| {
-            let mut locked = Locked::lock(&self.base, set, notes)?;
+        let done = Notes::lend(&self.context.disposal, |notes| {
+            let mut locked = Locked::lock(&self.context, set, notes)?;
             (locked.is_exhausted, locked.origin) = (is_exhausted, origin);
             body(&mut locked)?;
             // Which name means what changes together with the log's knowing it: a snapshot sees both or neither.
@@ -438,8 +446,8 @@ impl Engine {
         if !set.has_whole() {
             for _ in 0..DRAFTS_MAX {
                 self.check_open()?;
-                let _wakes = self.base.watches.wake_at_end();
-                let entered = self.base.enter()?;
+                let _wakes = self.context.watches.wake_at_end();
+                let entered = self.context.enter()?;
                 let is_exhausted = self.prepare(set)?;
                 match self.try_draft(set, is_exhausted, origin, is_valid, body) {
                     Ok(Some(done)) => return Ok(self.finish(set, &done, origin, entered)),
@@ -463,10 +471,11 @@ impl Engine {
         body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>,
     ) -> Result<Option<Committed>> {
         let keys = set.named_keys().map(|(space, key)| (space.id, key));
-        let seen =
-            Notes::lend(&self.base.disposal, |notes| Seen::take(&mut Locked::lock(&self.base, set, notes)?, keys))?;
+        let seen = Notes::lend(&self.context.disposal, |notes| {
+            Seen::take(&mut Locked::lock(&self.context, set, notes)?, keys)
+        })?;
         let mut notes = Notes::default();
-        let mut draft = Draft::new(&self.base, &seen, set, &mut notes)?;
+        let mut draft = Draft::new(&self.context, &seen, set, &mut notes)?;
         body(&mut draft)?;
         if draft.is_read_only() {
             if !is_valid() {
@@ -474,8 +483,8 @@ impl Engine {
             }
             let marked = draft.mark_time();
             if draft.has_uses() {
-                Notes::lend(&self.base.disposal, |notes| -> Result<()> {
-                    Locked::lock(&self.base, set, notes)?.use_keys(&draft);
+                Notes::lend(&self.context.disposal, |notes| -> Result<()> {
+                    Locked::lock(&self.context, set, notes)?.use_keys(&draft);
                     Ok(())
                 })?;
             }
@@ -483,9 +492,9 @@ impl Engine {
             return Ok(Some(Committed { lsn, met_expired: marked.is_some(), room_wanted: 0, is_late: false }));
         }
         // No lock is held yet.
-        self.base.wal.as_ref().map_or(Ok(()), |wal| wal.wait_for_room())?;
-        Notes::lend(&self.base.disposal, |notes| {
-            let mut locked = Locked::lock(&self.base, set, notes)?;
+        self.context.wal.as_ref().map_or(Ok(()), |wal| wal.wait_for_room())?;
+        Notes::lend(&self.context.disposal, |notes| {
+            let mut locked = Locked::lock(&self.context, set, notes)?;
             (locked.is_exhausted, locked.origin) = (is_exhausted, origin);
             if !locked.is_as_seen(&seen) || !is_valid() {
                 return Ok(None);
@@ -498,19 +507,19 @@ impl Engine {
 
     /// Checks a set, and makes room before anything is locked; returns whether that is not possible.
     fn prepare(&self, set: &LockSet<'_>) -> Result<bool> {
-        if !set.is_of(self.base.store_id) {
+        if !set.is_of(self.context.store_id) {
             return Err(Error::ForeignKeyspace);
         }
         let first = set.first().ok_or(Error::EmptyLockSet)?;
-        Ok(self.base.eviction.is_on() && self.make_room(first))
+        Ok(self.context.eviction.is_on() && self.make_room(first))
     }
 
     /// Does what follows a commit over several keyspaces. Returns what must be durable before its outcome may be revealed.
     fn finish(&self, set: &LockSet<'_>, done: &Committed, origin: Origin<'_>, entered: ReentrancyGuard) -> Lsn {
-        if done.met_expired && !self.base.expiry_held.load(Ordering::Relaxed) {
+        if done.met_expired && !self.context.expiry_held.load(Ordering::Relaxed) {
             set.named_keys().for_each(|(space, key)| self.expire_now(space, key, origin));
             for space in set.whole_spaces() {
-                let now_ms = self.base.time.now_ms();
+                let now_ms = self.context.time.now_ms();
                 for shard in 0..space.shard_count() {
                     self.sweep_shard(space, shard, now_ms);
                 }
@@ -530,8 +539,8 @@ impl Engine {
     /// Waits while the log's buffers are full. From inside a transaction it returns at once: no lock is held meanwhile.
     #[inline]
     pub(crate) fn wait_for_room(&self) -> Result<()> {
-        match &self.base.wal {
-            Some(wal) if wal.is_backlogged() && !self.base.is_entered() => wal.wait_for_room(),
+        match &self.context.wal {
+            Some(wal) if wal.is_backlogged() && !self.context.is_entered() => wal.wait_for_room(),
             _ => Ok(()),
         }
     }
@@ -540,27 +549,27 @@ impl Engine {
     /// has expired goes first, where no thread removes it.
     #[cold]
     fn make_room(&self, space: &Space) -> bool {
-        self.base.refresh_stamps_if_due();
-        if !self.base.eviction.is_reached() {
+        self.context.refresh_stamps_if_due();
+        if !self.context.eviction.is_reached() {
             return false;
         }
         let due = space.due();
-        if !self.has_sweeper && due != u64::MAX && due <= tick_at(self.base.time.now_ms()) {
+        if !self.has_sweeper && due != u64::MAX && due <= tick_at(self.context.time.now_ms()) {
             self.sweep_entered();
         }
-        let is_exhausted = self.base.eviction.is_full() && !self.base.prepare_eviction();
-        is_exhausted || self.base.make_room(ROOM_STEP, &[], Backlog::Ends) == Room::Exhausted
+        let is_exhausted = self.context.eviction.is_full() && !self.context.prepare_eviction();
+        is_exhausted || self.context.make_room(ROOM_STEP, &[], Backlog::Ends) == Room::Exhausted
     }
 
     /// Makes the room that a transaction wants when it has given back its locks. What it named, `spared`, stays if anything
     /// else can go.
     #[cold]
     fn make_room_after(&self, done: &Committed, spared: &[(u32, u64)]) {
-        let eviction = &self.base.eviction;
+        let eviction = &self.context.eviction;
         // Although the log may be full: a removal is a small record, and what was added is in the log already.
-        self.base.make_room(done.room_wanted, spared, Backlog::Ignored);
+        self.context.make_room(done.room_wanted, spared, Backlog::Ignored);
         if done.is_late && eviction.has_surplus() {
-            self.base.make_room(done.room_wanted, &[], Backlog::Ignored);
+            self.context.make_room(done.room_wanted, &[], Backlog::Ignored);
         }
     }
 
@@ -568,14 +577,14 @@ impl Engine {
     pub(crate) fn set_limits(&self, limits: Limits) -> Result<()> {
         self.check_open()?;
         limits.check()?;
-        let _guard = self.base.enter()?;
-        let eviction = &self.base.eviction;
+        let _guard = self.context.enter()?;
+        let eviction = &self.context.eviction;
         let _changing = self.limits_changing.lock();
         if limits.is_limited() {
-            self.base.note_time();
+            self.context.note_time();
         }
         if limits.is_limited() && limits.policy == Policy::Lfu {
-            self.base.count_uses_somehow();
+            self.context.count_uses_somehow();
         }
         let spaces: Vec<_> = {
             // A keyspace that is made meanwhile is one of these, or finds the new limits.
@@ -585,7 +594,7 @@ impl Engine {
         };
         for space in spaces {
             for shard in 0..space.shard_count() {
-                eviction.adopt_shard(&space, shard, &limits, self.base.moment());
+                eviction.adopt_shard(&space, shard, &limits, self.context.moment());
             }
         }
         eviction.finish(&limits);
@@ -594,87 +603,87 @@ impl Engine {
 
     /// Lets the access statistics go on to the present time.
     pub(crate) fn note_time(&self) {
-        self.base.note_time();
+        self.context.note_time();
         // From inside a transaction it would wait for what that holds.
-        if let Ok(_guard) = self.base.enter() {
-            self.base.refresh_stamps_if_due();
+        if let Ok(_guard) = self.context.enter() {
+            self.context.refresh_stamps_if_due();
         }
     }
 
     /// Removes entries, at most `at_most`, until the store is within its limits.
     pub(crate) fn room(&self, at_most: u64) -> Result<Room> {
         self.check_open()?;
-        let _wakes = self.base.watches.wake_at_end();
-        let _guard = self.base.enter()?;
-        self.base.refresh_stamps_if_due();
-        Ok(self.base.make_room(at_most, &[], Backlog::Ends))
+        let _wakes = self.context.watches.wake_at_end();
+        let _guard = self.context.enter()?;
+        self.context.refresh_stamps_if_due();
+        Ok(self.context.make_room(at_most, &[], Backlog::Ends))
     }
 
     /// A store without threads sweeps as it is written to.
     fn sweep_if_due(&self, space: &Space) {
         let due = space.due();
-        if !self.has_sweeper && due != u64::MAX && due <= tick_at(self.base.time.now_ms()) {
+        if !self.has_sweeper && due != u64::MAX && due <= tick_at(self.context.time.now_ms()) {
             self.sweep();
         }
     }
 
     /// Removes an entry if its deadline has passed, to the millisecond: somebody has asked for it.
     fn expire_now(&self, space: &Space, key: &[u8], origin: Origin<'_>) {
-        if !self.base.can_mark_time() {
+        if !self.context.can_mark_time() {
             return;
         }
-        let (hash, now_ms) = (self.base.hasher.hash(key), self.base.time.now_ms());
+        let (hash, now_ms) = (self.context.hasher.hash(key), self.context.time.now_ms());
         let mut guard = space.write(space.shard_of(hash));
         let passed = guard.find(hash, key).and_then(Entry::deadline).filter(|deadline| deadline.has_passed(now_ms));
         let Some(deadline) = passed else { return };
-        let taken = guard.take(&self.base.hasher, hash, key);
-        self.base.eviction.publish(&mut guard);
-        let lsn = self.base.mark_time(deadline.as_ms(), now_ms);
+        let taken = guard.take(&self.context.hasher, hash, key);
+        self.context.eviction.publish(&mut guard);
+        let lsn = self.context.mark_time(deadline.as_ms(), now_ms);
         guard.reveals(lsn);
-        self.base.count_expired(1);
+        self.context.count_expired(1);
         let (keyspace_id, keyspace) = (space.id, &*space.name);
         let kind = ChangeKind::Expire;
-        self.base.tell(&Change { keyspace_id, keyspace, key: Some(key), kind, lsn, origin });
+        self.context.tell(&Change { keyspace_id, keyspace, key: Some(key), kind, lsn, origin });
         // In this order: to free a large value takes long.
         drop(guard);
-        self.base.disposal.free_entries(SmallVec::<[Entry; 1]>::from_iter(taken));
+        self.context.disposal.free_entries(SmallVec::<[Entry; 1]>::from_iter(taken));
     }
 
     /// Keeps expired entries even if somebody asks for them, or no longer does.
     pub(crate) fn hold_expiry(&self, held: bool) {
-        self.base.expiry_held.store(held, Ordering::SeqCst);
+        self.context.expiry_held.store(held, Ordering::SeqCst);
         if !held {
-            self.base.sweeper.notify();
+            self.context.sweeper.notify();
         }
     }
 
     fn keeps_expired(&self) -> bool {
-        self.base.sweeping_paused.load(Ordering::Relaxed) || self.base.expiry_held.load(Ordering::Relaxed)
+        self.context.sweeping_paused.load(Ordering::Relaxed) || self.context.expiry_held.load(Ordering::Relaxed)
     }
 
     /// Keeps expired entries until somebody asks for them, or no longer does.
     pub(crate) fn pause_sweeping(&self, paused: bool) {
-        self.base.sweeping_paused.store(paused, Ordering::SeqCst);
+        self.context.sweeping_paused.store(paused, Ordering::SeqCst);
         if !paused {
-            self.base.sweeper.notify();
+            self.context.sweeper.notify();
         }
     }
 
     /// Removes every entry whose deadline has passed, as far as the wheels' ticks tell; returns how many.
     pub(crate) fn sweep(&self) -> u64 {
-        let _wakes = self.base.watches.wake_at_end();
-        let Ok(_guard) = self.base.enter() else { return 0 };
-        self.base.refresh_stamps_if_due();
+        let _wakes = self.context.watches.wake_at_end();
+        let Ok(_guard) = self.context.enter() else { return 0 };
+        self.context.refresh_stamps_if_due();
         self.sweep_entered()
     }
 
     /// As [`sweep`](Self::sweep), for who has entered the store already.
     fn sweep_entered(&self) -> u64 {
         let mut removed = 0;
-        if self.keeps_expired() || !self.base.can_mark_time() {
+        if self.keeps_expired() || !self.context.can_mark_time() {
             return 0;
         }
-        let now_ms = self.base.time.now_ms();
+        let now_ms = self.context.time.now_ms();
         for space in self.spaces().iter().filter(|space| space.due() <= tick_at(now_ms)) {
             space.forget_due();
             for shard in 0..space.shard_count() {
@@ -698,19 +707,19 @@ impl Engine {
             let mut expired = SmallVec::<[Entry; 0]>::new();
             let mut guard = space.write(shard);
             let (mut last_deadline, mut count) = (0, 0);
-            let more = guard.sweep(&self.base.hasher, now_ms, SWEEP_STEP, &mut |entry| {
+            let more = guard.sweep(&self.context.hasher, now_ms, SWEEP_STEP, &mut |entry| {
                 last_deadline = last_deadline.max(entry.deadline().map_or(0, |deadline| deadline.as_ms()));
                 count += 1;
                 expired.push(entry);
             });
             if count > 0 {
-                let lsn = self.base.mark_time(last_deadline, now_ms);
+                let lsn = self.context.mark_time(last_deadline, now_ms);
                 guard.reveals(lsn);
-                self.base.eviction.publish(&mut guard);
-                for entry in expired.iter().filter(|_| self.base.is_observed()) {
+                self.context.eviction.publish(&mut guard);
+                for entry in expired.iter().filter(|_| self.context.is_observed()) {
                     let (keyspace_id, keyspace, key) = (space.id, &*space.name, Some(entry.key()));
                     let (kind, origin) = (ChangeKind::Expire, Origin::NONE);
-                    self.base.tell(&Change { keyspace_id, keyspace, key, kind, lsn, origin });
+                    self.context.tell(&Change { keyspace_id, keyspace, key, kind, lsn, origin });
                 }
             }
             removed += count;
@@ -719,9 +728,9 @@ impl Engine {
                 guard.next_tick().map(|tick| space.note_due(tick));
             }
             drop(guard);
-            self.base.disposal.free_entries(expired);
+            self.context.disposal.free_entries(expired);
             if !more {
-                self.base.count_expired(removed);
+                self.context.count_expired(removed);
                 return removed;
             }
         }
@@ -733,19 +742,19 @@ impl Engine {
             return None;
         }
         let due = self.registry.read().spaces().map(|space| space.due()).min().filter(|due| *due != u64::MAX)?;
-        let due_in_ms = due.saturating_mul(TICK_MS).saturating_sub(self.base.time.now_ms());
-        Some(if self.base.can_mark_time() { due_in_ms } else { due_in_ms.max(REFUSED_PAUSE_MS) })
+        let due_in_ms = due.saturating_mul(TICK_MS).saturating_sub(self.context.time.now_ms());
+        Some(if self.context.can_mark_time() { due_in_ms } else { due_in_ms.max(REFUSED_PAUSE_MS) })
     }
 
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = Stats {
-            expired: self.base.expired.load(Ordering::Relaxed),
-            evicted: self.base.eviction.evicted.load(Ordering::Relaxed),
-            eviction_step_max: self.base.eviction.step_max.load(Ordering::Relaxed),
-            time_ahead_ms: self.base.time.ahead_of_wall_ms(),
+            expired: self.context.expired.load(Ordering::Relaxed),
+            evicted: self.context.eviction.evicted.load(Ordering::Relaxed),
+            eviction_step_max: self.context.eviction.step_max.load(Ordering::Relaxed),
+            time_ahead_ms: self.context.time.ahead_of_wall_ms(),
             ..Stats::default()
         };
-        let inside = self.base.is_entered();
+        let inside = self.context.is_entered();
         for space in self.spaces() {
             space.each_shard(inside, |shard| {
                 stats.entries += shard.len() as u64;
@@ -753,7 +762,7 @@ impl Engine {
                 stats.memory_bytes += shard.bytes() as u64;
             });
         }
-        stats.entries = stats.entries.min(self.base.eviction.entries_max());
+        stats.entries = stats.entries.min(self.context.eviction.entries_max());
         stats.entries_with_deadline = stats.entries_with_deadline.min(stats.entries);
         if let Some(storage) = &self.storage {
             storage.add_stats(&mut stats);
@@ -767,7 +776,7 @@ impl Engine {
     /// that holds locked.
     pub(crate) fn changes(&self) -> u64 {
         let mut changes: u64 = 0;
-        let inside = self.base.is_entered();
+        let inside = self.context.is_entered();
         for space in self.spaces() {
             space.each_shard(inside, |shard| changes = changes.wrapping_add(shard.changes()));
         }
@@ -777,19 +786,19 @@ impl Engine {
     pub(crate) fn snapshot_status(&self) -> SnapshotStatus {
         let changes = self.changes();
         match &self.storage {
-            Some(storage) => storage.snapshot_status(changes, self.base.time.monotonic_ms()),
+            Some(storage) => storage.snapshot_status(changes, self.context.time.monotonic_ms()),
             None => SnapshotStatus { changes_since: changes, ..SnapshotStatus::default() },
         }
     }
 
     /// Makes everything durable, ends the threads and frees the directory. Only the first call does anything.
     pub(crate) fn close(&self) -> Result<()> {
-        let _wakes = self.base.watches.wake_at_end();
-        let _guard = self.base.enter()?;
+        let _wakes = self.context.watches.wake_at_end();
+        let _guard = self.context.enter()?;
         if self.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
-        self.base.sweeper.end();
+        self.context.sweeper.end();
         if let Some(storage) = &self.storage {
             storage.end_threads();
         }
@@ -801,7 +810,7 @@ impl Engine {
             }
         }
         // Behind all that the threads have done.
-        self.base.watches.close();
+        self.context.watches.close();
         self.storage.as_ref().map_or(Ok(()), StorageDirectory::close)
     }
 

@@ -105,7 +105,7 @@ impl Keyspace {
     /// ```
     #[inline]
     pub fn durability(&self) -> Durability {
-        self.durability.unwrap_or_else(|| self.engine().base.promise.get())
+        self.durability.unwrap_or_else(|| self.engine().context.promise.get())
     }
 
     /// Returns a handle of the same keyspace with another promise, for some of the writes. It stays, whatever becomes of
@@ -144,7 +144,7 @@ impl Keyspace {
     /// Returns when this handle's promise holds for `lsn`.
     #[inline]
     pub(crate) fn wait_for(&self, lsn: Lsn) -> Result<()> {
-        let Some(wal) = &self.engine().base.wal else { return Ok(()) };
+        let Some(wal) = &self.engine().context.wal else { return Ok(()) };
         match self.durability() {
             Durability::Always => wal.wait(lsn),
             Durability::EverySecond => {
@@ -158,7 +158,7 @@ impl Keyspace {
     /// Returns a ticket that is good when this handle's promise holds for `lsn`.
     fn ticket<T>(&self, value: T, lsn: Lsn) -> Ticket<T> {
         let durability = self.durability();
-        let wal = self.engine().base.wal.as_ref();
+        let wal = self.engine().context.wal.as_ref();
         if durability != Durability::Os {
             // Perhaps the ticket is never waited for.
             wal.into_iter().for_each(|wal| wal.keep_window(lsn));
@@ -195,7 +195,7 @@ impl Keyspace {
     pub(crate) fn apply_clear(&self) -> Result<(u64, Lsn)> {
         let mut removed = 0;
         self.wait_for_room()?;
-        let whole = LockSet::of_space(self.engine().base.store_id, &self.space);
+        let whole = LockSet::of_space(self.engine().context.store_id, &self.space);
         let lsn = self.engine().commit_across(&whole, Origin::NONE, &mut |locked| {
             removed = locked.clear()?;
             Ok(())
@@ -283,8 +283,8 @@ impl<'k> LockSet<'k> {
         keyspace: &Keyspace,
         keys: impl IntoIterator<Item = &'k K>,
     ) {
-        let base = &keyspace.engine().base;
-        self.lock_keys(base.store_id, &keyspace.space, &base.hasher, keys.into_iter().map(AsRef::as_ref));
+        let context = &keyspace.engine().context;
+        self.lock_keys(context.store_id, &keyspace.space, &context.hasher, keys.into_iter().map(AsRef::as_ref));
     }
 
     /// Adds a keyspace as [`whole`](Self::whole) does, to a set that is at hand.
@@ -301,7 +301,7 @@ impl<'k> LockSet<'k> {
     /// # Ok::<(), kvcore::Error>(())
     /// ```
     pub fn add_whole(&mut self, keyspace: &Keyspace) {
-        self.lock_whole(keyspace.engine().base.store_id, &keyspace.space);
+        self.lock_whole(keyspace.engine().context.store_id, &keyspace.space);
     }
 }
 
@@ -342,8 +342,8 @@ impl Store for Keyspace {
     fn begin_sync(&self) -> Result<Ticket<()>> {
         self.engine().check_open()?;
         // Under the locks of a transaction its caller would wait for writes that wait for these.
-        drop(self.engine().base.enter()?);
-        let wal = self.engine().base.wal.as_ref();
+        drop(self.engine().context.enter()?);
+        let wal = self.engine().context.wal.as_ref();
         Ok(Ticket::new((), wal.map_or(Lsn::ZERO, |wal| wal.last()), wal.cloned()))
     }
 

@@ -16,7 +16,7 @@ pub(crate) fn verify(engine: &Engine, storage: &StorageDirectory) -> Result<u64>
     if engine.is_closed() {
         return Err(Error::Closed);
     }
-    let _guard = engine.base.enter()?;
+    let _guard = engine.context.enter()?;
     loop {
         let mut spaces = engine.spaces();
         // In the order in which transactions lock.
@@ -34,7 +34,7 @@ pub(crate) fn verify(engine: &Engine, storage: &StorageDirectory) -> Result<u64>
         storage.wal.flush(&mut writer, true);
         storage.wal.health()?;
         let found = load::load(&*storage.dir, engine.shards, LoadMode::Entries)?.tables;
-        let now_ms = engine.base.time.now_ms();
+        let now_ms = engine.context.time.now_ms();
         let is_live = |entry: &Entry| !entry.has_passed(now_ms);
         let mut keys = 0;
         if let Some((_, more)) = found.spaces.iter().find(|(id, _)| !spaces.iter().any(|space| space.log_id() == **id))

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::reentrancy::ReentrancyGuard;
 use crate::table::entry::Entry;
 use crate::table::scan::{self, Cursor, Place, Walk};
-use crate::txn::context::Base;
+use crate::txn::context::StoreContext;
 use crate::value::ValueRef;
 
 impl Keyspace {
@@ -73,7 +73,7 @@ impl Walk for Keyspace {
 /// A look over a keyspace at one time. When it ends, the time is in the log if anything was passed over as expired: what
 /// was seen to be gone stays gone.
 struct Look<'a> {
-    base: &'a Base,
+    context: &'a StoreContext,
     now_ms: u64,
     passed_ms: Cell<u64>,
     _guard: ReentrancyGuard,
@@ -82,8 +82,8 @@ struct Look<'a> {
 impl<'a> Look<'a> {
     fn begin(engine: &'a Engine) -> Result<Self> {
         engine.check_open()?;
-        let base = &engine.base;
-        Ok(Look { base, now_ms: base.time.now_ms(), passed_ms: Cell::new(0), _guard: base.enter()? })
+        let context = &engine.context;
+        Ok(Look { context, now_ms: context.time.now_ms(), passed_ms: Cell::new(0), _guard: context.enter()? })
     }
 
     fn has_passed(&self, entry: &Entry) -> bool {
@@ -98,7 +98,7 @@ impl<'a> Look<'a> {
 impl Drop for Look<'_> {
     fn drop(&mut self) {
         if self.passed_ms.get() != 0 {
-            self.base.mark_time(self.passed_ms.get(), self.now_ms);
+            self.context.mark_time(self.passed_ms.get(), self.now_ms);
         }
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! Which entry goes next is the business of [`search`]; [`evict`](crate::txn::evict) removes it.
 //!
-//! [`make_room`]: crate::txn::context::Base::make_room
+//! [`make_room`]: crate::txn::context::StoreContext::make_room
 
 use std::sync::Arc;
 
@@ -404,7 +404,7 @@ mod tests {
         for as_time_goes_by in ways {
             let db = Options::new().max_entries(5).eviction(Policy::Lru).in_memory().unwrap();
             db.set("a", "v").unwrap();
-            let sequence = &db.engine().base.eviction.sequence;
+            let sequence = &db.engine().context.eviction.sequence;
             let first = sequence.newest();
             let round = 8 * crate::table::stamps::REFRESH_EVERY;
             for _ in 0..7 {

@@ -1,4 +1,4 @@
-//! Base: what every transaction stands on. Invariant: what was seen to have expired has a time mark in the log before
+//! Store context: what every transaction of a store uses. Invariant: what was seen to have expired has a time mark in the log before
 //! anybody acts on it, so it stays expired after a crash and a clock that was set back.
 
 use std::sync::{Arc, OnceLock};
@@ -28,7 +28,7 @@ pub(crate) const NO_SNAPSHOT: u64 = 0;
 /// A snapshot is about to note its start.
 pub(crate) const BEGINNING_SNAPSHOT: u64 = 1;
 
-pub(crate) struct Base {
+pub(crate) struct StoreContext {
     /// Tells this store from others in the process.
     pub(crate) store_id: u64,
     /// Tells what it returns to be given back later, as the position of a scan, from what another process, or this store before it
@@ -110,7 +110,7 @@ impl Notifier {
     }
 }
 
-impl Base {
+impl StoreContext {
     pub(crate) fn new(
         hasher: KeyHash,
         time: Arc<Timeline>,
@@ -123,7 +123,7 @@ impl Base {
         let opened_ms = time.now_ms();
         // Shared by all stores of the process, and waited for by nobody.
         static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-        Base {
+        StoreContext {
             store_id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             opening_id: fastrand::u64(..),
             hasher,

@@ -20,7 +20,7 @@ use crate::table::eviction::{
 use crate::table::keyspace::Space;
 use crate::table::limits::{Limits, Policy, Room};
 use crate::table::shard::{Found, Ranking, Shard};
-use crate::txn::context::Base;
+use crate::txn::context::StoreContext;
 
 /// Candidates that one removal tries.
 const TRIES_MAX: usize = 256;
@@ -81,7 +81,7 @@ enum Tried {
     Busy,
 }
 
-impl Base {
+impl StoreContext {
     pub(crate) fn ranking(&self, limits: &Limits) -> Ranking {
         if limits.policy == Policy::S3Fifo {
             self.eviction.sequence.ghosts.set_entries(self.eviction.entries());

@@ -22,7 +22,7 @@ use crate::table::access::Usage;
 use crate::table::entry::{Entry, LARGE_VALUE_BYTES};
 use crate::table::keyspace::Space;
 use crate::table::shard::{InPlace, Shard};
-use crate::txn::context::{BEGINNING_SNAPSHOT, Base, NO_SNAPSHOT};
+use crate::txn::context::{BEGINNING_SNAPSHOT, NO_SNAPSHOT, StoreContext};
 use crate::txn::lock_set::LockSet;
 use crate::txn::traits::{Lookup, Lookups, ReadTxn, Txn};
 use crate::value::{Deadline, Value, ValueRef};
@@ -41,7 +41,7 @@ pub(crate) use notes::Notes;
 pub(crate) use shared::SharedLocked;
 
 pub(crate) struct Locked<'a> {
-    base: &'a Base,
+    context: &'a StoreContext,
     /// In the order (keyspace id, shard).
     held: SmallVec<[Held<'a>; 1]>,
     /// What it may speak of.
@@ -176,7 +176,7 @@ impl<'a> Locked<'a> {
     /// Locks the shard of one key, which comes with its hash. `given` are the origin, and whether the store is exhausted.
     #[inline]
     pub(crate) fn lock_one(
-        base: &'a Base,
+        context: &'a StoreContext,
         space: &'a Space,
         (key, hash): (&[u8], u64),
         given: (Origin<'a>, bool),
@@ -184,10 +184,10 @@ impl<'a> Locked<'a> {
     ) -> Self {
         let shard = space.shard_of(hash);
         let mut guard = space.write(shard);
-        let moment = base.moment();
+        let moment = context.moment();
         guard.note_uses(moment);
         let held = SmallVec::from_buf([Held { space, shard, guard }]);
-        let locked = Locked::new(base, space, Claims::Key(hash), (held, moment), given, notes);
+        let locked = Locked::new(context, space, Claims::Key(hash), (held, moment), given, notes);
         locked.hashed.set((key.as_ptr(), key.len(), hash));
         locked
     }
@@ -197,27 +197,27 @@ impl<'a> Locked<'a> {
     /// # Errors
     ///
     /// [`Error::EmptyLockSet`] if it is empty.
-    pub(crate) fn lock(base: &'a Base, set: &'a LockSet<'a>, notes: &'a mut Notes) -> Result<Self> {
-        let held = if base.eviction.limits_entries() { lock_without_waiting(set) } else { None };
+    pub(crate) fn lock(context: &'a StoreContext, set: &'a LockSet<'a>, notes: &'a mut Notes) -> Result<Self> {
+        let held = if context.eviction.limits_entries() { lock_without_waiting(set) } else { None };
         let lock = |(space, shard): (&'a Space, usize)| Held { space, shard, guard: space.write(shard) };
-        Self::holding(base, set, held.unwrap_or_else(|| set.shards().map(lock).collect()), notes)
+        Self::holding(context, set, held.unwrap_or_else(|| set.shards().map(lock).collect()), notes)
     }
 
     fn holding(
-        base: &'a Base,
+        context: &'a StoreContext,
         set: &'a LockSet<'a>,
         mut held: SmallVec<[Held<'a>; 1]>,
         notes: &'a mut Notes,
     ) -> Result<Self> {
         let first = set.first().ok_or(Error::EmptyLockSet)?;
-        let moment = base.moment();
+        let moment = context.moment();
         held.iter_mut().for_each(|held| held.guard.note_uses(moment));
-        Ok(Locked::new(base, first, Claims::Set(set), (held, moment), (Origin::NONE, false), notes))
+        Ok(Locked::new(context, first, Claims::Set(set), (held, moment), (Origin::NONE, false), notes))
     }
 
     #[inline]
     fn new(
-        base: &'a Base,
+        context: &'a StoreContext,
         space: &'a Space,
         claims: Claims<'a>,
         (held, moment): (SmallVec<[Held<'a>; 1]>, Moment),
@@ -225,7 +225,7 @@ impl<'a> Locked<'a> {
         notes: &'a mut Notes,
     ) -> Self {
         Locked {
-            base,
+            context,
             held,
             claims,
             space,
@@ -257,12 +257,12 @@ impl<'a> Locked<'a> {
     fn hash(&self, key: &[u8]) -> u64 {
         let (ptr, len, hash) = self.hashed.get();
         // The same bytes in the same place, borrowed by the caller throughout the transaction.
-        if std::ptr::eq(ptr, key.as_ptr()) && len == key.len() { hash } else { self.base.hasher.hash(key) }
+        if std::ptr::eq(ptr, key.as_ptr()) && len == key.len() { hash } else { self.context.hasher.hash(key) }
     }
 
     fn now(&self) -> u64 {
         if self.now_ms.get() == 0 {
-            self.now_ms.set(self.base.time.now_ms());
+            self.now_ms.set(self.context.time.now_ms());
         }
         self.now_ms.get()
     }
@@ -324,7 +324,7 @@ impl<'a> Locked<'a> {
         if self.find(at, hash, key).is_none() {
             return Ok(false);
         }
-        let taken = self.held[at].guard.take(&self.base.hasher, hash, key);
+        let taken = self.held[at].guard.take(&self.context.hasher, hash, key);
         self.log(&Record::Delete { keyspace: self.log_id, key });
         self.note(at, hash, key, why, Undo::Put(taken));
         Ok(true)
@@ -335,7 +335,7 @@ impl<'a> Locked<'a> {
     fn store_for_no_time(&mut self, at: usize, hash: u64, key: &[u8]) {
         // Notes the deadline of what was there, if that had passed.
         self.find(at, hash, key);
-        let taken = self.held[at].guard.take(&self.base.hasher, hash, key);
+        let taken = self.held[at].guard.take(&self.context.hasher, hash, key);
         self.log(&Record::Delete { keyspace: self.log_id, key });
         self.note(at, hash, key, ChangeKind::Delete, Undo::Put(taken));
     }
@@ -345,9 +345,9 @@ impl<'a> Locked<'a> {
         let Some(found) = self.peek(from)? else { return Ok(None) };
         let (value, deadline) = (found.to_value(), found.deadline());
         // Looked at with the shard locked: a snapshot that begins waits for the lock.
-        let snapshot = self.base.snapshot.load(Ordering::SeqCst);
+        let snapshot = self.context.snapshot.load(Ordering::SeqCst);
         if let Some(shared) = value.shared()
-            && self.base.wal.is_some()
+            && self.context.wal.is_some()
             && !self.is_draft
             && snapshot != NO_SNAPSHOT
         {
@@ -405,23 +405,23 @@ impl<'a> Locked<'a> {
         deadline: Option<Deadline>,
         from: Option<(u32, &[u8])>,
     ) -> Result<()> {
-        self.base.check_key(key)?;
+        self.context.check_key(key)?;
         if self.is_draft {
             self.check_records(value.len())?;
         }
         let Some((at, hash, now_ms)) = self.begin_storing(key, deadline)? else { return Ok(()) };
         let (moment, use_now) = (self.moment, self.use_by_writing(hash));
         let entry = Entry::large(key, Arc::clone(value), deadline);
-        let old = self.held[at].guard.put(&self.base.hasher, hash, entry, now_ms, moment, use_now);
+        let old = self.held[at].guard.put(&self.context.hasher, hash, entry, now_ms, moment, use_now);
         self.begin_use_if_gone(at, hash, key, old.as_ref().and_then(Entry::deadline));
         match from {
             // Of a draft it is not known whether a snapshot will be written when its shards are locked.
             Some((from_keyspace, from)) if !self.is_draft => {
                 let (keyspace, deadline) = (self.log_id, deadline.map_or(0, Deadline::as_ms));
                 self.log(&Record::Copy { keyspace, key, from_keyspace, from, deadline });
-                self.note_logged(at, hash, key, self.base.snapshot.load(Ordering::SeqCst));
+                self.note_logged(at, hash, key, self.context.snapshot.load(Ordering::SeqCst));
             }
-            _ if self.base.wal.is_some() => self.notes.records.push_set(self.log_id, key, value, deadline),
+            _ if self.context.wal.is_some() => self.notes.records.push_set(self.log_id, key, value, deadline),
             _ => {}
         }
         self.note(at, hash, key, ChangeKind::Set, Undo::Put(old));
@@ -454,7 +454,7 @@ impl<'a> Locked<'a> {
 
     #[cold]
     fn refuse_records(&mut self, len: usize) -> Result<()> {
-        if self.base.wal.is_none() {
+        if self.context.wal.is_none() {
             return Ok(());
         }
         // Even if the body goes on: a part of what it did must not be all that is done.
@@ -473,7 +473,7 @@ impl<'a> Locked<'a> {
 
     #[inline]
     fn log(&mut self, record: &Record<'_>) {
-        if self.base.wal.is_some() {
+        if self.context.wal.is_some() {
             self.notes.records.push(record);
         }
     }
@@ -548,15 +548,15 @@ impl Txn for Locked<'_> {
     }
 
     fn set(&mut self, key: &[u8], value: &[u8], deadline: Option<Deadline>) -> Result<()> {
-        self.base.check_key(key)?;
-        self.base.check_value(value.len())?;
+        self.context.check_key(key)?;
+        self.context.check_value(value.len())?;
         self.check_records(value.len())?;
         if self.is_draft && value.len() >= LARGE_VALUE_BYTES {
             // So that nothing is copied when the shards are locked.
             return self.share(key, &Arc::new(value.to_vec()), deadline, None);
         }
         let Some((at, hash, now_ms)) = self.begin_storing(key, deadline)? else { return Ok(()) };
-        let hasher = &self.base.hasher;
+        let hasher = &self.context.hasher;
         let saved_from = self.notes.saved.len();
         let (moment, use_now) = (self.moment, self.use_by_writing(hash));
         let shard = &mut self.held[at].guard;
@@ -587,7 +587,7 @@ impl Txn for Locked<'_> {
     }
 
     fn write_range(&mut self, key: &[u8], offset: usize, bytes: &[u8]) -> Result<usize> {
-        self.base.check_key(key)?;
+        self.context.check_key(key)?;
         let hash = self.hash(key);
         let at = self.place(hash, key)?;
         let (old_len, deadline) = self.find(at, hash, key).map_or((0, None), |old| (old.value().len(), old.deadline()));
@@ -595,7 +595,7 @@ impl Txn for Locked<'_> {
             return Ok(old_len);
         }
         let end = offset.saturating_add(bytes.len());
-        self.base.check_value(end)?;
+        self.context.check_value(end)?;
         let new_len = end.max(old_len);
         self.charge_range(self.find(at, hash, key), offset, end)?;
         let saved_from = self.notes.saved.len();
@@ -635,7 +635,7 @@ impl Txn for Locked<'_> {
         if self.find(at, hash, key).is_none() {
             return Ok(false);
         }
-        let changed = self.held[at].guard.set_deadline(&self.base.hasher, hash, key, deadline, now_ms);
+        let changed = self.held[at].guard.set_deadline(&self.context.hasher, hash, key, deadline, now_ms);
         if let Some(old) = changed {
             self.log(&Record::Deadline { keyspace: self.log_id, key, deadline: deadline.map_or(0, Deadline::as_ms) });
             self.note(at, hash, key, ChangeKind::Deadline, Undo::Deadline(old));

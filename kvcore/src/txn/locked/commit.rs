@@ -38,14 +38,14 @@ impl Locked<'_> {
             return Err(Error::KeyspaceDropped { name: dropped.space.name.to_string() });
         }
         // Before it takes its turn among the watched: whoever holds the room that it needs may be waiting for a turn.
-        let evicted = if self.base.eviction.is_on() { self.take_room()? } else { 0 };
-        if self.base.watches.is_empty() { self.commit_changes(evicted, None) } else { self.commit_watched(evicted) }
+        let evicted = if self.context.eviction.is_on() { self.take_room()? } else { 0 };
+        if self.context.watches.is_empty() { self.commit_changes(evicted, None) } else { self.commit_watched(evicted) }
     }
 
     /// Commits while no other commit is between its place in the log and the queues of the watches.
     #[cold]
     fn commit_watched(&mut self, evicted: usize) -> Result<Committed> {
-        let watches = self.base.watches.lock();
+        let watches = self.context.watches.lock();
         self.commit_changes(evicted, Some(&watches))
     }
 
@@ -56,7 +56,7 @@ impl Locked<'_> {
             own = self.append()?;
             if evicted > 0 {
                 // If the log had refused them, they would be put back.
-                self.base.eviction.count_evicted(evicted);
+                self.context.eviction.count_evicted(evicted);
             }
         }
         if !self.notes.logged.is_empty() {
@@ -71,7 +71,7 @@ impl Locked<'_> {
         self.committed = true;
         let mut revealed = own;
         if self.passed_ms.get() != 0 {
-            revealed = revealed.max(self.base.mark_time(self.passed_ms.get(), self.now()));
+            revealed = revealed.max(self.context.mark_time(self.passed_ms.get(), self.now()));
         }
         for done in &self.notes.changes {
             self.held[done.held].guard.reveals(own);
@@ -88,9 +88,9 @@ impl Locked<'_> {
             }
         }
         if sooner {
-            self.base.sweeper.notify();
+            self.context.sweeper.notify();
         }
-        let is_exceeded = self.room_wanted > 0 && self.base.eviction.is_exceeded();
+        let is_exceeded = self.room_wanted > 0 && self.context.eviction.is_exceeded();
         let room_wanted = if is_exceeded { self.room_wanted } else { 0 };
         Ok(Committed { lsn: revealed, met_expired: self.passed_ms.get() != 0, room_wanted, is_late: self.is_late })
     }
@@ -105,7 +105,7 @@ impl Locked<'_> {
 
     #[inline]
     fn append(&self) -> Result<Lsn> {
-        let (Some(wal), records) = (&self.base.wal, &self.notes.records) else { return Ok(Lsn::ZERO) };
+        let (Some(wal), records) = (&self.context.wal, &self.notes.records) else { return Ok(Lsn::ZERO) };
         match records.as_bytes() {
             Some(bytes) => wal.append(bytes),
             None => wal.append_shared(records),
@@ -114,11 +114,11 @@ impl Locked<'_> {
 
     /// Notifies observers and `watches`.
     fn tell(&self, lsn: Lsn, watches: Option<&WatchList>) {
-        if !self.base.is_observed() {
+        if !self.context.is_observed() {
             return;
         }
         self.tell_of_the_dead(lsn, watches);
-        if watches.is_none() && !self.base.is_anyone_interested() {
+        if watches.is_none() && !self.context.is_anyone_interested() {
             return;
         }
         for (at, done) in self.notes.changes.iter().enumerate() {
@@ -134,7 +134,7 @@ impl Locked<'_> {
             let space = self.held[done.held].space;
             let (kind, origin) = (done.kind, self.origin);
             let change = Change { keyspace_id: space.id, keyspace: &space.name, key, kind, lsn, origin };
-            self.base.tell_observers(&change);
+            self.context.tell_observers(&change);
             if let Some(watches) = watches {
                 self.queue(watches, &change, (done.kind == ChangeKind::Set).then_some(done.held));
             }
@@ -144,8 +144,8 @@ impl Locked<'_> {
     /// Queues a change for the watches; with the key's value after the transaction, if it has one in the shard `held`.
     #[cold]
     fn queue(&self, watches: &WatchList, change: &Change<'_>, held: Option<usize>) {
-        let value = |held: usize, key: &[u8]| self.held[held].guard.find(self.base.hasher.hash(key), key);
-        self.base.watches.push_to(watches, change, || value(held?, change.key?).map(Entry::value));
+        let value = |held: usize, key: &[u8]| self.held[held].guard.find(self.context.hasher.hash(key), key);
+        self.context.watches.push_to(watches, change, || value(held?, change.key?).map(Entry::value));
     }
 
     /// What a value was put over had expired, perhaps, and no sweep will find it now. It is told of first: it was gone
@@ -162,11 +162,11 @@ impl Locked<'_> {
                 let (space, key) = (self.held[done.held].space, Some(&self.notes.saved[done.key.clone()]));
                 let (kind, origin) = (ChangeKind::Expire, self.origin);
                 let change = Change { keyspace_id: space.id, keyspace: &space.name, key, kind, lsn, origin };
-                self.base.tell_observers(&change);
+                self.context.tell_observers(&change);
                 if let Some(watches) = watches {
                     self.queue(watches, &change, None);
                 }
-                self.base.count_expired(1);
+                self.context.count_expired(1);
             }
         }
     }
@@ -177,7 +177,7 @@ impl Locked<'_> {
         let spaces = firsts.map(|first| self.held[first].space);
         let later = self.notes.changes.get(at + spaces[0].shard_count()..).unwrap_or_default();
         let holds = |key: &[u8]| {
-            let hash = self.base.hasher.hash(key);
+            let hash = self.context.hasher.hash(key);
             let shard = spaces[0].shard_of(hash);
             firsts.iter().any(|first| self.held_before(later, first + shard, hash, key))
         };
@@ -189,7 +189,7 @@ impl Locked<'_> {
                 self.queue(watches, &change, None);
             }
         }
-        self.base.tell_swap(&Swap { keyspaces, lsn, origin: self.origin, holds: &holds });
+        self.context.tell_swap(&Swap { keyspaces, lsn, origin: self.origin, holds: &holds });
     }
 
     /// Whether a shard held a key that had not expired before the changes `later`, the last of this transaction.

@@ -18,7 +18,7 @@ use crate::table::access::Usage;
 use crate::table::entry::Entry;
 use crate::table::keyspace::Space;
 use crate::table::scan::Walk;
-use crate::txn::context::Base;
+use crate::txn::context::StoreContext;
 use crate::txn::lock_set::LockSet;
 use crate::txn::traits::{CrossTxn, Lookup, Lookups, ReadTxn, Txn};
 use crate::value::{Deadline, ValueRef};
@@ -46,7 +46,7 @@ impl<'k> Seen<'k> {
         let mut spaces: Vec<Space> = Vec::new();
         let mut entries = Vec::new();
         let mut known = HashSet::new();
-        let (hasher, moment, now_ms) = (&locked.base.hasher, locked.moment, locked.now());
+        let (hasher, moment, now_ms) = (&locked.context.hasher, locked.moment, locked.now());
         for (space_id, key) in keys {
             if !known.insert((space_id, key)) {
                 continue;
@@ -132,9 +132,14 @@ impl Uses {
 
 impl<'s> Draft<'s> {
     /// Begins a transaction over what `seen` has of `set`.
-    pub(crate) fn new(base: &'s Base, seen: &'s Seen<'_>, set: &'s LockSet<'s>, notes: &'s mut Notes) -> Result<Self> {
+    pub(crate) fn new(
+        context: &'s StoreContext,
+        seen: &'s Seen<'_>,
+        set: &'s LockSet<'s>,
+        notes: &'s mut Notes,
+    ) -> Result<Self> {
         let held = seen.spaces.iter().map(|space| Held { space, shard: 0, guard: space.write(0) }).collect();
-        let mut locked = Locked::holding(base, set, held, notes)?;
+        let mut locked = Locked::holding(context, set, held, notes)?;
         // Its own table of the keyspace, not that of the store.
         locked.select(locked.space.id)?;
         locked.now_ms.set(seen.now_ms);
@@ -155,7 +160,7 @@ impl<'s> Draft<'s> {
     /// Whether it came upon an entry whose deadline had passed. If so, the time of that is in the log before the Lsn.
     pub(crate) fn mark_time(&self) -> Option<Lsn> {
         let passed_ms = self.locked.passed_ms.get();
-        (passed_ms != 0).then(|| self.locked.base.mark_time(passed_ms, self.locked.now()))
+        (passed_ms != 0).then(|| self.locked.context.mark_time(passed_ms, self.locked.now()))
     }
 
     fn note_use(&self, hash: u64, key: &[u8], kind: UseKind) {
@@ -231,7 +236,7 @@ impl Locked<'_> {
         let uses = draft.uses.borrow();
         let made = uses.made();
         let mut known = HashSet::new();
-        let (base, moment) = (self.base, self.moment);
+        let (context, moment) = (self.context, self.moment);
         for done in &from.notes.changes {
             let (held, key) = (&mut from.held[done.held], &from.notes.saved[done.key.clone()]);
             let (space_id, hash) = (held.space.id, done.hash);
@@ -241,13 +246,13 @@ impl Locked<'_> {
                 self.note(at, hash, key, done.kind, Undo::Put(None));
                 continue;
             }
-            let new = held.guard.take(&base.hasher, hash, key);
+            let new = held.guard.take(&context.hasher, hash, key);
             let now_ms = self.now_for(new.as_ref().and_then(Entry::deadline));
             let shard = &mut self.held[at].guard;
             // What was made is another to access statistics than what was there.
             let is_other = new.is_none() || made.contains_key(&(space_id, key));
-            let taken = if is_other { shard.take(&base.hasher, hash, key) } else { None };
-            let replaced = new.and_then(|new| shard.put(&base.hasher, hash, new, now_ms, moment, Moment::NONE));
+            let taken = if is_other { shard.take(&context.hasher, hash, key) } else { None };
+            let replaced = new.and_then(|new| shard.put(&context.hasher, hash, new, now_ms, moment, Moment::NONE));
             self.note(at, hash, key, done.kind, Undo::Put(taken.or(replaced)));
         }
     }

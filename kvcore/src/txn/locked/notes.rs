@@ -131,7 +131,7 @@ impl Locked<'_> {
     }
 
     fn roll_back(&mut self) {
-        let hasher = &self.base.hasher;
+        let hasher = &self.context.hasher;
         self.notes.has_removed = true;
         while let Some(Done { held, hash, key, undo, .. }) = self.notes.changes.pop() {
             if let Undo::Swap { with, .. } = undo {
@@ -163,7 +163,7 @@ impl Drop for Locked<'_> {
             self.publish();
             if self.passed_ms.get() != 0 {
                 // Its body has seen that, whatever it does.
-                self.base.mark_time(self.passed_ms.get(), self.now());
+                self.context.mark_time(self.passed_ms.get(), self.now());
             }
         }
     }

@@ -116,7 +116,7 @@ impl Locked<'_> {
     /// Counts the changes in the store's totals, and removes an entry for each that the store may not hold more. Returns
     /// how many of the transaction's own entries that are; an error if that is not possible.
     pub(super) fn take_room(&mut self) -> Result<usize> {
-        let eviction = &self.base.eviction;
+        let eviction = &self.context.eviction;
         self.held.iter_mut().for_each(|held| held.guard.free_if_empty());
         let Growth { entries, bytes } = self.growth();
         let wanted = |count: i64| u64::try_from(count).unwrap_or(0);
@@ -135,7 +135,7 @@ impl Locked<'_> {
     /// Removes entries until the changes may count: `freed` of other shards, below zero, and `own` of its own. What is more
     /// than one step is left for later.
     fn pay(&mut self, freed: &mut i64, own: &mut usize) -> Result<()> {
-        let eviction = &self.base.eviction;
+        let eviction = &self.context.eviction;
         let step = Step::of_transaction(&eviction.step_max);
         let is_whole = self.claims.has_whole();
         // `is_known`: all there is has been looked at, and of that nothing could be removed.
@@ -149,7 +149,7 @@ impl Locked<'_> {
             }
             let removal = if step.takes((self.held.len() / SHARDS_ADDED_UP) as u64) {
                 let mut shards = Own { held: &mut self.held, claims: self.claims, added, freed: *freed, step: &step };
-                let removal = self.base.evict_one(&mut shards);
+                let removal = self.context.evict_one(&mut shards);
                 *freed = shards.freed;
                 removal?
             } else {
@@ -199,7 +199,7 @@ impl Locked<'_> {
     /// those that it has not changed; if there are none, what it has. Returns how many; `None` if the step is at its end
     /// before any is found.
     fn evict_own(&mut self, count: usize, step: &Step<'_>) -> Option<usize> {
-        let limits = self.base.eviction.limits();
+        let limits = self.context.eviction.limits();
         if limits.policy == Policy::None {
             return Some(0);
         }
@@ -212,8 +212,8 @@ impl Locked<'_> {
             if !step.takes(REMOVAL_COST) {
                 return (evicted > 0).then_some(evicted);
             }
-            let (space, hash) = (self.held[at].space, self.base.hasher.hash(&key));
-            let Some(entry) = self.held[at].guard.take(&self.base.hasher, hash, &key) else { continue };
+            let (space, hash) = (self.held[at].space, self.context.hasher.hash(&key));
+            let Some(entry) = self.held[at].guard.take(&self.context.hasher, hash, &key) else { continue };
             let keyspace = self.log_id_of(space);
             self.log(&Record::Delete { keyspace, key: &key });
             self.note(at, hash, &key, ChangeKind::Evict, Undo::Put(Some(entry)));
@@ -256,7 +256,7 @@ impl Locked<'_> {
         }
         let mut changed: Vec<u64> = self.notes.changes.iter().map(|done| done.hash).collect();
         changed.sort_unstable();
-        let ranking = self.base.ranking(limits);
+        let ranking = self.context.ranking(limits);
         let may_look = |held: &Held<'_>| {
             self.claims.is_whole(held.space.id)
                 && limits.may_evict_from(&held.space.name)
@@ -282,7 +282,7 @@ impl Locked<'_> {
                         return;
                     }
                     is_cut |= !step.takes(HASH_COST);
-                    if !is_cut && changed.binary_search(&self.base.hasher.hash(entry.key())).is_err() {
+                    if !is_cut && changed.binary_search(&self.context.hasher.hash(entry.key())).is_err() {
                         best.push(place);
                         if best.len() > count {
                             best.pop();
@@ -309,7 +309,7 @@ impl Locked<'_> {
     /// Counts what is left when the changes have been undone.
     pub(super) fn publish(&mut self) {
         for held in &mut self.held {
-            self.base.eviction.publish(&mut held.guard);
+            self.context.eviction.publish(&mut held.guard);
         }
     }
 }

@@ -13,13 +13,13 @@ use crate::table::access::Moment;
 use crate::table::entry::Entry;
 use crate::table::keyspace::Space;
 use crate::table::shard::Shard;
-use crate::txn::context::Base;
+use crate::txn::context::StoreContext;
 use crate::txn::lock_set::LockSet;
 use crate::txn::traits::{Lookup, Lookups, ReadTxn};
 use crate::value::ValueRef;
 
 pub(crate) struct SharedLocked<'a> {
-    base: &'a Base,
+    context: &'a StoreContext,
     space: &'a Space,
     claims: Claims<'a>,
     /// In the order of the shards.
@@ -57,32 +57,32 @@ fn prepare_and_read(space: &Space, shard: usize, moment: Moment) -> RwLockReadGu
 
 impl<'a> SharedLocked<'a> {
     /// Locks the shards of a set, all of them of `space`. `uses_keys` is false if no lookup counts as an access.
-    pub(crate) fn lock(base: &'a Base, space: &'a Space, set: &'a LockSet<'a>, uses_keys: bool) -> Self {
-        let moment = if uses_keys { base.moment() } else { Moment::NONE };
+    pub(crate) fn lock(context: &'a StoreContext, space: &'a Space, set: &'a LockSet<'a>, uses_keys: bool) -> Self {
+        let moment = if uses_keys { context.moment() } else { Moment::NONE };
         let held = set.shards().map(|(_, shard)| (shard, read(space, shard, moment))).collect();
-        Self::holding(base, space, Claims::Set(set), held, moment)
+        Self::holding(context, space, Claims::Set(set), held, moment)
     }
 
     /// Locks the shard of one key.
     #[inline]
-    pub(crate) fn lock_one(base: &'a Base, space: &'a Space, key: &'a [u8], uses_keys: bool) -> Self {
-        let hash = base.hasher.hash(key);
-        let moment = if uses_keys { base.moment() } else { Moment::NONE };
+    pub(crate) fn lock_one(context: &'a StoreContext, space: &'a Space, key: &'a [u8], uses_keys: bool) -> Self {
+        let hash = context.hasher.hash(key);
+        let moment = if uses_keys { context.moment() } else { Moment::NONE };
         let shard = space.shard_of(hash);
         let held = SmallVec::from_buf([(shard, read(space, shard, moment))]);
-        SharedLocked { hashed: Some((key, hash)), ..Self::holding(base, space, Claims::Key(hash), held, moment) }
+        SharedLocked { hashed: Some((key, hash)), ..Self::holding(context, space, Claims::Key(hash), held, moment) }
     }
 
     #[inline]
     fn holding(
-        base: &'a Base,
+        context: &'a StoreContext,
         space: &'a Space,
         claims: Claims<'a>,
         held: SmallVec<[(usize, RwLockReadGuard<'a, Shard>); 1]>,
         moment: Moment,
     ) -> Self {
         SharedLocked {
-            base,
+            context,
             space,
             claims,
             held,
@@ -106,7 +106,7 @@ impl<'a> SharedLocked<'a> {
         };
         match self.passed_ms.get() {
             0 => (newest, false),
-            passed_ms => (newest.max(self.base.mark_time(passed_ms, self.now_ms())), true),
+            passed_ms => (newest.max(self.context.mark_time(passed_ms, self.now_ms())), true),
         }
     }
 
@@ -138,7 +138,7 @@ impl<'a> SharedLocked<'a> {
 impl ReadTxn for SharedLocked<'_> {
     fn now_ms(&self) -> u64 {
         if self.now_ms.get() == 0 {
-            self.now_ms.set(self.base.time.now_ms());
+            self.now_ms.set(self.context.time.now_ms());
         }
         self.now_ms.get()
     }
@@ -148,7 +148,7 @@ impl ReadTxn for SharedLocked<'_> {
         let hash = match self.hashed {
             // The same bytes in the same place.
             Some((named, hash)) if std::ptr::eq(named, key) => hash,
-            _ => self.base.hasher.hash(key),
+            _ => self.context.hasher.hash(key),
         };
         let shard = self.shard(hash, key)?;
         let entry = if kind.is_use() { shard.find_to_use(hash, key, self.moment) } else { shard.find(hash, key) };

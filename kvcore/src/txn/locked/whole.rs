@@ -132,7 +132,7 @@ impl CrossTxn for Locked<'_> {
             self.set_log_id_of(space, log_id);
         }
         self.log_id = other_log_id;
-        self.base.eviction.forget_candidates();
+        self.context.eviction.forget_candidates();
         Ok(())
     }
 
