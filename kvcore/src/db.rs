@@ -14,13 +14,13 @@ use crate::error::{Error, Result};
 use crate::hooks::DbHooks;
 use crate::io::directory;
 use crate::io::disk::Location;
-use crate::keyspace::{Keyspace, Lease};
+use crate::keyspace::{Keyspace, StoreHandle};
 use crate::log::wal::Wal;
 use crate::options::Options;
 use crate::recovery::check::{self, Inspection};
 use crate::recovery::repair::{self, Repair, RepairOptions, RepairPlan};
 use crate::stats::{SnapshotStatus, Stats};
-use crate::table::keyspace::{DEFAULT_KEYSPACE, Space};
+use crate::table::keyspace::{DEFAULT_KEYSPACE, KeyspaceInner};
 use crate::table::limits::{Limits, Room};
 use crate::transaction::CrossTransaction;
 use crate::txn::lock_set::LockSet;
@@ -91,9 +91,9 @@ impl Options {
     ///
     /// [`Error::NoStore`], [`Error::Locked`], [`Error::Corrupt`], [`Error::Io`].
     pub fn load(self, dir: impl AsRef<Path>) -> Result<Db> {
-        let lease = Arc::new(Lease(Engine::load(self, dir.as_ref())?));
-        let space = lease.0.space(DEFAULT_KEYSPACE)?;
-        Ok(Db { default: Keyspace::new(lease, space) })
+        let handle = Arc::new(StoreHandle(Engine::load(self, dir.as_ref())?));
+        let space = handle.0.space(DEFAULT_KEYSPACE)?;
+        Ok(Db { default: Keyspace::new(handle, space) })
     }
 
     /// Inspects every file of the store in `dir`, and at what opening it would do. Nothing is changed, and no more memory
@@ -256,10 +256,10 @@ impl Options {
 
 fn open(options: Options, dir: Option<&Path>) -> Result<Db> {
     let sweeps = options.sweeps_in_memory;
-    let lease = Arc::new(Lease(Engine::open(options, dir)?));
-    background::start(&lease.0, sweeps)?;
-    let space = lease.0.space(DEFAULT_KEYSPACE)?;
-    Ok(Db { default: Keyspace::new(lease, space) })
+    let handle = Arc::new(StoreHandle(Engine::open(options, dir)?));
+    background::start(&handle.0, sweeps)?;
+    let space = handle.0.space(DEFAULT_KEYSPACE)?;
+    Ok(Db { default: Keyspace::new(handle, space) })
 }
 
 impl Db {
@@ -295,14 +295,14 @@ impl Db {
     }
 
     pub(crate) fn engine(&self) -> &Engine {
-        &self.lease.0
+        &self.handle.0
     }
 
     pub(crate) fn wal(&self) -> Option<&Arc<Wal>> {
         self.engine().context.wal.as_ref()
     }
 
-    fn handle(&self, space: Arc<Space>) -> Keyspace {
+    fn handle(&self, space: Arc<KeyspaceInner>) -> Keyspace {
         self.default.beside(space)
     }
 
@@ -383,7 +383,7 @@ impl Db {
         locks: LockSet<'_>,
         mut body: impl FnMut(&mut CrossTransaction<'_>) -> Result<R>,
     ) -> Result<R> {
-        self.hooks().transact_across(locks, |txn| body(&mut CrossTransaction::new(txn, &self.lease)))
+        self.hooks().transact_across(locks, |txn| body(&mut CrossTransaction::new(txn, &self.handle)))
     }
 
     /// Returns what a server that is built on the store needs beyond this page.
@@ -437,7 +437,7 @@ impl Db {
             let cleared = self.transact_across(locks, |txn| {
                 // One that was made meanwhile is not locked: it may hold a key that was seen beside those that go now.
                 // What is made from here on comes after this.
-                let is_new = |space: &Arc<Space>| keyspaces.iter().all(|known| known.space.id != space.id);
+                let is_new = |space: &Arc<KeyspaceInner>| keyspaces.iter().all(|known| known.space.id != space.id);
                 if self.engine().spaces().iter().any(is_new) {
                     return Ok(None);
                 }

@@ -27,7 +27,7 @@ use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock, thread};
 use crate::table::entry::Entry;
 use crate::table::expiry::{TICK_MS, tick_at};
-use crate::table::keyspace::{DEFAULT_KEYSPACE, Space};
+use crate::table::keyspace::{DEFAULT_KEYSPACE, KeyspaceInner};
 use crate::table::limits::{Limits, Policy, Room};
 use crate::txn::context::StoreContext;
 use crate::txn::evict::{Backlog, ROOM_STEP};
@@ -77,17 +77,17 @@ pub(crate) struct Engine {
 
 /// Which keyspaces there are. Names are given and taken, in the log too, under its write lock.
 pub(crate) struct Registry {
-    by_name: BTreeMap<Arc<str>, Arc<Space>>,
+    by_name: BTreeMap<Arc<str>, Arc<KeyspaceInner>>,
     pub(crate) next_id: u32,
 }
 
 impl Registry {
-    pub(crate) fn spaces(&self) -> impl Iterator<Item = &Arc<Space>> {
+    pub(crate) fn spaces(&self) -> impl Iterator<Item = &Arc<KeyspaceInner>> {
         self.by_name.values()
     }
 
     /// The keyspace that now holds what has this number in the log.
-    pub(crate) fn holding(&self, log_id: u32) -> Option<&Arc<Space>> {
+    pub(crate) fn holding(&self, log_id: u32) -> Option<&Arc<KeyspaceInner>> {
         self.spaces().find(|space| space.log_id() == log_id)
     }
 }
@@ -167,7 +167,7 @@ impl Engine {
         time: Arc<Timeline>,
         wal: Option<Arc<Wal>>,
         floor_ms: u64,
-        spaces: BTreeMap<u32, Arc<Space>>,
+        spaces: BTreeMap<u32, Arc<KeyspaceInner>>,
         next_id: u32,
         storage: Option<StorageDirectory>,
     ) -> Self {
@@ -200,7 +200,7 @@ impl Engine {
     }
 
     /// The keyspace with this name, which is made if it is not there.
-    pub(crate) fn space(&self, name: &str) -> Result<Arc<Space>> {
+    pub(crate) fn space(&self, name: &str) -> Result<Arc<KeyspaceInner>> {
         self.check_open()?;
         if let Some(space) = self.registry.read().by_name.get(name) {
             return Ok(Arc::clone(space));
@@ -211,7 +211,7 @@ impl Engine {
         if let Some(space) = registry.by_name.get(name) {
             return Ok(Arc::clone(space));
         }
-        let space = Arc::new(Space::new(registry.next_id, name, self.shards));
+        let space = Arc::new(KeyspaceInner::new(registry.next_id, name, self.shards));
         let lsn = self.log(&Record::Bind { keyspace: space.id, name })?;
         // That it is empty tells that another of this name is gone.
         (0..space.shard_count()).for_each(|shard| space.write(shard).reveals(lsn));
@@ -221,7 +221,7 @@ impl Engine {
         Ok(space)
     }
 
-    pub(crate) fn spaces(&self) -> Vec<Arc<Space>> {
+    pub(crate) fn spaces(&self) -> Vec<Arc<KeyspaceInner>> {
         self.registry.read().spaces().cloned().collect()
     }
 
@@ -274,20 +274,30 @@ impl Engine {
     /// Shows the value of a key, if it is there, under its shard's lock, and returns what `show` makes of it. Compiled anew for
     /// each `show`: a call through a pointer makes a read of a hot key a seventh slower, half as slow again without LTO.
     #[inline]
-    pub(crate) fn read<R>(&self, space: &Space, key: &[u8], show: impl FnOnce(ValueRef<'_>) -> R) -> Result<Option<R>> {
+    pub(crate) fn read<R>(
+        &self,
+        space: &KeyspaceInner,
+        key: &[u8],
+        show: impl FnOnce(ValueRef<'_>) -> R,
+    ) -> Result<Option<R>> {
         self.show(space, key, self.context.eviction.is_on(), show)
     }
 
     /// As [`read`](Self::read), which is no use of the key.
     #[inline]
-    pub(crate) fn peek<R>(&self, space: &Space, key: &[u8], show: impl FnOnce(ValueRef<'_>) -> R) -> Result<Option<R>> {
+    pub(crate) fn peek<R>(
+        &self,
+        space: &KeyspaceInner,
+        key: &[u8],
+        show: impl FnOnce(ValueRef<'_>) -> R,
+    ) -> Result<Option<R>> {
         self.show(space, key, false, show)
     }
 
     #[inline]
     fn show<R>(
         &self,
-        space: &Space,
+        space: &KeyspaceInner,
         key: &[u8],
         uses: bool,
         show: impl FnOnce(ValueRef<'_>) -> R,
@@ -314,7 +324,7 @@ impl Engine {
     #[inline]
     pub(crate) fn view(
         &self,
-        space: &Space,
+        space: &KeyspaceInner,
         keys: &[&[u8]],
         uses_keys: bool,
         origin: Origin<'_>,
@@ -344,7 +354,7 @@ impl Engine {
     #[inline(never)]
     fn view_keys(
         &self,
-        space: &Space,
+        space: &KeyspaceInner,
         keys: &[&[u8]],
         uses_keys: bool,
         body: &mut dyn FnMut(&SharedLocked<'_>) -> Result<()>,
@@ -360,7 +370,7 @@ impl Engine {
     #[inline]
     pub(crate) fn commit(
         &self,
-        space: &Space,
+        space: &KeyspaceInner,
         keys: &[&[u8]],
         origin: Origin<'_>,
         body: &mut impl FnMut(&mut Locked<'_>) -> Result<()>,
@@ -391,7 +401,7 @@ impl Engine {
     #[inline(never)]
     fn commit_keys(
         &self,
-        space: &Space,
+        space: &KeyspaceInner,
         keys: &[&[u8]],
         origin: Origin<'_>,
         body: &mut dyn FnMut(&mut Locked<'_>) -> Result<()>,
@@ -548,7 +558,7 @@ impl Engine {
     /// Brings the store within its limits before a transaction locks anything; returns whether that is not possible. What
     /// has expired goes first, where no thread removes it.
     #[cold]
-    fn make_room(&self, space: &Space) -> bool {
+    fn make_room(&self, space: &KeyspaceInner) -> bool {
         self.context.refresh_stamps_if_due();
         if !self.context.eviction.is_reached() {
             return false;
@@ -620,7 +630,7 @@ impl Engine {
     }
 
     /// A store without threads sweeps as it is written to.
-    fn sweep_if_due(&self, space: &Space) {
+    fn sweep_if_due(&self, space: &KeyspaceInner) {
         let due = space.due();
         if !self.has_sweeper && due != u64::MAX && due <= tick_at(self.context.time.now_ms()) {
             self.sweep();
@@ -628,7 +638,7 @@ impl Engine {
     }
 
     /// Removes an entry if its deadline has passed, to the millisecond: somebody has asked for it.
-    fn expire_now(&self, space: &Space, key: &[u8], origin: Origin<'_>) {
+    fn expire_now(&self, space: &KeyspaceInner, key: &[u8], origin: Origin<'_>) {
         if !self.context.can_mark_time() {
             return;
         }
@@ -693,7 +703,7 @@ impl Engine {
         removed
     }
 
-    fn sweep_shard(&self, space: &Space, shard: usize, now_ms: u64) -> u64 {
+    fn sweep_shard(&self, space: &KeyspaceInner, shard: usize, now_ms: u64) -> u64 {
         let mut removed = 0;
         // Most shards have nothing due at any one tick: a shared lock tells.
         let due = |next: Option<u64>| next.is_some_and(|tick| tick <= tick_at(now_ms));

@@ -5,7 +5,7 @@
 //! takes over a duty that is named.
 //!
 //! [`Db::hooks`](crate::Db::hooks) and [`Keyspace::hooks`](crate::Keyspace::hooks) lead here: commits that return their place in
-//! the log ([`Lsn`]) instead of waiting, the primitives of a transaction ([`ReadTxn`], [`Txn`], [`CrossTxn`]), walks over a whole
+//! the log ([`Lsn`]) instead of waiting, the primitives of a transaction ([`ReadTxn`], [`Txn`], [`CrossTxn`]), scans over a whole
 //! keyspace ([`Walk`]), observers, access statistics, and suspending what the store does by itself.
 
 use std::ops::Deref;

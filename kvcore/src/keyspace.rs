@@ -13,7 +13,7 @@ use crate::log::ticket::Ticket;
 use crate::lsn::Lsn;
 use crate::observer::Origin;
 use crate::store::{self, Store};
-use crate::table::keyspace::Space;
+use crate::table::keyspace::KeyspaceInner;
 use crate::transaction::Transaction;
 use crate::txn::lock_set::LockSet;
 use crate::txn::locked::Locked;
@@ -23,15 +23,15 @@ use crate::view::View;
 use crate::watch::{Watch, WatchOptions};
 
 mod everyday;
-mod walks;
+mod scan;
 
 /// Whose methods those of `everyday` are.
 type Subject = Keyspace;
 
 /// Closes the engine when the last handle goes.
-pub(crate) struct Lease(pub(crate) Arc<Engine>);
+pub(crate) struct StoreHandle(pub(crate) Arc<Engine>);
 
-impl Drop for Lease {
+impl Drop for StoreHandle {
     fn drop(&mut self) {
         if let Err(error) = self.0.close() {
             tracing::warn!("the store was closed with an error: {error}");
@@ -53,8 +53,8 @@ impl Drop for Lease {
 /// another thread closed the store while the write waited to be durable; after any other error nothing was changed.
 #[derive(Clone)]
 pub struct Keyspace {
-    pub(crate) lease: Arc<Lease>,
-    pub(crate) space: Arc<Space>,
+    pub(crate) handle: Arc<StoreHandle>,
+    pub(crate) space: Arc<KeyspaceInner>,
     /// `None`: the store's.
     pub(crate) durability: Option<Durability>,
     /// Whether transactions wait while the log's buffers are full.
@@ -69,12 +69,12 @@ impl fmt::Debug for Keyspace {
 
 /// The handle.
 impl Keyspace {
-    pub(crate) fn new(lease: Arc<Lease>, space: Arc<Space>) -> Self {
-        Keyspace { lease, space, durability: None, waits_for_room: true }
+    pub(crate) fn new(handle: Arc<StoreHandle>, space: Arc<KeyspaceInner>) -> Self {
+        Keyspace { handle, space, durability: None, waits_for_room: true }
     }
 
     /// Returns another keyspace's handle with the same promise.
-    pub(crate) fn beside(&self, space: Arc<Space>) -> Self {
+    pub(crate) fn beside(&self, space: Arc<KeyspaceInner>) -> Self {
         Keyspace { space, ..self.clone() }
     }
 
@@ -83,7 +83,7 @@ impl Keyspace {
     }
 
     pub(crate) fn engine(&self) -> &Engine {
-        &self.lease.0
+        &self.handle.0
     }
 
     /// Returns the keyspace's name.

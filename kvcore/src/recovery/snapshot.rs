@@ -15,8 +15,8 @@ use crate::error::{Error, OTHER_VERSION, Result};
 use crate::io::disk::{Directory, DiskFile};
 use crate::log::record::Record;
 use crate::lsn::{Lsn, NUMBER_MAX};
-use crate::table::keyspace::Space;
-use crate::table::scan::Place;
+use crate::table::keyspace::KeyspaceInner;
+use crate::table::scan::ShardPosition;
 
 /// The only version that is read.
 pub(crate) const VERSION: u32 = 2;
@@ -128,7 +128,7 @@ impl SnapshotWriter {
     pub(crate) fn write_keyspace(
         &mut self,
         log_id: u32,
-        holding: &dyn Fn() -> Option<Arc<Space>>,
+        holding: &dyn Fn() -> Option<Arc<KeyspaceInner>>,
         closing: &dyn Fn() -> bool,
     ) -> Result<()> {
         let mut large = Vec::new();
@@ -137,8 +137,8 @@ impl SnapshotWriter {
             if closing() {
                 return Err(Error::Closed);
             }
-            let mut place = Some(Place::default());
-            while let Some(from) = place {
+            let mut position = Some(ShardPosition::default());
+            while let Some(from) = position {
                 let (mut left, block_from) = (STEP_ENTRIES, self.block.len());
                 let mut ends = Vec::new();
                 let guard = space.read(shard);
@@ -150,7 +150,7 @@ impl SnapshotWriter {
                 }
                 // Tables are about half full.
                 guard.warm(from.bucket, STEP_ENTRIES * 2);
-                place = guard.walk(from, STEP_ENTRIES * 10, &mut |entry| {
+                position = guard.scan(from, STEP_ENTRIES * 10, &mut |entry| {
                     let value = entry.value();
                     match value.shared() {
                         // Taken along, and written once the shard is free again.

@@ -12,7 +12,7 @@ use crate::log::segment_reader::Frame;
 use crate::recovery::snapshot::{Block, Head};
 use crate::table::access::Moment;
 use crate::table::entry::Entry;
-use crate::table::keyspace::Space;
+use crate::table::keyspace::KeyspaceInner;
 use crate::value::{Deadline, Value};
 
 const RANGE_BYTES_MAX: usize = 512 * 1024 * 1024;
@@ -25,7 +25,7 @@ pub(crate) enum LoadMode {
 }
 
 pub(crate) struct RecoveredState {
-    pub(crate) spaces: BTreeMap<u32, Arc<Space>>,
+    pub(crate) spaces: BTreeMap<u32, Arc<KeyspaceInner>>,
     pub(crate) next_keyspace: u32,
     pub(crate) hasher: KeyHash,
     /// The latest time in the files: the store's time goes on from there.
@@ -43,7 +43,8 @@ impl RecoveredState {
     /// The keyspaces that a snapshot begins with, still empty.
     pub(crate) fn of(head: &Head, shards: usize, mode: LoadMode) -> Self {
         let hasher = KeyHash::with_seed(head.hash_seed);
-        let spaces = head.keyspaces.iter().map(|(id, name)| (*id, Arc::new(Space::new(*id, name, shards)))).collect();
+        let spaces =
+            head.keyspaces.iter().map(|(id, name)| (*id, Arc::new(KeyspaceInner::new(*id, name, shards)))).collect();
         // No number is given twice, whatever the head says.
         let after = head.keyspaces.iter().map(|(id, _)| id.saturating_add(1)).max().unwrap_or(0);
         RecoveredState {
@@ -94,7 +95,7 @@ impl RecoveredState {
         match self.spaces.get_mut(&keyspace).map(Arc::get_mut) {
             Some(Some(space)) => space.name = name.into(),
             Some(None) => return Err("a keyspace that is in use cannot be renamed"),
-            None => drop(self.spaces.insert(keyspace, Arc::new(Space::new(keyspace, name, self.shards)))),
+            None => drop(self.spaces.insert(keyspace, Arc::new(KeyspaceInner::new(keyspace, name, self.shards)))),
         }
         self.next_keyspace = self.next_keyspace.max(keyspace.saturating_add(1));
         Ok(())

@@ -17,7 +17,7 @@ use crate::sync::CachePadded;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use crate::table::access::{Moment, Uses};
-use crate::table::keyspace::Space;
+use crate::table::keyspace::KeyspaceInner;
 use crate::table::limits::{Limits, Policy};
 use crate::table::shard::{Growth, Shard};
 use crate::table::stamps::{AccessSequence, Ghost, Prepared, Recording, Stamps};
@@ -27,7 +27,8 @@ mod search;
 mod step;
 
 pub(crate) use search::{
-    EXACT_ENTRIES_MAX, LockedShards, Search, Unlocked, count_buckets, end_step, is_wide, look_at_all, sample, walk,
+    EXACT_ENTRIES_MAX, LockedShards, Search, Unlocked, count_buckets, end_step, is_wide, look_at_all, sample,
+    scan_shards,
 };
 pub(crate) use step::{HASH_COST, REMOVAL_COST, SHARD_COST, Step};
 
@@ -112,7 +113,7 @@ impl Eviction {
 
     /// Begins to change the limits: from now on totals are kept, and limits that become higher are in force. `spaces` are all
     /// there are; their shards must then each be [adopted](Self::adopt_shard), and the change [finished](Self::finish).
-    pub(crate) fn change<'s>(&self, limits: Limits, spaces: impl Iterator<Item = &'s Arc<Space>>) {
+    pub(crate) fn change<'s>(&self, limits: Limits, spaces: impl Iterator<Item = &'s Arc<KeyspaceInner>>) {
         if limits.is_limited() {
             self.on.store(true, Relaxed);
         }
@@ -130,7 +131,7 @@ impl Eviction {
 
     /// Brings a shard under the limits, and to what their policy needs to know. The memory for that is taken without a lock: a
     /// transaction that removes from many shards would hold them all meanwhile.
-    pub(crate) fn adopt_shard(&self, space: &Space, at: usize, limits: &Limits, now: Moment) {
+    pub(crate) fn adopt_shard(&self, space: &KeyspaceInner, at: usize, limits: &Limits, now: Moment) {
         if limits.is_limited() {
             self.prepare_uses(space, at, now);
         }
@@ -158,7 +159,7 @@ impl Eviction {
     }
 
     /// Lets a shard record uses of its entries, if it does not yet.
-    fn prepare_uses(&self, space: &Space, at: usize, now: Moment) {
+    fn prepare_uses(&self, space: &KeyspaceInner, at: usize, now: Moment) {
         let buckets = {
             let shard = space.read(at);
             if shard.notes_uses() {
@@ -172,7 +173,7 @@ impl Eviction {
     }
 
     /// Makes a ghost for a shard that needs one and has none.
-    fn prepare_ghost(&self, space: &Space, at: usize, limits: &Limits) -> Option<Ghost> {
+    fn prepare_ghost(&self, space: &KeyspaceInner, at: usize, limits: &Limits) -> Option<Ghost> {
         if !limits.needs_order() || limits.policy != Policy::S3Fifo {
             return None;
         }
@@ -188,7 +189,7 @@ impl Eviction {
 
     /// Makes the stamps of a large shard in steps, as far as is known when its entries were used; `None` if it has some, or
     /// changes its table meanwhile, or is small.
-    fn prepare_order(&self, space: &Space, at: usize, now: Moment) -> Option<Prepared> {
+    fn prepare_order(&self, space: &KeyspaceInner, at: usize, now: Moment) -> Option<Prepared> {
         let (buckets, epoch, has_order) = {
             let shard = space.read(at);
             (shard.buckets(), shard.epoch(), shard.has_order())
@@ -219,7 +220,7 @@ impl Eviction {
     }
 
     /// Brings a new keyspace under the limits. Called with the registry locked for writing.
-    pub(crate) fn adopt(&self, space: &Arc<Space>, now: Moment) {
+    pub(crate) fn adopt(&self, space: &Arc<KeyspaceInner>, now: Moment) {
         let limits = {
             let mut state = self.pool.lock();
             let (limits, pool) = &mut *state;
@@ -234,7 +235,7 @@ impl Eviction {
         }
     }
 
-    pub(crate) fn forget(&self, space: &Space) {
+    pub(crate) fn forget(&self, space: &KeyspaceInner) {
         let (_, pool) = &mut *self.pool.lock();
         Arc::make_mut(&mut pool.spaces).retain(|other| other.id != space.id);
         pool.invalidate();

@@ -1,4 +1,4 @@
-//! Space: one keyspace's shards. Invariant: a key's shard is a function of its hash alone, and locks of several shards are
+//! Keyspace: the shards of one. Invariant: a key's shard is a function of its hash alone, and locks of several shards are
 //! taken in the order (keyspace id, shard).
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::table::shard::Shard;
 /// The name of the keyspace that a [`Db`](crate::Db) itself speaks of.
 pub(crate) const DEFAULT_KEYSPACE: &str = "0";
 
-pub(crate) struct Space {
+pub(crate) struct KeyspaceInner {
     pub(crate) id: u32,
     pub(crate) name: Arc<str>,
     /// The number in the log of what the shards hold. It goes where they go when two spaces exchange them, so it changes
@@ -26,10 +26,10 @@ pub(crate) struct Space {
     pub(crate) widest: AtomicUsize,
 }
 
-impl Space {
+impl KeyspaceInner {
     /// `shards` is a power of two.
     pub(crate) fn new(id: u32, name: &str, shards: usize) -> Self {
-        Space {
+        KeyspaceInner {
             id,
             name: name.into(),
             log_id: AtomicU32::new(id),

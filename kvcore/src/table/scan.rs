@@ -1,4 +1,4 @@
-//! Walk: looking over a whole keyspace, step by step or at once. Invariant: a key that is there from a walk's first step
+//! Scan: looking over a whole keyspace, step by step or at once. Invariant: a key that is there from a scan's first step
 //! to its last is shown at least once, however the table grows or shrinks meanwhile.
 
 use crate::error::Result;
@@ -48,15 +48,15 @@ pub trait Walk {
     fn random_key(&self) -> Result<Option<Vec<u8>>>;
 }
 
-/// Where a walk over a shard stands.
+/// Where a scan over a shard stands.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct ShardPosition {
     pub(crate) bucket: usize,
     pub(crate) epoch: u16,
     pub(crate) restarted: bool,
 }
 
-/// Where a walk stands. As a number it is less than 2^53, so that every client can carry it.
+/// Where a scan stands. As a number it is less than 2^53, so that every client can carry it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Cursor(u64);
 
@@ -71,7 +71,7 @@ impl Cursor {
     /// Before the first key.
     pub const START: Cursor = Cursor(0);
 
-    /// Returns whether the walk is over.
+    /// Returns whether the scan is over.
     ///
     /// ```
     /// use kvcore::hooks::{Cursor, Walk};
@@ -100,23 +100,23 @@ impl Cursor {
         self.0
     }
 
-    fn new(shard: usize, place: Place) -> Self {
-        let bucket = (place.bucket as u64).min((1 << BUCKET_BITS) - 1);
+    fn new(shard: usize, position: ShardPosition) -> Self {
+        let bucket = (position.bucket as u64).min((1 << BUCKET_BITS) - 1);
         Cursor(
             bucket
-                | u64::from(place.epoch) << BUCKET_BITS
-                | u64::from(place.restarted) << RESTARTED_AT
+                | u64::from(position.epoch) << BUCKET_BITS
+                | u64::from(position.restarted) << RESTARTED_AT
                 | (shard as u64) << SHARD_AT,
         )
     }
 
-    fn parts(self) -> (usize, Place) {
-        let place = Place {
+    fn parts(self) -> (usize, ShardPosition) {
+        let position = ShardPosition {
             bucket: (self.0 & ((1 << BUCKET_BITS) - 1)) as usize,
             epoch: (self.0 >> BUCKET_BITS) as u16 % (1 << EPOCH_BITS),
             restarted: self.0 >> RESTARTED_AT & 1 == 1,
         };
-        ((self.0 >> SHARD_AT) as usize, place)
+        ((self.0 >> SHARD_AT) as usize, position)
     }
 }
 
@@ -137,21 +137,21 @@ pub(crate) const BUCKETS_A_KEY: usize = 10;
 
 /// Looks at one shard from a place on, for at most so many buckets, counting what it shows; answers where to go on, or
 /// `None` at the shard's end.
-pub(crate) type Look<'a> = dyn FnMut(usize, Place, usize, &mut usize) -> Option<Place> + 'a;
+pub(crate) type ShardScan<'a> = dyn FnMut(usize, ShardPosition, usize, &mut usize) -> Option<ShardPosition> + 'a;
 
-/// One step of a walk over `shards` shards.
-pub(crate) fn step(cursor: Cursor, at_least: usize, shards: usize, look: &mut Look<'_>) -> Cursor {
-    let (mut shard, mut place) = cursor.parts();
+/// One step of a scan over `shards` shards.
+pub(crate) fn step(cursor: Cursor, at_least: usize, shards: usize, look: &mut ShardScan<'_>) -> Cursor {
+    let (mut shard, mut position) = cursor.parts();
     let at_least = at_least.max(1);
     let budget = at_least.saturating_mul(BUCKETS_A_KEY);
     let mut shown = 0;
     while shard < shards {
-        match look(shard, place, budget, &mut shown) {
-            Some(place) => return Cursor::new(shard, place),
-            None => (shard, place) = (shard + 1, Place::default()),
+        match look(shard, position, budget, &mut shown) {
+            Some(position) => return Cursor::new(shard, position),
+            None => (shard, position) = (shard + 1, ShardPosition::default()),
         }
         if shown >= at_least && shard < shards {
-            return Cursor::new(shard, place);
+            return Cursor::new(shard, position);
         }
     }
     Cursor::START
@@ -191,9 +191,9 @@ pub(crate) fn random(
 ) -> Option<Vec<u8>> {
     let random = || fastrand::usize(..);
     for _ in 0..BLIND_TRIES {
-        let (place, buckets) = (random(), widest.load(Relaxed));
-        let Some(bucket) = (place / shards).checked_rem(buckets) else { break };
-        let picked = look(place % shards, Pick::Bucket(bucket));
+        let (position, buckets) = (random(), widest.load(Relaxed));
+        let Some(bucket) = (position / shards).checked_rem(buckets) else { break };
+        let picked = look(position % shards, Pick::Bucket(bucket));
         if picked.buckets > buckets {
             widest.fetch_max(picked.buckets, Relaxed);
         }
@@ -227,10 +227,10 @@ mod tests {
 
     #[test]
     fn a_cursor_carries_its_parts_in_53_bits() {
-        let place = Place { bucket: (1 << BUCKET_BITS) - 1, epoch: (1 << EPOCH_BITS) - 1, restarted: true };
-        let cursor = Cursor::new(4095, place);
+        let position = ShardPosition { bucket: (1 << BUCKET_BITS) - 1, epoch: (1 << EPOCH_BITS) - 1, restarted: true };
+        let cursor = Cursor::new(4095, position);
         assert!(cursor.get() < 1 << 53);
-        assert_eq!(cursor.parts(), (4095, place));
+        assert_eq!(cursor.parts(), (4095, position));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::table::access::Usage;
 use crate::table::access::{Moment, Uses};
 use crate::table::entry::{Entry, LARGE_VALUE_BYTES};
 use crate::table::expiry::{Wheel, tick_at};
-use crate::table::scan::{EPOCH_BITS, Pick, Picked, Place};
+use crate::table::scan::{EPOCH_BITS, Pick, Picked, ShardPosition};
 use crate::table::stamps::{AccessSequence, Prepared, Stamps};
 use crate::value::Deadline;
 
@@ -48,7 +48,7 @@ pub(crate) struct Shard {
     /// Changes made since the store was opened, by transactions of which this was the first shard. Shards are exchanged
     /// and emptied: only the sum over all of them means anything.
     changes: u64,
-    /// Counts the times that entries changed their buckets, so that a walk notices.
+    /// Counts the times that entries changed their buckets, so that a scan notices.
     epoch: u16,
     /// The shard's part of the store's totals.
     published: Published,
@@ -279,7 +279,7 @@ impl Shard {
     pub(crate) fn put_back(&mut self, hasher: &KeyHash, hash: u64, entry: Entry, now_ms: u64) -> Option<Entry> {
         let changed = self.put(hasher, hash, entry, now_ms, Moment::NONE, Moment::NONE);
         if changed.is_none() {
-            // It may lie in another bucket now: a walk between the two would miss it.
+            // It may lie in another bucket now: a scan between the two would miss it.
             self.epoch = next_epoch(self.epoch);
         }
         changed
@@ -622,22 +622,28 @@ impl Shard {
         Picked { len, buckets, entry: entry.map(|entry| (entry.key().to_vec(), has_passed(entry))) }
     }
 
-    /// One step of a walk: shows entries from `place` on, stops after about `budget` buckets or when `each` answers
+    /// One step of a scan: shows entries from `position` on, stops after about `budget` buckets or when `each` answers
     /// false, and answers where to go on, or `None` at the end.
     ///
-    /// Entries that are there from the walk's start to its end are shown at least once: when buckets have moved since
-    /// the last step the shard is walked again from its start, and when they moved a second time it is shown whole.
-    pub(crate) fn walk(&self, place: Place, budget: usize, each: &mut dyn FnMut(&Entry) -> bool) -> Option<Place> {
+    /// Entries that are there from the scan's start to its end are shown at least once: when buckets have moved since
+    /// the last step the shard is scanned again from its start, and when they moved a second time it is shown whole.
+    pub(crate) fn scan(
+        &self,
+        position: ShardPosition,
+        budget: usize,
+        each: &mut dyn FnMut(&Entry) -> bool,
+    ) -> Option<ShardPosition> {
         let buckets = self.table.num_buckets();
-        let (mut bucket, mut restarted, mut end) = (place.bucket, place.restarted, place.bucket.saturating_add(budget));
-        if bucket != 0 && place.epoch != self.epoch {
+        let (mut bucket, mut restarted, mut end) =
+            (position.bucket, position.restarted, position.bucket.saturating_add(budget));
+        if bucket != 0 && position.epoch != self.epoch {
             bucket = 0;
             end = if restarted { usize::MAX } else { budget };
             restarted = true;
         }
         while bucket < buckets {
             if bucket >= end {
-                return Some(Place { bucket, epoch: self.epoch, restarted });
+                return Some(ShardPosition { bucket, epoch: self.epoch, restarted });
             }
             let goes_on = self.table.get_bucket(bucket).is_none_or(&mut *each);
             bucket += 1;

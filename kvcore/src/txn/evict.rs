@@ -15,9 +15,9 @@ use crate::table::entry::Entry;
 use crate::table::eviction::pool::Candidate;
 use crate::table::eviction::{
     EXACT_ENTRIES_MAX, LockedShards, REMOVAL_COST, STAMPS_AT_ONCE, Search, Step, Unlocked, count_buckets, end_step,
-    is_wide, look_at_all, sample, walk,
+    is_wide, look_at_all, sample, scan_shards,
 };
-use crate::table::keyspace::Space;
+use crate::table::keyspace::KeyspaceInner;
 use crate::table::limits::{Limits, Policy, Room};
 use crate::table::shard::{Found, Ranking, Shard};
 use crate::txn::context::StoreContext;
@@ -126,7 +126,7 @@ impl StoreContext {
         let (ranking, mut search) = (self.ranking(&limits), Search::new());
         let found = match is_small {
             true => look_at_all(&spaces, &ranking, &unlocked, &self.hasher, &mut search).unwrap_or_default(),
-            false => walk(&spaces, &ranking, &unlocked, None, &mut search),
+            false => scan_shards(&spaces, &ranking, &unlocked, None, &mut search),
         };
         let is_known = !search.is_busy && !search.is_cut && !limits.all_may_go();
         let is_empty = found.is_empty();
@@ -138,7 +138,7 @@ impl StoreContext {
         &self,
         locked: &dyn LockedShards,
         search: &mut Search,
-    ) -> Option<(Arc<Space>, Candidate, Ranking)> {
+    ) -> Option<(Arc<KeyspaceInner>, Candidate, Ranking)> {
         let mut state = self.eviction.pool.lock();
         let (limits, pool) = &mut *state;
         if limits.policy == Policy::None {
@@ -158,7 +158,7 @@ impl StoreContext {
             drop(state);
             let found = match is_small {
                 true => look_at_all(&spaces, &ranking, locked, &self.hasher, search)?,
-                false => walk(&spaces, &ranking, locked, hasher, search),
+                false => scan_shards(&spaces, &ranking, locked, hasher, search),
             };
             (search.looks, search.progress) = (search.looks + 1, false);
             state = self.eviction.pool.lock();
@@ -258,7 +258,7 @@ impl StoreContext {
     #[allow(clippy::too_many_arguments, reason = "which entry, where, and by what rule: all plain values")]
     fn try_candidate(
         &self,
-        space: &Space,
+        space: &KeyspaceInner,
         candidate: &Candidate,
         ranking: &Ranking,
         locked: &mut dyn LockedShards,
@@ -303,7 +303,7 @@ impl StoreContext {
     #[allow(clippy::too_many_arguments, reason = "which entry, where, and by what rule: all plain values")]
     fn evict(
         &self,
-        space: &Space,
+        space: &KeyspaceInner,
         shard: &mut Shard,
         found: &Found,
         hash: u64,
@@ -399,7 +399,7 @@ impl StoreContext {
 }
 
 /// Locks a shard, unless another thread holds it for longer than most do.
-fn write_soon(space: &Space, shard: usize) -> Option<RwLockWriteGuard<'_, Shard>> {
+fn write_soon(space: &KeyspaceInner, shard: usize) -> Option<RwLockWriteGuard<'_, Shard>> {
     for _ in 0..WRITE_TRIES_MAX {
         if let Some(guard) = space.try_write(shard) {
             return Some(guard);

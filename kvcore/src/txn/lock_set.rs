@@ -7,7 +7,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::hash::KeyHash;
-use crate::table::keyspace::Space;
+use crate::table::keyspace::KeyspaceInner;
 
 /// The keys, and the whole keyspaces, that a transaction over several keyspaces locks; it may use nothing else. See
 /// [`Db::transact_across`](crate::Db::transact_across).
@@ -57,12 +57,12 @@ enum Keys<'k> {
 /// Borrowed where the caller holds it anyway: to count references costs something where many threads do.
 #[derive(Clone)]
 enum SpaceRef<'k> {
-    Borrowed(&'k Space),
-    Shared(Arc<Space>),
+    Borrowed(&'k KeyspaceInner),
+    Shared(Arc<KeyspaceInner>),
 }
 
 impl Part<'_> {
-    fn space(&self) -> &Space {
+    fn space(&self) -> &KeyspaceInner {
         match &self.space {
             SpaceRef::Borrowed(space) => space,
             SpaceRef::Shared(space) => space,
@@ -103,19 +103,19 @@ impl<'k> LockSet<'k> {
     }
 
     /// Returns the set of some keys of one keyspace, ready to be locked.
-    pub(crate) fn of_keys(store_id: u64, space: &'k Space, hasher: &KeyHash, keys: &'k [&'k [u8]]) -> Self {
+    pub(crate) fn of_keys(store_id: u64, space: &'k KeyspaceInner, hasher: &KeyHash, keys: &'k [&'k [u8]]) -> Self {
         let hashes = keys.iter().map(|key| hasher.hash(key)).collect();
         Self::of_part(store_id, space, false, keys, hashes)
     }
 
     /// Returns the set of one whole keyspace, ready to be locked.
-    pub(crate) fn of_space(store_id: u64, space: &'k Space) -> Self {
+    pub(crate) fn of_space(store_id: u64, space: &'k KeyspaceInner) -> Self {
         Self::of_part(store_id, space, true, &[], SmallVec::new())
     }
 
     fn of_part(
         store_id: u64,
-        space: &'k Space,
+        space: &'k KeyspaceInner,
         is_whole: bool,
         keys: &'k [&'k [u8]],
         hashes: SmallVec<[u64; 4]>,
@@ -131,7 +131,7 @@ impl<'k> LockSet<'k> {
     pub(crate) fn lock_keys(
         &mut self,
         store_id: u64,
-        space: &Arc<Space>,
+        space: &Arc<KeyspaceInner>,
         hasher: &KeyHash,
         keys: impl Iterator<Item = &'k [u8]>,
     ) {
@@ -140,11 +140,11 @@ impl<'k> LockSet<'k> {
     }
 
     /// Adds a whole keyspace.
-    pub(crate) fn lock_whole(&mut self, store_id: u64, space: &Arc<Space>) {
+    pub(crate) fn lock_whole(&mut self, store_id: u64, space: &Arc<KeyspaceInner>) {
         self.part_to_add(store_id, space).is_whole = true;
     }
 
-    fn part_to_add(&mut self, store_id: u64, space: &Arc<Space>) -> &mut Part<'k> {
+    fn part_to_add(&mut self, store_id: u64, space: &Arc<KeyspaceInner>) -> &mut Part<'k> {
         if self.parts.is_empty() {
             (self.store_id, self.first) = (store_id, space.id);
         }
@@ -181,25 +181,25 @@ impl<'k> LockSet<'k> {
     }
 
     /// Returns the keyspace that was added first.
-    pub(crate) fn first(&self) -> Option<&Space> {
+    pub(crate) fn first(&self) -> Option<&KeyspaceInner> {
         self.space(self.first)
     }
 
-    pub(crate) fn space(&self, space_id: u32) -> Option<&Space> {
+    pub(crate) fn space(&self, space_id: u32) -> Option<&KeyspaceInner> {
         self.part(space_id).map(Part::space)
     }
 
-    pub(crate) fn spaces(&self) -> impl Iterator<Item = &Space> {
+    pub(crate) fn spaces(&self) -> impl Iterator<Item = &KeyspaceInner> {
         self.parts.iter().map(Part::space)
     }
 
     /// Returns the shards to lock, in their order.
-    pub(crate) fn shards(&self) -> impl ExactSizeIterator<Item = (&Space, usize)> {
+    pub(crate) fn shards(&self) -> impl ExactSizeIterator<Item = (&KeyspaceInner, usize)> {
         self.shards.iter().map(|&(part, shard)| (self.parts[part].space(), shard))
     }
 
     /// Returns the keys of those keyspaces that are not locked whole, in the order in which they were added.
-    pub(crate) fn named_keys(&self) -> impl Iterator<Item = (&Space, &'k [u8])> {
+    pub(crate) fn named_keys(&self) -> impl Iterator<Item = (&KeyspaceInner, &'k [u8])> {
         let parts = self.parts.iter().filter(|part| !part.is_whole);
         parts.flat_map(|part| part.keys().iter().map(|key| (part.space(), *key)))
     }
@@ -211,7 +211,7 @@ impl<'k> LockSet<'k> {
     }
 
     /// Returns the keyspaces that are locked whole.
-    pub(crate) fn whole_spaces(&self) -> impl Iterator<Item = &Space> {
+    pub(crate) fn whole_spaces(&self) -> impl Iterator<Item = &KeyspaceInner> {
         self.parts.iter().filter(|part| part.is_whole).map(Part::space)
     }
 

@@ -20,7 +20,7 @@ use crate::sync::{RwLockWriteGuard, thread};
 use crate::table::access::Moment;
 use crate::table::access::Usage;
 use crate::table::entry::{Entry, LARGE_VALUE_BYTES};
-use crate::table::keyspace::Space;
+use crate::table::keyspace::KeyspaceInner;
 use crate::table::shard::{InPlace, Shard};
 use crate::txn::context::{BEGINNING_SNAPSHOT, NO_SNAPSHOT, StoreContext};
 use crate::txn::lock_set::LockSet;
@@ -47,7 +47,7 @@ pub(crate) struct Locked<'a> {
     /// What it may speak of.
     claims: Claims<'a>,
     /// The keyspace that calls speak of.
-    space: &'a Space,
+    space: &'a KeyspaceInner,
     /// The number in the log of what it holds.
     log_id: u32,
     /// 0 until somebody asks: most transactions need not know the time.
@@ -89,7 +89,7 @@ pub(crate) struct Locked<'a> {
 }
 
 struct Held<'a> {
-    space: &'a Space,
+    space: &'a KeyspaceInner,
     shard: usize,
     guard: RwLockWriteGuard<'a, Shard>,
 }
@@ -177,7 +177,7 @@ impl<'a> Locked<'a> {
     #[inline]
     pub(crate) fn lock_one(
         context: &'a StoreContext,
-        space: &'a Space,
+        space: &'a KeyspaceInner,
         (key, hash): (&[u8], u64),
         given: (Origin<'a>, bool),
         notes: &'a mut Notes,
@@ -199,7 +199,7 @@ impl<'a> Locked<'a> {
     /// [`Error::EmptyLockSet`] if it is empty.
     pub(crate) fn lock(context: &'a StoreContext, set: &'a LockSet<'a>, notes: &'a mut Notes) -> Result<Self> {
         let held = if context.eviction.limits_entries() { lock_without_waiting(set) } else { None };
-        let lock = |(space, shard): (&'a Space, usize)| Held { space, shard, guard: space.write(shard) };
+        let lock = |(space, shard): (&'a KeyspaceInner, usize)| Held { space, shard, guard: space.write(shard) };
         Self::holding(context, set, held.unwrap_or_else(|| set.shards().map(lock).collect()), notes)
     }
 
@@ -218,7 +218,7 @@ impl<'a> Locked<'a> {
     #[inline]
     fn new(
         context: &'a StoreContext,
-        space: &'a Space,
+        space: &'a KeyspaceInner,
         claims: Claims<'a>,
         (held, moment): (SmallVec<[Held<'a>; 1]>, Moment),
         (origin, is_exhausted): (Origin<'a>, bool),

@@ -11,7 +11,7 @@ use crate::log::record::Record;
 use crate::log::segment_reader::SegmentReader;
 use crate::lsn::Lsn;
 use crate::recovery::state::{self, RecoveredState};
-use crate::table::keyspace::{DEFAULT_KEYSPACE, Space};
+use crate::table::keyspace::{DEFAULT_KEYSPACE, KeyspaceInner};
 
 /// Keys that are shown as examples, at most.
 const EXAMPLES_MAX: usize = 10;
@@ -315,7 +315,7 @@ impl<'a> Replay<'a> {
             let newest = newest.entry(&space.name).or_insert(named);
             *newest = named.max(*newest);
         }
-        let is_newest = |(id, space): &(&u32, &Arc<Space>)| newest[&*space.name].1 == **id;
+        let is_newest = |(id, space): &(&u32, &Arc<KeyspaceInner>)| newest[&*space.name].1 == **id;
         let lost: Vec<u32> = spaces().filter(|space| !is_newest(space)).map(|(id, _)| *id).collect();
         self.unnamed.extend(lost);
     }

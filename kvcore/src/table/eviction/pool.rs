@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::table::keyspace::Space;
+use crate::table::keyspace::KeyspaceInner;
 use crate::table::shard::Found;
 
 /// Candidates that are kept from one removal to the next.
@@ -20,7 +20,7 @@ pub(crate) struct Candidate {
 #[derive(Default)]
 pub(crate) struct Pool {
     /// The keyspaces whose entries may be removed.
-    pub(crate) spaces: Arc<Vec<Arc<Space>>>,
+    pub(crate) spaces: Arc<Vec<Arc<KeyspaceInner>>>,
     /// For each of them, how many buckets it had of late, all before it included. Of fewer if they have not been counted.
     pub(crate) buckets: Vec<u64>,
     /// Removals until they are counted again.
@@ -72,7 +72,7 @@ impl Pool {
     }
 
     /// As [`pop`](Self::pop), of a keyspace that is there still.
-    pub(crate) fn pop_known(&mut self) -> Option<(Arc<Space>, Candidate)> {
+    pub(crate) fn pop_known(&mut self) -> Option<(Arc<KeyspaceInner>, Candidate)> {
         while let Some(candidate) = self.pop() {
             if let Some(space) = self.spaces.iter().find(|space| space.id == candidate.space_id) {
                 return Some((Arc::clone(space), candidate));

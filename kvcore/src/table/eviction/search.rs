@@ -13,7 +13,7 @@ use super::pool::{Candidate, Pool};
 use super::step::{HASH_COST, SEARCH_MAX, SHARD_COST, Step};
 use crate::hash::KeyHash;
 use crate::table::entry::Entry;
-use crate::table::keyspace::Space;
+use crate::table::keyspace::KeyspaceInner;
 use crate::table::limits::Policy;
 use crate::table::shard::{Growth, Ranking, Shard};
 
@@ -31,9 +31,9 @@ const SAMPLE_ENTRIES: usize = 32;
 const SAMPLE_ENTRIES_APART: usize = 12;
 const RUNS_MAX: usize = 8;
 /// Buckets of a shard that are looked at side by side where all of them are, one after the other.
-const WALK_BUCKETS: usize = 512;
+const SCAN_BUCKETS: usize = 512;
 /// The same of a store of so few entries that all are looked at: such a table is no larger.
-const EXACT_WALK_BUCKETS: usize = 8_192;
+const EXACT_SCAN_BUCKETS: usize = 8_192;
 
 /// What a caller has locked, and what it does not want to be removed.
 pub(crate) trait LockedShards {
@@ -129,7 +129,7 @@ impl Search {
     }
 
     /// Whether nothing of a keyspace may go.
-    fn passes_over(&mut self, space: &Space, locked: &dyn LockedShards) -> bool {
+    fn passes_over(&mut self, space: &KeyspaceInner, locked: &dyn LockedShards) -> bool {
         let passes = locked.spares_all(space.id);
         self.is_spared |= passes;
         self.is_partial |= passes;
@@ -138,7 +138,7 @@ impl Search {
 }
 
 /// Shows a shard, if it can be had without waiting; returns whether it could not.
-fn look(space: &Space, shard: usize, locked: &dyn LockedShards, show: &mut dyn FnMut(&Shard)) -> bool {
+fn look(space: &KeyspaceInner, shard: usize, locked: &dyn LockedShards, show: &mut dyn FnMut(&Shard)) -> bool {
     match locked.shard(space.id, shard) {
         Some(shard) => show(shard),
         None => match space.try_read(shard) {
@@ -161,7 +161,7 @@ enum Looked {
 
 /// Offers the entries in `count` buckets of a shard from one on.
 fn look_at_run(
-    (space, shard): (&Space, usize),
+    (space, shard): (&KeyspaceInner, usize),
     (from, count): (usize, usize),
     ranking: &Ranking,
     locked: &dyn LockedShards,
@@ -192,7 +192,7 @@ fn look_at_run(
 /// Returns the first of all entries, and puts those among them that the caller spares aside: they must not take the places of
 /// what may go. Passes over shards that were busy. `None` if the step ends before.
 pub(crate) fn look_at_all(
-    spaces: &[Arc<Space>],
+    spaces: &[Arc<KeyspaceInner>],
     ranking: &Ranking,
     locked: &dyn LockedShards,
     hasher: &KeyHash,
@@ -224,7 +224,7 @@ pub(crate) fn look_at_all(
                         None => *is_cut = true,
                     }
                 };
-                let looked = look_at_run((space, shard), (from, EXACT_WALK_BUCKETS), ranking, locked, offer);
+                let looked = look_at_run((space, shard), (from, EXACT_SCAN_BUCKETS), ranking, locked, offer);
                 match looked {
                     _ if search.is_cut => return None,
                     Looked::At { buckets, .. } => end = buckets,
@@ -235,7 +235,7 @@ pub(crate) fn look_at_all(
                     }
                 }
                 end_step(locked);
-                from += EXACT_WALK_BUCKETS;
+                from += EXACT_SCAN_BUCKETS;
             }
         }
     }
@@ -314,7 +314,7 @@ pub(crate) fn sample(
 }
 
 /// Picks a keyspace, as likely as it was large when the `buckets` were counted, and returns what is left of the random number.
-fn pick<'s>(spaces: &'s [Arc<Space>], buckets: &[u64]) -> Option<(&'s Arc<Space>, u64)> {
+fn pick<'s>(spaces: &'s [Arc<KeyspaceInner>], buckets: &[u64]) -> Option<(&'s Arc<KeyspaceInner>, u64)> {
     let random = fastrand::u64(..);
     let at = match (spaces, buckets.last()) {
         ([_], _) => 0,
@@ -328,15 +328,15 @@ fn pick<'s>(spaces: &'s [Arc<Space>], buckets: &[u64]) -> Option<(&'s Arc<Space>
 }
 
 /// Whether there are more shards than a transaction can look at, with some left to do.
-pub(crate) fn is_wide(spaces: &[Arc<Space>]) -> bool {
+pub(crate) fn is_wide(spaces: &[Arc<KeyspaceInner>]) -> bool {
     let shards: usize = spaces.iter().map(|space| space.shard_count()).sum();
     shards as u64 * SHARD_COST > SEARCH_MAX / 2
 }
 
 /// Counts the buckets of all keyspaces: for each, how many there are up to its end.
-pub(crate) fn count_buckets(spaces: &[Arc<Space>], locked: &dyn LockedShards) -> Vec<u64> {
+pub(crate) fn count_buckets(spaces: &[Arc<KeyspaceInner>], locked: &dyn LockedShards) -> Vec<u64> {
     let mut sum = 0;
-    let count = |space: &Arc<Space>| {
+    let count = |space: &Arc<KeyspaceInner>| {
         for shard in 0..space.shard_count() {
             locked.step().add(SHARD_COST);
             look(space, shard, locked, &mut |shard| sum += shard.buckets() as u64);
@@ -349,8 +349,8 @@ pub(crate) fn count_buckets(spaces: &[Arc<Space>], locked: &dyn LockedShards) ->
 
 /// Looks at one shard after the other, from a random one on, and returns what the first of them holds that holds anything: as
 /// where few entries have a deadline.
-pub(crate) fn walk(
-    spaces: &[Arc<Space>],
+pub(crate) fn scan_shards(
+    spaces: &[Arc<KeyspaceInner>],
     ranking: &Ranking,
     locked: &dyn LockedShards,
     hasher: Option<&KeyHash>,
@@ -368,7 +368,7 @@ pub(crate) fn walk(
             let (mut from, mut end) = (0, 1);
             while from < end {
                 let offer = &mut |inside: &Shard, candidate| offer(&mut pool, inside, candidate, locked, hasher);
-                match look_at_run((space, shard), (from, WALK_BUCKETS), ranking, locked, offer) {
+                match look_at_run((space, shard), (from, SCAN_BUCKETS), ranking, locked, offer) {
                     Looked::At { buckets, .. } => end = buckets,
                     Looked::Busy => (search.is_busy, end) = (true, 0),
                     Looked::Cut => {
@@ -377,7 +377,7 @@ pub(crate) fn walk(
                     }
                 }
                 end_step(locked);
-                from += WALK_BUCKETS;
+                from += SCAN_BUCKETS;
             }
             if !pool.is_empty() {
                 return pool;

@@ -16,7 +16,7 @@ use crate::lsn::Lsn;
 use crate::table::access::Moment;
 use crate::table::access::Usage;
 use crate::table::entry::Entry;
-use crate::table::keyspace::Space;
+use crate::table::keyspace::KeyspaceInner;
 use crate::table::scan::Walk;
 use crate::txn::context::StoreContext;
 use crate::txn::lock_set::LockSet;
@@ -26,7 +26,7 @@ use crate::value::{Deadline, ValueRef};
 /// What a draft sees: the named keys at one moment.
 pub(crate) struct Seen<'k> {
     /// One for each keyspace, in the order of their ids, with one shard each. They hold what the draft works on.
-    spaces: Vec<Space>,
+    spaces: Vec<KeyspaceInner>,
     entries: Vec<SeenEntry<'k>>,
     now_ms: u64,
     /// The newest Lsn that the entries reveal.
@@ -43,7 +43,7 @@ struct SeenEntry<'k> {
 impl<'k> Seen<'k> {
     /// Takes the values of `keys`, each with the keyspace it lies in, all of them named by `locked`.
     pub(crate) fn take(locked: &mut Locked<'_>, keys: impl Iterator<Item = (u32, &'k [u8])>) -> Result<Self> {
-        let mut spaces: Vec<Space> = Vec::new();
+        let mut spaces: Vec<KeyspaceInner> = Vec::new();
         let mut entries = Vec::new();
         let mut known = HashSet::new();
         let (hasher, moment, now_ms) = (&locked.context.hasher, locked.moment, locked.now());
@@ -58,7 +58,7 @@ impl<'k> Seen<'k> {
             let own = match spaces.binary_search_by_key(&space_id, |space| space.id) {
                 Ok(own) => own,
                 Err(own) => {
-                    let space = Space::new(space_id, &locked.space.name, 1);
+                    let space = KeyspaceInner::new(space_id, &locked.space.name, 1);
                     space.set_log_id(locked.log_id);
                     space.write(0).note_uses(moment);
                     spaces.insert(own, space);
@@ -79,7 +79,7 @@ impl<'k> Seen<'k> {
         if let Claims::Set(set) = locked.claims {
             for space in set.spaces() {
                 if let Err(own) = spaces.binary_search_by_key(&space.id, |space| space.id) {
-                    spaces.insert(own, Space::new(space.id, &space.name, 1));
+                    spaces.insert(own, KeyspaceInner::new(space.id, &space.name, 1));
                 }
             }
         }
@@ -209,7 +209,7 @@ impl Locked<'_> {
 
     /// Whether the keys, which this holds locked, are as a draft saw them, in keyspaces that are what they were.
     pub(crate) fn is_as_seen(&self, seen: &Seen<'_>) -> bool {
-        let is_same_space = |own: &Space| {
+        let is_same_space = |own: &KeyspaceInner| {
             self.held.iter().find(|held| held.space.id == own.id).is_none_or(|held| held.space.log_id() == own.log_id())
         };
         // By now others may have seen that it has expired.

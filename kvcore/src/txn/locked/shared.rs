@@ -11,7 +11,7 @@ use crate::lsn::Lsn;
 use crate::sync::RwLockReadGuard;
 use crate::table::access::Moment;
 use crate::table::entry::Entry;
-use crate::table::keyspace::Space;
+use crate::table::keyspace::KeyspaceInner;
 use crate::table::shard::Shard;
 use crate::txn::context::StoreContext;
 use crate::txn::lock_set::LockSet;
@@ -20,7 +20,7 @@ use crate::value::ValueRef;
 
 pub(crate) struct SharedLocked<'a> {
     context: &'a StoreContext,
-    space: &'a Space,
+    space: &'a KeyspaceInner,
     claims: Claims<'a>,
     /// In the order of the shards.
     held: SmallVec<[(usize, RwLockReadGuard<'a, Shard>); 1]>,
@@ -40,7 +40,7 @@ pub(crate) struct SharedLocked<'a> {
 
 /// Locks a shard in which accesses can be recorded, if they are to be.
 #[inline]
-fn read(space: &Space, shard: usize, moment: Moment) -> RwLockReadGuard<'_, Shard> {
+fn read(space: &KeyspaceInner, shard: usize, moment: Moment) -> RwLockReadGuard<'_, Shard> {
     let guard = space.read(shard);
     if guard.lacks_uses(moment) {
         drop(guard);
@@ -50,14 +50,19 @@ fn read(space: &Space, shard: usize, moment: Moment) -> RwLockReadGuard<'_, Shar
 }
 
 #[cold]
-fn prepare_and_read(space: &Space, shard: usize, moment: Moment) -> RwLockReadGuard<'_, Shard> {
+fn prepare_and_read(space: &KeyspaceInner, shard: usize, moment: Moment) -> RwLockReadGuard<'_, Shard> {
     space.write(shard).note_uses(moment);
     space.read(shard)
 }
 
 impl<'a> SharedLocked<'a> {
     /// Locks the shards of a set, all of them of `space`. `uses_keys` is false if no lookup counts as an access.
-    pub(crate) fn lock(context: &'a StoreContext, space: &'a Space, set: &'a LockSet<'a>, uses_keys: bool) -> Self {
+    pub(crate) fn lock(
+        context: &'a StoreContext,
+        space: &'a KeyspaceInner,
+        set: &'a LockSet<'a>,
+        uses_keys: bool,
+    ) -> Self {
         let moment = if uses_keys { context.moment() } else { Moment::NONE };
         let held = set.shards().map(|(_, shard)| (shard, read(space, shard, moment))).collect();
         Self::holding(context, space, Claims::Set(set), held, moment)
@@ -65,7 +70,12 @@ impl<'a> SharedLocked<'a> {
 
     /// Locks the shard of one key.
     #[inline]
-    pub(crate) fn lock_one(context: &'a StoreContext, space: &'a Space, key: &'a [u8], uses_keys: bool) -> Self {
+    pub(crate) fn lock_one(
+        context: &'a StoreContext,
+        space: &'a KeyspaceInner,
+        key: &'a [u8],
+        uses_keys: bool,
+    ) -> Self {
         let hash = context.hasher.hash(key);
         let moment = if uses_keys { context.moment() } else { Moment::NONE };
         let shard = space.shard_of(hash);
@@ -76,7 +86,7 @@ impl<'a> SharedLocked<'a> {
     #[inline]
     fn holding(
         context: &'a StoreContext,
-        space: &'a Space,
+        space: &'a KeyspaceInner,
         claims: Claims<'a>,
         held: SmallVec<[(usize, RwLockReadGuard<'a, Shard>); 1]>,
         moment: Moment,

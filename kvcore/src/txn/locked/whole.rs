@@ -1,4 +1,4 @@
-//! Whole: what a transaction does with all of a keyspace: walks it, exchanges it for another. Invariant: only of a keyspace
+//! Whole: what a transaction does with all of a keyspace: scans it, exchanges it for another. Invariant: only of a keyspace
 //! that it claimed whole.
 
 use super::notes::Undo;
@@ -6,7 +6,7 @@ use super::{Claims, Locked};
 use crate::error::{Error, Result};
 use crate::log::record::Record;
 use crate::observer::ChangeKind;
-use crate::table::keyspace::Space;
+use crate::table::keyspace::KeyspaceInner;
 use crate::table::scan::{Cursor, Walk};
 use crate::txn::traits::CrossTxn;
 use crate::value::{Deadline, ValueRef};
@@ -18,12 +18,12 @@ impl Locked<'_> {
     }
 
     /// The number in the log of what a keyspace holds.
-    pub(super) fn log_id_of(&self, space: &Space) -> u32 {
+    pub(super) fn log_id_of(&self, space: &KeyspaceInner) -> u32 {
         let moved = self.notes.moved.iter().find(|(id, _)| *id == space.id);
         moved.map_or_else(|| space.log_id(), |(_, log_id)| *log_id)
     }
 
-    fn set_log_id_of(&mut self, space: &Space, log_id: u32) {
+    fn set_log_id_of(&mut self, space: &KeyspaceInner, log_id: u32) {
         self.notes.moved.retain(|(id, _)| *id != space.id);
         self.notes.moved.push((space.id, log_id));
     }
@@ -57,7 +57,7 @@ impl Walk for Locked<'_> {
     fn walk(&self, cursor: Cursor, at_least: usize, each: &mut dyn FnMut(&[u8], ValueRef<'_>)) -> Result<Cursor> {
         let whole = self.whole()?;
         Ok(crate::table::scan::step(cursor, at_least, whole.len(), &mut |shard, place, budget, shown| {
-            self.held[whole.start + shard].guard.walk(place, budget, &mut |entry| {
+            self.held[whole.start + shard].guard.scan(place, budget, &mut |entry| {
                 if !self.has_passed(entry.deadline()) {
                     each(entry.key(), entry.value());
                     *shown += 1;

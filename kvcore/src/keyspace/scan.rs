@@ -1,5 +1,5 @@
-//! Walks: looking over the whole of a keyspace, shard by shard. Invariant: what was passed over as expired is in the log before
-//! the walk's outcome is known, so that it stays expired.
+//! Scan: looking over the whole of a keyspace, shard by shard. Invariant: what was passed over as expired is in the log before
+//! the scan's outcome is known, so that it stays expired.
 
 use std::cell::Cell;
 
@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::reentrancy::ReentrancyGuard;
 use crate::table::entry::Entry;
-use crate::table::scan::{self, Cursor, Place, Walk};
+use crate::table::scan::{self, Cursor, ShardPosition, Walk};
 use crate::txn::context::StoreContext;
 use crate::value::ValueRef;
 
@@ -18,14 +18,14 @@ impl Keyspace {
     pub(crate) fn read_shard(
         &self,
         shard: usize,
-        place: Place,
+        position: ShardPosition,
         at_least: usize,
         show: &mut dyn FnMut(&[u8], ValueRef<'_>),
-    ) -> Result<Option<Place>> {
-        let look = Look::begin(self.engine())?;
+    ) -> Result<Option<ShardPosition>> {
+        let guard = ScanGuard::begin(self.engine())?;
         let mut shown = 0;
-        Ok(self.space.read(shard).walk(place, at_least.saturating_mul(scan::BUCKETS_A_KEY), &mut |entry| {
-            if !look.has_passed(entry) {
+        Ok(self.space.read(shard).scan(position, at_least.saturating_mul(scan::BUCKETS_A_KEY), &mut |entry| {
+            if !guard.has_passed(entry) {
                 show(entry.key(), entry.value());
                 shown += 1;
             }
@@ -40,10 +40,10 @@ impl Walk for Keyspace {
     }
 
     fn walk(&self, cursor: Cursor, at_least: usize, each: &mut dyn FnMut(&[u8], ValueRef<'_>)) -> Result<Cursor> {
-        let look = Look::begin(self.engine())?;
-        Ok(scan::step(cursor, at_least, self.space.shard_count(), &mut |shard, place, budget, shown| {
-            self.space.read(shard).walk(place, budget, &mut |entry| {
-                if !look.has_passed(entry) {
+        let guard = ScanGuard::begin(self.engine())?;
+        Ok(scan::step(cursor, at_least, self.space.shard_count(), &mut |shard, position, budget, shown| {
+            self.space.read(shard).scan(position, budget, &mut |entry| {
+                if !guard.has_passed(entry) {
                     each(entry.key(), entry.value());
                     *shown += 1;
                 }
@@ -53,9 +53,9 @@ impl Walk for Keyspace {
     }
 
     fn for_each(&self, each: &mut dyn FnMut(&[u8], ValueRef<'_>)) -> Result<()> {
-        let look = Look::begin(self.engine())?;
+        let guard = ScanGuard::begin(self.engine())?;
         for shard in 0..self.space.shard_count() {
-            for entry in self.space.read(shard).iter().filter(|entry| !look.has_passed(entry)) {
+            for entry in self.space.read(shard).iter().filter(|entry| !guard.has_passed(entry)) {
                 each(entry.key(), entry.value());
             }
         }
@@ -63,27 +63,27 @@ impl Walk for Keyspace {
     }
 
     fn random_key(&self) -> Result<Option<Vec<u8>>> {
-        let look = Look::begin(self.engine())?;
+        let guard = ScanGuard::begin(self.engine())?;
         Ok(scan::random(self.space.shard_count(), &self.space.widest, &mut |shard, pick| {
-            self.space.read(shard).pick(pick, |entry| look.has_passed(entry))
+            self.space.read(shard).pick(pick, |entry| guard.has_passed(entry))
         }))
     }
 }
 
-/// A look over a keyspace at one time. When it ends, the time is in the log if anything was passed over as expired: what
+/// The time of a scan, and the guard against calls back. When it ends, the time is in the log if anything was passed over as expired: what
 /// was seen to be gone stays gone.
-struct Look<'a> {
+struct ScanGuard<'a> {
     context: &'a StoreContext,
     now_ms: u64,
     passed_ms: Cell<u64>,
     _guard: ReentrancyGuard,
 }
 
-impl<'a> Look<'a> {
+impl<'a> ScanGuard<'a> {
     fn begin(engine: &'a Engine) -> Result<Self> {
         engine.check_open()?;
         let context = &engine.context;
-        Ok(Look { context, now_ms: context.time.now_ms(), passed_ms: Cell::new(0), _guard: context.enter()? })
+        Ok(ScanGuard { context, now_ms: context.time.now_ms(), passed_ms: Cell::new(0), _guard: context.enter()? })
     }
 
     fn has_passed(&self, entry: &Entry) -> bool {
@@ -95,7 +95,7 @@ impl<'a> Look<'a> {
     }
 }
 
-impl Drop for Look<'_> {
+impl Drop for ScanGuard<'_> {
     fn drop(&mut self) {
         if self.passed_ms.get() != 0 {
             self.context.mark_time(self.passed_ms.get(), self.now_ms);
