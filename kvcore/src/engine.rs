@@ -32,7 +32,7 @@ use crate::table::limits::{Limits, Policy, Room};
 use crate::txn::context::StoreContext;
 use crate::txn::evict::{Backlog, ROOM_STEP};
 use crate::txn::lock_set::LockSet;
-use crate::txn::locked::{Committed, Draft, Locked, Notes, Seen, SharedLocked};
+use crate::txn::locked::{Committed, Draft, LockedTxn, ReadLockedTxn, Seen, UndoLog};
 use crate::txn::traits::CrossTxn;
 use crate::value::ValueRef;
 
@@ -328,13 +328,13 @@ impl Engine {
         keys: &[&[u8]],
         uses_keys: bool,
         origin: Origin<'_>,
-        body: &mut impl FnMut(&SharedLocked<'_>) -> Result<()>,
+        body: &mut impl FnMut(&ReadLockedTxn<'_>) -> Result<()>,
     ) -> Result<Lsn> {
         self.check_open()?;
         let _wakes = self.context.watches.wake_at_end();
         let entered = self.context.enter()?;
         let (lsn, met_expired) = if let [key] = keys {
-            let locked = SharedLocked::lock_one(&self.context, space, key, uses_keys);
+            let locked = ReadLockedTxn::lock_one(&self.context, space, key, uses_keys);
             let outcome = body(&locked);
             // Marks the time of what the body has seen to be expired, even if it failed.
             let revealed = locked.revealed();
@@ -357,10 +357,10 @@ impl Engine {
         space: &KeyspaceInner,
         keys: &[&[u8]],
         uses_keys: bool,
-        body: &mut dyn FnMut(&SharedLocked<'_>) -> Result<()>,
+        body: &mut dyn FnMut(&ReadLockedTxn<'_>) -> Result<()>,
     ) -> Result<(Lsn, bool)> {
         let set = LockSet::of_keys(self.context.store_id, space, &self.context.hasher, keys);
-        let locked = SharedLocked::lock(&self.context, space, &set, uses_keys);
+        let locked = ReadLockedTxn::lock(&self.context, space, &set, uses_keys);
         let outcome = body(&locked);
         let revealed = locked.revealed();
         outcome.map(|()| revealed)
@@ -373,7 +373,7 @@ impl Engine {
         space: &KeyspaceInner,
         keys: &[&[u8]],
         origin: Origin<'_>,
-        body: &mut impl FnMut(&mut Locked<'_>) -> Result<()>,
+        body: &mut impl FnMut(&mut LockedTxn<'_>) -> Result<()>,
     ) -> Result<Lsn> {
         let [key] = keys else { return self.commit_keys(space, keys, origin, body) };
         self.check_open()?;
@@ -381,8 +381,8 @@ impl Engine {
         let entered = self.context.enter()?;
         let is_exhausted = self.context.eviction.is_on() && self.make_room(space);
         let hash = self.context.hasher.hash(key);
-        let done = Notes::lend(&self.context.disposal, |notes| {
-            let mut locked = Locked::lock_one(&self.context, space, (key, hash), (origin, is_exhausted), notes);
+        let done = UndoLog::lend(&self.context.disposal, |undo_log| {
+            let mut locked = LockedTxn::lock_one(&self.context, space, (key, hash), (origin, is_exhausted), undo_log);
             body(&mut locked)?;
             locked.commit()
         })?;
@@ -404,7 +404,7 @@ impl Engine {
         space: &KeyspaceInner,
         keys: &[&[u8]],
         origin: Origin<'_>,
-        body: &mut dyn FnMut(&mut Locked<'_>) -> Result<()>,
+        body: &mut dyn FnMut(&mut LockedTxn<'_>) -> Result<()>,
     ) -> Result<Lsn> {
         self.commit_across(&LockSet::of_keys(self.context.store_id, space, &self.context.hasher, keys), origin, body)
     }
@@ -425,14 +425,14 @@ impl Engine {
         &self,
         set: &LockSet<'_>,
         origin: Origin<'_>,
-        body: &mut dyn FnMut(&mut Locked<'_>) -> Result<()>,
+        body: &mut dyn FnMut(&mut LockedTxn<'_>) -> Result<()>,
     ) -> Result<Lsn> {
         self.check_open()?;
         let _wakes = self.context.watches.wake_at_end();
         let entered = self.context.enter()?;
         let is_exhausted = self.prepare(set)?;
-        let done = Notes::lend(&self.context.disposal, |notes| {
-            let mut locked = Locked::lock(&self.context, set, notes)?;
+        let done = UndoLog::lend(&self.context.disposal, |undo_log| {
+            let mut locked = LockedTxn::lock(&self.context, set, undo_log)?;
             (locked.is_exhausted, locked.origin) = (is_exhausted, origin);
             body(&mut locked)?;
             // Which name means what changes together with the log's knowing it: a snapshot sees both or neither.
@@ -481,11 +481,11 @@ impl Engine {
         body: &mut dyn FnMut(&mut dyn CrossTxn) -> Result<()>,
     ) -> Result<Option<Committed>> {
         let keys = set.named_keys().map(|(space, key)| (space.id, key));
-        let seen = Notes::lend(&self.context.disposal, |notes| {
-            Seen::take(&mut Locked::lock(&self.context, set, notes)?, keys)
+        let seen = UndoLog::lend(&self.context.disposal, |undo_log| {
+            Seen::take(&mut LockedTxn::lock(&self.context, set, undo_log)?, keys)
         })?;
-        let mut notes = Notes::default();
-        let mut draft = Draft::new(&self.context, &seen, set, &mut notes)?;
+        let mut undo_log = UndoLog::default();
+        let mut draft = Draft::new(&self.context, &seen, set, &mut undo_log)?;
         body(&mut draft)?;
         if draft.is_read_only() {
             if !is_valid() {
@@ -493,8 +493,8 @@ impl Engine {
             }
             let marked = draft.mark_time();
             if draft.has_uses() {
-                Notes::lend(&self.context.disposal, |notes| -> Result<()> {
-                    Locked::lock(&self.context, set, notes)?.use_keys(&draft);
+                UndoLog::lend(&self.context.disposal, |undo_log| -> Result<()> {
+                    LockedTxn::lock(&self.context, set, undo_log)?.use_keys(&draft);
                     Ok(())
                 })?;
             }
@@ -503,8 +503,8 @@ impl Engine {
         }
         // No lock is held yet.
         self.context.wal.as_ref().map_or(Ok(()), |wal| wal.wait_for_room())?;
-        Notes::lend(&self.context.disposal, |notes| {
-            let mut locked = Locked::lock(&self.context, set, notes)?;
+        UndoLog::lend(&self.context.disposal, |undo_log| {
+            let mut locked = LockedTxn::lock(&self.context, set, undo_log)?;
             (locked.is_exhausted, locked.origin) = (is_exhausted, origin);
             if !locked.is_as_seen(&seen) || !is_valid() {
                 return Ok(None);

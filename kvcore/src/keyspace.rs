@@ -16,7 +16,7 @@ use crate::store::{self, Store};
 use crate::table::keyspace::KeyspaceInner;
 use crate::transaction::Transaction;
 use crate::txn::lock_set::LockSet;
-use crate::txn::locked::Locked;
+use crate::txn::locked::LockedTxn;
 use crate::txn::traits::Txn;
 use crate::value::ValueRef;
 use crate::view::View;
@@ -169,7 +169,7 @@ impl Keyspace {
 
     /// Runs a transaction, and returns its result before it is durable.
     #[inline]
-    fn apply<R>(&self, keys: &[&[u8]], mut body: impl FnMut(&mut Locked<'_>) -> Result<R>) -> Result<(R, Lsn)> {
+    fn apply<R>(&self, keys: &[&[u8]], mut body: impl FnMut(&mut LockedTxn<'_>) -> Result<R>) -> Result<(R, Lsn)> {
         let mut result = None;
         self.wait_for_room()?;
         let lsn = self.engine().commit(&self.space, keys, Origin::NONE, &mut |locked| {
@@ -184,7 +184,7 @@ impl Keyspace {
     pub(crate) fn transact_locked<K: AsRef<[u8]>, R>(
         &self,
         keys: &[K],
-        body: impl FnMut(&mut Locked<'_>) -> Result<R>,
+        body: impl FnMut(&mut LockedTxn<'_>) -> Result<R>,
     ) -> Result<R> {
         let (result, lsn) = store::with_names(keys, |keys| self.apply(keys, body))?;
         self.wait_for(lsn)?;
@@ -205,7 +205,7 @@ impl Keyspace {
 
     /// Runs a transaction over one key, and returns its result when it is durable.
     #[inline]
-    pub(crate) fn write<R>(&self, key: &[u8], body: impl FnMut(&mut Locked<'_>) -> Result<R>) -> Result<R> {
+    pub(crate) fn write<R>(&self, key: &[u8], body: impl FnMut(&mut LockedTxn<'_>) -> Result<R>) -> Result<R> {
         let (result, lsn) = self.apply(&[key], body)?;
         self.wait_for(lsn)?;
         Ok(result)

@@ -1,4 +1,4 @@
-//! Locked: the engine's [`Txn`]. Invariant: until its locks are given back, no other thread reads any of its changes; if it is
+//! Locked transaction: the engine's [`Txn`]. Invariant: until its locks are given back, no other thread reads any of its changes; if it is
 //! not committed (an error, a panic), all of them are undone and none is logged. Entries of other shards that were evicted for
 //! it stay removed: each was a transaction of its own.
 //!
@@ -26,26 +26,26 @@ use crate::txn::context::{BEGINNING_SNAPSHOT, NO_SNAPSHOT, StoreContext};
 use crate::txn::lock_set::LockSet;
 use crate::txn::traits::{Lookup, Lookups, ReadTxn, Txn};
 use crate::value::{Deadline, Value, ValueRef};
-use notes::{Logged, Undo};
+use undo::{Logged, Undo};
 
 mod commit;
 mod draft;
-mod notes;
 mod room;
 mod shared;
+mod undo;
 mod whole;
 
 pub(crate) use commit::Committed;
 pub(crate) use draft::{Draft, Seen};
-pub(crate) use notes::Notes;
-pub(crate) use shared::SharedLocked;
+pub(crate) use shared::ReadLockedTxn;
+pub(crate) use undo::UndoLog;
 
-pub(crate) struct Locked<'a> {
+pub(crate) struct LockedTxn<'a> {
     context: &'a StoreContext,
     /// In the order (keyspace id, shard).
     held: SmallVec<[Held<'a>; 1]>,
     /// What it may speak of.
-    claims: Claims<'a>,
+    scope: LockScope<'a>,
     /// The keyspace that calls speak of.
     space: &'a KeyspaceInner,
     /// The number in the log of what it holds.
@@ -64,7 +64,7 @@ pub(crate) struct Locked<'a> {
     misses: Cell<u32>,
     /// How many changes had been made when the current command began.
     begun_at: usize,
-    /// How many more changes the commands count as than there are in the notes.
+    /// How many more changes the commands count as than there are undo records.
     more_changes: i64,
     /// The same when the current command began.
     more_before: i64,
@@ -72,7 +72,7 @@ pub(crate) struct Locked<'a> {
     hashed: Cell<(*const u8, usize, u64)>,
     /// Work that may still be charged, in units of about a nanosecond.
     work_left: Cell<u64>,
-    notes: &'a mut Notes,
+    undo_log: &'a mut UndoLog,
     committed: bool,
     /// What its observers are given.
     pub(crate) origin: Origin<'a>,
@@ -96,27 +96,27 @@ struct Held<'a> {
 
 /// What a transaction may use.
 #[derive(Clone, Copy)]
-pub(crate) enum Claims<'a> {
+pub(crate) enum LockScope<'a> {
     /// The key with this hash, of the one keyspace it speaks of.
     Key(u64),
     Set(&'a LockSet<'a>),
 }
 
-impl Claims<'_> {
+impl LockScope<'_> {
     #[inline]
     fn has(&self, space_id: u32, hash: u64) -> bool {
         match self {
-            Claims::Key(named) => *named == hash,
-            Claims::Set(set) => set.has(space_id, hash),
+            LockScope::Key(named) => *named == hash,
+            LockScope::Set(set) => set.has(space_id, hash),
         }
     }
 
     fn is_whole(&self, space_id: u32) -> bool {
-        matches!(self, Claims::Set(set) if set.is_whole(space_id))
+        matches!(self, LockScope::Set(set) if set.is_whole(space_id))
     }
 
     fn has_whole(&self) -> bool {
-        matches!(self, Claims::Set(set) if set.has_whole())
+        matches!(self, LockScope::Set(set) if set.has_whole())
     }
 }
 
@@ -172,7 +172,7 @@ fn lock_without_waiting<'a>(set: &'a LockSet<'a>) -> Option<SmallVec<[Held<'a>; 
     None
 }
 
-impl<'a> Locked<'a> {
+impl<'a> LockedTxn<'a> {
     /// Locks the shard of one key, which comes with its hash. `given` are the origin, and whether the store is exhausted.
     #[inline]
     pub(crate) fn lock_one(
@@ -180,14 +180,14 @@ impl<'a> Locked<'a> {
         space: &'a KeyspaceInner,
         (key, hash): (&[u8], u64),
         given: (Origin<'a>, bool),
-        notes: &'a mut Notes,
+        undo_log: &'a mut UndoLog,
     ) -> Self {
         let shard = space.shard_of(hash);
         let mut guard = space.write(shard);
         let moment = context.moment();
         guard.note_uses(moment);
         let held = SmallVec::from_buf([Held { space, shard, guard }]);
-        let locked = Locked::new(context, space, Claims::Key(hash), (held, moment), given, notes);
+        let locked = LockedTxn::new(context, space, LockScope::Key(hash), (held, moment), given, undo_log);
         locked.hashed.set((key.as_ptr(), key.len(), hash));
         locked
     }
@@ -197,37 +197,37 @@ impl<'a> Locked<'a> {
     /// # Errors
     ///
     /// [`Error::EmptyLockSet`] if it is empty.
-    pub(crate) fn lock(context: &'a StoreContext, set: &'a LockSet<'a>, notes: &'a mut Notes) -> Result<Self> {
+    pub(crate) fn lock(context: &'a StoreContext, set: &'a LockSet<'a>, undo_log: &'a mut UndoLog) -> Result<Self> {
         let held = if context.eviction.limits_entries() { lock_without_waiting(set) } else { None };
         let lock = |(space, shard): (&'a KeyspaceInner, usize)| Held { space, shard, guard: space.write(shard) };
-        Self::holding(context, set, held.unwrap_or_else(|| set.shards().map(lock).collect()), notes)
+        Self::holding(context, set, held.unwrap_or_else(|| set.shards().map(lock).collect()), undo_log)
     }
 
     fn holding(
         context: &'a StoreContext,
         set: &'a LockSet<'a>,
         mut held: SmallVec<[Held<'a>; 1]>,
-        notes: &'a mut Notes,
+        undo_log: &'a mut UndoLog,
     ) -> Result<Self> {
         let first = set.first().ok_or(Error::EmptyLockSet)?;
         let moment = context.moment();
         held.iter_mut().for_each(|held| held.guard.note_uses(moment));
-        Ok(Locked::new(context, first, Claims::Set(set), (held, moment), (Origin::NONE, false), notes))
+        Ok(LockedTxn::new(context, first, LockScope::Set(set), (held, moment), (Origin::NONE, false), undo_log))
     }
 
     #[inline]
     fn new(
         context: &'a StoreContext,
         space: &'a KeyspaceInner,
-        claims: Claims<'a>,
+        scope: LockScope<'a>,
         (held, moment): (SmallVec<[Held<'a>; 1]>, Moment),
         (origin, is_exhausted): (Origin<'a>, bool),
-        notes: &'a mut Notes,
+        undo_log: &'a mut UndoLog,
     ) -> Self {
-        Locked {
+        LockedTxn {
             context,
             held,
-            claims,
+            scope,
             space,
             // Of a keyspace of which nothing is locked this may be out of date, but then nothing of it can be written.
             log_id: space.log_id(),
@@ -243,7 +243,7 @@ impl<'a> Locked<'a> {
             more_before: 0,
             hashed: Cell::new((std::ptr::null(), 0, 0)),
             work_left: Cell::new(u64::MAX),
-            notes,
+            undo_log,
             committed: false,
             origin,
             is_exhausted,
@@ -270,15 +270,15 @@ impl<'a> Locked<'a> {
     /// Where in `held` the shard of a hash is.
     #[inline]
     fn place(&self, hash: u64, key: &[u8]) -> Result<usize> {
-        match self.claims {
+        match self.scope {
             // Then one shard is held, that key's.
-            Claims::Key(named) if named == hash => Ok(0),
+            LockScope::Key(named) if named == hash => Ok(0),
             _ => self.place_among(hash, key),
         }
     }
 
     fn place_among(&self, hash: u64, key: &[u8]) -> Result<usize> {
-        if !self.claims.has(self.space.id, hash) {
+        if !self.scope.has(self.space.id, hash) {
             return Err(missing_key(key));
         }
         if self.held.len() == 1 {
@@ -290,7 +290,7 @@ impl<'a> Locked<'a> {
 
     /// The current keyspace's part of `held`, which must be all of it.
     fn whole(&self) -> Result<Range<usize>> {
-        if !self.claims.is_whole(self.space.id) {
+        if !self.scope.is_whole(self.space.id) {
             return Err(Error::KeyspaceNotNamed { name: self.space.name.to_string() });
         }
         let first = self.held.partition_point(|held| held.space.id < self.space.id);
@@ -355,10 +355,10 @@ impl<'a> Locked<'a> {
             let at = self.place(hash, from)?;
             let is_logged = self.held[at].guard.find(hash, from).is_some_and(|entry| entry.logged_in() == snapshot);
             if !is_logged
-                && !self.notes.logged.iter().any(|one| one.held == at && one.hash == hash && *one.key == *from)
+                && !self.undo_log.logged.iter().any(|one| one.held == at && one.hash == hash && *one.key == *from)
             {
                 self.check_records(shared.len())?;
-                self.notes.records.push_set(self.log_id, from, shared, deadline);
+                self.undo_log.records.push_set(self.log_id, from, shared, deadline);
                 self.note_logged(at, hash, from, snapshot);
             }
         }
@@ -369,7 +369,7 @@ impl<'a> Locked<'a> {
     fn note_logged(&mut self, held: usize, hash: u64, key: &[u8], snapshot: u64) {
         // Before the snapshot's start is noted it is not known to come after that.
         if snapshot > BEGINNING_SNAPSHOT {
-            self.notes.logged.push(Logged { held, hash, key: key.into(), snapshot });
+            self.undo_log.logged.push(Logged { held, hash, key: key.into(), snapshot });
         }
     }
 
@@ -421,7 +421,7 @@ impl<'a> Locked<'a> {
                 self.log(&Record::Copy { keyspace, key, from_keyspace, from, deadline });
                 self.note_logged(at, hash, key, self.context.snapshot.load(Ordering::SeqCst));
             }
-            _ if self.context.wal.is_some() => self.notes.records.push_set(self.log_id, key, value, deadline),
+            _ if self.context.wal.is_some() => self.undo_log.records.push_set(self.log_id, key, value, deadline),
             _ => {}
         }
         self.note(at, hash, key, ChangeKind::Set, Undo::Put(old));
@@ -448,7 +448,7 @@ impl<'a> Locked<'a> {
     /// copied: a transaction of some bytes can make many large values.
     #[inline]
     fn check_records(&mut self, value_len: usize) -> Result<()> {
-        let len = self.notes.records.len() + value_len;
+        let len = self.undo_log.records.len() + value_len;
         if len > RECORDS_BYTES_MAX { self.refuse_records(len) } else { Ok(()) }
     }
 
@@ -474,12 +474,12 @@ impl<'a> Locked<'a> {
     #[inline]
     fn log(&mut self, record: &Record<'_>) {
         if self.context.wal.is_some() {
-            self.notes.records.push(record);
+            self.undo_log.records.push(record);
         }
     }
 }
 
-impl ReadTxn for Locked<'_> {
+impl ReadTxn for LockedTxn<'_> {
     fn now_ms(&self) -> u64 {
         self.now()
     }
@@ -520,15 +520,15 @@ impl ReadTxn for Locked<'_> {
     }
 }
 
-impl Txn for Locked<'_> {
+impl Txn for LockedTxn<'_> {
     fn begin_command(&mut self, uses_keys: bool) {
         self.uses_keys = uses_keys;
         self.used.set(0);
-        (self.begun_at, self.more_before) = (self.notes.changes.len(), self.more_changes);
+        (self.begun_at, self.more_before) = (self.undo_log.changes.len(), self.more_changes);
     }
 
     fn count_changes(&mut self, count: u64) {
-        let made = (self.notes.changes.len() - self.begun_at) as u64;
+        let made = (self.undo_log.changes.len() - self.begun_at) as u64;
         self.more_changes = self.more_before + count.cast_signed() - made.cast_signed();
     }
 
@@ -557,14 +557,14 @@ impl Txn for Locked<'_> {
         }
         let Some((at, hash, now_ms)) = self.begin_storing(key, deadline)? else { return Ok(()) };
         let hasher = &self.context.hasher;
-        let saved_from = self.notes.saved.len();
+        let saved_from = self.undo_log.saved.len();
         let (moment, use_now) = (self.moment, self.use_by_writing(hash));
         let shard = &mut self.held[at].guard;
         let (undo, old_deadline) =
-            match shard.overwrite(hasher, hash, key, value, deadline, now_ms, use_now, &mut self.notes.saved) {
+            match shard.overwrite(hasher, hash, key, value, deadline, now_ms, use_now, &mut self.undo_log.saved) {
                 Some(old_deadline) => {
                     let undo = InPlace::Overwritten { old_deadline };
-                    (Undo::InPlace(undo, saved_from..self.notes.saved.len()), old_deadline)
+                    (Undo::InPlace(undo, saved_from..self.undo_log.saved.len()), old_deadline)
                 }
                 None => {
                     let old = shard.put(hasher, hash, Entry::new(key, value, deadline), now_ms, moment, use_now);
@@ -598,7 +598,7 @@ impl Txn for Locked<'_> {
         self.context.check_value(end)?;
         let new_len = end.max(old_len);
         self.charge_range(self.find(at, hash, key), offset, end)?;
-        let saved_from = self.notes.saved.len();
+        let saved_from = self.undo_log.saved.len();
         let is_there = self.find(at, hash, key).is_some();
         if !is_there && new_len >= LARGE_VALUE_BYTES {
             // Begun empty, so that the log holds the bytes alone and not the zeros before them.
@@ -607,9 +607,9 @@ impl Txn for Locked<'_> {
             return self.write_range(key, offset, bytes);
         }
         let use_now = self.use_by_writing(hash);
-        let (shard, saved) = (&mut self.held[at].guard, &mut self.notes.saved);
+        let (shard, saved) = (&mut self.held[at].guard, &mut self.undo_log.saved);
         if is_there && let Some(in_place) = shard.write_range(hash, key, offset, bytes, use_now, saved) {
-            let undo = Undo::InPlace(in_place, saved_from..self.notes.saved.len());
+            let undo = Undo::InPlace(in_place, saved_from..self.undo_log.saved.len());
             let (keyspace, offset, len) = (self.log_id, offset as u64, new_len as u64);
             self.log(&Record::Range { keyspace, key, offset, bytes, len });
             self.note(at, hash, key, ChangeKind::Set, undo);

@@ -1,8 +1,8 @@
 //! Commit: the changes become one transaction of the log, and whoever observes the store is told. Invariant: all that an
 //! observer is told lies at one Lsn, in the order in which it was done, before the locks are given back.
 
-use super::Locked;
-use super::notes::{Done, Logged, Undo};
+use super::LockedTxn;
+use super::undo::{Logged, Undo, UndoRecord};
 use crate::error::{Error, Result};
 use crate::log::frame::RECORDS_BYTES_MAX;
 use crate::lsn::Lsn;
@@ -24,11 +24,11 @@ pub(crate) struct Committed {
     pub(crate) is_late: bool,
 }
 
-impl Locked<'_> {
+impl LockedTxn<'_> {
     /// Logs the changes as one group. The locks are given back when this is dropped, and other threads then see the changes.
     #[inline]
     pub(crate) fn commit(&mut self) -> Result<Committed> {
-        if self.notes.changes.is_empty() {
+        if self.undo_log.changes.is_empty() {
             return self.commit_changes(0, None);
         }
         if self.refused_bytes > 0 {
@@ -52,17 +52,17 @@ impl Locked<'_> {
     /// Logs the changes, `evicted` entries that were removed for room among them, and notifies observers and `watches`.
     fn commit_changes(&mut self, evicted: usize, watches: Option<&WatchList>) -> Result<Committed> {
         let mut own = Lsn::ZERO;
-        if !self.notes.changes.is_empty() {
+        if !self.undo_log.changes.is_empty() {
             own = self.append()?;
             if evicted > 0 {
                 // If the log had refused them, they would be put back.
                 self.context.eviction.count_evicted(evicted);
             }
         }
-        if !self.notes.logged.is_empty() {
+        if !self.undo_log.logged.is_empty() {
             self.mark_logged();
         }
-        let changes = self.notes.changes.len() as i64 + self.more_changes;
+        let changes = self.undo_log.changes.len() as i64 + self.more_changes;
         if changes != 0
             && let Some(held) = self.held.first_mut()
         {
@@ -73,7 +73,7 @@ impl Locked<'_> {
         if self.passed_ms.get() != 0 {
             revealed = revealed.max(self.context.mark_time(self.passed_ms.get(), self.now()));
         }
-        for done in &self.notes.changes {
+        for done in &self.undo_log.changes {
             self.held[done.held].guard.reveals(own);
             if let Undo::Swap { with, .. } = done.undo {
                 self.held[with].guard.reveals(own);
@@ -98,14 +98,14 @@ impl Locked<'_> {
     /// Marks the keys whose whole values the log now has.
     #[cold]
     fn mark_logged(&mut self) {
-        for Logged { held, hash, key, snapshot } in self.notes.logged.drain(..) {
+        for Logged { held, hash, key, snapshot } in self.undo_log.logged.drain(..) {
             self.held[held].guard.set_logged_in(hash, &key, snapshot);
         }
     }
 
     #[inline]
     fn append(&self) -> Result<Lsn> {
-        let (Some(wal), records) = (&self.context.wal, &self.notes.records) else { return Ok(Lsn::ZERO) };
+        let (Some(wal), records) = (&self.context.wal, &self.undo_log.records) else { return Ok(Lsn::ZERO) };
         match records.as_bytes() {
             Some(bytes) => wal.append(bytes),
             None => wal.append_shared(records),
@@ -121,7 +121,7 @@ impl Locked<'_> {
         if watches.is_none() && !self.context.is_anyone_interested() {
             return;
         }
-        for (at, done) in self.notes.changes.iter().enumerate() {
+        for (at, done) in self.undo_log.changes.iter().enumerate() {
             let key = match done.undo {
                 Undo::Flush { first: false, .. } | Undo::Swap { first: false, .. } => continue,
                 Undo::Swap { first: true, with } => {
@@ -129,7 +129,7 @@ impl Locked<'_> {
                     continue;
                 }
                 Undo::Flush { first: true, .. } => None,
-                _ => Some(&self.notes.saved[done.key.clone()]),
+                _ => Some(&self.undo_log.saved[done.key.clone()]),
             };
             let space = self.held[done.held].space;
             let (kind, origin) = (done.kind, self.origin);
@@ -152,14 +152,14 @@ impl Locked<'_> {
     /// before the transaction began.
     fn tell_of_the_dead(&self, lsn: Lsn, watches: Option<&WatchList>) {
         // Observers have it as evicted, whatever its deadline.
-        for done in self.notes.changes.iter().filter(|done| done.kind != ChangeKind::Evict) {
+        for done in self.undo_log.changes.iter().filter(|done| done.kind != ChangeKind::Evict) {
             let deadline = match &done.undo {
                 Undo::Put(Some(old)) => old.deadline(),
                 Undo::InPlace(InPlace::Overwritten { old_deadline }, _) => *old_deadline,
                 _ => continue,
             };
             if deadline.is_some_and(|deadline| deadline.has_passed(self.now())) {
-                let (space, key) = (self.held[done.held].space, Some(&self.notes.saved[done.key.clone()]));
+                let (space, key) = (self.held[done.held].space, Some(&self.undo_log.saved[done.key.clone()]));
                 let (kind, origin) = (ChangeKind::Expire, self.origin);
                 let change = Change { keyspace_id: space.id, keyspace: &space.name, key, kind, lsn, origin };
                 self.context.tell_observers(&change);
@@ -175,7 +175,7 @@ impl Locked<'_> {
     /// follow it.
     fn tell_swap(&self, at: usize, firsts: [usize; 2], lsn: Lsn, watches: Option<&WatchList>) {
         let spaces = firsts.map(|first| self.held[first].space);
-        let later = self.notes.changes.get(at + spaces[0].shard_count()..).unwrap_or_default();
+        let later = self.undo_log.changes.get(at + spaces[0].shard_count()..).unwrap_or_default();
         let holds = |key: &[u8]| {
             let hash = self.context.hasher.hash(key);
             let shard = spaces[0].shard_of(hash);
@@ -193,7 +193,7 @@ impl Locked<'_> {
     }
 
     /// Whether a shard held a key that had not expired before the changes `later`, the last of this transaction.
-    fn held_before(&self, later: &[Done], mut shard: usize, hash: u64, key: &[u8]) -> bool {
+    fn held_before(&self, later: &[UndoRecord], mut shard: usize, hash: u64, key: &[u8]) -> bool {
         let is_live = |deadline: Option<Deadline>| deadline.is_none_or(|deadline| !deadline.has_passed(self.now()));
         let is_live_entry = |entry: &Entry| is_live(entry.deadline());
         for done in later {
@@ -203,7 +203,7 @@ impl Locked<'_> {
                 Undo::Swap { .. } => {}
                 _ if done.held != shard => {}
                 Undo::Flush { emptied, .. } => return emptied.find(hash, key).is_some_and(is_live_entry),
-                _ if self.notes.saved[done.key.clone()] != *key => {}
+                _ if self.undo_log.saved[done.key.clone()] != *key => {}
                 Undo::Put(old) => return old.as_ref().is_some_and(is_live_entry),
                 Undo::InPlace(InPlace::Overwritten { old_deadline }, _) | Undo::Deadline(old_deadline) => {
                     return is_live(*old_deadline);

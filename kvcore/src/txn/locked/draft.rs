@@ -1,7 +1,7 @@
 //! Draft: a transaction that runs without locks. Invariant: it takes effect only on the very values that it saw, all at one
 //! moment; otherwise it has changed nothing.
 //!
-//! It is a [`Locked`] over tables of its own, which hold the named keys as they were at one moment: so whatever it does
+//! It is a [`LockedTxn`] over tables of its own, which hold the named keys as they were at one moment: so whatever it does
 //! means the same there as under the locks. Large values are shared. To commit, the keys are locked and compared with what
 //! the draft saw; then the entries it has changed take the places of the old ones, and its records go to the log as they are.
 
@@ -9,8 +9,8 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use super::notes::Undo;
-use super::{Claims, Held, Locked, Notes};
+use super::undo::Undo;
+use super::{Held, LockScope, LockedTxn, UndoLog};
 use crate::error::Result;
 use crate::lsn::Lsn;
 use crate::table::access::Moment;
@@ -42,7 +42,7 @@ struct SeenEntry<'k> {
 
 impl<'k> Seen<'k> {
     /// Takes the values of `keys`, each with the keyspace it lies in, all of them named by `locked`.
-    pub(crate) fn take(locked: &mut Locked<'_>, keys: impl Iterator<Item = (u32, &'k [u8])>) -> Result<Self> {
+    pub(crate) fn take(locked: &mut LockedTxn<'_>, keys: impl Iterator<Item = (u32, &'k [u8])>) -> Result<Self> {
         let mut spaces: Vec<KeyspaceInner> = Vec::new();
         let mut entries = Vec::new();
         let mut known = HashSet::new();
@@ -76,7 +76,7 @@ impl<'k> Seen<'k> {
             entries.push(SeenEntry { space_id, hash, key, entry: entry.map(Entry::share) });
         }
         // Of a keyspace of which no key is named there is a table, too: it can be selected.
-        if let Claims::Set(set) = locked.claims {
+        if let LockScope::Set(set) = locked.scope {
             for space in set.spaces() {
                 if let Err(own) = spaces.binary_search_by_key(&space.id, |space| space.id) {
                     spaces.insert(own, KeyspaceInner::new(space.id, &space.name, 1));
@@ -89,7 +89,7 @@ impl<'k> Seen<'k> {
 
 /// A transaction over [`Seen`] keys.
 pub(crate) struct Draft<'s> {
-    locked: Locked<'s>,
+    locked: LockedTxn<'s>,
     uses: RefCell<Uses>,
 }
 
@@ -136,10 +136,10 @@ impl<'s> Draft<'s> {
         context: &'s StoreContext,
         seen: &'s Seen<'_>,
         set: &'s LockSet<'s>,
-        notes: &'s mut Notes,
+        undo_log: &'s mut UndoLog,
     ) -> Result<Self> {
         let held = seen.spaces.iter().map(|space| Held { space, shard: 0, guard: space.write(0) }).collect();
-        let mut locked = Locked::holding(context, set, held, notes)?;
+        let mut locked = LockedTxn::holding(context, set, held, undo_log)?;
         // Its own table of the keyspace, not that of the store.
         locked.select(locked.space.id)?;
         locked.now_ms.set(seen.now_ms);
@@ -149,7 +149,7 @@ impl<'s> Draft<'s> {
 
     /// Whether there is nothing to apply, so that it does not matter what became of the keys.
     pub(crate) fn is_read_only(&self) -> bool {
-        self.locked.notes.changes.is_empty() && self.locked.more_changes == 0
+        self.locked.undo_log.changes.is_empty() && self.locked.more_changes == 0
     }
 
     /// Whether keys were used, and that is to be noted.
@@ -179,7 +179,7 @@ impl<'s> Draft<'s> {
     }
 
     /// Runs a write of `key`, and notes the use that it is.
-    fn write<R>(&mut self, key: &[u8], write: impl FnOnce(&mut Locked<'_>) -> Result<R>) -> Result<R> {
+    fn write<R>(&mut self, key: &[u8], write: impl FnOnce(&mut LockedTxn<'_>) -> Result<R>) -> Result<R> {
         let hash = self.locked.hash(key);
         let kind = match self.has(key) {
             true if self.locked.use_by_writing(hash).is_none() => None,
@@ -199,7 +199,7 @@ impl Drop for Draft<'_> {
     }
 }
 
-impl Locked<'_> {
+impl LockedTxn<'_> {
     fn held_at(&self, space_id: u32, hash: u64) -> Option<usize> {
         let any = self.held.binary_search_by_key(&space_id, |held| held.space.id).ok()?;
         let space = self.held[any].space;
@@ -230,15 +230,15 @@ impl Locked<'_> {
     /// Makes the changes of a draft this transaction's own. The keys [are as it saw them](Self::is_as_seen).
     pub(crate) fn apply(&mut self, draft: &mut Draft<'_>) {
         let from = &mut draft.locked;
-        std::mem::swap(&mut self.notes.records, &mut from.notes.records);
+        std::mem::swap(&mut self.undo_log.records, &mut from.undo_log.records);
         (self.more_changes, self.refused_bytes) = (from.more_changes, from.refused_bytes);
         self.passed_ms.set(self.passed_ms.get().max(from.passed_ms.get()));
         let uses = draft.uses.borrow();
         let made = uses.made();
         let mut known = HashSet::new();
         let (context, moment) = (self.context, self.moment);
-        for done in &from.notes.changes {
-            let (held, key) = (&mut from.held[done.held], &from.notes.saved[done.key.clone()]);
+        for done in &from.undo_log.changes {
+            let (held, key) = (&mut from.held[done.held], &from.undo_log.saved[done.key.clone()]);
             let (space_id, hash) = (held.space.id, done.hash);
             let Some(at) = self.held_at(space_id, hash) else { continue };
             if !known.insert((space_id, key)) {

@@ -10,8 +10,8 @@ use std::collections::{BinaryHeap, HashSet};
 
 use smallvec::SmallVec;
 
-use super::notes::Undo;
-use super::{Claims, Held, Locked};
+use super::undo::Undo;
+use super::{Held, LockScope, LockedTxn};
 use crate::error::Result;
 use crate::log::record::Record;
 use crate::observer::ChangeKind;
@@ -49,7 +49,7 @@ const ENTRY_BYTES: u64 = 16;
 struct Own<'l, 'a> {
     step: &'l Step<'a>,
     held: &'l mut SmallVec<[Held<'a>; 1]>,
-    claims: Claims<'a>,
+    scope: LockScope<'a>,
     /// Entries that are new: they count in no total yet.
     added: i64,
     /// Entries removed from other shards, below zero: they count in the total until the transaction's own do.
@@ -72,20 +72,20 @@ impl LockedShards for Own<'_, '_> {
     }
 
     fn spares(&self, space_id: u32, hash: u64) -> bool {
-        match self.claims {
-            Claims::Key(named) => named == hash && self.held.first().is_some_and(|held| held.space.id == space_id),
-            Claims::Set(set) => set.has(space_id, hash),
+        match self.scope {
+            LockScope::Key(named) => named == hash && self.held.first().is_some_and(|held| held.space.id == space_id),
+            LockScope::Set(set) => set.has(space_id, hash),
         }
     }
 
     fn spares_all(&self, space_id: u32) -> bool {
-        self.claims.is_whole(space_id)
+        self.scope.is_whole(space_id)
     }
 
     fn spared_max(&self) -> u64 {
-        let named = match self.claims {
-            Claims::Key(_) => 1,
-            Claims::Set(set) => set.keys_max(),
+        let named = match self.scope {
+            LockScope::Key(_) => 1,
+            LockScope::Set(set) => set.keys_max(),
         };
         if named == u64::MAX { named } else { named.saturating_add_signed(-self.added) }
     }
@@ -104,7 +104,7 @@ impl LockedShards for Own<'_, '_> {
     }
 }
 
-impl Locked<'_> {
+impl LockedTxn<'_> {
     fn growth(&self) -> Growth {
         let add = |sum: Growth, held: &Held<'_>| {
             let growth = held.guard.growth();
@@ -137,7 +137,7 @@ impl Locked<'_> {
     fn pay(&mut self, freed: &mut i64, own: &mut usize) -> Result<()> {
         let eviction = &self.context.eviction;
         let step = Step::of_transaction(&eviction.step_max);
-        let is_whole = self.claims.has_whole();
+        let is_whole = self.scope.has_whole();
         // `is_known`: all there is has been looked at, and of that nothing could be removed.
         let (mut yields, mut is_busy, mut is_known) = (0, false, false);
         loop {
@@ -148,7 +148,7 @@ impl Locked<'_> {
                 return Ok(());
             }
             let removal = if step.takes((self.held.len() / SHARDS_ADDED_UP) as u64) {
-                let mut shards = Own { held: &mut self.held, claims: self.claims, added, freed: *freed, step: &step };
+                let mut shards = Own { held: &mut self.held, scope: self.scope, added, freed: *freed, step: &step };
                 let removal = self.context.evict_one(&mut shards);
                 *freed = shards.freed;
                 removal?
@@ -157,8 +157,8 @@ impl Locked<'_> {
             };
             match removal {
                 Removal::Done(entry) => {
-                    self.notes.evicted.push(entry);
-                    self.notes.has_removed = true;
+                    self.undo_log.evicted.push(entry);
+                    self.undo_log.has_removed = true;
                     (yields, is_busy, is_known) = (0, false, false);
                     continue;
                 }
@@ -203,7 +203,7 @@ impl Locked<'_> {
         if limits.policy == Policy::None {
             return Some(0);
         }
-        let mut victims = if self.claims.has_whole() { self.unchanged(count, &limits, step)? } else { Vec::new() };
+        let mut victims = if self.scope.has_whole() { self.unchanged(count, &limits, step)? } else { Vec::new() };
         if victims.is_empty() {
             victims = self.changed(count, &limits, step)?;
         }
@@ -232,14 +232,14 @@ impl Locked<'_> {
     /// its end before any is found.
     fn changed(&self, count: usize, limits: &Limits, step: &Step<'_>) -> Option<Vec<(usize, Vec<u8>)>> {
         let (mut found, mut seen) = (Vec::new(), HashSet::new());
-        for done in &self.notes.changes {
+        for done in &self.undo_log.changes {
             if found.len() == count {
                 break;
             }
             if !step.takes(CHANGE_COST) {
                 return (!found.is_empty()).then_some(found);
             }
-            let (held, key) = (&self.held[done.held], &self.notes.saved[done.key.clone()]);
+            let (held, key) = (&self.held[done.held], &self.undo_log.saved[done.key.clone()]);
             let may_go = |entry: &Entry| Self::may_evict(held, entry, limits);
             if held.guard.find(done.hash, key).is_some_and(may_go) && seen.insert((done.held, key)) {
                 found.push((done.held, key.to_vec()));
@@ -251,14 +251,14 @@ impl Locked<'_> {
     /// Returns entries that the policy lets go first, of a sample of those that the transaction has not changed, in the
     /// keyspaces that it claimed whole; `None` if the step is at its end before any is found.
     fn unchanged(&self, count: usize, limits: &Limits, step: &Step<'_>) -> Option<Vec<(usize, Vec<u8>)>> {
-        if !step.takes((self.notes.changes.len() + self.held.len()) as u64 * SORTED_COST) {
+        if !step.takes((self.undo_log.changes.len() + self.held.len()) as u64 * SORTED_COST) {
             return None;
         }
-        let mut changed: Vec<u64> = self.notes.changes.iter().map(|done| done.hash).collect();
+        let mut changed: Vec<u64> = self.undo_log.changes.iter().map(|done| done.hash).collect();
         changed.sort_unstable();
         let ranking = self.context.ranking(limits);
         let may_look = |held: &Held<'_>| {
-            self.claims.is_whole(held.space.id)
+            self.scope.is_whole(held.space.id)
                 && limits.may_evict_from(&held.space.name)
                 && held.guard.has_candidates(&ranking)
         };

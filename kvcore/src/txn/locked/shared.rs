@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use smallvec::SmallVec;
 
-use super::{Claims, charge, count_lookup, missing_key};
+use super::{LockScope, charge, count_lookup, missing_key};
 use crate::error::Result;
 use crate::lsn::Lsn;
 use crate::sync::RwLockReadGuard;
@@ -18,10 +18,10 @@ use crate::txn::lock_set::LockSet;
 use crate::txn::traits::{Lookup, Lookups, ReadTxn};
 use crate::value::ValueRef;
 
-pub(crate) struct SharedLocked<'a> {
+pub(crate) struct ReadLockedTxn<'a> {
     context: &'a StoreContext,
     space: &'a KeyspaceInner,
-    claims: Claims<'a>,
+    scope: LockScope<'a>,
     /// In the order of the shards.
     held: SmallVec<[(usize, RwLockReadGuard<'a, Shard>); 1]>,
     /// What lookups record as the time of an access, if they do.
@@ -55,7 +55,7 @@ fn prepare_and_read(space: &KeyspaceInner, shard: usize, moment: Moment) -> RwLo
     space.read(shard)
 }
 
-impl<'a> SharedLocked<'a> {
+impl<'a> ReadLockedTxn<'a> {
     /// Locks the shards of a set, all of them of `space`. `uses_keys` is false if no lookup counts as an access.
     pub(crate) fn lock(
         context: &'a StoreContext,
@@ -65,7 +65,7 @@ impl<'a> SharedLocked<'a> {
     ) -> Self {
         let moment = if uses_keys { context.moment() } else { Moment::NONE };
         let held = set.shards().map(|(_, shard)| (shard, read(space, shard, moment))).collect();
-        Self::holding(context, space, Claims::Set(set), held, moment)
+        Self::holding(context, space, LockScope::Set(set), held, moment)
     }
 
     /// Locks the shard of one key.
@@ -80,21 +80,21 @@ impl<'a> SharedLocked<'a> {
         let moment = if uses_keys { context.moment() } else { Moment::NONE };
         let shard = space.shard_of(hash);
         let held = SmallVec::from_buf([(shard, read(space, shard, moment))]);
-        SharedLocked { hashed: Some((key, hash)), ..Self::holding(context, space, Claims::Key(hash), held, moment) }
+        ReadLockedTxn { hashed: Some((key, hash)), ..Self::holding(context, space, LockScope::Key(hash), held, moment) }
     }
 
     #[inline]
     fn holding(
         context: &'a StoreContext,
         space: &'a KeyspaceInner,
-        claims: Claims<'a>,
+        scope: LockScope<'a>,
         held: SmallVec<[(usize, RwLockReadGuard<'a, Shard>); 1]>,
         moment: Moment,
     ) -> Self {
-        SharedLocked {
+        ReadLockedTxn {
             context,
             space,
-            claims,
+            scope,
             held,
             moment,
             now_ms: Cell::new(0),
@@ -122,13 +122,13 @@ impl<'a> SharedLocked<'a> {
 
     #[inline]
     fn shard(&self, hash: u64, key: &[u8]) -> Result<&Shard> {
-        if let Claims::Key(named) = self.claims
+        if let LockScope::Key(named) = self.scope
             && named == hash
             && let [(_, shard)] = &*self.held
         {
             return Ok(shard);
         }
-        if !self.claims.has(self.space.id, hash) {
+        if !self.scope.has(self.space.id, hash) {
             return Err(missing_key(key));
         }
         let shard = self.space.shard_of(hash);
@@ -145,7 +145,7 @@ impl<'a> SharedLocked<'a> {
     }
 }
 
-impl ReadTxn for SharedLocked<'_> {
+impl ReadTxn for ReadLockedTxn<'_> {
     fn now_ms(&self) -> u64 {
         if self.now_ms.get() == 0 {
             self.now_ms.set(self.context.time.now_ms());

@@ -1,8 +1,8 @@
 //! Whole: what a transaction does with all of a keyspace: scans it, exchanges it for another. Invariant: only of a keyspace
 //! that it claimed whole.
 
-use super::notes::Undo;
-use super::{Claims, Locked};
+use super::undo::Undo;
+use super::{LockScope, LockedTxn};
 use crate::error::{Error, Result};
 use crate::log::record::Record;
 use crate::observer::ChangeKind;
@@ -11,21 +11,21 @@ use crate::table::scan::{Cursor, Walk};
 use crate::txn::traits::CrossTxn;
 use crate::value::{Deadline, ValueRef};
 
-impl Locked<'_> {
+impl LockedTxn<'_> {
     /// Whether keyspaces have exchanged what they hold. Then the registry must be locked before it is committed.
     pub(crate) fn has_swapped(&self) -> bool {
-        !self.notes.moved.is_empty()
+        !self.undo_log.moved.is_empty()
     }
 
     /// The number in the log of what a keyspace holds.
     pub(super) fn log_id_of(&self, space: &KeyspaceInner) -> u32 {
-        let moved = self.notes.moved.iter().find(|(id, _)| *id == space.id);
+        let moved = self.undo_log.moved.iter().find(|(id, _)| *id == space.id);
         moved.map_or_else(|| space.log_id(), |(_, log_id)| *log_id)
     }
 
     fn set_log_id_of(&mut self, space: &KeyspaceInner, log_id: u32) {
-        self.notes.moved.retain(|(id, _)| *id != space.id);
-        self.notes.moved.push((space.id, log_id));
+        self.undo_log.moved.retain(|(id, _)| *id != space.id);
+        self.undo_log.moved.push((space.id, log_id));
     }
 
     pub(super) fn swap_shards(&mut self, one: usize, other: usize) {
@@ -39,7 +39,7 @@ impl Locked<'_> {
     pub(super) fn publish_swaps(&mut self) -> bool {
         let mut sooner = false;
         for held in &self.held {
-            if let Some((_, log_id)) = self.notes.moved.iter().find(|(id, _)| *id == held.space.id) {
+            if let Some((_, log_id)) = self.undo_log.moved.iter().find(|(id, _)| *id == held.space.id) {
                 held.space.set_log_id(*log_id);
                 // Filed where it was before.
                 sooner |= held.guard.next_tick().is_some_and(|tick| held.space.note_due(tick));
@@ -49,7 +49,7 @@ impl Locked<'_> {
     }
 }
 
-impl Walk for Locked<'_> {
+impl Walk for LockedTxn<'_> {
     fn len(&self) -> u64 {
         self.held.iter().filter(|held| held.space.id == self.space.id).map(|held| held.guard.len() as u64).sum()
     }
@@ -85,13 +85,13 @@ impl Walk for Locked<'_> {
     }
 }
 
-impl CrossTxn for Locked<'_> {
+impl CrossTxn for LockedTxn<'_> {
     fn select(&mut self, keyspace_id: u32) -> Result<()> {
         // A draft holds tables of its own, under the ids of the keyspaces.
         let held = self.held.iter().map(|held| held.space).find(|space| space.id == keyspace_id);
-        let named = || match self.claims {
-            Claims::Key(_) => None,
-            Claims::Set(set) => set.space(keyspace_id),
+        let named = || match self.scope {
+            LockScope::Key(_) => None,
+            LockScope::Set(set) => set.space(keyspace_id),
         };
         self.space =
             held.or_else(named).ok_or_else(|| Error::KeyspaceNotNamed { name: format!("number {keyspace_id}") })?;
@@ -120,7 +120,7 @@ impl CrossTxn for Locked<'_> {
             return Ok(());
         }
         // What was noted of keys stands for where they were.
-        self.notes.logged.clear();
+        self.undo_log.logged.clear();
         // One change, however many shards it is.
         self.more_changes += 1 - ours.len() as i64;
         for (one, other) in ours.clone().zip(theirs) {

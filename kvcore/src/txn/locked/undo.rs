@@ -1,10 +1,10 @@
-//! Notes: what a transaction has changed, for the log, for those who are told, and for the way back. Invariant: undone in
+//! Undo: what a transaction has changed, for the log, for those who are told, and for the way back. Invariant: undone in
 //! the opposite order, the changes leave everything as it was.
 
 use std::cell::Cell;
 use std::ops::Range;
 
-use super::Locked;
+use super::LockedTxn;
 use crate::log::records::Records;
 use crate::observer::ChangeKind;
 use crate::table::disposal::{DISPOSED_BYTES_MIN, Disposal};
@@ -17,9 +17,9 @@ const KEPT_BYTES_MAX: usize = 64 * 1024;
 
 /// What was done: its records for the log, and how to undo it.
 #[derive(Default)]
-pub(crate) struct Notes {
+pub(crate) struct UndoLog {
     pub(super) records: Records,
-    pub(super) changes: Vec<Done>,
+    pub(super) changes: Vec<UndoRecord>,
     /// Keys of changes and bytes that were overwritten.
     pub(super) saved: Vec<u8>,
     /// Keys of which the log was given the whole value while a snapshot is written.
@@ -41,7 +41,7 @@ pub(super) struct Logged {
     pub(super) snapshot: u64,
 }
 
-pub(super) struct Done {
+pub(super) struct UndoRecord {
     /// Index into `held`.
     pub(super) held: usize,
     pub(super) hash: u64,
@@ -69,21 +69,21 @@ pub(super) enum Undo {
 }
 
 thread_local! {
-    /// The last transaction's notes, emptied, for the next one.
-    static NOTES: Cell<Option<Box<Notes>>> = const { Cell::new(None) };
+    /// The last transaction's undo log, emptied, for the next one.
+    static UNDO_LOG: Cell<Option<Box<UndoLog>>> = const { Cell::new(None) };
 }
 
-impl Notes {
-    /// Lends `run` an empty set of notes. What they still hold is dropped after it, when no lock is held any more, or goes to
+impl UndoLog {
+    /// Lends `run` an empty undo log. What it still holds is dropped after it, when no lock is held any more, or goes to
     /// `disposal`.
-    pub(crate) fn lend<R>(disposal: &Disposal, run: impl FnOnce(&mut Notes) -> R) -> R {
+    pub(crate) fn lend<R>(disposal: &Disposal, run: impl FnOnce(&mut UndoLog) -> R) -> R {
         // While a thread ends there may be none left, nor a place for them.
-        let mut notes = NOTES.try_with(Cell::take).ok().flatten().unwrap_or_default();
-        let outcome = run(&mut notes);
-        if notes.has_removed {
-            notes.dispose(disposal);
+        let mut undo_log = UNDO_LOG.try_with(Cell::take).ok().flatten().unwrap_or_default();
+        let outcome = run(&mut undo_log);
+        if undo_log.has_removed {
+            undo_log.dispose(disposal);
         }
-        let Notes { records, changes, saved, logged, evicted: _, has_removed: _, moved } = &mut *notes;
+        let UndoLog { records, changes, saved, logged, evicted: _, has_removed: _, moved } = &mut *undo_log;
         if !logged.is_empty() {
             logged.clear();
         }
@@ -91,8 +91,8 @@ impl Notes {
         changes.clear();
         records.clear();
         saved.clear();
-        if records.capacity() + saved.capacity() + changes.capacity() * size_of::<Done>() <= KEPT_BYTES_MAX {
-            let _ = NOTES.try_with(|kept| kept.set(Some(notes)));
+        if records.capacity() + saved.capacity() + changes.capacity() * size_of::<UndoRecord>() <= KEPT_BYTES_MAX {
+            let _ = UNDO_LOG.try_with(|kept| kept.set(Some(undo_log)));
         }
         outcome
     }
@@ -109,7 +109,7 @@ impl Notes {
 
     /// Returns what the removed entries take, in bytes.
     fn removed_bytes(&self) -> usize {
-        let of_change = |done: &Done| match &done.undo {
+        let of_change = |done: &UndoRecord| match &done.undo {
             Undo::Put(Some(old)) => old.bytes(),
             Undo::Flush { emptied, .. } => emptied.bytes(),
             Undo::Put(None) | Undo::InPlace(..) | Undo::Deadline(_) | Undo::Swap { .. } => 0,
@@ -119,26 +119,26 @@ impl Notes {
     }
 }
 
-impl Locked<'_> {
+impl LockedTxn<'_> {
     #[inline]
     pub(super) fn note(&mut self, held: usize, hash: u64, key: &[u8], kind: ChangeKind, undo: Undo) {
-        let at = self.notes.saved.len();
-        self.notes.saved.extend_from_slice(key);
+        let at = self.undo_log.saved.len();
+        self.undo_log.saved.extend_from_slice(key);
         if matches!(undo, Undo::Put(Some(_)) | Undo::Flush { .. }) {
-            self.notes.has_removed = true;
+            self.undo_log.has_removed = true;
         }
-        self.notes.changes.push(Done { held, hash, key: at..at + key.len(), kind, undo });
+        self.undo_log.changes.push(UndoRecord { held, hash, key: at..at + key.len(), kind, undo });
     }
 
     fn roll_back(&mut self) {
         let hasher = &self.context.hasher;
-        self.notes.has_removed = true;
-        while let Some(Done { held, hash, key, undo, .. }) = self.notes.changes.pop() {
+        self.undo_log.has_removed = true;
+        while let Some(UndoRecord { held, hash, key, undo, .. }) = self.undo_log.changes.pop() {
             if let Undo::Swap { with, .. } = undo {
                 self.swap_shards(held, with);
                 continue;
             }
-            let Notes { saved: all_saved, evicted: dropped, .. } = &mut *self.notes;
+            let UndoLog { saved: all_saved, evicted: dropped, .. } = &mut *self.undo_log;
             let (key, shard) = (&all_saved[key], &mut self.held[held].guard);
             match undo {
                 Undo::Put(Some(entry)) => {
@@ -156,7 +156,7 @@ impl Locked<'_> {
     }
 }
 
-impl Drop for Locked<'_> {
+impl Drop for LockedTxn<'_> {
     fn drop(&mut self) {
         if !self.committed {
             self.roll_back();
