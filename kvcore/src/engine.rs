@@ -216,7 +216,7 @@ impl Engine {
         // That it is empty tells that another of this name is gone.
         (0..space.shard_count()).for_each(|shard| space.write(shard).reveals(lsn));
         registry.next_id = registry.next_id.saturating_add(1);
-        self.context.eviction.adopt(&space, self.context.moment());
+        self.context.eviction.adopt(&space, self.context.access_time());
         registry.by_name.insert(Arc::clone(&space.name), Arc::clone(&space));
         Ok(space)
     }
@@ -306,7 +306,7 @@ impl Engine {
         let _guard = self.context.enter()?;
         let hash = self.context.hasher.hash(key);
         let guard = space.read(space.shard_of(hash));
-        let found = if uses { guard.find_to_use(hash, key, self.context.moment()) } else { guard.find(hash, key) };
+        let found = if uses { guard.find_to_use(hash, key, self.context.access_time()) } else { guard.find(hash, key) };
         let Some(entry) = found else { return Ok(None) };
         let value = entry.value();
         if let Some(deadline) = value.deadline() {
@@ -594,7 +594,7 @@ impl Engine {
             self.context.note_time();
         }
         if limits.is_limited() && limits.policy == Policy::Lfu {
-            self.context.count_uses_somehow();
+            self.context.count_accesses_by_default();
         }
         let spaces: Vec<_> = {
             // A keyspace that is made meanwhile is one of these, or finds the new limits.
@@ -604,7 +604,7 @@ impl Engine {
         };
         for space in spaces {
             for shard in 0..space.shard_count() {
-                eviction.adopt_shard(&space, shard, &limits, self.context.moment());
+                eviction.adopt_shard(&space, shard, &limits, self.context.access_time());
             }
         }
         eviction.finish(&limits);

@@ -25,8 +25,8 @@ use crate::value::ValueRef;
 
 pub use crate::lsn::Lsn;
 pub use crate::observer::{Change, ChangeKind, Observer, Origin, Swap};
+pub use crate::table::access::LfuCounter;
 pub use crate::table::access::Usage;
-pub use crate::table::access::UseCounter;
 pub use crate::table::scan::{Cursor, Walk};
 pub use crate::txn::traits::{CrossTxn, Lookup, Lookups, ReadTxn, Txn, TxnExt};
 
@@ -662,12 +662,12 @@ impl DbHooks<'_> {
     /// Records how often keys are used, or with `None` again when. What was recorded by the other measure is discarded.
     ///
     /// ```
-    /// use kvcore::hooks::UseCounter;
+    /// use kvcore::hooks::LfuCounter;
     /// let db = kvcore::Db::in_memory();
-    /// db.hooks().count_uses(Some(UseCounter::default()));
+    /// db.hooks().count_accesses(Some(LfuCounter::default()));
     /// ```
-    pub fn count_uses(&self, counter: Option<UseCounter>) {
-        self.db.engine().context.count_uses(counter);
+    pub fn count_accesses(&self, counter: Option<LfuCounter>) {
+        self.db.engine().context.count_accesses(counter);
     }
 
     /// Pauses or resumes the removal of expired entries: while paused, they are removed only when a transaction meets them.

@@ -10,7 +10,7 @@ use crate::log::frame;
 use crate::log::record::Record;
 use crate::log::segment_reader::Frame;
 use crate::recovery::snapshot::{Block, Head};
-use crate::table::access::Moment;
+use crate::table::access::AccessTime;
 use crate::table::entry::Entry;
 use crate::table::keyspace::KeyspaceInner;
 use crate::value::{Deadline, Value};
@@ -78,11 +78,11 @@ impl RecoveredState {
         while let Some((space, hash, entry)) = ready.next() {
             let shard = space.shard_of(hash);
             let mut guard = space.write(shard);
-            guard.put(&self.hasher, hash, entry, self.floor_ms, Moment::NONE, Moment::NONE);
+            guard.put(&self.hasher, hash, entry, self.floor_ms, AccessTime::NONE, AccessTime::NONE);
             while let Some((_, hash, entry)) =
                 ready.next_if(|(next, hash, _)| next.id == space.id && next.shard_of(*hash) == shard)
             {
-                guard.put(&self.hasher, hash, entry, self.floor_ms, Moment::NONE, Moment::NONE);
+                guard.put(&self.hasher, hash, entry, self.floor_ms, AccessTime::NONE, AccessTime::NONE);
             }
         }
         Ok(())
@@ -129,7 +129,7 @@ impl RecoveredState {
             Record::Set { keyspace, key, value, deadline } => {
                 let (space, hash) = (space(keyspace)?, hasher.hash(key));
                 let entry = Entry::new(key, value, deadline_of(deadline));
-                space.write(space.shard_of(hash)).put(hasher, hash, entry, now_ms, Moment::NONE, Moment::NONE);
+                space.write(space.shard_of(hash)).put(hasher, hash, entry, now_ms, AccessTime::NONE, AccessTime::NONE);
             }
             Record::Delete { keyspace, key } => {
                 let (space, hash) = (space(keyspace)?, hasher.hash(key));
@@ -148,7 +148,7 @@ impl RecoveredState {
                 let space = space(keyspace)?;
                 let value = self.value(from_keyspace, from).ok_or("a record copies a key that is not there")?;
                 let (hash, entry) = (hasher.hash(key), Entry::of_value(key, value, deadline_of(deadline)));
-                space.write(space.shard_of(hash)).put(hasher, hash, entry, now_ms, Moment::NONE, Moment::NONE);
+                space.write(space.shard_of(hash)).put(hasher, hash, entry, now_ms, AccessTime::NONE, AccessTime::NONE);
             }
             Record::Flush { keyspace } => {
                 let space = space(keyspace)?;

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::sync::CachePadded;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
-use crate::table::access::{Moment, Uses};
+use crate::table::access::{AccessStats, AccessTime};
 use crate::table::keyspace::KeyspaceInner;
 use crate::table::limits::{Limits, Policy};
 use crate::table::shard::{Growth, Shard};
@@ -131,9 +131,9 @@ impl Eviction {
 
     /// Brings a shard under the limits, and to what their policy needs to know. The memory for that is taken without a lock: a
     /// transaction that removes from many shards would hold them all meanwhile.
-    pub(crate) fn adopt_shard(&self, space: &KeyspaceInner, at: usize, limits: &Limits, now: Moment) {
+    pub(crate) fn adopt_shard(&self, space: &KeyspaceInner, at: usize, limits: &Limits, now: AccessTime) {
         if limits.is_limited() {
-            self.prepare_uses(space, at, now);
+            self.prepare_access_stats(space, at, now);
         }
         let mut prepared = None;
         if limits.needs_order() {
@@ -159,16 +159,16 @@ impl Eviction {
     }
 
     /// Lets a shard record uses of its entries, if it does not yet.
-    fn prepare_uses(&self, space: &KeyspaceInner, at: usize, now: Moment) {
+    fn prepare_access_stats(&self, space: &KeyspaceInner, at: usize, now: AccessTime) {
         let buckets = {
             let shard = space.read(at);
-            if shard.notes_uses() {
+            if shard.records_accesses() {
                 return;
             }
             shard.buckets()
         };
-        let uses = Box::new(Uses::new(buckets, now));
-        let not_needed = space.write(at).note_uses_in(uses);
+        let access = Box::new(AccessStats::new(buckets, now));
+        let not_needed = space.write(at).record_accesses_in(access);
         drop(not_needed);
     }
 
@@ -189,7 +189,7 @@ impl Eviction {
 
     /// Makes the stamps of a large shard in steps, as far as is known when its entries were used; `None` if it has some, or
     /// changes its table meanwhile, or is small.
-    fn prepare_order(&self, space: &KeyspaceInner, at: usize, now: Moment) -> Option<Prepared> {
+    fn prepare_order(&self, space: &KeyspaceInner, at: usize, now: AccessTime) -> Option<Prepared> {
         let (buckets, epoch, has_order) = {
             let shard = space.read(at);
             (shard.buckets(), shard.epoch(), shard.has_order())
@@ -220,7 +220,7 @@ impl Eviction {
     }
 
     /// Brings a new keyspace under the limits. Called with the registry locked for writing.
-    pub(crate) fn adopt(&self, space: &Arc<KeyspaceInner>, now: Moment) {
+    pub(crate) fn adopt(&self, space: &Arc<KeyspaceInner>, now: AccessTime) {
         let limits = {
             let mut state = self.pool.lock();
             let (limits, pool) = &mut *state;

@@ -16,7 +16,7 @@ pub enum Policy {
     /// The least recently modified one: as [`Lru`](Policy::Lru), but only writes count, to the value or to the deadline.
     Lrm,
     /// The least frequently used one, by a counter that grows ever more slowly and fades with time
-    /// ([`UseCounter`](crate::hooks::UseCounter)); of equals the least recently used one.
+    /// ([`LfuCounter`](crate::hooks::LfuCounter)); of equals the least recently used one.
     Lfu,
     /// By S3-FIFO (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023): an entry that is not used
     /// again soon after it came leaves soon, so that a scan does not displace what is used often.

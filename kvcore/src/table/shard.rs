@@ -10,7 +10,7 @@ use hashbrown::HashTable;
 use crate::hash::KeyHash;
 use crate::lsn::Lsn;
 use crate::table::access::Usage;
-use crate::table::access::{Moment, Uses};
+use crate::table::access::{AccessStats, AccessTime};
 use crate::table::entry::{Entry, LARGE_VALUE_BYTES};
 use crate::table::expiry::{Wheel, tick_at};
 use crate::table::scan::{EPOCH_BITS, Pick, Picked, ShardPosition};
@@ -39,7 +39,7 @@ pub(crate) struct Shard {
     /// The soonest tick filed since the sweeper was last told.
     soonest_filed: u64,
     /// How each entry was used, if that is taken note of.
-    uses: Option<Box<Uses>>,
+    access: Option<Box<AccessStats>>,
     entry_bytes: usize,
     with_deadline: usize,
     wheel: Option<Box<Wheel>>,
@@ -74,7 +74,7 @@ impl Shard {
             entry_bytes: 0,
             last: Lsn::ZERO,
             soonest_filed: u64::MAX,
-            uses: None,
+            access: None,
             published: Published::default(),
         }
     }
@@ -128,7 +128,7 @@ impl Shard {
         self.entry_bytes
             + buckets * SLOT_BYTES
             + self.wheel.as_ref().map_or(0, |wheel| wheel.bytes())
-            + self.uses.as_ref().map_or(0, |uses| uses.bytes())
+            + self.access.as_ref().map_or(0, |access| access.bytes())
     }
 
     pub(crate) fn last(&self) -> Lsn {
@@ -141,36 +141,36 @@ impl Shard {
 
     /// From now on the uses of entries are taken note of.
     #[inline]
-    pub(crate) fn note_uses(&mut self, now: Moment) {
-        if self.lacks_uses(now) {
-            self.begin_to_note_uses(now);
+    pub(crate) fn record_accesses(&mut self, now: AccessTime) {
+        if self.lacks_access_stats(now) {
+            self.begin_to_record_accesses(now);
         }
     }
 
-    /// Returns whether uses are to be recorded that this cannot record yet: [`note_uses`](Self::note_uses) is due.
+    /// Returns whether uses are to be recorded that this cannot record yet: [`record_accesses`](Self::record_accesses) is due.
     #[inline]
-    pub(crate) fn lacks_uses(&self, now: Moment) -> bool {
-        self.uses.is_none() && !now.is_none()
+    pub(crate) fn lacks_access_stats(&self, now: AccessTime) -> bool {
+        self.access.is_none() && !now.is_none()
     }
 
     /// Returns whether uses of entries are recorded.
-    pub(crate) fn notes_uses(&self) -> bool {
-        self.uses.is_some()
+    pub(crate) fn records_accesses(&self) -> bool {
+        self.access.is_some()
     }
 
-    /// Takes note of uses from now on, in `uses`, if nothing else has begun to and they are of this table's size. Returns them
+    /// Takes note of access from now on, in `access`, if nothing else has begun to and they are of this table's size. Returns them
     /// otherwise.
-    pub(crate) fn note_uses_in(&mut self, uses: Box<Uses>) -> Option<Box<Uses>> {
-        if self.notes_uses() || uses.buckets() != self.table.num_buckets() {
-            return Some(uses);
+    pub(crate) fn record_accesses_in(&mut self, access: Box<AccessStats>) -> Option<Box<AccessStats>> {
+        if self.records_accesses() || access.buckets() != self.table.num_buckets() {
+            return Some(access);
         }
-        self.uses = Some(uses);
+        self.access = Some(access);
         None
     }
 
     #[cold]
-    fn begin_to_note_uses(&mut self, now: Moment) {
-        self.uses = Some(Box::new(Uses::new(self.table.num_buckets(), now)));
+    fn begin_to_record_accesses(&mut self, now: AccessTime) {
+        self.access = Some(Box::new(AccessStats::new(self.table.num_buckets(), now)));
     }
 
     /// Records the order of accesses by `sequence` from now on, which begins with what was `prepared`, if nothing has changed
@@ -179,33 +179,33 @@ impl Shard {
         &mut self,
         sequence: &Arc<AccessSequence>,
         prepared: Option<Prepared>,
-        now: Moment,
+        now: AccessTime,
     ) -> usize {
-        self.note_uses(now);
+        self.record_accesses(now);
         let (buckets, epoch) = (self.table.num_buckets(), self.epoch);
-        let Some(uses) = self.uses.as_mut().filter(|uses| uses.stamps().is_none()) else { return 0 };
+        let Some(access) = self.access.as_mut().filter(|access| access.stamps().is_none()) else { return 0 };
         if let Some(prepared) = prepared.filter(|prepared| prepared.epoch == epoch) {
-            uses.keep_order(Some(prepared.stamps));
+            access.keep_order(Some(prepared.stamps));
             return 0;
         }
         let stamps = Stamps::new(buckets, Arc::clone(sequence));
-        uses.fill_order(&stamps, 0..buckets, now);
-        uses.keep_order(Some(stamps));
+        access.fill_order(&stamps, 0..buckets, now);
+        access.keep_order(Some(stamps));
         buckets
     }
 
     /// No longer records the order of accesses, and returns what was recorded.
     pub(crate) fn forget_order(&mut self) -> Option<Stamps> {
-        self.uses.as_mut()?.keep_order(None)
+        self.access.as_mut()?.keep_order(None)
     }
 
     pub(crate) fn has_order(&self) -> bool {
-        self.uses.as_ref().is_some_and(|uses| uses.stamps().is_some())
+        self.access.as_ref().is_some_and(|access| access.stamps().is_some())
     }
 
     /// Writes into stamps of this table what is known of when entries were used.
-    pub(crate) fn fill_order(&self, stamps: &Stamps, buckets: Range<usize>, now: Moment) {
-        self.uses.iter().for_each(|uses| uses.fill_order(stamps, buckets.clone(), now));
+    pub(crate) fn fill_order(&self, stamps: &Stamps, buckets: Range<usize>, now: AccessTime) {
+        self.access.iter().for_each(|access| access.fill_order(stamps, buckets.clone(), now));
     }
 
     /// Changes when entries change their buckets.
@@ -214,15 +214,15 @@ impl Shard {
     }
 
     /// How an entry was used, as far as is known.
-    pub(crate) fn usage(&self, hash: u64, key: &[u8], now: Moment) -> Usage {
+    pub(crate) fn usage(&self, hash: u64, key: &[u8], now: AccessTime) -> Usage {
         let bucket = self.table.find_bucket_index(hash, |entry| entry.key() == key);
-        self.uses.as_ref().zip(bucket).map(|(uses, bucket)| uses.usage(bucket, now)).unwrap_or_default()
+        self.access.as_ref().zip(bucket).map(|(access, bucket)| access.usage(bucket, now)).unwrap_or_default()
     }
 
-    pub(crate) fn set_usage(&mut self, hash: u64, key: &[u8], usage: Usage, now: Moment) {
+    pub(crate) fn set_usage(&mut self, hash: u64, key: &[u8], usage: Usage, now: AccessTime) {
         let bucket = self.table.find_bucket_index(hash, |entry| entry.key() == key);
-        if let (Some(uses), Some(bucket)) = (&self.uses, bucket) {
-            uses.set_usage(bucket, usage, now);
+        if let (Some(access), Some(bucket)) = (&self.access, bucket) {
+            access.set_usage(bucket, usage, now);
         }
     }
 
@@ -240,12 +240,12 @@ impl Shard {
 
     /// As [`find`](Self::find), and takes note that the entry is used now.
     #[inline(always)]
-    pub(crate) fn find_to_use(&self, hash: u64, key: &[u8], now: Moment) -> Option<&Entry> {
-        match &self.uses {
-            Some(uses) if !now.is_none() => {
+    pub(crate) fn find_to_use(&self, hash: u64, key: &[u8], now: AccessTime) -> Option<&Entry> {
+        match &self.access {
+            Some(access) if !now.is_none() => {
                 self.reach(hash);
                 let bucket = self.table.find_bucket_index(hash, |entry| entry.is_of(key))?;
-                uses.note(bucket, now);
+                access.note(bucket, now);
                 self.table.get_bucket(bucket)
             }
             _ => self.find(hash, key),
@@ -254,30 +254,30 @@ impl Shard {
 
     /// Records that the entry in a bucket is written now; `used`: the use that this is, if it is one of its own.
     #[inline(always)]
-    fn note_write(&self, bucket: usize, used: Moment) {
-        if let Some(uses) = &self.uses {
+    fn note_write(&self, bucket: usize, used: AccessTime) {
+        if let Some(access) = &self.access {
             if !used.is_none() {
-                uses.note(bucket, used);
+                access.note(bucket, used);
             }
-            uses.note_write(bucket);
+            access.note_write(bucket);
         }
     }
 
     /// Notes that an entry has just been made, whatever was known before.
     #[cold]
-    pub(crate) fn begin_use(&mut self, hash: u64, key: &[u8], now: Moment) {
+    pub(crate) fn begin_use(&mut self, hash: u64, key: &[u8], now: AccessTime) {
         let bucket = self.table.find_bucket_index(hash, |entry| entry.key() == key);
-        if let (Some(uses), Some(bucket)) = (&mut self.uses, bucket) {
-            uses.insert(bucket, hash);
+        if let (Some(access), Some(bucket)) = (&mut self.access, bucket) {
+            access.insert(bucket, hash);
             if !now.is_none() {
-                uses.note_time(bucket, now);
+                access.note_time(bucket, now);
             }
         }
     }
 
     /// Puts back an entry that was taken out, and returns the one that it replaces.
     pub(crate) fn put_back(&mut self, hasher: &KeyHash, hash: u64, entry: Entry, now_ms: u64) -> Option<Entry> {
-        let changed = self.put(hasher, hash, entry, now_ms, Moment::NONE, Moment::NONE);
+        let changed = self.put(hasher, hash, entry, now_ms, AccessTime::NONE, AccessTime::NONE);
         if changed.is_none() {
             // It may lie in another bucket now: a scan between the two would miss it.
             self.epoch = next_epoch(self.epoch);
@@ -293,8 +293,8 @@ impl Shard {
         hash: u64,
         entry: Entry,
         now_ms: u64,
-        made: Moment,
-        used: Moment,
+        made: AccessTime,
+        used: AccessTime,
     ) -> Option<Entry> {
         let deadline = entry.deadline();
         self.entry_bytes += entry.bytes();
@@ -310,10 +310,10 @@ impl Shard {
                     self.grow(hasher);
                 }
                 let bucket = self.table.insert_unique(hash, entry, |entry| hasher.hash(entry.key())).bucket_index();
-                if let Some(uses) = &mut self.uses {
-                    uses.insert(bucket, hash);
+                if let Some(access) = &mut self.access {
+                    access.insert(bucket, hash);
                     if !made.is_none() {
-                        uses.note_time(bucket, made);
+                        access.note_time(bucket, made);
                     }
                 }
                 None
@@ -338,7 +338,7 @@ impl Shard {
     /// Gives memory back once most of the table is empty. Amortized: it takes as many removals to get here again.
     fn shrink(&mut self, hasher: &KeyHash) {
         if self.table.num_buckets() > 64 && self.table.len() * 8 < self.table.num_buckets() {
-            if self.uses.is_some() {
+            if self.access.is_some() {
                 self.rebuild(hasher, self.table.len() * 2);
             } else {
                 self.table.shrink_to(self.table.len() * 2, |entry| hasher.hash(entry.key()));
@@ -353,7 +353,7 @@ impl Shard {
     /// Makes room for one more entry.
     #[cold]
     fn grow(&mut self, hasher: &KeyHash) {
-        if self.uses.is_some() {
+        if self.access.is_some() {
             // As the table itself would: what was removed may have left room enough.
             let full = self.table.num_buckets() / 8 * 7;
             let needed = self.table.len() + 1;
@@ -367,18 +367,18 @@ impl Shard {
     /// Moves the entries, and what is known of their use, to a new table.
     fn rebuild(&mut self, hasher: &KeyHash, capacity: usize) {
         let mut table = HashTable::with_capacity(capacity);
-        let Some(uses) = &mut self.uses else { return };
-        let moved = uses.emptied(table.num_buckets());
+        let Some(access) = &mut self.access else { return };
+        let moved = access.emptied(table.num_buckets());
         for bucket in 0..self.table.num_buckets() {
             if let Ok(entry) = self.table.get_bucket_entry(bucket) {
                 let (entry, _) = entry.remove();
                 let hash = hasher.hash(entry.key());
                 let to = table.insert_unique(hash, entry, |entry| hasher.hash(entry.key())).bucket_index();
-                moved.move_from(uses, bucket, to);
+                moved.move_from(access, bucket, to);
             }
         }
         self.table = table;
-        self.uses = Some(Box::new(moved));
+        self.access = Some(Box::new(moved));
     }
 
     /// Overwrites a value by one of the same length without moving anything, and returns the deadline it had; `None` if
@@ -392,7 +392,7 @@ impl Shard {
         value: &[u8],
         deadline: Option<Deadline>,
         now_ms: u64,
-        now: Moment,
+        now: AccessTime,
         saved: &mut Vec<u8>,
     ) -> Option<Option<Deadline>> {
         self.reach(hash);
@@ -422,7 +422,7 @@ impl Shard {
         key: &[u8],
         offset: usize,
         bytes: &[u8],
-        now: Moment,
+        now: AccessTime,
         saved: &mut Vec<u8>,
     ) -> Option<InPlace> {
         let bucket = self.table.find_bucket_index(hash, |entry| entry.key() == key)?;
@@ -503,7 +503,7 @@ impl Shard {
     ) -> Option<Option<Deadline>> {
         let bucket = self.table.find_bucket_index(hash, |entry| entry.key() == key)?;
         // The use that it is was noted when the entry was looked up.
-        self.note_write(bucket, Moment::NONE);
+        self.note_write(bucket, AccessTime::NONE);
         let entry = self.table.get_bucket_mut(bucket)?;
         let (old, before) = (entry.deadline(), entry.bytes());
         entry.set_deadline(deadline);
@@ -591,7 +591,7 @@ impl Shard {
         emptied.epoch = next_epoch(self.epoch);
         emptied.last = self.last;
         emptied.changes = std::mem::take(&mut self.changes);
-        emptied.uses = self.uses.as_mut().map(|uses| Box::new(uses.emptied(emptied.table.num_buckets())));
+        emptied.access = self.access.as_mut().map(|access| Box::new(access.emptied(emptied.table.num_buckets())));
         emptied.published = self.published;
         std::mem::replace(self, emptied)
     }

@@ -15,7 +15,7 @@ use crate::observer::{Change, Observer, Swap};
 use crate::reentrancy::{self, ReentrancyGuard};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex};
-use crate::table::access::{Moment, UseCounter};
+use crate::table::access::{AccessTime, LfuCounter};
 use crate::table::disposal::Disposal;
 use crate::table::eviction::Eviction;
 use crate::watch::Watches;
@@ -48,12 +48,12 @@ pub(crate) struct StoreContext {
     /// The newest time in the log that a read may rely on, and its Lsn.
     mark: Mutex<(u64, Lsn)>,
     /// How uses are counted, if they are.
-    counter: Mutex<Option<UseCounter>>,
+    counter: Mutex<Option<LfuCounter>>,
     pub(crate) eviction: Eviction,
     pub(crate) disposal: Disposal,
     /// Entries removed because their deadline passed.
     pub(crate) expired: AtomicU64,
-    /// A [`Moment`]: the time when somebody last told it. Good enough for who uses what, and free to read.
+    /// A [`AccessTime`]: the time when somebody last told it. Good enough for who uses what, and free to read.
     noted: AtomicU64,
     /// When the store was opened.
     opened_ms: u64,
@@ -139,7 +139,7 @@ impl StoreContext {
             eviction: Eviction::new(),
             disposal: Disposal::default(),
             expired: AtomicU64::new(0),
-            noted: AtomicU64::new(Moment::NONE.bits()),
+            noted: AtomicU64::new(AccessTime::NONE.bits()),
             opened_ms,
             sweeping_paused: AtomicBool::new(false),
             bodies_run_twice: AtomicBool::new(false),
@@ -159,25 +159,25 @@ impl StoreContext {
         // Computed and stored by one at a time, so that it never runs back.
         let counter = self.counter.lock();
         let secs = u32::try_from(self.time.now_ms().saturating_sub(self.opened_ms) / 1000).unwrap_or(u32::MAX);
-        let moment = Moment::after_secs(secs, *counter);
-        self.noted.store(moment.bits(), Ordering::Relaxed);
+        let access_time = AccessTime::after_secs(secs, *counter);
+        self.noted.store(access_time.bits(), Ordering::Relaxed);
     }
 
     /// Takes note of how often entries are used, or again of when.
-    pub(crate) fn count_uses(&self, counter: Option<UseCounter>) {
+    pub(crate) fn count_accesses(&self, counter: Option<LfuCounter>) {
         *self.counter.lock() = counter;
         self.note_time();
     }
 
     /// Counts how often entries are used, unless that is counted already.
-    pub(crate) fn count_uses_somehow(&self) {
+    pub(crate) fn count_accesses_by_default(&self) {
         self.counter.lock().get_or_insert_default();
         self.note_time();
     }
 
     #[inline]
-    pub(crate) fn moment(&self) -> Moment {
-        Moment::from_bits(self.noted.load(Ordering::Relaxed))
+    pub(crate) fn access_time(&self) -> AccessTime {
+        AccessTime::from_bits(self.noted.load(Ordering::Relaxed))
     }
 
     /// Whether this thread runs a closure under this store's locks.

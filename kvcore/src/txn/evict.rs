@@ -91,7 +91,7 @@ impl StoreContext {
             needs_deadline: limits.needs_deadline(),
             newest: self.eviction.sequence.newest(),
             small_queue: (self.eviction.entries() / SMALL_QUEUE_PART).max(1),
-            now: self.moment(),
+            now: self.access_time(),
         }
     }
 

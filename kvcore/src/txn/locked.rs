@@ -17,7 +17,7 @@ use crate::log::record::Record;
 use crate::observer::{ChangeKind, Origin};
 use crate::sync::atomic::Ordering;
 use crate::sync::{RwLockWriteGuard, thread};
-use crate::table::access::Moment;
+use crate::table::access::AccessTime;
 use crate::table::access::Usage;
 use crate::table::entry::{Entry, LARGE_VALUE_BYTES};
 use crate::table::keyspace::KeyspaceInner;
@@ -55,7 +55,7 @@ pub(crate) struct LockedTxn<'a> {
     /// The latest deadline that was found to have passed; 0 for none.
     passed_ms: Cell<u64>,
     /// The time and rule by which uses are noted.
-    moment: Moment,
+    access_time: AccessTime,
     /// Whether lookups and writes use their keys.
     uses_keys: bool,
     /// The hash of the key that a lookup has used last and that no write has followed yet; 0 for none.
@@ -184,10 +184,10 @@ impl<'a> LockedTxn<'a> {
     ) -> Self {
         let shard = space.shard_of(hash);
         let mut guard = space.write(shard);
-        let moment = context.moment();
-        guard.note_uses(moment);
+        let access_time = context.access_time();
+        guard.record_accesses(access_time);
         let held = SmallVec::from_buf([Held { space, shard, guard }]);
-        let locked = LockedTxn::new(context, space, LockScope::Key(hash), (held, moment), given, undo_log);
+        let locked = LockedTxn::new(context, space, LockScope::Key(hash), (held, access_time), given, undo_log);
         locked.hashed.set((key.as_ptr(), key.len(), hash));
         locked
     }
@@ -210,9 +210,9 @@ impl<'a> LockedTxn<'a> {
         undo_log: &'a mut UndoLog,
     ) -> Result<Self> {
         let first = set.first().ok_or(Error::EmptyLockSet)?;
-        let moment = context.moment();
-        held.iter_mut().for_each(|held| held.guard.note_uses(moment));
-        Ok(LockedTxn::new(context, first, LockScope::Set(set), (held, moment), (Origin::NONE, false), undo_log))
+        let access_time = context.access_time();
+        held.iter_mut().for_each(|held| held.guard.record_accesses(access_time));
+        Ok(LockedTxn::new(context, first, LockScope::Set(set), (held, access_time), (Origin::NONE, false), undo_log))
     }
 
     #[inline]
@@ -220,7 +220,7 @@ impl<'a> LockedTxn<'a> {
         context: &'a StoreContext,
         space: &'a KeyspaceInner,
         scope: LockScope<'a>,
-        (held, moment): (SmallVec<[Held<'a>; 1]>, Moment),
+        (held, access_time): (SmallVec<[Held<'a>; 1]>, AccessTime),
         (origin, is_exhausted): (Origin<'a>, bool),
         undo_log: &'a mut UndoLog,
     ) -> Self {
@@ -233,7 +233,7 @@ impl<'a> LockedTxn<'a> {
             log_id: space.log_id(),
             now_ms: Cell::new(0),
             passed_ms: Cell::new(0),
-            moment,
+            access_time,
             uses_keys: true,
             used: Cell::new(0),
             hits: Cell::new(0),
@@ -410,9 +410,9 @@ impl<'a> LockedTxn<'a> {
             self.check_records(value.len())?;
         }
         let Some((at, hash, now_ms)) = self.begin_storing(key, deadline)? else { return Ok(()) };
-        let (moment, use_now) = (self.moment, self.use_by_writing(hash));
+        let (access_time, use_now) = (self.access_time, self.use_by_writing(hash));
         let entry = Entry::large(key, Arc::clone(value), deadline);
-        let old = self.held[at].guard.put(&self.context.hasher, hash, entry, now_ms, moment, use_now);
+        let old = self.held[at].guard.put(&self.context.hasher, hash, entry, now_ms, access_time, use_now);
         self.begin_use_if_gone(at, hash, key, old.as_ref().and_then(Entry::deadline));
         match from {
             // Of a draft it is not known whether a snapshot will be written when its shards are locked.
@@ -433,15 +433,15 @@ impl<'a> LockedTxn<'a> {
     #[inline]
     fn begin_use_if_gone(&mut self, at: usize, hash: u64, key: &[u8], old_deadline: Option<Deadline>) {
         if old_deadline.is_some_and(|deadline| deadline.has_passed(self.now())) {
-            let moment = self.moment;
-            self.held[at].guard.begin_use(hash, key, moment);
+            let access_time = self.access_time;
+            self.held[at].guard.begin_use(hash, key, access_time);
         }
     }
 
     /// The use that writing the key with this hash is: none if the command has looked it up before.
     #[inline]
-    fn use_by_writing(&self, hash: u64) -> Moment {
-        if self.uses_keys && self.used.get() != hash { self.moment } else { Moment::NONE }
+    fn use_by_writing(&self, hash: u64) -> AccessTime {
+        if self.uses_keys && self.used.get() != hash { self.access_time } else { AccessTime::NONE }
     }
 
     /// Refuses a value, and the transaction, if the log would not take it with what was logged so far. Looked at before it is
@@ -491,7 +491,7 @@ impl ReadTxn for LockedTxn<'_> {
         let shard = &self.held[at].guard;
         let entry = if kind.is_use() && self.uses_keys {
             self.used.set(hash);
-            shard.find_to_use(hash, key, self.moment)
+            shard.find_to_use(hash, key, self.access_time)
         } else {
             shard.find(hash, key)
         };
@@ -535,15 +535,15 @@ impl Txn for LockedTxn<'_> {
     fn usage(&self, key: &[u8]) -> Result<Option<Usage>> {
         let hash = self.hash(key);
         let at = self.place(hash, key)?;
-        let used = |_: &Entry| self.held[at].guard.usage(hash, key, self.moment);
+        let used = |_: &Entry| self.held[at].guard.usage(hash, key, self.access_time);
         Ok(self.find(at, hash, key).map(used))
     }
 
     fn set_usage(&mut self, key: &[u8], usage: Usage) -> Result<()> {
         let hash = self.hash(key);
         let at = self.place(hash, key)?;
-        let moment = self.moment;
-        self.held[at].guard.set_usage(hash, key, usage, moment);
+        let access_time = self.access_time;
+        self.held[at].guard.set_usage(hash, key, usage, access_time);
         Ok(())
     }
 
@@ -558,7 +558,7 @@ impl Txn for LockedTxn<'_> {
         let Some((at, hash, now_ms)) = self.begin_storing(key, deadline)? else { return Ok(()) };
         let hasher = &self.context.hasher;
         let saved_from = self.undo_log.saved.len();
-        let (moment, use_now) = (self.moment, self.use_by_writing(hash));
+        let (access_time, use_now) = (self.access_time, self.use_by_writing(hash));
         let shard = &mut self.held[at].guard;
         let (undo, old_deadline) =
             match shard.overwrite(hasher, hash, key, value, deadline, now_ms, use_now, &mut self.undo_log.saved) {
@@ -567,7 +567,7 @@ impl Txn for LockedTxn<'_> {
                     (Undo::InPlace(undo, saved_from..self.undo_log.saved.len()), old_deadline)
                 }
                 None => {
-                    let old = shard.put(hasher, hash, Entry::new(key, value, deadline), now_ms, moment, use_now);
+                    let old = shard.put(hasher, hash, Entry::new(key, value, deadline), now_ms, access_time, use_now);
                     let old_deadline = old.as_ref().and_then(Entry::deadline);
                     (Undo::Put(old), old_deadline)
                 }

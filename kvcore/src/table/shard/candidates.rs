@@ -3,7 +3,7 @@
 
 use super::Shard;
 use crate::hash::KeyHash;
-use crate::table::access::Moment;
+use crate::table::access::AccessTime;
 use crate::table::entry::Entry;
 use crate::table::limits::Policy;
 use crate::table::stamps::{Stamp, Stamps};
@@ -30,7 +30,7 @@ pub(crate) struct Ranking {
     pub(crate) newest: u64,
     /// The length of S3-FIFO's small queue.
     pub(crate) small_queue: u64,
-    pub(crate) now: Moment,
+    pub(crate) now: AccessTime,
 }
 
 /// An entry that was found by its bucket.
@@ -88,11 +88,11 @@ impl Shard {
     }
 
     fn stamps(&self) -> Option<&Stamps> {
-        self.uses.as_ref()?.stamps()
+        self.access.as_ref()?.stamps()
     }
 
     pub(crate) fn stamps_mut(&mut self) -> Option<&mut Stamps> {
-        self.uses.as_mut()?.stamps_mut()
+        self.access.as_mut()?.stamps_mut()
     }
 
     pub(crate) fn has_ghost(&self) -> bool {
@@ -150,7 +150,7 @@ impl Shard {
             Policy::NearestDeadline => deadline.map_or(u64::MAX, |deadline| deadline.as_ms()),
             Policy::Lru | Policy::Lrm => number,
             Policy::Lfu => {
-                let usage = self.uses.as_ref().and_then(|uses| uses.usage(bucket, ranking.now).frequency);
+                let usage = self.access.as_ref().and_then(|access| access.usage(bucket, ranking.now).frequency);
                 (u64::from(usage.unwrap_or(FREQUENCY_UNKNOWN)) << FREQUENCY_SHIFT) | (number % (1 << FREQUENCY_SHIFT))
             }
             Policy::S3Fifo => {

@@ -13,7 +13,7 @@ use super::undo::Undo;
 use super::{Held, LockScope, LockedTxn, UndoLog};
 use crate::error::Result;
 use crate::lsn::Lsn;
-use crate::table::access::Moment;
+use crate::table::access::AccessTime;
 use crate::table::access::Usage;
 use crate::table::entry::Entry;
 use crate::table::keyspace::KeyspaceInner;
@@ -46,7 +46,7 @@ impl<'k> Seen<'k> {
         let mut spaces: Vec<KeyspaceInner> = Vec::new();
         let mut entries = Vec::new();
         let mut known = HashSet::new();
-        let (hasher, moment, now_ms) = (&locked.context.hasher, locked.moment, locked.now());
+        let (hasher, access_time, now_ms) = (&locked.context.hasher, locked.access_time, locked.now());
         for (space_id, key) in keys {
             if !known.insert((space_id, key)) {
                 continue;
@@ -60,7 +60,7 @@ impl<'k> Seen<'k> {
                 Err(own) => {
                     let space = KeyspaceInner::new(space_id, &locked.space.name, 1);
                     space.set_log_id(locked.log_id);
-                    space.write(0).note_uses(moment);
+                    space.write(0).record_accesses(access_time);
                     spaces.insert(own, space);
                     own
                 }
@@ -68,9 +68,9 @@ impl<'k> Seen<'k> {
             let entry = shard.find(hash, key);
             if let Some(entry) = entry {
                 let mut table = spaces[own].write(0);
-                table.put(hasher, hash, entry.share(), now_ms, moment, Moment::NONE);
-                if !moment.is_none() {
-                    table.set_usage(hash, key, shard.usage(hash, key, moment), moment);
+                table.put(hasher, hash, entry.share(), now_ms, access_time, AccessTime::NONE);
+                if !access_time.is_none() {
+                    table.set_usage(hash, key, shard.usage(hash, key, access_time), access_time);
                 }
             }
             entries.push(SeenEntry { space_id, hash, key, entry: entry.map(Entry::share) });
@@ -236,7 +236,7 @@ impl LockedTxn<'_> {
         let uses = draft.uses.borrow();
         let made = uses.made();
         let mut known = HashSet::new();
-        let (context, moment) = (self.context, self.moment);
+        let (context, access_time) = (self.context, self.access_time);
         for done in &from.undo_log.changes {
             let (held, key) = (&mut from.held[done.held], &from.undo_log.saved[done.key.clone()]);
             let (space_id, hash) = (held.space.id, done.hash);
@@ -252,14 +252,15 @@ impl LockedTxn<'_> {
             // What was made is another to access statistics than what was there.
             let is_other = new.is_none() || made.contains_key(&(space_id, key));
             let taken = if is_other { shard.take(&context.hasher, hash, key) } else { None };
-            let replaced = new.and_then(|new| shard.put(&context.hasher, hash, new, now_ms, moment, Moment::NONE));
+            let replaced =
+                new.and_then(|new| shard.put(&context.hasher, hash, new, now_ms, access_time, AccessTime::NONE));
             self.note(at, hash, key, done.kind, Undo::Put(taken.or(replaced)));
         }
     }
 
     /// Notes the uses of a draft, as far as the keys are there.
     pub(crate) fn use_keys(&mut self, draft: &Draft<'_>) {
-        let (uses, moment) = (draft.uses.borrow(), self.moment);
+        let (uses, access_time) = (draft.uses.borrow(), self.access_time);
         let made = uses.made();
         for (number, one) in uses.list.iter().enumerate() {
             let (_, key) = uses.key(one);
@@ -269,8 +270,8 @@ impl LockedTxn<'_> {
             let Some(at) = self.held_at(one.space_id, one.hash) else { continue };
             let shard = &mut self.held[at].guard;
             match one.kind {
-                UseKind::Used => drop(shard.find_to_use(one.hash, key, moment)),
-                UseKind::As(usage) => shard.set_usage(one.hash, key, usage, moment),
+                UseKind::Used => drop(shard.find_to_use(one.hash, key, access_time)),
+                UseKind::As(usage) => shard.set_usage(one.hash, key, usage, access_time),
                 UseKind::Made => {}
             }
         }
@@ -284,7 +285,7 @@ impl ReadTxn for Draft<'_> {
 
     fn lookup(&self, key: &[u8], kind: Lookup) -> Result<Option<ValueRef<'_>>> {
         let found = self.locked.lookup(key, kind)?;
-        if kind.is_use() && self.locked.uses_keys && !self.locked.moment.is_none() && found.is_some() {
+        if kind.is_use() && self.locked.uses_keys && !self.locked.access_time.is_none() && found.is_some() {
             self.note_use(self.locked.hash(key), key, UseKind::Used);
         }
         Ok(found)

@@ -9,7 +9,7 @@ use super::{LockScope, charge, count_lookup, missing_key};
 use crate::error::Result;
 use crate::lsn::Lsn;
 use crate::sync::RwLockReadGuard;
-use crate::table::access::Moment;
+use crate::table::access::AccessTime;
 use crate::table::entry::Entry;
 use crate::table::keyspace::KeyspaceInner;
 use crate::table::shard::Shard;
@@ -25,7 +25,7 @@ pub(crate) struct ReadLockedTxn<'a> {
     /// In the order of the shards.
     held: SmallVec<[(usize, RwLockReadGuard<'a, Shard>); 1]>,
     /// What lookups record as the time of an access, if they do.
-    moment: Moment,
+    access_time: AccessTime,
     /// 0 until it is needed.
     now_ms: Cell<u64>,
     /// The latest deadline that was found to have passed; 0 for none.
@@ -40,18 +40,18 @@ pub(crate) struct ReadLockedTxn<'a> {
 
 /// Locks a shard in which accesses can be recorded, if they are to be.
 #[inline]
-fn read(space: &KeyspaceInner, shard: usize, moment: Moment) -> RwLockReadGuard<'_, Shard> {
+fn read(space: &KeyspaceInner, shard: usize, access_time: AccessTime) -> RwLockReadGuard<'_, Shard> {
     let guard = space.read(shard);
-    if guard.lacks_uses(moment) {
+    if guard.lacks_access_stats(access_time) {
         drop(guard);
-        return prepare_and_read(space, shard, moment);
+        return prepare_and_read(space, shard, access_time);
     }
     guard
 }
 
 #[cold]
-fn prepare_and_read(space: &KeyspaceInner, shard: usize, moment: Moment) -> RwLockReadGuard<'_, Shard> {
-    space.write(shard).note_uses(moment);
+fn prepare_and_read(space: &KeyspaceInner, shard: usize, access_time: AccessTime) -> RwLockReadGuard<'_, Shard> {
+    space.write(shard).record_accesses(access_time);
     space.read(shard)
 }
 
@@ -63,9 +63,9 @@ impl<'a> ReadLockedTxn<'a> {
         set: &'a LockSet<'a>,
         uses_keys: bool,
     ) -> Self {
-        let moment = if uses_keys { context.moment() } else { Moment::NONE };
-        let held = set.shards().map(|(_, shard)| (shard, read(space, shard, moment))).collect();
-        Self::holding(context, space, LockScope::Set(set), held, moment)
+        let access_time = if uses_keys { context.access_time() } else { AccessTime::NONE };
+        let held = set.shards().map(|(_, shard)| (shard, read(space, shard, access_time))).collect();
+        Self::holding(context, space, LockScope::Set(set), held, access_time)
     }
 
     /// Locks the shard of one key.
@@ -77,10 +77,13 @@ impl<'a> ReadLockedTxn<'a> {
         uses_keys: bool,
     ) -> Self {
         let hash = context.hasher.hash(key);
-        let moment = if uses_keys { context.moment() } else { Moment::NONE };
+        let access_time = if uses_keys { context.access_time() } else { AccessTime::NONE };
         let shard = space.shard_of(hash);
-        let held = SmallVec::from_buf([(shard, read(space, shard, moment))]);
-        ReadLockedTxn { hashed: Some((key, hash)), ..Self::holding(context, space, LockScope::Key(hash), held, moment) }
+        let held = SmallVec::from_buf([(shard, read(space, shard, access_time))]);
+        ReadLockedTxn {
+            hashed: Some((key, hash)),
+            ..Self::holding(context, space, LockScope::Key(hash), held, access_time)
+        }
     }
 
     #[inline]
@@ -89,14 +92,14 @@ impl<'a> ReadLockedTxn<'a> {
         space: &'a KeyspaceInner,
         scope: LockScope<'a>,
         held: SmallVec<[(usize, RwLockReadGuard<'a, Shard>); 1]>,
-        moment: Moment,
+        access_time: AccessTime,
     ) -> Self {
         ReadLockedTxn {
             context,
             space,
             scope,
             held,
-            moment,
+            access_time,
             now_ms: Cell::new(0),
             passed_ms: Cell::new(0),
             hashed: None,
@@ -161,7 +164,7 @@ impl ReadTxn for ReadLockedTxn<'_> {
             _ => self.context.hasher.hash(key),
         };
         let shard = self.shard(hash, key)?;
-        let entry = if kind.is_use() { shard.find_to_use(hash, key, self.moment) } else { shard.find(hash, key) };
+        let entry = if kind.is_use() { shard.find_to_use(hash, key, self.access_time) } else { shard.find(hash, key) };
         let found = entry.filter(|entry| !self.has_passed(entry));
         if kind.is_counted() {
             count_lookup(&self.hits, &self.misses, found.is_some());
