@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::log::segment;
-use crate::log::syncer;
+use crate::log::{segment, syncer};
 use crate::lsn::Lsn;
 use crate::recovery::scheduler::SnapshotScheduler;
 use crate::recovery::snapshot::{self, Head, SnapshotWriter, Written, snapshot_start};

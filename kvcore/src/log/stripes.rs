@@ -12,9 +12,8 @@ use std::sync::atomic::AtomicUsize;
 use crate::log::frame::{self, TRANSACTION_HEADER_BYTES};
 use crate::log::records::{Part, Records};
 use crate::lsn::Lsn;
-use crate::sync::CachePadded;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::{Mutex, thread_local};
+use crate::sync::{CachePadded, Mutex, thread_local};
 
 const STRIPES: usize = 8;
 /// A stripe this full is worth writing at once.

@@ -19,9 +19,8 @@ use crate::log::records::Records;
 use crate::log::segment::{Failure, Writer};
 use crate::log::stripes::{Appended, Body, Fullness, Stripes};
 use crate::lsn::Lsn;
-use crate::sync::CachePadded;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::sync::{CachePadded, Condvar, Mutex, MutexGuard};
 
 pub(crate) struct Wal {
     promise: Arc<Promise>,

@@ -13,9 +13,8 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::sync::CachePadded;
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use crate::sync::{CachePadded, Mutex};
 use crate::table::access::{AccessStats, AccessTime};
 use crate::table::keyspace::KeyspaceInner;
 use crate::table::limits::{Limits, Policy};

@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use crate::sync::CachePadded;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::sync::{CachePadded, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::table::shard::Shard;
 
 /// The name of the keyspace that a [`Db`](crate::Db) itself speaks of.

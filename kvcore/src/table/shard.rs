@@ -9,8 +9,7 @@ use hashbrown::HashTable;
 
 use crate::hash::KeyHash;
 use crate::lsn::Lsn;
-use crate::table::access::Usage;
-use crate::table::access::{AccessStats, AccessTime};
+use crate::table::access::{AccessStats, AccessTime, Usage};
 use crate::table::entry::{Entry, LARGE_VALUE_BYTES};
 use crate::table::expiry::{Wheel, tick_at};
 use crate::table::scan::{EPOCH_BITS, Pick, Picked, ShardPosition};
