@@ -3,7 +3,7 @@
 //!
 //! It consists of the newest snapshot, the segments that are replayed over it, each up to where it was written then, a
 //! small segment of its own with nothing but a seal, and a manifest of its own. Bytes of a segment below that length never
-//! change, and no snapshot or segment is removed while a backup [holds](crate::schedule::Hold) them: they keep their room
+//! change, and no snapshot or segment is removed while a backup [holds](crate::recovery::scheduler::Hold) them: they keep their room
 //! on the disk for so long.
 //!
 //! The bytes are copied or cloned (reflink). Never are they linked: who opens a store cuts and rewrites its files.
@@ -11,26 +11,31 @@
 //! At most two of the store's files are open at a time, however many segments there are: the log of a large store has
 //! thousands between two snapshots.
 
+mod partial;
+pub(crate) mod restore;
+
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::disk::{Directory, Disk, DiskFile};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::files::{DirLock, Files};
 use crate::hash::KeyHash;
-use crate::inspection::check_is_a_store;
+use crate::io::directory::{self, DirLock};
+use crate::io::disk::{Directory, Disk, DiskFile};
+use crate::log::manifest::{Known, MANIFEST, manifest_bytes};
+use crate::log::segment::{Segment, replayed_after, sealed_bytes, segment_name};
 use crate::lsn::Lsn;
-use crate::manifest::{Known, MANIFEST, manifest_bytes};
 use crate::options::Options;
-use crate::partial::Partial;
-use crate::recovery;
-use crate::schedule::Hold;
-use crate::segment::{Segment, replayed_after, sealed_bytes, segment_name};
-use crate::snapshot::snapshot_name;
+use crate::recovery::check::check_is_a_store;
+use crate::recovery::load;
+use crate::recovery::scheduler::Hold;
+use crate::recovery::snapshot::snapshot_name;
+use crate::recovery::state::LoadMode;
+use crate::storage::StorageDirectory;
 use crate::sync::Mutex;
-use crate::tables::Keep;
+
+use partial::Partial;
 
 /// A consistent set of a store's files, to be read; from [`Db::begin_backup`](crate::Db::begin_backup).
 ///
@@ -277,39 +282,39 @@ struct BackupPoint {
 }
 
 /// Begins a backup of an open store: everything that was acknowledged is in it.
-pub(crate) fn begin(engine: &Engine, files: &Files) -> Result<Backup> {
+pub(crate) fn begin(engine: &Engine, storage: &StorageDirectory) -> Result<Backup> {
     // From inside a transaction it would miss what that has acknowledged to its own body.
-    let _entered = engine.base.enter()?;
+    let _guard = engine.context.enter()?;
     if engine.is_closed() {
         return Err(Error::Closed);
     }
     // Before it is decided which files these are: from here on none is removed.
-    let hold = files.snapshots.hold();
+    let hold = storage.snapshots.hold();
     let start = hold.start();
     // Before the log's end is: another snapshot with the same start may take its name, and end later. What has the name now
     // ends where the log is durable already.
-    let snapshot = open_snapshot(&*files.dir, start)?;
+    let snapshot = open_snapshot(&*storage.dir, start)?;
     let point = {
-        let mut writer = files.wal.writer.lock();
-        files.wal.flush(&mut writer, true);
-        files.wal.health()?;
+        let mut writer = storage.wal.writer.lock();
+        storage.wal.flush(&mut writer, true);
+        storage.wal.health()?;
         let segments = writer.replayed_after(start);
         let newest = segments.last().map_or(0, |segment| segment.id);
-        let (store, end, time_ms) = (writer.store(), writer.synced, engine.base.time.now_ms());
+        let (store, end, time_ms) = (writer.store(), writer.synced, engine.context.time.now_ms());
         BackupPoint { store, snapshot, segments, newest, end, time_ms }
     };
-    Ok(assemble(&files.dir, point, Keeps::Hold(hold)))
+    Ok(assemble(&storage.dir, point, Keeps::Hold(hold)))
 }
 
 /// Begins a backup of a store that no process has open, which must be sound. What a crash left of unfinished writes is
 /// not in it.
 pub(crate) fn of_closed(options: &Options, path: &Path) -> Result<Backup> {
-    let dir = Files::open_dir(&*options.disk, path)?;
-    let lock = Files::lock_to_read(&*dir)?;
+    let dir = directory::open(&*options.disk, path)?;
+    let lock = directory::lock_to_read(&*dir)?;
     check_is_a_store(&*dir)?;
-    let found = recovery::load(&*dir, 1, Keep::Nothing)?;
+    let found = load::load(&*dir, 1, LoadMode::Nothing)?;
     let known = found.known();
-    let newest_file = recovery::Listing::names(&*dir)?.ids.last().copied();
+    let newest_file = load::Listing::names(&*dir)?.ids.last().copied();
     let point = BackupPoint {
         store: known.map_or_else(KeyHash::random_seed, |known| known.store),
         snapshot: open_snapshot(&*dir, found.snapshot_start)?,

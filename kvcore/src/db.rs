@@ -5,26 +5,26 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::background;
+use crate::backup::restore::Restore;
 use crate::backup::{self, Backup, BackupReport};
-use crate::disk::Location;
 use crate::durability::Durability;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::eviction::{Limits, Room};
-use crate::files::Files;
 use crate::hooks::DbHooks;
-use crate::inspection::{self, Inspection};
-use crate::keeper;
-use crate::keyspace::{Keyspace, Lease};
-use crate::lock_set::LockSet;
+use crate::io::directory;
+use crate::io::disk::Location;
+use crate::keyspace::{Keyspace, StoreHandle};
+use crate::log::wal::Wal;
 use crate::options::Options;
-use crate::repair::{self, Repair, RepairOptions, RepairPlan};
-use crate::restore::Restore;
-use crate::space::{DEFAULT_KEYSPACE, Space};
+use crate::recovery::check::{self, Inspection};
+use crate::recovery::repair::{self, Repair, RepairOptions, RepairPlan};
 use crate::stats::{SnapshotStatus, Stats};
+use crate::table::keyspace::{DEFAULT_KEYSPACE, KeyspaceInner};
+use crate::table::limits::{Limits, Room};
 use crate::transaction::CrossTransaction;
+use crate::txn::lock_set::LockSet;
 use crate::verify;
-use crate::wal::Wal;
 
 /// The everyday methods. What else a [`Keyspace`] has, a `Db` has through it.
 #[path = "keyspace/everyday.rs"]
@@ -91,9 +91,9 @@ impl Options {
     ///
     /// [`Error::NoStore`], [`Error::Locked`], [`Error::Corrupt`], [`Error::Io`].
     pub fn load(self, dir: impl AsRef<Path>) -> Result<Db> {
-        let lease = Arc::new(Lease(Engine::load(self, dir.as_ref())?));
-        let space = lease.0.space(DEFAULT_KEYSPACE)?;
-        Ok(Db { default: Keyspace::new(lease, space) })
+        let handle = Arc::new(StoreHandle(Engine::load(self, dir.as_ref())?));
+        let space = handle.0.space(DEFAULT_KEYSPACE)?;
+        Ok(Db { default: Keyspace::new(handle, space) })
     }
 
     /// Inspects every file of the store in `dir`, and at what opening it would do. Nothing is changed, and no more memory
@@ -112,9 +112,9 @@ impl Options {
     ///
     /// [`Error::NoStore`], [`Error::Locked`], [`Error::Io`]. Damage is none: it is in the report.
     pub fn inspect(self, dir: impl AsRef<Path>) -> Result<Inspection> {
-        let dir = Files::open_dir(&*self.disk, dir.as_ref())?;
-        let _lock = Files::lock_to_read(&*dir)?;
-        inspection::inspect(&*dir)
+        let dir = directory::open(&*self.disk, dir.as_ref())?;
+        let _lock = directory::lock_to_read(&*dir)?;
+        check::inspect(&*dir)
     }
 
     /// Makes the store in `dir` one that opens, with everything that is provably good. A store that is
@@ -256,10 +256,10 @@ impl Options {
 
 fn open(options: Options, dir: Option<&Path>) -> Result<Db> {
     let sweeps = options.sweeps_in_memory;
-    let lease = Arc::new(Lease(Engine::open(options, dir)?));
-    keeper::start(&lease.0, sweeps)?;
-    let space = lease.0.space(DEFAULT_KEYSPACE)?;
-    Ok(Db { default: Keyspace::new(lease, space) })
+    let handle = Arc::new(StoreHandle(Engine::open(options, dir)?));
+    background::start(&handle.0, sweeps)?;
+    let space = handle.0.space(DEFAULT_KEYSPACE)?;
+    Ok(Db { default: Keyspace::new(handle, space) })
 }
 
 impl Db {
@@ -295,14 +295,14 @@ impl Db {
     }
 
     pub(crate) fn engine(&self) -> &Engine {
-        &self.lease.0
+        &self.handle.0
     }
 
     pub(crate) fn wal(&self) -> Option<&Arc<Wal>> {
-        self.engine().base.wal.as_ref()
+        self.engine().context.wal.as_ref()
     }
 
-    fn handle(&self, space: Arc<Space>) -> Keyspace {
+    fn handle(&self, space: Arc<KeyspaceInner>) -> Keyspace {
         self.default.beside(space)
     }
 
@@ -383,7 +383,7 @@ impl Db {
         locks: LockSet<'_>,
         mut body: impl FnMut(&mut CrossTransaction<'_>) -> Result<R>,
     ) -> Result<R> {
-        self.hooks().transact_across(locks, |txn| body(&mut CrossTransaction::new(txn, &self.lease)))
+        self.hooks().transact_across(locks, |txn| body(&mut CrossTransaction::new(txn, &self.handle)))
     }
 
     /// Returns what a server that is built on the store needs beyond this page.
@@ -437,7 +437,7 @@ impl Db {
             let cleared = self.transact_across(locks, |txn| {
                 // One that was made meanwhile is not locked: it may hold a key that was seen beside those that go now.
                 // What is made from here on comes after this.
-                let is_new = |space: &Arc<Space>| keyspaces.iter().all(|known| known.space.id != space.id);
+                let is_new = |space: &Arc<KeyspaceInner>| keyspaces.iter().all(|known| known.space.id != space.id);
                 if self.engine().spaces().iter().any(is_new) {
                     return Ok(None);
                 }
@@ -468,12 +468,12 @@ impl Db {
     /// [`Error::InMemory`], [`Error::Closed`], [`Error::Reentered`], [`Error::SnapshotCancelled`], [`Error::Io`], and the errors of the
     /// log.
     pub fn snapshot(&self) -> Result<()> {
-        match &self.engine().files {
+        match &self.engine().storage {
             Some(_) if self.engine().is_closed() => Err(Error::Closed),
-            Some(files) => {
+            Some(storage) => {
                 // From inside a transaction it would wait for the very locks that this holds.
-                let _entered = self.engine().base.enter()?;
-                keeper::snapshot(self.engine(), files, false)
+                let _guard = self.engine().context.enter()?;
+                background::snapshot(self.engine(), storage, false)
             }
             None => Err(Error::InMemory { what: "write a snapshot to" }),
         }
@@ -493,9 +493,9 @@ impl Db {
     ///
     /// [`Error::InMemory`], [`Error::Closed`].
     pub fn snapshot_in_background(&self) -> Result<bool> {
-        match &self.engine().files {
+        match &self.engine().storage {
             Some(_) if self.engine().is_closed() => Err(Error::Closed),
-            Some(files) => Ok(files.snapshots.request()),
+            Some(storage) => Ok(storage.snapshots.request()),
             None => Err(Error::InMemory { what: "write a snapshot to" }),
         }
     }
@@ -512,7 +512,7 @@ impl Db {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancel_snapshot(&self) -> bool {
-        self.engine().files.as_ref().is_some_and(|files| files.snapshots.cancel())
+        self.engine().storage.as_ref().is_some_and(|storage| storage.snapshots.cancel())
     }
 
     /// Makes everything durable, reads it back from the files as an opener would after a crash now, compares it with
@@ -533,9 +533,9 @@ impl Db {
     /// [`Error::NotAsWritten`]; [`Error::InMemory`], [`Error::Closed`], [`Error::Corrupt`], [`Error::Io`], and the errors of
     /// the log.
     pub fn verify(&self) -> Result<u64> {
-        match &self.engine().files {
+        match &self.engine().storage {
             Some(_) if self.engine().is_closed() => Err(Error::Closed),
-            Some(files) => verify::verify(self.engine(), files),
+            Some(storage) => verify::verify(self.engine(), storage),
             None => Err(Error::InMemory { what: "read back" }),
         }
     }
@@ -566,8 +566,8 @@ impl Db {
     /// writes; [`Error::Io`] if the copy cannot be written: nothing is left of it, and the store goes on.
     pub fn backup(&self, dest: impl AsRef<Path>) -> Result<BackupReport> {
         let backup = self.begin_backup()?;
-        match &self.engine().files {
-            Some(files) => backup.write_to(Arc::clone(&files.disk), dest.as_ref()),
+        match &self.engine().storage {
+            Some(storage) => backup.write_to(Arc::clone(&storage.disk), dest.as_ref()),
             None => Err(Error::Closed),
         }
     }
@@ -588,8 +588,8 @@ impl Db {
     ///
     /// [`Error::InMemory`], [`Error::Closed`], [`Error::Io`], and the errors of the log.
     pub fn begin_backup(&self) -> Result<Backup> {
-        match &self.engine().files {
-            Some(files) => backup::begin(self.engine(), files),
+        match &self.engine().storage {
+            Some(storage) => backup::begin(self.engine(), storage),
             None => Err(Error::InMemory { what: "back up" }),
         }
     }
@@ -626,7 +626,7 @@ impl Db {
     /// # Ok::<(), kvcore::Error>(())
     /// ```
     pub fn location(&self) -> Location {
-        self.engine().files.as_ref().map(|files| files.dir.location()).unwrap_or_default()
+        self.engine().storage.as_ref().map(|storage| storage.dir.location()).unwrap_or_default()
     }
 
     /// Returns whether the store keeps nothing on disk.
@@ -637,7 +637,7 @@ impl Db {
     /// # Ok::<(), kvcore::Error>(())
     /// ```
     pub fn is_in_memory(&self) -> bool {
-        self.engine().files.is_none()
+        self.engine().storage.is_none()
     }
 
     /// Returns the store's time in Unix milliseconds, which never runs backwards.
@@ -648,7 +648,7 @@ impl Db {
     /// # Ok::<(), kvcore::Error>(())
     /// ```
     pub fn now_ms(&self) -> u64 {
-        self.engine().base.time.now_ms()
+        self.engine().context.time.now_ms()
     }
 
     /// Returns how many milliseconds the store's time is ahead of the wall clock; 0 if it is not.
@@ -662,7 +662,7 @@ impl Db {
     /// # Ok::<(), kvcore::Error>(())
     /// ```
     pub fn time_ahead_ms(&self) -> u64 {
-        self.engine().base.time.ahead_of_wall_ms()
+        self.engine().context.time.ahead_of_wall_ms()
     }
 
     /// Changes what plain writes have survived when they return, through every handle but those made by
@@ -687,7 +687,7 @@ impl Db {
     pub fn set_durability(&self, durability: Durability) {
         match self.wal() {
             Some(wal) => wal.set_durability(durability),
-            None => self.engine().base.promise.set(durability),
+            None => self.engine().context.promise.set(durability),
         }
     }
 
@@ -740,7 +740,7 @@ impl Db {
     /// # Ok::<(), kvcore::Error>(())
     /// ```
     pub fn limits(&self) -> Limits {
-        self.engine().base.eviction.limits()
+        self.engine().context.eviction.limits()
     }
 
     /// Removes entries until the store is within its limits, at most `at_most` of them. Writes do so by themselves.

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use crate::entry::Deadline;
 use crate::error::{Error, Result};
 use crate::keyspace::Keyspace;
+use crate::log::ticket::Ticket;
 use crate::store::{self, Store};
-use crate::ticket::Ticket;
 use crate::transaction::Transaction;
-use crate::txn::{SetOptions, SetOutcome};
+use crate::txn::traits::{SetOptions, SetOutcome};
+use crate::value::Deadline;
 
 /// A store whose writes return at once, each with a [`Ticket`]: many writes share one sync, and asynchronous code never
 /// blocks on the disk.

@@ -5,7 +5,7 @@
 //! takes over a duty that is named.
 //!
 //! [`Db::hooks`](crate::Db::hooks) and [`Keyspace::hooks`](crate::Keyspace::hooks) lead here: commits that return their place in
-//! the log ([`Lsn`]) instead of waiting, the primitives of a transaction ([`ReadTxn`], [`Txn`], [`CrossTxn`]), walks over a whole
+//! the log ([`Lsn`]) instead of waiting, the primitives of a transaction ([`ReadTxn`], [`Txn`], [`CrossTxn`]), scans over a whole
 //! keyspace ([`Walk`]), observers, access statistics, and suspending what the store does by itself.
 
 use std::ops::Deref;
@@ -14,20 +14,21 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::db::Db;
-use crate::entry::ValueRef;
 use crate::error::{Error, Result};
 use crate::keyspace::Keyspace;
-use crate::lock_set::LockSet;
-use crate::shard::touch;
+use crate::log::ticket::Ticket;
 use crate::store;
-use crate::ticket::Ticket;
+use crate::table::shard::touch;
 use crate::transaction::Transaction;
+use crate::txn::lock_set::LockSet;
+use crate::value::ValueRef;
 
 pub use crate::lsn::Lsn;
 pub use crate::observer::{Change, ChangeKind, Observer, Origin, Swap};
-pub use crate::txn::{CrossTxn, Lookup, Lookups, ReadTxn, Txn, TxnExt, Usage};
-pub use crate::uses::UseCounter;
-pub use crate::walk::{Cursor, Walk};
+pub use crate::table::access::LfuCounter;
+pub use crate::table::access::Usage;
+pub use crate::table::scan::{Cursor, Walk};
+pub use crate::txn::traits::{CrossTxn, Lookup, Lookups, ReadTxn, Txn, TxnExt};
 
 /// More keys than this at a time cost [`KeyspaceHooks::prefetch`] an allocation.
 const PREFETCH_KEYS: usize = 16;
@@ -127,7 +128,7 @@ impl KeyspaceHooks<'_> {
     pub fn commit(&self, keys: &[&[u8]], body: &mut dyn FnMut(&mut dyn Txn) -> Result<()>) -> Result<Lsn> {
         self.keyspace.wait_for_room()?;
         let (engine, space) = (self.keyspace.engine(), &self.keyspace.space);
-        if engine.base.bodies_run_twice() {
+        if engine.context.bodies_run_twice() {
             return self.commit_run_twice(keys, body);
         }
         engine.commit(space, keys, self.origin, &mut |locked| body(locked))
@@ -158,7 +159,7 @@ impl KeyspaceHooks<'_> {
         body: &mut dyn FnMut(&dyn ReadTxn) -> Result<()>,
     ) -> Result<Lsn> {
         let (engine, space) = (self.keyspace.engine(), &self.keyspace.space);
-        if engine.base.bodies_run_twice() {
+        if engine.context.bodies_run_twice() {
             let _ = self.run_view(keys, uses_keys, body);
         }
         engine.view(space, keys, uses_keys, self.origin, &mut |locked| body(locked))
@@ -254,13 +255,13 @@ impl KeyspaceHooks<'_> {
     /// ```
     pub fn counts(&self) -> (u64, u64) {
         let (mut entries, mut with_deadline) = (0, 0);
-        let base = &self.keyspace.engine().base;
-        self.keyspace.space.each_shard(base.is_entered(), |shard| {
+        let context = &self.keyspace.engine().context;
+        self.keyspace.space.each_shard(context.is_entered(), |shard| {
             entries += shard.len() as u64;
             with_deadline += shard.with_deadline() as u64;
         });
         // Shards are looked at one after the other: an entry that went in one for one that came in another counted twice.
-        let entries = entries.min(base.eviction.entries_max());
+        let entries = entries.min(context.eviction.entries_max());
         (entries, with_deadline.min(entries))
     }
 
@@ -275,12 +276,12 @@ impl KeyspaceHooks<'_> {
     /// ```
     pub fn average_ttl_ms(&self) -> u64 {
         let (mut with_deadline, mut sum_ms) = (0, 0_u128);
-        self.keyspace.space.each_shard(self.keyspace.engine().base.is_entered(), |shard| {
+        self.keyspace.space.each_shard(self.keyspace.engine().context.is_entered(), |shard| {
             with_deadline += shard.with_deadline() as u128;
             sum_ms = sum_ms.saturating_add(shard.deadlines_ms());
         });
         let average_ms = u64::try_from(sum_ms.checked_div(with_deadline).unwrap_or(0)).unwrap_or(u64::MAX);
-        average_ms.saturating_sub(self.keyspace.engine().base.time.now_ms())
+        average_ms.saturating_sub(self.keyspace.engine().context.time.now_ms())
     }
 
     /// Fetches what is stored of these keys into the processor's cache, for a caller that is about to use them one after the
@@ -296,10 +297,10 @@ impl KeyspaceHooks<'_> {
     /// # Ok::<(), kvcore::Error>(())
     /// ```
     pub fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
-        let base = &self.keyspace.engine().base;
+        let context = &self.keyspace.engine().context;
         let mut shards: SmallVec<[_; PREFETCH_KEYS]> = SmallVec::new();
         keys.for_each(|key| {
-            let hash = base.hasher.hash(key);
+            let hash = context.hasher.hash(key);
             if let Some(shard) = self.keyspace.space.try_read(self.keyspace.space.shard_of(hash)) {
                 shards.push((hash, shard));
             }
@@ -435,7 +436,7 @@ impl DbHooks<'_> {
         locks.order();
         self.db.wait_for_room()?;
         let (engine, origin) = (self.db.engine(), self.default.origin);
-        if engine.base.bodies_run_twice() {
+        if engine.context.bodies_run_twice() {
             let _ = engine.commit_across(&locks, origin, &mut |locked| body(locked).and_then(|()| undo()));
         }
         engine.commit_across(&locks, origin, &mut |locked| body(locked))
@@ -479,7 +480,7 @@ impl DbHooks<'_> {
     ) -> Result<Lsn> {
         locks.order();
         let (engine, origin) = (self.db.engine(), self.default.origin);
-        if engine.base.bodies_run_twice() {
+        if engine.context.bodies_run_twice() {
             let _ = engine.commit_draft(&locks, origin, is_valid, &mut |txn| body(txn).and_then(|()| undo()));
         }
         engine.commit_draft(&locks, origin, is_valid, body)
@@ -556,7 +557,7 @@ impl DbHooks<'_> {
     ///
     /// When the thread cannot be started.
     pub fn free_in_background(&self) -> Result<()> {
-        self.db.engine().base.disposal.start()
+        self.db.engine().context.disposal.start()
     }
 
     /// Notifies `observer` of each change from now on. A store has at most eight observers.
@@ -582,7 +583,7 @@ impl DbHooks<'_> {
     ///
     /// [`Error::TooManyObservers`].
     pub fn observe(&self, observer: Arc<dyn Observer>) -> Result<()> {
-        self.db.engine().base.observe(observer)
+        self.db.engine().context.observe(observer)
     }
 
     /// Returns the same store for threads that must never wait; see [`KeyspaceHooks::without_waiting_for_room`].
@@ -634,7 +635,7 @@ impl DbHooks<'_> {
     /// db.hooks().reserve_memory(10 << 20);
     /// ```
     pub fn reserve_memory(&self, bytes: u64) {
-        self.db.engine().base.eviction.set_reserved(bytes);
+        self.db.engine().context.eviction.set_reserved(bytes);
     }
 
     /// Returns how many keys were removed to make room since the store was opened.
@@ -644,7 +645,7 @@ impl DbHooks<'_> {
     /// assert_eq!(db.hooks().evicted(), 0);
     /// ```
     pub fn evicted(&self) -> u64 {
-        self.db.engine().base.eviction.evicted.load(std::sync::atomic::Ordering::Relaxed)
+        self.db.engine().context.eviction.evicted.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Advances the access clock to now: [`Usage::idle_secs`] counts by it. Call it about once a second to know how long keys were
@@ -661,12 +662,12 @@ impl DbHooks<'_> {
     /// Records how often keys are used, or with `None` again when. What was recorded by the other measure is discarded.
     ///
     /// ```
-    /// use kvcore::hooks::UseCounter;
+    /// use kvcore::hooks::LfuCounter;
     /// let db = kvcore::Db::in_memory();
-    /// db.hooks().count_uses(Some(UseCounter::default()));
+    /// db.hooks().count_accesses(Some(LfuCounter::default()));
     /// ```
-    pub fn count_uses(&self, counter: Option<UseCounter>) {
-        self.db.engine().base.count_uses(counter);
+    pub fn count_accesses(&self, counter: Option<LfuCounter>) {
+        self.db.engine().context.count_accesses(counter);
     }
 
     /// Pauses or resumes the removal of expired entries: while paused, they are removed only when a transaction meets them.
@@ -698,7 +699,7 @@ impl DbHooks<'_> {
     /// # Ok::<(), kvcore::Error>(())
     /// ```
     pub fn run_bodies_twice(&self, twice: bool) {
-        self.db.engine().base.run_bodies_twice(twice);
+        self.db.engine().context.run_bodies_twice(twice);
     }
 
     /// Suspends or resumes expiry: while suspended, entries whose deadline has passed are seen by no reader and yet removed by

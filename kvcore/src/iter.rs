@@ -4,11 +4,11 @@
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 
-use crate::entry::Value;
 use crate::error::{Error, Result};
 use crate::keyspace::Keyspace;
 use crate::store::Store;
-use crate::walk::{Cursor, Place};
+use crate::table::scan::{Cursor, ShardPosition};
+use crate::value::Value;
 
 /// Where a [scan](crate::Keyspace::scan) stands. Opaque: only the keyspace of the store that made it can use it, for as long as the
 /// store is open. Others refuse it ([`Error::ForeignPosition`]).
@@ -145,7 +145,7 @@ pub(crate) struct ShardEntries {
     keyspace: Keyspace,
     prefix: Vec<u8>,
     shard: usize,
-    place: Place,
+    position: ShardPosition,
     /// What was read of the current shard, if that took more than one step.
     shown: HashSet<Value>,
     found: VecDeque<(Value, Value)>,
@@ -158,7 +158,7 @@ impl ShardEntries {
             keyspace,
             prefix: prefix.to_vec(),
             shard: 0,
-            place: Place::default(),
+            position: ShardPosition::default(),
             shown: HashSet::new(),
             found: VecDeque::new(),
             is_over: false,
@@ -169,7 +169,7 @@ impl ShardEntries {
     fn step(&mut self) -> Result<()> {
         while self.found.is_empty() && self.shard < self.keyspace.space.shard_count() {
             let (prefix, shown, found) = (&self.prefix, &self.shown, &mut self.found);
-            let next = self.keyspace.read_shard(self.shard, self.place, STEP_ENTRIES, &mut |key, value| {
+            let next = self.keyspace.read_shard(self.shard, self.position, STEP_ENTRIES, &mut |key, value| {
                 if key.starts_with(prefix) {
                     let key = Value::from(key);
                     if !shown.contains(&key) {
@@ -178,12 +178,12 @@ impl ShardEntries {
                 }
             })?;
             match next {
-                Some(place) => {
-                    self.place = place;
+                Some(position) => {
+                    self.position = position;
                     self.shown.extend(self.found.iter().map(|(key, _)| key.clone()));
                 }
                 None => {
-                    (self.shard, self.place) = (self.shard + 1, Place::default());
+                    (self.shard, self.position) = (self.shard + 1, ShardPosition::default());
                     self.shown.clear();
                 }
             }

@@ -6,32 +6,32 @@ use std::sync::Arc;
 
 use crate::durability::Durability;
 use crate::engine::Engine;
-use crate::entry::ValueRef;
 use crate::error::{Error, Result};
 use crate::hooks::KeyspaceHooks;
 use crate::iter::{Entries, ScanPage, ScanPosition};
-use crate::lock_set::LockSet;
-use crate::locked::Locked;
+use crate::log::ticket::Ticket;
 use crate::lsn::Lsn;
 use crate::observer::Origin;
-use crate::space::Space;
 use crate::store::{self, Store};
-use crate::ticket::Ticket;
+use crate::table::keyspace::KeyspaceInner;
 use crate::transaction::Transaction;
-use crate::txn::Txn;
+use crate::txn::lock_set::LockSet;
+use crate::txn::locked::LockedTxn;
+use crate::txn::traits::Txn;
+use crate::value::ValueRef;
 use crate::view::View;
 use crate::watch::{Watch, WatchOptions};
 
 mod everyday;
-mod walks;
+mod scan;
 
 /// Whose methods those of `everyday` are.
 type Subject = Keyspace;
 
 /// Closes the engine when the last handle goes.
-pub(crate) struct Lease(pub(crate) Arc<Engine>);
+pub(crate) struct StoreHandle(pub(crate) Arc<Engine>);
 
-impl Drop for Lease {
+impl Drop for StoreHandle {
     fn drop(&mut self) {
         if let Err(error) = self.0.close() {
             tracing::warn!("the store was closed with an error: {error}");
@@ -53,8 +53,8 @@ impl Drop for Lease {
 /// another thread closed the store while the write waited to be durable; after any other error nothing was changed.
 #[derive(Clone)]
 pub struct Keyspace {
-    pub(crate) lease: Arc<Lease>,
-    pub(crate) space: Arc<Space>,
+    pub(crate) handle: Arc<StoreHandle>,
+    pub(crate) space: Arc<KeyspaceInner>,
     /// `None`: the store's.
     pub(crate) durability: Option<Durability>,
     /// Whether transactions wait while the log's buffers are full.
@@ -69,12 +69,12 @@ impl fmt::Debug for Keyspace {
 
 /// The handle.
 impl Keyspace {
-    pub(crate) fn new(lease: Arc<Lease>, space: Arc<Space>) -> Self {
-        Keyspace { lease, space, durability: None, waits_for_room: true }
+    pub(crate) fn new(handle: Arc<StoreHandle>, space: Arc<KeyspaceInner>) -> Self {
+        Keyspace { handle, space, durability: None, waits_for_room: true }
     }
 
     /// Returns another keyspace's handle with the same promise.
-    pub(crate) fn beside(&self, space: Arc<Space>) -> Self {
+    pub(crate) fn beside(&self, space: Arc<KeyspaceInner>) -> Self {
         Keyspace { space, ..self.clone() }
     }
 
@@ -83,7 +83,7 @@ impl Keyspace {
     }
 
     pub(crate) fn engine(&self) -> &Engine {
-        &self.lease.0
+        &self.handle.0
     }
 
     /// Returns the keyspace's name.
@@ -105,7 +105,7 @@ impl Keyspace {
     /// ```
     #[inline]
     pub fn durability(&self) -> Durability {
-        self.durability.unwrap_or_else(|| self.engine().base.promise.get())
+        self.durability.unwrap_or_else(|| self.engine().context.promise.get())
     }
 
     /// Returns a handle of the same keyspace with another promise, for some of the writes. It stays, whatever becomes of
@@ -144,7 +144,7 @@ impl Keyspace {
     /// Returns when this handle's promise holds for `lsn`.
     #[inline]
     pub(crate) fn wait_for(&self, lsn: Lsn) -> Result<()> {
-        let Some(wal) = &self.engine().base.wal else { return Ok(()) };
+        let Some(wal) = &self.engine().context.wal else { return Ok(()) };
         match self.durability() {
             Durability::Always => wal.wait(lsn),
             Durability::EverySecond => {
@@ -158,7 +158,7 @@ impl Keyspace {
     /// Returns a ticket that is good when this handle's promise holds for `lsn`.
     fn ticket<T>(&self, value: T, lsn: Lsn) -> Ticket<T> {
         let durability = self.durability();
-        let wal = self.engine().base.wal.as_ref();
+        let wal = self.engine().context.wal.as_ref();
         if durability != Durability::Os {
             // Perhaps the ticket is never waited for.
             wal.into_iter().for_each(|wal| wal.keep_window(lsn));
@@ -169,7 +169,7 @@ impl Keyspace {
 
     /// Runs a transaction, and returns its result before it is durable.
     #[inline]
-    fn apply<R>(&self, keys: &[&[u8]], mut body: impl FnMut(&mut Locked<'_>) -> Result<R>) -> Result<(R, Lsn)> {
+    fn apply<R>(&self, keys: &[&[u8]], mut body: impl FnMut(&mut LockedTxn<'_>) -> Result<R>) -> Result<(R, Lsn)> {
         let mut result = None;
         self.wait_for_room()?;
         let lsn = self.engine().commit(&self.space, keys, Origin::NONE, &mut |locked| {
@@ -184,7 +184,7 @@ impl Keyspace {
     pub(crate) fn transact_locked<K: AsRef<[u8]>, R>(
         &self,
         keys: &[K],
-        body: impl FnMut(&mut Locked<'_>) -> Result<R>,
+        body: impl FnMut(&mut LockedTxn<'_>) -> Result<R>,
     ) -> Result<R> {
         let (result, lsn) = store::with_names(keys, |keys| self.apply(keys, body))?;
         self.wait_for(lsn)?;
@@ -195,7 +195,7 @@ impl Keyspace {
     pub(crate) fn apply_clear(&self) -> Result<(u64, Lsn)> {
         let mut removed = 0;
         self.wait_for_room()?;
-        let whole = LockSet::of_space(self.engine().base.store_id, &self.space);
+        let whole = LockSet::of_space(self.engine().context.store_id, &self.space);
         let lsn = self.engine().commit_across(&whole, Origin::NONE, &mut |locked| {
             removed = locked.clear()?;
             Ok(())
@@ -205,7 +205,7 @@ impl Keyspace {
 
     /// Runs a transaction over one key, and returns its result when it is durable.
     #[inline]
-    pub(crate) fn write<R>(&self, key: &[u8], body: impl FnMut(&mut Locked<'_>) -> Result<R>) -> Result<R> {
+    pub(crate) fn write<R>(&self, key: &[u8], body: impl FnMut(&mut LockedTxn<'_>) -> Result<R>) -> Result<R> {
         let (result, lsn) = self.apply(&[key], body)?;
         self.wait_for(lsn)?;
         Ok(result)
@@ -283,8 +283,8 @@ impl<'k> LockSet<'k> {
         keyspace: &Keyspace,
         keys: impl IntoIterator<Item = &'k K>,
     ) {
-        let base = &keyspace.engine().base;
-        self.lock_keys(base.store_id, &keyspace.space, &base.hasher, keys.into_iter().map(AsRef::as_ref));
+        let context = &keyspace.engine().context;
+        self.lock_keys(context.store_id, &keyspace.space, &context.hasher, keys.into_iter().map(AsRef::as_ref));
     }
 
     /// Adds a keyspace as [`whole`](Self::whole) does, to a set that is at hand.
@@ -301,7 +301,7 @@ impl<'k> LockSet<'k> {
     /// # Ok::<(), kvcore::Error>(())
     /// ```
     pub fn add_whole(&mut self, keyspace: &Keyspace) {
-        self.lock_whole(keyspace.engine().base.store_id, &keyspace.space);
+        self.lock_whole(keyspace.engine().context.store_id, &keyspace.space);
     }
 }
 
@@ -342,8 +342,8 @@ impl Store for Keyspace {
     fn begin_sync(&self) -> Result<Ticket<()>> {
         self.engine().check_open()?;
         // Under the locks of a transaction its caller would wait for writes that wait for these.
-        drop(self.engine().base.enter()?);
-        let wal = self.engine().base.wal.as_ref();
+        drop(self.engine().context.enter()?);
+        let wal = self.engine().context.wal.as_ref();
         Ok(Ticket::new((), wal.map_or(Lsn::ZERO, |wal| wal.last()), wal.cloned()))
     }
 

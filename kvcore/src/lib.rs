@@ -21,104 +21,66 @@
 //! [`StoreExt`] what can be called on any of them; [`Disk`] and [`Clock`] are the doors to files and time; [`hooks`] is for
 //! servers.
 //!
-//! Inside, a module knows only those in its own line of this list and in the lines above:
-//!
-//! - `sync clock lsn error durability entry hash padded`: the words
-//! - `record frame disk file_disk`: bytes
-//! - `manifest lanes location segment segment_reader unsettled wal syncer ticket`: the log
-//! - `expiry eviction observer watch uses shard space base walk txn locked`: the tables, and the view a transaction has of them
-//! - `stats options snapshot tables recovery schedule files salvage inspection repair engine keeper verify partial
-//!   backup restore`: a whole store
-//! - `view transaction iter store deferred keyspace db hooks`: what users hold
+//! Inside, the folders and files stand in an order, and import only what stands below them: `docs/design.md` has it.
 #![forbid(unsafe_code)]
 #![warn(clippy::missing_errors_doc)]
 
+mod background;
 mod backup;
-mod base;
-mod clock;
 mod db;
 mod deferred;
-mod disk;
-mod disposal;
 mod durability;
 mod engine;
-mod entry;
 mod error;
-mod eviction;
-mod expiry;
-mod file_disk;
-mod files;
-mod frame;
 mod hash;
 pub mod hooks;
-mod inspection;
+mod io;
 mod iter;
-mod keeper;
 mod keyspace;
-mod lanes;
-mod location;
-mod lock_set;
-mod locked;
+mod log;
 mod lsn;
-mod manifest;
 mod observer;
 mod options;
-mod padded;
-mod partial;
-mod record;
-mod records;
 mod recovery;
-mod repair;
-mod restore;
-mod salvage;
-mod schedule;
-mod segment;
-mod segment_reader;
-mod shard;
-mod snapshot;
-mod space;
+mod reentrancy;
 mod stats;
+mod storage;
 mod store;
 mod sync;
-mod syncer;
-mod tables;
-mod ticket;
+mod table;
 mod transaction;
 mod txn;
-mod unsettled;
-mod uses;
+mod value;
 mod verify;
 mod view;
-mod wal;
-mod walk;
 mod watch;
 
+pub use backup::restore::Restore;
 pub use backup::{Backup, BackupFile, BackupReport};
-pub use clock::{Clock, ManualClock, SystemClock};
 pub use db::Db;
 pub use deferred::Deferred;
-pub use disk::{Directory, Disk, DiskFile, Location};
 pub use durability::Durability;
-pub use entry::{Deadline, Value, ValueRef};
 pub use error::{Error, Result};
-pub use eviction::{Candidates, Limits, Policy, Room};
-pub use file_disk::FileDisk;
-pub use inspection::{
-    Contents, FileReport, Flaw, Inspection, ManifestReport, SegmentEnd, SegmentReport, SnapshotReport, Verdict,
-};
+pub use io::clock::{Clock, ManualClock, SystemClock};
+pub use io::disk::{Directory, Disk, DiskFile, Location};
+pub use io::file_disk::FileDisk;
 pub use iter::{Entries, Keys, ScanPage, ScanPosition};
 pub use keyspace::Keyspace;
-pub use lock_set::LockSet;
+pub use log::ticket::Ticket;
 pub use observer::ChangeKind;
 pub use options::Options;
-pub use repair::{Dropped, Kept, Repair, RepairOptions, RepairPlan, RepairWay, TimeReset};
-pub use restore::Restore;
-pub use salvage::SomeKeys;
+pub use recovery::check::{
+    Contents, FileReport, Flaw, Inspection, ManifestReport, SegmentEnd, SegmentReport, SnapshotReport, Verdict,
+};
+pub use recovery::repair::{Dropped, Kept, Repair, RepairOptions, RepairPlan, RepairWay, TimeReset};
+pub use recovery::salvage::SomeKeys;
 pub use stats::{RecoveryReport, SnapshotStatus, Stats};
 pub use store::{Store, StoreExt};
-pub use ticket::Ticket;
+pub use table::limits::{Candidates, Limits, Policy, Room};
 pub use transaction::{CrossTransaction, Transaction};
-pub use txn::{Condition, Expiry, SetOptions, SetOutcome, Ttl};
+pub use txn::lock_set::LockSet;
+pub use txn::traits::{Condition, Expiry, SetOptions, SetOutcome, Ttl};
+pub use value::{Deadline, Value, ValueRef};
 pub use view::View;
 pub use watch::{Watch, WatchEvent, WatchOptions, WatchSender, WatchStream};
 

@@ -12,7 +12,7 @@ pub(crate) const NUMBER_MAX: u64 = 1 << 62;
 pub struct Lsn(u64);
 
 impl Lsn {
-    /// Before every change: settled from the start. An in-memory store knows only this one.
+    /// Before every change: durable from the start. An in-memory store knows only this one.
     pub const ZERO: Lsn = Lsn(0);
 
     /// Returns the Lsn with this number.

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::{Clock, SystemClock};
-use crate::disk::Disk;
 use crate::durability::Durability;
 use crate::error::{Error, Result};
-use crate::eviction::{Candidates, Limits, Policy};
-use crate::file_disk::FileDisk;
+use crate::io::clock::{Clock, SystemClock};
+use crate::io::disk::Disk;
+use crate::io::file_disk::FileDisk;
 use crate::observer::Observer;
+use crate::table::limits::{Candidates, Limits, Policy};
 
 const MIB: usize = 1024 * 1024;
 

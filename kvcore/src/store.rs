@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use crate::db::Db;
 use crate::deferred::Deferred;
-use crate::entry::{Deadline, Value, ValueRef};
 use crate::error::{Error, Result};
 use crate::iter::{Entries, Keys, ScanPage, ScanPosition};
-use crate::ticket::Ticket;
+use crate::log::ticket::Ticket;
 use crate::transaction::Transaction;
-use crate::txn::{SetOptions, SetOutcome, Ttl};
+use crate::txn::traits::{SetOptions, SetOutcome, Ttl};
+use crate::value::{Deadline, Value, ValueRef};
 use crate::view::View;
 use crate::watch::{Watch, WatchOptions};
 

@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::entry::{Deadline, ValueRef};
 use crate::error::{Error, Result};
-use crate::keyspace::{Keyspace, Lease};
-use crate::txn::{CrossTxn, SetOptions, SetOutcome, Ttl, Txn, TxnExt};
+use crate::keyspace::{Keyspace, StoreHandle};
+use crate::txn::traits::{CrossTxn, SetOptions, SetOutcome, Ttl, Txn, TxnExt};
+use crate::value::{Deadline, ValueRef};
 use crate::view::View;
 
 /// The keys that a transaction named, for reading and writing.
@@ -391,7 +391,7 @@ impl<'a> Transaction<'a> {
 pub struct CrossTransaction<'a> {
     txn: &'a mut dyn CrossTxn,
     /// Of the store: keyspaces of two stores may have the same number.
-    lease: &'a Arc<Lease>,
+    handle: &'a Arc<StoreHandle>,
 }
 
 impl fmt::Debug for CrossTransaction<'_> {
@@ -402,8 +402,8 @@ impl fmt::Debug for CrossTransaction<'_> {
 
 impl<'a> CrossTransaction<'a> {
     #[inline]
-    pub(crate) fn new(txn: &'a mut dyn CrossTxn, lease: &'a Arc<Lease>) -> Self {
-        CrossTransaction { txn, lease }
+    pub(crate) fn new(txn: &'a mut dyn CrossTxn, handle: &'a Arc<StoreHandle>) -> Self {
+        CrossTransaction { txn, handle }
     }
 
     /// Returns the part of the transaction that lies in `keyspace`.
@@ -493,7 +493,7 @@ impl<'a> CrossTransaction<'a> {
     }
 
     fn select(&mut self, keyspace: &Keyspace) -> Result<()> {
-        if !Arc::ptr_eq(&keyspace.lease, self.lease) {
+        if !Arc::ptr_eq(&keyspace.handle, self.handle) {
             return Err(Error::ForeignKeyspace);
         }
         self.txn.select(keyspace.space.id).map_err(|error| match error {

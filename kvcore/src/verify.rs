@@ -2,21 +2,21 @@
 //! nothing is changed but that the log is made durable.
 
 use crate::engine::Engine;
-use crate::entry::Entry;
 use crate::error::{Error, Result};
-use crate::files::Files;
-use crate::recovery;
-use crate::tables::Keep;
+use crate::recovery::load;
+use crate::recovery::state::LoadMode;
+use crate::storage::StorageDirectory;
+use crate::table::entry::Entry;
 
 /// Reads the newest snapshot and the log as an opener would after a crash now, and compares; answers how many keys there
 /// are. Writers wait meanwhile.
-pub(crate) fn verify(engine: &Engine, files: &Files) -> Result<u64> {
+pub(crate) fn verify(engine: &Engine, storage: &StorageDirectory) -> Result<u64> {
     // Before the shards, as whoever writes a snapshot: until it is let go no file is removed.
-    let _writing = files.snapshots.writing.lock();
+    let _writing = storage.snapshots.writing.lock();
     if engine.is_closed() {
         return Err(Error::Closed);
     }
-    let _entered = engine.base.enter()?;
+    let _guard = engine.context.enter()?;
     loop {
         let mut spaces = engine.spaces();
         // In the order in which transactions lock.
@@ -30,19 +30,20 @@ pub(crate) fn verify(engine: &Engine, files: &Files) -> Result<u64> {
             // One was made or dropped before all were locked.
             continue;
         }
-        let mut writer = files.wal.writer.lock();
-        files.wal.flush(&mut writer, true);
-        files.wal.health()?;
-        let found = recovery::load(&*files.dir, engine.shards, Keep::Entries)?.tables;
-        let now_ms = engine.base.time.now_ms();
+        let mut writer = storage.wal.writer.lock();
+        storage.wal.flush(&mut writer, true);
+        storage.wal.health()?;
+        let found = load::load(&*storage.dir, engine.shards, LoadMode::Entries)?.tables;
+        let now_ms = engine.context.time.now_ms();
         let is_live = |entry: &Entry| !entry.has_passed(now_ms);
         let mut keys = 0;
         if let Some((_, more)) = found.spaces.iter().find(|(id, _)| !spaces.iter().any(|space| space.log_id() == **id))
         {
-            return Err(Error::NotAsWritten { dir: files.dir.path().to_owned(), keyspace: more.name.to_string() });
+            return Err(Error::NotAsWritten { dir: storage.dir.path().to_owned(), keyspace: more.name.to_string() });
         }
         for (space, shards) in spaces.iter().zip(&shards) {
-            let differs = || Error::NotAsWritten { dir: files.dir.path().to_owned(), keyspace: space.name.to_string() };
+            let differs =
+                || Error::NotAsWritten { dir: storage.dir.path().to_owned(), keyspace: space.name.to_string() };
             let read = found.spaces.get(&space.log_id()).filter(|read| read.name == space.name).ok_or_else(differs)?;
             let mut count = 0;
             read.each_shard(false, |shard| count += shard.iter().filter(|entry| is_live(entry)).count() as u64);

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::entry::ValueRef;
 use crate::error::Result;
-use crate::txn::{ReadTxn, Ttl};
+use crate::txn::traits::{ReadTxn, Ttl};
+use crate::value::ValueRef;
 
 /// The keys that a read-only transaction named, all at one moment.
 ///

@@ -16,15 +16,15 @@ use std::time::Duration;
 
 use futures_core::Stream;
 
-use crate::base::Entered;
 use crate::durability::Durability;
-use crate::entry::{Value, ValueRef};
 use crate::error::{Error, Result};
+use crate::log::wal::Wal;
 use crate::lsn::Lsn;
 use crate::observer::{Change, ChangeKind};
+use crate::reentrancy::ReentrancyGuard;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, MutexGuard};
-use crate::wal::Wal;
+use crate::value::{Value, ValueRef};
 
 /// Changes that may wait to be read, unless [`WatchOptions`] say otherwise.
 const WAITING_MAX: usize = 1024;
@@ -471,7 +471,7 @@ impl Watch {
         }
         if let Some(engine) = &self.engine {
             // What it waits for could wait for the caller's locks.
-            drop(Entered::new(engine.store_id)?);
+            drop(ReentrancyGuard::new(engine.store_id)?);
         }
         let queue = Arc::clone(&self.queue);
         let mut state = queue.state.lock();
@@ -481,7 +481,7 @@ impl Watch {
                 let lsn = *lsn;
                 drop(state);
                 // Nobody else takes it from the front meanwhile.
-                let settled = match self.awaited_log() {
+                let outcome = match self.awaited_log() {
                     Some(wal) if self.is_refused => wal.wait_through(lsn, timeout),
                     Some(wal) => wal.wait(lsn).map(|()| true),
                     None => {
@@ -489,7 +489,7 @@ impl Watch {
                         Ok(true)
                     }
                 };
-                return match settled {
+                return match outcome {
                     Ok(true) => {
                         self.is_refused = false;
                         Ok(queue.state.lock().pop())

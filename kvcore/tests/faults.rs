@@ -491,7 +491,7 @@ fn reads_of_what_expired_on_a_full_disk_go_on_when_there_is_room_though_nobody_w
 
 /// Writes steadily, while the store's clock stands still, until `holds`.
 ///
-/// The writes are so many that the syncer has had its turn many times over; and they are too few to fill a lane of the
+/// The writes are so many that the syncer has had its turn many times over; and they are too few to fill a stripe of the
 /// log or a segment, either of which would have them written or synced for another reason.
 fn under_steady_writes(db: &Db, what: &str, holds: impl Fn() -> bool) {
     let busy = db.with_durability(Durability::Os);

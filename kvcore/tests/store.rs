@@ -663,7 +663,7 @@ fn what_is_known_of_a_keys_use_goes_where_the_key_goes() {
 fn lookups_are_counted_by_their_purpose_and_a_command_uses_a_key_once() {
     let clock = Arc::new(ManualClock::at(1_000_000_000_000));
     let db = Options::new().clock(clock.clone()).in_memory().unwrap();
-    db.hooks().count_uses(Some(kvcore::hooks::UseCounter { factor: 0, decay_minutes: 0 }));
+    db.hooks().count_accesses(Some(kvcore::hooks::LfuCounter { factor: 0, decay_minutes: 0 }));
     db.hooks().note_time();
     db.set("k", "v").unwrap();
     db.set_with("gone", "v", SetOptions::new().expires_in(seconds(1))).unwrap();

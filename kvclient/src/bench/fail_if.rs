@@ -3,8 +3,8 @@
 //! Invariant: a condition whose value was not measured has failed, so that a gate that measures nothing does not pass.
 
 use crate::bench::json::{self, Run, Summary, VerdictOutcome};
-use crate::bench::options::parse_time;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// One condition, as in `GET.p99>5ms`.
 #[derive(Clone, Debug, PartialEq)]
@@ -202,6 +202,25 @@ pub fn verdicts(totals: &Summary) -> Vec<json::Verdict> {
         json::Verdict { metric: metric.to_owned(), value, target, minimum, outcome }
     };
     TARGETS.iter().map(verdict).collect()
+}
+
+/// Reads a length of time; without a unit it is in seconds.
+pub fn parse_time(text: &str) -> Result<Duration, String> {
+    let wrong = || "write a time, as in 10s, 500ms or 2m".to_owned();
+    let digits_end = text.find(|letter: char| letter != '.' && !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(digits_end);
+    let seconds = match unit {
+        "" | "s" => 1.0,
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = digits.parse().map_err(|_| wrong())?;
+    let time = Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())?;
+    // Longer ones would overflow the arithmetic of nanoseconds.
+    if time <= Duration::from_secs(366 * 24 * 3600) { Ok(time) } else { Err("write a time of up to a year".to_owned()) }
 }
 
 #[cfg(test)]

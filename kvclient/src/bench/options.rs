@@ -2,7 +2,7 @@
 //!
 //! Invariant: settings that were built can be run: every number is in its range, and the keys fit the key size.
 
-use crate::bench::fail_if::Condition;
+use crate::bench::fail_if::{Condition, parse_time};
 use clap::{Args, ValueEnum};
 use kvclient::address::Scheme;
 use std::path::PathBuf;
@@ -411,25 +411,6 @@ fn parse_size(text: &str) -> Result<usize, String> {
     };
     let size = digits.parse::<usize>().ok().and_then(|size| size.checked_mul(unit)).ok_or_else(wrong)?;
     if (1..=SIZE_MAX).contains(&size) { Ok(size) } else { Err(wrong()) }
-}
-
-/// Reads a length of time; without a unit it is in seconds.
-pub fn parse_time(text: &str) -> Result<Duration, String> {
-    let wrong = || "write a time, as in 10s, 500ms or 2m".to_owned();
-    let digits_end = text.find(|letter: char| letter != '.' && !letter.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, unit) = text.split_at(digits_end);
-    let seconds = match unit {
-        "" | "s" => 1.0,
-        "us" => 1e-6,
-        "ms" => 1e-3,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(wrong()),
-    };
-    let number: f64 = digits.parse().map_err(|_| wrong())?;
-    let time = Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())?;
-    // Longer ones would overflow the arithmetic of nanoseconds.
-    if time <= Duration::from_secs(366 * 24 * 3600) { Ok(time) } else { Err("write a time of up to a year".to_owned()) }
 }
 
 #[cfg(test)]

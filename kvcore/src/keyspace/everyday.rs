@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use super::Subject;
 use crate::deferred::Deferred;
-use crate::entry::{Deadline, Value};
 use crate::error::{Error, Result};
 use crate::iter::{Entries, Keys, ScanPage, ScanPosition, ShardEntries};
 use crate::keyspace::Keyspace;
 use crate::store::{self, Store};
+use crate::table::scan::{Cursor, Walk};
 use crate::transaction::Transaction;
-use crate::txn::{SetOptions, SetOutcome, Ttl, Txn, TxnExt};
+use crate::txn::traits::{SetOptions, SetOutcome, Ttl, Txn, TxnExt};
+use crate::value::{Deadline, Value};
 use crate::view::View;
-use crate::walk::{Cursor, Walk};
 use crate::watch::{Watch, WatchOptions};
 
 /// Reading.
@@ -163,7 +163,7 @@ impl Subject {
     pub fn len(&self) -> Result<u64> {
         self.engine().check_open()?;
         // Inside a transaction it would leave out what that holds locked.
-        drop(self.engine().base.enter()?);
+        drop(self.engine().context.enter()?);
         Ok(self.hooks().counts().0)
     }
 
@@ -561,9 +561,9 @@ impl Subject {
     /// [`Error::Closed`], [`Error::KeyspaceDropped`].
     pub fn watch_with(&self, prefix: impl AsRef<[u8]>, options: WatchOptions) -> Result<Watch> {
         self.engine().check_open()?;
-        let base = &self.engine().base;
-        let (ids, wal) = ((base.store_id, self.space.id), base.wal.as_ref().cloned());
-        let watch = Watch::begin(&base.watches, ids, prefix.as_ref(), options, wal, self.durability)?;
+        let context = &self.engine().context;
+        let (ids, wal) = ((context.store_id, self.space.id), context.wal.as_ref().cloned());
+        let watch = Watch::begin(&context.watches, ids, prefix.as_ref(), options, wal, self.durability)?;
         if self.space.is_dropped() {
             return Err(Error::KeyspaceDropped { name: self.name().to_owned() });
         }
@@ -662,7 +662,7 @@ impl Subject {
     ///
     /// [`Error::ForeignPosition`] for a position of another store or keyspace, or of this one before it was opened again; those of [every read](crate::Keyspace#errors).
     pub fn scan(&self, position: Option<&ScanPosition>, at_least: usize, prefix: &[u8]) -> Result<ScanPage> {
-        let (opening_id, space_id) = (self.engine().base.opening_id, self.space.id);
+        let (opening_id, space_id) = (self.engine().context.opening_id, self.space.id);
         let mut cursor = match position {
             Some(position) => position.cursor_of(opening_id, space_id)?,
             None => Cursor::START,

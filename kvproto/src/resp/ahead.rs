@@ -3,12 +3,13 @@
 //! Invariant: what is read here reads the same, word for word, by the [decoder](super::decode) that can stop anywhere and
 //! knows every error. Where it might not, nothing is read here.
 
-use super::decode::CRLF_BYTES;
 use crate::limits::Limits;
 use crate::number::parse_integer;
 use crate::request::{Request, Span};
 use memchr::memchr;
 
+/// The line end after a header and after the bytes of a word.
+pub(super) const CRLF_BYTES: usize = 2;
 /// This many requests are read at once: as many as there is sense in fetching the memory of together.
 const REQUESTS_MAX: usize = 16;
 /// Requests of more words are read word by word, so that what is looked at twice when the rest is late stays little.

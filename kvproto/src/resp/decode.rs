@@ -11,7 +11,7 @@ use crate::request::{Request, SPANNED_BYTES_MAX};
 use crate::words::{SplitError, Words};
 use memchr::memchr;
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, CRLF_BYTES};
 
 /// Reads one request after the other from the bytes of a connection.
 #[derive(Clone, Debug, Default)]
@@ -41,9 +41,6 @@ enum Expecting {
     /// A line of words.
     Inline,
 }
-
-/// The line end after a header and after the bytes of a word.
-pub(super) const CRLF_BYTES: usize = 2;
 
 impl RequestDecoder {
     /// A decoder at the beginning of a stream.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize
 use std::time::{Duration, Instant};
 
 use kvcore::Limits as StoreLimits;
-use kvcore::hooks::UseCounter;
+use kvcore::hooks::LfuCounter;
 use kvproto::Limits;
 use parking_lot::Mutex;
 
@@ -110,8 +110,8 @@ impl Tuning {
             entries_max: AtomicU64::new(limits.max_entries.unwrap_or(0)),
             client_memory_max: AtomicI64::new(0),
             policy: AtomicUsize::new(eviction::policy_of(limits)),
-            lfu_factor: AtomicU32::new(UseCounter::default().factor),
-            lfu_decay_minutes: AtomicU32::new(UseCounter::default().decay_minutes),
+            lfu_factor: AtomicU32::new(LfuCounter::default().factor),
+            lfu_decay_minutes: AtomicU32::new(LfuCounter::default().decay_minutes),
             timeout_secs: AtomicU64::new(0),
             login_timeout_secs: AtomicU64::new(settings.login_timeout_secs),
             keepalive_secs: AtomicU64::new(300),
@@ -174,8 +174,8 @@ impl Tuning {
     }
 
     /// How uses of keys are counted, if the policy asks for that.
-    pub(crate) fn use_counter(&self) -> Option<UseCounter> {
-        self.policy().ends_with("lfu").then(|| UseCounter {
+    pub(crate) fn use_counter(&self) -> Option<LfuCounter> {
+        self.policy().ends_with("lfu").then(|| LfuCounter {
             factor: self.lfu_factor.load(Relaxed),
             decay_minutes: self.lfu_decay_minutes.load(Relaxed),
         })

@@ -202,7 +202,7 @@ pub(crate) const ROWS: &[Parameter] = &[
         |server| server.tuning.lfu_decay_minutes.load(Relaxed).to_string(),
         |server, value| {
             server.tuning.lfu_decay_minutes.store(number(value)?, Relaxed);
-            server.db.hooks().count_uses(server.tuning.use_counter());
+            server.db.hooks().count_accesses(server.tuning.use_counter());
             Ok(())
         },
     ),
@@ -212,7 +212,7 @@ pub(crate) const ROWS: &[Parameter] = &[
         |server| server.tuning.lfu_factor.load(Relaxed).to_string(),
         |server, value| {
             server.tuning.lfu_factor.store(number(value)?, Relaxed);
-            server.db.hooks().count_uses(server.tuning.use_counter());
+            server.db.hooks().count_accesses(server.tuning.use_counter());
             Ok(())
         },
     ),
@@ -302,7 +302,7 @@ pub(crate) const ROWS: &[Parameter] = &[
         |server, value| {
             if let Some(place) = POLICIES.iter().position(|policy| *policy == value) {
                 server.tuning.policy.store(place, Relaxed);
-                server.db.hooks().count_uses(server.tuning.use_counter());
+                server.db.hooks().count_accesses(server.tuning.use_counter());
             }
             server.apply_limits().map_err(|error| error.to_string())
         },
