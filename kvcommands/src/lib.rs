@@ -6,6 +6,7 @@
 
 pub mod acl;
 mod bitmap;
+mod bounded_scan;
 mod command;
 mod command_fn;
 mod config;
@@ -13,6 +14,7 @@ mod cost;
 mod databases;
 pub mod debug;
 mod dump;
+pub mod events;
 mod expiry;
 pub mod gather;
 pub mod glob;
@@ -28,6 +30,7 @@ mod shell;
 mod standalone;
 mod string;
 
+pub use bounded_scan::{BoundedScan, scans_many};
 pub use command_fn::{AcrossFn, CommandFn, command_fn};
 pub use config::{CommandConfig, HLL_SPARSE_BYTES};
 pub use databases::{DATABASES, Databases, Needs};

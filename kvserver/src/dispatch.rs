@@ -4,12 +4,11 @@
 //! newest change those locks guard. The common case takes no allocation and touches nothing shared but those locks.
 
 pub(crate) mod across;
-pub(crate) mod brief_walk;
 pub(crate) mod costly;
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use kvcommands::CommandFn;
+use kvcommands::{BoundedScan, CommandFn, scans_many};
 use kvcore::Keyspace;
 use kvcore::hooks::{Lookups, Lsn, ReadTxn, Txn, Walk};
 use kvproto::resp::Version;
@@ -17,18 +16,18 @@ use kvproto::spec::{self, Flag, KeyRule, Unresolved};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, is_http_word, line};
 use smallvec::SmallVec;
 
-use self::brief_walk::BriefWalk;
 use crate::commands::{debug, monitor, transaction};
-use crate::config::settings::WALK_INLINE_KEYS_MAX;
+use crate::config::settings::{WALK_INLINE_KEYS_MAX, WALK_INLINE_STEPS_MAX};
 use crate::context::jobs::Work;
 use crate::context::{Context, Next, Run, Runs};
 use crate::dispatch::costly::StoreCall;
 use crate::net::listener::LineRules;
-use crate::notify::events::{Class, Classes, Noted};
+use crate::notify::events;
 use crate::notify::exec::is_queued;
 use crate::notify::origin::Origin;
 use crate::session::{Refusal, Session};
 use crate::state::ServerState;
+use kvcommands::events::{Class, Classes, EventTxn};
 use kvcommands::outcome::{Failure, Outcome, store_error};
 
 /// What a request came to.
@@ -340,9 +339,10 @@ pub(crate) fn carry_out(
         let outcome = if call.events.is_empty() {
             run(args, txn)
         } else {
-            let mut noted = Noted::new(txn, call.spec, call.request, call.database, call.events, &server.databases);
+            let database_of = |id| server.databases.with_id(id);
+            let mut noted = EventTxn::new(txn, call.spec, call.request, call.database, call.events, &database_of);
             let outcome = run(args, &mut noted);
-            call.origin.announce(noted.finish());
+            call.origin.announce(events::announcements(noted.finish()).collect());
             outcome
         };
         keep_reply(outcome, &mut reply)?;
@@ -413,10 +413,10 @@ fn walk(
     session: &mut Session,
     server: &ServerState,
 ) -> Answer {
-    let outcome = if brief_walk::takes_long(spec, request) && Walk::len(&session.keyspace) > WALK_INLINE_KEYS_MAX {
+    let outcome = if scans_many(spec, request) && Walk::len(&session.keyspace) > WALK_INLINE_KEYS_MAX {
         Err(kvcore::Error::TooMuchWork.into())
     } else {
-        run(Args::new(request), &BriefWalk::new(spec, request, &session.keyspace))
+        run(Args::new(request), &BoundedScan::new(spec, request, &session.keyspace, WALK_INLINE_STEPS_MAX))
     };
     if let Err(Failure::Store(kvcore::Error::TooMuchWork)) = outcome {
         let keyspace = session.keyspace.clone();

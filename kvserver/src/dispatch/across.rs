@@ -8,8 +8,9 @@ use kvcore::{Keyspace, LockSet};
 use kvproto::{Args, CommandError};
 
 use crate::dispatch::{Answer, Call, conclude, keep_reply};
-use crate::notify::events::Noted;
+use crate::notify::events;
 use crate::state::ServerState;
+use kvcommands::events::EventTxn;
 
 /// Carries out such a command alone.
 pub(super) fn across(
@@ -38,9 +39,10 @@ pub(super) fn across(
             let outcome = if events.is_empty() {
                 run(Args::new(request), txn, &databases)
             } else {
-                let mut noted = Noted::new(txn, spec, request, database, events, &server.databases);
+                let database_of = |id| server.databases.with_id(id);
+                let mut noted = EventTxn::new(txn, spec, request, database, events, &database_of);
                 let outcome = run(Args::new(request), &mut noted, &databases);
-                origin.announce(noted.finish());
+                origin.announce(events::announcements(noted.finish()).collect());
                 outcome
             };
             keep_reply(outcome, &mut reply)?;

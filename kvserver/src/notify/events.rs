@@ -1,7 +1,7 @@
 //! Keyspace events: what happened to which key, told to whoever subscribed to `__keyspace@0__:key` or
 //! `__keyevent@0__:event`; and the one word that says whether anybody has to be told anything.
 //!
-//! A command's events are gathered while it runs ([`Noted`]), left in its [`Origin`], and published when the store's observers
+//! A command's events are gathered while it runs ([`EventTxn`](kvcommands::events::EventTxn)), left in its [`Origin`], and published when the store's observers
 //! are notified of its changes, under the locks of their keys: so the events of a key come in the order of its changes,
 //! whichever event loop made them. What other origins change, expiry and the program around the server, is named by its
 //! kind.
@@ -18,13 +18,15 @@ use parking_lot::Mutex;
 
 use crate::databases;
 use crate::notify::origin::{Announced, Origin};
-use crate::notify::pubsub::PubSub;
+use crate::notify::pubsub::{Announcement, PubSub, Publication};
+use kvcommands::events::{Class, Classes, EventMessage};
 
-mod classes;
-mod noted;
-
-pub(crate) use classes::{Class, Classes};
-pub(crate) use noted::Noted;
+/// Returns messages about events as what their transaction announces.
+pub(crate) fn announcements(messages: Vec<EventMessage>) -> impl Iterator<Item = Announcement> {
+    messages.into_iter().map(|EventMessage { channel, payload }| {
+        Announcement::Publish(Publication { sharded: false, channel, payload })
+    })
+}
 
 /// Who has to be told of what commands do.
 pub(crate) struct Audience {
@@ -132,9 +134,9 @@ impl Observer for Audience {
         }
         let database = databases::index_of(change.keyspace);
         if let (Some((class, name)), Some(key), Some(database)) = (Audience::name(change.kind), change.key, database) {
-            let mut announcements = Vec::new();
-            wanted.describe(class, name, database, key, &mut announcements);
-            self.pubsub.carry_out(&announcements, change.lsn);
+            let mut messages = Vec::new();
+            wanted.describe(class, name, database, key, &mut messages);
+            self.pubsub.carry_out(&announcements(messages).collect::<Vec<_>>(), change.lsn);
         }
     }
 }

@@ -17,12 +17,13 @@ use crate::acl::Access;
 use crate::commands::{connection, monitor};
 use crate::context::ran::Ran;
 use crate::context::{Context, InExec, Next, Run, Runs};
-use crate::notify::events::Noted;
+use crate::notify::events;
 use crate::notify::exec::{Queue, RanCommand};
 use crate::notify::origin::Origin;
 use crate::notify::pubsub::Announcement;
 use crate::session::{Session, Subscriptions, Watched};
 use crate::state::ServerState;
+use kvcommands::events::EventTxn;
 use kvcommands::outcome::Failure;
 use kvcommands::outcome::REPLY_BYTES_MAX;
 
@@ -285,8 +286,9 @@ impl Exec<'_> {
         let (server, words) = (self.server, request.as_request());
         txn.begin_command(session.uses_keys_of(spec));
         let looked_up = txn.lookups();
+        let database_of = |id| server.databases.with_id(id);
         let mut noted =
-            Noted::new(txn, spec, words, session.database, server.notify.audience.wanted().events(), &server.databases);
+            EventTxn::new(txn, spec, words, session.database, server.notify.audience.wanted().events(), &database_of);
         let mut one = Context::new(session, server, self.runs, self.origin, spec);
         one.txn = Some(&mut noted);
         one.everything = self.everything;
@@ -302,7 +304,7 @@ impl Exec<'_> {
         let mut ran = RanCommand::new(at, &one, words, &reply, ticks);
         let Context { before, mut announcements, has_left, lsn, next, .. } = one;
         let publishes = matches!(announcements[..], [Announcement::Publish(_)]);
-        announcements.extend(noted.finish());
+        announcements.extend(events::announcements(noted.finish()));
         ran.lookups = txn.lookups().since(looked_up);
         let reply_bytes = before.iter().chain([&reply]).map(Reply::payload_bytes).sum();
         let closes = matches!(next, Next::Close);

@@ -17,8 +17,8 @@ use crate::config::eviction::POLICIES;
 use crate::config::tuning::AVAILABILITY_ZONE;
 use crate::databases::DATABASES;
 use crate::net::listener::BoundAddress;
-use crate::notify::events::Classes;
 use crate::state::{ServerState, WriteCheck};
+use kvcommands::events::Classes;
 
 const INT_MAX: i64 = i32::MAX as i64;
 const LONG_MAX: u64 = i64::MAX as u64;

@@ -1,7 +1,6 @@
-//! Walks over a keyspace on an event loop: KEYS, PRINT and SCAN.
+//! Scans of a keyspace that take a bounded number of steps: KEYS, PRINT and SCAN where nobody may wait long.
 //!
-//! Invariant: a walk on a loop takes a bounded number of steps; one that would take more has changed nothing, and is carried out
-//! again by another thread.
+//! Invariant: a scan that would take more steps fails; it has changed nothing, and can be carried out again without a bound.
 
 use std::cell::Cell;
 
@@ -9,11 +8,11 @@ use kvcore::ValueRef;
 use kvcore::hooks::{Cursor, Walk};
 use kvproto::{Request, Spec};
 
-use crate::config::settings::WALK_INLINE_STEPS_MAX;
-use kvcommands::glob;
+use crate::glob;
 
-/// Returns whether a command looks at many keys: KEYS and PRINT look at all there are, SCAN at as many as its COUNT says.
-pub(crate) fn takes_long(spec: &Spec, request: Request<'_>) -> bool {
+/// Returns whether a scanning command looks at many keys: KEYS and PRINT look at all there are, SCAN at as many as its COUNT says.
+#[must_use]
+pub fn scans_many(spec: &Spec, request: Request<'_>) -> bool {
     match spec.name {
         "keys" | "print" => true,
         "scan" => request.iter().skip(2).filter_map(kvproto::parse_integer).any(|number| number > 1_000),
@@ -21,22 +20,25 @@ pub(crate) fn takes_long(spec: &Spec, request: Request<'_>) -> bool {
     }
 }
 
-/// A walk that fails if it is more work than a loop may do: few keys are many steps where they, and the pattern, are long.
-pub(crate) struct BriefWalk<'k> {
+/// A keyspace whose scans fail with [`TooMuchWork`](kvcore::Error::TooMuchWork) after a number of steps of about a nanosecond: few
+/// keys are many steps where they, and the pattern, are long.
+pub struct BoundedScan<'k> {
     keyspace: &'k kvcore::Keyspace,
     pattern_bytes: usize,
     steps_left: Cell<usize>,
 }
 
-impl<'k> BriefWalk<'k> {
-    pub(crate) fn new(spec: &Spec, request: Request<'_>, keyspace: &'k kvcore::Keyspace) -> BriefWalk<'k> {
+impl<'k> BoundedScan<'k> {
+    /// Returns the keyspace as `request` may scan it.
+    #[must_use]
+    pub fn new(spec: &Spec, request: Request<'_>, keyspace: &'k kvcore::Keyspace, steps_max: usize) -> BoundedScan<'k> {
         let pattern = match spec.name {
             "keys" => request.get(1),
             "scan" => request.iter().skip_while(|word| !word.eq_ignore_ascii_case(b"MATCH")).nth(1),
             _ => None,
         };
         let pattern_bytes = pattern.map_or(0, <[u8]>::len);
-        BriefWalk { keyspace, pattern_bytes, steps_left: Cell::new(WALK_INLINE_STEPS_MAX) }
+        BoundedScan { keyspace, pattern_bytes, steps_left: Cell::new(steps_max) }
     }
 
     /// Shows the keys of a walk while there are steps left.
@@ -60,7 +62,7 @@ impl<'k> BriefWalk<'k> {
     }
 }
 
-impl Walk for BriefWalk<'_> {
+impl Walk for BoundedScan<'_> {
     fn len(&self) -> u64 {
         Walk::len(self.keyspace)
     }

@@ -12,17 +12,16 @@ use kvcore::hooks::{CrossTxn, Lookup, Lookups, ReadTxn, Txn, Usage, Walk};
 use kvcore::{Deadline, Result, ValueRef};
 use kvproto::{Request, Spec};
 
-use super::{Class, Classes};
-use crate::databases::Databases;
-use crate::notify::pubsub::Announcement;
+use super::{Class, Classes, EventMessage};
 
-/// A view that takes notes.
-pub(crate) struct Noted<'t, T: ?Sized> {
+/// A transaction that notes the events of the command that it is given to.
+pub struct EventTxn<'t, T: ?Sized> {
     txn: &'t mut T,
     command: &'static str,
     request: Request<'t>,
-    databases: &'t Databases,
-    /// The one that calls speak of.
+    /// Returns the database that a keyspace is, by its id.
+    database_of: &'t dyn Fn(u32) -> Option<usize>,
+    /// The one that is selected.
     database: usize,
     wanted: Classes,
     tells_misses: bool,
@@ -36,29 +35,31 @@ struct Event {
     key: Box<[u8]>,
 }
 
-impl<'t, T: Txn + ?Sized> Noted<'t, T> {
-    /// `database`: the one that `txn` speaks of.
-    pub(crate) fn new(
+impl<'t, T: Txn + ?Sized> EventTxn<'t, T> {
+    /// Returns a transaction that notes the events that are `wanted` of a command. `database`: the one that `txn` has selected;
+    /// `database_of`: returns the database that a keyspace is, by its id.
+    pub fn new(
         txn: &'t mut T,
         spec: &'static Spec,
         request: Request<'t>,
         database: usize,
         wanted: Classes,
-        databases: &'t Databases,
-    ) -> Noted<'t, T> {
+        database_of: &'t dyn Fn(u32) -> Option<usize>,
+    ) -> EventTxn<'t, T> {
         // OBJECT looks at a key from outside.
         let tells_misses = wanted.has(Class::KeyMiss) && !spec.name.starts_with("object");
         let events = RefCell::default();
-        Noted { txn, command: spec.name, request, databases, database, wanted, tells_misses, events }
+        EventTxn { txn, command: spec.name, request, database_of, database, wanted, tells_misses, events }
     }
 
-    /// What is to be published once the changes are committed.
-    pub(crate) fn finish(self) -> Vec<Announcement> {
-        let mut announcements = Vec::new();
+    /// Returns what is to be published once the changes are committed.
+    #[must_use]
+    pub fn finish(self) -> Vec<EventMessage> {
+        let mut messages = Vec::new();
         for event in self.events.into_inner() {
-            self.wanted.describe(event.class, event.name, event.database, &event.key, &mut announcements);
+            self.wanted.describe(event.class, event.name, event.database, &event.key, &mut messages);
         }
-        announcements
+        messages
     }
 
     fn note(&self, class: Class, name: &'static str, key: &[u8]) {
@@ -166,7 +167,7 @@ impl<'t, T: Txn + ?Sized> Noted<'t, T> {
     }
 }
 
-impl<T: Txn + ?Sized> ReadTxn for Noted<'_, T> {
+impl<T: Txn + ?Sized> ReadTxn for EventTxn<'_, T> {
     fn now_ms(&self) -> u64 {
         self.txn.now_ms()
     }
@@ -192,7 +193,7 @@ impl<T: Txn + ?Sized> ReadTxn for Noted<'_, T> {
     }
 }
 
-impl<T: Txn + ?Sized> Txn for Noted<'_, T> {
+impl<T: Txn + ?Sized> Txn for EventTxn<'_, T> {
     fn begin_command(&mut self, uses_keys: bool) {
         self.txn.begin_command(uses_keys);
     }
@@ -270,10 +271,10 @@ impl<T: Txn + ?Sized> Txn for Noted<'_, T> {
     }
 }
 
-impl<T: CrossTxn + ?Sized> CrossTxn for Noted<'_, T> {
+impl<T: CrossTxn + ?Sized> CrossTxn for EventTxn<'_, T> {
     fn select(&mut self, keyspace_id: u32) -> Result<()> {
         self.txn.select(keyspace_id)?;
-        if let Some(database) = self.databases.with_id(keyspace_id) {
+        if let Some(database) = (self.database_of)(keyspace_id) {
             self.database = database;
         }
         Ok(())

@@ -2,17 +2,24 @@
 //!
 //! Invariant: what is shown is read as the same classes.
 
-use crate::notify::pubsub::{Announcement, Publication};
+use super::EventMessage;
 
 /// A class of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Class {
+pub enum Class {
+    /// `g`: of keys of any type.
     Generic,
+    /// `$`: of strings.
     String,
+    /// `x`: a key's deadline has passed.
     Expired,
+    /// `e`: a key was removed to make room.
     Evicted,
+    /// `n`: a key is new.
     New,
+    /// `m`: a key that was looked up is not there.
     KeyMiss,
+    /// `o`: a value was replaced.
     Overwritten,
 }
 
@@ -48,23 +55,30 @@ const TYPE_CHANGED: u32 = 1 << 15;
 
 /// Classes of events, and on which of the two kinds of channels they are told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Classes(u32);
+pub struct Classes(u32);
 
 impl Classes {
-    pub(crate) fn from_bits(bits: u32) -> Classes {
+    /// Returns the classes of these [bits](Classes::bits).
+    #[must_use]
+    pub fn from_bits(bits: u32) -> Classes {
         Classes(bits)
     }
 
-    pub(crate) fn bits(self) -> u32 {
+    /// Returns them as bits, of which the upper 16 are zero.
+    #[must_use]
+    pub fn bits(self) -> u32 {
         self.0
     }
 
-    pub(crate) fn is_empty(self) -> bool {
+    /// Returns whether no class is among them.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
     /// Reads letters in any order; none if one of them is unknown.
-    pub(crate) fn parse(letters: &str) -> Option<Classes> {
+    #[must_use]
+    pub fn parse(letters: &str) -> Option<Classes> {
         letters.bytes().try_fold(Classes::default(), |classes, letter| {
             let bits = match letter {
                 b'A' => ALL,
@@ -74,8 +88,9 @@ impl Classes {
         })
     }
 
-    /// The letters, in the one order in which they are shown.
-    pub(crate) fn show(self) -> String {
+    /// Returns the letters, in the one order in which they are shown.
+    #[must_use]
+    pub fn show(self) -> String {
         let mut shown = String::new();
         let mut left = self.0;
         // Redis keeps quiet about `n` behind an `A`; then what it shows is not what it does.
@@ -87,7 +102,9 @@ impl Classes {
         shown
     }
 
-    pub(crate) fn has(self, class: Class) -> bool {
+    /// Returns whether a class is among them.
+    #[must_use]
+    pub fn has(self, class: Class) -> bool {
         let bit = match class {
             Class::Generic => 1 << 0,
             Class::String => 1 << 1,
@@ -100,22 +117,14 @@ impl Classes {
         self.0 & bit != 0
     }
 
-    /// Adds the messages that tell of an event, if it is wanted.
-    pub(super) fn describe(
-        self,
-        class: Class,
-        name: &'static str,
-        database: usize,
-        key: &[u8],
-        into: &mut Vec<Announcement>,
-    ) {
+    /// Adds the messages about an event of `key`, if it is wanted.
+    pub fn describe(self, class: Class, name: &'static str, database: usize, key: &[u8], into: &mut Vec<EventMessage>) {
         if !self.has(class) {
             return;
         }
         let mut tell = |kind: &str, about: &[u8], what: &[u8]| {
             let channel = [format!("__{kind}@{database}__:").as_bytes(), about].concat();
-            let (channel, payload) = (channel.into(), what.into());
-            into.push(Announcement::Publish(Publication { sharded: false, channel, payload }));
+            into.push(EventMessage { channel: channel.into(), payload: what.into() });
         };
         if self.0 & KEYSPACE != 0 {
             tell("keyspace", key, name.as_bytes());
