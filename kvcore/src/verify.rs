@@ -8,7 +8,7 @@ use crate::recovery::state::LoadMode;
 use crate::storage::StorageDirectory;
 use crate::table::entry::Entry;
 
-/// Reads the newest snapshot and the log as an opener would after a crash now, and compares; answers how many keys there
+/// Reads the newest snapshot and the log as an opener would after a crash now, and compares; returns how many keys there
 /// are. Writers wait meanwhile.
 pub(crate) fn verify(engine: &Engine, storage: &StorageDirectory) -> Result<u64> {
     // Before the shards, as whoever writes a snapshot: until it is let go no file is removed.

@@ -147,7 +147,7 @@ impl Timeline {
         self.at_least(self.clock.wall_ms())
     }
 
-    /// Makes sure that time is not before `floor_ms` from now on, and answers the time.
+    /// Makes sure that time is not before `floor_ms` from now on, and returns the time.
     pub(crate) fn at_least(&self, floor_ms: u64) -> u64 {
         let monotonic = self.clock.monotonic_ms() as i64;
         let candidate = (floor_ms.min(i64::MAX as u64) as i64).saturating_sub(monotonic);

@@ -354,7 +354,7 @@ struct NewSegment {
 }
 
 impl NewSegment {
-    /// Answers its file, what its frames are marked with, and how many bytes it has.
+    /// Returns its file, what its frames are marked with, and how many bytes it has.
     fn create(&self, dir: &dyn Directory) -> Result<(Box<dyn DiskFile>, FrameKeys, u64), Step> {
         let salt = KeyHash::random_seed();
         // A segment's name appears with its header already durable in it: recovery never meets a headless one.
@@ -386,7 +386,7 @@ pub(crate) fn sealed_bytes(id: u64, first: Lsn, store: u64, time_ms: u64) -> Vec
     [&segment_header(id, first, store, salt)[..], &seal].concat()
 }
 
-/// Makes an empty segment, durably, with the next transaction to come as its first; answers how many bytes it has.
+/// Makes an empty segment, durably, with the next transaction to come as its first; returns how many bytes it has.
 pub(crate) fn create_empty(dir: &dyn Directory, id: u64, first: Lsn, store: u64) -> io::Result<u64> {
     let new = NewSegment { id, first, store, segment_bytes: SEGMENT_HEADER_BYTES as u64, fill: false };
     match new.create(dir) {
@@ -395,7 +395,7 @@ pub(crate) fn create_empty(dir: &dyn Directory, id: u64, first: Lsn, store: u64)
     }
 }
 
-/// Reserves room up to `end` and some more; answers up to where.
+/// Reserves room up to `end` and some more; returns up to where.
 fn reserve(file: &dyn DiskFile, from: u64, end: u64, segment_bytes: u64, fill: bool) -> Result<u64, Step> {
     let to = end.next_multiple_of(RESERVE_BYTES).min(segment_bytes.max(end));
     file.allocate(from, to - from).map_err(Step::Reserve)?;

@@ -168,7 +168,7 @@ impl Stripes {
         self.closed.store(closed, Ordering::SeqCst);
     }
 
-    /// Adds everything that waits to the end of `body`, and leaves it where it is; answers the newest Lsn given.
+    /// Adds everything that waits to the end of `body`, and leaves it where it is; returns the newest Lsn given.
     pub(crate) fn copy_to(&self, body: &mut Vec<u8>) -> Lsn {
         let stripes: [_; STRIPES] = array::from_fn(|i| self.stripes[i].lock());
         stripes.iter().flat_map(|stripe| stripe.parts()).for_each(|part| body.extend_from_slice(part));
@@ -185,7 +185,7 @@ impl Stripes {
         }
     }
 
-    /// Moves everything that waits to `body`, behind what that holds; answers the newest Lsn given, all of which are then
+    /// Moves everything that waits to `body`, behind what that holds; returns the newest Lsn given, all of which are then
     /// in this body or in earlier ones.
     pub(crate) fn collect(&self, body: &mut Body) -> Lsn {
         let mut stripes: [_; STRIPES] = array::from_fn(|i| self.stripes[i].lock());

@@ -111,7 +111,7 @@ fn next_task(wal: &Wal, last_sync_ms: u64) -> Task {
     }
 }
 
-/// Waits for work; answers whether the time ran out.
+/// Waits for work; returns whether the time ran out.
 fn wait(wal: &Wal, state: &mut MutexGuard<'_, State>, at_most: Option<Duration>) -> bool {
     match at_most {
         Some(at_most) => wal.work.wait_for(state, at_most).timed_out(),

@@ -54,6 +54,7 @@ struct Signs {
     refusing: AtomicBool,
 }
 
+#[derive(Default)]
 pub(crate) struct State {
     /// Everything up to here has been taken out of the stripes.
     taken: Lsn,
@@ -87,20 +88,7 @@ impl Wal {
             time,
             stripes: Stripes::new(last),
             signs: CachePadded::default(),
-            state: Mutex::new(State {
-                taken: last,
-                is_worth_writing: false,
-                wanted: Lsn::ZERO,
-                windowed: Lsn::ZERO,
-                waiting: 0,
-                wakers: Vec::new(),
-                awaiting: None,
-                last_count: 0,
-                sealed: true,
-                relieved: false,
-                closing: false,
-                failure: None,
-            }),
+            state: Mutex::new(State { taken: last, sealed: true, ..State::default() }),
             work: Condvar::new(),
             progress: Condvar::new(),
             durable: AtomicU64::new(last.get()),
@@ -111,7 +99,6 @@ impl Wal {
         }
     }
 
-    /// When the syncer makes durable what nobody waits for.
     /// Returns the level that the store promises, to be read elsewhere.
     pub(crate) fn promise(&self) -> Arc<Promise> {
         Arc::clone(&self.promise)

@@ -122,7 +122,7 @@ impl SnapshotWriter {
         Ok(writer)
     }
 
-    /// Writes what has this number in the log, locking one shard at a time for short steps. `holding` answers where it
+    /// Writes what has this number in the log, locking one shard at a time for short steps. `holding` returns where it
     /// is now: two keyspaces may exchange what they hold between any two steps; a shard's table moves as it is, so a
     /// place in it stays good. Nothing is written of what was dropped. Gives up when the store is `closing`.
     pub(crate) fn write_keyspace(
@@ -161,7 +161,7 @@ impl SnapshotWriter {
                     if self.block.len() - ends.last().unwrap_or(&0) >= BLOCK_BYTES {
                         ends.push(self.block.len());
                     }
-                    // Below none: a shard whose buckets keep moving is shown whole, whatever is answered here.
+                    // Below none: a shard whose buckets keep moving is shown whole, whatever is returned here.
                     left = left.saturating_sub(1);
                     left > 0 && self.block.len() - block_from < STEP_BYTES
                 });
@@ -352,7 +352,7 @@ impl SnapshotReader {
         self.at
     }
 
-    /// Reads all blocks of entries, giving each to `give`, and answers the foot.
+    /// Reads all blocks of entries, giving each to `give`, and returns the foot.
     pub(crate) fn read(mut self, give: &mut dyn FnMut(Block)) -> Result<Foot> {
         let shared: Arc<Path> = self.path.clone().into();
         let mut previous: Option<Block> = None;

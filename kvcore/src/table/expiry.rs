@@ -32,7 +32,7 @@ pub(crate) struct Wheel {
 }
 
 impl Wheel {
-    /// Files a record that fires at or before `deadline_ms`; answers the tick at which it will.
+    /// Files a record that fires at or before `deadline_ms`; returns the tick at which it will.
     pub(crate) fn file(&mut self, hash: u64, deadline_ms: u64, now_ms: u64) -> u64 {
         let (due, now) = (tick_after(deadline_ms), tick_at(now_ms));
         let mut width = 1;

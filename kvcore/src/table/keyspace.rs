@@ -94,7 +94,7 @@ impl KeyspaceInner {
         self.due.load(Ordering::Acquire)
     }
 
-    /// Notes that a wheel fires at `tick`; answers whether that is sooner than anything known.
+    /// Notes that a wheel fires at `tick`; returns whether that is sooner than anything known.
     pub(crate) fn note_due(&self, tick: u64) -> bool {
         tick < self.due() && tick < self.due.fetch_min(tick, Ordering::AcqRel)
     }

@@ -135,7 +135,7 @@ impl From<Cursor> for u64 {
 /// Mostly empty tables are crossed in steps, too: of so many buckets for each key that is wanted.
 pub(crate) const BUCKETS_A_KEY: usize = 10;
 
-/// Looks at one shard from a place on, for at most so many buckets, counting what it shows; answers where to go on, or
+/// Looks at one shard from a place on, for at most so many buckets, counting what it shows; returns where to go on, or
 /// `None` at the shard's end.
 pub(crate) type ShardScan<'a> = dyn FnMut(usize, ShardPosition, usize, &mut usize) -> Option<ShardPosition> + 'a;
 

@@ -30,6 +30,7 @@ fn next_epoch(epoch: u16) -> u16 {
 }
 
 /// In this order so that with the lock before it, what every transaction touches shares one cache line.
+#[derive(Default)]
 #[repr(C)]
 pub(crate) struct Shard {
     table: HashTable<Entry>,
@@ -63,19 +64,7 @@ pub(crate) enum InPlace {
 
 impl Shard {
     pub(crate) fn new() -> Self {
-        Shard {
-            table: HashTable::new(),
-            epoch: 0,
-            wheel: None,
-            with_deadline: 0,
-            deadlines_ms: 0,
-            changes: 0,
-            entry_bytes: 0,
-            last: Lsn::ZERO,
-            soonest_filed: u64::MAX,
-            access: None,
-            published: Published::default(),
-        }
+        Shard { soonest_filed: u64::MAX, ..Shard::default() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -491,7 +480,7 @@ impl Shard {
         }
     }
 
-    /// Changes a deadline; answers the one before, or `None` if there is no such entry.
+    /// Changes a deadline; returns the one before, or `None` if there is no such entry.
     pub(crate) fn set_deadline(
         &mut self,
         hasher: &KeyHash,
@@ -552,7 +541,7 @@ impl Shard {
 
     /// Handles at most `max` wheel records that are due: removes what has expired, passing each to `expired`, which drops it when
     /// the shard is not locked any more, and files
-    /// again what has not. Answers whether more are due now.
+    /// again what has not. Returns whether more are due now.
     pub(crate) fn sweep(&mut self, hasher: &KeyHash, now_ms: u64, max: usize, expired: &mut dyn FnMut(Entry)) -> bool {
         let now_tick = tick_at(now_ms);
         let Some(mut wheel) = self.wheel.take() else { return false };
@@ -584,7 +573,7 @@ impl Shard {
         self.wheel.as_ref()?.next_tick()
     }
 
-    /// Empties the shard and answers what it held.
+    /// Empties the shard and returns what it held.
     pub(crate) fn clear(&mut self) -> Shard {
         let mut emptied = Shard::new();
         emptied.epoch = next_epoch(self.epoch);
@@ -595,7 +584,7 @@ impl Shard {
         std::mem::replace(self, emptied)
     }
 
-    /// Puts back what [`clear`](Self::clear) answered.
+    /// Puts back what [`clear`](Self::clear) returned.
     pub(crate) fn restore(&mut self, mut cleared: Shard) {
         if let (Some(stamps), Some(emptied)) = (cleared.stamps_mut(), self.stamps_mut()) {
             stamps.replace(emptied);
@@ -621,8 +610,8 @@ impl Shard {
         Picked { len, buckets, entry: entry.map(|entry| (entry.key().to_vec(), has_passed(entry))) }
     }
 
-    /// One step of a scan: shows entries from `position` on, stops after about `budget` buckets or when `each` answers
-    /// false, and answers where to go on, or `None` at the end.
+    /// One step of a scan: shows entries from `position` on, stops after about `budget` buckets or when `each` returns
+    /// false, and returns where to go on, or `None` at the end.
     ///
     /// Entries that are there from the scan's start to its end are shown at least once: when buckets have moved since
     /// the last step the shard is scanned again from its start, and when they moved a second time it is shown whole.

@@ -95,7 +95,7 @@ impl Notifier {
         self.changed.notify_all();
     }
 
-    /// Sleeps until it is notified or `at_most` has passed; answers whether to go on.
+    /// Sleeps until it is notified or `at_most` has passed; returns whether to go on.
     pub(crate) fn sleep(&self, at_most: Option<Duration>) -> bool {
         let mut state = self.state.lock();
         while !state.notified && !state.ended {
@@ -235,7 +235,7 @@ impl StoreContext {
 
     /// The Lsn of a time mark at or after `deadline_ms`, which has been seen to have passed at `now_ms`.
     ///
-    /// When the log takes no writes the answer is the first Lsn after the refusal, which the log gives to a time mark of
+    /// When the log takes no writes the result is the first Lsn after the refusal, which the log gives to a time mark of
     /// its own if it ever takes writes again.
     pub(crate) fn mark_time(&self, deadline_ms: u64, now_ms: u64) -> Lsn {
         let Some(wal) = &self.wal else { return Lsn::ZERO };

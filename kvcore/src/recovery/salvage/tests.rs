@@ -26,7 +26,7 @@ fn write_snapshot(dir: &Path, entries: &[(&[u8], &[u8])]) {
     writer.finish(Lsn::new(4)).unwrap();
 }
 
-/// A log of these transactions from Lsn 2 on, each in a frame of its own; answers where these begin.
+/// A log of these transactions from Lsn 2 on, each in a frame of its own; returns where these begin.
 fn write_log(dir: &Path, transactions: &[&[Record<'_>]]) -> Vec<usize> {
     let (salt, mut starts) = (0x1234_5678_9abc_def0, Vec::new());
     let mut bytes = segment_header(1, Lsn::new(2), STORE, salt).to_vec();

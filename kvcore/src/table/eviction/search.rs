@@ -94,6 +94,7 @@ impl LockedShards for Unlocked<'_> {
 }
 
 /// The state of one removal's search.
+#[derive(Default)]
 pub(crate) struct Search {
     /// Shards were locked by others.
     pub(crate) is_busy: bool,
@@ -115,17 +116,7 @@ pub(crate) struct Search {
 
 impl Search {
     pub(crate) fn new() -> Self {
-        Search {
-            is_busy: false,
-            is_spared: false,
-            is_partial: false,
-            is_cut: false,
-            requeued: 0,
-            looks: 0,
-            progress: true,
-            aside: SmallVec::new(),
-            busy: SmallVec::new(),
-        }
+        Search { progress: true, ..Search::default() }
     }
 
     /// Whether nothing of a keyspace may go.
