@@ -15,7 +15,6 @@ use kvproto::line::{LineDecoder, Style};
 use crate::config::parameters::{self, Kind, Parameter};
 use crate::error::{Error, Result};
 
-pub(crate) mod names;
 pub(crate) mod rewrite;
 
 /// A file may have this many bytes.
@@ -70,7 +69,6 @@ pub(crate) struct ConfigFile {
 }
 
 /// A parameter that a file sets and that only a running server can be told.
-#[derive(Debug)]
 pub(crate) struct Setting {
     /// File and line, for an error.
     pub(crate) place: String,

@@ -10,7 +10,7 @@ mod parameter;
 mod rows;
 
 pub(crate) use kind::{Kind, show_percentile};
-pub(crate) use parameter::{Change, Parameter};
+pub(crate) use parameter::{Change, InFile, Parameter};
 
 /// Returns every parameter.
 pub(crate) fn all() -> impl Iterator<Item = &'static Parameter> {
@@ -24,7 +24,6 @@ pub(crate) fn lookup(name: &[u8]) -> Option<&'static Parameter> {
 
 #[cfg(test)]
 mod tests {
-    use super::parameter::Show;
     use super::*;
     use std::collections::BTreeSet;
 
@@ -36,7 +35,7 @@ mod tests {
                 assert!(seen.insert(name), "{name} twice");
                 assert_eq!(name, name.to_ascii_lowercase());
             }
-            if let Show::Inert(default) = row.show {
+            if let Some(default) = row.inert_default() {
                 assert_eq!(row.kind.normalize(default).as_deref(), Ok(default), "{}", row.name);
             }
         }

@@ -10,8 +10,8 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use super::flags::Config;
 use crate::admin::logging::LogLevel;
-use crate::config::file::{ConfigFile, Directive, Setting, names};
-use crate::config::parameters::{self, Kind, Parameter};
+use crate::config::file::{ConfigFile, Directive, Setting};
+use crate::config::parameters::{self, InFile, Kind};
 use crate::error::Result;
 use crate::net::listener::{ListenUrl, Listening, Place, Protocol};
 
@@ -19,7 +19,7 @@ const DEFAULT_HOST: &str = "127.0.0.1";
 const DEFAULT_PORT: u16 = 6379;
 
 /// What a file says beside what its [`Config`] can hold.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Rest {
     pub(crate) settings: Vec<Setting>,
     /// The lines `user ...`, each on the line it has in the file.
@@ -176,20 +176,20 @@ fn merge(config: &mut Config, file: &ConfigFile, given: &dyn Fn(&str) -> bool) -
                 rest.settings.extend(setting(file, directive, value));
             }
             name => {
-                if let Some(why) = names::refusal(name) {
+                if let Some(why) = refusal(name) {
                     return Err(fault(why.to_owned()));
-                } else if let Some((words, why)) = names::only(name) {
-                    if !words.contains(&one()?.to_ascii_lowercase().as_str()) {
-                        return Err(fault(why.to_owned()));
-                    }
-                } else if names::is_passed_over(name) {
-                    rest.passed_over.push(name.to_owned());
-                    // Kept all the same, so that CONFIG GET shows what the file says and CONFIG REWRITE leaves the line.
-                    if parameters::lookup(name.as_bytes()).is_some_and(Parameter::is_rewritten) {
-                        let value = normalized(directive).map_err(fault)?;
-                        rest.settings.extend(setting(file, directive, value));
-                    }
-                } else {
+                }
+                let row = parameters::lookup(name.as_bytes()).ok_or_else(|| fault(NO_SUCH.to_owned()))?;
+                match row.in_file {
+                    InFile::Refused(why) => return Err(fault(why.to_owned())),
+                    InFile::Only(words, _) if words.contains(&one()?.to_ascii_lowercase().as_str()) => continue,
+                    InFile::Only(_, why) => return Err(fault(why.to_owned())),
+                    InFile::PassedOver => rest.passed_over.push(name.to_owned()),
+                    InFile::Sets => {}
+                }
+                // What is passed over is kept all the same, so that CONFIG GET shows what the file says and CONFIG REWRITE
+                // leaves the line.
+                if matches!(row.in_file, InFile::Sets) || row.is_rewritten() {
                     let value = normalized(directive).map_err(fault)?;
                     rest.settings.extend(setting(file, directive, value));
                 }
@@ -239,9 +239,23 @@ impl Ports {
     }
 }
 
+/// Returns why a line cannot be obeyed that is no parameter of a running server.
+fn refusal(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "include" => "other files are not read in: put their lines here",
+        "rename-command" => "commands cannot be renamed: take them away from a user, as in `user default -flushall`",
+        "loadmodule" => "there are no modules here",
+        "requirepass-file" => "that is a flag of the program only",
+        name if name.starts_with("sentinel") => "this is no sentinel",
+        _ => return None,
+    })
+}
+
+const NO_SUCH: &str = "there is no such parameter";
+
 /// The value of a line that sets a parameter.
 fn normalized(directive: &Directive) -> std::result::Result<String, String> {
-    let row = parameters::lookup(directive.name.as_bytes()).ok_or("there is no such parameter")?;
+    let row = parameters::lookup(directive.name.as_bytes()).ok_or(NO_SUCH)?;
     row.kind.normalize(&directive.value(row.kind)?)
 }
 

@@ -4,7 +4,7 @@
 //! set it go on; none promises what this server does not do: what would be such a promise is refused.
 
 use super::kind::Kind;
-use super::parameter::Parameter;
+use super::parameter::{InFile, Parameter};
 use crate::state::ServerState;
 
 const INT_MAX: i64 = i32::MAX as i64;
@@ -12,9 +12,12 @@ const LONG_MAX: u64 = i64::MAX as u64;
 const COUNT: Kind = Kind::Integer(0, INT_MAX);
 const LONG: Kind = Kind::Integer(0, i64::MAX);
 
+/// What a file says of the system's log.
+const NO_SYSLOG: InFile = InFile::Refused("the log goes to standard error");
+
 /// A parameter of a listener that does not exist.
 const fn tls(name: &'static str, kind: Kind, show: fn(&ServerState) -> String) -> Parameter {
-    Parameter::settled(name, kind, show, "there is no TLS here")
+    Parameter::constant(name, kind, show, "there is no TLS here").in_file(InFile::Refused("there is no TLS here"))
 }
 
 /// The rows, in the order of their names.
@@ -25,12 +28,13 @@ pub(super) const ROWS: &[Parameter] = &[
     Parameter::inert("active-defrag-max-scan-fields", Kind::Integer(1, i64::MAX), "1000"),
     Parameter::inert("active-defrag-threshold-lower", Kind::Integer(0, 1000), "10"),
     Parameter::inert("active-defrag-threshold-upper", Kind::Integer(0, 1000), "100"),
-    Parameter::settled(
+    Parameter::constant(
         "activedefrag",
         Kind::Bool,
         |_| "no".to_owned(),
         "Active defragmentation cannot be enabled: there is none here",
-    ),
+    )
+    .in_file(InFile::PassedOver),
     Parameter::inert("activerehashing", Kind::Bool, "yes"),
     Parameter::inert("always-show-logo", Kind::Bool, "no").immutable(),
     Parameter::inert("aof-disable-auto-gc", Kind::Bool, "no").hidden(),
@@ -45,7 +49,10 @@ pub(super) const ROWS: &[Parameter] = &[
     Parameter::inert("bgsave-cpulist", Kind::Text, "").alias("bgsave_cpulist").immutable(),
     Parameter::inert("bind-source-addr", Kind::Text, ""),
     Parameter::inert("bio-cpulist", Kind::Text, "").alias("bio_cpulist").immutable(),
-    Parameter::inert("client-default-resp", Kind::Integer(2, 3), "2").immutable().hidden(),
+    Parameter::inert("client-default-resp", Kind::Integer(2, 3), "2")
+        .immutable()
+        .hidden()
+        .in_file(InFile::Only(&["2"], "clients choose their protocol by HELLO")),
     Parameter::inert("cluster-allow-pubsubshard-when-down", Kind::Bool, "yes"),
     Parameter::inert("cluster-allow-reads-when-down", Kind::Bool, "no"),
     Parameter::inert("cluster-allow-replica-migration", Kind::Bool, "yes"),
@@ -56,7 +63,9 @@ pub(super) const ROWS: &[Parameter] = &[
     Parameter::inert("cluster-announce-port", Kind::Integer(0, 65535), "0"),
     Parameter::inert("cluster-announce-tls-port", Kind::Integer(0, 65535), "0"),
     Parameter::inert("cluster-config-file", Kind::Text, "nodes.conf").immutable(),
-    Parameter::inert("cluster-enabled", Kind::Bool, "no").immutable(),
+    Parameter::inert("cluster-enabled", Kind::Bool, "no")
+        .immutable()
+        .in_file(InFile::Only(&["no"], "a server is one node")),
     Parameter::inert("cluster-link-sendbuf-limit", Kind::Memory(0, u64::MAX), "0"),
     Parameter::inert("cluster-migration-barrier", COUNT, "1"),
     Parameter::inert("cluster-node-timeout", LONG, "15000"),
@@ -82,7 +91,9 @@ pub(super) const ROWS: &[Parameter] = &[
         .alias("list-max-ziplist-size"),
     Parameter::inert("loading-process-events-interval-bytes", Kind::Integer(1024, INT_MAX), "2097152").hidden(),
     Parameter::inert("locale-collate", Kind::Text, ""),
-    Parameter::inert("logfile", Kind::Text, "").immutable(),
+    Parameter::inert("logfile", Kind::Text, "")
+        .immutable()
+        .in_file(InFile::Only(&[""], "the log goes to standard error")),
     Parameter::inert("no-appendfsync-on-rewrite", Kind::Bool, "no"),
     Parameter::inert("oom-score-adj", Kind::Word(&["no", "yes", "relative", "absolute"]), "no"),
     Parameter::inert("oom-score-adj-values", Kind::Integers { count: 3, min: -2000, max: 2000 }, "0 200 800"),
@@ -98,6 +109,7 @@ pub(super) const ROWS: &[Parameter] = &[
     Parameter::inert("repl-disable-tcp-nodelay", Kind::Bool, "no"),
     Parameter::inert("repl-diskless-load", Kind::Word(&["disabled", "on-empty-db", "swapdb"]), "disabled"),
     Parameter::inert("repl-diskless-sync-max-replicas", COUNT, "0"),
+    Parameter::inert("repl-diskless-sync-period", COUNT, "5").hidden(),
     Parameter::inert("replica-announce-ip", Kind::Text, "").alias("slave-announce-ip"),
     Parameter::inert("replica-announce-port", Kind::Integer(0, 65535), "0").alias("slave-announce-port"),
     Parameter::inert("replica-announced", Kind::Bool, "yes"),
@@ -117,15 +129,18 @@ pub(super) const ROWS: &[Parameter] = &[
     Parameter::inert("socket-mark-id", Kind::Integer(0, u32::MAX as i64), "0").immutable(),
     Parameter::inert("stream-node-max-bytes", Kind::Memory(0, LONG_MAX), "4096"),
     Parameter::inert("stream-node-max-entries", LONG, "100"),
-    Parameter::inert("supervised", Kind::Word(&["upstart", "systemd", "auto", "no"]), "no").immutable(),
-    Parameter::inert("syslog-enabled", Kind::Bool, "no").immutable(),
+    Parameter::inert("supervised", Kind::Word(&["upstart", "systemd", "auto", "no"]), "no")
+        .immutable()
+        .in_file(InFile::Only(&["no", "auto"], "no service manager is told of the start")),
+    Parameter::inert("syslog-enabled", Kind::Bool, "no").immutable().in_file(NO_SYSLOG),
     Parameter::inert(
         "syslog-facility",
         Kind::Word(&["user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"]),
         "local0",
     )
-    .immutable(),
-    Parameter::inert("syslog-ident", Kind::Text, "redis").immutable(),
+    .immutable()
+    .in_file(NO_SYSLOG),
+    Parameter::inert("syslog-ident", Kind::Text, "redis").immutable().in_file(NO_SYSLOG),
     Parameter::inert("use-exit-on-panic", Kind::Bool, "no").hidden(),
     Parameter::inert("watchdog-period", COUNT, "0").hidden(),
     Parameter::inert("zset-max-listpack-entries", LONG, "128").alias("zset-max-ziplist-entries"),

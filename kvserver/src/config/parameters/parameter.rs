@@ -2,35 +2,51 @@
 //!
 //! Invariant: a value that is assigned was normalized by the parameter's kind; one that is refused changes nothing.
 
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
 use super::kind::Kind;
+use crate::admin::slow::Logged;
+use crate::config::tuning::Bounds;
 use crate::state::ServerState;
 
 /// One parameter.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Parameter {
     pub(crate) name: &'static str,
     /// An older name for the same.
     pub(crate) alias: Option<&'static str>,
     pub(crate) kind: Kind,
-    pub(crate) show: Show,
+    place: Place,
     pub(crate) change: Change,
+    pub(crate) in_file: InFile,
+    /// Runs after a change.
+    after: Option<fn(&ServerState) -> Result<(), String>>,
     /// Its value is a secret: never logged, never shown by MONITOR or SLOWLOG.
     pub(crate) sensitive: bool,
-    /// Shown only to who asks for exactly this name.
+    /// Shown only if exactly this name is asked for.
     pub(crate) hidden: bool,
 }
 
-/// Where the value comes from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Show {
-    /// From what uses it.
-    From(fn(&ServerState) -> String),
+/// Where the value is.
+#[derive(Clone, Copy)]
+enum Place {
     /// It has no effect here, is kept because clients set and read it, and begins as this.
     Inert(&'static str),
+    /// In what uses it: a number.
+    Number(fn(&ServerState) -> &dyn Number),
+    /// In what uses it: yes or no.
+    Switch(fn(&ServerState) -> &AtomicBool),
+    /// Among the limits that each loop has a copy of.
+    Limit(fn(&mut Bounds) -> &mut usize),
+    /// The number of entries that a log of commands may have, and the amount from which on a command is logged.
+    LogLength(Logged),
+    LogFrom(Logged),
+    /// Anywhere else. The second function gets a normalized value, and has changed nothing if it fails.
+    Elsewhere(fn(&ServerState) -> String, fn(&ServerState, &str) -> Result<(), String>),
 }
 
 /// What CONFIG SET does. A value equal to the one shown is taken by all but the first two, and changes nothing.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     /// It is decided when the server starts.
     Immutable,
@@ -38,49 +54,119 @@ pub(crate) enum Change {
     Protected,
     /// Only the value it has; why, for the client.
     Refused(&'static str),
-    /// Any value of its kind; the function gets it normalized, and has changed nothing if it fails.
-    To(fn(&ServerState, &str) -> Result<(), String>),
-    /// Any value of its kind is kept and means nothing.
-    Inert,
+    /// Any value of its kind.
+    Taken,
 }
 
+/// What a line of a configuration file with this name does.
+#[derive(Clone, Copy)]
+pub(crate) enum InFile {
+    /// Sets the parameter when the server has started, or before: where the start reads it.
+    Sets,
+    /// Means nothing here and takes nothing from anybody. The log mentions it.
+    PassedOver,
+    /// May say one of these words, which is what holds here anyway; and why no other.
+    Only(&'static [&'static str], &'static str),
+    /// Would leave the data, or access to it, other than its author believes: it is an error, and why.
+    Refused(&'static str),
+}
+
+/// A number that all threads may read and change.
+pub(crate) trait Number {
+    fn get(&self) -> u64;
+    fn set(&self, value: u64);
+}
+
+macro_rules! number {
+    ($($atomic:ty: $number:ty),*) => {$(
+        impl Number for $atomic {
+            fn get(&self) -> u64 {
+                self.load(Relaxed) as u64
+            }
+
+            fn set(&self, value: u64) {
+                self.store(<$number>::try_from(value).unwrap_or(<$number>::MAX), Relaxed);
+            }
+        }
+    )*};
+}
+number!(AtomicU32: u32, AtomicU64: u64, AtomicUsize: usize);
+
 impl Parameter {
-    /// A parameter with an effect.
+    /// A parameter whose value is kept where these functions find it.
     pub(crate) const fn new(
         name: &'static str,
         kind: Kind,
         show: fn(&ServerState) -> String,
         change: fn(&ServerState, &str) -> Result<(), String>,
     ) -> Parameter {
-        Parameter::row(name, kind, Show::From(show), Change::To(change))
+        Parameter::row(name, kind, Place::Elsewhere(show, change), Change::Taken)
+    }
+
+    /// A number.
+    pub(crate) const fn number(name: &'static str, kind: Kind, field: fn(&ServerState) -> &dyn Number) -> Parameter {
+        Parameter::row(name, kind, Place::Number(field), Change::Taken)
+    }
+
+    /// Yes or no.
+    pub(crate) const fn switch(name: &'static str, field: fn(&ServerState) -> &AtomicBool) -> Parameter {
+        Parameter::row(name, Kind::Bool, Place::Switch(field), Change::Taken)
+    }
+
+    /// A limit of requests.
+    pub(crate) const fn limit(name: &'static str, kind: Kind, field: fn(&mut Bounds) -> &mut usize) -> Parameter {
+        Parameter::row(name, kind, Place::Limit(field), Change::Taken)
+    }
+
+    /// The number of entries of a log of commands.
+    pub(crate) const fn log_length(name: &'static str, kind: Kind, log: Logged) -> Parameter {
+        Parameter::row(name, kind, Place::LogLength(log), Change::Taken)
+    }
+
+    /// The amount from which on a command is logged.
+    pub(crate) const fn log_from(name: &'static str, kind: Kind, log: Logged) -> Parameter {
+        Parameter::row(name, kind, Place::LogFrom(log), Change::Taken)
     }
 
     /// A parameter that is decided when the server starts.
     pub(crate) const fn fixed(name: &'static str, show: fn(&ServerState) -> String) -> Parameter {
-        Parameter::row(name, Kind::Text, Show::From(show), Change::Immutable)
-    }
-
-    /// A parameter without effect that clients set and read.
-    pub(crate) const fn inert(name: &'static str, kind: Kind, default: &'static str) -> Parameter {
-        Parameter::row(name, kind, Show::Inert(default), Change::Inert)
+        Parameter::row(name, Kind::Text, Place::Elsewhere(show, |_, _| Ok(())), Change::Immutable)
     }
 
     /// A parameter that is what it is here and is neither changed by clients nor immutable for Redis.
-    pub(crate) const fn settled(
+    pub(crate) const fn constant(
         name: &'static str,
         kind: Kind,
         show: fn(&ServerState) -> String,
         why: &'static str,
     ) -> Parameter {
-        Parameter::row(name, kind, Show::From(show), Change::Refused(why))
+        Parameter::row(name, kind, Place::Elsewhere(show, |_, _| Ok(())), Change::Refused(why))
     }
 
-    const fn row(name: &'static str, kind: Kind, show: Show, change: Change) -> Parameter {
-        Parameter { name, alias: None, kind, show, change, sensitive: false, hidden: false }
+    /// A parameter without effect that clients set and read.
+    pub(crate) const fn inert(name: &'static str, kind: Kind, default: &'static str) -> Parameter {
+        let row = Parameter::row(name, kind, Place::Inert(default), Change::Taken);
+        Parameter { in_file: InFile::PassedOver, ..row }
+    }
+
+    const fn row(name: &'static str, kind: Kind, place: Place, change: Change) -> Parameter {
+        let in_file = InFile::Sets;
+        Parameter { name, alias: None, kind, place, change, in_file, after: None, sensitive: false, hidden: false }
     }
 
     pub(crate) const fn alias(mut self, alias: &'static str) -> Parameter {
         self.alias = Some(alias);
+        self
+    }
+
+    pub(crate) const fn in_file(mut self, in_file: InFile) -> Parameter {
+        self.in_file = in_file;
+        self
+    }
+
+    /// Has this run after each change.
+    pub(crate) const fn then(mut self, after: fn(&ServerState) -> Result<(), String>) -> Parameter {
+        self.after = Some(after);
         self
     }
 
@@ -104,13 +190,24 @@ impl Parameter {
         self
     }
 
+    /// What an inert parameter begins as.
+    #[cfg(test)]
+    pub(super) fn inert_default(&self) -> Option<&'static str> {
+        if let Place::Inert(default) = self.place { Some(default) } else { None }
+    }
+
     /// The value as CONFIG GET shows it.
     pub(crate) fn value(&self, server: &ServerState) -> String {
-        match self.show {
-            Show::From(show) => show(server),
-            Show::Inert(default) => {
+        match self.place {
+            Place::Inert(default) => {
                 server.tuning.inert.lock().get(self.name).cloned().unwrap_or_else(|| default.to_owned())
             }
+            Place::Number(field) => field(server).get().to_string(),
+            Place::Switch(field) => yes_or_no(field(server).load(Relaxed)),
+            Place::Limit(field) => field(&mut server.tuning.bounds()).to_string(),
+            Place::LogLength(log) => server.slow.log(log).length_max().to_string(),
+            Place::LogFrom(log) => server.slow.log(log).from().to_string(),
+            Place::Elsewhere(show, _) => show(server),
         }
     }
 
@@ -120,24 +217,45 @@ impl Parameter {
             return Ok(());
         }
         match self.change {
-            Change::Immutable => Err("can't set immutable config".to_owned()),
-            Change::Protected => Err("can't set protected config".to_owned()),
-            Change::Refused(why) => Err(why.to_owned()),
-            Change::To(change) => change(server, value),
-            Change::Inert => {
-                server.tuning.inert.lock().insert(self.name, value.to_owned());
-                Ok(())
-            }
+            Change::Immutable => return Err("can't set immutable config".to_owned()),
+            Change::Protected => return Err("can't set protected config".to_owned()),
+            Change::Refused(why) => return Err(why.to_owned()),
+            Change::Taken => {}
         }
+        match self.place {
+            Place::Inert(_) => _ = server.tuning.inert.lock().insert(self.name, value.to_owned()),
+            Place::Number(field) => field(server).set(number(value)?),
+            Place::Switch(field) => field(server).store(value == "yes", Relaxed),
+            Place::Limit(field) => {
+                let limit = number(value)?;
+                server.tuning.change_bounds(|bounds| *field(bounds) = limit);
+            }
+            Place::LogLength(log) => server.slow.log(log).set_length_max(number(value)?),
+            Place::LogFrom(log) => {
+                server.slow.log_from(log, number(value)?);
+                server.tuning.change_bounds(|bounds| bounds.large_bytes = server.slow.large_bytes());
+            }
+            Place::Elsewhere(_, change) => change(server, value)?,
+        }
+        self.after.map_or(Ok(()), |after| after(server))
     }
 
     /// Whether CONFIG REWRITE writes it: clients can change it, and what it shows is what was asked for.
     pub(crate) fn is_rewritten(&self) -> bool {
-        matches!(self.change, Change::To(_) | Change::Inert) && !matches!(self.name, "appendonly" | "protected-mode")
+        self.change == Change::Taken && !matches!(self.name, "appendonly" | "protected-mode")
     }
 
     /// Both names.
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
         std::iter::once(self.name).chain(self.alias)
     }
+}
+
+pub(super) fn yes_or_no(is_so: bool) -> String {
+    if is_so { "yes" } else { "no" }.to_owned()
+}
+
+/// A normalized number. It can only fail where the machine's numbers are shorter than 64 bits.
+pub(super) fn number<T: std::str::FromStr>(value: &str) -> Result<T, String> {
+    value.parse().map_err(|_| "argument couldn't be parsed into an integer".to_owned())
 }

@@ -3,13 +3,13 @@
 //! Invariant: a row that says it changes something changes it for the connections that exist, too, from their next time slice
 //! on; only `tcp-keepalive` is for new ones.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use kvcore::Durability;
 
 use super::kind::{Kind, percentiles, show_percentiles};
 use super::lists;
-use super::parameter::Parameter;
+use super::parameter::{InFile, Parameter, number, yes_or_no};
 use crate::admin::logging::LogLevel;
 use crate::admin::process::clients_possible;
 use crate::admin::slow::Logged;
@@ -71,12 +71,7 @@ pub(crate) const ROWS: &[Parameter] = &[
         },
     ),
     // Seconds after which a backup that its client does not read is ended; Redis has no such thing.
-    Parameter::new(
-        "backup-timeout",
-        COUNT,
-        |server| server.backups.timeout_secs.load(Relaxed).to_string(),
-        |server, value| store(&server.backups.timeout_secs, value),
-    ),
+    Parameter::number("backup-timeout", COUNT, |server| &server.backups.timeout_secs),
     // A client that needs no log is content with one; so `no` is taken, and the truth is shown.
     Parameter::new(
         "appendonly",
@@ -84,7 +79,7 @@ pub(crate) const ROWS: &[Parameter] = &[
         |server| if server.db.is_in_memory() { "no" } else { "yes" }.to_owned(),
         |_, value| if value == "no" { Ok(()) } else { Err("this store keeps nothing on disk".to_owned()) },
     ),
-    Parameter::settled(
+    Parameter::constant(
         "bind",
         Kind::Text,
         |server| {
@@ -107,51 +102,28 @@ pub(crate) const ROWS: &[Parameter] = &[
             Ok(())
         },
     ),
-    Parameter::new(
-        "client-query-buffer-limit",
-        Kind::Memory(MIB, LONG_MAX),
-        |server| server.tuning.bounds().limits.request_bytes_max.to_string(),
-        |server, value| {
-            let bytes = number(value)?;
-            server.tuning.change_bounds(|bounds| bounds.limits.request_bytes_max = bytes);
-            Ok(())
-        },
-    ),
-    Parameter::new(
-        "commandlog-large-reply-max-len",
-        LONG,
-        |server| log_length(server, Logged::Reply),
-        |server, value| set_log_length(server, Logged::Reply, value),
-    ),
-    Parameter::new(
-        "commandlog-large-request-max-len",
-        LONG,
-        |server| log_length(server, Logged::Request),
-        |server, value| set_log_length(server, Logged::Request, value),
-    ),
-    Parameter::new(
-        "commandlog-reply-larger-than",
-        LONG_OR_NEVER,
-        |server| log_from(server, Logged::Reply),
-        |server, value| set_log_from(server, Logged::Reply, value),
-    ),
-    Parameter::new(
-        "commandlog-request-larger-than",
-        LONG_OR_NEVER,
-        |server| log_from(server, Logged::Request),
-        |server, value| set_log_from(server, Logged::Request, value),
-    ),
-    Parameter::inert("daemonize", Kind::Bool, "no").immutable(),
-    Parameter::fixed("databases", |_| DATABASES.to_string()),
-    Parameter::fixed("dbfilename", |_| String::new()).protected(),
+    Parameter::limit("client-query-buffer-limit", Kind::Memory(MIB, LONG_MAX), |of| &mut of.limits.request_bytes_max),
+    Parameter::log_length("commandlog-large-reply-max-len", LONG, Logged::Reply),
+    Parameter::log_length("commandlog-large-request-max-len", LONG, Logged::Request),
+    Parameter::log_from("commandlog-reply-larger-than", LONG_OR_NEVER, Logged::Reply),
+    Parameter::log_from("commandlog-request-larger-than", LONG_OR_NEVER, Logged::Request),
+    Parameter::inert("daemonize", Kind::Bool, "no")
+        .immutable()
+        .in_file(InFile::Only(&["no"], "the server stays in the foreground: let a service manager run it")),
+    Parameter::fixed("databases", |_| DATABASES.to_string()).in_file(InFile::Only(&["16"], "there are 16 databases")),
+    Parameter::fixed("dbfilename", |_| String::new()).protected().in_file(InFile::PassedOver),
     Parameter::fixed("dir", |server| server.settings.dir.clone()).protected(),
     // How often Redis does its housekeeping. There is no such timer here; the number is kept and shown.
     Parameter::new(
         "hz",
         COUNT,
         |server| server.tuning.hz.load(Relaxed).to_string(),
-        |server, value| store(&server.tuning.hz, &number::<u64>(value)?.clamp(HZ_MIN, HZ_MAX).to_string()),
-    ),
+        |server, value| {
+            server.tuning.hz.store(number::<u64>(value)?.clamp(HZ_MIN, HZ_MAX), Relaxed);
+            Ok(())
+        },
+    )
+    .in_file(InFile::PassedOver),
     Parameter::fixed("io-threads", |server| server.notify.mailboxes.len().to_string()),
     Parameter::fixed("enable-debug-command", |server| yes_or_no(server.settings.debug_allowed)),
     Parameter::inert("key-load-delay", Kind::Integer(-INT_MAX, INT_MAX), "0").hidden(),
@@ -164,15 +136,7 @@ pub(crate) const ROWS: &[Parameter] = &[
             Ok(())
         },
     ),
-    Parameter::new(
-        "latency-tracking",
-        Kind::Bool,
-        |server| if server.tuning.latency_tracking.load(Relaxed) { "yes" } else { "no" }.to_owned(),
-        |server, value| {
-            server.tuning.latency_tracking.store(value == "yes", Relaxed);
-            Ok(())
-        },
-    ),
+    Parameter::switch("latency-tracking", |server| &server.tuning.latency_tracking),
     Parameter::new(
         "latency-tracking-info-percentiles",
         Kind::Percentiles,
@@ -187,52 +151,12 @@ pub(crate) const ROWS: &[Parameter] = &[
     Parameter::inert("lazyfree-lazy-server-del", Kind::Bool, "no"),
     Parameter::inert("lazyfree-lazy-user-del", Kind::Bool, "no"),
     Parameter::inert("lazyfree-lazy-user-flush", Kind::Bool, "no"),
-    Parameter::new(
-        "hll-sparse-max-bytes",
-        Kind::Memory(0, LONG_MAX),
-        |server| server.tuning.sparse_bytes_max.load(Relaxed).to_string(),
-        |server, value| {
-            server.tuning.sparse_bytes_max.store(number(value)?, Relaxed);
-            Ok(())
-        },
-    ),
-    Parameter::new(
-        "lfu-decay-time",
-        COUNT,
-        |server| server.tuning.lfu_decay_minutes.load(Relaxed).to_string(),
-        |server, value| {
-            server.tuning.lfu_decay_minutes.store(number(value)?, Relaxed);
-            server.db.hooks().count_accesses(server.tuning.use_counter());
-            Ok(())
-        },
-    ),
-    Parameter::new(
-        "lfu-log-factor",
-        COUNT,
-        |server| server.tuning.lfu_factor.load(Relaxed).to_string(),
-        |server, value| {
-            server.tuning.lfu_factor.store(number(value)?, Relaxed);
-            server.db.hooks().count_accesses(server.tuning.use_counter());
-            Ok(())
-        },
-    ),
+    Parameter::number("hll-sparse-max-bytes", Kind::Memory(0, LONG_MAX), |server| &server.tuning.sparse_bytes_max),
+    Parameter::number("lfu-decay-time", COUNT, |server| &server.tuning.lfu_decay_minutes).then(count_accesses),
+    Parameter::number("lfu-log-factor", COUNT, |server| &server.tuning.lfu_factor).then(count_accesses),
     // Of the line protocol, which Redis does not have.
-    Parameter::new(
-        "line-max-len",
-        Kind::Memory(1024, MIB * 1024),
-        |server| server.tuning.bounds().limits.line_bytes_max.to_string(),
-        |server, value| {
-            let bytes = number(value)?;
-            server.tuning.change_bounds(|bounds| bounds.limits.line_bytes_max = bytes);
-            Ok(())
-        },
-    ),
-    Parameter::new(
-        "login-timeout",
-        COUNT,
-        |server| server.tuning.login_timeout_secs.load(Relaxed).to_string(),
-        |server, value| store(&server.tuning.login_timeout_secs, value),
-    ),
+    Parameter::limit("line-max-len", Kind::Memory(1024, MIB * 1024), |of| &mut of.limits.line_bytes_max),
+    Parameter::number("login-timeout", COUNT, |server| &server.tuning.login_timeout_secs),
     Parameter::new(
         "loglevel",
         Kind::Word(&["debug", "verbose", "notice", "warning", "nothing"]),
@@ -260,24 +184,9 @@ pub(crate) const ROWS: &[Parameter] = &[
         },
     ),
     // The limit on keys, which Redis does not have.
-    Parameter::new(
-        "max-entries",
-        LONG,
-        |server| server.tuning.entries_max.load(Relaxed).to_string(),
-        |server, value| {
-            store(&server.tuning.entries_max, value)?;
-            server.apply_limits().map_err(|error| error.to_string())
-        },
-    ),
-    Parameter::new(
-        "maxmemory",
-        Kind::Memory(0, u64::MAX),
-        |server| server.tuning.memory_bytes_max.load(Relaxed).to_string(),
-        |server, value| {
-            store(&server.tuning.memory_bytes_max, value)?;
-            server.apply_limits().map_err(|error| error.to_string())
-        },
-    ),
+    Parameter::number("max-entries", LONG, |server| &server.tuning.entries_max).then(apply_limits),
+    Parameter::number("maxmemory", Kind::Memory(0, u64::MAX), |server| &server.tuning.memory_bytes_max)
+        .then(apply_limits),
     Parameter::new(
         "maxmemory-clients",
         Kind::MemoryOrPercent,
@@ -302,9 +211,9 @@ pub(crate) const ROWS: &[Parameter] = &[
         |server, value| {
             if let Some(place) = POLICIES.iter().position(|policy| *policy == value) {
                 server.tuning.policy.store(place, Relaxed);
-                server.db.hooks().count_accesses(server.tuning.use_counter());
+                count_accesses(server)?;
             }
-            server.apply_limits().map_err(|error| error.to_string())
+            apply_limits(server)
         },
     ),
     Parameter::inert("maxmemory-samples", Kind::Integer(1, INT_MAX), "5"),
@@ -320,18 +229,13 @@ pub(crate) const ROWS: &[Parameter] = &[
         },
     ),
     // There are no replicas, so any number but 0 refuses every write.
-    Parameter::new(
-        "min-replicas-to-write",
-        COUNT,
-        |server| server.tuning.replicas_min.load(Relaxed).to_string(),
-        |server, value| {
-            store(&server.tuning.replicas_min, value)?;
-            server.set_write_check(WriteCheck::Replicas, value != "0");
+    Parameter::number("min-replicas-to-write", COUNT, |server| &server.tuning.replicas_min)
+        .then(|server| {
+            server.set_write_check(WriteCheck::Replicas, server.tuning.replicas_min.load(Relaxed) != 0);
             Ok(())
-        },
-    )
-    .alias("min-slaves-to-write"),
-    Parameter::settled(
+        })
+        .alias("min-slaves-to-write"),
+    Parameter::constant(
         "port",
         Kind::Integer(0, 65_535),
         |server| {
@@ -340,16 +244,7 @@ pub(crate) const ROWS: &[Parameter] = &[
         },
         "Unable to listen on this port. Listeners are named by --listen when the server starts.",
     ),
-    Parameter::new(
-        "proto-max-bulk-len",
-        Kind::Memory(MIB, LONG_MAX),
-        |server| server.tuning.bounds().limits.bulk_bytes_max.to_string(),
-        |server, value| {
-            let bytes = number(value)?;
-            server.tuning.change_bounds(|bounds| bounds.limits.bulk_bytes_max = bytes);
-            Ok(())
-        },
-    ),
+    Parameter::limit("proto-max-bulk-len", Kind::Memory(MIB, LONG_MAX), |of| &mut of.limits.bulk_bytes_max),
     // Whether a password is needed to listen where other machines reach it is decided when the server starts. A client
     // that needs less protection is content with more, so `no` is taken, and the truth is shown.
     Parameter::new(
@@ -362,26 +257,8 @@ pub(crate) const ROWS: &[Parameter] = &[
         },
     ),
     // These two are constants of Redis, by names of ours.
-    Parameter::new(
-        "proto-max-inline-len",
-        Kind::Memory(1024, MIB * 1024),
-        |server| server.tuning.bounds().limits.inline_bytes_max.to_string(),
-        |server, value| {
-            let bytes = number(value)?;
-            server.tuning.change_bounds(|bounds| bounds.limits.inline_bytes_max = bytes);
-            Ok(())
-        },
-    ),
-    Parameter::new(
-        "proto-max-multibulk-len",
-        Kind::Integer(16, INT_MAX),
-        |server| server.tuning.bounds().limits.args_max.to_string(),
-        |server, value| {
-            let words = number(value)?;
-            server.tuning.change_bounds(|bounds| bounds.limits.args_max = words);
-            Ok(())
-        },
-    ),
+    Parameter::limit("proto-max-inline-len", Kind::Memory(1024, MIB * 1024), |of| &mut of.limits.inline_bytes_max),
+    Parameter::limit("proto-max-multibulk-len", Kind::Integer(16, INT_MAX), |of| &mut of.limits.args_max),
     Parameter::inert("repl-backlog-size", Kind::Memory(1, LONG_MAX), "1048576"),
     Parameter::inert("repl-diskless-sync", Kind::Bool, "yes"),
     Parameter::inert("repl-diskless-sync-delay", COUNT, "5"),
@@ -390,9 +267,12 @@ pub(crate) const ROWS: &[Parameter] = &[
     Parameter::inert("replica-priority", COUNT, "100").alias("slave-priority"),
     Parameter::inert("replica-read-only", Kind::Bool, "yes").alias("slave-read-only"),
     // `no` would be a promise about replicas, and this server never is one.
-    Parameter::settled("replica-serve-stale-data", Kind::Bool, |_| "yes".to_owned(), "there is no replication here")
+    Parameter::constant("replica-serve-stale-data", Kind::Bool, |_| "yes".to_owned(), "there is no replication here")
         .alias("slave-serve-stale-data"),
-    Parameter::inert("replicaof", Kind::Text, "").alias("slaveof").immutable(),
+    Parameter::inert("replicaof", Kind::Text, "")
+        .alias("slaveof")
+        .immutable()
+        .in_file(InFile::Refused("there is no replication here")),
     Parameter::new(
         "requirepass",
         Kind::Text,
@@ -413,52 +293,15 @@ pub(crate) const ROWS: &[Parameter] = &[
             Ok(())
         },
     ),
-    Parameter::new(
-        "slowlog-entry-max-argc",
-        Kind::Integer(2, INT_MAX),
-        |server| server.slow.words_max.load(Relaxed).to_string(),
-        |server, value| {
-            server.slow.words_max.store(number(value)?, Relaxed);
-            Ok(())
-        },
-    ),
-    Parameter::new(
-        "slowlog-entry-max-string-len",
-        COUNT,
-        |server| server.slow.word_bytes_max.load(Relaxed).to_string(),
-        |server, value| {
-            server.slow.word_bytes_max.store(number(value)?, Relaxed);
-            Ok(())
-        },
-    ),
-    Parameter::new(
-        "slowlog-log-slower-than",
-        LONG_OR_NEVER,
-        |server| log_from(server, Logged::Time),
-        |server, value| set_log_from(server, Logged::Time, value),
-    )
-    .alias("commandlog-execution-slower-than"),
-    Parameter::new(
-        "slowlog-max-len",
-        LONG,
-        |server| log_length(server, Logged::Time),
-        |server, value| set_log_length(server, Logged::Time, value),
-    )
-    .alias("commandlog-slow-execution-max-len"),
+    Parameter::number("slowlog-entry-max-argc", Kind::Integer(2, INT_MAX), |server| &server.slow.words_max),
+    Parameter::number("slowlog-entry-max-string-len", COUNT, |server| &server.slow.word_bytes_max),
+    Parameter::log_from("slowlog-log-slower-than", LONG_OR_NEVER, Logged::Time)
+        .alias("commandlog-execution-slower-than"),
+    Parameter::log_length("slowlog-max-len", LONG, Logged::Time).alias("commandlog-slow-execution-max-len"),
     Parameter::inert("stop-writes-on-bgsave-error", Kind::Bool, "yes"),
-    Parameter::fixed("tcp-backlog", |_| "1024".to_owned()),
-    Parameter::new(
-        "tcp-keepalive",
-        COUNT,
-        |server| server.tuning.keepalive_secs.load(Relaxed).to_string(),
-        |server, value| store(&server.tuning.keepalive_secs, value),
-    ),
-    Parameter::new(
-        "timeout",
-        COUNT,
-        |server| server.tuning.timeout_secs.load(Relaxed).to_string(),
-        |server, value| store(&server.tuning.timeout_secs, value),
-    ),
+    Parameter::fixed("tcp-backlog", |_| "1024".to_owned()).in_file(InFile::PassedOver),
+    Parameter::number("tcp-keepalive", COUNT, |server| &server.tuning.keepalive_secs),
+    Parameter::number("timeout", COUNT, |server| &server.tuning.timeout_secs),
     Parameter::new(
         "tracking-table-max-keys",
         LONG,
@@ -475,38 +318,15 @@ pub(crate) const ROWS: &[Parameter] = &[
     Parameter::fixed("unixsocketperm", |server| {
         let has_unix = server.addresses.iter().any(|address| address.tcp().is_none());
         if has_unix { "600" } else { "0" }.to_owned()
-    }),
+    })
+    .in_file(InFile::Only(&["600", "700", "0600", "0700"], "a unix socket is its owner\'s alone")),
 ];
 
-fn log_from(server: &ServerState, logged: Logged) -> String {
-    server.slow.log(logged).from().to_string()
+fn apply_limits(server: &ServerState) -> Result<(), String> {
+    server.apply_limits().map_err(|error| error.to_string())
 }
 
-fn set_log_from(server: &ServerState, logged: Logged, value: &str) -> Result<(), String> {
-    server.slow.log_from(logged, number(value)?);
-    server.tuning.change_bounds(|bounds| bounds.large_bytes = server.slow.large_bytes());
-    Ok(())
-}
-
-fn log_length(server: &ServerState, logged: Logged) -> String {
-    server.slow.log(logged).length_max().to_string()
-}
-
-fn set_log_length(server: &ServerState, logged: Logged, value: &str) -> Result<(), String> {
-    server.slow.log(logged).set_length_max(number(value)?);
-    Ok(())
-}
-
-fn yes_or_no(is_so: bool) -> String {
-    if is_so { "yes" } else { "no" }.to_owned()
-}
-
-/// A normalized number. It can only fail where the machine's numbers are shorter than 64 bits.
-fn number<T: std::str::FromStr>(value: &str) -> Result<T, String> {
-    value.parse().map_err(|_| "argument couldn't be parsed into an integer".to_owned())
-}
-
-fn store(into: &AtomicU64, value: &str) -> Result<(), String> {
-    into.store(number(value)?, Relaxed);
+fn count_accesses(server: &ServerState) -> Result<(), String> {
+    server.db.hooks().count_accesses(server.tuning.use_counter());
     Ok(())
 }
