@@ -15,6 +15,7 @@ mod databases;
 pub mod debug;
 mod dump;
 pub mod events;
+pub mod eviction_policy;
 mod expiry;
 pub mod gather;
 pub mod glob;

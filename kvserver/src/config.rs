@@ -2,9 +2,5 @@
 //!
 //! Invariant: a setting has one value, whichever way it was given.
 
-pub(crate) mod eviction;
 pub(crate) mod file;
 pub(crate) mod parameters;
-pub(crate) mod settings;
-pub(crate) mod switches;
-pub(crate) mod tuning;

@@ -17,7 +17,6 @@ use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, is_http_wo
 use smallvec::SmallVec;
 
 use crate::commands::{debug, monitor, transaction};
-use crate::config::settings::{WALK_INLINE_KEYS_MAX, WALK_INLINE_STEPS_MAX};
 use crate::context::jobs::Work;
 use crate::context::{Context, Next, Run, Runs};
 use crate::dispatch::costly::StoreCall;
@@ -27,6 +26,7 @@ use crate::notify::exec::is_queued;
 use crate::notify::origin::Origin;
 use crate::session::{Refusal, Session};
 use crate::state::ServerState;
+use crate::state::server_config::{WALK_INLINE_KEYS_MAX, WALK_INLINE_STEPS_MAX};
 use kvcommands::events::{Class, Classes, EventTxn};
 use kvcommands::outcome::{Failure, Outcome, store_error};
 
@@ -147,7 +147,7 @@ pub(crate) fn answer(
     };
     let work_max = |words_min: u16| {
         let may_cost = request.len() >= words_min.into();
-        may_cost.then(|| server.switches.loop_work_max.load(Relaxed))
+        may_cost.then(|| server.debug.loop_work_max.load(Relaxed))
     };
     let answer = match runs.of(top) {
         Some(Run::Keys(CommandFn::Read(run, words_min))) => {
@@ -155,7 +155,7 @@ pub(crate) fn answer(
         }
         Some(Run::Keys(CommandFn::Write(run))) => store(&call(None), run, &session.keyspace, server),
         Some(Run::Keys(CommandFn::Costly(run, words_min))) => {
-            let run = |args: Args<'_>, txn: &mut dyn Txn| run(args, txn, &server.tuning.of_commands());
+            let run = |args: Args<'_>, txn: &mut dyn Txn| run(args, txn, &server.runtime.of_commands());
             store(&call(work_max(words_min)), run, &session.keyspace, server)
         }
         Some(Run::Keys(CommandFn::Scan(run))) => walk(spec, run, request, session, server),
@@ -199,7 +199,7 @@ fn check_state(spec: &Spec, session: &Session, server: &ServerState) -> Result<(
     if session.transaction.is_some() && spec.flags.has(Flag::NoMulti) {
         return Err(CommandError::custom("ERR Command not allowed inside a transaction"));
     }
-    if spec.name == "debug" && !server.settings.debug_allowed {
+    if spec.name == "debug" && !server.config.debug_allowed {
         return Err(CommandError::custom(debug::NOT_ALLOWED));
     }
     // RESP2 cannot tell a pushed message from a reply.

@@ -19,7 +19,6 @@ use mio::{Events, Poll, Token};
 
 use crate::admin::counters::Counters;
 use crate::admin::process;
-use crate::config::settings::ITERATION_TIME;
 use crate::context::Runs;
 use crate::context::jobs::Jobs;
 use crate::event_loop::accept::{Accept, LISTENER_TOKENS};
@@ -27,6 +26,7 @@ use crate::event_loop::connection::{Connection, Decoder, Phase};
 use crate::event_loop::execute::Executor;
 use crate::notify::mailbox::Mailbox;
 use crate::state::ServerState;
+use crate::state::server_config::ITERATION_TIME;
 use slices::READ_BUFFER_BYTES;
 use tick::TICK;
 
@@ -200,7 +200,7 @@ impl EventLoop {
     fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
         let awaits_room = !self.queues.awaiting_room.is_empty();
         // What CONFIG SET has just changed is in force although nothing comes.
-        let changed = self.server().tuning.generation() != self.executor.bounds_generation;
+        let changed = self.server().runtime.generation() != self.executor.limits_generation;
         let runnable =
             !self.queues.ready.is_empty() || !self.queues.unfinished.is_empty() || self.makes_room || changed;
         let awaits_log = awaits_room || !self.queues.awaiting_durability.is_empty();

@@ -20,7 +20,6 @@ use crate::admin::process;
 use crate::commands;
 use crate::config::file::Setting;
 use crate::config::file::rewrite;
-use crate::config::settings::{SavePoint, Settings};
 use crate::context::jobs::{JobReceivers, Jobs};
 use crate::error::{Error, Result};
 use crate::event_loop::accept::Accept;
@@ -31,7 +30,8 @@ use crate::notify::Notify;
 use crate::notify::mailbox::Mailbox;
 use crate::notify::origin;
 use crate::server::signals::{Registered, SignalThread};
-use crate::state::{Parts, ServerState};
+use crate::state::ServerState;
+use crate::state::server_config::{SavePoint, ServerConfig};
 use crate::worker;
 
 /// A running server.
@@ -62,7 +62,7 @@ pub struct Builder {
     db: Option<Db>,
     places: Vec<Listening>,
     bound: Vec<Listener>,
-    settings: Settings,
+    config: ServerConfig,
     acl: Acl,
     logging: Logging,
     /// What the configuration file says of parameters.
@@ -87,34 +87,34 @@ impl Builder {
 
     /// Event loops, one thread each; at least 1. Default: one for every two cores.
     pub fn loops(mut self, count: usize) -> Builder {
-        self.settings.loops = count.max(1);
+        self.config.loops = count.max(1);
         self
     }
 
     /// Connections served at once. Default: 10,000.
     pub fn max_clients(mut self, count: usize) -> Builder {
-        self.settings.clients_max = count;
+        self.config.clients_max = count;
         self
     }
 
     /// No more clients than the process may have files open for: else they would take those that the log needs.
     pub(crate) fn clients_within_open_files(mut self) -> Builder {
-        let possible = process::clients_possible(self.settings.loops);
-        if possible < self.settings.clients_max {
-            let wanted = self.settings.clients_max;
+        let possible = process::clients_possible(self.config.loops);
+        if possible < self.config.clients_max {
+            let wanted = self.config.clients_max;
             tracing::warn!(
                 possible,
                 wanted,
                 "fewer files may be open than clients may connect, so fewer are served: raise the limit (ulimit -n)"
             );
-            self.settings.clients_max = possible;
+            self.config.clients_max = possible;
         }
         self
     }
 
     /// How large a request may be. Default: as in Redis, see [`kvproto::Limits`].
     pub fn limits(mut self, limits: kvproto::Limits) -> Builder {
-        self.settings.limits = limits;
+        self.config.limits = limits;
         self
     }
 
@@ -136,21 +136,21 @@ impl Builder {
     /// Allows listening beyond the loopback without a password: everyone who reaches the port can then read and
     /// change everything. Default: refused.
     pub fn allow_exposed(mut self, allow: bool) -> Builder {
-        self.settings.exposed_ok = allow;
+        self.config.exposed_ok = allow;
         self
     }
 
     /// Obeys DEBUG, with which every client can read everything and bring the server to a halt: for tests only.
     /// Default: refused.
     pub fn debug_commands(mut self, allow: bool) -> Builder {
-        self.settings.debug_allowed = allow;
+        self.config.debug_allowed = allow;
         self
     }
 
     /// Sets in how many seconds a connection has to log in where a password is needed; 0 for any number. 30 unless set.
     /// One that does not is closed, so that those who know no password cannot take all connections.
     pub fn login_timeout(mut self, seconds: u64) -> Builder {
-        self.settings.login_timeout_secs = seconds;
+        self.config.login_timeout_secs = seconds;
         self
     }
 
@@ -169,8 +169,8 @@ impl Builder {
 
     /// When snapshots are due by time, in seconds and changes; and the directory that CONFIG GET shows.
     pub(crate) fn kept_in(mut self, dir: String, save_points: Vec<SavePoint>) -> Builder {
-        self.settings.dir = dir;
-        self.settings.save_points = save_points;
+        self.config.dir = dir;
+        self.config.save_points = save_points;
         self
     }
 
@@ -192,14 +192,14 @@ impl Builder {
         if !users.is_empty() {
             self.acl.adopt(users, &path).map_err(|why| Error::Users { why: why.into_owned() })?;
         }
-        self.settings.config_file = Some(path);
+        self.config.config_file = Some(path);
         self.said = settings;
         Ok(self)
     }
 
     /// The allocator of the program, where it is known.
     pub(crate) fn allocator(mut self, allocator: Allocator) -> Builder {
-        self.settings.allocator = allocator;
+        self.config.allocator = allocator;
         self
     }
 
@@ -218,7 +218,7 @@ impl Builder {
     pub(crate) fn bind(mut self) -> Result<Builder> {
         for Listening { url, optional } in self.places.drain(..) {
             // Who has to prove who it is may come from anywhere.
-            let exposed_ok = self.settings.exposed_ok || !self.acl.is_open();
+            let exposed_ok = self.config.exposed_ok || !self.acl.is_open();
             match Listener::bind(&url, exposed_ok) {
                 Ok(listener) => self.bound.push(listener),
                 Err(error) if optional && error.is_about_the_address() => {
@@ -232,7 +232,7 @@ impl Builder {
 
     /// Binds every listener, then starts the threads. Fails, with nothing left running, if a listener cannot be bound.
     pub fn start(self) -> Result<Server> {
-        let Builder { db, bound: listeners, settings, acl, logging, said, stops_on_signals, signals, .. } =
+        let Builder { db, bound: listeners, config, acl, logging, said, stops_on_signals, signals, .. } =
             self.bind()?;
         let db = db.ok_or(Error::NoStore)?.hooks().without_waiting_for_room();
         let signals = match signals {
@@ -243,7 +243,7 @@ impl Builder {
         let cannot = |what| move |source| Error::System { what, source };
         let mut polls = Vec::new();
         let mut mailboxes = Vec::new();
-        for _ in 0..settings.loops {
+        for _ in 0..config.loops {
             let poll = Poll::new().map_err(cannot("wait for events"))?;
             let waker = Waker::new(poll.registry(), WAKER).map_err(cannot("wake an event loop"))?;
             mailboxes.push(Mailbox::new(waker));
@@ -256,9 +256,8 @@ impl Builder {
         db.hooks().free_in_background()?;
         // From here on it is known who is used when.
         db.hooks().note_time();
-        let parts = Parts { id, db, acl, logging, settings, addresses, notify };
-        let state = Arc::new(ServerState::new(parts));
-        let _ = state.tuning.at_start.set(rewrite::values(&state));
+        let state = Arc::new(ServerState::new(id, db, acl, logging, config, addresses, notify));
+        let _ = state.runtime.at_start.set(rewrite::values(&state));
         for Setting { place, row, value } in said {
             let fault = |why| Error::Configuration { place, why: format!("'{}': {why}", row.name) };
             row.assign(&state, &value).map_err(fault)?;

@@ -3,6 +3,11 @@
 //! Invariant: nothing here but counters, flags and handles changes once the loops have started; what has more to it
 //! guards itself.
 
+pub(crate) mod debug_flags;
+pub(crate) mod runtime_config;
+pub(crate) mod server_config;
+mod store_limits;
+
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -22,14 +27,14 @@ use crate::admin::statistics::Statistics;
 use crate::clients::Address;
 use crate::clients::pause::Held;
 use crate::clients::{CLIENT_BYTES, Client, Clients};
-use crate::config::settings::Settings;
-use crate::config::switches::Switches;
-use crate::config::tuning::Tuning;
 use crate::databases::Databases;
 use crate::net::listener::BoundAddress;
 use crate::notify::Notify;
 use crate::notify::exec::{Queue, is_queued};
 use crate::notify::mailbox::{Changed, LoopMessage};
+use crate::state::debug_flags::DebugFlags;
+use crate::state::runtime_config::RuntimeConfig;
+use crate::state::server_config::ServerConfig;
 use kvcommands::outcome::OOM;
 
 /// The server as its loops and commands see it.
@@ -42,7 +47,7 @@ pub(crate) struct ServerState {
     awaits_durability: AtomicBool,
     /// It was so at some time, so that something may still wait.
     has_awaited_durability: AtomicBool,
-    pub(crate) settings: Settings,
+    pub(crate) config: ServerConfig,
     pub(crate) addresses: Vec<BoundAddress>,
     pub(crate) clients: Clients,
     pub(crate) acl: Acl,
@@ -53,8 +58,8 @@ pub(crate) struct ServerState {
     pub(crate) stopping: AtomicBool,
     /// The loops have ended, so that nobody waits for the jobs that are left.
     pub(crate) ended: AtomicBool,
-    pub(crate) switches: Switches,
-    pub(crate) tuning: Tuning,
+    pub(crate) debug: DebugFlags,
+    pub(crate) runtime: RuntimeConfig,
     pub(crate) slow: Slow,
     /// What is to be looked at before a write: bits of [`WriteCheck`].
     pub(crate) write_checks: AtomicU8,
@@ -74,42 +79,38 @@ pub(crate) enum WriteCheck {
     Limits = 4,
 }
 
-/// What a server is put together from.
-pub(crate) struct Parts {
-    pub(crate) id: u64,
-    pub(crate) db: Db,
-    pub(crate) acl: Acl,
-    pub(crate) logging: Logging,
-    pub(crate) settings: Settings,
-    pub(crate) addresses: Vec<BoundAddress>,
-    pub(crate) notify: Notify,
-}
-
 impl ServerState {
-    pub(crate) fn new(parts: Parts) -> ServerState {
-        let Parts { id, db, acl, logging, settings, addresses, notify } = parts;
+    pub(crate) fn new(
+        id: u64,
+        db: Db,
+        acl: Acl,
+        logging: Logging,
+        config: ServerConfig,
+        addresses: Vec<BoundAddress>,
+        notify: Notify,
+    ) -> ServerState {
         ServerState {
             id,
             awaits_durability: AtomicBool::new(db.durability() == Durability::Always),
             has_awaited_durability: AtomicBool::new(db.durability() == Durability::Always),
-            tuning: Tuning::new(&settings, &db.limits()),
+            runtime: RuntimeConfig::new(&config, &db.limits()),
             slow: Slow::new(),
             write_checks: AtomicU8::new(0),
             hot_keys: HotKeys::default(),
             counted_kept_bytes: AtomicU64::new(0),
             backups: Backups::default(),
             databases: Databases::new(db.clone()),
-            clients: Clients::new(settings.clients_max, db.clone()),
+            clients: Clients::new(config.clients_max, db.clone()),
             statistics: Statistics::new(notify.mailboxes.len(), db.now_ms()),
             notify,
             db,
-            settings,
+            config,
             addresses,
             acl,
             logging,
             stopping: AtomicBool::new(false),
             ended: AtomicBool::new(false),
-            switches: Switches::default(),
+            debug: DebugFlags::default(),
         }
     }
 
@@ -245,7 +246,7 @@ impl ServerState {
     /// Has the duration and the size of every command measured, for HOTKEYS, or of large ones only.
     pub(crate) fn measure_all(&self, all: bool) {
         self.slow.watch_all(all);
-        self.tuning.change_bounds(|bounds| bounds.large_bytes = self.slow.large_bytes());
+        self.runtime.change_limits(|bounds| bounds.large_bytes = self.slow.large_bytes());
     }
 
     /// What clients and their buffers take.
@@ -318,6 +319,6 @@ impl ServerState {
     pub(crate) fn reset_statistics(&self, loop_index: usize, locked: bool) {
         self.statistics.reset(loop_index, &self.db, locked);
         self.slow.reset_totals();
-        self.tuning.touch();
+        self.runtime.touch();
     }
 }

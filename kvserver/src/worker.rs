@@ -48,7 +48,7 @@ pub(crate) fn compute(server: &ServerState, jobs: &Mutex<Receiver<Option<Job>>>,
             // Its connection is gone, and it has changed nothing yet.
             continue;
         }
-        server.switches.wait_to_compute(&server.stopping);
+        server.debug.wait_to_compute(&server.stopping);
         finish(server, job, runs, &origin);
     }
 }

@@ -42,7 +42,7 @@ fn names_durability(args: Args<'_>) -> bool {
 
 /// The file is written elsewhere: no loop waits for a disk.
 fn rewrite(ctx: &mut Context<'_>) -> Outcome {
-    if ctx.server.settings.config_file.is_none() {
+    if ctx.server.config.config_file.is_none() {
         return Err(CommandError::custom("ERR The server is running without a config file").into());
     }
     if ctx.txn.is_some() {

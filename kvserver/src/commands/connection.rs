@@ -8,10 +8,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use kvproto::resp::Version;
 use kvproto::{Args, CommandError, Reply, Request, Spec, parse_integer};
 
-use crate::config::settings::LABEL_BYTES_MAX;
 use crate::context::{Context, Next};
 use crate::databases::DATABASES;
 use crate::session::Attempt;
+use crate::state::server_config::LABEL_BYTES_MAX;
 use kvcommands::REDIS_VERSION;
 use kvcommands::acl::DEFAULT;
 use kvcommands::outcome::Outcome;
@@ -145,7 +145,7 @@ pub(crate) fn hello(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         ("modules", Reply::Array(Vec::new())),
     ];
     // Of Valkey 8.1, and as there only where one was set.
-    let zone = ctx.server.tuning.availability_zone();
+    let zone = ctx.server.runtime.availability_zone();
     if !zone.is_empty() {
         fields.push(("availability_zone", Reply::bulk(zone)));
     }

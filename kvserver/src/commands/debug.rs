@@ -12,11 +12,11 @@ use kvcore::{Keyspace, LockSet};
 use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 
 use crate::commands::server::write_snapshot;
-use crate::config::settings::LOOP_WORK_MAX;
-use crate::config::switches::Switches;
 use crate::context::jobs::Work;
 use crate::context::{Context, Next};
 use crate::state::ServerState;
+use crate::state::debug_flags::DebugFlags;
+use crate::state::server_config::LOOP_WORK_MAX;
 use kvcommands::debug;
 use kvcommands::outcome::{Failure, Outcome, store_error};
 
@@ -62,12 +62,12 @@ const HELP: &[(&str, &str)] = &[
 
 /// `DEBUG subcommand [argument ...]`
 pub(crate) fn debug(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
-    if !ctx.server.settings.debug_allowed {
+    if !ctx.server.config.debug_allowed {
         return Err(CommandError::custom(NOT_ALLOWED).into());
     }
     let request = args.request();
     let name = args.next()?.to_ascii_lowercase();
-    let switches = &ctx.server.switches;
+    let switches = &ctx.server.debug;
     match (&*name, args.remaining()) {
         (b"help", 0) => Ok(help()),
         (b"sleep", 1) => Ok(sleep(args.next()?, ctx)),
@@ -174,11 +174,11 @@ fn sleep(word: &[u8], ctx: &Context<'_>) -> Reply {
 fn replybuffer(mut args: Args<'_>, ctx: &Context<'_>) -> Outcome {
     let request = args.request();
     if args.eat("peak-reset-time") {
-        let reset = &ctx.server.switches.peak_reset_ms;
+        let reset = &ctx.server.debug.peak_reset_ms;
         if args.eat("never") {
             reset.store(u64::MAX, Relaxed);
         } else if args.eat("reset") {
-            reset.store(Switches::PEAK_RESET_MS, Relaxed);
+            reset.store(DebugFlags::PEAK_RESET_MS, Relaxed);
         } else {
             reset.store(u64::try_from(args.integer()?).unwrap_or(u64::MAX), Relaxed);
         }
@@ -260,7 +260,7 @@ fn populate(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let count = Some(args.integer()?).filter(|count| *count >= 0).ok_or_else(out_of_range)?;
     let prefix = args.next_opt().unwrap_or(b"key");
     let size = if args.is_empty() { 0 } else { usize::try_from(args.integer()?).map_err(|_| out_of_range())? };
-    if size > ctx.server.settings.limits.bulk_bytes_max {
+    if size > ctx.server.config.limits.bulk_bytes_max {
         return Err(out_of_range().into());
     }
     let keyspace = &ctx.session.keyspace;

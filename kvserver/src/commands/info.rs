@@ -129,16 +129,16 @@ fn about_server(server: &ServerState, fields: &mut Fields<'_>) {
     fields.add("server_time_ahead_ms", server.db.time_ahead_ms());
     fields.add("uptime_in_seconds", uptime);
     fields.add("uptime_in_days", uptime / 86_400);
-    let hz = server.tuning.hz.load(Relaxed);
+    let hz = server.runtime.hz.load(Relaxed);
     fields.add("hz", hz);
     fields.add("configured_hz", hz);
     fields.add("lru_clock", (server.db.now_ms() / 1000) % LRU_CLOCK_SECONDS);
     fields.add("io_threads_active", i32::from(server.notify.mailboxes.len() > 1));
     fields.add("event_loops", server.notify.mailboxes.len());
     let shown = |path: Option<PathBuf>| path.map_or_else(String::new, |path| path.display().to_string());
-    fields.add("availability_zone", one_line(Some(server.tuning.availability_zone())));
+    fields.add("availability_zone", one_line(Some(server.runtime.availability_zone())));
     fields.add("executable", shown(std::env::current_exe().ok()));
-    fields.add("config_file", shown(server.settings.config_file.clone()));
+    fields.add("config_file", shown(server.config.config_file.clone()));
     for (index, address) in server.addresses.iter().enumerate() {
         fields.add(&format!("listener{index}"), address);
     }
@@ -209,16 +209,16 @@ fn memory(server: &ServerState, usage: &Usage, locked: bool, fields: &mut Fields
     fields.add("used_memory_startup", 0);
     fields.add("used_memory_dataset", dataset);
     fields.add("used_memory_dataset_perc", percent(dataset, used));
-    let allocator = server.settings.allocator.figures(used, usage);
+    let allocator = server.config.allocator.figures(used, usage);
     fields.add("allocator_allocated", allocator.allocated);
     fields.add("allocator_active", allocator.active);
     fields.add("allocator_resident", allocator.resident);
     fields.add("total_system_memory", usage.system_bytes);
     fields.add("total_system_memory_human", human(usage.system_bytes));
-    let limit = server.tuning.memory_bytes_max.load(Relaxed);
+    let limit = server.runtime.memory_bytes_max.load(Relaxed);
     fields.add("maxmemory", limit);
     fields.add("maxmemory_human", human(limit));
-    fields.add("maxmemory_policy", server.tuning.policy());
+    fields.add("maxmemory_policy", server.runtime.policy());
     let resident = usage.resident_bytes;
     // There are no scripts and no functions.
     for name in [
@@ -257,7 +257,7 @@ fn memory(server: &ServerState, usage: &Usage, locked: bool, fields: &mut Fields
     fields.add("mem_clients_normal", clients);
     fields.add("mem_cluster_links", 0);
     fields.add("mem_aof_buffer", 0);
-    fields.add("mem_allocator", server.settings.allocator.name());
+    fields.add("mem_allocator", server.config.allocator.name());
     fields.add("active_defrag_running", 0);
     fields.add("lazyfree_pending_objects", 0);
     fields.add("lazyfreed_objects", 0);

@@ -63,7 +63,7 @@ fn usage(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 fn stats(ctx: &Context<'_>) -> Reply {
     let usage = Usage::now();
     let memory = info::Memory::of(ctx.server, ctx.txn.is_some());
-    let allocator = ctx.server.settings.allocator.figures(memory.used, &usage);
+    let allocator = ctx.server.config.allocator.figures(memory.used, &usage);
     let keys = if ctx.txn.is_some() { 0 } else { ctx.server.db.stats().entries };
     let ratio = |part: u64, whole: u64| Reply::Double(part as f64 / whole.max(1) as f64);
     let count = |number: u64| Reply::Integer(i64::try_from(number).unwrap_or(i64::MAX));
@@ -107,7 +107,7 @@ fn stats(ctx: &Context<'_>) -> Reply {
 fn doctor(ctx: &Context<'_>) -> String {
     let usage = Usage::now();
     let memory = info::Memory::of(ctx.server, ctx.txn.is_some());
-    let limit = ctx.server.tuning.memory_bytes_max.load(std::sync::atomic::Ordering::Relaxed);
+    let limit = ctx.server.runtime.memory_bytes_max.load(std::sync::atomic::Ordering::Relaxed);
     let mut found = Vec::new();
     if limit > 0 && memory.used > limit / 10 * 9 {
         found.push("More than nine tenths of maxmemory are in use: above it keys are evicted, or writes refused.");
@@ -115,7 +115,7 @@ fn doctor(ctx: &Context<'_>) -> String {
     if memory.clients > memory.dataset && memory.clients > 64 << 20 {
         found.push("Clients' buffers take more than the data: look for slow readers in CLIENT LIST (omem).");
     }
-    let allocator = ctx.server.settings.allocator.figures(memory.used, &usage);
+    let allocator = ctx.server.config.allocator.figures(memory.used, &usage);
     if allocator.active > allocator.allocated.saturating_mul(3) / 2 && allocator.active > 256 << 20 {
         found.push(
             "Memory is fragmented: pages hold half as much again as is in use. What is written next will fill them.",
@@ -133,7 +133,7 @@ fn doctor(ctx: &Context<'_>) -> String {
 fn malloc_stats(ctx: &Context<'_>) -> String {
     let usage = Usage::now();
     let used = info::Memory::of(ctx.server, ctx.txn.is_some()).used;
-    let allocator = ctx.server.settings.allocator;
+    let allocator = ctx.server.config.allocator;
     let told = allocator.figures(used, &usage);
     format!(
         "{}\nallocated bytes: {}\nactive bytes: {}\nresident bytes: {}\nbytes of the process: {}, at most so far: {}\n",

@@ -13,7 +13,7 @@ use kvcommands::outcome::Outcome;
 pub(crate) fn object(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     args.next()?;
     let Some(key) = args.next_opt() else { return Ok(help(ctx.spec)) };
-    let by_frequency = ctx.server.tuning.policy().ends_with("lfu");
+    let by_frequency = ctx.server.runtime.policy().ends_with("lfu");
     let look = |txn: &dyn Txn| kvcommands::object(ctx.spec.own_name(), key, txn, by_frequency);
     if let Some(txn) = &ctx.txn {
         return Ok(look(&**txn)?);

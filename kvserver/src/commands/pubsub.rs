@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use kvproto::{Args, CommandError, Reply};
 
-use crate::config::settings::{SUBSCRIPTION_BYTES, SUBSCRIPTION_BYTES_MAX};
 use crate::context::Context;
 use crate::notify::pubsub::{Announcement, Publication, Topic};
+use crate::state::server_config::{SUBSCRIPTION_BYTES, SUBSCRIPTION_BYTES_MAX};
 use kvcommands::gather::gather;
 use kvcommands::glob;
 use kvcommands::help;

@@ -140,7 +140,7 @@ fn histogram(mut args: Args<'_>, ctx: &Context<'_>) -> Reply {
         let container = own.split('|').next().unwrap_or_default();
         names.is_empty() || names.iter().any(|name| name == own || name == container)
     };
-    let tracked = ctx.server.tuning.latency_tracking.load(std::sync::atomic::Ordering::Relaxed);
+    let tracked = ctx.server.runtime.latency_tracking.load(std::sync::atomic::Ordering::Relaxed);
     let all = if tracked { ctx.server.statistics.commands() } else { Vec::new() };
     let mut pairs = Vec::new();
     for total in all.into_iter().filter(|total| total.calls > 0 && wanted(total.name)) {

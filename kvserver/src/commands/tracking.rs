@@ -8,10 +8,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use kvproto::error::quoted;
 use kvproto::{Args, CommandError, Reply, Text};
 
-use crate::config::settings::{SUBSCRIPTION_BYTES, SUBSCRIPTION_BYTES_MAX};
 use crate::context::Context;
 use crate::notify::tracking::{Choice, Tracking};
 use crate::session::Session;
+use crate::state::server_config::{SUBSCRIPTION_BYTES, SUBSCRIPTION_BYTES_MAX};
 use kvcommands::outcome::Outcome;
 
 /// What CLIENT TRACKING was told.

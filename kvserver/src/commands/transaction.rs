@@ -14,12 +14,12 @@ use kvproto::{Args, CommandError, Reply, Request, Spec, Text, spec};
 #[cfg(shuttle)]
 pub(crate) use self::commit::has_changed;
 use self::commit::{Journal, Place, commit, may_run_elsewhere};
-use crate::config::settings::{QUEUED_COMMAND_BYTES, QUEUED_WORD_BYTES, WATCHED_BYTES_MAX, WATCHED_KEY_BYTES};
 use crate::context::jobs::{Finished, Work, Worker};
 use crate::context::{Context, Next};
 use crate::notify::exec::{ExecResult, Queue};
 use crate::session::{Session, Watched, WatchedKeys};
 use crate::state::ServerState;
+use crate::state::server_config::{QUEUED_COMMAND_BYTES, QUEUED_WORD_BYTES, WATCHED_BYTES_MAX, WATCHED_KEY_BYTES};
 use kvcommands::outcome::{Failure, Outcome};
 
 /// Puts a command into the session's queue. `is_known`: there is a function that carries it out, or refuses it.
@@ -42,7 +42,7 @@ pub(crate) fn enqueue(
     // EXEC will refuse a spoiled transaction, so what comes after the error need not be kept.
     if !queue.spoiled && queue.absent.is_none() {
         queue.bytes += queued_bytes(request);
-        if queue.bytes > server.tuning.query_bytes_max() {
+        if queue.bytes > server.runtime.query_bytes_max() {
             queue.spoiled = true;
             queue.commands = Vec::new();
             queue.bytes = 0;
@@ -128,7 +128,7 @@ pub(crate) fn exec(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         Err(aborted(&CommandError::absent(spec.name).into_text()).into())
     } else {
         let place = match may_run_elsewhere(&queue, ctx.runs) {
-            true => Place::Loop(ctx.server.switches.loop_work_max.load(Relaxed)),
+            true => Place::Loop(ctx.server.debug.loop_work_max.load(Relaxed)),
             false => Place::LoopToTheEnd,
         };
         let mut journal = Journal::default();

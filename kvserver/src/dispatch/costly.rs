@@ -11,10 +11,10 @@ use kvcore::LockSet;
 use kvcore::hooks::Txn;
 use kvproto::{Args, Reply, spec};
 
-use crate::config::settings::LOOP_WORK_MAX;
 use crate::context::Run;
 use crate::context::jobs::{Finished, Worker};
 use crate::dispatch::{Answer, Call, carry_out};
+use crate::state::server_config::LOOP_WORK_MAX;
 
 /// What a store command of a parked connection needs to know of its client.
 pub(crate) struct StoreCall {
@@ -42,7 +42,7 @@ fn answer(worker: &Worker<'_>, call: &StoreCall) -> Answer {
     }
     let run = |args: Args<'_>, txn: &mut dyn Txn| match run {
         Run::Keys(CommandFn::Read(run, _)) => run(args, txn),
-        Run::Keys(CommandFn::Costly(run, _)) => run(args, txn, &server.tuning.of_commands()),
+        Run::Keys(CommandFn::Costly(run, _)) => run(args, txn, &server.runtime.of_commands()),
         // Those are never too much for a loop.
         Run::Keys(_) | Run::Session(..) => Ok(Reply::Nothing),
     };

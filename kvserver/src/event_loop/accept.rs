@@ -78,7 +78,7 @@ impl Accept {
                         counters.connections.add(1);
                         self.failing = false;
                         if server.clients.admit(server.clients.max.load(Relaxed)) {
-                            let keepalive = server.tuning.keepalive_secs.load(Relaxed);
+                            let keepalive = server.runtime.keepalive_secs.load(Relaxed);
                             stream.prepare(Duration::from_secs(keepalive));
                             let message = LoopMessage::Accepted(stream, door.listener.protocol);
                             server.notify.mailboxes.of(self.next_loop).post(message);

@@ -13,12 +13,12 @@ use kvproto::line::LineDecoder;
 use kvproto::resp::RequestDecoder;
 
 use crate::clients::Shown;
-use crate::config::settings::{OUTPUT_PAUSE_BYTES, READ_BYTES, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
-use crate::config::tuning::OutputLimits;
 use crate::net::listener::Protocol;
 use crate::net::outbox::{Outbox, Piece};
 use crate::net::stream::Stream;
 use crate::session::Session;
+use crate::state::runtime_config::OutputLimits;
+use crate::state::server_config::{OUTPUT_PAUSE_BYTES, READ_BYTES, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
 
 /// One client of an event loop.
 pub(crate) struct Connection {
@@ -364,8 +364,8 @@ mod tests {
     use mio::net::UnixStream;
 
     use super::*;
-    use crate::config::settings::OutputLimit;
     use crate::server::Server;
+    use crate::state::server_config::OutputLimit;
 
     const LIMIT: OutputLimit = OutputLimit { hard_bytes: 1000, soft_bytes: 50, soft_for: Duration::from_secs(10) };
 

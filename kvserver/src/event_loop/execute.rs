@@ -12,8 +12,6 @@ use kvproto::resp::{self, RequestDecoder};
 use kvproto::{Limits, ProtocolError, Reply, Request};
 
 use crate::admin::counters::Counters;
-use crate::config::settings::{ITERATION_REQUESTS_MAX, OUTPUT_PAUSE_BYTES, SLICE_TIME};
-use crate::config::tuning::Bounds;
 use crate::context::jobs::{Job, Jobs};
 use crate::context::ran::Ran;
 use crate::context::{Next, Runs};
@@ -25,6 +23,8 @@ use crate::notify::exec::is_queued;
 use crate::notify::origin::Origin;
 use crate::notify::tracking::ReadKeys;
 use crate::session::Replies;
+use crate::state::runtime_config::LoopLimits;
+use crate::state::server_config::{ITERATION_REQUESTS_MAX, OUTPUT_PAUSE_BYTES, SLICE_TIME};
 use crate::state::{ServerState, WriteCheck};
 use kvcommands::outcome;
 use kvcommands::outcome::REPLY_BYTES_MAX;
@@ -39,8 +39,8 @@ pub(crate) struct Executor {
     /// Of what this loop changes.
     pub(crate) origin: Origin,
     /// This loop's copy, and which one it is.
-    pub(crate) bounds: Bounds,
-    pub(crate) bounds_generation: u64,
+    pub(crate) bounds: LoopLimits,
+    pub(crate) limits_generation: u64,
     /// A copy of the clock that commands are timed by, and what it showed last.
     pub(crate) clock: quanta::Clock,
     pub(crate) last_tick: u64,
@@ -75,8 +75,8 @@ impl Executor {
         let clock = server.slow.clock().clone();
         let slice_ticks = ticks_in(&clock, SLICE_TIME);
         Executor {
-            bounds_generation: server.tuning.generation(),
-            bounds: server.tuning.bounds(),
+            limits_generation: server.runtime.generation(),
+            bounds: server.runtime.loop_limits(),
             clock,
             last_tick: 0,
             slice_ticks,
@@ -97,7 +97,7 @@ impl Executor {
         decoder: &mut Decoder,
         input: &[u8],
     ) -> Progress {
-        self.refresh_bounds();
+        self.refresh_limits();
         self.last_tick = self.clock.raw();
         let slice_end = self.last_tick.saturating_add(self.slice_ticks);
         let start = self.replies.len();
@@ -139,11 +139,11 @@ impl Executor {
     }
 
     /// Takes note of what CONFIG SET may have changed.
-    pub(crate) fn refresh_bounds(&mut self) {
-        let newest = self.server.tuning.generation();
-        if newest != self.bounds_generation {
-            self.bounds = self.server.tuning.bounds();
-            self.bounds_generation = newest;
+    pub(crate) fn refresh_limits(&mut self) {
+        let newest = self.server.runtime.generation();
+        if newest != self.limits_generation {
+            self.bounds = self.server.runtime.loop_limits();
+            self.limits_generation = newest;
             self.counters.commands.begin(self.server.statistics.epoch());
         }
     }
@@ -239,7 +239,7 @@ impl Executor {
         if connection.session.access.is_authenticated(&self.server.acl) {
             &self.bounds.limits
         } else {
-            &self.server.settings.unauthenticated_limits
+            &self.server.config.unauthenticated_limits
         }
     }
 

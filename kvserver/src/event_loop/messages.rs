@@ -107,7 +107,7 @@ impl EventLoop {
             let request = done.request.as_request();
             let about = kvproto::spec::resolve(request).ok().map(|spec| (spec, request));
             self.executor.replies.begin(done.to.slot);
-            self.executor.refresh_bounds();
+            self.executor.refresh_limits();
             let start = self.executor.replies.len();
             if let Some(exec) = exec {
                 exec.apply(&mut connection.session, &self.executor.server);

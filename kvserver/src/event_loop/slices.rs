@@ -9,9 +9,9 @@ use kvproto::resp::second_word;
 use smallvec::SmallVec;
 
 use super::EventLoop;
-use crate::config::settings::READ_BYTES;
 use crate::event_loop::connection::{Connection, Decoder, Input, Phase};
 use crate::net::listener::Protocol;
+use crate::state::server_config::READ_BYTES;
 
 /// Connections that are read from before any of them is executed.
 const GROUP_SLICES: usize = 16;

@@ -4,8 +4,8 @@
 //! the end up no longer than [`STOP_GRACE`].
 
 use super::EventLoop;
-use crate::config::settings::STOP_GRACE;
 use crate::event_loop::connection::{Connection, Phase};
+use crate::state::server_config::STOP_GRACE;
 
 impl EventLoop {
     /// From now on nothing is accepted or read; what was read is executed and answered.

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::EventLoop;
 use crate::admin::counters::Counters;
-use crate::config::tuning::save_when_due;
 use crate::event_loop::connection::{Connection, Phase};
 use crate::notify::tracking::ReadKeys;
 use crate::state::WriteCheck;
+use crate::state::runtime_config::save_when_due;
 
 /// How often counters are sampled and slow readers looked at.
 pub(super) const TICK: Duration = Duration::from_secs(1);
@@ -21,9 +21,9 @@ impl EventLoop {
     /// With limits on the store, looks whether they are kept: what clients hold counts, too, and a limit may have been
     /// lowered. In steps: the rest follows in the next iteration.
     pub(super) fn keep_limits(&mut self) {
-        self.executor.refresh_bounds();
+        self.executor.refresh_limits();
         self.server().apply_late_limits();
-        let tuning = &self.server().tuning;
+        let tuning = &self.server().runtime;
         if tuning.memory_bytes_max.load(Relaxed) == 0 && tuning.entries_max.load(Relaxed) == 0 {
             self.makes_room = false;
             return;
@@ -59,7 +59,7 @@ impl EventLoop {
     /// With a limit on what clients take, ends those that take most where it is not kept. All connections are in their
     /// places.
     pub(super) fn bound_clients(&mut self) {
-        let Some(limit) = self.server().tuning.client_bytes_max() else { return };
+        let Some(limit) = self.server().runtime.client_bytes_max() else { return };
         // The clock itself: an iteration in which much is answered takes long.
         if self.server().client_bytes() <= limit || Instant::now() < self.periodic.next_eviction {
             return;
@@ -93,12 +93,12 @@ impl EventLoop {
             rate.set(now - before);
         }
         self.periodic.last_sample = sample;
-        self.executor.refresh_bounds();
+        self.executor.refresh_limits();
         self.server().db.hooks().note_time();
-        if self.server().switches.cron_paused.load(Relaxed) {
+        if self.server().debug.cron_paused.load(Relaxed) {
             return;
         }
-        let peak_reset = Duration::from_millis(self.server().switches.peak_reset_ms.load(Relaxed));
+        let peak_reset = Duration::from_millis(self.server().debug.peak_reset_ms.load(Relaxed));
         let forget_peaks = self.now.saturating_duration_since(self.periodic.peaks_since) >= peak_reset;
         if forget_peaks {
             self.periodic.peaks_since = self.now;
@@ -106,8 +106,8 @@ impl EventLoop {
         // If nobody waits for its end, this is who notices it.
         self.server().clients.pause.until(self.now);
         let limits = self.executor.bounds.output;
-        let idle_max = self.server().tuning.timeout_secs.load(Relaxed);
-        let login_max = match self.server().tuning.login_timeout_secs.load(Relaxed) {
+        let idle_max = self.server().runtime.timeout_secs.load(Relaxed);
+        let login_max = match self.server().runtime.login_timeout_secs.load(Relaxed) {
             0 => Duration::MAX,
             seconds => Duration::from_secs(seconds),
         };
@@ -144,7 +144,7 @@ impl EventLoop {
         if self.index == 0 && self.stop_at.is_none() {
             let server = self.server();
             server.backups.end_stalled(self.now);
-            save_when_due(&server.db, &server.tuning, server.statistics.started_at_ms, self.now);
+            save_when_due(&server.db, &server.runtime, server.statistics.started_at_ms, self.now);
         }
     }
 }

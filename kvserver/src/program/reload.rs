@@ -28,7 +28,7 @@ impl Reload {
 
     /// Reads the files and says in the log what became of it.
     pub(crate) fn run(&self, state: &ServerState) {
-        let config = state.settings.config_file.as_deref();
+        let config = state.config.config_file.as_deref();
         if state.acl.file.is_none() && config.is_none() {
             tracing::info!("SIGHUP: there is nothing to reload, neither a configuration file nor a file of users");
             return;

@@ -42,10 +42,10 @@ pub(super) fn errorstats(server: &ServerState, fields: &mut Fields<'_>) {
 }
 
 pub(super) fn latencystats(server: &ServerState, fields: &mut Fields<'_>) {
-    if !server.tuning.latency_tracking.load(Relaxed) {
+    if !server.runtime.latency_tracking.load(Relaxed) {
         return;
     }
-    let percentiles = server.tuning.percentiles.lock().clone();
+    let percentiles = server.runtime.percentiles.lock().clone();
     for total in server.statistics.commands().into_iter().filter(|total| total.calls > 0) {
         let shown = |percent: &f64| {
             let micros = server.slow.nanos(total.percentile(percent / 100.0)) as f64 / 1000.0;

@@ -497,7 +497,7 @@ fn execute(spec: &'static Spec, request: &OwnedRequest, ctx: &mut Context<'_>) -
         (Some(Run::Keys(CommandFn::Read(run, _))), Some(txn)) => run(args, &**txn),
         (Some(Run::Keys(CommandFn::Write(run))), Some(txn)) => run(args, &mut **txn),
         (Some(Run::Keys(CommandFn::Costly(run, _))), Some(txn)) => {
-            run(args, &mut **txn, &ctx.server.tuning.of_commands())
+            run(args, &mut **txn, &ctx.server.runtime.of_commands())
         }
         (Some(Run::Keys(CommandFn::Scan(run))), Some(txn)) => run(args, txn.as_walk()),
         (Some(Run::Keys(CommandFn::Across(_, run))), Some(txn)) => {

@@ -16,8 +16,8 @@ use kvproto::quote::{HighBytes, write_quoted};
 use super::{Directive, FILE_BYTES_MAX, directive, lines, read_bounded};
 use crate::acl::Account;
 use crate::config::parameters::{self, Parameter, lists};
-use crate::config::tuning::OutputLimits;
 use crate::state::ServerState;
+use crate::state::runtime_config::OutputLimits;
 use kvtools::durable_file;
 
 /// Set before the lines that a file had none for, once.
@@ -32,7 +32,7 @@ pub(crate) fn values(server: &ServerState) -> BTreeMap<&'static str, String> {
 
 /// Writes the file; the error is for the client.
 pub(crate) fn rewrite(server: &ServerState) -> Result<(), String> {
-    let Some(path) = &server.settings.config_file else {
+    let Some(path) = &server.config.config_file else {
         return Err("The server is running without a config file".to_owned());
     };
     // What a link points to is replaced, not the link.
@@ -91,7 +91,7 @@ fn rewritten(old: &[u8], path: &Path, server: &ServerState) -> Result<Option<Vec
         let own = draft.named(|name| row.names().any(|own| own == name));
         let value = row.value(server);
         let is_true = match own.as_slice() {
-            [] => server.tuning.at_start.get().and_then(|values| values.get(row.name)) == Some(&value),
+            [] => server.runtime.at_start.get().and_then(|values| values.get(row.name)) == Some(&value),
             own => accords(row, own, &value, server),
         };
         if !is_true {
@@ -149,7 +149,7 @@ fn accords(row: &Parameter, own: &[Directive], value: &str, server: &ServerState
             lists::save_points(&points.join(" ")).is_ok_and(|points| lists::show_save_points(&points) == value)
         }
         "client-output-buffer-limit" => {
-            let first = OutputLimits::at_start(&server.settings);
+            let first = OutputLimits::at_start(&server.config);
             let said: Vec<String> = own.iter().map(texts).collect();
             lists::output_limits(first, &said.join(" ")).is_ok_and(|output| lists::show_output_limits(&output) == value)
         }

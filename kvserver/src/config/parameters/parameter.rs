@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering:
 
 use super::kind::Kind;
 use crate::admin::slow::Logged;
-use crate::config::tuning::Bounds;
 use crate::state::ServerState;
+use crate::state::runtime_config::LoopLimits;
 
 /// One parameter.
 #[derive(Clone, Copy)]
@@ -37,7 +37,7 @@ enum Place {
     /// In what uses it: yes or no.
     Switch(fn(&ServerState) -> &AtomicBool),
     /// Among the limits that each loop has a copy of.
-    Limit(fn(&mut Bounds) -> &mut usize),
+    Limit(fn(&mut LoopLimits) -> &mut usize),
     /// The number of entries that a log of commands may have, and the amount from which on a command is logged.
     LogLength(Logged),
     LogFrom(Logged),
@@ -114,7 +114,7 @@ impl Parameter {
     }
 
     /// A limit of requests.
-    pub(crate) const fn limit(name: &'static str, kind: Kind, field: fn(&mut Bounds) -> &mut usize) -> Parameter {
+    pub(crate) const fn limit(name: &'static str, kind: Kind, field: fn(&mut LoopLimits) -> &mut usize) -> Parameter {
         Parameter::row(name, kind, Place::Limit(field), Change::Taken)
     }
 
@@ -200,11 +200,11 @@ impl Parameter {
     pub(crate) fn value(&self, server: &ServerState) -> String {
         match self.place {
             Place::Inert(default) => {
-                server.tuning.inert.lock().get(self.name).cloned().unwrap_or_else(|| default.to_owned())
+                server.runtime.inert.lock().get(self.name).cloned().unwrap_or_else(|| default.to_owned())
             }
             Place::Number(field) => field(server).get().to_string(),
             Place::Switch(field) => yes_or_no(field(server).load(Relaxed)),
-            Place::Limit(field) => field(&mut server.tuning.bounds()).to_string(),
+            Place::Limit(field) => field(&mut server.runtime.loop_limits()).to_string(),
             Place::LogLength(log) => server.slow.log(log).length_max().to_string(),
             Place::LogFrom(log) => server.slow.log(log).from().to_string(),
             Place::Elsewhere(show, _) => show(server),
@@ -223,17 +223,17 @@ impl Parameter {
             Change::Taken => {}
         }
         match self.place {
-            Place::Inert(_) => _ = server.tuning.inert.lock().insert(self.name, value.to_owned()),
+            Place::Inert(_) => _ = server.runtime.inert.lock().insert(self.name, value.to_owned()),
             Place::Number(field) => field(server).set(number(value)?),
             Place::Switch(field) => field(server).store(value == "yes", Relaxed),
             Place::Limit(field) => {
                 let limit = number(value)?;
-                server.tuning.change_bounds(|bounds| *field(bounds) = limit);
+                server.runtime.change_limits(|bounds| *field(bounds) = limit);
             }
             Place::LogLength(log) => server.slow.log(log).set_length_max(number(value)?),
             Place::LogFrom(log) => {
                 server.slow.log_from(log, number(value)?);
-                server.tuning.change_bounds(|bounds| bounds.large_bytes = server.slow.large_bytes());
+                server.runtime.change_limits(|bounds| bounds.large_bytes = server.slow.large_bytes());
             }
             Place::Elsewhere(_, change) => change(server, value)?,
         }

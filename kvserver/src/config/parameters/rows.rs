@@ -13,12 +13,12 @@ use super::parameter::{InFile, Parameter, number, yes_or_no};
 use crate::admin::logging::LogLevel;
 use crate::admin::process::clients_possible;
 use crate::admin::slow::Logged;
-use crate::config::eviction::POLICIES;
-use crate::config::tuning::AVAILABILITY_ZONE;
 use crate::databases::DATABASES;
 use crate::net::listener::BoundAddress;
+use crate::state::runtime_config::AVAILABILITY_ZONE;
 use crate::state::{ServerState, WriteCheck};
 use kvcommands::events::Classes;
+use kvcommands::eviction_policy::POLICIES;
 
 const INT_MAX: i64 = i32::MAX as i64;
 const LONG_MAX: u64 = i64::MAX as u64;
@@ -95,10 +95,10 @@ pub(crate) const ROWS: &[Parameter] = &[
     Parameter::new(
         "client-output-buffer-limit",
         Kind::Text,
-        |server| lists::show_output_limits(&server.tuning.bounds().output),
+        |server| lists::show_output_limits(&server.runtime.loop_limits().output),
         |server, value| {
-            let output = lists::output_limits(server.tuning.bounds().output, value)?;
-            server.tuning.change_bounds(|bounds| bounds.output = output);
+            let output = lists::output_limits(server.runtime.loop_limits().output, value)?;
+            server.runtime.change_limits(|bounds| bounds.output = output);
             Ok(())
         },
     ),
@@ -112,20 +112,20 @@ pub(crate) const ROWS: &[Parameter] = &[
         .in_file(InFile::Only(&["no"], "the server stays in the foreground: let a service manager run it")),
     Parameter::fixed("databases", |_| DATABASES.to_string()).in_file(InFile::Only(&["16"], "there are 16 databases")),
     Parameter::fixed("dbfilename", |_| String::new()).protected().in_file(InFile::PassedOver),
-    Parameter::fixed("dir", |server| server.settings.dir.clone()).protected(),
+    Parameter::fixed("dir", |server| server.config.dir.clone()).protected(),
     // How often Redis does its housekeeping. There is no such timer here; the number is kept and shown.
     Parameter::new(
         "hz",
         COUNT,
-        |server| server.tuning.hz.load(Relaxed).to_string(),
+        |server| server.runtime.hz.load(Relaxed).to_string(),
         |server, value| {
-            server.tuning.hz.store(number::<u64>(value)?.clamp(HZ_MIN, HZ_MAX), Relaxed);
+            server.runtime.hz.store(number::<u64>(value)?.clamp(HZ_MIN, HZ_MAX), Relaxed);
             Ok(())
         },
     )
     .in_file(InFile::PassedOver),
     Parameter::fixed("io-threads", |server| server.notify.mailboxes.len().to_string()),
-    Parameter::fixed("enable-debug-command", |server| yes_or_no(server.settings.debug_allowed)),
+    Parameter::fixed("enable-debug-command", |server| yes_or_no(server.config.debug_allowed)),
     Parameter::inert("key-load-delay", Kind::Integer(-INT_MAX, INT_MAX), "0").hidden(),
     Parameter::new(
         "latency-monitor-threshold",
@@ -136,13 +136,13 @@ pub(crate) const ROWS: &[Parameter] = &[
             Ok(())
         },
     ),
-    Parameter::switch("latency-tracking", |server| &server.tuning.latency_tracking),
+    Parameter::switch("latency-tracking", |server| &server.runtime.latency_tracking),
     Parameter::new(
         "latency-tracking-info-percentiles",
         Kind::Percentiles,
-        |server| show_percentiles(&server.tuning.percentiles.lock()),
+        |server| show_percentiles(&server.runtime.percentiles.lock()),
         |server, value| {
-            *server.tuning.percentiles.lock() = percentiles(value).unwrap_or_default();
+            *server.runtime.percentiles.lock() = percentiles(value).unwrap_or_default();
             Ok(())
         },
     ),
@@ -151,12 +151,12 @@ pub(crate) const ROWS: &[Parameter] = &[
     Parameter::inert("lazyfree-lazy-server-del", Kind::Bool, "no"),
     Parameter::inert("lazyfree-lazy-user-del", Kind::Bool, "no"),
     Parameter::inert("lazyfree-lazy-user-flush", Kind::Bool, "no"),
-    Parameter::number("hll-sparse-max-bytes", Kind::Memory(0, LONG_MAX), |server| &server.tuning.sparse_bytes_max),
-    Parameter::number("lfu-decay-time", COUNT, |server| &server.tuning.lfu_decay_minutes).then(count_accesses),
-    Parameter::number("lfu-log-factor", COUNT, |server| &server.tuning.lfu_factor).then(count_accesses),
+    Parameter::number("hll-sparse-max-bytes", Kind::Memory(0, LONG_MAX), |server| &server.runtime.sparse_bytes_max),
+    Parameter::number("lfu-decay-time", COUNT, |server| &server.runtime.lfu_decay_minutes).then(count_accesses),
+    Parameter::number("lfu-log-factor", COUNT, |server| &server.runtime.lfu_factor).then(count_accesses),
     // Of the line protocol, which Redis does not have.
     Parameter::limit("line-max-len", Kind::Memory(1024, MIB * 1024), |of| &mut of.limits.line_bytes_max),
-    Parameter::number("login-timeout", COUNT, |server| &server.tuning.login_timeout_secs),
+    Parameter::number("login-timeout", COUNT, |server| &server.runtime.login_timeout_secs),
     Parameter::new(
         "loglevel",
         Kind::Word(&["debug", "verbose", "notice", "warning", "nothing"]),
@@ -184,13 +184,13 @@ pub(crate) const ROWS: &[Parameter] = &[
         },
     ),
     // The limit on keys, which Redis does not have.
-    Parameter::number("max-entries", LONG, |server| &server.tuning.entries_max).then(apply_limits),
-    Parameter::number("maxmemory", Kind::Memory(0, u64::MAX), |server| &server.tuning.memory_bytes_max)
+    Parameter::number("max-entries", LONG, |server| &server.runtime.entries_max).then(apply_limits),
+    Parameter::number("maxmemory", Kind::Memory(0, u64::MAX), |server| &server.runtime.memory_bytes_max)
         .then(apply_limits),
     Parameter::new(
         "maxmemory-clients",
         Kind::MemoryOrPercent,
-        |server| match server.tuning.client_memory_max.load(Relaxed) {
+        |server| match server.runtime.client_memory_max.load(Relaxed) {
             percent @ ..0 => format!("{}%", percent.unsigned_abs()),
             bytes => bytes.to_string(),
         },
@@ -199,7 +199,7 @@ pub(crate) const ROWS: &[Parameter] = &[
                 Some(percent) => -number::<i64>(percent)?,
                 None => number(value)?,
             };
-            server.tuning.client_memory_max.store(max, Relaxed);
+            server.runtime.client_memory_max.store(max, Relaxed);
             Ok(())
         },
     ),
@@ -207,10 +207,10 @@ pub(crate) const ROWS: &[Parameter] = &[
     Parameter::new(
         "maxmemory-policy",
         Kind::Word(&POLICIES),
-        |server| server.tuning.policy().to_owned(),
+        |server| server.runtime.policy().to_owned(),
         |server, value| {
             if let Some(place) = POLICIES.iter().position(|policy| *policy == value) {
-                server.tuning.policy.store(place, Relaxed);
+                server.runtime.policy.store(place, Relaxed);
                 count_accesses(server)?;
             }
             apply_limits(server)
@@ -229,9 +229,9 @@ pub(crate) const ROWS: &[Parameter] = &[
         },
     ),
     // There are no replicas, so any number but 0 refuses every write.
-    Parameter::number("min-replicas-to-write", COUNT, |server| &server.tuning.replicas_min)
+    Parameter::number("min-replicas-to-write", COUNT, |server| &server.runtime.replicas_min)
         .then(|server| {
-            server.set_write_check(WriteCheck::Replicas, server.tuning.replicas_min.load(Relaxed) != 0);
+            server.set_write_check(WriteCheck::Replicas, server.runtime.replicas_min.load(Relaxed) != 0);
             Ok(())
         })
         .alias("min-slaves-to-write"),
@@ -250,7 +250,7 @@ pub(crate) const ROWS: &[Parameter] = &[
     Parameter::new(
         "protected-mode",
         Kind::Bool,
-        |server| yes_or_no(!server.settings.exposed_ok),
+        |server| yes_or_no(!server.config.exposed_ok),
         |_, value| {
             let why = "The server was started with --insecure-listen.";
             if value == "no" { Ok(()) } else { Err(why.to_owned()) }
@@ -286,10 +286,10 @@ pub(crate) const ROWS: &[Parameter] = &[
     Parameter::new(
         "save",
         Kind::Text,
-        |server| lists::show_save_points(&server.tuning.save_points.lock()),
+        |server| lists::show_save_points(&server.runtime.save_points.lock()),
         |server, value| {
             let points = lists::save_points(value)?;
-            *server.tuning.save_points.lock() = points;
+            *server.runtime.save_points.lock() = points;
             Ok(())
         },
     ),
@@ -300,8 +300,8 @@ pub(crate) const ROWS: &[Parameter] = &[
     Parameter::log_length("slowlog-max-len", LONG, Logged::Time).alias("commandlog-slow-execution-max-len"),
     Parameter::inert("stop-writes-on-bgsave-error", Kind::Bool, "yes"),
     Parameter::fixed("tcp-backlog", |_| "1024".to_owned()).in_file(InFile::PassedOver),
-    Parameter::number("tcp-keepalive", COUNT, |server| &server.tuning.keepalive_secs),
-    Parameter::number("timeout", COUNT, |server| &server.tuning.timeout_secs),
+    Parameter::number("tcp-keepalive", COUNT, |server| &server.runtime.keepalive_secs),
+    Parameter::number("timeout", COUNT, |server| &server.runtime.timeout_secs),
     Parameter::new(
         "tracking-table-max-keys",
         LONG,
@@ -327,6 +327,6 @@ fn apply_limits(server: &ServerState) -> Result<(), String> {
 }
 
 fn count_accesses(server: &ServerState) -> Result<(), String> {
-    server.db.hooks().count_accesses(server.tuning.use_counter());
+    server.db.hooks().count_accesses(server.runtime.use_counter());
     Ok(())
 }

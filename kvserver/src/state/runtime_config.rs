@@ -14,13 +14,13 @@ use kvproto::Limits;
 use parking_lot::Mutex;
 
 use crate::admin::slow::LARGE_BYTES;
-use crate::config::eviction;
-use crate::config::settings::{OutputLimit, SavePoint, Settings};
+use crate::state::server_config::{OutputLimit, SavePoint, ServerConfig};
+use kvcommands::eviction_policy;
 use kvcommands::{CommandConfig, HLL_SPARSE_BYTES};
 
 /// What a loop needs for every request or every connection.
 #[derive(Clone, Debug)]
-pub(crate) struct Bounds {
+pub(crate) struct LoopLimits {
     pub(crate) limits: Limits,
     pub(crate) output: OutputLimits,
     /// A command whose request or reply is as long may have to be logged.
@@ -38,7 +38,7 @@ pub(crate) struct OutputLimits {
 
 impl OutputLimits {
     /// Those of a server that was told of none.
-    pub(crate) fn at_start(settings: &Settings) -> OutputLimits {
+    pub(crate) fn at_start(settings: &ServerConfig) -> OutputLimits {
         let unlimited = OutputLimit { hard_bytes: 0, soft_bytes: 0, soft_for: Duration::ZERO };
         OutputLimits { normal: unlimited, replica: unlimited, subscriber: settings.subscriber_output }
     }
@@ -51,10 +51,10 @@ const CLIENT_MEMORY_LEAST: u64 = 128 * 1024;
 
 /// The changeable settings.
 #[derive(Debug)]
-pub(crate) struct Tuning {
+pub(crate) struct RuntimeConfig {
     /// Counts changes of `bounds`.
     generation: AtomicU64,
-    bounds: Mutex<Bounds>,
+    bounds: Mutex<LoopLimits>,
     /// The longest request and the largest queue of MULTI, in bytes: the copy for who has no copy of the bounds.
     query_bytes_max: AtomicUsize,
     /// 0 for no limit.
@@ -63,7 +63,7 @@ pub(crate) struct Tuning {
     pub(crate) entries_max: AtomicU64,
     /// What clients may take together: bytes, or if negative a percentage of `memory_bytes_max`; 0 for no limit.
     pub(crate) client_memory_max: AtomicI64,
-    /// A place in [`crate::config::eviction::POLICIES`].
+    /// A place in [`kvcommands::eviction_policy::POLICIES`].
     pub(crate) policy: AtomicUsize,
     /// How a policy that asks how often keys are used counts that.
     pub(crate) lfu_factor: AtomicU32,
@@ -92,7 +92,7 @@ pub(crate) struct Tuning {
     pub(crate) at_start: OnceLock<BTreeMap<&'static str, String>>,
 }
 
-impl Tuning {
+impl RuntimeConfig {
     /// Returns the configuration of the commands as it is now.
     #[inline]
     pub(crate) fn of_commands(&self) -> CommandConfig {
@@ -100,16 +100,20 @@ impl Tuning {
     }
 
     /// `limits`: those that the store has.
-    pub(crate) fn new(settings: &Settings, limits: &StoreLimits) -> Tuning {
+    pub(crate) fn new(settings: &ServerConfig, limits: &StoreLimits) -> RuntimeConfig {
         let output = OutputLimits::at_start(settings);
-        Tuning {
+        RuntimeConfig {
             generation: AtomicU64::new(0),
             query_bytes_max: AtomicUsize::new(settings.limits.request_bytes_max),
-            bounds: Mutex::new(Bounds { limits: settings.limits.clone(), output, large_bytes: LARGE_BYTES as usize }),
+            bounds: Mutex::new(LoopLimits {
+                limits: settings.limits.clone(),
+                output,
+                large_bytes: LARGE_BYTES as usize,
+            }),
             memory_bytes_max: AtomicU64::new(limits.max_memory.unwrap_or(0)),
             entries_max: AtomicU64::new(limits.max_entries.unwrap_or(0)),
             client_memory_max: AtomicI64::new(0),
-            policy: AtomicUsize::new(eviction::policy_of(limits)),
+            policy: AtomicUsize::new(eviction_policy::policy_of(limits)),
             lfu_factor: AtomicU32::new(LfuCounter::default().factor),
             lfu_decay_minutes: AtomicU32::new(LfuCounter::default().decay_minutes),
             timeout_secs: AtomicU64::new(0),
@@ -137,7 +141,7 @@ impl Tuning {
         self.generation.load(Relaxed)
     }
 
-    pub(crate) fn bounds(&self) -> Bounds {
+    pub(crate) fn loop_limits(&self) -> LoopLimits {
         self.bounds.lock().clone()
     }
 
@@ -146,7 +150,7 @@ impl Tuning {
         self.generation.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn change_bounds(&self, change: impl FnOnce(&mut Bounds)) {
+    pub(crate) fn change_limits(&self, change: impl FnOnce(&mut LoopLimits)) {
         let mut bounds = self.bounds.lock();
         change(&mut bounds);
         self.query_bytes_max.store(bounds.limits.request_bytes_max, Relaxed);
@@ -183,7 +187,7 @@ impl Tuning {
 
     /// The name of the policy.
     pub(crate) fn policy(&self) -> &'static str {
-        eviction::POLICIES.get(self.policy.load(Relaxed)).copied().unwrap_or("noeviction")
+        eviction_policy::POLICIES.get(self.policy.load(Relaxed)).copied().unwrap_or("noeviction")
     }
 }
 
@@ -191,7 +195,7 @@ impl Tuning {
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Starts a snapshot if one of the save points asks for it. Called about once a second.
-pub(crate) fn save_when_due(db: &kvcore::Db, tuning: &Tuning, started_at_ms: u64, now: Instant) {
+pub(crate) fn save_when_due(db: &kvcore::Db, tuning: &RuntimeConfig, started_at_ms: u64, now: Instant) {
     let points = tuning.save_points.lock();
     if points.is_empty() || db.is_in_memory() {
         return;

@@ -1,77 +1,28 @@
-//! What Redis' words for eviction mean to the store, which does it.
+//! The limits of the store, as the parameters say, and what counts against them.
 //!
 //! Invariant: clients' memory and what is kept for them count against `maxmemory` beside the data, and what the process needs by itself does not; an
 //! embedder's own keyspaces count, and nothing of them is removed.
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use kvcore::{Candidates, Error, Limits, Policy, Room};
+use kvcore::{Error, Limits, Room};
 
 use crate::databases;
+use kvcommands::eviction_policy;
+
 use crate::state::{ServerState, WriteCheck};
 
-/// Names of `maxmemory-policy`.
-pub(crate) const POLICIES: [&str; 11] = [
-    "volatile-lru",
-    "volatile-lfu",
-    "volatile-random",
-    "volatile-ttl",
-    "allkeys-lru",
-    "allkeys-lfu",
-    "allkeys-random",
-    "noeviction",
-    "allkeys-s3fifo",
-    "volatile-lrm",
-    "allkeys-lrm",
-];
-
-/// The place of `noeviction`.
-pub(crate) const NO_EVICTION: usize = 7;
 /// Keys that are removed in one iteration of a loop beside those that its requests remove.
 const ITERATION_KEYS: u64 = 1024;
-
-/// The place in [`POLICIES`] of what a store goes by already.
-pub(crate) fn policy_of(limits: &Limits) -> usize {
-    let volatile = limits.candidates == Candidates::WithDeadline;
-    let name = match limits.policy {
-        Policy::Lru if volatile => "volatile-lru",
-        Policy::Lru => "allkeys-lru",
-        Policy::Lrm if volatile => "volatile-lrm",
-        Policy::Lrm => "allkeys-lrm",
-        Policy::Lfu if volatile => "volatile-lfu",
-        Policy::Lfu => "allkeys-lfu",
-        Policy::Random if volatile => "volatile-random",
-        Policy::Random => "allkeys-random",
-        Policy::NearestDeadline => "volatile-ttl",
-        Policy::S3Fifo => "allkeys-s3fifo",
-        _ => "noeviction",
-    };
-    POLICIES.iter().position(|policy| *policy == name).unwrap_or(NO_EVICTION)
-}
-
-fn parse(policy: &str) -> (Policy, Candidates) {
-    let (kind, by) = policy.split_once('-').unwrap_or_default();
-    let candidates = if kind == "volatile" { Candidates::WithDeadline } else { Candidates::All };
-    let policy = match by {
-        "lru" => Policy::Lru,
-        "lrm" => Policy::Lrm,
-        "lfu" => Policy::Lfu,
-        "random" => Policy::Random,
-        "ttl" => Policy::NearestDeadline,
-        "s3fifo" => Policy::S3Fifo,
-        _ => Policy::None,
-    };
-    (policy, candidates)
-}
 
 impl ServerState {
     /// Gives the store the limits that the parameters say.
     pub(crate) fn apply_limits(&self) -> kvcore::Result<()> {
         let some = |limit: u64| (limit > 0).then_some(limit);
-        let (policy, candidates) = parse(self.tuning.policy());
+        let (policy, candidates) = eviction_policy::parse(self.runtime.policy());
         let limits = Limits {
-            max_entries: some(self.tuning.entries_max.load(Relaxed)),
-            max_memory: some(self.tuning.memory_bytes_max.load(Relaxed)),
+            max_entries: some(self.runtime.entries_max.load(Relaxed)),
+            max_memory: some(self.runtime.memory_bytes_max.load(Relaxed)),
             policy,
             candidates,
             // What clients cannot reach is not theirs to displace.
@@ -88,7 +39,7 @@ impl ServerState {
             changed => changed?,
         }
         self.set_write_check(WriteCheck::Memory, limits.max_memory.is_some());
-        self.tuning.touch();
+        self.runtime.touch();
         Ok(())
     }
 
@@ -125,19 +76,5 @@ impl ServerState {
     pub(crate) fn has_room(&self) -> bool {
         // A store that cannot be asked refuses the command itself.
         !matches!(self.db.make_room(ITERATION_KEYS), Ok(Room::Exhausted))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_name_means_a_policy_of_its_own() {
-        for (place, name) in POLICIES.iter().enumerate() {
-            let (policy, candidates) = parse(name);
-            assert_eq!(policy_of(&Limits { policy, candidates, ..Limits::default() }), place, "{name}");
-        }
-        assert_eq!(POLICIES[NO_EVICTION], "noeviction");
     }
 }

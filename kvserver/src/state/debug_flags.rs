@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread;
 use std::time::Duration;
 
-use crate::config::settings::LOOP_WORK_MAX;
+use crate::state::server_config::LOOP_WORK_MAX;
 
 /// How often a held command looks whether it is held still.
 const HOLD_STEP: Duration = Duration::from_millis(1);
 
 /// One set a server.
 #[derive(Debug)]
-pub(crate) struct Switches {
+pub(crate) struct DebugFlags {
     /// What happens once a second (idle clients, save points) does not happen.
     pub(crate) cron_paused: AtomicBool,
     /// What a transaction on a loop may charge, in nanoseconds. 0: commands that may be costly do not run there at all.
@@ -25,7 +25,7 @@ pub(crate) struct Switches {
     pub(crate) peak_reset_ms: AtomicU64,
 }
 
-impl Switches {
+impl DebugFlags {
     pub(crate) const PEAK_RESET_MS: u64 = 5000;
 
     /// Waits until computing is not held any more, or the server stops.
@@ -36,13 +36,13 @@ impl Switches {
     }
 }
 
-impl Default for Switches {
-    fn default() -> Switches {
-        Switches {
+impl Default for DebugFlags {
+    fn default() -> DebugFlags {
+        DebugFlags {
             cron_paused: AtomicBool::new(false),
             loop_work_max: AtomicU64::new(LOOP_WORK_MAX),
             computing_held: AtomicBool::new(false),
-            peak_reset_ms: AtomicU64::new(Switches::PEAK_RESET_MS),
+            peak_reset_ms: AtomicU64::new(DebugFlags::PEAK_RESET_MS),
         }
     }
 }

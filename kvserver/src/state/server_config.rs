@@ -52,7 +52,7 @@ pub(crate) const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// Limits of a server.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
+pub(crate) struct ServerConfig {
     /// Event loops; one thread each.
     pub(crate) loops: usize,
     /// Connections served at once; further ones are told so and closed.
@@ -97,9 +97,9 @@ pub(crate) struct SavePoint {
     pub(crate) changes: u64,
 }
 
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
+impl Default for ServerConfig {
+    fn default() -> ServerConfig {
+        ServerConfig {
             // The other half is for the kernel's part of each request, the log, and snapshots. Measured on 2 cores: one
             // loop serves as much as two at any depth of pipeline, for less CPU a request.
             loops: std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)),
