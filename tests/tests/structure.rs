@@ -18,26 +18,6 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("kvclient", &["kvproto"]),
 ];
 
-/// What does not keep to the order in `docs/design.md` yet: the crate, what imports, and what it imports. Entries may only be
-/// removed.
-const KNOWN_VIOLATIONS: &[(&str, &str, &str)] = &[
-    ("kvserver", "acl", "admin"),
-    ("kvserver", "admin", "config"),
-    ("kvserver", "admin", "net"),
-    ("kvserver", "admin", "state"),
-    ("kvserver", "config", "dispatch"),
-    ("kvserver", "config", "net"),
-    ("kvserver", "dispatch", "commands"),
-    ("kvserver", "dispatch", "net"),
-    ("kvserver", "net", "commands"),
-    ("kvserver", "notify", "net"),
-    ("kvserver", "notify", "session"),
-    ("kvserver", "session", "net"),
-    ("kvserver", "session", "state"),
-    ("kvserver", "state", "config"),
-    ("kvserver", "state", "net"),
-];
-
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace's directory").to_owned()
 }
@@ -318,7 +298,6 @@ fn nothing_of_the_program_comes_with_the_client_library() {
 fn files_import_only_what_stands_after_them() {
     let design = read(&workspace().join("docs/design.md"));
     let mut wrong = Vec::new();
-    let mut met = BTreeSet::new();
     for (package, _) in DIRECTION {
         let order = order(&design, package);
         let modules = modules(&workspace().join(package).join("src"));
@@ -346,16 +325,10 @@ fn files_import_only_what_stands_after_them() {
                     continue;
                 }
                 let (from, to) = (unit.join("/"), target.join("/"));
-                let known = KNOWN_VIOLATIONS.iter().find(|entry| **entry == (*package, from.as_str(), to.as_str()));
-                match known {
-                    Some(entry) => _ = met.insert(entry),
-                    None => wrong.push(format!("{package}: {} imports {to}, which stands before it", module.join("/"))),
-                }
+                wrong.push(format!("{package}: {} ({from}) imports {to}, which stands before it", module.join("/")));
             }
         }
     }
-    let gone = KNOWN_VIOLATIONS.iter().filter(|entry| !met.contains(entry));
-    wrong.extend(gone.map(|entry| format!("{entry:?} is no violation any more: remove it from this test")));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
