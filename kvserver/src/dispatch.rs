@@ -12,7 +12,7 @@ use kvcommands::{BoundedScan, CommandFn, scans_many};
 use kvcore::Keyspace;
 use kvcore::hooks::{Lookups, Lsn, ReadTxn, Txn, Walk};
 use kvproto::resp::Version;
-use kvproto::spec::{self, Flag, KeyRule, Unresolved};
+use kvproto::spec::{self, Flag, KeyRule, Trait, Unresolved};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, is_http_word, line};
 use smallvec::SmallVec;
 
@@ -22,7 +22,6 @@ use crate::context::{Context, Next, Run, Runs};
 use crate::dispatch::costly::StoreCall;
 use crate::net::listener::LineRules;
 use crate::notify::events;
-use crate::notify::exec::is_queued;
 use crate::notify::origin::Origin;
 use crate::session::{Refusal, Session};
 use crate::state::ServerState;
@@ -132,7 +131,7 @@ pub(crate) fn answer(
     {
         return reject(Some(spec), error, request, session, server);
     }
-    if session.transaction.is_some() && is_queued(spec) {
+    if session.transaction.is_some() && !spec.traits.has(Trait::NotQueued) {
         let reply =
             transaction::enqueue(spec, runs.of(top).is_some(), request, session, server).unwrap_or_else(Reply::from);
         return Answer::new(Some(spec), reply, Lsn::ZERO);
@@ -199,24 +198,11 @@ fn check_state(spec: &Spec, session: &Session, server: &ServerState) -> Result<(
     if session.transaction.is_some() && spec.flags.has(Flag::NoMulti) {
         return Err(CommandError::custom("ERR Command not allowed inside a transaction"));
     }
-    if spec.name == "debug" && !server.config.debug_allowed {
+    if spec.traits.has(Trait::ForTests) && !server.config.debug_allowed {
         return Err(CommandError::custom(debug::NOT_ALLOWED));
     }
     // RESP2 cannot tell a pushed message from a reply.
-    if session.subscriptions.is_some()
-        && session.version == Version::Resp2
-        && !matches!(
-            spec.name,
-            "ping"
-                | "subscribe"
-                | "ssubscribe"
-                | "psubscribe"
-                | "unsubscribe"
-                | "sunsubscribe"
-                | "punsubscribe"
-                | "quit"
-                | "reset"
-        )
+    if session.subscriptions.is_some() && session.version == Version::Resp2 && !spec.traits.has(Trait::WhileSubscribed)
     {
         return Err(CommandError::custom(format!(
             "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
@@ -238,7 +224,7 @@ fn reject(
     server: &ServerState,
 ) -> Answer {
     let mut reply = Reply::from(error);
-    if let Some(exec) = spec.filter(|spec| spec.name == "exec") {
+    if let Some(exec) = spec.filter(|spec| spec.traits.has(Trait::RunsQueue)) {
         session.end_transaction(server);
         // Monitors have seen MULTI, so they see the end of it.
         if server.notify.audience.wanted().is_monitored() {

@@ -11,6 +11,7 @@ use kvcore::Keyspace;
 use kvcore::hooks::Lsn;
 use kvproto::Spec;
 use kvproto::resp::Version;
+use kvproto::spec::Trait;
 
 use crate::acl::Access;
 use crate::clients::Address;
@@ -175,7 +176,7 @@ impl Session {
 
     /// Whether a command of this client uses the keys that it reads and writes. TOUCH always does.
     pub(crate) fn uses_keys_of(&self, spec: &Spec) -> bool {
-        !self.leaves_untouched || spec.name == "touch"
+        !self.leaves_untouched || spec.traits.has(Trait::AlwaysUses)
     }
 
     /// A request has been executed and answered.

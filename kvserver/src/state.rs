@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use kvcore::hooks::Lsn;
 use kvcore::{Db, Durability};
-use kvproto::spec::Flag;
+use kvproto::spec::{Flag, Trait};
 use kvproto::{CommandError, OwnedRequest, Spec};
 
 use crate::acl::{Account, Acl};
@@ -30,7 +30,7 @@ use crate::clients::{CLIENT_BYTES, Client, Clients};
 use crate::databases::Databases;
 use crate::net::listener::BoundAddress;
 use crate::notify::Notify;
-use crate::notify::exec::{Queue, is_queued};
+use crate::notify::exec::Queue;
 use crate::notify::mailbox::{Changed, LoopMessage};
 use crate::state::debug_flags::DebugFlags;
 use crate::state::runtime_config::RuntimeConfig;
@@ -154,10 +154,9 @@ impl ServerState {
     /// and for messages whatever it is, because monitors are shown all requests. `queued`: the commands since MULTI.
     #[cold]
     pub(crate) fn lacks_room(&self, spec: &Spec, queued: Option<&[(&'static Spec, OwnedRequest)]>) -> bool {
-        // PFCOUNT may store what it has counted.
-        let writes = |spec: &Spec| spec.is_write() || spec.name == "pfcount";
+        let writes = |spec: &Spec| spec.is_write() || spec.traits.has(Trait::MayWrite);
         let awaits_log = match queued {
-            Some(queued) => spec.name == "exec" && queued.iter().any(|(spec, _)| writes(spec)),
+            Some(queued) => spec.traits.has(Trait::RunsQueue) && queued.iter().any(|(spec, _)| writes(spec)),
             None => writes(spec),
         };
         self.notify.mailboxes.is_backlogged() || (awaits_log && self.db.hooks().is_backlogged())
@@ -171,10 +170,10 @@ impl ServerState {
             return Ok(());
         }
         self.apply_late_limits();
-        let queued = queue.filter(|_| spec.name == "exec").map_or(&[][..], |queue| &queue.commands);
+        let queued = queue.filter(|_| spec.traits.has(Trait::RunsQueue)).map_or(&[][..], |queue| &queue.commands);
         let any = |flag| spec.flags.has(flag) || queued.iter().any(|(spec, _)| spec.flags.has(flag));
         // Whatever would be queued is refused, as in Redis.
-        let needs_room = any(Flag::DenyOom) || (queue.is_some() && is_queued(spec));
+        let needs_room = any(Flag::DenyOom) || (queue.is_some() && !spec.traits.has(Trait::NotQueued));
         if self.has_write_check(WriteCheck::Memory) && needs_room && !self.has_room() {
             return Err(CommandError::custom(OOM));
         }

@@ -19,15 +19,17 @@ use kvtests::screen::{Screen, color};
 use kvtests::server_program;
 use kvtests::streams::{self, Dice, Words};
 use kvtests::wait;
-use syntax::check::{Part, check};
-use syntax::line::{Quoting, split};
-use syntax::{Arg, Catalog, Command, Kind, TABLE};
+use program::syntax::check::{Part, check};
+use program::syntax::line::{Quoting, split};
+use program::syntax::{Arg, Catalog, Command, Kind, TABLE};
 use tempfile::TempDir;
 
 /// The module of the program itself: it is no part of the library.
-#[path = "../../kvclient/src/syntax/mod.rs"]
-#[allow(dead_code)]
-mod syntax;
+#[path = "../../kvclient/src"]
+mod program {
+    #[allow(dead_code)]
+    pub mod syntax;
+}
 
 const CLIENT: &str = env!("CARGO_BIN_EXE_kvclient_under_test");
 const WIDE: (u16, u16) = (80, 24);
@@ -482,7 +484,7 @@ fn compare_with(address: SocketAddr, what: &str) {
             .expect("a connection");
     let list = connection.command(["COMMAND"]).expect("the list of commands");
     let docs = connection.command(["COMMAND", "DOCS"]).unwrap_or_default();
-    let server = syntax::server::commands(&list, &docs);
+    let server = program::syntax::server::commands(&list, &docs);
     assert!(server.len() > 100, "{what}: {}", server.len());
     let described = Catalog { server: Some(Arc::new(server)), is_own: false };
     let mut dice = Dice::new(SEED);

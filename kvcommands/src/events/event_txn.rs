@@ -10,6 +10,7 @@ use std::cell::RefCell;
 
 use kvcore::hooks::{CrossTxn, Lookup, Lookups, ReadTxn, Txn, Usage, Walk};
 use kvcore::{Deadline, Result, ValueRef};
+use kvproto::spec::Trait;
 use kvproto::{Request, Spec};
 
 use super::{Class, Classes, EventMessage};
@@ -46,8 +47,7 @@ impl<'t, T: Txn + ?Sized> EventTxn<'t, T> {
         wanted: Classes,
         database_of: &'t dyn Fn(u32) -> Option<usize>,
     ) -> EventTxn<'t, T> {
-        // OBJECT looks at a key from outside.
-        let tells_misses = wanted.has(Class::KeyMiss) && !spec.name.starts_with("object");
+        let tells_misses = wanted.has(Class::KeyMiss) && !spec.traits.has(Trait::LooksFromOutside);
         let events = RefCell::default();
         EventTxn { txn, command: spec.name, request, database_of, database, wanted, tells_misses, events }
     }

@@ -3,7 +3,7 @@
 //! Invariant: arity, flags, categories and arguments are those clients know from Redis 7.2, or from the version that an
 //! argument says it came with.
 
-use super::{Arg, Category, Flag, Group, Spec, indexed};
+use super::{Arg, Category, Flag, Group, Spec, Trait, each_with, indexed};
 
 const FOR_ALL: &[Flag] = &[Flag::NoScript, Flag::Loading, Flag::Stale];
 const FOR_ADMINS: &[Flag] = &[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale];
@@ -48,230 +48,236 @@ const NOT_TYPE: Arg = newer(
     "NOT-TYPE",
 );
 
-pub(super) const SUBCOMMANDS: [Spec; 20] = indexed([
-    Spec::new("client|capa", -3, Group::Connection, "8.0.0")
-        .summary("Says what this connection can handle. CLIENT LIST and CLIENT KILL can choose by it.")
-        .complexity("O(1)")
-        .flags(FOR_ALL)
-        .in_categories(&[Category::Connection])
-        .args(&[Arg::string("capability").multiple()]),
-    Spec::new("client|caching", 3, Group::Connection, "6.0.0")
-        .summary("Says whether the keys of the next request are tracked.")
-        .complexity("O(1)")
-        .flags(FOR_ALL)
-        .in_categories(&[Category::Connection])
-        .args(&[Arg::one_of("mode", &[Arg::token("yes", "YES"), Arg::token("no", "NO")])]),
-    Spec::new("client|getredir", 2, Group::Connection, "6.0.0")
-        .summary("Tells which connection is told of changes on behalf of this one.")
-        .complexity("O(1)")
-        .flags(FOR_ALL)
-        .in_categories(&[Category::Connection]),
-    Spec::new("client|kill", -3, Group::Connection, "2.4.0")
-        .summary("Ends connections.")
-        .complexity("O(N) in the open connections")
-        .flags(FOR_ADMINS)
-        .in_categories(&[Category::Connection])
-        .args(&[Arg::one_of(
-            "filter",
-            &[
-                Arg::string("old-format"),
+pub(super) const SUBCOMMANDS: [Spec; 20] = each_with(
+    Trait::AboutClient,
+    indexed([
+        Spec::new("client|capa", -3, Group::Connection, "8.0.0")
+            .summary("Says what this connection can handle. CLIENT LIST and CLIENT KILL can choose by it.")
+            .complexity("O(1)")
+            .flags(FOR_ALL)
+            .in_categories(&[Category::Connection])
+            .args(&[Arg::string("capability").multiple()]),
+        Spec::new("client|caching", 3, Group::Connection, "6.0.0")
+            .summary("Says whether the keys of the next request are tracked.")
+            .complexity("O(1)")
+            .flags(FOR_ALL)
+            .in_categories(&[Category::Connection])
+            .args(&[Arg::one_of("mode", &[Arg::token("yes", "YES"), Arg::token("no", "NO")])]),
+        Spec::new("client|getredir", 2, Group::Connection, "6.0.0")
+            .summary("Tells which connection is told of changes on behalf of this one.")
+            .complexity("O(1)")
+            .flags(FOR_ALL)
+            .in_categories(&[Category::Connection]),
+        Spec::new("client|kill", -3, Group::Connection, "2.4.0")
+            .summary("Ends connections.")
+            .complexity("O(N) in the open connections")
+            .flags(FOR_ADMINS)
+            .in_categories(&[Category::Connection])
+            .args(&[Arg::one_of(
+                "filter",
+                &[
+                    Arg::string("old-format"),
+                    Arg::one_of(
+                        "new-format",
+                        &[
+                            Arg::integer("client-id").after("ID").optional().multiple().since("2.8.12"),
+                            Arg::one_of(
+                                "client-type",
+                                &[
+                                    Arg::token("normal", "normal"),
+                                    Arg::token("primary", "primary").since("8.0.0"),
+                                    Arg::token("master", "master").since("3.2.0"),
+                                    Arg::token("slave", "slave"),
+                                    Arg::token("replica", "replica").since("5.0.0"),
+                                    Arg::token("pubsub", "pubsub"),
+                                ],
+                            )
+                            .after("TYPE")
+                            .optional()
+                            .since("2.8.12"),
+                            Arg::string("username").after("USER").optional(),
+                            Arg::string("addr").after("ADDR").optional(),
+                            Arg::string("laddr").after("LADDR").optional().since("6.2.0"),
+                            Arg::one_of("skipme", &[Arg::token("yes", "YES"), Arg::token("no", "NO")])
+                                .after("SKIPME")
+                                .optional(),
+                            Arg::integer("maxage").after("MAXAGE").optional().since("7.4.0"),
+                            NAME,
+                            IDLE,
+                            FLAGS,
+                            LIB_NAME,
+                            LIB_VER,
+                            DB,
+                            CAPA,
+                            IP,
+                            NOT_TYPE,
+                            NOT_ID,
+                            NOT_USER,
+                            NOT_ADDR,
+                            NOT_LADDR,
+                            NOT_NAME,
+                            NOT_FLAGS,
+                            NOT_LIB_NAME,
+                            NOT_LIB_VER,
+                            NOT_DB,
+                            NOT_CAPA,
+                            NOT_IP,
+                        ],
+                    )
+                    .multiple(),
+                ],
+            )]),
+        Spec::new("client|no-evict", 3, Group::Connection, "7.0.0")
+            .summary("Says whether this connection is spared when connections are ended for want of memory.")
+            .complexity("O(1)")
+            .flags(FOR_ADMINS)
+            .in_categories(&[Category::Connection])
+            .args(ON_OR_OFF),
+        Spec::new("client|no-touch", 3, Group::Connection, "7.2.0")
+            .summary("Says whether keys this connection reads count as recently used.")
+            .complexity("O(1)")
+            .flags(FOR_ALL)
+            .in_categories(&[Category::Connection])
+            .args(ON_OR_OFF),
+        Spec::new("client|pause", -3, Group::Connection, "3.0.0")
+            .summary("Lets requests wait for a while: all, or those that may write.")
+            .complexity("O(1)")
+            .flags(FOR_ADMINS)
+            .in_categories(&[Category::Connection])
+            .args(&[
+                Arg::integer("timeout"),
+                Arg::one_of("mode", &[Arg::token("write", "WRITE"), Arg::token("all", "ALL")])
+                    .optional()
+                    .since("6.2.0"),
+            ]),
+        Spec::new("client|reply", 3, Group::Connection, "3.2.0")
+            .summary("Says whether requests of this connection are answered.")
+            .complexity("O(1)")
+            .flags(FOR_ALL)
+            .in_categories(&[Category::Connection])
+            .args(&[Arg::one_of(
+                "action",
+                &[Arg::token("on", "ON"), Arg::token("off", "OFF"), Arg::token("skip", "SKIP")],
+            )]),
+        Spec::new("client|tracking", -3, Group::Connection, "6.0.0")
+            .summary("Says whether this connection is told when keys it has read change.")
+            .complexity("O(1), and O(N) in the prefixes for some options")
+            .flags(FOR_ALL)
+            .in_categories(&[Category::Connection])
+            .args(&[
+                Arg::one_of("status", &[Arg::token("on", "ON"), Arg::token("off", "OFF")]),
+                Arg::integer("client-id").after("REDIRECT").optional(),
+                Arg::string("prefix").after("PREFIX").optional().multiple_with_token(),
+                Arg::token("bcast", "BCAST").optional(),
+                Arg::token("optin", "OPTIN").optional(),
+                Arg::token("optout", "OPTOUT").optional(),
+                Arg::token("noloop", "NOLOOP").optional(),
+            ]),
+        Spec::new("client|trackinginfo", 2, Group::Connection, "6.2.0")
+            .summary("Tells how this connection is told of changes.")
+            .complexity("O(1)")
+            .flags(FOR_ALL)
+            .in_categories(&[Category::Connection]),
+        Spec::new("client|unblock", -3, Group::Connection, "5.0.0")
+            .summary("Ends the wait of a connection that a blocking command holds up.")
+            .complexity("O(log N) in the open connections")
+            .flags(FOR_ADMINS)
+            .in_categories(&[Category::Connection])
+            .args(&[
+                Arg::integer("client-id"),
+                Arg::one_of("unblock-type", &[Arg::token("timeout", "TIMEOUT"), Arg::token("error", "ERROR")])
+                    .optional(),
+            ]),
+        Spec::new("client|unpause", 2, Group::Connection, "6.2.0")
+            .summary("Ends a pause: what waits goes on.")
+            .complexity("O(N) in the connections that wait")
+            .flags(FOR_ADMINS)
+            .in_categories(&[Category::Connection]),
+        Spec::new("client|getname", 2, Group::Connection, "2.6.9")
+            .summary("Tells the name this connection gave itself.")
+            .complexity("O(1)")
+            .flags(FOR_ALL)
+            .in_categories(&[Category::Connection]),
+        Spec::new("client|id", 2, Group::Connection, "5.0.0")
+            .summary("Tells the number the server gave this connection.")
+            .complexity("O(1)")
+            .flags(FOR_ALL)
+            .in_categories(&[Category::Connection]),
+        Spec::new("client|info", 2, Group::Connection, "6.2.0")
+            .summary("Describes this connection in one line.")
+            .complexity("O(1)")
+            .flags(FOR_ALL)
+            .in_categories(&[Category::Connection])
+            .tips(&["nondeterministic_output"]),
+        Spec::new("client|list", -2, Group::Connection, "2.4.0")
+            .summary("Describes the open connections, one line each.")
+            .complexity("O(N) in the open connections")
+            .flags(FOR_ADMINS)
+            .in_categories(&[Category::Connection])
+            .tips(&["nondeterministic_output"])
+            .args(&[
                 Arg::one_of(
-                    "new-format",
+                    "client-type",
                     &[
-                        Arg::integer("client-id").after("ID").optional().multiple().since("2.8.12"),
-                        Arg::one_of(
-                            "client-type",
-                            &[
-                                Arg::token("normal", "normal"),
-                                Arg::token("primary", "primary").since("8.0.0"),
-                                Arg::token("master", "master").since("3.2.0"),
-                                Arg::token("slave", "slave"),
-                                Arg::token("replica", "replica").since("5.0.0"),
-                                Arg::token("pubsub", "pubsub"),
-                            ],
-                        )
-                        .after("TYPE")
-                        .optional()
-                        .since("2.8.12"),
-                        Arg::string("username").after("USER").optional(),
-                        Arg::string("addr").after("ADDR").optional(),
-                        Arg::string("laddr").after("LADDR").optional().since("6.2.0"),
-                        Arg::one_of("skipme", &[Arg::token("yes", "YES"), Arg::token("no", "NO")])
-                            .after("SKIPME")
-                            .optional(),
-                        Arg::integer("maxage").after("MAXAGE").optional().since("7.4.0"),
-                        NAME,
-                        IDLE,
-                        FLAGS,
-                        LIB_NAME,
-                        LIB_VER,
-                        DB,
-                        CAPA,
-                        IP,
-                        NOT_TYPE,
-                        NOT_ID,
-                        NOT_USER,
-                        NOT_ADDR,
-                        NOT_LADDR,
-                        NOT_NAME,
-                        NOT_FLAGS,
-                        NOT_LIB_NAME,
-                        NOT_LIB_VER,
-                        NOT_DB,
-                        NOT_CAPA,
-                        NOT_IP,
+                        Arg::token("normal", "normal"),
+                        Arg::token("master", "master"),
+                        Arg::token("replica", "replica"),
+                        Arg::token("pubsub", "pubsub"),
                     ],
                 )
-                .multiple(),
-            ],
-        )]),
-    Spec::new("client|no-evict", 3, Group::Connection, "7.0.0")
-        .summary("Says whether this connection is spared when connections are ended for want of memory.")
-        .complexity("O(1)")
-        .flags(FOR_ADMINS)
-        .in_categories(&[Category::Connection])
-        .args(ON_OR_OFF),
-    Spec::new("client|no-touch", 3, Group::Connection, "7.2.0")
-        .summary("Says whether keys this connection reads count as recently used.")
-        .complexity("O(1)")
-        .flags(FOR_ALL)
-        .in_categories(&[Category::Connection])
-        .args(ON_OR_OFF),
-    Spec::new("client|pause", -3, Group::Connection, "3.0.0")
-        .summary("Lets requests wait for a while: all, or those that may write.")
-        .complexity("O(1)")
-        .flags(FOR_ADMINS)
-        .in_categories(&[Category::Connection])
-        .args(&[
-            Arg::integer("timeout"),
-            Arg::one_of("mode", &[Arg::token("write", "WRITE"), Arg::token("all", "ALL")]).optional().since("6.2.0"),
-        ]),
-    Spec::new("client|reply", 3, Group::Connection, "3.2.0")
-        .summary("Says whether requests of this connection are answered.")
-        .complexity("O(1)")
-        .flags(FOR_ALL)
-        .in_categories(&[Category::Connection])
-        .args(&[Arg::one_of(
-            "action",
-            &[Arg::token("on", "ON"), Arg::token("off", "OFF"), Arg::token("skip", "SKIP")],
-        )]),
-    Spec::new("client|tracking", -3, Group::Connection, "6.0.0")
-        .summary("Says whether this connection is told when keys it has read change.")
-        .complexity("O(1), and O(N) in the prefixes for some options")
-        .flags(FOR_ALL)
-        .in_categories(&[Category::Connection])
-        .args(&[
-            Arg::one_of("status", &[Arg::token("on", "ON"), Arg::token("off", "OFF")]),
-            Arg::integer("client-id").after("REDIRECT").optional(),
-            Arg::string("prefix").after("PREFIX").optional().multiple_with_token(),
-            Arg::token("bcast", "BCAST").optional(),
-            Arg::token("optin", "OPTIN").optional(),
-            Arg::token("optout", "OPTOUT").optional(),
-            Arg::token("noloop", "NOLOOP").optional(),
-        ]),
-    Spec::new("client|trackinginfo", 2, Group::Connection, "6.2.0")
-        .summary("Tells how this connection is told of changes.")
-        .complexity("O(1)")
-        .flags(FOR_ALL)
-        .in_categories(&[Category::Connection]),
-    Spec::new("client|unblock", -3, Group::Connection, "5.0.0")
-        .summary("Ends the wait of a connection that a blocking command holds up.")
-        .complexity("O(log N) in the open connections")
-        .flags(FOR_ADMINS)
-        .in_categories(&[Category::Connection])
-        .args(&[
-            Arg::integer("client-id"),
-            Arg::one_of("unblock-type", &[Arg::token("timeout", "TIMEOUT"), Arg::token("error", "ERROR")]).optional(),
-        ]),
-    Spec::new("client|unpause", 2, Group::Connection, "6.2.0")
-        .summary("Ends a pause: what waits goes on.")
-        .complexity("O(N) in the connections that wait")
-        .flags(FOR_ADMINS)
-        .in_categories(&[Category::Connection]),
-    Spec::new("client|getname", 2, Group::Connection, "2.6.9")
-        .summary("Tells the name this connection gave itself.")
-        .complexity("O(1)")
-        .flags(FOR_ALL)
-        .in_categories(&[Category::Connection]),
-    Spec::new("client|id", 2, Group::Connection, "5.0.0")
-        .summary("Tells the number the server gave this connection.")
-        .complexity("O(1)")
-        .flags(FOR_ALL)
-        .in_categories(&[Category::Connection]),
-    Spec::new("client|info", 2, Group::Connection, "6.2.0")
-        .summary("Describes this connection in one line.")
-        .complexity("O(1)")
-        .flags(FOR_ALL)
-        .in_categories(&[Category::Connection])
-        .tips(&["nondeterministic_output"]),
-    Spec::new("client|list", -2, Group::Connection, "2.4.0")
-        .summary("Describes the open connections, one line each.")
-        .complexity("O(N) in the open connections")
-        .flags(FOR_ADMINS)
-        .in_categories(&[Category::Connection])
-        .tips(&["nondeterministic_output"])
-        .args(&[
-            Arg::one_of(
-                "client-type",
-                &[
-                    Arg::token("normal", "normal"),
-                    Arg::token("master", "master"),
-                    Arg::token("replica", "replica"),
-                    Arg::token("pubsub", "pubsub"),
-                ],
-            )
-            .after("TYPE")
-            .optional()
-            .since("5.0.0"),
-            Arg::integer("client-id").after("ID").optional().multiple().since("6.2.0"),
-            Arg::string("username").after("USER").optional().since("8.1.0"),
-            Arg::string("addr").after("ADDR").optional().since("8.1.0"),
-            Arg::string("laddr").after("LADDR").optional().since("8.1.0"),
-            Arg::one_of("skipme", &[Arg::token("yes", "YES"), Arg::token("no", "NO")])
-                .after("SKIPME")
+                .after("TYPE")
                 .optional()
-                .since("8.1.0"),
-            Arg::integer("maxage").after("MAXAGE").optional().since("8.1.0"),
-            NAME,
-            IDLE,
-            FLAGS,
-            LIB_NAME,
-            LIB_VER,
-            DB,
-            CAPA,
-            IP,
-            NOT_TYPE,
-            NOT_ID,
-            NOT_USER,
-            NOT_ADDR,
-            NOT_LADDR,
-            NOT_NAME,
-            NOT_FLAGS,
-            NOT_LIB_NAME,
-            NOT_LIB_VER,
-            NOT_DB,
-            NOT_CAPA,
-            NOT_IP,
-        ]),
-    Spec::new("client|setinfo", 4, Group::Connection, "7.2.0")
-        .summary("Records which client library, or which version of it, is calling.")
-        .complexity("O(1)")
-        .flags(FOR_ALL)
-        .in_categories(&[Category::Connection])
-        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
-        .args(&[Arg::one_of(
-            "attr",
-            &[Arg::string("libname").after("lib-name"), Arg::string("libver").after("lib-ver")],
-        )]),
-    Spec::new("client|setname", 3, Group::Connection, "2.6.9")
-        .summary("Gives this connection a name, or takes it away.")
-        .complexity("O(1)")
-        .flags(FOR_ALL)
-        .in_categories(&[Category::Connection])
-        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
-        .args(&[Arg::string("connection-name")]),
-    Spec::help("client|help", Group::Connection, "5.0.0").in_categories(&[Category::Connection]),
-    Spec::absent("client|import-source", 3, Group::Connection, "8.1.0")
-        .flags(FOR_ALL)
-        .in_categories(&[Category::Connection]),
-]);
+                .since("5.0.0"),
+                Arg::integer("client-id").after("ID").optional().multiple().since("6.2.0"),
+                Arg::string("username").after("USER").optional().since("8.1.0"),
+                Arg::string("addr").after("ADDR").optional().since("8.1.0"),
+                Arg::string("laddr").after("LADDR").optional().since("8.1.0"),
+                Arg::one_of("skipme", &[Arg::token("yes", "YES"), Arg::token("no", "NO")])
+                    .after("SKIPME")
+                    .optional()
+                    .since("8.1.0"),
+                Arg::integer("maxage").after("MAXAGE").optional().since("8.1.0"),
+                NAME,
+                IDLE,
+                FLAGS,
+                LIB_NAME,
+                LIB_VER,
+                DB,
+                CAPA,
+                IP,
+                NOT_TYPE,
+                NOT_ID,
+                NOT_USER,
+                NOT_ADDR,
+                NOT_LADDR,
+                NOT_NAME,
+                NOT_FLAGS,
+                NOT_LIB_NAME,
+                NOT_LIB_VER,
+                NOT_DB,
+                NOT_CAPA,
+                NOT_IP,
+            ]),
+        Spec::new("client|setinfo", 4, Group::Connection, "7.2.0")
+            .summary("Records which client library, or which version of it, is calling.")
+            .complexity("O(1)")
+            .flags(FOR_ALL)
+            .in_categories(&[Category::Connection])
+            .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+            .args(&[Arg::one_of(
+                "attr",
+                &[Arg::string("libname").after("lib-name"), Arg::string("libver").after("lib-ver")],
+            )]),
+        Spec::new("client|setname", 3, Group::Connection, "2.6.9")
+            .summary("Gives this connection a name, or takes it away.")
+            .complexity("O(1)")
+            .flags(FOR_ALL)
+            .in_categories(&[Category::Connection])
+            .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+            .args(&[Arg::string("connection-name")]),
+        Spec::help("client|help", Group::Connection, "5.0.0").in_categories(&[Category::Connection]),
+        Spec::absent("client|import-source", 3, Group::Connection, "8.1.0")
+            .flags(FOR_ALL)
+            .in_categories(&[Category::Connection]),
+    ]),
+);

@@ -2,10 +2,11 @@
 //!
 //! Invariant: arity, flags, categories, key positions and arguments are those clients know from Redis 7.2.
 
-use super::{Arg, Category, Flag, Group, Secrets, Spec};
+use super::{Arg, Category, Flag, Group, Secrets, Spec, Trait};
 
 pub(super) const ROWS: &[Spec] = &[
     Spec::new("auth", -2, Group::Connection, "1.0.0")
+        .traits(&[Trait::ChangesSubscriptions])
         .secrets(Secrets::From(1))
         .summary("Proves to the server who is calling.")
         .complexity("O(N) in the passwords of the user")
@@ -23,6 +24,7 @@ pub(super) const ROWS: &[Spec] = &[
         .in_categories(&[Category::Connection])
         .args(&[Arg::string("message")]),
     Spec::new("hello", -1, Group::Connection, "6.0.0")
+        .traits(&[Trait::ChangesSubscriptions])
         .secrets(Secrets::After(&[("AUTH", 2)]))
         .summary("Agrees on the protocol version; may log in and name the connection on the way.")
         .complexity("O(1)")
@@ -44,6 +46,7 @@ pub(super) const ROWS: &[Spec] = &[
         .in_categories(&[Category::Connection])
         .args(&[Arg::string("command").optional(), Arg::string("subcommand").optional()]),
     Spec::new("ping", -1, Group::Connection, "1.0.0")
+        .traits(&[Trait::WhileSubscribed])
         .summary("Answers PONG, or sends a message back.")
         .complexity("O(1)")
         .flags(&[Flag::Fast])
@@ -51,17 +54,20 @@ pub(super) const ROWS: &[Spec] = &[
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .args(&[Arg::string("message").optional()]),
     Spec::new("quit", -1, Group::Connection, "1.0.0")
+        .traits(&[Trait::NotQueued, Trait::WhileSubscribed])
         .summary("Ends the connection.")
         .complexity("O(1)")
         .flags(&[Flag::AllowBusy, Flag::NoScript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::NoAuth])
         .in_categories(&[Category::Connection])
         .deprecated("7.2.0", "closing the connection"),
     Spec::new("reset", 1, Group::Connection, "6.2.0")
+        .traits(&[Trait::NotQueued, Trait::WhileSubscribed])
         .summary("Takes the connection back to the state in which it was opened.")
         .complexity("O(1)")
         .flags(&[Flag::NoScript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::NoAuth, Flag::AllowBusy])
         .in_categories(&[Category::Connection]),
     Spec::new("select", 2, Group::Connection, "1.0.0")
+        .traits(&[Trait::Selects])
         .summary("Changes the keyspace this connection works in.")
         .complexity("O(1)")
         .flags(&[Flag::Loading, Flag::Stale, Flag::Fast])

@@ -132,6 +132,34 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// What a server goes by beside what COMMAND shows.
+    Trait {
+        /// Carries out what was queued since MULTI.
+        RunsQueue = "runs_queue",
+        /// Executed at once between MULTI and EXEC, not queued.
+        NotQueued = "not_queued",
+        /// May store something although it is no write.
+        MayWrite = "may_write",
+        /// Has an effect that replicas would be sent although it is no write.
+        Replicates = "replicates",
+        /// Uses its keys even for a client whose commands otherwise do not.
+        AlwaysUses = "always_uses",
+        /// Looks at a key from outside: one that is missing is no event.
+        LooksFromOutside = "looks_from_outside",
+        /// Allowed to subscribers of RESP2.
+        WhileSubscribed = "while_subscribed",
+        /// May change what its client is subscribed to.
+        ChangesSubscriptions = "changes_subscriptions",
+        /// Selects a database.
+        Selects = "selects",
+        /// Speaks of the client itself.
+        AboutClient = "about_client",
+        /// Serves test suites alone.
+        ForTests = "for_tests",
+    }
+}
+
+vocabulary! {
     /// The categories that access rules speak of, without their `@`.
     Category {
         /// Works on keys whatever their value.

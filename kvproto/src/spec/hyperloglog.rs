@@ -2,7 +2,7 @@
 //!
 //! Invariant: arity, flags, categories, key positions and arguments are those clients know from Redis 7.2.
 
-use super::{Arg, Category, Flag, Group, KeyFlag, KeySpec, Spec};
+use super::{Arg, Category, Flag, Group, KeyFlag, KeySpec, Spec, Trait};
 
 pub(super) const ROWS: &[Spec] = &[
     Spec::new("pfadd", -2, Group::HyperLogLog, "2.8.9")
@@ -13,6 +13,7 @@ pub(super) const ROWS: &[Spec] = &[
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Insert])])
         .args(&[Arg::key("key"), Arg::string("element").optional().multiple()]),
     Spec::new("pfcount", -2, Group::HyperLogLog, "2.8.9")
+        .traits(&[Trait::MayWrite, Trait::Replicates])
         .summary("Estimates how many distinct elements were added to any of the keys.")
         .complexity("O(1) for one key whose estimate is known, else O(N) in the keys with a large constant")
         .flags(&[Flag::ReadOnly])

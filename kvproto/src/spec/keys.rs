@@ -2,7 +2,7 @@
 //!
 //! Invariant: arity, flags, categories, key positions and arguments are those clients know from Redis 7.2.
 
-use super::{Arg, Category, Flag, Group, KeyFlag, KeySpec, Spec, indexed};
+use super::{Arg, Category, Flag, Group, KeyFlag, KeySpec, Spec, Trait, each_with, indexed};
 
 pub(super) const ROWS: &[Spec] = &[
     Spec::new("copy", -3, Group::Generic, "6.2.0")
@@ -61,6 +61,7 @@ pub(super) const ROWS: &[Spec] = &[
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])])
         .args(&[Arg::key("key"), Arg::integer("db")]),
     Spec::new("object", -2, Group::Generic, "2.2.3")
+        .traits(&[Trait::LooksFromOutside])
         .summary("Groups the commands about how a value is kept.")
         .complexity("That of the subcommand")
         .subcommands(&OBJECT_SUBCOMMANDS),
@@ -123,6 +124,7 @@ pub(super) const ROWS: &[Spec] = &[
             Arg::string("type").after("TYPE").optional().since("6.0.0"),
         ]),
     Spec::new("touch", -2, Group::Generic, "3.2.1")
+        .traits(&[Trait::AlwaysUses])
         .summary("Marks keys as just used and counts those that exist.")
         .complexity("O(N) in the keys given")
         .flags(&[Flag::ReadOnly, Flag::Fast])
@@ -157,42 +159,45 @@ const RESTORE_ARGS: &[Arg] = &[
     Arg::integer("frequency").after("FREQ").optional().since("5.0.0"),
 ];
 
-const OBJECT_SUBCOMMANDS: [Spec; 5] = indexed([
-    Spec::new("object|encoding", 3, Group::Generic, "2.2.3")
-        .summary("Names the encoding Redis would choose for a value.")
-        .complexity("O(1)")
-        .flags(&[Flag::ReadOnly])
-        .in_categories(&[Category::Keyspace])
-        .tips(&["nondeterministic_output"])
-        .keys_at(&[KeySpec::one(2, &[KeyFlag::ReadOnly])])
-        .args(&[Arg::key("key")]),
-    Spec::new("object|freq", 3, Group::Generic, "4.0.0")
-        .summary("Tells how often a key is used, as far as anybody has said; for servers that evict by use.")
-        .complexity("O(1)")
-        .flags(&[Flag::ReadOnly])
-        .in_categories(&[Category::Keyspace])
-        .tips(&["nondeterministic_output"])
-        .keys_at(&[KeySpec::one(2, &[KeyFlag::ReadOnly])])
-        .args(&[Arg::key("key")]),
-    Spec::new("object|help", 2, Group::Generic, "6.2.0")
-        .summary("Explains the subcommands.")
-        .complexity("O(1)")
-        .flags(&[Flag::Loading, Flag::Stale])
-        .in_categories(&[Category::Keyspace]),
-    Spec::new("object|idletime", 3, Group::Generic, "2.2.3")
-        .summary("Tells how many seconds ago a key was used, or another one that is kept beside it.")
-        .complexity("O(1)")
-        .flags(&[Flag::ReadOnly])
-        .in_categories(&[Category::Keyspace])
-        .tips(&["nondeterministic_output"])
-        .keys_at(&[KeySpec::one(2, &[KeyFlag::ReadOnly])])
-        .args(&[Arg::key("key")]),
-    Spec::new("object|refcount", 3, Group::Generic, "2.2.3")
-        .summary("Tells how many references Redis would count to a value.")
-        .complexity("O(1)")
-        .flags(&[Flag::ReadOnly])
-        .in_categories(&[Category::Keyspace])
-        .tips(&["nondeterministic_output"])
-        .keys_at(&[KeySpec::one(2, &[KeyFlag::ReadOnly])])
-        .args(&[Arg::key("key")]),
-]);
+const OBJECT_SUBCOMMANDS: [Spec; 5] = each_with(
+    Trait::LooksFromOutside,
+    indexed([
+        Spec::new("object|encoding", 3, Group::Generic, "2.2.3")
+            .summary("Names the encoding Redis would choose for a value.")
+            .complexity("O(1)")
+            .flags(&[Flag::ReadOnly])
+            .in_categories(&[Category::Keyspace])
+            .tips(&["nondeterministic_output"])
+            .keys_at(&[KeySpec::one(2, &[KeyFlag::ReadOnly])])
+            .args(&[Arg::key("key")]),
+        Spec::new("object|freq", 3, Group::Generic, "4.0.0")
+            .summary("Tells how often a key is used, as far as anybody has said; for servers that evict by use.")
+            .complexity("O(1)")
+            .flags(&[Flag::ReadOnly])
+            .in_categories(&[Category::Keyspace])
+            .tips(&["nondeterministic_output"])
+            .keys_at(&[KeySpec::one(2, &[KeyFlag::ReadOnly])])
+            .args(&[Arg::key("key")]),
+        Spec::new("object|help", 2, Group::Generic, "6.2.0")
+            .summary("Explains the subcommands.")
+            .complexity("O(1)")
+            .flags(&[Flag::Loading, Flag::Stale])
+            .in_categories(&[Category::Keyspace]),
+        Spec::new("object|idletime", 3, Group::Generic, "2.2.3")
+            .summary("Tells how many seconds ago a key was used, or another one that is kept beside it.")
+            .complexity("O(1)")
+            .flags(&[Flag::ReadOnly])
+            .in_categories(&[Category::Keyspace])
+            .tips(&["nondeterministic_output"])
+            .keys_at(&[KeySpec::one(2, &[KeyFlag::ReadOnly])])
+            .args(&[Arg::key("key")]),
+        Spec::new("object|refcount", 3, Group::Generic, "2.2.3")
+            .summary("Tells how many references Redis would count to a value.")
+            .complexity("O(1)")
+            .flags(&[Flag::ReadOnly])
+            .in_categories(&[Category::Keyspace])
+            .tips(&["nondeterministic_output"])
+            .keys_at(&[KeySpec::one(2, &[KeyFlag::ReadOnly])])
+            .args(&[Arg::key("key")]),
+    ]),
+);

@@ -3,7 +3,7 @@
 //! Invariant: a row says nothing that depends on other rows but its place among them, which [`indexed`] tells it.
 
 use super::arg::Arg;
-use super::flags::{Category, Flag, FlagSet, Group};
+use super::flags::{Category, Flag, FlagSet, Group, Trait};
 use super::key_spec::{KeyRule, KeySpec, Keys};
 use crate::request::Request;
 
@@ -23,6 +23,8 @@ pub struct Spec {
     pub secrets: Secrets,
     /// What the command does to the data and where it may run.
     pub flags: FlagSet<Flag>,
+    /// What a server goes by beside the flags.
+    pub traits: FlagSet<Trait>,
     /// Which words are keys, in short: enough for locking.
     pub keys: KeyRule,
     /// Which words are keys and what happens to them, in full: as COMMAND shows it.
@@ -165,6 +167,7 @@ impl Spec {
             secrets: Secrets::None,
             arity,
             flags: FlagSet::EMPTY,
+            traits: FlagSet::EMPTY,
             keys: KeyRule::None,
             key_specs: &[],
             group,
@@ -224,6 +227,11 @@ impl Spec {
         self
     }
 
+    pub(super) const fn traits(mut self, traits: &[Trait]) -> Spec {
+        self.traits = Trait::set(traits);
+        self
+    }
+
     pub(super) const fn in_categories(mut self, categories: &[Category]) -> Spec {
         self.explicit_categories = Category::set(categories);
         self
@@ -278,6 +286,16 @@ pub(super) const fn indexed<const N: usize>(rows: [Spec; N]) -> [Spec; N] {
         at += 1;
     }
     placed
+}
+
+/// `rows`, each with `one` among its traits.
+pub(super) const fn each_with<const N: usize>(one: Trait, mut rows: [Spec; N]) -> [Spec; N] {
+    let mut at = 0;
+    while at < N {
+        rows[at].traits.insert(one);
+        at += 1;
+    }
+    rows
 }
 
 const fn is_before(left: &str, right: &str) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! Invariant: arity, flags, categories, key positions and arguments are those clients know from Redis 7.2.
 
-use super::{Arg, Category, Flag, Group, Secrets, Spec, indexed};
+use super::{Arg, Category, Flag, Group, Secrets, Spec, Trait, indexed};
 
 pub(super) const ROWS: &[Spec] = &[
     Spec::new("backup", -2, Group::Server, "0.1.0")
@@ -38,6 +38,7 @@ pub(super) const ROWS: &[Spec] = &[
         .in_categories(&[Category::Keyspace])
         .tips(&["request_policy:all_shards", "response_policy:agg_sum"]),
     Spec::new("debug", -2, Group::Server, "1.0.0")
+        .traits(&[Trait::ForTests])
         .summary("Looks into the server, or disturbs it, for tests. Refused unless it was started for that.")
         .complexity("That of the subcommand")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])

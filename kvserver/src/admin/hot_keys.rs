@@ -8,6 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use kvproto::spec::Trait;
 use kvproto::{Request, Spec};
 use parking_lot::Mutex;
 
@@ -272,7 +273,7 @@ impl HotKeys {
         slow: &Slow,
         measure: &dyn Fn(bool),
     ) {
-        if self.is_on.load(Relaxed) && spec.name != "exec" {
+        if self.is_on.load(Relaxed) && !spec.traits.has(Trait::RunsQueue) {
             self.note_now(spec, request, ticks, bytes, slow, measure);
         }
     }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering:
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kvproto::spec::Flag;
+use kvproto::spec::Trait;
 use kvproto::{Request, Spec};
 use parking_lot::Mutex;
 
@@ -299,7 +300,7 @@ impl Slow {
             self.by_time.push(self.entry(micros, at_secs, request, client, is_secret));
         }
         let latency_ms = self.latency_ms();
-        if latency_ms > 0 && micros / 1000 >= latency_ms && spec.name != "exec" {
+        if latency_ms > 0 && micros / 1000 >= latency_ms && !spec.traits.has(Trait::RunsQueue) {
             let event = if spec.flags.has(Flag::Fast) { "fast-command" } else { "command" };
             self.note_event(event, at_secs, micros / 1000);
         }

@@ -7,11 +7,9 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed, Ordering::SeqCst
 use std::time::{Duration, Instant};
 
 use kvcore::Db;
+use kvproto::spec::Trait;
 use kvproto::{OwnedRequest, Spec};
 use parking_lot::Mutex;
-
-/// Commands that are no writes and whose effects Redis would nevertheless send on.
-const MAY_REPLICATE: [&str; 6] = ["eval", "evalsha", "fcall", "pfcount", "publish", "spublish"];
 
 /// Which requests wait; those of `Write` do so in `All`, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,10 +89,11 @@ impl Pause {
         }
         // What is refused when it is queued need not wait for that.
         let writes =
-            |spec: &Spec| (spec.is_write() || MAY_REPLICATE.contains(&spec.name)) && !(spec.absent && queued.is_some());
+            |spec: &Spec| (spec.is_write() || spec.traits.has(Trait::Replicates)) && !(spec.absent && queued.is_some());
         self.held.load(SeqCst) == Held::All as u8
             || writes(spec)
-            || (spec.name == "exec" && queued.is_some_and(|queued| queued.iter().any(|(spec, _)| writes(spec))))
+            || (spec.traits.has(Trait::RunsQueue)
+                && queued.is_some_and(|queued| queued.iter().any(|(spec, _)| writes(spec))))
     }
 }
 

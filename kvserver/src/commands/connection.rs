@@ -6,6 +6,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use kvproto::resp::Version;
+use kvproto::spec::Trait;
 use kvproto::{Args, CommandError, Reply, Request, Spec, parse_integer};
 
 use crate::context::{Context, Next};
@@ -29,7 +30,7 @@ pub(crate) fn ping(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 
 /// Returns the database that a well-formed SELECT names; none of any other command.
 pub(super) fn selected(spec: &Spec, request: Request<'_>) -> Option<usize> {
-    let index = request.get(1).filter(|_| spec.name == "select").and_then(parse_integer)?;
+    let index = request.get(1).filter(|_| spec.traits.has(Trait::Selects)).and_then(parse_integer)?;
     usize::try_from(index).ok().filter(|index| *index < DATABASES)
 }
 

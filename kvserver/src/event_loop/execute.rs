@@ -19,7 +19,6 @@ use crate::dispatch::{self, Answer, Rest};
 use crate::event_loop::connection::{Connection, Decoder, Phase, Progress};
 use crate::event_loop::reply_batch::ReplyBatch;
 use crate::net::listener::{LineRules, Protocol};
-use crate::notify::exec::is_queued;
 use crate::notify::origin::Origin;
 use crate::notify::tracking::ReadKeys;
 use crate::session::Replies;
@@ -358,7 +357,7 @@ impl Executor {
         ticks: u64,
     ) {
         let Some((spec, request)) = about else { return };
-        if connection.session.transaction.is_some() && is_queued(spec) {
+        if connection.session.transaction.is_some() && !spec.traits.has(kvproto::spec::Trait::NotQueued) {
             // EXEC will count it.
             return;
         }
@@ -386,7 +385,7 @@ impl Executor {
             return;
         }
         let Some((spec, request)) = about else { return };
-        if connection.session.transaction.is_some() && is_queued(spec) {
+        if connection.session.transaction.is_some() && !spec.traits.has(kvproto::spec::Trait::NotQueued) {
             // EXEC will log it.
             return;
         }

@@ -20,11 +20,6 @@ pub(crate) struct Queue {
     pub(crate) absent: Option<&'static Spec>,
 }
 
-/// Returns whether a command is queued between MULTI and EXEC rather than executed.
-pub(crate) fn is_queued(spec: &Spec) -> bool {
-    !matches!(spec.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
-}
-
 /// A queued command that ran, to be counted once it is certain that the transaction is.
 #[derive(Clone)]
 pub(crate) struct RanCommand {

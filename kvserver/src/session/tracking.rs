@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use kvproto::resp::Version;
 use kvproto::spec::Flag;
+use kvproto::spec::Trait;
 use kvproto::{Reply, Request, Spec};
 
 use super::Session;
@@ -87,7 +88,7 @@ impl Session {
     /// The keys read by the request just executed. CLIENT CACHING announces no more than one request or transaction.
     pub(crate) fn take_read_keys(&mut self) -> ReadKeys {
         let in_transaction = self.transaction.is_some();
-        let about_itself = self.last_command.is_some_and(|spec| spec.name.starts_with("client|"));
+        let about_itself = self.last_command.is_some_and(|spec| spec.traits.has(Trait::AboutClient));
         self.tracking.as_mut().map_or_else(ReadKeys::new, |tracking| {
             tracking.announced &= in_transaction || about_itself;
             std::mem::take(&mut tracking.read)

@@ -4,7 +4,7 @@
 
 use super::effects::{CHANGE, READ};
 use crate::spec::Flag::{NoMandatoryKeys, NoScript, ReadOnly, SkipMonitor, Stale};
-use crate::spec::{Category, Flag, Group, KeySpec, Spec};
+use crate::spec::{Category, Flag, Group, KeySpec, Spec, Trait};
 
 const fn row(name: &'static str, arity: i32, since: &'static str, flags: &[Flag], keys: &'static [KeySpec]) -> Spec {
     Spec::absent(name, arity, Group::Scripting, since).flags(flags).in_categories(&[Category::Scripting]).keys_at(keys)
@@ -17,7 +17,8 @@ pub(in crate::spec) const ROWS: &[Spec] = &[
         "2.6.0",
         &[NoScript, Stale, SkipMonitor, NoMandatoryKeys],
         &[KeySpec::counted(2, 1, CHANGE).notes("nobody knows what the program does with them")],
-    ),
+    )
+    .traits(&[Trait::Replicates]),
     row(
         "eval_ro",
         -3,
@@ -25,7 +26,8 @@ pub(in crate::spec) const ROWS: &[Spec] = &[
         &[ReadOnly, NoScript, Stale, SkipMonitor, NoMandatoryKeys],
         &[KeySpec::counted(2, 1, READ).notes("nobody knows what the program does with them")],
     ),
-    row("evalsha", -3, "2.6.0", &[NoScript, Stale, SkipMonitor, NoMandatoryKeys], &[KeySpec::counted(2, 1, CHANGE)]),
+    row("evalsha", -3, "2.6.0", &[NoScript, Stale, SkipMonitor, NoMandatoryKeys], &[KeySpec::counted(2, 1, CHANGE)])
+        .traits(&[Trait::Replicates]),
     row(
         "evalsha_ro",
         -3,
@@ -39,7 +41,8 @@ pub(in crate::spec) const ROWS: &[Spec] = &[
         "7.0.0",
         &[NoScript, Stale, SkipMonitor, NoMandatoryKeys],
         &[KeySpec::counted(2, 1, CHANGE).notes("nobody knows what the program does with them")],
-    ),
+    )
+    .traits(&[Trait::Replicates]),
     row(
         "fcall_ro",
         -3,

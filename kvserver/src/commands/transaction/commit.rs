@@ -11,6 +11,7 @@ use kvcommands::{CommandFn, Databases, Needs};
 use kvcore::hooks::{CrossTxn, Lookups, Lsn};
 use kvcore::{Keyspace, LockSet};
 use kvproto::resp::Version;
+use kvproto::spec::Trait;
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, resp, spec};
 
 use crate::acl::Access;
@@ -87,7 +88,7 @@ fn locks_of<'q>(queue: &'q Queue, session: &Session, server: &ServerState, runs:
                     keyspace = server.databases.open(database)?;
                     set.add_keys::<[u8]>(&keyspace, []);
                 }
-                touches_everything |= container(spec) == "debug";
+                touches_everything |= spec.traits.has(Trait::ForTests);
                 set.add_keys(&keyspace, keys());
             }
         }
@@ -96,11 +97,6 @@ fn locks_of<'q>(queue: &'q Queue, session: &Session, server: &ServerState, runs:
     let everything = if touches_everything { server.db.keyspaces() } else { Vec::new() };
     everything.iter().for_each(|keyspace| set.add_whole(keyspace));
     Ok(Locks { set, everything })
-}
-
-/// The name of the command that a row, or its container, is.
-fn container(spec: &Spec) -> &'static str {
-    spec.name.split_once('|').map_or(spec.name, |(container, _)| container)
 }
 
 /// How a queued command is carried out.
@@ -328,7 +324,7 @@ pub(super) fn commit(
     for (keyspace, keys) in watched.iter().flat_map(|watched| watched.keys.values()) {
         locks.add_keys(keyspace, keys.keys().map(|key| &**key));
     }
-    let changes_subscriptions = |spec: &Spec| spec.name.ends_with("subscribe") || matches!(spec.name, "auth" | "hello");
+    let changes_subscriptions = |spec: &Spec| spec.traits.has(Trait::ChangesSubscriptions);
     let keeps_subscriptions = queue.commands.iter().any(|(spec, _)| changes_subscriptions(spec));
     let (server, origin) = (ctx.server, ctx.origin);
     let exec = Exec {

@@ -390,7 +390,7 @@ mod tests {
 
     #[test]
     fn the_server_takes_every_example() {
-        let (server, mut client) = include!("../../doctests/server.in");
+        let (server, mut client) = include!("../doctests/server.in");
         let address = server.addresses()[0].tcp().unwrap();
         let mut refused = Vec::new();
         for command in executed() {

@@ -27,11 +27,11 @@ mod string;
 mod transaction;
 
 pub use arg::{Arg, ArgKind};
-pub use flags::{Category, Flag, FlagSet, Group, KeyFlag};
+pub use flags::{Category, Flag, FlagSet, Group, KeyFlag, Trait};
 pub use key_search::{FoundKeys, LegacyKeys};
 pub use key_spec::{Begin, Find, KeyRule, KeySpec, Keys};
-use row::indexed;
 pub use row::{Secrets, Spec};
+use row::{each_with, indexed};
 
 use crate::error::CommandError;
 use crate::request::Request;
