@@ -11,7 +11,8 @@ use crate::outcome::Outcome;
 /// Databases that SELECT can reach: the keyspaces named "0" to "15".
 pub const DATABASES: usize = 16;
 
-/// What a command over several databases locks.
+/// What a command over several databases locks. The first database is the current one when the command begins; of `Everything`
+/// it may be any.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Needs<'a> {
     /// These keys, each of a database.
@@ -24,7 +25,7 @@ pub enum Needs<'a> {
 
 /// The databases as a command over several of them sees them.
 pub struct Databases<'d> {
-    /// The one that its client has selected. It is the current one when the command begins, and need not be when it ends.
+    /// The one that its client has selected.
     pub selected: usize,
     /// Returns the keyspace's id of a database that is locked.
     pub id_of: &'d dyn Fn(usize) -> kvcore::Result<u32>,
@@ -239,6 +240,8 @@ mod tests {
              FLUSHDB SOON  -> ERR syntax error
              FLUSHALL SYNC now -> ERR syntax error
              DBSIZE        -> 1
+             SWAPDB 2 3    -> OK
+             SWAPDB 4 4    -> OK
              FLUSH         -> 1",
         );
         shell.select(1);

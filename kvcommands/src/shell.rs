@@ -110,7 +110,6 @@ impl Shell {
         let databases = Databases { selected: self.selected.get(), id_of: &id_of, all: &all };
         let mut outcome = Ok(Reply::Nothing);
         let committed = self.db.hooks().commit_across(locks, &mut |txn| {
-            txn.select(ids[self.selected.get()])?;
             outcome = command(args, txn, &databases);
             Ok(())
         });

@@ -158,9 +158,7 @@ pub(crate) fn answer(
             store(&call(work_max(words_min)), run, &session.keyspace, server)
         }
         Some(Run::Keys(CommandFn::Scan(run))) => walk(spec, run, request, session, server),
-        Some(Run::Keys(CommandFn::Across(needs, run))) => {
-            across::across(&call(None), needs, run, &session.keyspace, server)
-        }
+        Some(Run::Keys(CommandFn::Across(needs, run))) => across::across(&call(None), needs, run, server),
         Some(Run::Keys(CommandFn::Pure(run))) => {
             Answer::new(Some(spec), run(Args::new(request), spec).unwrap_or_else(Reply::from), Lsn::ZERO)
         }

@@ -3,8 +3,8 @@
 //! Invariant: a command runs under the locks of all that it needs, which are taken together.
 
 use kvcommands::{AcrossFn, Databases, Needs};
+use kvcore::LockSet;
 use kvcore::hooks::Lookups;
-use kvcore::{Keyspace, LockSet};
 use kvproto::{Args, CommandError};
 
 use crate::dispatch::{Answer, Call, conclude, keep_reply};
@@ -17,7 +17,6 @@ pub(super) fn across(
     call: &Call<'_>,
     needs: fn(Args<'_>, usize) -> Result<Needs<'_>, CommandError>,
     run: AcrossFn,
-    selected: &Keyspace,
     server: &ServerState,
 ) -> Answer {
     let Call { spec, request, origin, database, uses_keys, events, .. } = *call;
@@ -35,7 +34,6 @@ pub(super) fn across(
         let hooks = server.db.hooks().with_origin(origin.for_store());
         hooks.commit_across(std::mem::take(&mut locks), &mut |txn| {
             txn.begin_command(uses_keys);
-            txn.select(selected.hooks().id())?;
             let outcome = if events.is_empty() {
                 run(Args::new(request), txn, &databases)
             } else {
