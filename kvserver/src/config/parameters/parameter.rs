@@ -9,6 +9,13 @@ use crate::admin::slow::Logged;
 use crate::state::ServerState;
 use crate::state::runtime_config::LoopLimits;
 
+/// Shows a value.
+type Show = fn(&ServerState) -> String;
+/// Takes a value that was normalized.
+type Assign = fn(&ServerState, &str) -> Result<(), String>;
+/// Follows a change.
+type After = fn(&ServerState) -> Result<(), String>;
+
 /// One parameter.
 #[derive(Clone, Copy)]
 pub(crate) struct Parameter {
@@ -20,7 +27,7 @@ pub(crate) struct Parameter {
     pub(crate) change: Change,
     pub(crate) in_file: InFile,
     /// Runs after a change.
-    after: Option<fn(&ServerState) -> Result<(), String>>,
+    after: Option<After>,
     /// Its value is a secret: never logged, never shown by MONITOR or SLOWLOG.
     pub(crate) sensitive: bool,
     /// Shown only if exactly this name is asked for.
@@ -42,7 +49,7 @@ enum Place {
     LogLength(Logged),
     LogFrom(Logged),
     /// Anywhere else. The second function gets a normalized value, and has changed nothing if it fails.
-    Elsewhere(fn(&ServerState) -> String, fn(&ServerState, &str) -> Result<(), String>),
+    Elsewhere(Show, Assign),
 }
 
 /// What CONFIG SET does. A value equal to the one shown is taken by all but the first two, and changes nothing.
@@ -94,12 +101,7 @@ number!(AtomicU32: u32, AtomicU64: u64, AtomicUsize: usize);
 
 impl Parameter {
     /// A parameter whose value is kept where these functions find it.
-    pub(crate) const fn new(
-        name: &'static str,
-        kind: Kind,
-        show: fn(&ServerState) -> String,
-        change: fn(&ServerState, &str) -> Result<(), String>,
-    ) -> Parameter {
+    pub(crate) const fn new(name: &'static str, kind: Kind, show: Show, change: Assign) -> Parameter {
         Parameter::row(name, kind, Place::Elsewhere(show, change), Change::Taken)
     }
 
@@ -129,17 +131,12 @@ impl Parameter {
     }
 
     /// A parameter that is decided when the server starts.
-    pub(crate) const fn fixed(name: &'static str, show: fn(&ServerState) -> String) -> Parameter {
+    pub(crate) const fn fixed(name: &'static str, show: Show) -> Parameter {
         Parameter::row(name, Kind::Text, Place::Elsewhere(show, |_, _| Ok(())), Change::Immutable)
     }
 
     /// A parameter that is what it is here and is neither changed by clients nor immutable for Redis.
-    pub(crate) const fn constant(
-        name: &'static str,
-        kind: Kind,
-        show: fn(&ServerState) -> String,
-        why: &'static str,
-    ) -> Parameter {
+    pub(crate) const fn constant(name: &'static str, kind: Kind, show: Show, why: &'static str) -> Parameter {
         Parameter::row(name, kind, Place::Elsewhere(show, |_, _| Ok(())), Change::Refused(why))
     }
 
@@ -165,7 +162,7 @@ impl Parameter {
     }
 
     /// Has this run after each change.
-    pub(crate) const fn then(mut self, after: fn(&ServerState) -> Result<(), String>) -> Parameter {
+    pub(crate) const fn then(mut self, after: After) -> Parameter {
         self.after = Some(after);
         self
     }
