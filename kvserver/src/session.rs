@@ -9,22 +9,21 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use kvcore::Keyspace;
 use kvcore::hooks::Lsn;
-use kvproto::Spec;
 use kvproto::resp::Version;
 use kvproto::spec::Trait;
+use kvproto::{Reply, Request, Spec};
 
 use crate::acl::Access;
 use crate::clients::Address;
 use crate::clients::Client;
 use crate::notify::exec::Queue;
-use crate::notify::mailbox::Searched;
+use crate::notify::mailbox::{Invalidation, Searched, What};
 use crate::notify::pubsub::Topic;
-use crate::notify::tracking::Tracking;
+use crate::notify::tracking::{ReadKeys, Tracking};
 use crate::notify::watch::Mark;
 use crate::state::ServerState;
 
 mod permission;
-mod tracking;
 
 pub(crate) use permission::{Attempt, Refusal};
 
@@ -201,6 +200,51 @@ impl Session {
     /// Whether others send it something unasked: it is then held to other limits.
     pub(crate) fn is_told_unasked(&self) -> bool {
         self.is_listening() || self.was_told
+    }
+
+    /// Turns tracking on, or changes how it is done.
+    pub(crate) fn start_tracking(&mut self, tracking: Tracking, server: &ServerState) {
+        tracking.begin(&self.client, &server.notify.tracking, self.tracking.is_none());
+        self.tracking = Some(Box::new(tracking));
+    }
+
+    pub(crate) fn stop_tracking(&mut self, server: &ServerState) {
+        if let Some(tracking) = self.tracking.take() {
+            tracking.end(&self.client, &server.notify.tracking);
+        }
+    }
+
+    /// Remembers the keys that a request of a client that tracks is about to read.
+    pub(crate) fn remember_keys(&mut self, spec: &Spec, request: Request<'_>, server: &ServerState) {
+        if let Some(tracking) = &mut self.tracking {
+            tracking.remember_keys(spec, request, self.client.id, &server.notify.tracking);
+        }
+    }
+
+    /// Takes the keys read by the request just executed. CLIENT CACHING announces no more than one request or transaction.
+    pub(crate) fn take_read_keys(&mut self) -> ReadKeys {
+        let about_itself = self.last_command.is_some_and(|spec| spec.traits.has(Trait::AboutClient));
+        let goes_on = self.transaction.is_some() || about_itself;
+        self.tracking.as_mut().map_or_else(ReadKeys::new, |tracking| {
+            tracking.announced &= goes_on;
+            std::mem::take(&mut tracking.read)
+        })
+    }
+
+    /// Returns what this client is sent of an invalidation, in this version of the protocol; `subscribed`: whether it has a
+    /// subscription.
+    pub(crate) fn invalidated(
+        &mut self,
+        invalidation: &Invalidation,
+        version: Version,
+        subscribed: bool,
+    ) -> Option<Reply> {
+        if matches!(invalidation.what, What::RedirectBroken(_)) && self.tracking.is_some() {
+            self.client.shown.redirect_broken.store(true, Relaxed);
+        }
+        let reply = invalidation.as_reply(version, subscribed);
+        self.was_told |= reply.is_some();
+        reply
     }
 
     pub(crate) fn start_monitoring(&mut self, server: &ServerState) {

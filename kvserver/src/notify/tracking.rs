@@ -1,4 +1,5 @@
-//! CLIENT TRACKING: clients that keep what they read are told when it changes.
+//! CLIENT TRACKING: clients that keep what they read are notified when it changes. Here are the table of the server, how one
+//! client [tracks](Tracking), and the looking up of changes; `commands/tracking.rs` has the options of the command.
 //!
 //! A change is noted under its shard's lock, in the [`Origin`] of the transaction that makes it. When the command is over, with
 //! no lock held, the loop looks up who read the keys and posts them their messages.

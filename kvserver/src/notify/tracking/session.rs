@@ -2,7 +2,15 @@
 //!
 //! Invariant: a client has this exactly while the server's table knows it as one that tracks.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::Ordering::Relaxed;
+
+use kvproto::spec::Flag;
+use kvproto::{Request, Spec};
+
+use super::{Tracker, TrackingTable};
+use crate::clients::Client;
 
 /// Which reads count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +55,56 @@ pub(crate) struct Tracking {
 }
 
 impl Tracking {
+    /// Has the table know that `client` tracks in this way from now on. `is_new`: it did not track before.
+    pub(crate) fn begin(&self, client: &Client, table: &TrackingTable, is_new: bool) {
+        let tracker = Tracker {
+            address: client.address,
+            redirect: self.redirect,
+            broadcast: self.broadcast,
+            no_loop: self.no_loop,
+        };
+        table.enter(client.id, tracker, &self.prefixes, is_new);
+        let shown = &client.shown;
+        shown.tracking.store(true, Relaxed);
+        shown.broadcast.store(self.broadcast, Relaxed);
+        shown.redirect_broken.store(false, Relaxed);
+        shown.redirect.store(self.redirect, Relaxed);
+    }
+
+    /// Has the table forget that `client` tracks.
+    pub(crate) fn end(&self, client: &Client, table: &TrackingTable) {
+        table.leave(client.id, &self.prefixes);
+        let shown = &client.shown;
+        for flag in [&shown.tracking, &shown.broadcast, &shown.redirect_broken] {
+            flag.store(false, Relaxed);
+        }
+    }
+
+    /// Remembers the keys that a request reads, before it reads them.
+    pub(crate) fn remember_keys(&mut self, spec: &Spec, request: Request<'_>, client_id: u64, table: &TrackingTable) {
+        if spec.is_write() && !self.read.is_empty() {
+            // In a transaction, which changes what it has read.
+            for (_, key) in spec.keys(request) {
+                if let Some(read) = self.read.get_mut(key) {
+                    read.told |= read.holds;
+                    read.holds = false;
+                }
+            }
+        }
+        if !spec.is_read_only() || spec.flags.has(Flag::PubSub) || !self.counts_reads() {
+            return;
+        }
+        for (_, key) in spec.keys(request) {
+            match self.read.entry(key.into()) {
+                Entry::Occupied(mut read) => read.get_mut().holds = true,
+                Entry::Vacant(place) => {
+                    let is_new = table.remember(key, client_id);
+                    place.insert(KeyRead { told: !is_new, holds: true, is_new });
+                }
+            }
+        }
+    }
+
     /// Forgets what the transaction did with the keys that it read: it runs again from its beginning.
     pub(crate) fn begin_reads_again(&mut self) {
         for read in self.read.values_mut() {
