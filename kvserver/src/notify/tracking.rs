@@ -23,7 +23,7 @@ use crate::notify::origin::Origin;
 mod session;
 mod table;
 
-pub(crate) use session::{Choice, KeyRead, ReadKeys, Tracking};
+pub(crate) use session::{Choice, ReadKeys, Tracking};
 pub(crate) use table::Event;
 pub(crate) use table::Tracker;
 use table::{Notice, Table, Totals};
