@@ -4,10 +4,6 @@
 
 pub(crate) mod allocator;
 pub(crate) mod backups;
-pub(crate) mod counters;
-pub(crate) mod hot_keys;
 pub(crate) mod http_refusals;
 pub(crate) mod logging;
-pub(crate) mod process;
-pub(crate) mod slow;
 pub(crate) mod statistics;

@@ -20,6 +20,7 @@ use self::pause::Pause;
 use crate::acl::Account;
 use crate::net::stream::Stream;
 use kvcommands::acl::User;
+use kvstats::slow::Caller;
 
 /// The least and the most that Redis gives a client as a reply buffer.
 const REPLY_BUFFER_BYTES: (usize, usize) = (1024, 16 * 1024);
@@ -58,6 +59,16 @@ pub(crate) struct Client {
     account: Mutex<Arc<Account>>,
     labels: Mutex<Labels>,
     pub(crate) shown: Shown,
+}
+
+impl Caller for Client {
+    fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    fn name(&self) -> Box<str> {
+        self.labels.lock().name.clone()
+    }
 }
 
 /// Names a client gave itself.

@@ -17,8 +17,6 @@ use kvcore::hooks::Lsn;
 use mio::event::Event;
 use mio::{Events, Poll, Token};
 
-use crate::admin::counters::Counters;
-use crate::admin::process;
 use crate::context::Runs;
 use crate::context::jobs::Jobs;
 use crate::event_loop::accept::{Accept, LISTENER_TOKENS};
@@ -27,6 +25,8 @@ use crate::event_loop::execute::Executor;
 use crate::notify::mailbox::Mailbox;
 use crate::state::ServerState;
 use crate::state::server_config::ITERATION_TIME;
+use kvstats::counters::Counters;
+use kvstats::process;
 use slices::READ_BUFFER_BYTES;
 use tick::TICK;
 

@@ -23,7 +23,6 @@ mod dispatch;
 mod error;
 mod event_loop;
 mod net;
-mod newest;
 mod notify;
 #[cfg(feature = "cli")]
 pub mod program;

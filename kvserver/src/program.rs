@@ -27,12 +27,12 @@ use self::jemalloc::JEMALLOC;
 use self::reload::Reload;
 use self::startup::{Flags, Rest};
 use crate::admin::logging::{LogLevel, Logging};
-use crate::admin::process;
 use crate::error::{Error, Result};
 use crate::net::listener::ListenUrl;
 use crate::server::Server;
 use crate::server::signals::Registered;
 use crate::state::server_config::SavePoint;
+use kvstats::process;
 
 /// The environment variable a password may come in, so that it is in no list of processes.
 const PASSWORD_VARIABLE: &str = "KVSERVER_REQUIREPASS";

@@ -16,7 +16,6 @@ use mio::Poll;
 use crate::acl::Acl;
 use crate::admin::allocator::Allocator;
 use crate::admin::logging::Logging;
-use crate::admin::process;
 use crate::commands;
 use crate::config::file::Setting;
 use crate::config::file::rewrite;
@@ -33,6 +32,7 @@ use crate::server::signals::{Registered, SignalThread};
 use crate::state::ServerState;
 use crate::state::server_config::{SavePoint, ServerConfig};
 use crate::worker;
+use kvstats::process;
 
 /// A running server.
 ///

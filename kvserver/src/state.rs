@@ -20,9 +20,7 @@ use kvproto::{CommandError, OwnedRequest, Spec};
 
 use crate::acl::{Account, Acl};
 use crate::admin::backups::Backups;
-use crate::admin::hot_keys::HotKeys;
 use crate::admin::logging::Logging;
-use crate::admin::slow::Slow;
 use crate::admin::statistics::Statistics;
 use crate::clients::Address;
 use crate::clients::pause::Held;
@@ -36,6 +34,8 @@ use crate::state::debug_flags::DebugFlags;
 use crate::state::runtime_config::RuntimeConfig;
 use crate::state::server_config::ServerConfig;
 use kvcommands::outcome::OOM;
+use kvstats::hot_keys::HotKeys;
+use kvstats::slow::Slow;
 
 /// The server as its loops and commands see it.
 pub(crate) struct ServerState {
@@ -94,7 +94,7 @@ impl ServerState {
             awaits_durability: AtomicBool::new(db.durability() == Durability::Always),
             has_awaited_durability: AtomicBool::new(db.durability() == Durability::Always),
             runtime: RuntimeConfig::new(&config, &db.limits()),
-            slow: Slow::new(),
+            slow: Slow::default(),
             write_checks: AtomicU8::new(0),
             hot_keys: HotKeys::default(),
             counted_kept_bytes: AtomicU64::new(0),

@@ -13,8 +13,9 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("kvproto", &[]),
     ("kvcore", &[]),
     ("kvcommands", &["kvcore", "kvproto"]),
+    ("kvstats", &["kvcore", "kvproto"]),
     ("kvtools", &["kvcore"]),
-    ("kvserver", &["kvcore", "kvproto", "kvcommands", "kvtools"]),
+    ("kvserver", &["kvcore", "kvproto", "kvcommands", "kvstats", "kvtools"]),
     ("kvclient", &["kvproto"]),
 ];
 

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use kvproto::Reply;
 use parking_lot::Mutex;
 
-use crate::newest::{self, Newest};
 use kvcommands::gather::gather;
 use kvcommands::outcome::Outcome;
+use kvstats::newest::{self, Newest};
 
 /// Refusals of one kind less than this apart are one entry, in milliseconds.
 const GROUPED_MS: u64 = 60_000;

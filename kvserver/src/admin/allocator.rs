@@ -3,7 +3,7 @@
 //! Invariant: figures are those of an allocator only in a program that says how to read them; elsewhere they are those of the
 //! operating system, and no name is shown.
 
-use crate::admin::process::Usage;
+use kvstats::process::Usage;
 
 /// The allocator of the program. By default one that is not known: a program that embeds the server has its own.
 #[derive(Clone, Copy, Debug)]

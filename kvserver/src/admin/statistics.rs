@@ -12,9 +12,9 @@ use std::time::Instant;
 
 use kvcore::Db;
 
-use crate::admin::counters::{self, Counter, Counters, Totals};
 use crate::admin::http_refusals::HttpRefusals;
-use crate::admin::process;
+use kvstats::counters::{self, Counter, Counters, Totals};
+use kvstats::process;
 
 /// How the store names its thread that removes expired keys.
 const SWEEPER_THREAD: &str = "kv-sweeper";

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use kvproto::{Args, CommandError, Reply};
 
-use crate::admin::hot_keys::{Options, Report};
 use crate::context::Context;
 use kvcommands::help;
 use kvcommands::outcome::Outcome;
+use kvstats::hot_keys::{Options, Report};
 
 /// Keys that are shown, unless the client wants more or less.
 const KEYS: i64 = 10;

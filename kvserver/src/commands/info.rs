@@ -16,13 +16,13 @@ pub(crate) use key_sizes::{Sizes, of as key_sizes};
 use kvcore::Location;
 
 use crate::acl::log::Reason;
-use crate::admin::process::{self, Usage};
 use crate::clients::pause::Held;
 use crate::databases;
 use crate::net::listener::BoundAddress;
 use crate::notify::pubsub::Topic;
 use crate::state::{ServerState, WriteCheck};
 use kvcommands::REDIS_VERSION;
+use kvstats::process::{self, Usage};
 
 /// Redis' clock of seconds for LRU has 24 bits.
 const LRU_CLOCK_SECONDS: u64 = 1 << 24;

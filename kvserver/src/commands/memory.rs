@@ -4,11 +4,11 @@
 
 use kvproto::{Args, CommandError, Reply};
 
-use crate::admin::process::Usage;
 use crate::commands::info;
 use crate::context::Context;
 use kvcommands::help;
 use kvcommands::outcome::Outcome;
+use kvstats::process::Usage;
 
 /// What an element takes beside its key and value: its allocation's head and rounding, and its place in the table.
 const ELEMENT_BYTES: usize = 40;

@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 
 use kvproto::{Args, CommandError, Reply};
 
-use crate::admin::slow::{CommandLog, Entry, Event, Logged};
 use crate::context::Context;
 use kvcommands::gather::gather;
 use kvcommands::help;
 use kvcommands::outcome::Outcome;
+use kvstats::slow::{CommandLog, Entry, Event, Logged};
 
 /// Entries SLOWLOG GET shows unless told otherwise.
 const SHOWN: usize = 10;
@@ -27,7 +27,7 @@ pub(crate) fn slowlog(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             args.finish()?;
             shown(log, count?, ctx)
         }
-        "len" => Ok(Reply::count(log.len())),
+        "len" => Ok(Reply::count(log.count())),
         "reset" => {
             log.clear();
             Ok(Reply::Ok)
@@ -45,7 +45,7 @@ pub(crate) fn commandlog(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
             let count = count(&mut args)?;
             shown(slow.log(logged(&mut args)?), count, ctx)
         }
-        "len" => Ok(Reply::count(slow.log(logged(&mut args)?).len())),
+        "len" => Ok(Reply::count(slow.log(logged(&mut args)?).count())),
         "reset" => {
             slow.log(logged(&mut args)?).clear();
             Ok(Reply::Ok)

@@ -4,11 +4,11 @@
 
 use kvproto::{Request, Spec};
 
-use crate::admin::counters::Counters;
-use crate::admin::slow::Slow;
 use crate::clients::Client;
 use crate::context::secrets::Hidden;
 use crate::state::ServerState;
+use kvstats::counters::Counters;
+use kvstats::slow::Slow;
 
 /// A command that was carried out.
 pub(crate) struct Ran<'r> {

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use kvproto::{Reply, line, resp};
 use mio::{Interest, Registry, Token};
 
-use crate::admin::counters::Counters;
 use crate::net::listener::{ListenSocket, Listener, Protocol};
 use crate::net::stream::Stream;
 use crate::notify::mailbox::LoopMessage;
 use crate::state::ServerState;
+use kvstats::counters::Counters;
 
 /// Tokens of listeners start here; those of connections stay below.
 pub(crate) const LISTENER_TOKENS: usize = usize::MAX / 2;

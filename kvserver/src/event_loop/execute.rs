@@ -11,7 +11,6 @@ use kvproto::line::{self, LineDecoder, LineErrorKind};
 use kvproto::resp::{self, RequestDecoder};
 use kvproto::{Limits, ProtocolError, Reply, Request};
 
-use crate::admin::counters::Counters;
 use crate::context::jobs::{Job, Jobs};
 use crate::context::ran::Ran;
 use crate::context::{Next, Runs};
@@ -27,6 +26,7 @@ use crate::state::server_config::{ITERATION_REQUESTS_MAX, OUTPUT_PAUSE_BYTES, SL
 use crate::state::{ServerState, WriteCheck};
 use kvcommands::outcome;
 use kvcommands::outcome::REPLY_BYTES_MAX;
+use kvstats::counters::Counters;
 
 /// What executing needs of a loop.
 pub(crate) struct Executor {

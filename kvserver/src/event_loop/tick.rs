@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::EventLoop;
-use crate::admin::counters::Counters;
 use crate::event_loop::connection::{Connection, Phase};
 use crate::notify::tracking::ReadKeys;
 use crate::state::WriteCheck;
 use crate::state::runtime_config::save_when_due;
+use kvstats::counters::Counters;
 
 /// How often counters are sampled and slow readers looked at.
 pub(super) const TICK: Duration = Duration::from_secs(1);

@@ -72,7 +72,7 @@ pub(crate) struct Done {
     pub(crate) request: OwnedRequest,
     pub(crate) reply: Reply,
     pub(crate) lsn: Lsn,
-    /// How long it took, by the clock of [`Slow`](crate::admin::slow::Slow).
+    /// How long it took, by the clock of [`Slow`](kvstats::slow::Slow).
     pub(crate) ticks: u64,
     /// The key lookups that count.
     pub(crate) lookups: Lookups,

@@ -13,10 +13,10 @@ use kvcore::hooks::LfuCounter;
 use kvproto::Limits;
 use parking_lot::Mutex;
 
-use crate::admin::slow::LARGE_BYTES;
 use crate::state::server_config::{OutputLimit, SavePoint, ServerConfig};
 use kvcommands::eviction_policy;
 use kvcommands::{CommandConfig, HLL_SPARSE_BYTES};
+use kvstats::slow::LARGE_BYTES;
 
 /// What a loop needs for every request or every connection.
 #[derive(Clone, Debug)]

@@ -5,9 +5,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use super::kind::Kind;
-use crate::admin::slow::Logged;
 use crate::state::ServerState;
 use crate::state::runtime_config::LoopLimits;
+use kvstats::slow::Logged;
 
 /// Shows a value.
 type Show = fn(&ServerState) -> String;

@@ -11,14 +11,14 @@ use super::kind::{Kind, percentiles, show_percentiles};
 use super::lists;
 use super::parameter::{InFile, Parameter, number, yes_or_no};
 use crate::admin::logging::LogLevel;
-use crate::admin::process::clients_possible;
-use crate::admin::slow::Logged;
 use crate::databases::DATABASES;
 use crate::net::listener::BoundAddress;
 use crate::state::runtime_config::AVAILABILITY_ZONE;
 use crate::state::{ServerState, WriteCheck};
 use kvcommands::events::Classes;
 use kvcommands::eviction_policy::POLICIES;
+use kvstats::process::clients_possible;
+use kvstats::slow::Logged;
 
 const INT_MAX: i64 = i32::MAX as i64;
 const LONG_MAX: u64 = i64::MAX as u64;

@@ -12,8 +12,8 @@ use kvproto::spec::Trait;
 use kvproto::{Request, Spec};
 use parking_lot::Mutex;
 
-use crate::admin::process::Usage;
-use crate::admin::slow::Slow;
+use crate::process::Usage;
+use crate::slow::Slow;
 
 /// When there are twice as many keys in a [`Summary`], the lesser half is dropped. Well above the most that are reported.
 const KEYS_KEPT: usize = 1024;
@@ -22,20 +22,22 @@ const KEY_BYTES_MAX: usize = 1024;
 
 /// What HOTKEYS START was given.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Options {
-    pub(crate) by_time: bool,
-    pub(crate) by_bytes: bool,
+pub struct Options {
+    /// By the time that their commands take.
+    pub by_time: bool,
+    /// By the bytes of their requests and replies.
+    pub by_bytes: bool,
     /// How many keys are reported.
-    pub(crate) keys: usize,
+    pub keys: usize,
     /// After which it ends by itself.
-    pub(crate) duration: Option<Duration>,
+    pub duration: Option<Duration>,
     /// One key in so many is tracked.
-    pub(crate) sample: u64,
+    pub sample: u64,
 }
 
 /// The tracking of hot keys, from START to RESET.
 #[derive(Default)]
-pub(crate) struct HotKeys {
+pub struct HotKeys {
     /// It may be under way. Changed under the lock.
     is_on: AtomicBool,
     tracked: Mutex<Option<Box<Tracked>>>,
@@ -115,20 +117,29 @@ impl Summary {
 }
 
 /// What HOTKEYS GET shows.
-pub(crate) struct Report {
-    pub(crate) options: Options,
-    pub(crate) is_active: bool,
-    pub(crate) started_at_ms: u64,
-    pub(crate) duration: Duration,
-    pub(crate) nanos: u64,
-    pub(crate) bytes: u64,
-    pub(crate) tracked_bytes: u64,
+pub struct Report {
+    /// What tracking was started with.
+    pub options: Options,
+    /// Whether it is under way.
+    pub is_active: bool,
+    /// Unix milliseconds.
+    pub started_at_ms: u64,
+    /// For how long it has been, or was, under way.
+    pub duration: Duration,
+    /// The time of all commands.
+    pub nanos: u64,
+    /// The bytes of all commands.
+    pub bytes: u64,
+    /// The bytes of commands with keys that are tracked.
+    pub tracked_bytes: u64,
     /// Seconds of the process while it was under way.
-    pub(crate) user_seconds: f64,
-    pub(crate) system_seconds: f64,
+    pub user_seconds: f64,
+    /// Its time in the kernel, likewise.
+    pub system_seconds: f64,
     /// Nanoseconds and bytes.
-    pub(crate) by_time: Vec<(Box<[u8]>, u64)>,
-    pub(crate) by_bytes: Vec<(Box<[u8]>, u64)>,
+    pub by_time: Vec<(Box<[u8]>, u64)>,
+    /// The same by bytes.
+    pub by_bytes: Vec<(Box<[u8]>, u64)>,
 }
 
 impl Tracked {
@@ -178,7 +189,7 @@ impl Tracked {
 
 impl HotKeys {
     /// Begins to track, which each loop does from its next iteration on. Returns false if it is under way already.
-    pub(crate) fn start(&self, options: Options, now_ms: u64, measure: &dyn Fn(bool)) -> bool {
+    pub fn start(&self, options: Options, now_ms: u64, measure: &dyn Fn(bool)) -> bool {
         let mut tracked = self.tracked.lock();
         if let Some(tracked) = &mut *tracked {
             tracked.end_if_due();
@@ -205,7 +216,7 @@ impl HotKeys {
     }
 
     /// Ends it; what is known is kept. Returns false if it was not under way.
-    pub(crate) fn stop(&self, measure: &dyn Fn(bool)) -> bool {
+    pub fn stop(&self, measure: &dyn Fn(bool)) -> bool {
         let mut tracked = self.tracked.lock();
         let Some(tracked) = &mut *tracked else { return false };
         tracked.end_if_due();
@@ -216,7 +227,7 @@ impl HotKeys {
     }
 
     /// Forgets what is known. Returns false if it is under way.
-    pub(crate) fn reset(&self, measure: &dyn Fn(bool)) -> bool {
+    pub fn reset(&self, measure: &dyn Fn(bool)) -> bool {
         let mut tracked = self.tracked.lock();
         if let Some(tracked) = &mut *tracked {
             tracked.end_if_due();
@@ -237,7 +248,7 @@ impl HotKeys {
     }
 
     /// Returns what is known, unless nothing was tracked since the last RESET.
-    pub(crate) fn report(&self, measure: &dyn Fn(bool)) -> Option<Report> {
+    pub fn report(&self, measure: &dyn Fn(bool)) -> Option<Report> {
         let mut tracked = self.tracked.lock();
         let tracked = tracked.as_mut()?;
         tracked.end_if_due();
@@ -264,7 +275,7 @@ impl HotKeys {
     /// Counts a command that took so many ticks, and the bytes of its request and its reply. EXEC does not count: the commands
     /// that it carried out do.
     #[inline]
-    pub(crate) fn note(
+    pub fn note(
         &self,
         spec: &Spec,
         request: Request<'_>,
@@ -301,7 +312,7 @@ impl HotKeys {
     }
 
     /// Returns whether it is under way, what it takes in memory, and how long it has taken; nothing before the first START.
-    pub(crate) fn status(&self) -> Option<(bool, usize, Duration)> {
+    pub fn status(&self) -> Option<(bool, usize, Duration)> {
         let mut tracked = self.tracked.lock();
         let tracked = tracked.as_mut()?;
         tracked.end_if_due();
@@ -309,7 +320,7 @@ impl HotKeys {
     }
 
     /// Returns what it takes in memory.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.tracked.lock().as_ref().map_or(0, |tracked| tracked.bytes())
     }
 }

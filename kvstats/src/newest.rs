@@ -6,14 +6,14 @@
 use std::collections::VecDeque;
 
 /// What a log is made of.
-pub(crate) trait Entry {
+pub trait Entry {
     /// Returns what the entry takes in memory, in bytes, itself included.
     fn bytes(&self) -> usize;
 }
 
 /// The entries of a log, newest first.
 #[derive(Debug)]
-pub(crate) struct Newest<E> {
+pub struct Newest<E> {
     entries: VecDeque<E>,
     bytes: usize,
 }
@@ -26,14 +26,14 @@ impl<E> Default for Newest<E> {
 
 impl<E: Entry> Newest<E> {
     /// Adds the newest entry, and drops the oldest ones beyond `count_max`.
-    pub(crate) fn push(&mut self, entry: E, count_max: usize) {
+    pub fn push(&mut self, entry: E, count_max: usize) {
         self.bytes += entry.bytes();
         self.entries.push_front(entry);
         self.shorten(count_max);
     }
 
     /// Drops the oldest entries until there are at most `count_max`.
-    pub(crate) fn shorten(&mut self, count_max: usize) {
+    pub fn shorten(&mut self, count_max: usize) {
         while self.entries.len() > count_max {
             self.bytes -= self.entries.pop_back().map_or(0, |entry| entry.bytes());
         }
@@ -43,22 +43,24 @@ impl<E: Entry> Newest<E> {
     }
 
     /// Takes an entry out.
-    pub(crate) fn take(&mut self, at: usize) -> Option<E> {
+    pub fn take(&mut self, at: usize) -> Option<E> {
         let entry = self.entries.remove(at)?;
         self.bytes -= entry.bytes();
         Some(entry)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &E> {
+    /// Returns the entries, newest first.
+    pub fn iter(&self) -> impl Iterator<Item = &E> {
         self.entries.iter()
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// Returns how many entries there are.
+    pub fn count(&self) -> usize {
         self.entries.len()
     }
 
     /// Returns what all entries take in memory.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.bytes
     }
 }
@@ -80,8 +82,8 @@ mod tests {
         assert_eq!((log.iter().copied().collect::<Vec<_>>(), log.bytes()), (vec![5, 4, 3], 12));
         assert_eq!((log.take(1), log.take(7), log.bytes()), (Some(4), None, 8));
         log.shorten(1);
-        assert_eq!((log.len(), log.bytes()), (1, 5));
+        assert_eq!((log.count(), log.bytes()), (1, 5));
         log.push(9, 0);
-        assert_eq!((log.len(), log.bytes()), (0, 0));
+        assert_eq!((log.count(), log.bytes()), (0, 0));
     }
 }

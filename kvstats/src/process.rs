@@ -11,16 +11,22 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What the process has used so far.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Usage {
-    pub(crate) resident_bytes: u64,
-    pub(crate) resident_peak_bytes: u64,
-    pub(crate) system_bytes: u64,
-    pub(crate) user_seconds: f64,
-    pub(crate) system_seconds: f64,
+pub struct Usage {
+    /// Memory that is in RAM.
+    pub resident_bytes: u64,
+    /// The most that it was.
+    pub resident_peak_bytes: u64,
+    /// The memory of the machine.
+    pub system_bytes: u64,
+    /// The processor's time in the program.
+    pub user_seconds: f64,
+    /// The processor's time in the kernel.
+    pub system_seconds: f64,
 }
 
 impl Usage {
-    pub(crate) fn now() -> Usage {
+    /// Returns what is so now.
+    pub fn now() -> Usage {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let (user_seconds, system_seconds) = processor_seconds().unwrap_or_default();
@@ -42,17 +48,17 @@ fn kilobytes(text: &str, name: &str) -> u64 {
 }
 
 /// The number of the thread that calls this, if the system tells.
-pub(crate) fn this_thread() -> Option<u32> {
+pub fn this_thread() -> Option<u32> {
     fs::read_link("/proc/thread-self").ok()?.file_name()?.to_str()?.parse().ok()
 }
 
 /// Seconds that a thread of the process has run: for itself, and in the system.
-pub(crate) fn thread_seconds(thread: u32) -> Option<(f64, f64)> {
+pub fn thread_seconds(thread: u32) -> Option<(f64, f64)> {
     seconds_of(&format!("/proc/self/task/{thread}/stat"))
 }
 
 /// Milliseconds that the threads of this name have run together.
-pub(crate) fn milliseconds_of_threads(name: &str) -> u64 {
+pub fn milliseconds_of_threads(name: &str) -> u64 {
     let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let named = threads.filter(|thread| {
         fs::read_to_string(thread.path().join("comm")).is_ok_and(|own| own.trim_end_matches('\n') == name)
@@ -83,7 +89,7 @@ const OWN_FILES: u64 = 32;
 const LOOP_FILES: u64 = 4;
 
 /// Lets the process open as many files as it may.
-pub(crate) fn raise_open_files() {
+pub fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         // What cannot be had is not asked for twice: `clients_possible` goes by what there is.
@@ -92,7 +98,7 @@ pub(crate) fn raise_open_files() {
 }
 
 /// How many clients there are files for, so that they leave what the log and its snapshots need; at least 1.
-pub(crate) fn clients_possible(loops: usize) -> usize {
+pub fn clients_possible(loops: usize) -> usize {
     let own = OWN_FILES + LOOP_FILES.saturating_mul(loops as u64);
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     usize::try_from(files.saturating_sub(own)).unwrap_or(usize::MAX).max(1)

@@ -31,7 +31,7 @@ const ERROR_CODE_BYTES: usize = 64;
 
 /// The commands one loop has carried out.
 #[derive(Debug)]
-pub(crate) struct CommandCounters {
+pub struct CommandCounters {
     epoch: AtomicU64,
     /// By place in the command table; made when the command first comes.
     rows: Box<[OnceLock<Box<Row>>]>,
@@ -91,7 +91,7 @@ impl Default for CommandCounters {
 impl CommandCounters {
     /// A command ran for so many ticks. Only for the loop's own thread, as everything that adds.
     #[inline]
-    pub(crate) fn ran(&self, spec: &'static Spec, ticks: u64) {
+    pub fn ran(&self, spec: &'static Spec, ticks: u64) {
         if let Some(row) = self.rows.get(spec.index()).and_then(OnceLock::get)
             && std::ptr::eq(row.name.as_ptr(), spec.name.as_ptr())
         {
@@ -101,12 +101,12 @@ impl CommandCounters {
     }
 
     /// A command that ran answered with an error.
-    pub(crate) fn failed(&self, spec: &'static Spec) {
+    pub fn failed(&self, spec: &'static Spec) {
         self.with_row(spec, |row| row.failed.add(1));
     }
 
     /// A command was refused before it ran.
-    pub(crate) fn rejected(&self, spec: &'static Spec) {
+    pub fn rejected(&self, spec: &'static Spec) {
         self.with_row(spec, |row| row.rejected.add(1));
     }
 
@@ -137,12 +137,12 @@ impl CommandCounters {
     }
 
     /// Returns what the counters of commands and errors take in memory.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.bytes.load(Relaxed)
     }
 
     /// Counts an error reply.
-    pub(crate) fn error(&self, text: &Text) {
+    pub fn error(&self, text: &Text) {
         let code = text.first_word();
         let code = String::from_utf8_lossy(&code[..code.len().min(ERROR_CODE_BYTES_MAX)]);
         let mut errors = self.errors.lock();
@@ -158,7 +158,7 @@ impl CommandCounters {
     }
 
     /// Starts from zero if `epoch` is a new one.
-    pub(crate) fn begin(&self, epoch: u64) {
+    pub fn begin(&self, epoch: u64) {
         if self.epoch.load(Relaxed) != epoch {
             for row in self.rows.iter().filter_map(OnceLock::get) {
                 row.clear();
@@ -174,18 +174,23 @@ impl CommandCounters {
 
 /// What all loops counted of one command.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Totals {
-    pub(crate) name: &'static str,
-    pub(crate) calls: u64,
-    pub(crate) ticks: u64,
-    pub(crate) rejected: u64,
-    pub(crate) failed: u64,
+pub struct Totals {
+    /// Its name.
+    pub name: &'static str,
+    /// How often it ran.
+    pub calls: u64,
+    /// How long it ran altogether.
+    pub ticks: u64,
+    /// How often it was refused before it ran.
+    pub rejected: u64,
+    /// How often it ran and replied with an error.
+    pub failed: u64,
     durations: Vec<u64>,
 }
 
 impl Totals {
     /// The duration in ticks that this share of the calls did not exceed; an upper bound, an eighth too long at most.
-    pub(crate) fn percentile(&self, share: f64) -> u64 {
+    pub fn percentile(&self, share: f64) -> u64 {
         let wanted = (share * self.calls as f64).ceil().max(1.0) as u64;
         let mut seen = 0;
         let place = self.durations.iter().position(|count| {
@@ -196,7 +201,7 @@ impl Totals {
     }
 
     /// Returns how many calls lie in buckets whose end, in ticks, `is_within` some bound.
-    pub(crate) fn within(&self, is_within: impl Fn(u64) -> bool) -> u64 {
+    pub fn within(&self, is_within: impl Fn(u64) -> bool) -> u64 {
         self.durations.iter().zip(0..).take_while(|(_, place)| is_within(end_of(*place))).map(|(count, _)| count).sum()
     }
 }
@@ -207,7 +212,7 @@ fn end_of(place: usize) -> u64 {
 }
 
 /// What all loops counted, by name; commands that never came are left out.
-pub(crate) fn totals<'c>(loops: impl Iterator<Item = &'c CommandCounters>, epoch: u64) -> Vec<Totals> {
+pub fn totals<'c>(loops: impl Iterator<Item = &'c CommandCounters>, epoch: u64) -> Vec<Totals> {
     let mut all: BTreeMap<&'static str, Totals> = BTreeMap::new();
     for counters in loops.filter(|counters| counters.epoch.load(Relaxed) == epoch) {
         let subcommands: Vec<Arc<Row>> = counters.subcommands.lock().values().cloned().collect();
@@ -231,7 +236,7 @@ pub(crate) fn totals<'c>(loops: impl Iterator<Item = &'c CommandCounters>, epoch
 }
 
 /// Error replies by their code word.
-pub(crate) fn errors<'c>(loops: impl Iterator<Item = &'c CommandCounters>, epoch: u64) -> BTreeMap<Box<str>, u64> {
+pub fn errors<'c>(loops: impl Iterator<Item = &'c CommandCounters>, epoch: u64) -> BTreeMap<Box<str>, u64> {
     let mut all = BTreeMap::new();
     for counters in loops.filter(|counters| counters.epoch.load(Relaxed) == epoch) {
         for (code, count) in &*counters.errors.lock() {

@@ -12,21 +12,28 @@ use kvproto::spec::Trait;
 use kvproto::{Request, Spec};
 use parking_lot::Mutex;
 
-use crate::clients::Client;
 use crate::newest::{self, Newest};
 
 /// Words of a logged command that are kept, unless a parameter says otherwise.
-pub(crate) const WORDS_MAX: usize = 32;
+pub const WORDS_MAX: usize = 32;
 /// Bytes of a word that are kept, unless a parameter says otherwise.
-pub(crate) const WORD_BYTES_MAX: usize = 128;
+pub const WORD_BYTES_MAX: usize = 128;
 /// A request or a reply of this length is logged, unless a parameter says otherwise.
-pub(crate) const LARGE_BYTES: u32 = 1024 * 1024;
+pub const LARGE_BYTES: u32 = 1024 * 1024;
 /// Samples of an event that are kept.
 const SAMPLES_MAX: usize = 160;
 
+/// The client whose command is logged.
+pub trait Caller {
+    /// Returns its address.
+    fn peer(&self) -> &str;
+    /// Returns the name that it gave itself; empty if none.
+    fn name(&self) -> Box<str>;
+}
+
 /// What commands are logged for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Logged {
+pub enum Logged {
     /// How long they ran, in microseconds.
     Time,
     /// How long the request was, in bytes.
@@ -37,7 +44,7 @@ pub(crate) enum Logged {
 
 impl Logged {
     /// As COMMANDLOG names it, in any case.
-    pub(crate) fn named(word: &[u8]) -> Option<Logged> {
+    pub fn named(word: &[u8]) -> Option<Logged> {
         let all = [("slow", Logged::Time), ("large-request", Logged::Request), ("large-reply", Logged::Reply)];
         all.into_iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word)).map(|(_, logged)| logged)
     }
@@ -45,14 +52,19 @@ impl Logged {
 
 /// A logged command.
 #[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) id: u64,
-    pub(crate) at_secs: u64,
+pub struct Entry {
+    /// Its number, counted from 0.
+    pub id: u64,
+    /// Unix seconds.
+    pub at_secs: u64,
     /// Microseconds or bytes.
-    pub(crate) amount: u64,
-    pub(crate) words: Vec<Vec<u8>>,
-    pub(crate) peer: Box<str>,
-    pub(crate) name: Box<str>,
+    pub amount: u64,
+    /// The words of the request, as far as they are kept.
+    pub words: Vec<Vec<u8>>,
+    /// The client's address.
+    pub peer: Box<str>,
+    /// The client's name.
+    pub name: Box<str>,
 }
 
 impl newest::Entry for Entry {
@@ -64,18 +76,22 @@ impl newest::Entry for Entry {
 
 /// What was noted of one kind of event.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Event {
+pub struct Event {
     /// Unix seconds and milliseconds it took, oldest first; one a second at most, the longest.
-    pub(crate) samples: VecDeque<(u64, u64)>,
-    pub(crate) longest_ms: u64,
+    pub samples: VecDeque<(u64, u64)>,
+    /// The longest that was noted, in milliseconds.
+    pub longest_ms: u64,
 }
 
 /// How many commands were logged for the time they took, and that time.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct SlowTotals {
-    pub(crate) count: u64,
-    pub(crate) micros: u64,
-    pub(crate) longest_micros: u64,
+pub struct SlowTotals {
+    /// How many.
+    pub count: u64,
+    /// How long they took altogether, in microseconds.
+    pub micros: u64,
+    /// How long the longest took.
+    pub longest_micros: u64,
 }
 
 impl SlowTotals {
@@ -88,7 +104,7 @@ impl SlowTotals {
 
 /// The newest commands that were logged for one reason.
 #[derive(Debug)]
-pub(crate) struct CommandLog {
+pub struct CommandLog {
     /// From this many microseconds or bytes on a command is logged; negative for never.
     from: AtomicI64,
     length_max: AtomicUsize,
@@ -113,7 +129,8 @@ impl CommandLog {
         }
     }
 
-    pub(crate) fn from(&self) -> i64 {
+    /// Returns from which amount on a command is logged; negative for never.
+    pub fn from(&self) -> i64 {
         self.from.load(Relaxed)
     }
 
@@ -126,11 +143,13 @@ impl CommandLog {
         self.threshold().is_some_and(|from| amount >= from)
     }
 
-    pub(crate) fn length_max(&self) -> usize {
+    /// Returns how many entries it may have.
+    pub fn length_max(&self) -> usize {
         self.length_max.load(Relaxed)
     }
 
-    pub(crate) fn set_length_max(&self, length: usize) {
+    /// Sets how many entries it may have, and drops the oldest beyond that.
+    pub fn set_length_max(&self, length: usize) {
         self.length_max.store(length, Relaxed);
         self.shorten(length);
     }
@@ -157,22 +176,24 @@ impl CommandLog {
     }
 
     /// Calls `each` with the newest entries, newest first.
-    pub(crate) fn for_newest(&self, count: usize, each: impl FnMut(&Entry)) {
+    pub fn for_newest(&self, count: usize, each: impl FnMut(&Entry)) {
         self.kept.lock().entries.iter().take(count).for_each(each);
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.kept.lock().entries.len()
+    /// Returns how many entries it has.
+    pub fn count(&self) -> usize {
+        self.kept.lock().entries.count()
     }
 
-    pub(crate) fn clear(&self) {
+    /// Drops all entries.
+    pub fn clear(&self) {
         self.shorten(0);
     }
 }
 
 /// What is slow or large, and what was.
 #[derive(Debug)]
-pub(crate) struct Slow {
+pub struct Slow {
     clock: quanta::Clock,
     /// From this many ticks on a command is looked at closely.
     threshold_ticks: AtomicU64,
@@ -184,15 +205,17 @@ pub(crate) struct Slow {
     watches_all: AtomicBool,
     /// Of the commands in `by_time`, those that it no longer holds included, by name.
     totals: Mutex<BTreeMap<&'static str, SlowTotals>>,
-    pub(crate) words_max: AtomicUsize,
-    pub(crate) word_bytes_max: AtomicUsize,
+    /// Words of a logged command that are kept.
+    pub words_max: AtomicUsize,
+    /// Bytes of a word that are kept.
+    pub word_bytes_max: AtomicUsize,
     events: Mutex<BTreeMap<&'static str, Event>>,
     /// What they take in memory.
     event_bytes: AtomicUsize,
 }
 
-impl Slow {
-    pub(crate) fn new() -> Slow {
+impl Default for Slow {
+    fn default() -> Slow {
         let slow = Slow {
             clock: quanta::Clock::new(),
             threshold_ticks: AtomicU64::new(u64::MAX),
@@ -210,8 +233,11 @@ impl Slow {
         slow.set_threshold();
         slow
     }
+}
 
-    pub(crate) fn log(&self, logged: Logged) -> &CommandLog {
+impl Slow {
+    /// Returns the log of what is logged for this reason.
+    pub fn log(&self, logged: Logged) -> &CommandLog {
         match logged {
             Logged::Time => &self.by_time,
             Logged::Request => &self.by_request,
@@ -220,19 +246,19 @@ impl Slow {
     }
 
     /// Returns what the logs and the events take in memory.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         [&self.by_time, &self.by_request, &self.by_reply].map(CommandLog::bytes).iter().sum::<usize>()
             + self.event_bytes.load(Relaxed)
     }
 
     /// Sets from how much on commands are logged. Of bytes, the loops must be told by their bounds.
-    pub(crate) fn log_from(&self, logged: Logged, from: i64) {
+    pub fn log_from(&self, logged: Logged, from: i64) {
         self.log(logged).from.store(from, Relaxed);
         self.set_threshold();
     }
 
     /// The fewest bytes of a request or a reply for which a command may be logged.
-    pub(crate) fn large_bytes(&self) -> usize {
+    pub fn large_bytes(&self) -> usize {
         if self.watches_all.load(Relaxed) {
             return 0;
         }
@@ -241,31 +267,34 @@ impl Slow {
     }
 
     /// Sets whether every command is looked at as if it were large. Loops see it when their bounds are next read.
-    pub(crate) fn watch_all(&self, watches_all: bool) {
+    pub fn watch_all(&self, watches_all: bool) {
         self.watches_all.store(watches_all, Relaxed);
     }
 
     /// The clock that ticks are counted by.
-    pub(crate) fn clock(&self) -> &quanta::Clock {
+    pub fn clock(&self) -> &quanta::Clock {
         &self.clock
     }
 
     /// Whether a command that ran for so long has to be [noted](Slow::note).
     #[inline]
-    pub(crate) fn is_slow(&self, ticks: u64) -> bool {
+    pub fn is_slow(&self, ticks: u64) -> bool {
         ticks >= self.threshold_ticks.load(Relaxed)
     }
 
-    pub(crate) fn latency_ms(&self) -> u64 {
+    /// Returns from how many milliseconds on a command is an event of LATENCY; 0 for never.
+    pub fn latency_ms(&self) -> u64 {
         self.latency_ms.load(Relaxed)
     }
 
-    pub(crate) fn set_latency_ms(&self, milliseconds: u64) {
+    /// Sets from how many milliseconds on a command is an event of LATENCY; 0 for never.
+    pub fn set_latency_ms(&self, milliseconds: u64) {
         self.latency_ms.store(milliseconds, Relaxed);
         self.set_threshold();
     }
 
-    pub(crate) fn nanos(&self, ticks: u64) -> u64 {
+    /// Returns how many nanoseconds so many ticks are.
+    pub fn nanos(&self, ticks: u64) -> u64 {
         self.clock.delta_as_nanos(0, ticks)
     }
 
@@ -285,12 +314,12 @@ impl Slow {
 
     /// Takes note of a command that may have been slow. `is_secret`: whether the word at that place must not be kept.
     #[cold]
-    pub(crate) fn note(
+    pub fn note(
         &self,
         spec: &'static Spec,
         request: Request<'_>,
         ticks: u64,
-        client: &Client,
+        client: &dyn Caller,
         is_secret: impl Fn(usize) -> bool,
     ) {
         let micros = self.nanos(ticks) / 1000;
@@ -308,12 +337,12 @@ impl Slow {
 
     /// Logs a command whose request or reply may have been large. `is_secret`: as in [`Slow::note`].
     #[cold]
-    pub(crate) fn note_size(
+    pub fn note_size(
         &self,
         spec: &'static Spec,
         request: Request<'_>,
         [request_bytes, reply_bytes]: [usize; 2],
-        client: &Client,
+        client: &dyn Caller,
         is_secret: impl Fn(usize) -> bool,
     ) {
         if spec.flags.has(Flag::SkipSlowLog) {
@@ -332,20 +361,20 @@ impl Slow {
         amount: u64,
         at_secs: u64,
         request: Request<'_>,
-        client: &Client,
+        client: &dyn Caller,
         is_secret: impl Fn(usize) -> bool,
     ) -> Entry {
         let words = kept_words(request, self.words_max.load(Relaxed), self.word_bytes_max.load(Relaxed), is_secret);
-        Entry { id: 0, at_secs, amount, words, peer: client.peer().into(), name: client.labels().name }
+        Entry { id: 0, at_secs, amount, words, peer: client.peer().into(), name: client.name() }
     }
 
     /// Returns how many commands of each name were logged for the time they took, since they were last reset.
-    pub(crate) fn totals(&self) -> BTreeMap<&'static str, SlowTotals> {
+    pub fn totals(&self) -> BTreeMap<&'static str, SlowTotals> {
         self.totals.lock().clone()
     }
 
     /// Lets the totals begin at zero again; the logs stay as they are.
-    pub(crate) fn reset_totals(&self) {
+    pub fn reset_totals(&self) {
         self.totals.lock().clear();
     }
 
@@ -368,12 +397,13 @@ impl Slow {
         self.event_bytes.store(events.values().map(of_one).sum(), Relaxed);
     }
 
-    pub(crate) fn events(&self) -> BTreeMap<&'static str, Event> {
+    /// Returns the events of LATENCY by name.
+    pub fn events(&self) -> BTreeMap<&'static str, Event> {
         self.events.lock().clone()
     }
 
     /// Forgets the events `chosen` picks; answers how many.
-    pub(crate) fn forget_events(&self, chosen: impl Fn(&str) -> bool) -> usize {
+    pub fn forget_events(&self, chosen: impl Fn(&str) -> bool) -> usize {
         let mut events = self.events.lock();
         let before = events.len();
         events.retain(|name, _| !chosen(name));
@@ -427,7 +457,7 @@ mod tests {
 
     #[test]
     fn events_are_bounded_and_counted() {
-        let slow = Slow::new();
+        let slow = Slow::default();
         (0..1000).for_each(|second| slow.note_event("command", second, 1));
         let bytes = SAMPLES_MAX * size_of::<(u64, u64)>() + size_of::<Event>();
         assert_eq!((slow.events()["command"].samples.len(), slow.bytes()), (SAMPLES_MAX, bytes));
