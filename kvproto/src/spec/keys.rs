@@ -2,7 +2,7 @@
 //!
 //! Invariant: arity, flags, categories, key positions and arguments are those clients know from Redis 7.2.
 
-use super::{Arg, Category, Flag, Group, KeyFlag, KeySpec, Spec, Trait, each_with, indexed};
+use super::{Arg, Category, Flag, Group, KeyFlag, KeySpec, Spec, Trait, indexed};
 
 pub(super) const ROWS: &[Spec] = &[
     Spec::new("copy", -3, Group::Generic, "6.2.0")
@@ -159,45 +159,31 @@ const RESTORE_ARGS: &[Arg] = &[
     Arg::integer("frequency").after("FREQ").optional().since("5.0.0"),
 ];
 
-const OBJECT_SUBCOMMANDS: [Spec; 5] = each_with(
-    Trait::LooksFromOutside,
-    indexed([
-        Spec::new("object|encoding", 3, Group::Generic, "2.2.3")
-            .summary("Names the encoding Redis would choose for a value.")
-            .complexity("O(1)")
-            .flags(&[Flag::ReadOnly])
-            .in_categories(&[Category::Keyspace])
-            .tips(&["nondeterministic_output"])
-            .keys_at(&[KeySpec::one(2, &[KeyFlag::ReadOnly])])
-            .args(&[Arg::key("key")]),
-        Spec::new("object|freq", 3, Group::Generic, "4.0.0")
-            .summary("Tells how often a key is used, as far as anybody has said; for servers that evict by use.")
-            .complexity("O(1)")
-            .flags(&[Flag::ReadOnly])
-            .in_categories(&[Category::Keyspace])
-            .tips(&["nondeterministic_output"])
-            .keys_at(&[KeySpec::one(2, &[KeyFlag::ReadOnly])])
-            .args(&[Arg::key("key")]),
-        Spec::new("object|help", 2, Group::Generic, "6.2.0")
-            .summary("Explains the subcommands.")
-            .complexity("O(1)")
-            .flags(&[Flag::Loading, Flag::Stale])
-            .in_categories(&[Category::Keyspace]),
-        Spec::new("object|idletime", 3, Group::Generic, "2.2.3")
-            .summary("Tells how many seconds ago a key was used, or another one that is kept beside it.")
-            .complexity("O(1)")
-            .flags(&[Flag::ReadOnly])
-            .in_categories(&[Category::Keyspace])
-            .tips(&["nondeterministic_output"])
-            .keys_at(&[KeySpec::one(2, &[KeyFlag::ReadOnly])])
-            .args(&[Arg::key("key")]),
-        Spec::new("object|refcount", 3, Group::Generic, "2.2.3")
-            .summary("Tells how many references Redis would count to a value.")
-            .complexity("O(1)")
-            .flags(&[Flag::ReadOnly])
-            .in_categories(&[Category::Keyspace])
-            .tips(&["nondeterministic_output"])
-            .keys_at(&[KeySpec::one(2, &[KeyFlag::ReadOnly])])
-            .args(&[Arg::key("key")]),
-    ]),
-);
+const OBJECT_KEY: &[KeySpec] = &[KeySpec::one(2, &[KeyFlag::ReadOnly])];
+const OBJECT_ARGS: &[Arg] = &[Arg::key("key")];
+
+/// A subcommand of OBJECT that looks at a key.
+const fn object(name: &'static str, since: &'static str) -> Spec {
+    Spec::new(name, 3, Group::Generic, since)
+        .complexity("O(1)")
+        .flags(&[Flag::ReadOnly])
+        .in_categories(&[Category::Keyspace])
+        .tips(&["nondeterministic_output"])
+        .keys_at(OBJECT_KEY)
+        .args(OBJECT_ARGS)
+        .traits(&[Trait::LooksFromOutside])
+}
+
+const OBJECT_SUBCOMMANDS: [Spec; 5] = indexed([
+    object("object|encoding", "2.2.3").summary("Names the encoding Redis would choose for a value."),
+    object("object|freq", "4.0.0")
+        .summary("Tells how often a key is used, as far as anybody has said; for servers that evict by use."),
+    Spec::new("object|help", 2, Group::Generic, "6.2.0")
+        .summary("Explains the subcommands.")
+        .complexity("O(1)")
+        .flags(&[Flag::Loading, Flag::Stale])
+        .in_categories(&[Category::Keyspace]),
+    object("object|idletime", "2.2.3")
+        .summary("Tells how many seconds ago a key was used, or another one that is kept beside it."),
+    object("object|refcount", "2.2.3").summary("Tells how many references Redis would count to a value."),
+]);

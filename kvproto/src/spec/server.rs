@@ -4,6 +4,12 @@
 
 use super::{Arg, Category, Flag, Group, Secrets, Spec, Trait, indexed};
 
+const FLUSH_TYPE: Arg = Arg::one_of(
+    "flush-type",
+    &[Arg::token("async", "ASYNC").since("4.0.0"), Arg::token("sync", "SYNC").since("6.2.0")],
+)
+.optional();
+
 pub(super) const ROWS: &[Spec] = &[
     Spec::new("backup", -2, Group::Server, "0.1.0")
         .summary("Groups the commands that copy the whole store while it is used.")
@@ -55,11 +61,7 @@ pub(super) const ROWS: &[Spec] = &[
         .flags(&[Flag::Write])
         .in_categories(&[Category::Keyspace, Category::Dangerous])
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
-        .args(&[Arg::one_of(
-            "flush-type",
-            &[Arg::token("async", "ASYNC").since("4.0.0"), Arg::token("sync", "SYNC").since("6.2.0")],
-        )
-        .optional()]),
+        .args(&[FLUSH_TYPE]),
     Spec::new("flushdb", -1, Group::Server, "1.0.0")
         .equivalents(&["flush"])
         .summary("Empties the selected keyspace.")
@@ -67,11 +69,7 @@ pub(super) const ROWS: &[Spec] = &[
         .flags(&[Flag::Write])
         .in_categories(&[Category::Keyspace, Category::Dangerous])
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
-        .args(&[Arg::one_of(
-            "flush-type",
-            &[Arg::token("async", "ASYNC").since("4.0.0"), Arg::token("sync", "SYNC").since("6.2.0")],
-        )
-        .optional()]),
+        .args(&[FLUSH_TYPE]),
     Spec::new("info", -1, Group::Server, "1.0.0")
         .summary("Reports how the server is and what it has done.")
         .complexity("O(1)")

@@ -46,6 +46,18 @@ pub(super) const SET_READING: &[Arg] = &{
     [GET, eq, ne, digest_eq, digest_ne]
 };
 
+const COUNTED: &[KeySpec] = &[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])];
+
+/// A command that adds to a number.
+const fn counts(name: &'static str, arity: i32, since: &'static str, args: &'static [Arg]) -> Spec {
+    Spec::new(name, arity, Group::String, since)
+        .complexity("O(1)")
+        .flags(&[Flag::Write, Flag::DenyOom, Flag::Fast])
+        .in_categories(&[Category::String])
+        .keys_at(COUNTED)
+        .args(args)
+}
+
 pub(super) const ROWS: &[Spec] = &[
     Spec::new("append", 3, Group::String, "2.0.0")
         .summary("Adds bytes to the end of a value, starting from an empty one when the key is missing.")
@@ -54,20 +66,9 @@ pub(super) const ROWS: &[Spec] = &[
         .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Insert])])
         .args(&[Arg::key("key"), Arg::string("value")]),
-    Spec::new("decr", 2, Group::String, "1.0.0")
-        .summary("Takes one from an integer; a missing key counts as 0.")
-        .complexity("O(1)")
-        .flags(&[Flag::Write, Flag::DenyOom, Flag::Fast])
-        .in_categories(&[Category::String])
-        .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])])
-        .args(&[Arg::key("key")]),
-    Spec::new("decrby", 3, Group::String, "1.0.0")
-        .summary("Takes an amount from an integer; a missing key counts as 0.")
-        .complexity("O(1)")
-        .flags(&[Flag::Write, Flag::DenyOom, Flag::Fast])
-        .in_categories(&[Category::String])
-        .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])])
-        .args(&[Arg::key("key"), Arg::integer("decrement")]),
+    counts("decr", 2, "1.0.0", &[Arg::key("key")]).summary("Takes one from an integer; a missing key counts as 0."),
+    counts("decrby", 3, "1.0.0", &[Arg::key("key"), Arg::integer("decrement")])
+        .summary("Takes an amount from an integer; a missing key counts as 0."),
     Spec::new("delex", -2, Group::String, "8.4.0")
         .summary("Removes a key if its value, or the digest of its value, is the one given, or is not.")
         .complexity("O(N) in the bytes compared")
@@ -126,20 +127,9 @@ pub(super) const ROWS: &[Spec] = &[
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])])
         .deprecated("6.2.0", "`SET` with `GET`")
         .args(&[Arg::key("key"), Arg::string("value")]),
-    Spec::new("incr", 2, Group::String, "1.0.0")
-        .summary("Adds one to an integer; a missing key counts as 0.")
-        .complexity("O(1)")
-        .flags(&[Flag::Write, Flag::DenyOom, Flag::Fast])
-        .in_categories(&[Category::String])
-        .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])])
-        .args(&[Arg::key("key")]),
-    Spec::new("incrby", 3, Group::String, "1.0.0")
-        .summary("Adds an amount to an integer; a missing key counts as 0.")
-        .complexity("O(1)")
-        .flags(&[Flag::Write, Flag::DenyOom, Flag::Fast])
-        .in_categories(&[Category::String])
-        .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])])
-        .args(&[Arg::key("key"), Arg::integer("increment")]),
+    counts("incr", 2, "1.0.0", &[Arg::key("key")]).summary("Adds one to an integer; a missing key counts as 0."),
+    counts("incrby", 3, "1.0.0", &[Arg::key("key"), Arg::integer("increment")])
+        .summary("Adds an amount to an integer; a missing key counts as 0."),
     Spec::new("increx", -2, Group::String, "8.8.0")
         .summary("Adds to a number within bounds, and sets or takes off its key's deadline.")
         .complexity("O(1)")
@@ -158,13 +148,8 @@ pub(super) const ROWS: &[Spec] = &[
             Arg::one_of("expiration", &EXPIRATION_OR_PERSIST).optional(),
             Arg::token("enx", "ENX").optional(),
         ]),
-    Spec::new("incrbyfloat", 3, Group::String, "2.6.0")
-        .summary("Adds an amount to a decimal number; a missing key counts as 0.")
-        .complexity("O(1)")
-        .flags(&[Flag::Write, Flag::DenyOom, Flag::Fast])
-        .in_categories(&[Category::String])
-        .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])])
-        .args(&[Arg::key("key"), Arg::double("increment")]),
+    counts("incrbyfloat", 3, "2.6.0", &[Arg::key("key"), Arg::double("increment")])
+        .summary("Adds an amount to a decimal number; a missing key counts as 0."),
     Spec::new("lcs", -3, Group::String, "7.0.0")
         .summary("Finds the longest sequence of bytes that two values have in common, gaps allowed.")
         .complexity("O(N*M) in the lengths of the two values")
