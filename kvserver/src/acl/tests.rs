@@ -72,7 +72,8 @@ fn new_users_may_begin_with_all_channels() {
     let acl = Acl::default();
     acl.all_channels.store(true, Relaxed);
     acl.set_user(b"u", [&b"(+get)"[..]]).unwrap();
-    let lines: Vec<_> = acl.all().iter().map(|account| file::describe(account)).collect();
+    let lines: Vec<_> =
+        acl.all().iter().map(|account| kvcommands::acl::user_line(&account.name, &account.user())).collect();
     assert_eq!(lines[1].escape_ascii().to_string(), "user u off &* -@all (&* -@all +get)");
 }
 

@@ -3,15 +3,14 @@
 //! Invariant: a refused ACL SETUSER has changed nothing. Connections that may not go on after a change are ended before
 //! they can send another request.
 
-use kvproto::spec::{self, COMMANDS, Category};
-use kvproto::{Args, CommandError, OwnedRequest, Reply, Text};
+use kvproto::{Args, CommandError, Reply, Text};
 use sha2::{Digest, Sha256};
 
-use crate::acl::{self, Account};
+use crate::acl::Account;
 use crate::context::jobs::{Finished, Work};
 use crate::context::{Context, Next};
 use crate::state::ServerState;
-use kvcommands::acl::{DEFAULT, Denial, USER_NAME_BYTES_MAX, User, category, has_spaces, hex};
+use kvcommands::acl::{self, DEFAULT, USER_NAME_BYTES_MAX, has_spaces, hex, user_line};
 use kvcommands::gather::{Gathered, gather};
 use kvcommands::help;
 use kvcommands::outcome::Outcome;
@@ -25,16 +24,21 @@ const LOG_ENTRIES: i64 = 10;
 pub(crate) fn acl(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     args.next()?;
     match ctx.spec.own_name() {
-        "cat" => cat(args),
+        "cat" => acl::cat(args),
         "deluser" => deluser(args, ctx),
         "digest" => Ok(digest(ctx)),
-        "dryrun" => dryrun(args, ctx),
+        "dryrun" => {
+            let name = args.next()?;
+            let account = ctx.server.acl.find(name);
+            let account = account.ok_or_else(|| CommandError::quoting_start("ERR User '", name, "' not found"))?;
+            acl::dry_run(args, &account.user())
+        }
         "genpass" => genpass(args),
         "getuser" => {
             let account = ctx.server.acl.find(args.next()?);
-            Ok(account.map_or(Reply::Nil, |account| show_user(&account.user())))
+            Ok(account.map_or(Reply::Nil, |account| acl::show_user(&account.user())))
         }
-        "list" => of_users(ctx, |lines, account| lines.push(Reply::bulk(acl::file::describe(account)))),
+        "list" => of_users(ctx, |lines, account| lines.push(Reply::bulk(user_line(&account.name, &account.user())))),
         "load" => through_file(load, ctx),
         "log" => log(args, ctx),
         "save" => through_file(save, ctx),
@@ -43,12 +47,6 @@ pub(crate) fn acl(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         "whoami" => Ok(Reply::bulk(ctx.session.user_name())),
         _ => Ok(help(ctx.spec)),
     }
-}
-
-/// Too many words for a subcommand that takes some or none.
-fn too_many(args: Args<'_>) -> CommandError {
-    let given = args.request().get(1).unwrap_or_default();
-    CommandError::quoting_start("ERR unknown subcommand or wrong number of arguments for '", given, "'. Try ACL HELP.")
 }
 
 /// A list with one element for each user.
@@ -62,7 +60,8 @@ fn of_users(ctx: &Context<'_>, add: fn(&mut Gathered, &Account)) -> Outcome {
 
 /// `ACL DIGEST`: of the lines of ACL LIST, sorted, so that the order in which users were made is of no account.
 fn digest(ctx: &Context<'_>) -> Reply {
-    let mut lines: Vec<Vec<u8>> = ctx.server.acl.all().iter().map(|account| acl::file::describe(account)).collect();
+    let mut lines: Vec<Vec<u8>> =
+        ctx.server.acl.all().iter().map(|account| user_line(&account.name, &account.user())).collect();
     lines.sort_unstable();
     let mut hash = Sha256::new();
     for line in lines {
@@ -71,20 +70,6 @@ fn digest(ctx: &Context<'_>) -> Reply {
         hash.update([b'\n']);
     }
     Reply::bulk(hex(&hash.finalize()))
-}
-
-/// `ACL CAT [category]`
-fn cat(mut args: Args<'_>) -> Outcome {
-    let Some(name) = args.next_opt() else {
-        return Ok(Reply::bulks(Category::ALL.iter().map(|category| category.name())));
-    };
-    if !args.is_empty() {
-        return Err(too_many(args).into());
-    }
-    let category = category(&name.to_ascii_lowercase())
-        .ok_or_else(|| CommandError::quoting_start("ERR Unknown category '", name, "'"))?;
-    let rows = COMMANDS.iter().flat_map(|top| std::iter::once(top).chain(top.subcommands));
-    Ok(Reply::bulks(rows.filter(|spec| spec.categories().has(category)).map(|spec| spec.name)))
 }
 
 /// `ACL SETUSER username [rule ...]`
@@ -123,65 +108,11 @@ fn deluser(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     Ok(Reply::count(count))
 }
 
-/// What ACL GETUSER tells.
-fn show_user(user: &User) -> Reply {
-    let map = |fields: Vec<(&'static str, Reply)>| {
-        Reply::Map(fields.into_iter().map(|(name, value)| (Reply::bulk(name), value)).collect())
-    };
-    let mut selectors = user.selectors().map(|selector| {
-        vec![
-            ("commands", Reply::bulk(selector.command_rules())),
-            ("keys", Reply::bulk(selector.key_rules())),
-            ("channels", Reply::bulk(selector.channel_rules())),
-        ]
-    });
-    let mut fields = vec![
-        ("flags", Reply::Set(user.flags().into_iter().map(Reply::bulk).collect())),
-        ("passwords", Reply::bulks(user.passwords().map(String::into_bytes))),
-    ];
-    fields.extend(selectors.next().unwrap_or_default());
-    fields.push(("selectors", Reply::Array(selectors.map(map).collect())));
-    map(fields)
-}
-
-/// `ACL DRYRUN username command [arg ...]`
-fn dryrun(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
-    let name = args.next()?;
-    let Some(account) = ctx.server.acl.find(name) else {
-        return Err(CommandError::quoting_start("ERR User '", name, "' not found").into());
-    };
-    let asked = OwnedRequest::from_words(std::iter::from_fn(|| args.next_opt()));
-    let request = asked.as_request();
-    let unknown = || CommandError::quoting_start("ERR Command '", request.name(), "' not found");
-    let top = spec::lookup(request.name()).ok_or_else(unknown)?;
-    let spec = match request.get(1) {
-        Some(word) if !top.subcommands.is_empty() => top.subcommand(word).ok_or_else(unknown)?,
-        _ => top,
-    };
-    if !spec.arity_ok(request.len()) {
-        return Err(CommandError::wrong_arity(spec.name).into());
-    }
-    let refused = |before: &str, word: &[u8], after: &str| {
-        // A text of Redis ends at a NUL.
-        let word = word.split(|byte| *byte == 0).next().unwrap_or_default();
-        Reply::bulk(
-            [b"This user has no permissions to ", before.as_bytes(), b" '", word, b"' ", after.as_bytes()].concat(),
-        )
-    };
-    let word = |position| request.get(position).unwrap_or_default();
-    Ok(match account.user().check(spec, request) {
-        Ok(()) => Reply::Ok,
-        Err(Denial::Command) => refused("run the", spec.name.as_bytes(), "command"),
-        Err(Denial::Key(position)) => refused("access the", word(position), "key"),
-        Err(Denial::Channel(position)) => refused("access the", word(position), "channel"),
-    })
-}
-
 /// `ACL GENPASS [bits]`
 fn genpass(mut args: Args<'_>) -> Outcome {
     let bits = if args.is_empty() { GENPASS_BITS } else { args.integer()? };
     if !args.is_empty() {
-        return Err(too_many(args).into());
+        return Err(acl::too_many_words(args).into());
     }
     if !(1..=GENPASS_BITS_MAX).contains(&bits) {
         return Err(CommandError::custom(format!(
@@ -204,7 +135,7 @@ fn log(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let log = &ctx.server.acl.log;
     let words = args.remaining();
     if words > 1 {
-        return Err(too_many(args).into());
+        return Err(acl::too_many_words(args).into());
     }
     if args.eat("reset") {
         log.reset();
