@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use kvproto::spec::Trait;
-use kvproto::{Request, Spec};
+use kvproto::{Args, CommandError, Reply, Request, Spec};
 use parking_lot::Mutex;
 
 use crate::process::Usage;
@@ -33,6 +33,68 @@ pub struct Options {
     pub duration: Option<Duration>,
     /// One key in so many is tracked.
     pub sample: u64,
+}
+
+/// Keys that are shown, unless the client wants more or less.
+const KEYS: i64 = 10;
+const KEYS_MAX: i64 = 64;
+const DURATION_SECS_MAX: i64 = 1_000_000;
+/// Slots of a cluster: the first and the last.
+const SLOTS: [i64; 2] = [0, 16_383];
+
+impl Options {
+    /// Reads `METRICS count [CPU] [NET] [COUNT k] [DURATION seconds] [SAMPLE ratio] [SLOTS count slot [slot ...]]`.
+    ///
+    /// # Errors
+    ///
+    /// If the words are not in order.
+    pub fn read(mut args: Args<'_>) -> Result<Options, CommandError> {
+        if !args.eat("metrics") {
+            return Err(CommandError::custom("ERR METRICS parameter is required"));
+        }
+        let metrics = args.integer()?;
+        let (mut by_time, mut by_bytes) = (false, false);
+        loop {
+            if !by_time && args.eat("cpu") {
+                by_time = true;
+            } else if !by_bytes && args.eat("net") {
+                by_bytes = true;
+            } else {
+                break;
+            }
+        }
+        if metrics != i64::from(by_time) + i64::from(by_bytes) || metrics == 0 {
+            return Err(CommandError::custom("ERR METRICS count does not match number of metric types provided"));
+        }
+        let (mut keys, mut duration, mut sample) = (None, None, None);
+        while !args.is_empty() {
+            if keys.is_none() && args.eat("count") {
+                keys = Some(within(args.integer()?, KEYS_MAX, "COUNT")?);
+            } else if duration.is_none() && args.eat("duration") {
+                duration = Some(within(args.integer()?, DURATION_SECS_MAX, "DURATION")?);
+            } else if sample.is_none() && args.eat("sample") {
+                sample = Some(within(args.integer()?, i64::MAX, "SAMPLE")?);
+            } else if args.eat("slots") {
+                return Err(CommandError::custom("ERR SLOTS parameter cannot be used in non-cluster mode"));
+            } else {
+                return Err(CommandError::Syntax);
+            }
+        }
+        Ok(Options {
+            by_time,
+            by_bytes,
+            keys: usize::try_from(keys.unwrap_or(KEYS)).unwrap_or(usize::MAX),
+            duration: duration.map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
+            sample: sample.unwrap_or(1).unsigned_abs(),
+        })
+    }
+}
+
+fn within(number: i64, max: i64, name: &str) -> Result<i64, CommandError> {
+    if (1..=max).contains(&number) {
+        return Ok(number);
+    }
+    Err(CommandError::custom(format!("ERR {name} must be between 1 and {max}")))
 }
 
 /// The tracking of hot keys, from START to RESET.
@@ -184,6 +246,44 @@ impl Tracked {
 
     fn bytes(&self) -> usize {
         size_of::<Tracked>() + self.by_time.bytes() + self.by_bytes.bytes()
+    }
+}
+
+impl Report {
+    /// Returns it as HOTKEYS GET shows it, which is one of several where there are several nodes.
+    #[must_use]
+    pub fn into_reply(self) -> Reply {
+        let number = |number: u64| Reply::Integer(i64::try_from(number).unwrap_or(i64::MAX));
+        let milliseconds = |duration: Duration| number(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+        let cpu = |seconds: f64| milliseconds(Duration::try_from_secs_f64(seconds).unwrap_or_default());
+        let ranks = |keys: Vec<(Box<[u8]>, u64)>, unit: u64| {
+            Reply::Array(
+                keys.into_iter().flat_map(|(key, weight)| [Reply::bulk(&*key), number(weight / unit)]).collect(),
+            )
+        };
+        let mut fields = vec![
+            ("tracking-active", Reply::flag(self.is_active)),
+            ("sample-ratio", number(self.options.sample)),
+            ("selected-slots", Reply::Array(vec![Reply::Array(SLOTS.map(Reply::Integer).to_vec())])),
+            ("all-commands-all-slots-us", number(self.nanos / 1000)),
+            ("net-bytes-all-commands-all-slots", number(self.bytes)),
+            ("collection-start-time-unix-ms", number(self.started_at_ms)),
+            ("collection-duration-ms", milliseconds(self.duration)),
+        ];
+        if self.options.by_time {
+            fields.push(("total-cpu-time-user-ms", cpu(self.user_seconds)));
+            fields.push(("total-cpu-time-sys-ms", cpu(self.system_seconds)));
+        }
+        if self.options.by_bytes {
+            fields.push(("total-net-bytes", number(self.tracked_bytes)));
+        }
+        if self.options.by_time {
+            fields.push(("by-cpu-time-us", ranks(self.by_time, 1000)));
+        }
+        if self.options.by_bytes {
+            fields.push(("by-net-bytes", ranks(self.by_bytes, 1)));
+        }
+        Reply::Map(fields.into_iter().map(|(name, value)| (Reply::bulk(name), value)).collect())
     }
 }
 

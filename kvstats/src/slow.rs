@@ -4,12 +4,13 @@
 //! and secrets among its words are not kept.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kvproto::spec::Flag;
 use kvproto::spec::Trait;
-use kvproto::{Request, Spec};
+use kvproto::{Reply, Request, Spec};
 use parking_lot::Mutex;
 
 use crate::newest::{self, Newest};
@@ -20,6 +21,8 @@ pub const WORDS_MAX: usize = 32;
 pub const WORD_BYTES_MAX: usize = 128;
 /// A request or a reply of this length is logged, unless a parameter says otherwise.
 pub const LARGE_BYTES: u32 = 1024 * 1024;
+/// Columns of a graph.
+const GRAPH_COLUMNS: usize = 80;
 /// Samples of an event that are kept.
 const SAMPLES_MAX: usize = 160;
 
@@ -67,6 +70,21 @@ pub struct Entry {
     pub name: Box<str>,
 }
 
+impl Entry {
+    /// Returns it as SLOWLOG GET shows it.
+    #[must_use]
+    pub fn to_reply(&self) -> Reply {
+        Reply::Array(vec![
+            Reply::count(self.id),
+            Reply::count(self.at_secs),
+            Reply::count(self.amount),
+            Reply::Array(self.words.iter().map(|word| Reply::bulk(&word[..])).collect()),
+            Reply::bulk(self.peer.as_bytes()),
+            Reply::bulk(self.name.as_bytes()),
+        ])
+    }
+}
+
 impl newest::Entry for Entry {
     fn bytes(&self) -> usize {
         let words: usize = self.words.iter().map(|word| size_of::<Vec<u8>>() + word.capacity()).sum();
@@ -81,6 +99,29 @@ pub struct Event {
     pub samples: VecDeque<(u64, u64)>,
     /// The longest that was noted, in milliseconds.
     pub longest_ms: u64,
+}
+
+impl Event {
+    /// Returns its history as a line of columns, the oldest to the left, for LATENCY GRAPH.
+    #[must_use]
+    pub fn graph(&self, name: &str) -> String {
+        const LEVELS: [char; 4] = ['_', 'o', '#', '|'];
+        let newest = self.samples.len().saturating_sub(GRAPH_COLUMNS);
+        let samples: Vec<(u64, u64)> = self.samples.iter().skip(newest).copied().collect();
+        let high = samples.iter().map(|sample| sample.1).max().unwrap_or(0);
+        let low = samples.iter().map(|sample| sample.1).min().unwrap_or(0);
+        let mut text = format!("{name} - high {high} ms, low {low} ms (all time high {} ms)\n", self.longest_ms);
+        text.push_str(&"-".repeat(GRAPH_COLUMNS));
+        text.push('\n');
+        for (_, ms) in &samples {
+            let level = (ms - low) * (LEVELS.len() as u64 - 1) / (high - low).max(1);
+            text.push(LEVELS[level as usize]);
+        }
+        if let (Some(first), Some(last)) = (samples.first(), samples.last()) {
+            let _ = write!(text, "\n\n{} samples from Unix second {} to {}\n", samples.len(), first.0, last.0);
+        }
+        text
+    }
 }
 
 /// How many commands were logged for the time they took, and that time.
@@ -236,6 +277,30 @@ impl Default for Slow {
 }
 
 impl Slow {
+    /// Returns what LATENCY DOCTOR says.
+    #[must_use]
+    pub fn doctor(&self) -> String {
+        if self.latency_ms() == 0 {
+            return "Latency monitoring is off: CONFIG SET latency-monitor-threshold <milliseconds> turns it on.\n"
+                .to_owned();
+        }
+        let events = self.events();
+        if events.is_empty() {
+            return format!("Nothing took {} ms or longer since monitoring began.\n", self.latency_ms());
+        }
+        let mut text = format!("Events of {} ms or longer:\n", self.latency_ms());
+        for (name, event) in &events {
+            let count = event.samples.len() as u64;
+            let mean = event.samples.iter().map(|sample| sample.1).sum::<u64>() / count.max(1);
+            let _ = writeln!(text, "- {name}: {count} noted, {mean} ms on average, {} ms at most.", event.longest_ms);
+        }
+        text.push_str(
+            "SLOWLOG GET shows which commands these were. Commands that look at many keys (KEYS, large DEL, MGET) \
+                   can be split; a slow disk shows in INFO persistence.\n",
+        );
+        text
+    }
+
     /// Returns the log of what is logged for this reason.
     pub fn log(&self, logged: Logged) -> &CommandLog {
         match logged {

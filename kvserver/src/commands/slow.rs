@@ -2,20 +2,16 @@
 //!
 //! Invariant: nothing here looks at a key, so all of it may run inside EXEC.
 
-use std::fmt::Write as _;
-
 use kvproto::{Args, CommandError, Reply};
 
 use crate::context::Context;
 use kvcommands::gather::gather;
 use kvcommands::help;
 use kvcommands::outcome::Outcome;
-use kvstats::slow::{CommandLog, Entry, Event, Logged};
+use kvstats::slow::{CommandLog, Logged};
 
 /// Entries SLOWLOG GET shows unless told otherwise.
 const SHOWN: usize = 10;
-/// Columns of a graph.
-const GRAPH_COLUMNS: usize = 80;
 
 /// `SLOWLOG GET|LEN|RESET|HELP`
 pub(crate) fn slowlog(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
@@ -70,7 +66,7 @@ fn logged(args: &mut Args<'_>) -> Result<Logged, CommandError> {
 
 fn shown(log: &CommandLog, count: usize, ctx: &mut Context<'_>) -> Outcome {
     let entries = gather(|entries| {
-        log.for_newest(count, |entry| entries.push(show(entry)));
+        log.for_newest(count, |entry| entries.push(entry.to_reply()));
         Ok(())
     })?;
     // As with MONITOR: it shows who wrote what.
@@ -78,27 +74,16 @@ fn shown(log: &CommandLog, count: usize, ctx: &mut Context<'_>) -> Outcome {
     Ok(Reply::Array(entries))
 }
 
-fn show(entry: &Entry) -> Reply {
-    Reply::Array(vec![
-        Reply::count(entry.id),
-        Reply::count(entry.at_secs),
-        Reply::count(entry.amount),
-        Reply::Array(entry.words.iter().map(|word| Reply::bulk(&word[..])).collect()),
-        Reply::bulk(entry.peer.as_bytes()),
-        Reply::bulk(entry.name.as_bytes()),
-    ])
-}
-
 /// `LATENCY DOCTOR|GRAPH|HISTOGRAM|HISTORY|LATEST|RESET|HELP`
 pub(crate) fn latency(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     args.next()?;
     let slow = &ctx.server.slow;
     match ctx.spec.own_name() {
-        "doctor" => Ok(Reply::text(doctor(ctx))),
+        "doctor" => Ok(Reply::text(slow.doctor())),
         "graph" => {
             let name = args.next()?;
             match slow.events().into_iter().find(|(own, _)| own.as_bytes() == name) {
-                Some((name, event)) => Ok(Reply::text(graph(name, &event))),
+                Some((name, event)) => Ok(Reply::text(event.graph(name))),
                 None => Err(CommandError::quoting("ERR No samples available for event '", name, "'").into()),
             }
         }
@@ -160,47 +145,4 @@ fn histogram(mut args: Args<'_>, ctx: &Context<'_>) -> Reply {
         pairs.push((Reply::bulk(total.name), Reply::Map(value)));
     }
     Reply::Map(pairs)
-}
-
-/// The history as a line of columns, the oldest to the left, with how long ago each was below it.
-fn graph(name: &str, event: &Event) -> String {
-    const LEVELS: [char; 4] = ['_', 'o', '#', '|'];
-    let newest = event.samples.len().saturating_sub(GRAPH_COLUMNS);
-    let samples: Vec<(u64, u64)> = event.samples.iter().skip(newest).copied().collect();
-    let high = samples.iter().map(|sample| sample.1).max().unwrap_or(0);
-    let low = samples.iter().map(|sample| sample.1).min().unwrap_or(0);
-    let mut text = format!("{name} - high {high} ms, low {low} ms (all time high {} ms)\n", event.longest_ms);
-    text.push_str(&"-".repeat(GRAPH_COLUMNS));
-    text.push('\n');
-    for (_, ms) in &samples {
-        let level = (ms - low) * (LEVELS.len() as u64 - 1) / (high - low).max(1);
-        text.push(LEVELS[level as usize]);
-    }
-    if let (Some(first), Some(last)) = (samples.first(), samples.last()) {
-        let _ = write!(text, "\n\n{} samples from Unix second {} to {}\n", samples.len(), first.0, last.0);
-    }
-    text
-}
-
-fn doctor(ctx: &Context<'_>) -> String {
-    let slow = &ctx.server.slow;
-    if slow.latency_ms() == 0 {
-        return "Latency monitoring is off: CONFIG SET latency-monitor-threshold <milliseconds> turns it on.\n"
-            .to_owned();
-    }
-    let events = slow.events();
-    if events.is_empty() {
-        return format!("Nothing took {} ms or longer since monitoring began.\n", slow.latency_ms());
-    }
-    let mut text = format!("Events of {} ms or longer:\n", slow.latency_ms());
-    for (name, event) in &events {
-        let count = event.samples.len() as u64;
-        let mean = event.samples.iter().map(|sample| sample.1).sum::<u64>() / count.max(1);
-        let _ = writeln!(text, "- {name}: {count} noted, {mean} ms on average, {} ms at most.", event.longest_ms);
-    }
-    text.push_str(
-        "SLOWLOG GET shows which commands these were. Commands that look at many keys (KEYS, large DEL, MGET) \
-                   can be split; a slow disk shows in INFO persistence.\n",
-    );
-    text
 }
