@@ -131,14 +131,12 @@ pub(super) const ROWS: &[Spec] = &[
         ]),
     Spec::new("getbit", 3, Group::Bitmap, "2.2.0")
         .summary("Reads one bit of a value.")
-        .complexity("O(1)")
         .flags(&[Flag::ReadOnly, Flag::Fast])
         .in_categories(&[Category::Bitmap])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadOnly, KeyFlag::Access])])
         .args(&[Arg::key("key"), Arg::integer("offset")]),
     Spec::new("setbit", 4, Group::Bitmap, "2.2.0")
         .summary("Sets or clears one bit of a value, filling it with zero bytes up to there.")
-        .complexity("O(1)")
         .flags(&[Flag::Write, Flag::DenyOom])
         .in_categories(&[Category::Bitmap])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])])

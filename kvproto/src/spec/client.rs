@@ -53,19 +53,16 @@ pub(super) const SUBCOMMANDS: [Spec; 20] = each_with(
     indexed([
         Spec::new("client|capa", -3, Group::Connection, "8.0.0")
             .summary("Says what this connection can handle. CLIENT LIST and CLIENT KILL can choose by it.")
-            .complexity("O(1)")
             .flags(FOR_ALL)
             .in_categories(&[Category::Connection])
             .args(&[Arg::string("capability").multiple()]),
         Spec::new("client|caching", 3, Group::Connection, "6.0.0")
             .summary("Says whether the keys of the next request are tracked.")
-            .complexity("O(1)")
             .flags(FOR_ALL)
             .in_categories(&[Category::Connection])
             .args(&[Arg::one_of("mode", &[Arg::token("yes", "YES"), Arg::token("no", "NO")])]),
         Spec::new("client|getredir", 2, Group::Connection, "6.0.0")
             .summary("Tells which connection is told of changes on behalf of this one.")
-            .complexity("O(1)")
             .flags(FOR_ALL)
             .in_categories(&[Category::Connection]),
         Spec::new("client|kill", -3, Group::Connection, "2.4.0")
@@ -129,19 +126,16 @@ pub(super) const SUBCOMMANDS: [Spec; 20] = each_with(
             )]),
         Spec::new("client|no-evict", 3, Group::Connection, "7.0.0")
             .summary("Says whether this connection is spared when connections are ended for want of memory.")
-            .complexity("O(1)")
             .flags(FOR_ADMINS)
             .in_categories(&[Category::Connection])
             .args(ON_OR_OFF),
         Spec::new("client|no-touch", 3, Group::Connection, "7.2.0")
             .summary("Says whether keys this connection reads count as recently used.")
-            .complexity("O(1)")
             .flags(FOR_ALL)
             .in_categories(&[Category::Connection])
             .args(ON_OR_OFF),
         Spec::new("client|pause", -3, Group::Connection, "3.0.0")
             .summary("Lets requests wait for a while: all, or those that may write.")
-            .complexity("O(1)")
             .flags(FOR_ADMINS)
             .in_categories(&[Category::Connection])
             .args(&[
@@ -152,7 +146,6 @@ pub(super) const SUBCOMMANDS: [Spec; 20] = each_with(
             ]),
         Spec::new("client|reply", 3, Group::Connection, "3.2.0")
             .summary("Says whether requests of this connection are answered.")
-            .complexity("O(1)")
             .flags(FOR_ALL)
             .in_categories(&[Category::Connection])
             .args(&[Arg::one_of(
@@ -175,7 +168,6 @@ pub(super) const SUBCOMMANDS: [Spec; 20] = each_with(
             ]),
         Spec::new("client|trackinginfo", 2, Group::Connection, "6.2.0")
             .summary("Tells how this connection is told of changes.")
-            .complexity("O(1)")
             .flags(FOR_ALL)
             .in_categories(&[Category::Connection]),
         Spec::new("client|unblock", -3, Group::Connection, "5.0.0")
@@ -195,17 +187,14 @@ pub(super) const SUBCOMMANDS: [Spec; 20] = each_with(
             .in_categories(&[Category::Connection]),
         Spec::new("client|getname", 2, Group::Connection, "2.6.9")
             .summary("Tells the name this connection gave itself.")
-            .complexity("O(1)")
             .flags(FOR_ALL)
             .in_categories(&[Category::Connection]),
         Spec::new("client|id", 2, Group::Connection, "5.0.0")
             .summary("Tells the number the server gave this connection.")
-            .complexity("O(1)")
             .flags(FOR_ALL)
             .in_categories(&[Category::Connection]),
         Spec::new("client|info", 2, Group::Connection, "6.2.0")
             .summary("Describes this connection in one line.")
-            .complexity("O(1)")
             .flags(FOR_ALL)
             .in_categories(&[Category::Connection])
             .tips(&["nondeterministic_output"]),
@@ -260,7 +249,6 @@ pub(super) const SUBCOMMANDS: [Spec; 20] = each_with(
             ]),
         Spec::new("client|setinfo", 4, Group::Connection, "7.2.0")
             .summary("Records which client library, or which version of it, is calling.")
-            .complexity("O(1)")
             .flags(FOR_ALL)
             .in_categories(&[Category::Connection])
             .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
@@ -270,7 +258,6 @@ pub(super) const SUBCOMMANDS: [Spec; 20] = each_with(
             )]),
         Spec::new("client|setname", 3, Group::Connection, "2.6.9")
             .summary("Gives this connection a name, or takes it away.")
-            .complexity("O(1)")
             .flags(FOR_ALL)
             .in_categories(&[Category::Connection])
             .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])

@@ -15,11 +15,9 @@ pub(super) const ROWS: &[Spec] = &[
         .args(&[Arg::string("username").optional().since("6.0.0"), Arg::string("password")]),
     Spec::new("client", -2, Group::Connection, "2.4.0")
         .summary("Groups the commands about client connections.")
-        .complexity("That of the subcommand")
         .subcommands(&super::client::SUBCOMMANDS),
     Spec::new("echo", 2, Group::Connection, "1.0.0")
         .summary("Sends the message back.")
-        .complexity("O(1)")
         .flags(&[Flag::Loading, Flag::Stale, Flag::Fast])
         .in_categories(&[Category::Connection])
         .args(&[Arg::string("message")]),
@@ -27,7 +25,6 @@ pub(super) const ROWS: &[Spec] = &[
         .traits(&[Trait::ChangesSubscriptions])
         .secrets(Secrets::After(&[("AUTH", 2)]))
         .summary("Agrees on the protocol version; may log in and name the connection on the way.")
-        .complexity("O(1)")
         .flags(&[Flag::NoScript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::NoAuth, Flag::AllowBusy])
         .in_categories(&[Category::Connection])
         .args(&[Arg::block(
@@ -48,7 +45,6 @@ pub(super) const ROWS: &[Spec] = &[
     Spec::new("ping", -1, Group::Connection, "1.0.0")
         .traits(&[Trait::WhileSubscribed])
         .summary("Answers PONG, or sends a message back.")
-        .complexity("O(1)")
         .flags(&[Flag::Fast])
         .in_categories(&[Category::Connection])
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
@@ -56,20 +52,17 @@ pub(super) const ROWS: &[Spec] = &[
     Spec::new("quit", -1, Group::Connection, "1.0.0")
         .traits(&[Trait::NotQueued, Trait::WhileSubscribed])
         .summary("Ends the connection.")
-        .complexity("O(1)")
         .flags(&[Flag::AllowBusy, Flag::NoScript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::NoAuth])
         .in_categories(&[Category::Connection])
         .deprecated("7.2.0", "closing the connection"),
     Spec::new("reset", 1, Group::Connection, "6.2.0")
         .traits(&[Trait::NotQueued, Trait::WhileSubscribed])
         .summary("Takes the connection back to the state in which it was opened.")
-        .complexity("O(1)")
         .flags(&[Flag::NoScript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::NoAuth, Flag::AllowBusy])
         .in_categories(&[Category::Connection]),
     Spec::new("select", 2, Group::Connection, "1.0.0")
         .traits(&[Trait::Selects])
         .summary("Changes the keyspace this connection works in.")
-        .complexity("O(1)")
         .flags(&[Flag::Loading, Flag::Stale, Flag::Fast])
         .in_categories(&[Category::Connection])
         .args(&[Arg::integer("index")]),

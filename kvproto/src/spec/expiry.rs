@@ -18,7 +18,6 @@ const CONDITION: Arg = Arg::one_of(
 /// A command that changes a key's deadline.
 const fn changes(name: &'static str, arity: i32, since: &'static str, args: &'static [Arg]) -> Spec {
     Spec::new(name, arity, Group::Generic, since)
-        .complexity("O(1)")
         .flags(&[Flag::Write, Flag::Fast])
         .in_categories(&[Category::Keyspace])
         .keys_at(CHANGED)
@@ -28,7 +27,6 @@ const fn changes(name: &'static str, arity: i32, since: &'static str, args: &'st
 /// A command that shows a key's deadline.
 const fn shows(name: &'static str, since: &'static str) -> Spec {
     Spec::new(name, 2, Group::Generic, since)
-        .complexity("O(1)")
         .flags(&[Flag::ReadOnly, Flag::Fast])
         .in_categories(&[Category::Keyspace])
         .keys_at(SHOWN)

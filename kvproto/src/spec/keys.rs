@@ -63,7 +63,6 @@ pub(super) const ROWS: &[Spec] = &[
     Spec::new("object", -2, Group::Generic, "2.2.3")
         .traits(&[Trait::LooksFromOutside])
         .summary("Groups the commands about how a value is kept.")
-        .complexity("That of the subcommand")
         .subcommands(&OBJECT_SUBCOMMANDS),
     Spec::new("print", 1, Group::Generic, "0.1.0")
         .summary("Lists every key of the selected keyspace.")
@@ -73,13 +72,11 @@ pub(super) const ROWS: &[Spec] = &[
         .tips(&["request_policy:all_shards", "nondeterministic_output_order"]),
     Spec::new("randomkey", 1, Group::Generic, "1.0.0")
         .summary("Picks one key of the keyspace by chance.")
-        .complexity("O(1)")
         .flags(&[Flag::ReadOnly])
         .in_categories(&[Category::Keyspace])
         .tips(&["request_policy:all_shards", "response_policy:special", "nondeterministic_output"]),
     Spec::new("rename", 3, Group::Generic, "1.0.0")
         .summary("Moves a value to another key, replacing what was there.")
-        .complexity("O(1)")
         .flags(&[Flag::Write])
         .in_categories(&[Category::Keyspace])
         .keys_at(&[
@@ -89,7 +86,6 @@ pub(super) const ROWS: &[Spec] = &[
         .args(&[Arg::key("key"), Arg::key("newkey").key_spec(1)]),
     Spec::new("renamenx", 3, Group::Generic, "1.0.0")
         .summary("Moves a value to another key, unless that exists.")
-        .complexity("O(1)")
         .flags(&[Flag::Write, Flag::Fast])
         .in_categories(&[Category::Keyspace])
         .keys_at(&[
@@ -134,7 +130,6 @@ pub(super) const ROWS: &[Spec] = &[
         .args(&[Arg::key("key").multiple()]),
     Spec::new("type", 2, Group::Generic, "1.0.0")
         .summary("Tells what kind of value a key holds.")
-        .complexity("O(1)")
         .flags(&[Flag::ReadOnly, Flag::Fast])
         .in_categories(&[Category::Keyspace])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadOnly])])
@@ -165,7 +160,6 @@ const OBJECT_ARGS: &[Arg] = &[Arg::key("key")];
 /// A subcommand of OBJECT that looks at a key.
 const fn object(name: &'static str, since: &'static str) -> Spec {
     Spec::new(name, 3, Group::Generic, since)
-        .complexity("O(1)")
         .flags(&[Flag::ReadOnly])
         .in_categories(&[Category::Keyspace])
         .tips(&["nondeterministic_output"])
@@ -180,7 +174,6 @@ const OBJECT_SUBCOMMANDS: [Spec; 5] = indexed([
         .summary("Tells how often a key is used, as far as anybody has said; for servers that evict by use."),
     Spec::new("object|help", 2, Group::Generic, "6.2.0")
         .summary("Explains the subcommands.")
-        .complexity("O(1)")
         .flags(&[Flag::Loading, Flag::Stale])
         .in_categories(&[Category::Keyspace]),
     object("object|idletime", "2.2.3")

@@ -19,7 +19,6 @@ pub(super) const ROWS: &[Spec] = &[
         .args(&[Arg::string("channel"), Arg::string("message")]),
     Spec::new("pubsub", -2, Group::PubSub, "2.8.0")
         .summary("Groups the commands that look into publish/subscribe.")
-        .complexity("That of the subcommand")
         .subcommands(&PUBSUB_SUBCOMMANDS),
     Spec::new("punsubscribe", -1, Group::PubSub, "2.0.0")
         .traits(&[Trait::WhileSubscribed, Trait::ChangesSubscriptions])
@@ -70,7 +69,6 @@ const PUBSUB_SUBCOMMANDS: [Spec; 6] = indexed([
         .args(&[Arg::pattern("pattern").optional()]),
     Spec::new("pubsub|numpat", 2, Group::PubSub, "2.8.0")
         .summary("Counts the distinct patterns somebody follows.")
-        .complexity("O(1)")
         .flags(&[Flag::PubSub, Flag::Loading, Flag::Stale]),
     Spec::new("pubsub|numsub", -2, Group::PubSub, "2.8.0")
         .summary("Counts the followers of each channel given.")

@@ -33,7 +33,7 @@ pub struct Spec {
     pub group: Group,
     /// The version that introduced it: Redis', or 0.1.0 for commands that are kv's own.
     pub since: &'static str,
-    /// What it costs, in words.
+    /// What it costs, in words; O(1) unless a row says otherwise.
     pub complexity: &'static str,
     /// What it does, in one sentence.
     pub summary: &'static str,
@@ -172,7 +172,7 @@ impl Spec {
             key_specs: &[],
             group,
             since,
-            complexity: "",
+            complexity: "O(1)",
             summary: "",
             tips: &[],
             deprecated: None,
@@ -186,15 +186,17 @@ impl Spec {
 
     /// A command this server knows and does not execute.
     pub(super) const fn absent(name: &'static str, arity: i32, group: Group, since: &'static str) -> Spec {
-        Spec { absent: true, summary: "Not executed by this server.", ..Spec::new(name, arity, group, since) }
+        Spec {
+            absent: true,
+            complexity: "",
+            summary: "Not executed by this server.",
+            ..Spec::new(name, arity, group, since)
+        }
     }
 
     /// `HELP` of a container.
     pub(super) const fn help(name: &'static str, group: Group, since: &'static str) -> Spec {
-        Spec::new(name, 2, group, since)
-            .summary("Lists the subcommands.")
-            .complexity("O(1)")
-            .flags(&[Flag::Loading, Flag::Stale])
+        Spec::new(name, 2, group, since).summary("Lists the subcommands.").flags(&[Flag::Loading, Flag::Stale])
     }
 
     pub(super) const fn summary(mut self, summary: &'static str) -> Spec {
@@ -259,6 +261,7 @@ impl Spec {
     }
 
     pub(super) const fn subcommands(mut self, subcommands: &'static [Spec]) -> Spec {
+        self.complexity = "That of the subcommand";
         self.subcommands = subcommands;
         self
     }

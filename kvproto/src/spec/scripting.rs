@@ -10,31 +10,26 @@ const FLUSH_TYPE: Arg =
 pub(super) const ROWS: &[Spec] = &[
     Spec::new("function", -2, Group::Scripting, "7.0.0")
         .summary("Groups the commands about functions, of which this server has none.")
-        .complexity("That of the subcommand")
         .subcommands(&FUNCTION_SUBCOMMANDS),
     Spec::new("script", -2, Group::Scripting, "2.6.0")
         .summary("Groups the commands about scripts, of which this server keeps none.")
-        .complexity("That of the subcommand")
         .subcommands(&SCRIPT_SUBCOMMANDS),
 ];
 
 const FUNCTION_SUBCOMMANDS: [Spec; 9] = indexed([
     Spec::new("function|flush", -2, Group::Scripting, "7.0.0")
         .summary("Removes all functions; there are none.")
-        .complexity("O(1)")
         .flags(&[Flag::NoScript, Flag::Write])
         .in_categories(&[Category::Scripting])
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .args(&[FLUSH_TYPE]),
     Spec::new("function|kill", 2, Group::Scripting, "7.0.0")
         .summary("Ends the function that runs; none ever does.")
-        .complexity("O(1)")
         .flags(&[Flag::NoScript, Flag::AllowBusy])
         .in_categories(&[Category::Scripting])
         .tips(&["request_policy:all_shards", "response_policy:one_succeeded"]),
     Spec::new("function|list", -2, Group::Scripting, "7.0.0")
         .summary("Lists libraries of functions; there are none.")
-        .complexity("O(1)")
         .flags(&[Flag::NoScript])
         .in_categories(&[Category::Scripting])
         .tips(&["nondeterministic_output_order"])
@@ -44,7 +39,6 @@ const FUNCTION_SUBCOMMANDS: [Spec; 9] = indexed([
         ]),
     Spec::new("function|stats", 2, Group::Scripting, "7.0.0")
         .summary("Tells which function runs; none ever does.")
-        .complexity("O(1)")
         .flags(&[Flag::NoScript, Flag::AllowBusy])
         .in_categories(&[Category::Scripting])
         .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"]),
@@ -76,14 +70,12 @@ const SCRIPT_SUBCOMMANDS: [Spec; 7] = indexed([
         .args(&[Arg::string("sha1").multiple()]),
     Spec::new("script|flush", -2, Group::Scripting, "2.6.0")
         .summary("Forgets all scripts; none is kept.")
-        .complexity("O(1)")
         .flags(&[Flag::NoScript])
         .in_categories(&[Category::Scripting])
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .args(&[FLUSH_TYPE.since("6.2.0")]),
     Spec::new("script|kill", 2, Group::Scripting, "2.6.0")
         .summary("Ends the script that runs; none ever does.")
-        .complexity("O(1)")
         .flags(&[Flag::NoScript, Flag::AllowBusy])
         .in_categories(&[Category::Scripting])
         .tips(&["request_policy:all_shards", "response_policy:one_succeeded"]),

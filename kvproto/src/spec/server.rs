@@ -13,13 +13,11 @@ const FLUSH_TYPE: Arg = Arg::one_of(
 pub(super) const ROWS: &[Spec] = &[
     Spec::new("backup", -2, Group::Server, "0.1.0")
         .summary("Groups the commands that copy the whole store while it is used.")
-        .complexity("That of the subcommand")
         .subcommands(&BACKUP_SUBCOMMANDS),
     Spec::new("bgsave", -1, Group::Server, "1.0.0")
         .summary(
             "Starts writing a snapshot while commands go on being served, or gives up the one that is being written.",
         )
-        .complexity("O(1)")
         .flags(&[Flag::NoAsyncLoading, Flag::Admin, Flag::NoScript])
         .args(&[Arg::one_of(
             "operation",
@@ -35,18 +33,15 @@ pub(super) const ROWS: &[Spec] = &[
         .subcommands(&COMMAND_SUBCOMMANDS),
     Spec::new("config", -2, Group::Server, "2.0.0")
         .summary("Groups the commands about the server's settings.")
-        .complexity("That of the subcommand")
         .subcommands(&CONFIG_SUBCOMMANDS),
     Spec::new("dbsize", 1, Group::Server, "1.0.0")
         .summary("Counts the keys of the selected keyspace.")
-        .complexity("O(1)")
         .flags(&[Flag::ReadOnly, Flag::Fast])
         .in_categories(&[Category::Keyspace])
         .tips(&["request_policy:all_shards", "response_policy:agg_sum"]),
     Spec::new("debug", -2, Group::Server, "1.0.0")
         .traits(&[Trait::ForTests])
         .summary("Looks into the server, or disturbs it, for tests. Refused unless it was started for that.")
-        .complexity("That of the subcommand")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
         .args(&[Arg::string("subcommand"), Arg::string("arg").optional().multiple()]),
     Spec::new("flush", 1, Group::Server, "0.1.0")
@@ -72,14 +67,12 @@ pub(super) const ROWS: &[Spec] = &[
         .args(&[FLUSH_TYPE]),
     Spec::new("info", -1, Group::Server, "1.0.0")
         .summary("Reports how the server is and what it has done.")
-        .complexity("O(1)")
         .flags(&[Flag::Loading, Flag::Stale])
         .in_categories(&[Category::Dangerous])
         .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"])
         .args(&[Arg::string("section").optional().multiple()]),
     Spec::new("lastsave", 1, Group::Server, "1.0.0")
         .summary("Tells the Unix time in seconds of the newest good snapshot.")
-        .complexity("O(1)")
         .flags(&[Flag::Loading, Flag::Stale, Flag::Fast])
         .in_categories(&[Category::Admin, Category::Dangerous])
         .tips(&["nondeterministic_output"]),
@@ -111,7 +104,6 @@ pub(super) const ROWS: &[Spec] = &[
         .args(&[Arg::integer("index1"), Arg::integer("index2")]),
     Spec::new("time", 1, Group::Server, "2.6.0")
         .summary("Tells the server's clock: Unix seconds, and the microseconds within that second.")
-        .complexity("O(1)")
         .flags(&[Flag::Loading, Flag::Stale, Flag::Fast])
         .tips(&["nondeterministic_output"]),
 ];
@@ -127,7 +119,6 @@ const BACKUP_SUBCOMMANDS: [Spec; 4] = indexed([
         .flags(&[Flag::Admin, Flag::NoScript, Flag::NoMulti]),
     Spec::new("backup|stop", 2, Group::Server, "0.1.0")
         .summary("Ends this connection's backup before it is read to its end.")
-        .complexity("O(1)")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::NoMulti]),
     Spec::help("backup|help", Group::Server, "0.1.0"),
 ]);
@@ -135,7 +126,6 @@ const BACKUP_SUBCOMMANDS: [Spec; 4] = indexed([
 const COMMAND_SUBCOMMANDS: [Spec; 7] = indexed([
     Spec::new("command|count", 2, Group::Server, "2.8.13")
         .summary("Counts the commands this server knows.")
-        .complexity("O(1)")
         .flags(&[Flag::Loading, Flag::Stale])
         .in_categories(&[Category::Connection]),
     Spec::new("command|docs", -2, Group::Server, "7.0.0")
@@ -193,12 +183,10 @@ const CONFIG_SUBCOMMANDS: [Spec; 5] = indexed([
         .args(&[Arg::string("parameter").multiple()]),
     Spec::new("config|resetstat", 2, Group::Server, "2.0.0")
         .summary("Lets the counters that INFO shows begin at zero again.")
-        .complexity("O(1)")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
     Spec::new("config|rewrite", 2, Group::Server, "2.8.0")
         .summary("Writes the settings as they are now into the configuration file.")
-        .complexity("O(1)")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
     Spec::new("config|set", -4, Group::Server, "2.0.0")

@@ -11,19 +11,15 @@ const ALL_NODES: [&str; 3] = ["nondeterministic_output", "request_policy:all_nod
 pub(super) const ROWS: &[Spec] = &[
     Spec::new("hotkeys", -2, Group::Server, "8.6.0")
         .summary("Groups the commands about hot keys.")
-        .complexity("That of the subcommand")
         .subcommands(&HOTKEYS_SUBCOMMANDS),
     Spec::new("commandlog", -2, Group::Server, "8.1.0")
         .summary("Groups the commands about the logs of slow and large commands.")
-        .complexity("That of the subcommand")
         .subcommands(&COMMANDLOG_SUBCOMMANDS),
     Spec::new("latency", -2, Group::Server, "2.8.13")
         .summary("Groups the commands about how long commands took.")
-        .complexity("That of the subcommand")
         .subcommands(&LATENCY_SUBCOMMANDS),
     Spec::new("slowlog", -2, Group::Server, "2.2.12")
         .summary("Groups the commands about the log of slow commands.")
-        .complexity("That of the subcommand")
         .subcommands(&SLOWLOG_SUBCOMMANDS),
 ];
 
@@ -35,13 +31,9 @@ const HOTKEYS_SUBCOMMANDS: [Spec; 5] = indexed([
         .complexity("O(N log N) in the keys that are remembered, which are few")
         .flags(FOR_HOTKEYS),
     Spec::help("hotkeys|help", Group::Server, "8.6.1"),
-    Spec::new("hotkeys|reset", 2, Group::Server, "8.6.0")
-        .summary("Forgets what was tracked.")
-        .complexity("O(1)")
-        .flags(FOR_HOTKEYS),
+    Spec::new("hotkeys|reset", 2, Group::Server, "8.6.0").summary("Forgets what was tracked.").flags(FOR_HOTKEYS),
     Spec::new("hotkeys|start", -5, Group::Server, "8.6.0")
         .summary("Begins to track what commands spend on keys.")
-        .complexity("O(1)")
         .flags(FOR_HOTKEYS)
         .args(&[
             Arg::block(
@@ -58,19 +50,16 @@ const HOTKEYS_SUBCOMMANDS: [Spec; 5] = indexed([
         ]),
     Spec::new("hotkeys|stop", 2, Group::Server, "8.6.0")
         .summary("Ends tracking; what is known is kept.")
-        .complexity("O(1)")
         .flags(FOR_HOTKEYS),
 ]);
 
 const LATENCY_SUBCOMMANDS: [Spec; 7] = indexed([
     Spec::new("latency|doctor", 2, Group::Server, "2.8.13")
         .summary("Explains what was slow, for people.")
-        .complexity("O(1)")
         .flags(&ADMIN)
         .tips(&ALL_NODES),
     Spec::new("latency|graph", 3, Group::Server, "2.8.13")
         .summary("Draws the history of one event.")
-        .complexity("O(1)")
         .flags(&ADMIN)
         .tips(&ALL_NODES)
         .args(&[Arg::string("event")]),
@@ -83,18 +72,15 @@ const LATENCY_SUBCOMMANDS: [Spec; 7] = indexed([
         .args(&[Arg::string("command").optional().multiple()]),
     Spec::new("latency|history", 3, Group::Server, "2.8.13")
         .summary("Tells when one event happened and how long it took.")
-        .complexity("O(1)")
         .flags(&ADMIN)
         .tips(&ALL_NODES)
         .args(&[Arg::string("event")]),
     Spec::new("latency|latest", 2, Group::Server, "2.8.13")
         .summary("Tells the latest and the longest latency of each event.")
-        .complexity("O(1)")
         .flags(&ADMIN)
         .tips(&ALL_NODES),
     Spec::new("latency|reset", -2, Group::Server, "2.8.13")
         .summary("Forgets what was noted of some events, or of all.")
-        .complexity("O(1)")
         .flags(&ADMIN)
         .tips(&["request_policy:all_nodes", "response_policy:agg_sum"])
         .args(&[Arg::string("event").optional().multiple()]),
@@ -110,7 +96,6 @@ const SLOWLOG_SUBCOMMANDS: [Spec; 4] = indexed([
     Spec::help("slowlog|help", Group::Server, "6.2.0"),
     Spec::new("slowlog|len", 2, Group::Server, "2.2.12")
         .summary("Counts the slow commands in the log.")
-        .complexity("O(1)")
         .flags(&[Flag::Admin, Flag::Loading, Flag::Stale])
         .tips(&["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"]),
     Spec::new("slowlog|reset", 2, Group::Server, "2.2.12")
@@ -139,7 +124,6 @@ const COMMANDLOG_SUBCOMMANDS: [Spec; 4] = indexed([
     Spec::help("commandlog|help", Group::Server, "8.1.0"),
     Spec::new("commandlog|len", 3, Group::Server, "8.1.0")
         .summary("Counts the commands in one of the logs.")
-        .complexity("O(1)")
         .flags(&[Flag::Admin, Flag::Loading, Flag::Stale])
         .tips(&["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"])
         .args(&[LOG]),

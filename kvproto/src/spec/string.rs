@@ -51,7 +51,6 @@ const COUNTED: &[KeySpec] = &[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Acc
 /// A command that adds to a number.
 const fn counts(name: &'static str, arity: i32, since: &'static str, args: &'static [Arg]) -> Spec {
     Spec::new(name, arity, Group::String, since)
-        .complexity("O(1)")
         .flags(&[Flag::Write, Flag::DenyOom, Flag::Fast])
         .in_categories(&[Category::String])
         .keys_at(COUNTED)
@@ -92,21 +91,18 @@ pub(super) const ROWS: &[Spec] = &[
         .args(&[Arg::key("key")]),
     Spec::new("get", 2, Group::String, "1.0.0")
         .summary("Reads the value of a key.")
-        .complexity("O(1)")
         .flags(&[Flag::ReadOnly, Flag::Fast])
         .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadOnly, KeyFlag::Access])])
         .args(&[Arg::key("key")]),
     Spec::new("getdel", 2, Group::String, "6.2.0")
         .summary("Reads a value and removes its key.")
-        .complexity("O(1)")
         .flags(&[Flag::Write, Flag::Fast])
         .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Delete])])
         .args(&[Arg::key("key")]),
     Spec::new("getex", -2, Group::String, "6.2.0")
         .summary("Reads a value and may change how long its key lives.")
-        .complexity("O(1)")
         .flags(&[Flag::Write, Flag::Fast])
         .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])
@@ -121,7 +117,6 @@ pub(super) const ROWS: &[Spec] = &[
         .args(&[Arg::key("key"), Arg::integer("start"), Arg::integer("end")]),
     Spec::new("getset", 3, Group::String, "1.0.0")
         .summary("Stores a value and gives back the one it replaced.")
-        .complexity("O(1)")
         .flags(&[Flag::Write, Flag::DenyOom, Flag::Fast])
         .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])])
@@ -132,7 +127,6 @@ pub(super) const ROWS: &[Spec] = &[
         .summary("Adds an amount to an integer; a missing key counts as 0."),
     Spec::new("increx", -2, Group::String, "8.8.0")
         .summary("Adds to a number within bounds, and sets or takes off its key's deadline.")
-        .complexity("O(1)")
         .flags(&[Flag::Write, Flag::DenyOom, Flag::Fast])
         .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])])
@@ -202,7 +196,6 @@ pub(super) const ROWS: &[Spec] = &[
         .args(&[Arg::block("data", &[Arg::key("key"), Arg::string("value")]).multiple()]),
     Spec::new("psetex", 4, Group::String, "2.6.0")
         .summary("Stores a value that lives for so many milliseconds.")
-        .complexity("O(1)")
         .flags(&[Flag::Write, Flag::DenyOom])
         .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::Overwrite, KeyFlag::Update])])
@@ -210,7 +203,6 @@ pub(super) const ROWS: &[Spec] = &[
         .args(&[Arg::key("key"), Arg::integer("milliseconds"), Arg::string("value")]),
     Spec::new("put", -3, Group::String, "0.1.0")
         .summary("Stores a value; a time to live in seconds may follow, 0 meaning none.")
-        .complexity("O(1)")
         .flags(&[Flag::Write, Flag::DenyOom])
         .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::Overwrite, KeyFlag::Update])])
@@ -218,7 +210,6 @@ pub(super) const ROWS: &[Spec] = &[
     Spec::new("set", -3, Group::String, "1.0.0")
         .equivalents(&["put"])
         .summary("Stores a value, whatever was there before; options set conditions and a lifetime.")
-        .complexity("O(1)")
         .flags(&[Flag::Write, Flag::DenyOom])
         .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update, KeyFlag::VariableFlags])
@@ -232,7 +223,6 @@ pub(super) const ROWS: &[Spec] = &[
         ]),
     Spec::new("setex", 4, Group::String, "2.0.0")
         .summary("Stores a value that lives for so many seconds.")
-        .complexity("O(1)")
         .flags(&[Flag::Write, Flag::DenyOom])
         .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::Overwrite, KeyFlag::Update])])
@@ -240,7 +230,6 @@ pub(super) const ROWS: &[Spec] = &[
         .args(&[Arg::key("key"), Arg::integer("seconds"), Arg::string("value")]),
     Spec::new("setnx", 3, Group::String, "1.0.0")
         .summary("Stores a value only where there is none.")
-        .complexity("O(1)")
         .flags(&[Flag::Write, Flag::DenyOom, Flag::Fast])
         .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::Overwrite, KeyFlag::Insert])])
@@ -255,7 +244,6 @@ pub(super) const ROWS: &[Spec] = &[
         .args(&[Arg::key("key"), Arg::integer("offset"), Arg::string("value")]),
     Spec::new("strlen", 2, Group::String, "2.2.0")
         .summary("Tells how many bytes a value has.")
-        .complexity("O(1)")
         .flags(&[Flag::ReadOnly, Flag::Fast])
         .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadOnly])])

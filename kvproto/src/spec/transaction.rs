@@ -20,12 +20,10 @@ pub(super) const ROWS: &[Spec] = &[
     Spec::new("multi", 1, Group::Transactions, "1.2.0")
         .traits(&[Trait::NotQueued])
         .summary("Opens a transaction: what follows is queued until EXEC.")
-        .complexity("O(1)")
         .flags(&[Flag::NoScript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::AllowBusy])
         .in_categories(&[Category::Transaction]),
     Spec::new("unwatch", 1, Group::Transactions, "2.2.0")
         .summary("Forgets the watched keys.")
-        .complexity("O(1)")
         .flags(&[Flag::NoScript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::AllowBusy])
         .in_categories(&[Category::Transaction]),
     Spec::new("watch", -2, Group::Transactions, "2.2.0")
