@@ -659,7 +659,7 @@ impl Engine {
     }
 
     /// Keeps expired entries even if somebody asks for them, or no longer does.
-    pub(crate) fn hold_expiry(&self, held: bool) {
+    pub(crate) fn suspend_expiry(&self, held: bool) {
         self.context.expiry_held.store(held, Ordering::SeqCst);
         if !held {
             self.context.sweeper.notify();

@@ -707,9 +707,9 @@ impl DbHooks<'_> {
     ///
     /// ```
     /// let db = kvcore::Db::in_memory();
-    /// db.hooks().hold_expiry(true);
+    /// db.hooks().suspend_expiry(true);
     /// ```
-    pub fn hold_expiry(&self, held: bool) {
-        self.db.engine().hold_expiry(held);
+    pub fn suspend_expiry(&self, held: bool) {
+        self.db.engine().suspend_expiry(held);
     }
 }

@@ -3,7 +3,7 @@
 //! Invariant: every row of the command table has a function, unless it is marked absent; of those some have one that refuses. The commands
 //! of the store alone are in `kvcommands`; those here concern the session or the server.
 
-use crate::context::{InExec, Run, Runs};
+use crate::context::{DispatchTable, InExec, ServerCommand};
 
 pub mod acl;
 pub mod backup;
@@ -22,17 +22,17 @@ pub mod slow;
 pub mod tracking;
 pub mod transaction;
 
-/// The function behind each row.
-pub(crate) fn runs() -> Runs {
-    Runs::new(run_of)
+/// Returns the dispatch table.
+pub(crate) fn table() -> DispatchTable {
+    DispatchTable::new(run_of)
 }
 
 /// The function behind a row of the command table.
-fn run_of(name: &str) -> Option<Run> {
+fn run_of(name: &str) -> Option<ServerCommand> {
     use InExec::{Anywhere, OnLoop, Once};
-    use Run::Session;
+    use ServerCommand::Session;
     if let Some(command) = kvcommands::command_fn(name) {
-        return Some(Run::Keys(command));
+        return Some(ServerCommand::Store(command));
     }
     Some(match name {
         "object" => Session(object::object, Anywhere),
@@ -89,13 +89,13 @@ fn run_of(name: &str) -> Option<Run> {
 mod tests {
     use kvcommands::CommandFn;
 
-    use crate::context::Run;
+    use crate::context::ServerCommand;
 
     #[test]
     fn a_row_of_the_command_table_has_a_function_or_is_marked_absent() {
         for spec in kvproto::spec::COMMANDS {
             match super::run_of(spec.name) {
-                None | Some(Run::Keys(CommandFn::Pure(_))) if spec.absent => {}
+                None | Some(ServerCommand::Store(CommandFn::Pure(_))) if spec.absent => {}
                 run => assert_eq!(run.is_none(), spec.absent, "{}", spec.name),
             }
         }

@@ -3,8 +3,8 @@
 //!
 //! Invariant: a context lives for one command. What the command leaves in it takes effect when the command has ended.
 
+pub(crate) mod call_record;
 pub(crate) mod jobs;
-pub(crate) mod ran;
 pub(crate) mod secrets;
 
 use kvcommands::CommandFn;
@@ -23,9 +23,9 @@ use kvcommands::outcome::Outcome;
 
 /// How a command is carried out.
 #[derive(Clone, Copy)]
-pub enum Run {
+pub enum ServerCommand {
     /// Concerns the keys of a database alone.
-    Keys(CommandFn),
+    Store(CommandFn),
     /// Concerns the session or the server.
     Session(fn(Args<'_>, &mut Context<'_>) -> Outcome, InExec),
 }
@@ -43,18 +43,18 @@ pub enum InExec {
     Once,
 }
 
-/// How each command of the table is carried out.
-pub(crate) struct Runs(Vec<Option<Run>>);
+/// The dispatch table: how each command is carried out.
+pub(crate) struct DispatchTable(Vec<Option<ServerCommand>>);
 
-impl Runs {
+impl DispatchTable {
     /// `run_of`: the function behind the row of that name; none if the row is marked absent.
-    pub(crate) fn new(run_of: fn(&str) -> Option<Run>) -> Runs {
-        Runs(spec::COMMANDS.iter().map(|spec| run_of(spec.name)).collect())
+    pub(crate) fn new(run_of: fn(&str) -> Option<ServerCommand>) -> DispatchTable {
+        DispatchTable(spec::COMMANDS.iter().map(|spec| run_of(spec.name)).collect())
     }
 
     /// `top`: a row of the table, not one of a subcommand.
     #[inline]
-    pub(crate) fn of(&self, top: &Spec) -> Option<Run> {
+    pub(crate) fn of(&self, top: &Spec) -> Option<ServerCommand> {
         self.0.get(top.index()).copied().flatten()
     }
 }
@@ -64,7 +64,7 @@ pub(crate) struct Context<'c> {
     pub(crate) session: &'c mut Session,
     pub(crate) server: &'c ServerState,
     /// How EXEC carries out what was queued.
-    pub(crate) runs: &'c Runs,
+    pub(crate) table: &'c DispatchTable,
     /// Of what the command changes.
     pub(crate) origin: &'c Origin,
     /// The command, or subcommand, that runs.
@@ -154,7 +154,7 @@ impl<'c> Context<'c> {
     pub(crate) fn new(
         session: &'c mut Session,
         server: &'c ServerState,
-        runs: &'c Runs,
+        table: &'c DispatchTable,
         origin: &'c Origin,
         spec: &'static Spec,
     ) -> Context<'c> {
@@ -163,7 +163,7 @@ impl<'c> Context<'c> {
             subscribed: session.is_subscribed(),
             session,
             server,
-            runs,
+            table,
             origin,
             spec,
             txn: None,

@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 
 use crate::commands::{debug, monitor, transaction};
 use crate::context::jobs::Work;
-use crate::context::{Context, Next, Run, Runs};
+use crate::context::{Context, DispatchTable, Next, ServerCommand};
 use crate::dispatch::costly::StoreCall;
 use crate::net::listener::LineRules;
 use crate::notify::events;
@@ -30,7 +30,7 @@ use kvcommands::events::{Class, Classes, EventTxn};
 use kvcommands::outcome::{Failure, Outcome, store_error};
 
 /// What a request came to.
-pub(crate) struct Answer {
+pub(crate) struct CallResult {
     pub(crate) spec: Option<&'static Spec>,
     pub(crate) reply: Reply,
     /// The newest change the answer reveals.
@@ -52,25 +52,25 @@ pub(crate) struct Rest {
     pub(crate) rejected: bool,
 }
 
-impl Answer {
-    fn new(spec: Option<&'static Spec>, reply: Reply, lsn: Lsn) -> Answer {
-        Answer { spec, reply, lsn, lookups: Lookups::default(), rest: None }
+impl CallResult {
+    fn new(spec: Option<&'static Spec>, reply: Reply, lsn: Lsn) -> CallResult {
+        CallResult { spec, reply, lsn, lookups: Lookups::default(), rest: None }
     }
 
-    pub(crate) fn nothing() -> Answer {
-        Answer::new(None, Reply::Nothing, Lsn::ZERO)
+    pub(crate) fn nothing() -> CallResult {
+        CallResult::new(None, Reply::Nothing, Lsn::ZERO)
     }
 
-    pub(crate) fn refused(spec: &'static Spec, error: CommandError) -> Answer {
-        Answer::new(Some(spec), error.into(), Lsn::ZERO)
+    pub(crate) fn refused(spec: &'static Spec, error: CommandError) -> CallResult {
+        CallResult::new(Some(spec), error.into(), Lsn::ZERO)
     }
 
-    fn counting(mut self, lookups: Lookups) -> Answer {
+    fn counting(mut self, lookups: Lookups) -> CallResult {
         self.lookups = lookups;
         self
     }
 
-    fn with(mut self, before: Vec<Reply>, version: Version, next: Next) -> Answer {
+    fn with(mut self, before: Vec<Reply>, version: Version, next: Next) -> CallResult {
         if !before.is_empty() || !matches!(next, Next::Continue) {
             self.rest = Some(Box::new(Rest { before, version, next, rejected: false }));
         }
@@ -83,7 +83,7 @@ impl Answer {
         matches!(next, Some(Next::Park(work)) if work.is_compute())
     }
 
-    fn then(self, next: Next) -> Answer {
+    fn then(self, next: Next) -> CallResult {
         self.with(Vec::new(), Version::default(), next)
     }
 }
@@ -93,14 +93,14 @@ pub(crate) fn answer(
     request: Request<'_>,
     session: &mut Session,
     server: &ServerState,
-    runs: &Runs,
+    table: &DispatchTable,
     origin: &Origin,
-) -> Answer {
+) -> CallResult {
     let (top, spec) = match find(request) {
         Ok(found) => found,
         Err(_) if is_http_word(request.name()) => {
             server.statistics.http_refusals.add(&session.client, server.statistics.started.elapsed());
-            return Answer::new(None, Reply::Nothing, Lsn::ZERO).then(Next::Close);
+            return CallResult::new(None, Reply::Nothing, Lsn::ZERO).then(Next::Close);
         }
         Err(unresolved) => {
             session.last_command = unresolved.spec;
@@ -112,7 +112,7 @@ pub(crate) fn answer(
         match session.admit(spec, request, server) {
             Ok(()) => {}
             Err(Refusal::Error(error)) => return reject(Some(spec), error, request, session, server),
-            Err(Refusal::Gone) => return Answer::new(None, Reply::Nothing, Lsn::ZERO).then(Next::Close),
+            Err(Refusal::Gone) => return CallResult::new(None, Reply::Nothing, Lsn::ZERO).then(Next::Close),
         }
     }
     if (session.transaction.is_some() || session.subscriptions.is_some())
@@ -120,11 +120,11 @@ pub(crate) fn answer(
     {
         return reject(Some(spec), error, request, session, server);
     }
-    if server.clients.pause.is_on() && server.clients.pause.holds(spec, queued(session)) {
-        return Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).then(Next::AwaitPause);
+    if server.clients.pause.is_on() && server.clients.pause.blocks(spec, queued(session)) {
+        return CallResult::new(Some(spec), Reply::Nothing, Lsn::ZERO).then(Next::AwaitPause);
     }
     if server.is_backlogged() && server.lacks_room(spec, queued(session)) {
-        return Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).then(Next::AwaitRoom);
+        return CallResult::new(Some(spec), Reply::Nothing, Lsn::ZERO).then(Next::AwaitRoom);
     }
     if server.write_checks.load(Relaxed) != 0
         && let Err(error) = server.check_writes(spec, session.transaction.as_deref())
@@ -133,8 +133,8 @@ pub(crate) fn answer(
     }
     if session.transaction.is_some() && !spec.traits.has(Trait::NotQueued) {
         let reply =
-            transaction::enqueue(spec, runs.of(top).is_some(), request, session, server).unwrap_or_else(Reply::from);
-        return Answer::new(Some(spec), reply, Lsn::ZERO);
+            transaction::enqueue(spec, table.of(top).is_some(), request, session, server).unwrap_or_else(Reply::from);
+        return CallResult::new(Some(spec), reply, Lsn::ZERO);
     }
     if session.tracking.is_some() {
         session.remember_keys(spec, request, server);
@@ -148,25 +148,25 @@ pub(crate) fn answer(
         let may_cost = request.len() >= words_min.into();
         may_cost.then(|| server.debug.loop_work_max.load(Relaxed))
     };
-    let answer = match runs.of(top) {
-        Some(Run::Keys(CommandFn::Read(run, words_min))) => {
+    let answer = match table.of(top) {
+        Some(ServerCommand::Store(CommandFn::Read(run, words_min))) => {
             read(&call(work_max(words_min)), run, &session.keyspace, server)
         }
-        Some(Run::Keys(CommandFn::Write(run))) => store(&call(None), run, &session.keyspace, server),
-        Some(Run::Keys(CommandFn::Costly(run, words_min))) => {
+        Some(ServerCommand::Store(CommandFn::Write(run))) => store(&call(None), run, &session.keyspace, server),
+        Some(ServerCommand::Store(CommandFn::Costly(run, words_min))) => {
             let run = |args: Args<'_>, txn: &mut dyn Txn| run(args, txn, &server.runtime.of_commands());
             store(&call(work_max(words_min)), run, &session.keyspace, server)
         }
-        Some(Run::Keys(CommandFn::Scan(run))) => walk(spec, run, request, session, server),
-        Some(Run::Keys(CommandFn::Across(needs, run))) => across::across(&call(None), needs, run, server),
-        Some(Run::Keys(CommandFn::Pure(run))) => {
-            Answer::new(Some(spec), run(Args::new(request), spec).unwrap_or_else(Reply::from), Lsn::ZERO)
+        Some(ServerCommand::Store(CommandFn::Scan(run))) => walk(spec, run, request, session, server),
+        Some(ServerCommand::Store(CommandFn::Across(needs, run))) => across::across(&call(None), needs, run, server),
+        Some(ServerCommand::Store(CommandFn::Pure(run))) => {
+            CallResult::new(Some(spec), run(Args::new(request), spec).unwrap_or_else(Reply::from), Lsn::ZERO)
         }
-        Some(Run::Session(run, _)) => {
-            let mut context = Context::new(session, server, runs, origin, spec);
+        Some(ServerCommand::Session(run, _)) => {
+            let mut context = Context::new(session, server, table, origin, spec);
             let reply = run(Args::new(request), &mut context).unwrap_or_else(Reply::from);
             let Context { before, version, lsn, lookups, next, .. } = context;
-            Answer::new(Some(spec), reply, lsn).counting(lookups).with(before, version, next)
+            CallResult::new(Some(spec), reply, lsn).counting(lookups).with(before, version, next)
         }
         None => return reject(Some(spec), CommandError::absent(spec.name), request, session, server),
     };
@@ -220,7 +220,7 @@ fn reject(
     request: Request<'_>,
     session: &mut Session,
     server: &ServerState,
-) -> Answer {
+) -> CallResult {
     let mut reply = Reply::from(error);
     if let Some(exec) = spec.filter(|spec| spec.traits.has(Trait::RunsQueue)) {
         session.end_transaction(server);
@@ -234,7 +234,7 @@ fn reject(
     }
     session.spoil_transaction();
     let rest = Rest { rejected: true, ..Rest::default() };
-    Answer { rest: Some(Box::new(rest)), ..Answer::new(spec, reply, Lsn::ZERO) }
+    CallResult { rest: Some(Box::new(rest)), ..CallResult::new(spec, reply, Lsn::ZERO) }
 }
 
 /// Carries out a command that only reads. Not part of its caller, where it would take registers from the writes.
@@ -244,7 +244,7 @@ fn read(
     run: fn(Args<'_>, &dyn ReadTxn) -> Outcome,
     keyspace: &Keyspace,
     server: &ServerState,
-) -> Answer {
+) -> CallResult {
     let Call { spec, request, uses_keys, work_max, .. } = *call;
     if call.events.has(Class::KeyMiss) || work_max == Some(0) {
         // It may have to notify of a key that is missing, with the key locked. No other event follows from reading, but that a
@@ -284,7 +284,7 @@ fn store(
     run: impl Fn(Args<'_>, &mut dyn Txn) -> Outcome,
     keyspace: &Keyspace,
     server: &ServerState,
-) -> Answer {
+) -> CallResult {
     let hooks = keyspace.hooks().with_origin(call.origin.for_store());
     let answer = match call.work_max {
         Some(0) => None,
@@ -296,11 +296,11 @@ fn store(
 /// Returns what has a command carried out elsewhere, which is too much work for a loop.
 #[cold]
 #[inline(never)]
-fn park(call: &Call<'_>, keyspace: &Keyspace) -> Answer {
+fn park(call: &Call<'_>, keyspace: &Keyspace) -> CallResult {
     let Call { spec, database, uses_keys, .. } = *call;
     let call = StoreCall { keyspace: keyspace.clone(), database, uses_keys };
     let work = Work::compute(0, move |worker| costly::run_store(worker, &call));
-    Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).then(Next::Park(work))
+    CallResult::new(Some(spec), Reply::Nothing, Lsn::ZERO).then(Next::Park(work))
 }
 
 /// Carries out a store command in a transaction that `commit` runs; `None` if that is more work than it may be.
@@ -310,7 +310,7 @@ pub(crate) fn carry_out(
     run: impl Fn(Args<'_>, &mut dyn Txn) -> Outcome,
     server: &ServerState,
     commit: impl FnOnce(&[&[u8]], &mut Body<'_>) -> kvcore::Result<Lsn>,
-) -> Option<Answer> {
+) -> Option<CallResult> {
     let (mut reply, mut lookups) = (None, Lookups::default());
     let mut body = |txn: &mut dyn Txn| {
         if let Some(work_max) = call.work_max {
@@ -335,7 +335,7 @@ pub(crate) fn carry_out(
     };
     let outcome = with_keys(call.spec, call.request, |keys| commit(keys, &mut body));
     if !call.events.is_empty() {
-        server.notify.audience.settle(call.origin, outcome.as_ref().ok().copied());
+        server.notify.audience.publish(call.origin, outcome.as_ref().ok().copied());
     }
     conclude(outcome, call.spec, reply, lookups, server)
 }
@@ -371,18 +371,18 @@ fn conclude(
     reply: Option<Reply>,
     lookups: Lookups,
     server: &ServerState,
-) -> Option<Answer> {
+) -> Option<CallResult> {
     match outcome {
         Ok(lsn) => {
             let lsn = if server.awaits_durability() { lsn } else { Lsn::ZERO };
-            Some(Answer::new(Some(spec), reply.unwrap_or_default(), lsn).counting(lookups))
+            Some(CallResult::new(Some(spec), reply.unwrap_or_default(), lsn).counting(lookups))
         }
         Err(kvcore::Error::TooMuchWork) => None,
         Err(error) => {
             // Refused because of what the key holds: the only such error that the store itself finds.
             let shows_value = matches!(error, kvcore::Error::ValueTooLong { .. });
             let lsn = if shows_value { server.newest() } else { Lsn::ZERO };
-            Some(Answer::new(Some(spec), store_error(&error), lsn))
+            Some(CallResult::new(Some(spec), store_error(&error), lsn))
         }
     }
 }
@@ -396,7 +396,7 @@ fn walk(
     request: Request<'_>,
     session: &mut Session,
     server: &ServerState,
-) -> Answer {
+) -> CallResult {
     let outcome = if scans_many(spec, request) && Walk::len(&session.keyspace) > WALK_INLINE_KEYS_MAX {
         Err(kvcore::Error::TooMuchWork.into())
     } else {
@@ -406,17 +406,17 @@ fn walk(
         let keyspace = session.keyspace.clone();
         let next =
             Next::Park(Work::scan(move |worker| run(Args::new(worker.request), &keyspace).unwrap_or_else(Reply::from)));
-        return Answer::new(Some(spec), Reply::Nothing, Lsn::ZERO).then(next);
+        return CallResult::new(Some(spec), Reply::Nothing, Lsn::ZERO).then(next);
     }
-    Answer::new(Some(spec), outcome.unwrap_or_else(Reply::from), server.newest())
+    CallResult::new(Some(spec), outcome.unwrap_or_else(Reply::from), server.newest())
 }
 
 /// A line listener's own limits on words.
-pub(crate) fn refused_by_line_rules(request: Request<'_>, rules: LineRules) -> Option<Answer> {
+pub(crate) fn refused_by_line_rules(request: Request<'_>, rules: LineRules) -> Option<CallResult> {
     if rules.style != line::Style::Terse {
         return None;
     }
     let spec = spec::lookup(request.name())?;
     let error = line::check_terse(spec, request, rules.key_bytes_max, rules.value_bytes_max).err()?;
-    Some(Answer::new(Some(spec), error.into(), Lsn::ZERO))
+    Some(CallResult::new(Some(spec), error.into(), Lsn::ZERO))
 }

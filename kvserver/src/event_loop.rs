@@ -17,7 +17,7 @@ use kvcore::hooks::Lsn;
 use mio::event::Event;
 use mio::{Events, Poll, Token};
 
-use crate::context::Runs;
+use crate::context::DispatchTable;
 use crate::context::jobs::Jobs;
 use crate::event_loop::accept::{Accept, LISTENER_TOKENS};
 use crate::event_loop::connection::{Connection, Decoder, Phase};
@@ -116,12 +116,12 @@ impl EventLoop {
         poll: Poll,
         server: Arc<ServerState>,
         accept: Option<Accept>,
-        runs: Runs,
+        table: DispatchTable,
         jobs: Arc<Jobs>,
     ) -> EventLoop {
         let counters = server.statistics.loops[index].clone();
         let now = Instant::now();
-        let executor = Executor::new(server, counters, runs, jobs);
+        let executor = Executor::new(server, counters, table, jobs);
         EventLoop {
             index,
             poll,

@@ -282,7 +282,7 @@ impl Builder {
         let guard = StopOnPanic(state.clone());
         let run = move || {
             let _guard = guard;
-            worker::run(&worker, &waiting, &commands::runs());
+            worker::run(&worker, &waiting, &commands::table());
         };
         server.threads.push(spawn("kv-jobs".to_owned(), run)?);
         for number in 0..jobs.computing_threads {
@@ -290,12 +290,12 @@ impl Builder {
             let guard = StopOnPanic(state.clone());
             let run = move || {
                 let _guard = guard;
-                worker::compute(&worker, &computing, &commands::runs());
+                worker::compute(&worker, &computing, &commands::table());
             };
             server.threads.push(spawn(format!("kv-compute-{number}"), run)?);
         }
         for (index, poll) in polls.into_iter().enumerate() {
-            let event_loop = EventLoop::new(index, poll, state.clone(), accept.take(), commands::runs(), jobs.clone());
+            let event_loop = EventLoop::new(index, poll, state.clone(), accept.take(), commands::table(), jobs.clone());
             let guard = StopOnPanic(state.clone());
             let run = move || {
                 let _guard = guard;

@@ -23,7 +23,7 @@ use crate::admin::backups::Backups;
 use crate::admin::logging::Logging;
 use crate::admin::statistics::Statistics;
 use crate::clients::Address;
-use crate::clients::pause::Held;
+use crate::clients::pause::Blocked;
 use crate::clients::{CLIENT_BYTES, Client, Clients};
 use crate::databases::Databases;
 use crate::net::listener::BoundAddress;
@@ -189,7 +189,7 @@ impl ServerState {
     }
 
     /// Ends the connections that may not go on after their users changed. Who asked for it is answered before.
-    pub(crate) fn expel(&self, accounts: Vec<Arc<Account>>, by: u64) {
+    pub(crate) fn disconnect_users(&self, accounts: Vec<Arc<Account>>, by: u64) {
         // The loops end them; to others they are gone at once.
         for account in &accounts {
             let user = account.user();
@@ -222,7 +222,7 @@ impl ServerState {
     }
 
     /// Lets requests wait: CLIENT PAUSE.
-    pub(crate) fn pause(&self, held: Held, until: Instant, now: Instant) {
+    pub(crate) fn pause(&self, held: Blocked, until: Instant, now: Instant) {
         self.clients.pause.begin(held, until, now);
         self.tell_of_pause();
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::acl::Account;
-use crate::context::Runs;
+use crate::context::DispatchTable;
 use crate::context::jobs::{Finished, Job, Worker};
 use crate::notify::mailbox::{Costly, Done, LoopMessage};
 use crate::notify::origin::Origin;
@@ -22,7 +22,7 @@ use crate::state::ServerState;
 const SWEEP_EVERY: Duration = Duration::from_millis(100);
 
 /// Does the jobs that take long or wait for a file, one after the other.
-pub(crate) fn run(server: &ServerState, jobs: &Receiver<Option<Job>>, runs: &Runs) {
+pub(crate) fn run(server: &ServerState, jobs: &Receiver<Option<Job>>, table: &DispatchTable) {
     let origin = Origin::new(server.id);
     while let Some(job) = next(server, jobs) {
         if server.has_ended() && job.work.is_scan() {
@@ -30,16 +30,16 @@ pub(crate) fn run(server: &ServerState, jobs: &Receiver<Option<Job>>, runs: &Run
             continue;
         }
         let client = job.from.client_id;
-        let users = finish(server, job, runs, &origin);
+        let users = finish(server, job, table, &origin);
         // After the reply, which the client that changed them gets before it has to go with the others.
         if !users.is_empty() {
-            server.expel(users, client);
+            server.disconnect_users(users, client);
         }
     }
 }
 
 /// Carries out commands that take much computing: the whole life of one of several threads.
-pub(crate) fn compute(server: &ServerState, jobs: &Mutex<Receiver<Option<Job>>>, runs: &Runs) {
+pub(crate) fn compute(server: &ServerState, jobs: &Mutex<Receiver<Option<Job>>>, table: &DispatchTable) {
     let origin = Origin::new(server.id);
     loop {
         let next = jobs.lock().recv();
@@ -49,17 +49,17 @@ pub(crate) fn compute(server: &ServerState, jobs: &Mutex<Receiver<Option<Job>>>,
             continue;
         }
         server.debug.wait_to_compute(&server.stopping);
-        finish(server, job, runs, &origin);
+        finish(server, job, table, &origin);
     }
 }
 
 /// Does a job and posts what it came to. Returns the users that have changed.
-fn finish(server: &ServerState, job: Job, runs: &Runs, origin: &Origin) -> Vec<Arc<Account>> {
+fn finish(server: &ServerState, job: Job, table: &DispatchTable, origin: &Origin) -> Vec<Arc<Account>> {
     let Job { from, request, work } = job;
     origin.set_client(from.client_id);
     let is_compute = work.is_compute();
     let begun = server.slow.clock().raw();
-    let worker = Worker { server, runs, origin, request: request.as_request() };
+    let worker = Worker { server, table, origin, request: request.as_request() };
     let Finished { reply, lsn, lookups, exec, users } = work.run(&worker);
     let ticks = server.slow.clock().raw().saturating_sub(begun);
     let costly = is_compute.then(|| Costly { changes: origin.take_changes(), exec });

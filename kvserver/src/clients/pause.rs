@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 /// Which requests wait; those of `Write` do so in `All`, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Held {
+pub(crate) enum Blocked {
     /// Those that may write or publish.
     Write = 1,
     All = 2,
@@ -22,11 +22,11 @@ pub(crate) enum Held {
 /// The pause of a server.
 pub(crate) struct Pause {
     db: Db,
-    /// 0, or a [`Held`].
+    /// 0, or a [`Blocked`].
     held: AtomicU8,
     /// Counts beginnings and ends: whoever waits looks again when it has moved.
     changes: AtomicU64,
-    current: Mutex<Option<(Held, Instant)>>,
+    current: Mutex<Option<(Blocked, Instant)>>,
 }
 
 impl Pause {
@@ -35,7 +35,7 @@ impl Pause {
     }
 
     /// Pauses until `until`, or longer if that was asked for before. A pause of everything stays one.
-    pub(crate) fn begin(&self, held: Held, until: Instant, now: Instant) {
+    pub(crate) fn begin(&self, held: Blocked, until: Instant, now: Instant) {
         let mut current = self.current.lock();
         let before = current.filter(|(_, until)| *until > now);
         let (held, until) = before.map_or((held, until), |(old, ends)| (held.max(old), until.max(ends)));
@@ -46,9 +46,9 @@ impl Pause {
         self.change(&mut self.current.lock(), None);
     }
 
-    fn change(&self, current: &mut Option<(Held, Instant)>, to: Option<(Held, Instant)>) {
+    fn change(&self, current: &mut Option<(Blocked, Instant)>, to: Option<(Blocked, Instant)>) {
         *current = to;
-        self.db.hooks().hold_expiry(to.is_some());
+        self.db.hooks().suspend_expiry(to.is_some());
         self.held.store(to.map_or(0, |(held, _)| held as u8), SeqCst);
         self.changes.fetch_add(1, SeqCst);
     }
@@ -75,7 +75,7 @@ impl Pause {
     }
 
     /// Returns which requests wait, and for how long still.
-    pub(crate) fn current(&self, now: Instant) -> Option<(Held, Duration)> {
+    pub(crate) fn current(&self, now: Instant) -> Option<(Blocked, Duration)> {
         let (held, until) = (*self.current.lock())?;
         let left = until.saturating_duration_since(now);
         (!left.is_zero()).then_some((held, left))
@@ -83,14 +83,14 @@ impl Pause {
 
     /// Whether a request has to wait. `queued`: the commands since MULTI, which EXEC would
     /// carry out.
-    pub(crate) fn holds(&self, spec: &Spec, queued: Option<&[(&'static Spec, OwnedRequest)]>) -> bool {
+    pub(crate) fn blocks(&self, spec: &Spec, queued: Option<&[(&'static Spec, OwnedRequest)]>) -> bool {
         if self.until(Instant::now()).is_none() {
             return false;
         }
         // What is refused when it is queued need not wait for that.
         let writes =
             |spec: &Spec| (spec.is_write() || spec.traits.has(Trait::Replicates)) && !(spec.absent && queued.is_some());
-        self.held.load(SeqCst) == Held::All as u8
+        self.held.load(SeqCst) == Blocked::All as u8
             || writes(spec)
             || (spec.traits.has(Trait::RunsQueue)
                 && queued.is_some_and(|queued| queued.iter().any(|(spec, _)| writes(spec))))
@@ -101,7 +101,7 @@ impl Drop for Pause {
     /// The store may outlive the server.
     fn drop(&mut self) {
         if self.is_on() {
-            self.db.hooks().hold_expiry(false);
+            self.db.hooks().suspend_expiry(false);
         }
     }
 }
@@ -120,12 +120,12 @@ mod tests {
     #[test]
     fn a_pause_of_writes_holds_what_may_write_until_it_ends() {
         let (pause, now) = (Pause::new(Db::in_memory()), Instant::now());
-        assert!(!pause.holds(spec("set"), None));
-        pause.begin(Held::Write, now + Duration::from_secs(100), now);
-        let held = |name| pause.holds(spec(name), None);
+        assert!(!pause.blocks(spec("set"), None));
+        pause.begin(Blocked::Write, now + Duration::from_secs(100), now);
+        let held = |name| pause.blocks(spec(name), None);
         assert_eq!(["set", "get", "publish", "exec", "client"].map(held), [true, false, true, false, false]);
         let queued = ["get", "set"].map(|name| (spec(name), OwnedRequest::from_words(["x"])));
-        assert!(pause.holds(spec("exec"), Some(&queued)));
+        assert!(pause.blocks(spec("exec"), Some(&queued)));
         pause.end();
         assert!(!pause.is_on() && !held("set"));
     }
@@ -134,14 +134,14 @@ mod tests {
     fn a_second_pause_neither_shortens_nor_loosens_the_first() {
         let (pause, now) = (Pause::new(Db::in_memory()), Instant::now());
         let at = |seconds| now + Duration::from_secs(seconds);
-        pause.begin(Held::All, at(100), now);
-        pause.begin(Held::Write, at(50), now);
-        assert!(pause.holds(spec("get"), None));
+        pause.begin(Blocked::All, at(100), now);
+        pause.begin(Blocked::Write, at(50), now);
+        assert!(pause.blocks(spec("get"), None));
         assert_eq!(pause.until(now), Some(at(100)));
         let changes = pause.changes();
         assert_eq!(pause.until(at(100)), None);
         assert!(!pause.is_on() && pause.changes() > changes);
-        pause.begin(Held::Write, now, now);
+        pause.begin(Blocked::Write, now, now);
         assert!(!pause.is_on(), "a pause of no length");
     }
 }

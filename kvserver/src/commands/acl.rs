@@ -85,7 +85,7 @@ fn setuser(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let rules = std::iter::from_fn(|| args.next_opt());
     let changed = ctx.server.acl.set_user(name, rules).map_err(CommandError::custom)?;
     if let Some(account) = changed {
-        ctx.server.expel(vec![account], ctx.session.client.id);
+        ctx.server.disconnect_users(vec![account], ctx.session.client.id);
     }
     Ok(Reply::Ok)
 }
@@ -103,7 +103,7 @@ fn deluser(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
         std::iter::from_fn(|| names.next_opt()).filter_map(|name| ctx.server.acl.remove_user(name)).collect();
     let count = removed.len();
     if count > 0 {
-        ctx.server.expel(removed, ctx.session.client.id);
+        ctx.server.disconnect_users(removed, ctx.session.client.id);
     }
     Ok(Reply::count(count))
 }

@@ -10,7 +10,7 @@ use kvproto::{Args, CommandError, Reply, Request, parse_integer};
 use super::connection::label;
 use super::tracking;
 use crate::clients::Client;
-use crate::clients::pause::Held;
+use crate::clients::pause::Blocked;
 use crate::context::{Context, Next};
 use crate::session::Replies;
 use filter::Filter;
@@ -204,8 +204,8 @@ fn reply(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
 fn pause(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let timeout = args.next()?;
     let held = match args.next_opt().map(<[u8]>::to_ascii_lowercase).as_deref() {
-        None | Some(b"all") => Held::All,
-        Some(b"write") => Held::Write,
+        None | Some(b"all") => Blocked::All,
+        Some(b"write") => Blocked::Write,
         Some(_) => return Err(CommandError::custom("ERR CLIENT PAUSE mode must be WRITE or ALL").into()),
     };
     if !args.is_empty() {

@@ -16,7 +16,7 @@ pub(crate) use key_sizes::{Sizes, of as key_sizes};
 use kvcore::Location;
 
 use crate::acl::log::Reason;
-use crate::clients::pause::Held;
+use crate::clients::pause::Blocked;
 use crate::databases;
 use crate::net::listener::BoundAddress;
 use crate::notify::pubsub::Topic;
@@ -162,8 +162,8 @@ fn clients(server: &ServerState, fields: &mut Fields<'_>) {
     fields.add("total_blocking_keys", 0);
     fields.add("total_blocking_keys_on_nokey", 0);
     let (actions, left) = match server.clients.pause.current(Instant::now()) {
-        Some((Held::Write, left)) => ("write", left),
-        Some((Held::All, left)) => ("all", left),
+        Some((Blocked::Write, left)) => ("write", left),
+        Some((Blocked::All, left)) => ("all", left),
         None => ("none", Duration::ZERO),
     };
     fields.add("paused_reason", if left.is_zero() { "none" } else { "client_pause" });

@@ -127,7 +127,7 @@ pub(crate) fn exec(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     } else if let Some(spec) = queue.absent {
         Err(aborted(&CommandError::absent(spec.name).into_text()).into())
     } else {
-        let place = match may_run_elsewhere(&queue, ctx.runs) {
+        let place = match may_run_elsewhere(&queue, ctx.table) {
             true => Place::Loop(ctx.server.debug.loop_work_max.load(Relaxed)),
             false => Place::LoopToTheEnd,
         };
@@ -199,7 +199,7 @@ impl Execution {
         let (reply, lsn, ran) = match server.check_writes(exec, Some(&queue)) {
             Err(error) => (aborted(&error.into_text()).into(), Lsn::ZERO, Vec::new()),
             Ok(()) => {
-                let mut ctx = Context::new(&mut session, server, worker.runs, worker.origin, exec);
+                let mut ctx = Context::new(&mut session, server, worker.table, worker.origin, exec);
                 match commit(&queue, watched.as_deref(), &mut ctx, Place::Draft, &mut journal) {
                     Ok((reply, ran)) => (reply, ctx.lsn, ran),
                     Err(failure) => (failure.into(), ctx.lsn, Vec::new()),

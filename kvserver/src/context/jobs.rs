@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::acl::Account;
 use crate::clients::Address;
-use crate::context::Runs;
+use crate::context::DispatchTable;
 use crate::notify::exec::ExecResult;
 use crate::notify::origin::Origin;
 use crate::state::ServerState;
@@ -75,7 +75,7 @@ impl Work {
 /// What a job may use.
 pub(crate) struct Worker<'w> {
     pub(crate) server: &'w ServerState,
-    pub(crate) runs: &'w Runs,
+    pub(crate) table: &'w DispatchTable,
     pub(crate) origin: &'w Origin,
     pub(crate) request: Request<'w>,
 }

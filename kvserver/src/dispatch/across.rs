@@ -7,7 +7,7 @@ use kvcore::LockSet;
 use kvcore::hooks::Lookups;
 use kvproto::{Args, CommandError};
 
-use crate::dispatch::{Answer, Call, conclude, keep_reply};
+use crate::dispatch::{Call, CallResult, conclude, keep_reply};
 use crate::notify::events;
 use crate::state::ServerState;
 use kvcommands::events::EventTxn;
@@ -18,11 +18,11 @@ pub(super) fn across(
     needs: fn(Args<'_>, usize) -> Result<Needs<'_>, CommandError>,
     run: AcrossFn,
     server: &ServerState,
-) -> Answer {
+) -> CallResult {
     let Call { spec, request, origin, database, uses_keys, events, .. } = *call;
     let needs = match needs(Args::new(request), database) {
         Ok(needs) => needs,
-        Err(error) => return Answer::refused(spec, error),
+        Err(error) => return CallResult::refused(spec, error),
     };
     let (mut reply, mut lookups) = (None, Lookups::default());
     let mut locks = LockSet::new();
@@ -50,7 +50,7 @@ pub(super) fn across(
     };
     let committed = commit();
     if !events.is_empty() {
-        server.notify.audience.settle(origin, committed.as_ref().ok().copied());
+        server.notify.audience.publish(origin, committed.as_ref().ok().copied());
     }
-    conclude(committed, spec, reply, lookups, server).unwrap_or_else(Answer::nothing)
+    conclude(committed, spec, reply, lookups, server).unwrap_or_else(CallResult::nothing)
 }

@@ -4,16 +4,16 @@
 //! knows, it charges for it; what is too much ends the transaction, which has changed nothing, and the same command runs on
 //! a thread for that, on a draft of its keys: no lock is held while it works.
 //!
-//! Invariant: a command has the same reply, effects and statistics wherever it runs, and is counted once.
+//! Invariant: a command has the same reply, effects and statistics wherever it table, and is counted once.
 
 use kvcommands::CommandFn;
 use kvcore::LockSet;
 use kvcore::hooks::Txn;
 use kvproto::{Args, Reply, spec};
 
-use crate::context::Run;
+use crate::context::ServerCommand;
 use crate::context::jobs::{Finished, Worker};
-use crate::dispatch::{Answer, Call, carry_out};
+use crate::dispatch::{Call, CallResult, carry_out};
 use crate::state::server_config::LOOP_WORK_MAX;
 
 /// What a store command of a parked connection needs to know of its client.
@@ -29,22 +29,22 @@ pub(crate) fn run_store(worker: &Worker<'_>, call: &StoreCall) -> Finished {
     Finished { lsn: answer.lsn, lookups: answer.lookups, ..Finished::from(answer.reply) }
 }
 
-fn answer(worker: &Worker<'_>, call: &StoreCall) -> Answer {
-    let Worker { server, runs, origin, request } = *worker;
+fn answer(worker: &Worker<'_>, call: &StoreCall) -> CallResult {
+    let Worker { server, table, origin, request } = *worker;
     let StoreCall { keyspace, database, uses_keys } = call;
-    let found = spec::resolve_rows(request).ok().and_then(|(top, spec)| Some((spec, runs.of(top)?)));
-    let Some((spec, run)) = found else { return Answer::nothing() };
+    let found = spec::resolve_rows(request).ok().and_then(|(top, spec)| Some((spec, table.of(top)?)));
+    let Some((spec, run)) = found else { return CallResult::nothing() };
     let events = server.notify.audience.wanted().events();
     let (database, uses_keys) = (*database, *uses_keys);
     // Others may have used up the room since it was parked.
     if let Err(error) = server.check_writes(spec, None) {
-        return Answer::refused(spec, error);
+        return CallResult::refused(spec, error);
     }
     let run = |args: Args<'_>, txn: &mut dyn Txn| match run {
-        Run::Keys(CommandFn::Read(run, _)) => run(args, txn),
-        Run::Keys(CommandFn::Costly(run, _)) => run(args, txn, &server.runtime.of_commands()),
+        ServerCommand::Store(CommandFn::Read(run, _)) => run(args, txn),
+        ServerCommand::Store(CommandFn::Costly(run, _)) => run(args, txn, &server.runtime.of_commands()),
         // Those are never too much for a loop.
-        Run::Keys(_) | Run::Session(..) => Ok(Reply::Nothing),
+        ServerCommand::Store(_) | ServerCommand::Session(..) => Ok(Reply::Nothing),
     };
     // Perhaps it has become cheap: what was shared with another command's draft is so no longer.
     let cheap = Call { spec, request, origin, database, uses_keys, events, work_max: Some(LOOP_WORK_MAX) };
@@ -62,5 +62,5 @@ fn answer(worker: &Worker<'_>, call: &StoreCall) -> Answer {
         let hooks = server.db.hooks().with_origin(origin.for_store());
         hooks.commit_draft(locks, &|| true, &mut |txn| body(txn))
     });
-    answer.unwrap_or_else(Answer::nothing)
+    answer.unwrap_or_else(CallResult::nothing)
 }

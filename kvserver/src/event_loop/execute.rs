@@ -11,10 +11,10 @@ use kvproto::line::{self, LineDecoder, LineErrorKind};
 use kvproto::resp::{self, RequestDecoder};
 use kvproto::{Limits, ProtocolError, Reply, Request};
 
+use crate::context::call_record::CallRecord;
 use crate::context::jobs::{Job, Jobs};
-use crate::context::ran::Ran;
-use crate::context::{Next, Runs};
-use crate::dispatch::{self, Answer, Rest};
+use crate::context::{DispatchTable, Next};
+use crate::dispatch::{self, CallResult, Rest};
 use crate::event_loop::connection::{Connection, Decoder, Phase, Progress};
 use crate::event_loop::reply_batch::ReplyBatch;
 use crate::net::listener::{LineRules, Protocol};
@@ -33,7 +33,7 @@ pub(crate) struct Executor {
     pub(crate) server: Arc<ServerState>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) replies: ReplyBatch,
-    pub(crate) runs: Runs,
+    pub(crate) table: DispatchTable,
     jobs: Arc<Jobs>,
     /// Of what this loop changes.
     pub(crate) origin: Origin,
@@ -70,7 +70,12 @@ impl Step {
 }
 
 impl Executor {
-    pub(crate) fn new(server: Arc<ServerState>, counters: Arc<Counters>, runs: Runs, jobs: Arc<Jobs>) -> Executor {
+    pub(crate) fn new(
+        server: Arc<ServerState>,
+        counters: Arc<Counters>,
+        table: DispatchTable,
+        jobs: Arc<Jobs>,
+    ) -> Executor {
         let clock = server.slow.clock().clone();
         let slice_ticks = ticks_in(&clock, SLICE_TIME);
         Executor {
@@ -83,7 +88,7 @@ impl Executor {
             server,
             counters,
             replies: ReplyBatch::default(),
-            runs,
+            table,
             jobs,
         }
     }
@@ -129,7 +134,7 @@ impl Executor {
         self.counters.requests.add(requests as u64);
         if self.server.notify.tracking.is_on() {
             // A client that tracks has settled after each of its requests.
-            self.server.notify.tracking.settle(&self.origin, &self.server.clients, 0, &ReadKeys::new());
+            self.server.notify.tracking.invalidate(&self.origin, &self.server.clients, 0, &ReadKeys::new());
         } else {
             // Nobody is left whom they concern.
             self.origin.forget_changes();
@@ -165,8 +170,8 @@ impl Executor {
                 let request = decoder.request(input);
                 let whole = !request.is_empty();
                 if whole {
-                    let (server, runs, origin) = (&self.server, &self.runs, &self.origin);
-                    let answer = dispatch::answer(request, &mut connection.session, server, runs, origin);
+                    let (server, table, origin) = (&self.server, &self.table, &self.origin);
+                    let answer = dispatch::answer(request, &mut connection.session, server, table, origin);
                     self.finish(connection, request, bytes, answer);
                 }
                 if connection.phase != Phase::Open {
@@ -208,8 +213,8 @@ impl Executor {
                     let answer = match dispatch::refused_by_line_rules(request, rules) {
                         Some(refusal) => refusal,
                         None => {
-                            let (server, runs, origin) = (&self.server, &self.runs, &self.origin);
-                            dispatch::answer(request, &mut connection.session, server, runs, origin)
+                            let (server, table, origin) = (&self.server, &self.table, &self.origin);
+                            dispatch::answer(request, &mut connection.session, server, table, origin)
                         }
                     };
                     self.finish(connection, request, bytes, answer);
@@ -243,8 +248,8 @@ impl Executor {
     }
 
     /// What follows a request of `bytes` that was executed or refused.
-    fn finish(&mut self, connection: &mut Connection, request: Request<'_>, bytes: usize, answer: Answer) {
-        let Answer { spec, reply, lsn, lookups, rest } = answer;
+    fn finish(&mut self, connection: &mut Connection, request: Request<'_>, bytes: usize, answer: CallResult) {
+        let CallResult { spec, reply, lsn, lookups, rest } = answer;
         self.counters.count_lookups(lookups);
         let ticks = self.ticks();
         let about = spec.map(|spec| (spec, request));
@@ -332,7 +337,7 @@ impl Executor {
         if connection.session.tracking.is_some() {
             let read = connection.session.take_read_keys();
             let (tracking, own) = (&self.server.notify.tracking, connection.session.client.id);
-            for invalidation in tracking.settle(&self.origin, &self.server.clients, own, &read) {
+            for invalidation in tracking.invalidate(&self.origin, &self.server.clients, own, &read) {
                 self.invalidate(connection, &invalidation);
             }
         }
@@ -362,7 +367,7 @@ impl Executor {
             return;
         }
         connection.session.count_command();
-        let ran = Ran { spec, request, client: &connection.session.client, ticks };
+        let ran = CallRecord { spec, request, client: &connection.session.client, ticks };
         ran.count(&self.counters, &self.server.slow);
         if matches!(reply, Reply::Error(_)) {
             self.counters.commands.failed(spec);
@@ -389,7 +394,7 @@ impl Executor {
             // EXEC will log it.
             return;
         }
-        let ran = Ran { spec, request, client: &connection.session.client, ticks };
+        let ran = CallRecord { spec, request, client: &connection.session.client, ticks };
         ran.note_size([bytes, reply_bytes], &self.server);
     }
 

@@ -25,21 +25,21 @@ impl EventLoop {
             LoopMessage::Done(done) => self.resume(*done),
             LoopMessage::Kill(address) => self.kill(address),
             LoopMessage::Invalidated(invalidation) => self.invalidate(*invalidation),
-            LoopMessage::Changed => self.server().notify.tracking.settle_foreign(&self.server().clients),
+            LoopMessage::Changed => self.server().notify.tracking.invalidate_foreign(&self.server().clients),
             // It was only to wake this loop, which looks at the pause in each iteration.
             LoopMessage::Unpaused => {}
-            LoopMessage::Users(changed) => self.expel(&changed),
+            LoopMessage::Users(changed) => self.disconnect_users(&changed),
             LoopMessage::Stop => self.begin_stop(),
         }
         self.bound_replies();
     }
 
     /// Ends the connections whose users do not let them go on.
-    fn expel(&mut self, changed: &Changed) {
+    fn disconnect_users(&mut self, changed: &Changed) {
         for slot in 0..self.connections.len() {
             if let Some(connection) = self.connections[slot].as_deref_mut()
                 && changed.accounts.iter().any(|account| Arc::ptr_eq(account, connection.session.access.account()))
-                && connection.session.is_expelled(&self.executor.server)
+                && connection.session.must_disconnect(&self.executor.server)
             {
                 let answered = connection.session.client.id == changed.by;
                 connection.phase = if answered { Phase::Closing } else { Phase::Broken };
@@ -102,7 +102,7 @@ impl EventLoop {
                 // It was ended while it waited, and is not opened again: nobody is there to be answered.
                 self.connections[done.to.slot] = Some(connection);
                 self.queues.closing.push(done.to.slot);
-                return self.settle_changes();
+                return self.invalidate_changes();
             }
             let request = done.request.as_request();
             let about = kvproto::spec::resolve(request).ok().map(|spec| (spec, request));
@@ -134,7 +134,7 @@ impl EventLoop {
             for invalidation in again {
                 self.executor.invalidate(&mut connection, &invalidation);
             }
-            self.settle_changes();
+            self.invalidate_changes();
             connection.phase = Phase::Open;
             connection.parked_bytes = 0;
             self.close_if_stopping(&mut connection);
@@ -143,15 +143,15 @@ impl EventLoop {
             self.schedule(done.to.slot);
             self.queues.closing.push(done.to.slot);
         } else {
-            self.settle_changes();
+            self.invalidate_changes();
         }
     }
 
     /// Looks up what a command has changed whose client tracks nothing, or is gone.
-    fn settle_changes(&self) {
+    fn invalidate_changes(&self) {
         let server = self.server();
         if server.notify.tracking.is_on() {
-            server.notify.tracking.settle(&self.executor.origin, &server.clients, 0, &ReadKeys::new());
+            server.notify.tracking.invalidate(&self.executor.origin, &server.clients, 0, &ReadKeys::new());
         }
     }
 

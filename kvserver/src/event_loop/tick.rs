@@ -34,7 +34,7 @@ impl EventLoop {
         self.makes_room = is_unfinished && takes_removals;
         if self.server().notify.tracking.is_on() {
             let origin = &self.executor.origin;
-            self.server().notify.tracking.settle(origin, &self.server().clients, 0, &ReadKeys::new());
+            self.server().notify.tracking.invalidate(origin, &self.server().clients, 0, &ReadKeys::new());
         }
     }
 

@@ -88,7 +88,7 @@ impl Audience {
 
     /// Carries out what a transaction announces and no change of it has carried out, if it was committed. Returns how many
     /// receive each announcement that was carried out.
-    pub(crate) fn settle(&self, origin: &Origin, committed: Option<Lsn>) -> Vec<usize> {
+    pub(crate) fn publish(&self, origin: &Origin, committed: Option<Lsn>) -> Vec<usize> {
         let Announced { announcements, mut receivers } = origin.take_announced();
         if let Some(lsn) = committed {
             receivers.extend(self.pubsub.carry_out(&announcements, lsn));

@@ -149,7 +149,13 @@ impl TrackingTable {
     /// Looks up what was noted in `origin` and posts messages to all but the client `own`, whose messages it returns.
     /// `read`: keys it read meanwhile. The store notifies of a transaction's changes when all of it is over, and only here
     /// it is known which came before the client read the key.
-    pub(crate) fn settle(&self, origin: &Origin, clients: &Clients, own: u64, read: &ReadKeys) -> Vec<Invalidation> {
+    pub(crate) fn invalidate(
+        &self,
+        origin: &Origin,
+        clients: &Clients,
+        own: u64,
+        read: &ReadKeys,
+    ) -> Vec<Invalidation> {
         let events = origin.take_changes();
         if events.is_empty() && !self.overfull.load(Ordering::Relaxed) {
             return Vec::new();
@@ -182,7 +188,7 @@ impl TrackingTable {
     }
 
     /// Looks up the changes that no transaction of this server made.
-    pub(crate) fn settle_foreign(&self, clients: &Clients) {
+    pub(crate) fn invalidate_foreign(&self, clients: &Clients) {
         let events = std::mem::take(&mut *self.foreign.lock());
         self.look_up(&events, clients, 0, &ReadKeys::new());
     }

@@ -86,7 +86,7 @@ fn reload_users(state: &ServerState) {
         Ok(changed) => {
             tracing::info!("SIGHUP: the users were reloaded from {}", path.display());
             // No client asked for it: ids of clients begin at 1.
-            state.expel(changed, 0);
+            state.disconnect_users(changed, 0);
         }
         Err(why) => tracing::error!("SIGHUP: the users were not reloaded and stay as they are: {why}"),
     }

@@ -66,7 +66,7 @@ impl Session {
     }
 
     /// Whether it must end because of what its user became: removed, or not permitted something that it is sent.
-    pub(crate) fn is_expelled(&mut self, server: &ServerState) -> bool {
+    pub(crate) fn must_disconnect(&mut self, server: &ServerState) -> bool {
         self.access.account().is_removed() || !self.may_keep_what_it_is_sent(server)
     }
 

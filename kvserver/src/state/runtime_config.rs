@@ -1,4 +1,4 @@
-//! What CONFIG SET can change while the server runs, as far as no other part of the server keeps it.
+//! What CONFIG SET can change while the server table, as far as no other part of the server keeps it.
 //!
 //! Invariant: a loop works with its own copy of what it needs for each request and looks for a newer one with one
 //! relaxed load a time slice, so being changeable costs a request nothing.
@@ -131,7 +131,7 @@ impl RuntimeConfig {
         }
     }
 
-    /// Returns the value of `availability-zone`: where the server runs, for clients that choose the nearest one.
+    /// Returns the value of `availability-zone`: where the server table, for clients that choose the nearest one.
     pub(crate) fn availability_zone(&self) -> String {
         self.inert.lock().get(AVAILABILITY_ZONE).cloned().unwrap_or_default()
     }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: the store may run the commands several times, and only the last run counts. What a run changes of the session is a
 //! part of [`SessionState`], which each run begins with; what it announces, counts and shows to monitors is collected in an
-//! [`ExecResult`], and follows the commit. What cannot be undone is done once: see [`Journal`].
+//! [`RunResult`], and follows the commit. What cannot be undone is done once: see [`Journal`].
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -16,8 +16,8 @@ use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, resp, spec
 
 use crate::acl::Access;
 use crate::commands::{connection, monitor};
-use crate::context::ran::Ran;
-use crate::context::{Context, InExec, Next, Run, Runs};
+use crate::context::call_record::CallRecord;
+use crate::context::{Context, DispatchTable, InExec, Next, ServerCommand};
 use crate::notify::events;
 use crate::notify::exec::{Queue, RanCommand};
 use crate::notify::origin::Origin;
@@ -40,14 +40,14 @@ pub(super) enum Place {
 }
 
 /// Returns whether all that is queued can run on a draft: without the connection, and without a whole keyspace.
-pub(super) fn may_run_elsewhere(queue: &Queue, runs: &Runs) -> bool {
-    queue.commands.iter().all(|(_, request)| match run_of(request.as_request(), runs) {
-        Some(Run::Keys(CommandFn::Scan(_))) => false,
-        Some(Run::Keys(CommandFn::Across(needs, _))) => {
+pub(super) fn may_run_elsewhere(queue: &Queue, table: &DispatchTable) -> bool {
+    queue.commands.iter().all(|(_, request)| match run_of(request.as_request(), table) {
+        Some(ServerCommand::Store(CommandFn::Scan(_))) => false,
+        Some(ServerCommand::Store(CommandFn::Across(needs, _))) => {
             !matches!(needs(Args::new(request.as_request()), 0), Ok(Needs::Whole(_) | Needs::Everything))
         }
-        Some(Run::Keys(_)) => true,
-        Some(Run::Session(_, in_exec)) => in_exec == InExec::Anywhere,
+        Some(ServerCommand::Store(_)) => true,
+        Some(ServerCommand::Session(_, in_exec)) => in_exec == InExec::Anywhere,
         None => false,
     })
 }
@@ -61,7 +61,12 @@ struct Locks<'q> {
 }
 
 /// Returns what the queued commands touch, following each SELECT on the way.
-fn locks_of<'q>(queue: &'q Queue, session: &Session, server: &ServerState, runs: &Runs) -> kvcore::Result<Locks<'q>> {
+fn locks_of<'q>(
+    queue: &'q Queue,
+    session: &Session,
+    server: &ServerState,
+    table: &DispatchTable,
+) -> kvcore::Result<Locks<'q>> {
     let mut set = LockSet::new();
     let mut keyspace = session.keyspace.clone();
     let mut database = session.database;
@@ -70,19 +75,19 @@ fn locks_of<'q>(queue: &'q Queue, session: &Session, server: &ServerState, runs:
     for (spec, request) in &queue.commands {
         let request = request.as_request();
         let keys = || spec.keys(request).map(|(_, key)| key);
-        match run_of(request, runs) {
-            Some(Run::Keys(CommandFn::Pure(_))) | None => {}
-            Some(Run::Keys(CommandFn::Scan(_))) => set.add_whole(&keyspace),
-            Some(Run::Keys(CommandFn::Across(needs, _))) => match needs(Args::new(request), database) {
+        match run_of(request, table) {
+            Some(ServerCommand::Store(CommandFn::Pure(_))) | None => {}
+            Some(ServerCommand::Store(CommandFn::Scan(_))) => set.add_whole(&keyspace),
+            Some(ServerCommand::Store(CommandFn::Across(needs, _))) => match needs(Args::new(request), database) {
                 Ok(Needs::Everything) => touches_everything = true,
                 Ok(needs) => drop(server.databases.lock(needs, &mut set)?),
                 // It locks nothing: its reply is the error.
                 Err(_) => {}
             },
-            Some(Run::Keys(CommandFn::Read(..) | CommandFn::Write(_) | CommandFn::Costly(..))) => {
+            Some(ServerCommand::Store(CommandFn::Read(..) | CommandFn::Write(_) | CommandFn::Costly(..))) => {
                 set.add_keys(&keyspace, keys());
             }
-            Some(Run::Session(..)) => {
+            Some(ServerCommand::Session(..)) => {
                 if let Some(selected) = connection::selected(spec, request) {
                     database = selected;
                     keyspace = server.databases.open(database)?;
@@ -100,8 +105,8 @@ fn locks_of<'q>(queue: &'q Queue, session: &Session, server: &ServerState, runs:
 }
 
 /// How a queued command is carried out.
-fn run_of(request: Request<'_>, runs: &Runs) -> Option<Run> {
-    runs.of(spec::lookup(request.name())?)
+fn run_of(request: Request<'_>, table: &DispatchTable) -> Option<ServerCommand> {
+    table.of(spec::lookup(request.name())?)
 }
 
 /// What EXEC has done that is not done again if its transaction is run again, by the place in the queue: commands that are
@@ -138,7 +143,7 @@ struct CommandOutcome {
 
 /// What a run of the queued commands came to.
 #[derive(Default)]
-struct ExecResult {
+struct RunResult {
     /// None if a watched key has changed.
     replies: Option<Vec<Reply>>,
     reply_bytes: usize,
@@ -155,7 +160,7 @@ struct ExecResult {
     ran: Vec<RanCommand>,
 }
 
-impl ExecResult {
+impl RunResult {
     /// Adds what a command came to. `reply`: none if it is in the journal.
     fn add(&mut self, reply: Option<Reply>, outcome: CommandOutcome) {
         let CommandOutcome { reply_bytes, mut before, mut announcements, publishes, has_left, revealed, closes, ran } =
@@ -216,7 +221,7 @@ struct Exec<'e> {
     queue: &'e Queue,
     watched: Option<&'e Watched>,
     server: &'e ServerState,
-    runs: &'e Runs,
+    table: &'e DispatchTable,
     origin: &'e Origin,
     everything: &'e [Keyspace],
     place: Place,
@@ -225,19 +230,19 @@ struct Exec<'e> {
 }
 
 impl Exec<'_> {
-    /// Runs the queued commands, as if they had not been run yet.
+    /// DispatchTable the queued commands, as if they had not been run yet.
     ///
     /// # Errors
     ///
     /// Returns what ends the transaction: that it takes too much work for a loop, or that nobody waits for it.
-    fn run(&self, session: &mut Session, txn: &mut dyn CrossTxn, journal: &mut Journal) -> kvcore::Result<ExecResult> {
+    fn run(&self, session: &mut Session, txn: &mut dyn CrossTxn, journal: &mut Journal) -> kvcore::Result<RunResult> {
         // What a run before this one announced was not done.
         self.origin.announce(Vec::new());
         self.before.begin_again(session);
         if let Place::Loop(work_max) = self.place {
             txn.limit_work(work_max);
         }
-        let mut result = ExecResult::default();
+        let mut result = RunResult::default();
         if let Some(watched) = self.watched
             && has_changed(watched, txn)?
         {
@@ -270,7 +275,7 @@ impl Exec<'_> {
         Ok(result)
     }
 
-    /// Runs one command. Returns its reply, what it came to beside that, and whether it must not be run again.
+    /// DispatchTable one command. Returns its reply, what it came to beside that, and whether it must not be run again.
     fn run_one(
         &self,
         at: usize,
@@ -285,12 +290,12 @@ impl Exec<'_> {
         let database_of = |id| server.databases.with_id(id);
         let mut noted =
             EventTxn::new(txn, spec, words, session.database, server.notify.audience.wanted().events(), &database_of);
-        let mut one = Context::new(session, server, self.runs, self.origin, spec);
+        let mut one = Context::new(session, server, self.table, self.origin, spec);
         one.txn = Some(&mut noted);
         one.everything = self.everything;
         let begun = server.slow.clock().raw();
         let refusal = one.session.refused_at_exec(spec, words, server);
-        let is_once = matches!(run_of(words, self.runs), Some(Run::Session(_, InExec::Once)));
+        let is_once = matches!(run_of(words, self.table), Some(ServerCommand::Session(_, InExec::Once)));
         let is_done = refusal.is_some() || is_once;
         let reply = match refusal {
             Some(error) => error.into(),
@@ -320,7 +325,7 @@ pub(super) fn commit(
     place: Place,
     journal: &mut Journal,
 ) -> Result<(Reply, Vec<RanCommand>), Failure> {
-    let Locks { set: mut locks, everything } = locks_of(queue, ctx.session, ctx.server, ctx.runs)?;
+    let Locks { set: mut locks, everything } = locks_of(queue, ctx.session, ctx.server, ctx.table)?;
     for (keyspace, keys) in watched.iter().flat_map(|watched| watched.keys.values()) {
         locks.add_keys(keyspace, keys.keys().map(|key| &**key));
     }
@@ -331,13 +336,13 @@ pub(super) fn commit(
         queue,
         watched,
         server,
-        runs: ctx.runs,
+        table: ctx.table,
         origin,
         everything: &everything,
         place,
         before: SessionState::of(ctx.session, keeps_subscriptions),
     };
-    let mut result = ExecResult::default();
+    let mut result = RunResult::default();
     let session = &mut *ctx.session;
     let mut body = |txn: &mut dyn CrossTxn| {
         result = exec.run(session, txn, journal)?;
@@ -354,7 +359,7 @@ pub(super) fn commit(
     };
     // A message may rest on what the client did before, as with a PUBLISH of its own.
     let seen = ctx.session.seen;
-    let receivers = server.notify.audience.settle(origin, committed.as_ref().ok().map(|lsn| seen.max(*lsn)));
+    let receivers = server.notify.audience.publish(origin, committed.as_ref().ok().map(|lsn| seen.max(*lsn)));
     let lsn = match committed {
         Ok(lsn) => lsn,
         Err(error) => {
@@ -452,7 +457,7 @@ impl RanCommand {
         let Some((spec, request)) = queue.commands.get(self.at) else { return };
         let Some(counters) = server.statistics.loops.get(session.address.loop_index) else { return };
         session.count_command();
-        let ran = Ran { spec, request: request.as_request(), client: &session.client, ticks: self.ticks };
+        let ran = CallRecord { spec, request: request.as_request(), client: &session.client, ticks: self.ticks };
         ran.count(counters, &server.slow);
         if let Some(bytes) = self.large {
             ran.note_size(bytes, server);
@@ -489,14 +494,14 @@ fn execute(spec: &'static Spec, request: &OwnedRequest, ctx: &mut Context<'_>) -
         ctx.session.remember_keys(spec, request.as_request(), ctx.server);
     }
     let args = Args::new(request.as_request());
-    let outcome = match (run_of(request.as_request(), ctx.runs), &mut ctx.txn) {
-        (Some(Run::Keys(CommandFn::Read(run, _))), Some(txn)) => run(args, &**txn),
-        (Some(Run::Keys(CommandFn::Write(run))), Some(txn)) => run(args, &mut **txn),
-        (Some(Run::Keys(CommandFn::Costly(run, _))), Some(txn)) => {
+    let outcome = match (run_of(request.as_request(), ctx.table), &mut ctx.txn) {
+        (Some(ServerCommand::Store(CommandFn::Read(run, _))), Some(txn)) => run(args, &**txn),
+        (Some(ServerCommand::Store(CommandFn::Write(run))), Some(txn)) => run(args, &mut **txn),
+        (Some(ServerCommand::Store(CommandFn::Costly(run, _))), Some(txn)) => {
             run(args, &mut **txn, &ctx.server.runtime.of_commands())
         }
-        (Some(Run::Keys(CommandFn::Scan(run))), Some(txn)) => run(args, txn.as_walk()),
-        (Some(Run::Keys(CommandFn::Across(_, run))), Some(txn)) => {
+        (Some(ServerCommand::Store(CommandFn::Scan(run))), Some(txn)) => run(args, txn.as_walk()),
+        (Some(ServerCommand::Store(CommandFn::Across(_, run))), Some(txn)) => {
             let all: Vec<u32> = ctx.everything.iter().map(|keyspace| keyspace.hooks().id()).collect();
             let id_of = |index| ctx.server.databases.id_of(index);
             let databases = Databases { selected: ctx.session.database, id_of: &id_of, all: &all };
@@ -505,8 +510,8 @@ fn execute(spec: &'static Spec, request: &OwnedRequest, ctx: &mut Context<'_>) -
             txn.select(ctx.session.keyspace.hooks().id())?;
             outcome
         }
-        (Some(Run::Keys(CommandFn::Pure(run))), _) => run(args, spec),
-        (Some(Run::Session(run, _)), _) => run(args, ctx),
+        (Some(ServerCommand::Store(CommandFn::Pure(run))), _) => run(args, spec),
+        (Some(ServerCommand::Session(run, _)), _) => run(args, ctx),
         _ => Err(CommandError::unknown_command(request.as_request()).into()),
     };
     match outcome {

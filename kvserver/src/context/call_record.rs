@@ -11,18 +11,18 @@ use kvstats::counters::Counters;
 use kvstats::slow::Slow;
 
 /// A command that was carried out.
-pub(crate) struct Ran<'r> {
+pub(crate) struct CallRecord<'r> {
     pub(crate) spec: &'static Spec,
     pub(crate) request: Request<'r>,
     pub(crate) client: &'r Client,
     pub(crate) ticks: u64,
 }
 
-impl Ran<'_> {
+impl CallRecord<'_> {
     /// Counts it for the loop on which it ran, and remembers it if it was slow.
     #[inline]
     pub(crate) fn count(&self, counters: &Counters, slow: &Slow) {
-        let Ran { spec, request, client, ticks } = *self;
+        let CallRecord { spec, request, client, ticks } = *self;
         counters.commands.ran(spec, ticks);
         if slow.is_slow(ticks) {
             let hidden = Hidden::of(spec, request);
@@ -34,7 +34,7 @@ impl Ran<'_> {
     /// both had.
     #[cold]
     pub(crate) fn note_size(&self, bytes: [usize; 2], server: &ServerState) {
-        let Ran { spec, request, client, ticks } = *self;
+        let CallRecord { spec, request, client, ticks } = *self;
         server.hot_keys.note(spec, request, ticks, bytes, &server.slow, &|on| server.measure_all(on));
         let hidden = Hidden::of(spec, request);
         server.slow.note_size(spec, request, bytes, client, |at| hidden.has(at));
