@@ -117,7 +117,7 @@ impl Acl {
         rules: impl IntoIterator<Item = &'r [u8]>,
     ) -> Result<Option<Arc<Account>>, Text> {
         let all_channels = self.all_channels();
-        // Blocked throughout, so that of two changes at once none is lost.
+        // Held throughout, so that of two changes at once none is lost.
         let mut accounts = self.accounts.lock();
         let account = accounts.get(name).cloned();
         let before = account.as_ref().map_or_else(|| Arc::new(User::new(all_channels)), |account| account.user());

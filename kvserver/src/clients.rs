@@ -344,7 +344,7 @@ pub(crate) struct Clients {
     pub(crate) pause: Pause,
     next_id: AtomicU64,
     connected: AtomicUsize,
-    /// Blocked by those that were killed and are not closed yet. Changed under the lock of `all`.
+    /// Held by those that were killed and are not closed yet. Changed under the lock of `all`.
     leaving_bytes: AtomicU64,
     all: Mutex<BTreeMap<u64, Arc<Client>>>,
 }

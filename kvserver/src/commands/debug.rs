@@ -33,7 +33,7 @@ const POPULATE_STEP: i64 = 128;
 const HELP: &[(&str, &str)] = &[
     ("DIGEST", "Show a signature of everything that is stored."),
     ("DIGEST-VALUE <key> [<key> ...]", "Show a signature of each key's value and deadline."),
-    ("ERROR <string>", "CallResult with this error."),
+    ("ERROR <string>", "Reply with this error."),
     ("HOLD-COMPUTING <0|1>", "Let commands that take much computing wait before they begin, or go on."),
     ("LOADAOF", "As RELOAD NOSAVE."),
     ("LOG <message>", "Write a line to the server's log."),
@@ -46,7 +46,7 @@ const HELP: &[(&str, &str)] = &[
     ("POPULATE <count> [<prefix>] [<size>]", "Create string keys named <prefix>:<number>."),
     (
         "PROTOCOL <type>",
-        "CallResult with a value of this type: string, integer, double, bignum, null, array, set, map, attrib, push, \
+        "Reply with a value of this type: string, integer, double, bignum, null, array, set, map, attrib, push, \
          verbatim, true, false.",
     ),
     (
@@ -220,7 +220,7 @@ fn verify(server: &ServerState) -> Reply {
 /// Looks at what is locked, given the keyspaces concerned.
 type Look<'l> = dyn FnMut(&mut dyn CrossTxn, &[Keyspace]) -> kvcore::Result<()> + 'l;
 
-/// DispatchTable `look` with these keys of the session's database locked, or all databases whole. What EXEC has locked for a
+/// Runs `look` with these keys of the session's database locked, or all databases whole. What EXEC has locked for a
 /// DEBUG is all of that.
 fn locked<'k>(keys: Option<&'k [&'k [u8]]>, ctx: &mut Context<'_>, look: &mut Look<'_>) -> kvcore::Result<()> {
     if let Some(txn) = &mut ctx.txn {

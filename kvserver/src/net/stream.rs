@@ -20,7 +20,7 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// ServerConfig every accepted socket gets. A client that vanished without a word is noticed after about `keepalive`,
+    /// Settings that every accepted socket gets. A client that vanished without a word is noticed after about `keepalive`,
     /// or never if that is zero. A failure only means that the client is already gone.
     pub(crate) fn prepare(&self, keepalive: Duration) {
         if let Stream::Tcp(stream) = self {

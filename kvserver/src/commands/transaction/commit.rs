@@ -230,7 +230,7 @@ struct Exec<'e> {
 }
 
 impl Exec<'_> {
-    /// DispatchTable the queued commands, as if they had not been run yet.
+    /// Runs the queued commands, as if they had not been run yet.
     ///
     /// # Errors
     ///
@@ -275,7 +275,7 @@ impl Exec<'_> {
         Ok(result)
     }
 
-    /// DispatchTable one command. Returns its reply, what it came to beside that, and whether it must not be run again.
+    /// Runs one command. Returns its reply, what it came to beside that, and whether it must not be run again.
     fn run_one(
         &self,
         at: usize,

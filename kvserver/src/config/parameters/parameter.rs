@@ -26,7 +26,7 @@ pub(crate) struct Parameter {
     place: Place,
     pub(crate) change: Change,
     pub(crate) in_file: InFile,
-    /// DispatchTable after a change.
+    /// Runs after a change.
     after: Option<After>,
     /// Its value is a secret: never logged, never shown by MONITOR or SLOWLOG.
     pub(crate) sensitive: bool,
