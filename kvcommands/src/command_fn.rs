@@ -33,6 +33,19 @@ pub enum CommandFn {
     Pure(fn(Args<'_>, &'static Spec) -> Outcome),
 }
 
+impl CommandFn {
+    /// Returns whether the command can be carried out on every store: it needs a transaction over the keys that it names, or no
+    /// store at all. The others need the engine: they exchange or empty databases, scan every key exactly once, or draw a random
+    /// one.
+    #[must_use]
+    pub fn runs_on_every_store(self) -> bool {
+        match self {
+            CommandFn::Read(..) | CommandFn::Write(_) | CommandFn::Costly(..) | CommandFn::Pure(_) => true,
+            CommandFn::Scan(_) | CommandFn::Across(..) => false,
+        }
+    }
+}
+
 /// Carries out a command over several databases, under the locks that it needs. All checks come before the first effect.
 pub type AcrossFn = fn(Args<'_>, &mut dyn CrossTxn, &Databases<'_>) -> Outcome;
 
@@ -138,6 +151,17 @@ mod tests {
     use kvproto::spec::{COMMANDS, Flag, KeyRule};
 
     use super::{CommandFn, command_fn};
+
+    #[test]
+    fn most_commands_of_keys_run_on_every_store() {
+        let runs_anywhere = |name| command_fn(name).is_some_and(CommandFn::runs_on_every_store);
+        for name in ["get", "set", "incrbyfloat", "bitop", "pfcount", "restore", "expireat", "rename", "echo"] {
+            assert!(runs_anywhere(name), "{name}");
+        }
+        for name in ["scan", "keys", "randomkey", "swapdb", "flushall", "copy", "move"] {
+            assert!(!runs_anywhere(name), "{name}");
+        }
+    }
 
     #[test]
     fn a_command_that_only_reads_takes_shared_locks() {

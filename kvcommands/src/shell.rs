@@ -1,12 +1,14 @@
-//! Conversations with the store commands, without a server: a command line goes in, the reply comes out as text.
+//! Conversations with the store commands, without a server: a command line goes in, the reply comes out as text. What needs no
+//! more than a transaction is also carried out on a [plain](Plain) store, and must come to the same there.
 //!
 //! Invariant: time stands still unless a test moves it, so every answer about a deadline is exact.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kvcore::hooks::{Txn, Walk};
-use kvcore::{Db, Keyspace, LockSet, ManualClock, Options};
+use kvcore::hooks::{Lookup, ReadTxn, Txn, Walk};
+use kvcore::{Db, Deadline, Keyspace, LockSet, ManualClock, Options, ValueRef};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec};
 
 use crate::command_fn::{AcrossFn, CommandFn, command_fn};
@@ -119,6 +121,10 @@ impl Shell {
 
     fn change(&self, spec: &Spec, request: Request<'_>, command: impl Fn(&mut dyn Txn) -> Outcome) -> Outcome {
         let keys: Vec<&[u8]> = spec.keys(request).map(|(_, key)| key).collect();
+        let elsewhere = Plain::of(&keys, &self.keyspace(self.selected.get()), self.db.now_ms()).map(|mut plain| {
+            let outcome = command(&mut plain);
+            (outcome.map_err(Reply::from), plain)
+        });
         let mut outcome = Ok(Reply::Nothing);
         let committed = self.keyspace(self.selected.get()).hooks().commit(&keys, &mut |txn| {
             outcome = command(txn);
@@ -129,7 +135,74 @@ impl Shell {
             }
         });
         assert_eq!(committed.is_err(), matches!(outcome, Err(Failure::Store(_))));
+        if let (Some((replied, plain)), false) = (elsewhere, committed.is_err()) {
+            let here = outcome.as_ref().map_or_else(|_| "an error".to_owned(), show);
+            assert_eq!(
+                replied.as_ref().map_or_else(|_| "an error".to_owned(), show),
+                here,
+                "{} on any store",
+                spec.name
+            );
+            let now = Plain::of(&keys, &self.keyspace(self.selected.get()), self.db.now_ms());
+            assert_eq!(Some(plain), now, "{} on any store", spec.name);
+        }
         outcome
+    }
+}
+
+/// A transaction of a store that can do no more than every store must: whatever a command does on the engine, it does here.
+#[derive(Debug, PartialEq)]
+struct Plain<'k> {
+    keys: &'k [&'k [u8]],
+    now_ms: u64,
+    entries: BTreeMap<Vec<u8>, (Vec<u8>, Option<Deadline>)>,
+}
+
+impl<'k> Plain<'k> {
+    /// Returns these keys as the engine has them; none if that is too much to copy for each command.
+    fn of(keys: &'k [&'k [u8]], keyspace: &Keyspace, now_ms: u64) -> Option<Plain<'k>> {
+        const BYTES_MAX: usize = 1024 * 1024;
+        let mut entries = BTreeMap::new();
+        let view = keyspace.hooks().view(keys, false, &mut |txn| {
+            for key in keys {
+                if let Some(value) = txn.peek(key)? {
+                    entries.insert(key.to_vec(), (value.bytes().to_vec(), value.deadline()));
+                }
+            }
+            Ok(())
+        });
+        let bytes: usize = entries.values().map(|(value, _)| value.len()).sum();
+        (view.is_ok() && bytes <= BYTES_MAX).then_some(Plain { keys, now_ms, entries })
+    }
+
+    fn check(&self, key: &[u8]) -> kvcore::Result<()> {
+        let named = self.keys.contains(&key);
+        if named { Ok(()) } else { Err(kvcore::Error::KeyNotNamed { key: key.escape_ascii().to_string() }) }
+    }
+}
+
+impl ReadTxn for Plain<'_> {
+    fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    fn lookup(&self, key: &[u8], _: Lookup) -> kvcore::Result<Option<ValueRef<'_>>> {
+        self.check(key)?;
+        Ok(self.entries.get(key).map(|(value, deadline)| ValueRef::new(value, *deadline)))
+    }
+}
+
+impl Txn for Plain<'_> {
+    fn set(&mut self, key: &[u8], value: &[u8], deadline: Option<Deadline>) -> kvcore::Result<()> {
+        self.check(key)?;
+        self.entries.insert(key.to_vec(), (value.to_vec(), deadline));
+        self.entries.retain(|_, (_, deadline)| deadline.is_none_or(|deadline| !deadline.has_passed(self.now_ms)));
+        Ok(())
+    }
+
+    fn delete(&mut self, key: &[u8]) -> kvcore::Result<bool> {
+        self.check(key)?;
+        Ok(self.entries.remove(key).is_some())
     }
 }
 
