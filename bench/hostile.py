@@ -265,8 +265,8 @@ def main():
     flags = parser.parse_args()
     binary = flags.binary
     if binary is None:
-        subprocess.run(["cargo", "build", "--release", "--locked", "-p", "kvserver"], cwd=HOME, check=True)
-        binary = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(HOME, "target")), "release", "kvserver")
+        subprocess.run(["cargo", "build", "--profile", "dist", "--locked", "-p", "kvserver"], cwd=HOME, check=True)
+        binary = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(HOME, "target")), "dist", "kvserver")
     binary = os.path.abspath(binary)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

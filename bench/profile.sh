@@ -6,12 +6,12 @@
 #        profile.sh flame DIRECTORY              flame graphs of GET, of SET with the log, and of GETs of a large value
 #
 # Needs Linux, redis-cli and redis-benchmark (redis-tools), strace for the first two, perf and inferno (cargo install inferno)
-# for the third. KVSERVER names the program, by default ../target/release/kvserver. Listens on 127.0.0.1:16399, and keeps its
+# for the third. KVSERVER names the program, by default ../target/dist/kvserver. Listens on 127.0.0.1:16399, and keeps its
 # files in a temporary directory.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-server=${KVSERVER:-$here/../target/release/kvserver}
+server=${KVSERVER:-$here/../target/dist/kvserver}
 port=16399
 dir=$(mktemp -d)
 pid=

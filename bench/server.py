@@ -167,9 +167,9 @@ def main():
 
     if shutil.which("redis-server") is None:
         raise SystemExit("missing: redis-server (Debian and Ubuntu: apt-get install redis-server)")
-    built = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(HOME, "target")), "release")
+    built = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(HOME, "target")), "dist")
     if flags.binaries is None:
-        subprocess.run(["cargo", "build", "--release", "--locked", "-p", "kvserver", "-p", "kvclient"], cwd=HOME, check=True)
+        subprocess.run(["cargo", "build", "--profile", "dist", "--locked", "-p", "kvserver", "-p", "kvclient"], cwd=HOME, check=True)
     binary, client = (os.path.abspath(os.path.join(flags.binaries or built, name)) for name in ("kvserver", "kvclient"))
 
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

@@ -3,7 +3,7 @@
 //! Invariant: each line gets exactly one line; the same calls to the system are made as by any server with one event loop.
 //!
 //! ```sh
-//! cargo run --release -p kvclient --example floor -- 127.0.0.1:7272
+//! cargo run --profile dist -p kvclient --example floor -- 127.0.0.1:7272
 //! kvclient bench -u line://127.0.0.1:7171 -u line://127.0.0.1:7272 --rounds 6    # kvserver, and this
 //! ```
 
