@@ -216,11 +216,6 @@ impl ServerState {
         }
     }
 
-    /// Returns whether the loops have ended.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
-    }
-
     /// Lets requests wait: CLIENT PAUSE.
     pub(crate) fn pause(&self, held: Blocked, until: Instant, now: Instant) {
         self.clients.pause.begin(held, until, now);
@@ -235,11 +230,6 @@ impl ServerState {
 
     fn tell_of_pause(&self) {
         self.notify.mailboxes.post_to_all(|| LoopMessage::Unpaused);
-    }
-
-    /// Whether there is such a user.
-    pub(crate) fn has_user(&self, name: &[u8]) -> bool {
-        self.acl.find(name).is_some()
     }
 
     /// Has the duration and the size of every command measured, for HOTKEYS, or of large ones only.

@@ -25,7 +25,7 @@ const SWEEP_EVERY: Duration = Duration::from_millis(100);
 pub(crate) fn run(server: &ServerState, jobs: &Receiver<Option<Job>>, table: &DispatchTable) {
     let origin = Origin::new(server.id);
     while let Some(job) = next(server, jobs) {
-        if server.has_ended() && job.work.is_scan() {
+        if server.ended.load(Relaxed) && job.work.is_scan() {
             // Its connection is gone, and it changes nothing.
             continue;
         }
@@ -44,7 +44,8 @@ pub(crate) fn compute(server: &ServerState, jobs: &Mutex<Receiver<Option<Job>>>,
     loop {
         let next = jobs.lock().recv();
         let Ok(Some(job)) = next else { return };
-        if server.has_ended() || server.clients.find(job.from.client_id).is_none_or(|client| client.is_killed()) {
+        if server.ended.load(Relaxed) || server.clients.find(job.from.client_id).is_none_or(|client| client.is_killed())
+        {
             // Its connection is gone, and it has changed nothing yet.
             continue;
         }

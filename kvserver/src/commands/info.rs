@@ -159,8 +159,7 @@ fn clients(server: &ServerState, fields: &mut Fields<'_>) {
     fields.add("watching_clients", all.iter().filter(|client| client.shown.watching.load(Relaxed)).count());
     fields.add("clients_in_timeout_table", 0);
     fields.add("total_watched_keys", server.notify.watch.keys());
-    fields.add("total_blocking_keys", 0);
-    fields.add("total_blocking_keys_on_nokey", 0);
+    fields.each(0, "total_blocking_keys total_blocking_keys_on_nokey");
     let (actions, left) = match server.clients.pause.current(Instant::now()) {
         Some((Blocked::Write, left)) => ("write", left),
         Some((Blocked::All, left)) => ("all", left),
@@ -221,23 +220,10 @@ fn memory(server: &ServerState, usage: &Usage, locked: bool, fields: &mut Fields
     fields.add("maxmemory_policy", server.runtime.policy());
     let resident = usage.resident_bytes;
     // There are no scripts and no functions.
-    for name in [
-        "used_memory_lua",
-        "used_memory_vm_eval",
-        "used_memory_scripts_eval",
-        "used_memory_vm_functions",
-        "used_memory_vm_total",
-        "used_memory_functions",
-        "used_memory_scripts",
-        "number_of_cached_scripts",
-        "number_of_functions",
-        "number_of_libraries",
-    ] {
-        fields.add(name, 0);
-    }
-    for name in ["used_memory_lua_human", "used_memory_vm_total_human", "used_memory_scripts_human"] {
-        fields.add(name, human(0));
-    }
+    fields.each(0, "used_memory_lua used_memory_vm_eval used_memory_scripts_eval used_memory_vm_functions");
+    fields.each(0, "used_memory_vm_total used_memory_functions used_memory_scripts number_of_cached_scripts");
+    fields.each(0, "number_of_functions number_of_libraries");
+    fields.each(human(0), "used_memory_lua_human used_memory_vm_total_human used_memory_scripts_human");
     let ratio = |part: u64, whole: u64| format!("{:.2}", part as f64 / whole.max(1) as f64);
     fields.add("allocator_frag_ratio", ratio(allocator.active, allocator.allocated));
     fields.add("allocator_frag_bytes", allocator.active.saturating_sub(allocator.allocated));
@@ -250,28 +236,20 @@ fn memory(server: &ServerState, usage: &Usage, locked: bool, fields: &mut Fields
     let allocated = allocator.allocated.max(1);
     fields.add("mem_fragmentation_ratio", ratio(resident, allocated));
     fields.add("mem_fragmentation_bytes", resident.cast_signed().wrapping_sub(allocated.cast_signed()));
-    fields.add("mem_not_counted_for_evict", 0);
-    fields.add("mem_replication_backlog", 0);
-    fields.add("mem_total_replication_buffers", 0);
-    fields.add("mem_clients_slaves", 0);
+    fields.each(0, "mem_not_counted_for_evict mem_replication_backlog");
+    fields.each(0, "mem_total_replication_buffers mem_clients_slaves");
     fields.add("mem_clients_normal", clients);
-    fields.add("mem_cluster_links", 0);
-    fields.add("mem_aof_buffer", 0);
+    fields.each(0, "mem_cluster_links mem_aof_buffer");
     fields.add("mem_allocator", server.config.allocator.name());
-    fields.add("active_defrag_running", 0);
-    fields.add("lazyfree_pending_objects", 0);
-    fields.add("lazyfreed_objects", 0);
+    fields.each(0, "active_defrag_running lazyfree_pending_objects lazyfreed_objects");
 }
 
 fn persistence(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     let status = server.db.snapshot_status();
     let failure = server.log_failure();
-    fields.add("loading", 0);
-    fields.add("async_loading", 0);
+    fields.each(0, "loading async_loading");
     // A snapshot copies no pages, because there is no fork.
-    for name in ["current_cow_peak", "current_cow_size", "current_cow_size_age"] {
-        fields.add(name, 0);
-    }
+    fields.each(0, "current_cow_peak current_cow_size current_cow_size_age");
     fields.add("current_fork_perc", "0.00");
     fields.add("rdb_changes_since_last_save", status.changes_since);
     fields.add("rdb_bgsave_in_progress", u8::from(status.running));
@@ -288,16 +266,11 @@ fn persistence(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("rdb_last_load_keys_expired", recovery.expired);
     fields.add("rdb_last_load_keys_loaded", recovery.snapshot_entries);
     fields.add("aof_enabled", u8::from(!server.db.is_in_memory()));
-    fields.add("aof_rewrite_in_progress", 0);
-    fields.add("aof_rewrite_scheduled", 0);
+    fields.each(0, "aof_rewrite_in_progress aof_rewrite_scheduled");
     // The log is never rewritten: a snapshot stands for its old part, which is removed.
-    fields.add("aof_last_rewrite_time_sec", -1);
-    fields.add("aof_current_rewrite_time_sec", -1);
-    fields.add("aof_rewrites", 0);
-    fields.add("aof_rewrites_consecutive_failures", 0);
-    fields.add("aof_last_cow_size", 0);
-    fields.add("module_fork_in_progress", 0);
-    fields.add("module_fork_last_cow_size", 0);
+    fields.each(-1, "aof_last_rewrite_time_sec aof_current_rewrite_time_sec");
+    fields.each(0, "aof_rewrites aof_rewrites_consecutive_failures aof_last_cow_size");
+    fields.each(0, "module_fork_in_progress module_fork_last_cow_size");
     fields.add("aof_last_bgrewrite_status", "ok");
     fields.add("aof_last_write_status", if failure.is_none() { "ok" } else { "err" });
     fields.add("aof_last_write_error", one_line(failure));
@@ -340,27 +313,21 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("instantaneous_ops_per_sec", server.statistics.total(|of| &of.requests_per_second));
     fields.add("total_net_input_bytes", server.statistics.total(|of| &of.input_bytes));
     fields.add("total_net_output_bytes", server.statistics.total(|of| &of.output_bytes));
-    fields.add("total_net_repl_input_bytes", 0);
-    fields.add("total_net_repl_output_bytes", 0);
+    fields.each(0, "total_net_repl_input_bytes total_net_repl_output_bytes");
     fields.add("instantaneous_input_kbps", kilobytes(server.statistics.total(|of| &of.input_per_second)));
     fields.add("instantaneous_output_kbps", kilobytes(server.statistics.total(|of| &of.output_per_second)));
-    fields.add("instantaneous_input_repl_kbps", "0.00");
-    fields.add("instantaneous_output_repl_kbps", "0.00");
+    fields.each("0.00", "instantaneous_input_repl_kbps instantaneous_output_repl_kbps");
     fields.add("rejected_connections", server.statistics.total(|of| &of.rejected));
     fields.add("rejected_http_requests", server.statistics.http_refusals.count());
     fields.add("commands_run_on_drafts", server.statistics.drafts.load(Relaxed));
-    fields.add("sync_full", 0);
-    fields.add("sync_partial_ok", 0);
-    fields.add("sync_partial_err", 0);
+    fields.each(0, "sync_full sync_partial_ok sync_partial_err");
     fields.add("expired_keys", if locked { 0 } else { server.statistics.expired(&server.db) });
     fields.add("expired_stale_perc", "0.00");
     fields.add("expired_time_cap_reached_count", 0);
     fields.add("expire_cycle_cpu_milliseconds", server.statistics.swept_ms(&server.db));
     fields.add("evicted_keys", server.statistics.evicted(&server.db));
     fields.add("evicted_clients", server.statistics.evicted_clients.load(Relaxed));
-    fields.add("evicted_scripts", 0);
-    fields.add("total_eviction_exceeded_time", 0);
-    fields.add("current_eviction_exceeded_time", 0);
+    fields.each(0, "evicted_scripts total_eviction_exceeded_time current_eviction_exceeded_time");
     let slow = server.slow.totals();
     fields.add("slowlog_commands_count", slow.values().map(|of| of.count).sum::<u64>());
     fields.add("slowlog_commands_time_ms_sum", slow.values().map(|of| of.micros).sum::<u64>() / 1000);
@@ -375,20 +342,9 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("tracking_total_keys", tracked.keys);
     fields.add("tracking_total_items", tracked.items);
     fields.add("tracking_total_prefixes", tracked.prefixes);
-    fields.add("total_forks", 0);
-    fields.add("migrate_cached_sockets", 0);
-    fields.add("slave_expires_tracked_keys", 0);
-    for name in [
-        "active_defrag_hits",
-        "active_defrag_misses",
-        "active_defrag_key_hits",
-        "active_defrag_key_misses",
-        "total_active_defrag_time",
-        "current_active_defrag_time",
-    ] {
-        fields.add(name, 0);
-    }
-    fields.add("unexpected_error_replies", 0);
+    fields.each(0, "total_forks migrate_cached_sockets slave_expires_tracked_keys");
+    fields.each(0, "active_defrag_hits active_defrag_misses active_defrag_key_hits active_defrag_key_misses");
+    fields.each(0, "total_active_defrag_time current_active_defrag_time unexpected_error_replies");
     fields.add("total_error_replies", server.statistics.total(|of| &of.errors));
     fields.add("dump_payload_sanitizations", 0);
     fields.add("total_reads_processed", server.statistics.total(|of| &of.reads));
@@ -398,8 +354,7 @@ fn stats(server: &ServerState, locked: bool, fields: &mut Fields<'_>) {
     fields.add("io_threaded_writes_processed", threaded_writes);
     fields.add("client_query_buffer_limit_disconnections", server.statistics.ended_by_query_limit.load(Relaxed));
     fields.add("client_output_buffer_limit_disconnections", server.statistics.ended_by_output_limit.load(Relaxed));
-    fields.add("reply_buffer_shrinks", 0);
-    fields.add("reply_buffer_expands", 0);
+    fields.each(0, "reply_buffer_shrinks reply_buffer_expands");
     fields.add("eventloop_cycles", server.statistics.total(|of| &of.iterations));
     for reason in Reason::ALL {
         fields.add(reason.info_name(), server.acl.log.count(reason));
@@ -419,16 +374,14 @@ fn replication(server: &ServerState, fields: &mut Fields<'_>) {
     fields.add("second_repl_offset", -1);
     fields.add("repl_backlog_active", 0);
     fields.add("repl_backlog_size", 1_048_576);
-    fields.add("repl_backlog_first_byte_offset", 0);
-    fields.add("repl_backlog_histlen", 0);
+    fields.each(0, "repl_backlog_first_byte_offset repl_backlog_histlen");
 }
 
 /// The main thread is that of the first event loop: there is none that does all the work.
 fn cpu(server: &ServerState, usage: &Usage, fields: &mut Fields<'_>) {
     fields.add("used_cpu_sys", format_args!("{:.6}", usage.system_seconds));
     fields.add("used_cpu_user", format_args!("{:.6}", usage.user_seconds));
-    fields.add("used_cpu_sys_children", "0.000000");
-    fields.add("used_cpu_user_children", "0.000000");
+    fields.each("0.000000", "used_cpu_sys_children used_cpu_user_children");
     if let Some((user, system)) = process::thread_seconds(server.statistics.main_thread.load(Relaxed)) {
         fields.add("used_cpu_sys_main_thread", format_args!("{system:.6}"));
         fields.add("used_cpu_user_main_thread", format_args!("{user:.6}"));
@@ -493,6 +446,11 @@ impl Fields<'_> {
     pub(super) fn line(&mut self, line: &str) {
         self.text.push_str(line);
         self.text.push_str("\r\n");
+    }
+
+    /// Adds the same value under each of these names, which are parted by blanks.
+    pub(super) fn each(&mut self, value: impl std::fmt::Display, names: &str) {
+        names.split(' ').for_each(|name| self.add(name, &value));
     }
 
     pub(super) fn add(&mut self, name: &str, value: impl std::fmt::Display) {

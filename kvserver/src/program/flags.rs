@@ -132,10 +132,38 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::config::parameters;
+    use crate::server::Server;
 
     #[test]
     fn the_flags_are_consistent() {
         Config::command().debug_assert();
+    }
+
+    /// Flags that stand for no parameter of a running server: where the file is, and where the password.
+    const NO_PARAMETERS: [&str; 4] = ["config", "requirepass-file", "help", "version"];
+
+    #[test]
+    fn every_flag_sets_a_parameter_of_the_table_and_has_its_default() {
+        let command = Config::command();
+        let flags: Vec<&str> = command.get_arguments().filter_map(|argument| argument.get_long()).collect();
+        let rows = || parameters::all().filter_map(|row| Some((row, row.flag?)));
+        for flag in flags.iter().filter(|flag| !NO_PARAMETERS.contains(flag)) {
+            assert!(rows().any(|(_, named)| named == *flag), "--{flag} is in no row");
+        }
+        let db = kvcore::Db::in_memory();
+        let server = Server::builder().store(db).listen("resp://127.0.0.1:0".parse().unwrap()).start().unwrap();
+        let config = Config::parse_from(["kvserver"]);
+        for (row, flag) in rows() {
+            assert!(flags.contains(&flag), "{} names --{flag}, which is no flag", row.name);
+            let default = match flag {
+                "max-clients" => config.max_clients.to_string(),
+                "login-timeout" => config.login_timeout.to_string(),
+                "log-level" => config.log_level.word().to_owned(),
+                _ => continue,
+            };
+            assert_eq!(row.value(server.state()), default, "--{flag}");
+        }
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl<'b> Filter<'b> {
                 b"addr" => Criterion::Peer(value),
                 b"laddr" => Criterion::Local(value),
                 b"ip" => Criterion::Host(value),
-                b"user" if ctx.server.has_user(value) => Criterion::User(value),
+                b"user" if ctx.server.acl.find(value).is_some() => Criterion::User(value),
                 b"user" => return Err(CommandError::quoting("ERR No such user '", value, "'")),
                 b"name" => Criterion::Name(value),
                 b"lib-name" => Criterion::Library(value),

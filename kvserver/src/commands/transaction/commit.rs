@@ -251,7 +251,7 @@ impl Exec<'_> {
         txn.select(self.before.keyspace.hooks().id())?;
         result.replies = Some(Vec::with_capacity(self.queue.commands.len()));
         for (at, (spec, request)) in self.queue.commands.iter().enumerate() {
-            if self.place == Place::Draft && (self.server.has_ended() || session.client.is_killed()) {
+            if self.place == Place::Draft && (self.server.ended.load(Relaxed) || session.client.is_killed()) {
                 return Err(kvcore::Error::aborted("nobody waits for it"));
             }
             if let Some(done) = journal.0.get(&at) {

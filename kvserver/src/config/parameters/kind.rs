@@ -138,7 +138,27 @@ fn percent(text: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt;
+
     use super::*;
+
+    /// As the documentation names the values.
+    impl fmt::Display for Kind {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match self {
+                Kind::Bool => f.write_str("`yes`, `no`"),
+                Kind::Integer(min, i64::MAX | 0x7fff_ffff) => write!(f, "a number from {min}"),
+                Kind::Integer(min, max) => write!(f, "a number from {min} to {max}"),
+                Kind::Memory(..) => f.write_str("bytes, as in `1024`, `1kb`, `2gb`"),
+                Kind::MemoryOrPercent => f.write_str("bytes, or a percentage of `maxmemory`"),
+                Kind::Word(words) => write!(f, "`{}`", words.join("`, `")),
+                Kind::Words(words) => write!(f, "some of `{}`", words.join("`, `")),
+                Kind::Integers { count, .. } => write!(f, "{count} numbers"),
+                Kind::Percentiles => f.write_str("percentages"),
+                Kind::Text => f.write_str("text"),
+            }
+        }
+    }
 
     #[test]
     fn amounts_of_memory_have_units_of_thousands_and_of_1024() {

@@ -28,6 +28,8 @@ pub(crate) struct Parameter {
     pub(crate) in_file: InFile,
     /// Runs after a change.
     after: Option<After>,
+    /// The flag of the program that sets it, too.
+    pub(crate) flag: Option<&'static str>,
     /// Its value is a secret: never logged, never shown by MONITOR or SLOWLOG.
     pub(crate) sensitive: bool,
     /// Shown only if exactly this name is asked for.
@@ -148,7 +150,18 @@ impl Parameter {
 
     const fn row(name: &'static str, kind: Kind, place: Place, change: Change) -> Parameter {
         let in_file = InFile::Sets;
-        Parameter { name, alias: None, kind, place, change, in_file, after: None, sensitive: false, hidden: false }
+        Parameter {
+            name,
+            alias: None,
+            kind,
+            place,
+            change,
+            in_file,
+            after: None,
+            flag: None,
+            sensitive: false,
+            hidden: false,
+        }
     }
 
     pub(crate) const fn alias(mut self, alias: &'static str) -> Parameter {
@@ -158,6 +171,11 @@ impl Parameter {
 
     pub(crate) const fn in_file(mut self, in_file: InFile) -> Parameter {
         self.in_file = in_file;
+        self
+    }
+
+    pub(crate) const fn flag(mut self, flag: &'static str) -> Parameter {
+        self.flag = Some(flag);
         self
     }
 

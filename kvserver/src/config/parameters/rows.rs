@@ -34,7 +34,8 @@ pub(crate) const ROWS: &[Parameter] = &[
     Parameter::inert("active-expire-effort", Kind::Integer(1, 10), "1"),
     Parameter::fixed("aclfile", |server| {
         server.acl.file.as_ref().map_or_else(String::new, |path| path.display().to_string())
-    }),
+    })
+    .flag("acl-file"),
     Parameter::new(
         "acllog-max-len",
         LONG,
@@ -69,7 +70,8 @@ pub(crate) const ROWS: &[Parameter] = &[
             server.set_durability(word.parse().map_err(|error: kvcore::Error| error.to_string())?);
             Ok(())
         },
-    ),
+    )
+    .flag("durability"),
     // Seconds after which a backup that its client does not read is ended; Redis has no such thing.
     Parameter::number("backup-timeout", COUNT, |server| &server.backups.timeout_secs),
     // A client that needs no log is content with one; so `no` is taken, and the truth is shown.
@@ -78,7 +80,8 @@ pub(crate) const ROWS: &[Parameter] = &[
         Kind::Bool,
         |server| if server.db.is_in_memory() { "no" } else { "yes" }.to_owned(),
         |_, value| if value == "no" { Ok(()) } else { Err("this store keeps nothing on disk".to_owned()) },
-    ),
+    )
+    .flag("memory-only"),
     Parameter::constant(
         "bind",
         Kind::Text,
@@ -89,7 +92,8 @@ pub(crate) const ROWS: &[Parameter] = &[
             hosts.join(" ")
         },
         "Failed to bind to specified addresses. Listeners are named by --listen when the server starts.",
-    ),
+    )
+    .flag("listen"),
     Parameter::inert(AVAILABILITY_ZONE, Kind::Text, ""),
     Parameter::inert("busy-reply-threshold", LONG, "5000").alias("lua-time-limit"),
     Parameter::new(
@@ -112,7 +116,7 @@ pub(crate) const ROWS: &[Parameter] = &[
         .in_file(InFile::Only(&["no"], "the server stays in the foreground: let a service manager run it")),
     Parameter::fixed("databases", |_| DATABASES.to_string()).in_file(InFile::Only(&["16"], "there are 16 databases")),
     Parameter::fixed("dbfilename", |_| String::new()).protected().in_file(InFile::PassedOver),
-    Parameter::fixed("dir", |server| server.config.dir.clone()).protected(),
+    Parameter::fixed("dir", |server| server.config.dir.clone()).flag("dir").protected(),
     // How often Redis does its housekeeping. There is no such timer here; the number is kept and shown.
     Parameter::new(
         "hz",
@@ -124,8 +128,8 @@ pub(crate) const ROWS: &[Parameter] = &[
         },
     )
     .in_file(InFile::PassedOver),
-    Parameter::fixed("io-threads", |server| server.notify.mailboxes.len().to_string()),
-    Parameter::fixed("enable-debug-command", |server| yes_or_no(server.config.debug_allowed)),
+    Parameter::fixed("io-threads", |server| server.notify.mailboxes.len().to_string()).flag("loops"),
+    Parameter::fixed("enable-debug-command", |server| yes_or_no(server.config.debug_allowed)).flag("enable-debug"),
     Parameter::inert("key-load-delay", Kind::Integer(-INT_MAX, INT_MAX), "0").hidden(),
     Parameter::new(
         "latency-monitor-threshold",
@@ -156,7 +160,7 @@ pub(crate) const ROWS: &[Parameter] = &[
     Parameter::number("lfu-log-factor", COUNT, |server| &server.runtime.lfu_factor).then(count_accesses),
     // Of the line protocol, which Redis does not have.
     Parameter::limit("line-max-len", Kind::Memory(1024, MIB * 1024), |of| &mut of.limits.line_bytes_max),
-    Parameter::number("login-timeout", COUNT, |server| &server.runtime.login_timeout_secs),
+    Parameter::number("login-timeout", COUNT, |server| &server.runtime.login_timeout_secs).flag("login-timeout"),
     Parameter::new(
         "loglevel",
         Kind::Word(&["debug", "verbose", "notice", "warning", "nothing"]),
@@ -165,7 +169,8 @@ pub(crate) const ROWS: &[Parameter] = &[
             server.logging.set(LogLevel::of(word).ok_or("there is no such level")?);
             Ok(())
         },
-    ),
+    )
+    .flag("log-level"),
     Parameter::inert("masterauth", Kind::Text, "").sensitive(),
     Parameter::inert("masteruser", Kind::Text, "").sensitive(),
     Parameter::new(
@@ -182,9 +187,10 @@ pub(crate) const ROWS: &[Parameter] = &[
             server.clients.max.store(wanted, Relaxed);
             Ok(())
         },
-    ),
+    )
+    .flag("max-clients"),
     // The limit on keys, which Redis does not have.
-    Parameter::number("max-entries", LONG, |server| &server.runtime.entries_max).then(apply_limits),
+    Parameter::number("max-entries", LONG, |server| &server.runtime.entries_max).flag("max-entries").then(apply_limits),
     Parameter::number("maxmemory", Kind::Memory(0, u64::MAX), |server| &server.runtime.memory_bytes_max)
         .then(apply_limits),
     Parameter::new(
@@ -255,7 +261,8 @@ pub(crate) const ROWS: &[Parameter] = &[
             let why = "The server was started with --insecure-listen.";
             if value == "no" { Ok(()) } else { Err(why.to_owned()) }
         },
-    ),
+    )
+    .flag("insecure-listen"),
     // These two are constants of Redis, by names of ours.
     Parameter::limit("proto-max-inline-len", Kind::Memory(1024, MIB * 1024), |of| &mut of.limits.inline_bytes_max),
     Parameter::limit("proto-max-multibulk-len", Kind::Integer(16, INT_MAX), |of| &mut of.limits.args_max),
@@ -282,6 +289,7 @@ pub(crate) const ROWS: &[Parameter] = &[
             Ok(())
         },
     )
+    .flag("requirepass")
     .sensitive(),
     Parameter::new(
         "save",
@@ -292,7 +300,8 @@ pub(crate) const ROWS: &[Parameter] = &[
             *server.runtime.save_points.lock() = points;
             Ok(())
         },
-    ),
+    )
+    .flag("snapshot-every"),
     Parameter::number("slowlog-entry-max-argc", Kind::Integer(2, INT_MAX), |server| &server.slow.words_max),
     Parameter::number("slowlog-entry-max-string-len", COUNT, |server| &server.slow.word_bytes_max),
     Parameter::log_from("slowlog-log-slower-than", LONG_OR_NEVER, Logged::Time)
