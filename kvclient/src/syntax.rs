@@ -185,8 +185,8 @@ impl Command {
             arity: spec.arity,
             args: spec.args.iter().map(Arg::of_table).collect(),
             subcommands: spec.subcommands.iter().map(Command::of_table).collect(),
-            is_exact: !spec.absent,
-            is_executed: !spec.absent,
+            is_exact: !spec.unsupported,
+            is_executed: !spec.unsupported,
         };
         command.correct();
         command

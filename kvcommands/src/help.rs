@@ -9,7 +9,7 @@ use crate::outcome::Outcome;
 /// `HELP [command [subcommand]]`: the names of the commands, or how one is typed and what it does, on one line.
 pub(crate) fn commands(mut args: Args<'_>, _: &'static Spec) -> Outcome {
     let Some(name) = args.next_opt() else {
-        let names = spec::COMMANDS.iter().filter(|spec| !spec.absent).map(|spec| spec.name.to_ascii_uppercase());
+        let names = spec::COMMANDS.iter().filter(|spec| !spec.unsupported).map(|spec| spec.name.to_ascii_uppercase());
         return Ok(Reply::bulks(names));
     };
     let unknown = |what: &str, word: &[u8]| {
@@ -22,8 +22,8 @@ pub(crate) fn commands(mut args: Args<'_>, _: &'static Spec) -> Outcome {
     if !args.is_empty() {
         return Err(CommandError::wrong_arity("help").into());
     }
-    if found.absent {
-        return Err(CommandError::absent(found.name).into());
+    if found.unsupported {
+        return Err(CommandError::unsupported(found.name).into());
     }
     Ok(Reply::bulk(format!("{}: {}", found.usage(), found.summary)))
 }
@@ -35,7 +35,7 @@ pub fn help(spec: &'static Spec) -> Reply {
     let container = top.unwrap_or(spec);
     let name = container.name.to_ascii_uppercase();
     let mut lines = vec![format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")];
-    for subcommand in container.subcommands.iter().filter(|sub| sub.own_name() != "help" && !sub.absent) {
+    for subcommand in container.subcommands.iter().filter(|sub| sub.own_name() != "help" && !sub.unsupported) {
         let usage = subcommand.usage();
         lines.push(usage.strip_prefix(&name).unwrap_or(&usage).trim().to_owned());
         lines.push(format!("    {}", subcommand.summary));

@@ -26,7 +26,7 @@ pub(crate) fn replicaof(mut args: Args<'_>, row: &'static Spec) -> Outcome {
     if !kvproto::parse_integer(port).is_some_and(|port| (0..=65_535).contains(&port)) {
         return Err(CommandError::custom("ERR Invalid master port").into());
     }
-    Err(CommandError::absent(row.name).into())
+    Err(CommandError::unsupported(row.name).into())
 }
 
 /// `FAILOVER [TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]`: there are no replicas to hand over to.

@@ -85,7 +85,7 @@ pub const QUOTED_BYTES_MAX: usize = 128;
 
 impl CommandError {
     /// A command of Redis that this server knows of and does not have, named in full.
-    pub fn absent(name: &str) -> CommandError {
+    pub fn unsupported(name: &str) -> CommandError {
         CommandError::custom(format!(
             "ERR '{name}' is not supported: this server keeps strings, on one node, and runs no scripts"
         ))

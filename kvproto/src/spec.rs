@@ -10,7 +10,6 @@ mod key_spec;
 mod names;
 mod row;
 
-mod absent;
 mod acl;
 mod bitmap;
 mod client;
@@ -25,6 +24,7 @@ mod server;
 mod slow;
 mod string;
 mod transaction;
+mod unsupported;
 
 pub use arg::{Arg, ArgKind};
 pub use flags::{Category, Flag, FlagSet, Group, KeyFlag, Trait};
@@ -37,7 +37,7 @@ use crate::error::CommandError;
 use crate::request::Request;
 
 /// The rows, family by family: those with a function in the server, then those without.
-const FAMILIES: &[&[&[Spec]]] = &[EXECUTED, absent::FAMILIES];
+const FAMILIES: &[&[&[Spec]]] = &[EXECUTED, unsupported::FAMILIES];
 const EXECUTED: &[&[Spec]] = &[
     acl::ROWS,
     bitmap::ROWS,

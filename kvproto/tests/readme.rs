@@ -62,7 +62,7 @@ fn cell(text: &str) -> String {
 fn overview() -> String {
     let mut text = "| Family | Commands |\n|---|---|\n".to_owned();
     for (group, heading, _) in FAMILIES {
-        let names = of(group).filter(|spec| !spec.absent).map(|spec| {
+        let names = of(group).filter(|spec| !spec.unsupported).map(|spec| {
             let aliases = spec.aliases.iter().map(|alias| format!("`{}`", alias.to_ascii_uppercase()));
             let aliases: Vec<String> = aliases.collect();
             if aliases.is_empty() { spelled(spec) } else { format!("{} ({})", spelled(spec), aliases.join(", ")) }
@@ -76,8 +76,9 @@ fn overview() -> String {
         "\nKnown and refused, with an error that says so:\n\n| Family | Commands | Because |\n|---|---|---|\n",
     );
     for (group, heading, why) in FAMILIES {
-        let whole = of(group).filter(|spec| spec.absent);
-        let parts = of(group).filter(|spec| !spec.absent).flat_map(|spec| spec.subcommands).filter(|sub| sub.absent);
+        let whole = of(group).filter(|spec| spec.unsupported);
+        let parts =
+            of(group).filter(|spec| !spec.unsupported).flat_map(|spec| spec.subcommands).filter(|sub| sub.unsupported);
         let names: Vec<String> = whole.chain(parts).map(spelled).collect();
         if !names.is_empty() {
             assert!(!why.is_empty(), "say in FAMILIES why {names:?} are refused");
@@ -91,7 +92,7 @@ fn overview() -> String {
 fn reference() -> String {
     let mut text = String::new();
     for (group, heading, _) in FAMILIES {
-        let executed: Vec<&Spec> = of(group).filter(|spec| !spec.absent).collect();
+        let executed: Vec<&Spec> = of(group).filter(|spec| !spec.unsupported).collect();
         if executed.is_empty() {
             continue;
         }
@@ -99,7 +100,7 @@ fn reference() -> String {
         for spec in executed {
             let rows: Vec<&Spec> =
                 if spec.subcommands.is_empty() { vec![spec] } else { spec.subcommands.iter().collect() };
-            for row in rows.into_iter().filter(|row| !row.absent) {
+            for row in rows.into_iter().filter(|row| !row.unsupported) {
                 text.push_str(&format!("| `{}` | {} | {} |\n", cell(&row.usage()), row.since, cell(row.summary)));
             }
         }

@@ -1,6 +1,6 @@
 //! From a command's name to the function that carries it out.
 //!
-//! Invariant: every row of the command table has a function, unless it is marked absent; of those some have one that refuses. The commands
+//! Invariant: every row of the command table has a function, unless it is marked unsupported; of those some have one that refuses. The commands
 //! of the store alone are in `kvcommands`; those here concern the session or the server.
 
 use crate::context::{DispatchTable, InExec, ServerCommand};
@@ -95,8 +95,8 @@ mod tests {
     fn a_row_of_the_command_table_has_a_function_or_is_marked_absent() {
         for spec in kvproto::spec::COMMANDS {
             match super::run_of(spec.name) {
-                None | Some(ServerCommand::Store(CommandFn::Pure(_))) if spec.absent => {}
-                run => assert_eq!(run.is_none(), spec.absent, "{}", spec.name),
+                None | Some(ServerCommand::Store(CommandFn::Pure(_))) if spec.unsupported => {}
+                run => assert_eq!(run.is_none(), spec.unsupported, "{}", spec.name),
             }
         }
     }

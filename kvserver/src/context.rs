@@ -47,7 +47,7 @@ pub enum InExec {
 pub(crate) struct DispatchTable(Vec<Option<ServerCommand>>);
 
 impl DispatchTable {
-    /// `run_of`: the function behind the row of that name; none if the row is marked absent.
+    /// `run_of`: the function behind the row of that name; none if the row is marked unsupported.
     pub(crate) fn new(run_of: fn(&str) -> Option<ServerCommand>) -> DispatchTable {
         DispatchTable(spec::COMMANDS.iter().map(|spec| run_of(spec.name)).collect())
     }

@@ -168,7 +168,7 @@ pub(crate) fn answer(
             let Context { before, version, lsn, lookups, next, .. } = context;
             CallResult::new(Some(spec), reply, lsn).counting(lookups).with(before, version, next)
         }
-        None => return reject(Some(spec), CommandError::absent(spec.name), request, session, server),
+        None => return reject(Some(spec), CommandError::unsupported(spec.name), request, session, server),
     };
     if wanted.is_monitored() && !answer.is_postponed() {
         monitor::show(spec, request, session.database, answer.lsn, session, server);
@@ -185,8 +185,8 @@ fn queued(session: &Session) -> Option<&[(&'static Spec, OwnedRequest)]> {
 #[inline]
 fn find(request: Request<'_>) -> Result<(&'static Spec, &'static Spec), Box<Unresolved>> {
     let (top, spec) = spec::resolve_rows(request)?;
-    if spec.absent && !top.absent {
-        return Err(Box::new(Unresolved { spec: Some(spec), error: CommandError::absent(spec.name) }));
+    if spec.unsupported && !top.unsupported {
+        return Err(Box::new(Unresolved { spec: Some(spec), error: CommandError::unsupported(spec.name) }));
     }
     Ok((top, spec))
 }

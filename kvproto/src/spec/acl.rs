@@ -12,7 +12,7 @@ pub(super) const ROWS: &[Spec] = &[Spec::new("acl", -2, Group::Server, "6.0.0")
 const FOR_ADMINS: &[Flag] = &[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale];
 
 const fn role(name: &'static str, arity: i32) -> Spec {
-    Spec::absent(name, arity, Group::Server, "9.2.0").flags(FOR_ADMINS).secrets(Secrets::From(2))
+    Spec::unsupported(name, arity, Group::Server, "9.2.0").flags(FOR_ADMINS).secrets(Secrets::From(2))
 }
 
 const SUBCOMMANDS: [Spec; 18] =

@@ -263,7 +263,7 @@ pub(super) const SUBCOMMANDS: [Spec; 20] = each_with(
             .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
             .args(&[Arg::string("connection-name")]),
         Spec::help("client|help", Group::Connection, "5.0.0").in_categories(&[Category::Connection]),
-        Spec::absent("client|import-source", 3, Group::Connection, "8.1.0")
+        Spec::unsupported("client|import-source", 3, Group::Connection, "8.1.0")
             .flags(FOR_ALL)
             .in_categories(&[Category::Connection]),
     ]),

@@ -62,13 +62,17 @@ const MODULE_SUBCOMMANDS: [Spec; 5] = indexed([
         .flags(&[Flag::Admin, Flag::NoScript])
         .tips(&["nondeterministic_output_order"]),
     Spec::help("module|help", Group::Server, "5.0.0"),
-    Spec::absent("module|load", -3, Group::Server, "4.0.0").flags(&[Flag::NoAsyncLoading, Flag::Admin, Flag::NoScript]),
-    Spec::absent("module|loadex", -3, Group::Server, "7.0.0").flags(&[
+    Spec::unsupported("module|load", -3, Group::Server, "4.0.0").flags(&[
         Flag::NoAsyncLoading,
         Flag::Admin,
         Flag::NoScript,
     ]),
-    Spec::absent("module|unload", 3, Group::Server, "4.0.0").flags(&[
+    Spec::unsupported("module|loadex", -3, Group::Server, "7.0.0").flags(&[
+        Flag::NoAsyncLoading,
+        Flag::Admin,
+        Flag::NoScript,
+    ]),
+    Spec::unsupported("module|unload", 3, Group::Server, "4.0.0").flags(&[
         Flag::NoAsyncLoading,
         Flag::Admin,
         Flag::NoScript,

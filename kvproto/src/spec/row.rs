@@ -46,7 +46,7 @@ pub struct Spec {
     /// The commands this one is a container for, sorted by name.
     pub subcommands: &'static [Spec],
     /// Known, so that clients can ask about it, but not executed by this server; at most refused in Redis' own words.
-    pub absent: bool,
+    pub unsupported: bool,
     explicit_categories: FlagSet<Category>,
     index: usize,
 }
@@ -134,7 +134,7 @@ impl Spec {
             arg.write_usage(&mut text);
         }
         if !self.subcommands.is_empty() && self.args.is_empty() {
-            let names: Vec<&str> = self.subcommands.iter().filter(|sub| !sub.absent).map(Spec::own_name).collect();
+            let names: Vec<&str> = self.subcommands.iter().filter(|sub| !sub.unsupported).map(Spec::own_name).collect();
             text.push(' ');
             text.push_str(&names.join("|").to_ascii_uppercase());
         }
@@ -178,16 +178,16 @@ impl Spec {
             deprecated: None,
             args: &[],
             subcommands: &[],
-            absent: false,
+            unsupported: false,
             explicit_categories: FlagSet::EMPTY,
             index: 0,
         }
     }
 
     /// A command this server knows and does not execute.
-    pub(super) const fn absent(name: &'static str, arity: i32, group: Group, since: &'static str) -> Spec {
+    pub(super) const fn unsupported(name: &'static str, arity: i32, group: Group, since: &'static str) -> Spec {
         Spec {
-            absent: true,
+            unsupported: true,
             complexity: "",
             summary: "Not executed by this server.",
             ..Spec::new(name, arity, group, since)

@@ -43,18 +43,18 @@ const FUNCTION_SUBCOMMANDS: [Spec; 9] = indexed([
         .in_categories(&[Category::Scripting])
         .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"]),
     Spec::help("function|help", Group::Scripting, "7.0.0").in_categories(&[Category::Scripting]),
-    Spec::absent("function|delete", 3, Group::Scripting, "7.0.0")
+    Spec::unsupported("function|delete", 3, Group::Scripting, "7.0.0")
         .flags(&[Flag::NoScript, Flag::Write])
         .in_categories(&[Category::Scripting])
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
-    Spec::absent("function|dump", 2, Group::Scripting, "7.0.0")
+    Spec::unsupported("function|dump", 2, Group::Scripting, "7.0.0")
         .flags(&[Flag::NoScript])
         .in_categories(&[Category::Scripting]),
-    Spec::absent("function|load", -3, Group::Scripting, "7.0.0")
+    Spec::unsupported("function|load", -3, Group::Scripting, "7.0.0")
         .flags(&[Flag::NoScript, Flag::Write, Flag::DenyOom])
         .in_categories(&[Category::Scripting])
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
-    Spec::absent("function|restore", -3, Group::Scripting, "7.0.0")
+    Spec::unsupported("function|restore", -3, Group::Scripting, "7.0.0")
         .flags(&[Flag::NoScript, Flag::Write, Flag::DenyOom])
         .in_categories(&[Category::Scripting])
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
@@ -80,14 +80,14 @@ const SCRIPT_SUBCOMMANDS: [Spec; 7] = indexed([
         .in_categories(&[Category::Scripting])
         .tips(&["request_policy:all_shards", "response_policy:one_succeeded"]),
     Spec::help("script|help", Group::Scripting, "5.0.0").in_categories(&[Category::Scripting]),
-    Spec::absent("script|load", 3, Group::Scripting, "2.6.0")
+    Spec::unsupported("script|load", 3, Group::Scripting, "2.6.0")
         .flags(&[Flag::NoScript, Flag::Stale])
         .in_categories(&[Category::Scripting])
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
-    Spec::absent("script|debug", 3, Group::Scripting, "3.2.0")
+    Spec::unsupported("script|debug", 3, Group::Scripting, "3.2.0")
         .flags(&[Flag::NoScript])
         .in_categories(&[Category::Scripting]),
-    Spec::absent("script|show", 3, Group::Scripting, "8.0.0")
+    Spec::unsupported("script|show", 3, Group::Scripting, "8.0.0")
         .flags(&[Flag::NoScript, Flag::Stale])
         .in_categories(&[Category::Scripting]),
 ]);

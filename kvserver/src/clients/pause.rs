@@ -88,8 +88,9 @@ impl Pause {
             return false;
         }
         // What is refused when it is queued need not wait for that.
-        let writes =
-            |spec: &Spec| (spec.is_write() || spec.traits.has(Trait::Replicates)) && !(spec.absent && queued.is_some());
+        let writes = |spec: &Spec| {
+            (spec.is_write() || spec.traits.has(Trait::Replicates)) && !(spec.unsupported && queued.is_some())
+        };
         self.held.load(SeqCst) == Blocked::All as u8
             || writes(spec)
             || (spec.traits.has(Trait::RunsQueue)

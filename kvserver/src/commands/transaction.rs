@@ -37,10 +37,10 @@ pub(crate) fn enqueue(
     // command that Redis does not know, stays inside, and all that it asks next is queued. (Tried: of the 540 tests of
     // Redis' suite that pass, 22 then fail for what a test before them left so.)
     if !is_known {
-        queue.absent.get_or_insert(spec);
+        queue.unsupported.get_or_insert(spec);
     }
     // EXEC will refuse a spoiled transaction, so what comes after the error need not be kept.
-    if !queue.spoiled && queue.absent.is_none() {
+    if !queue.spoiled && queue.unsupported.is_none() {
         queue.bytes += queued_bytes(request);
         if queue.bytes > server.runtime.query_bytes_max() {
             queue.spoiled = true;
@@ -124,8 +124,8 @@ pub(crate) fn exec(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let watched = ctx.session.watched.take();
     let outcome = if queue.spoiled {
         Err(CommandError::custom("EXECABORT Transaction discarded because of previous errors.").into())
-    } else if let Some(spec) = queue.absent {
-        Err(aborted(&CommandError::absent(spec.name).into_text()).into())
+    } else if let Some(spec) = queue.unsupported {
+        Err(aborted(&CommandError::unsupported(spec.name).into_text()).into())
     } else {
         let place = match may_run_elsewhere(&queue, ctx.table) {
             true => Place::Loop(ctx.server.debug.loop_work_max.load(Relaxed)),

@@ -17,7 +17,7 @@ pub(crate) struct Queue {
     /// A command could not be queued: EXEC will refuse.
     pub(crate) spoiled: bool,
     /// The first of its commands that this server does not have: EXEC will refuse, and name it.
-    pub(crate) absent: Option<&'static Spec>,
+    pub(crate) unsupported: Option<&'static Spec>,
 }
 
 /// A queued command that ran, to be counted once it is certain that the transaction is.

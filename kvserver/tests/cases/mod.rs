@@ -46,7 +46,7 @@ pub struct Case {
 pub fn rows() -> impl Iterator<Item = &'static Spec> {
     let alone = |top: &&Spec| top.subcommands.is_empty() || top.arity == -1;
     let rows = COMMANDS.iter().flat_map(move |top| Some(top).filter(alone).into_iter().chain(top.subcommands));
-    rows.filter(|spec| !spec.absent)
+    rows.filter(|spec| !spec.unsupported)
 }
 
 /// The rows that change data.

@@ -6,7 +6,7 @@ use crate::spec::Flag::{Admin, AllowBusy, Loading, NoAsyncLoading, NoMulti, NoSc
 use crate::spec::{Flag, Group, KeySpec, Spec};
 
 const fn row(name: &'static str, arity: i32, since: &'static str, flags: &[Flag], keys: &'static [KeySpec]) -> Spec {
-    Spec::absent(name, arity, Group::Server, since).flags(flags).keys_at(keys)
+    Spec::unsupported(name, arity, Group::Server, since).flags(flags).keys_at(keys)
 }
 
 pub(in crate::spec) const ROWS: &[Spec] = &[

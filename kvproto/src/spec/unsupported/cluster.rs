@@ -7,7 +7,7 @@ use crate::spec::Flag::{Admin, Fast, Loading, NoAsyncLoading, NoScript, ReadOnly
 use crate::spec::{Category, Flag, Group, KeyFlag, KeySpec, Spec, indexed};
 
 const fn row(name: &'static str, arity: i32, since: &'static str, flags: &[Flag], keys: &'static [KeySpec]) -> Spec {
-    Spec::absent(name, arity, Group::Cluster, since).flags(flags).keys_at(keys)
+    Spec::unsupported(name, arity, Group::Cluster, since).flags(flags).keys_at(keys)
 }
 
 pub(in crate::spec) const ROWS: &[Spec] = &[

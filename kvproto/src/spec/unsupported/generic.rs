@@ -8,7 +8,7 @@ use crate::spec::Flag::{DenyOom, Fast, ReadOnly, Write};
 use crate::spec::{Category, Flag, Group, KeySpec, Secrets, Spec, indexed};
 
 const fn row(name: &'static str, arity: i32, since: &'static str, flags: &[Flag], keys: &'static [KeySpec]) -> Spec {
-    Spec::absent(name, arity, Group::Generic, since).flags(flags).keys_at(keys)
+    Spec::unsupported(name, arity, Group::Generic, since).flags(flags).keys_at(keys)
 }
 
 pub(in crate::spec) const ROWS: &[Spec] = &[

@@ -7,7 +7,7 @@ use crate::spec::Flag::{DenyOom, ReadOnly, Write};
 use crate::spec::{Category, Flag, Group, KeySpec, Spec};
 
 const fn row(name: &'static str, arity: i32, since: &'static str, flags: &[Flag], keys: &'static [KeySpec]) -> Spec {
-    Spec::absent(name, arity, Group::Geo, since).flags(flags).in_categories(&[Category::Geo]).keys_at(keys)
+    Spec::unsupported(name, arity, Group::Geo, since).flags(flags).in_categories(&[Category::Geo]).keys_at(keys)
 }
 
 pub(in crate::spec) const ROWS: &[Spec] = &[

@@ -8,7 +8,10 @@ use crate::spec::Flag::{Blocking, DenyOom, Fast, ReadOnly, Write};
 use crate::spec::{Category, Flag, Group, KeySpec, Spec};
 
 const fn row(name: &'static str, arity: i32, since: &'static str, flags: &[Flag], keys: &'static [KeySpec]) -> Spec {
-    Spec::absent(name, arity, Group::SortedSet, since).flags(flags).in_categories(&[Category::SortedSet]).keys_at(keys)
+    Spec::unsupported(name, arity, Group::SortedSet, since)
+        .flags(flags)
+        .in_categories(&[Category::SortedSet])
+        .keys_at(keys)
 }
 
 pub(in crate::spec) const ROWS: &[Spec] = &[
