@@ -59,7 +59,7 @@ pub fn rows() -> Vec<&'static Spec> {
         [] => std::slice::from_ref(top),
         subcommands => subcommands,
     };
-    COMMANDS.iter().filter(|top| !top.absent).flat_map(own).filter(|spec| !spec.unsupported).collect()
+    COMMANDS.iter().filter(|top| !top.unsupported).flat_map(own).filter(|spec| !spec.unsupported).collect()
 }
 
 /// `count` cases of one command.
