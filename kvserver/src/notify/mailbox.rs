@@ -15,12 +15,11 @@ use crate::net::stream::Stream;
 use crate::net::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::net::sync::{Mutex, Waker};
 use crate::notify::exec::ExecResult;
-use crate::notify::tracking::Event;
 
 mod invalidation;
 mod message;
 
-pub(crate) use invalidation::{Invalidation, Stale, StaleKeys, What};
+pub(crate) use invalidation::{Invalidation, Stale, StaleKeys, TrackedChange, What};
 pub(crate) use message::{Kind, Message};
 
 /// Bytes of messages on their way between loops above which no loop executes requests: a publisher must not be faster
@@ -84,7 +83,7 @@ pub(crate) struct Done {
 #[derive(Debug, Default)]
 pub(crate) struct Costly {
     /// The changes that tracking is to look up.
-    pub(crate) changes: Vec<Event>,
+    pub(crate) changes: Vec<TrackedChange>,
     /// Of an EXEC.
     pub(crate) exec: Option<ExecResult>,
 }

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use kvcore::hooks;
 
+use crate::notify::mailbox::TrackedChange;
 use crate::notify::pubsub::Announcement;
-use crate::notify::tracking::Event;
 
 /// The origin of what one event loop, or one of the threads for costly commands, changes.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(crate) struct Origin {
     client_id: Cell<u64>,
     announced: RefCell<Option<Announced>>,
     /// Changes that tracking is still to look up.
-    changes: RefCell<Vec<Event>>,
+    changes: RefCell<Vec<TrackedChange>>,
 }
 
 /// Returns a number that no other server of this process has.
@@ -80,12 +80,12 @@ impl Origin {
     }
 
     /// Adds a change that tracking is to look up.
-    pub(crate) fn add_change(&self, change: Event) {
+    pub(crate) fn add_change(&self, change: TrackedChange) {
         self.changes.borrow_mut().push(change);
     }
 
     /// Adds the changes of a transaction that ran on another thread.
-    pub(crate) fn add_changes(&self, mut changes: Vec<Event>) {
+    pub(crate) fn add_changes(&self, mut changes: Vec<TrackedChange>) {
         self.changes.borrow_mut().append(&mut changes);
     }
 
@@ -96,7 +96,7 @@ impl Origin {
     }
 
     /// Takes the changes that tracking is to look up.
-    pub(crate) fn take_changes(&self) -> Vec<Event> {
+    pub(crate) fn take_changes(&self) -> Vec<TrackedChange> {
         self.changes.take()
     }
 }

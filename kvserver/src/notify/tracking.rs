@@ -17,14 +17,13 @@ use parking_lot::Mutex;
 
 use crate::clients::Clients;
 use crate::databases;
-use crate::notify::mailbox::{Invalidation, LoopMessage, Mailboxes, Stale, What};
+use crate::notify::mailbox::{Invalidation, LoopMessage, Mailboxes, Stale, TrackedChange, What};
 use crate::notify::origin::Origin;
 
 mod session;
 mod table;
 
 pub(crate) use session::{Choice, ReadKeys, Tracking};
-pub(crate) use table::Event;
 pub(crate) use table::Tracker;
 use table::{Notice, Table, Totals};
 
@@ -49,7 +48,7 @@ pub(crate) struct TrackingTable {
     bytes: AtomicUsize,
     table: Mutex<Table>,
     /// Changes that no transaction of this server made.
-    foreign: Mutex<Vec<Event>>,
+    foreign: Mutex<Vec<TrackedChange>>,
     mailboxes: Arc<Mailboxes>,
 }
 
@@ -73,13 +72,13 @@ impl TrackingTable {
     }
 
     /// Notes a change for loop 0 to look up.
-    fn note_foreign(&self, event: Event) {
+    fn note_foreign(&self, event: TrackedChange) {
         let lsn = event.lsn;
         let mut events = self.foreign.lock();
         let is_first = events.is_empty();
         if events.len() >= FOREIGN_EVENTS_MAX {
             events.clear();
-            events.push(Event { key: None, origin: 0, lsn });
+            events.push(TrackedChange { key: None, origin: 0, lsn });
         } else {
             events.push(event);
         }
@@ -193,7 +192,7 @@ impl TrackingTable {
         self.look_up(&events, clients, 0, &ReadKeys::new());
     }
 
-    fn look_up(&self, events: &[Event], clients: &Clients, own: u64, read: &ReadKeys) -> Vec<Invalidation> {
+    fn look_up(&self, events: &[TrackedChange], clients: &Clients, own: u64, read: &ReadKeys) -> Vec<Invalidation> {
         let mut notices = Vec::new();
         let mut table = self.table.lock();
         table.tell(events, &mut notices);
@@ -248,7 +247,7 @@ impl TrackingTable {
     #[cold]
     fn note(&self, change: &Change<'_>) {
         let is_by_nobody = matches!(change.kind, ChangeKind::Expire | ChangeKind::Evict);
-        let event = |origin| Event { key: change.key.map(Box::from), origin, lsn: change.lsn };
+        let event = |origin| TrackedChange { key: change.key.map(Box::from), origin, lsn: change.lsn };
         match Origin::of(change.origin, self.server_id) {
             Some(origin) => origin.add_change(event(if is_by_nobody { 0 } else { origin.client_id() })),
             None => self.note_foreign(event(0)),

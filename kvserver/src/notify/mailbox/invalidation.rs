@@ -71,6 +71,16 @@ impl Invalidation {
     }
 }
 
+/// A change as tracking sees it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TrackedChange {
+    /// `None`: any key may have changed.
+    pub(crate) key: Option<Box<[u8]>>,
+    /// The client whose command did it; 0 if it was none's, as when a key expires.
+    pub(crate) origin: u64,
+    pub(crate) lsn: Lsn,
+}
+
 /// One list for all who are told the same.
 pub(crate) type StaleKeys = Arc<[Box<[u8]>]>;
 

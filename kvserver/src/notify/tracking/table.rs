@@ -10,17 +10,7 @@ use kvcore::hooks::Lsn;
 use smallvec::SmallVec;
 
 use crate::clients::Address;
-use crate::notify::mailbox::{Stale, StaleKeys};
-
-/// A change as tracking sees it.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Event {
-    /// `None`: any key may have changed.
-    pub(crate) key: Option<Box<[u8]>>,
-    /// The client whose command did it; 0 if it was none's, as when a key expires.
-    pub(crate) origin: u64,
-    pub(crate) lsn: Lsn,
-}
+use crate::notify::mailbox::{Stale, StaleKeys, TrackedChange};
 
 /// A message for the client `tracker`, or for whom it redirects its messages to.
 #[derive(Debug, PartialEq, Eq)]
@@ -158,7 +148,7 @@ impl Table {
     }
 
     /// Tells who has to hear of these changes, in their order; what was broadcast comes last, a message a prefix.
-    pub(crate) fn tell(&mut self, events: &[Event], notices: &mut Vec<Notice>) {
+    pub(crate) fn tell(&mut self, events: &[TrackedChange], notices: &mut Vec<Notice>) {
         // Several keyspaces emptied at once are one message, which waits for the last of them.
         let flush_lsn = events.iter().filter(|event| event.key.is_none()).map(|event| event.lsn).max();
         let mut flushed = false;
@@ -201,7 +191,7 @@ impl Table {
         }
     }
 
-    fn broadcast(&self, events: &[Event], notices: &mut Vec<Notice>) {
+    fn broadcast(&self, events: &[TrackedChange], notices: &mut Vec<Notice>) {
         // Each key once; it was the last change that tells whose doing it was.
         let mut changed: BTreeMap<&[u8], (u64, Lsn)> = BTreeMap::new();
         for event in events {

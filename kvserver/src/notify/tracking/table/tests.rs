@@ -17,8 +17,8 @@ fn started(ids: &[u64]) -> Table {
     table
 }
 
-fn changed(key: &str, origin: u64) -> Event {
-    Event { key: Some(key.as_bytes().into()), origin, lsn: Lsn::new(7) }
+fn changed(key: &str, origin: u64) -> TrackedChange {
+    TrackedChange { key: Some(key.as_bytes().into()), origin, lsn: Lsn::new(7) }
 }
 
 /// Keys and their readers.
@@ -27,7 +27,7 @@ fn counts(table: &Table) -> (usize, usize) {
 }
 
 /// Who is told what.
-fn told(table: &mut Table, events: &[Event]) -> Vec<(u64, String)> {
+fn told(table: &mut Table, events: &[TrackedChange]) -> Vec<(u64, String)> {
     let mut notices = Vec::new();
     table.tell(events, &mut notices);
     shown(&notices)
@@ -68,7 +68,7 @@ fn a_client_without_loops_is_spared_its_own_changes_only() {
 fn a_flush_is_one_message_that_waits_for_all_of_it() {
     let mut table = started(&[1]);
     table.remember(b"a", 1);
-    let flush = |lsn| Event { key: None, origin: 1, lsn: Lsn::new(lsn) };
+    let flush = |lsn| TrackedChange { key: None, origin: 1, lsn: Lsn::new(lsn) };
     let mut notices = Vec::new();
     table.tell(&[changed("a", 1), flush(0), flush(9), flush(8)], &mut notices);
     assert_eq!(shown(&notices), [(1, "a".into()), (1, "*".into())]);
