@@ -5,14 +5,12 @@
 //! know is left out or zero.
 
 mod commands;
-mod key_sizes;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-pub(crate) use key_sizes::{Sizes, of as key_sizes};
 use kvcore::Location;
 
 use crate::acl::log::Reason;
@@ -21,7 +19,7 @@ use crate::databases;
 use crate::net::listener::BoundAddress;
 use crate::notify::pubsub::Topic;
 use crate::state::{ServerState, WriteCheck};
-use kvcommands::REDIS_VERSION;
+use kvcommands::{KeySizes, REDIS_VERSION};
 use kvstats::process::{self, Usage};
 
 /// Redis' clock of seconds for LRU has 24 bits.
@@ -59,7 +57,7 @@ pub(crate) fn wants_key_sizes(wanted: &[String]) -> bool {
 
 /// Returns the text of INFO. `locked`: it runs inside EXEC, where looking at the stores would look at what is locked.
 /// `sizes`: what [`key_sizes`] has found out, if that was wanted and possible.
-pub(crate) fn text(server: &ServerState, wanted: &[String], locked: bool, sizes: &[Sizes]) -> String {
+pub(crate) fn text(server: &ServerState, wanted: &[String], locked: bool, sizes: &[KeySizes]) -> String {
     let all = wanted.iter().any(|name| matches!(name.as_str(), "all" | "everything"));
     let plain = wanted.is_empty() || wanted.iter().any(|name| name == "default");
     let usage = Usage::now();
@@ -92,7 +90,9 @@ pub(crate) fn text(server: &ServerState, wanted: &[String], locked: bool, sizes:
             "latencystats" => commands::latencystats(server, &mut fields),
             "cluster" => fields.add("cluster_enabled", 0),
             HOT_KEYS => hot_keys(server, &mut fields),
-            KEY_SIZES => key_sizes::show(sizes, &mut fields),
+            KEY_SIZES => {
+                sizes.iter().for_each(|of| fields.add(&format!("db{}_distrib_strings_sizes", of.database), of.show()))
+            }
             _ if !locked => keyspaces(server, &mut fields),
             _ => {}
         }

@@ -7,7 +7,9 @@ use kvproto::{Args, CommandError, Reply};
 use crate::commands::info;
 use crate::context::jobs::Work;
 use crate::context::{Context, Next};
+use crate::databases::index_of;
 use crate::state::ServerState;
+use kvcommands::KeySizes;
 use kvcommands::outcome::{Outcome, store_error};
 
 pub(crate) fn save(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
@@ -119,12 +121,17 @@ pub(crate) fn time(_: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     ]))
 }
 
+fn key_sizes(server: &ServerState) -> kvcore::Result<Vec<KeySizes>> {
+    let keyspaces = server.db.keyspaces();
+    kvcommands::key_sizes(keyspaces.iter().filter_map(|keyspace| Some((index_of(keyspace.name())?, keyspace))))
+}
+
 /// `INFO [section ...]`
 pub(crate) fn info(mut args: Args<'_>, ctx: &mut Context<'_>) -> Outcome {
     let wanted: Vec<String> =
         std::iter::from_fn(|| args.next_opt()).map(|word| String::from_utf8_lossy(word).to_ascii_lowercase()).collect();
     if ctx.txn.is_none() && info::wants_key_sizes(&wanted) {
-        ctx.next = Next::Park(Work::scan(move |worker| match info::key_sizes(worker.server) {
+        ctx.next = Next::Park(Work::scan(move |worker| match key_sizes(worker.server) {
             Ok(sizes) => Reply::text(info::text(worker.server, &wanted, false, &sizes)),
             Err(error) => store_error(&error),
         }));

@@ -3,11 +3,8 @@
 //! Invariant: commands keep no counts for it: a request for the section walks over all keys, in steps that hold no lock for
 //! long. So it must not run on an event loop, nor inside EXEC.
 
+use kvcore::Keyspace;
 use kvcore::hooks::{Cursor, Walk};
-
-use super::Fields;
-use crate::databases;
-use crate::state::ServerState;
 
 /// Keys in one step.
 const STEP_KEYS: usize = 512;
@@ -15,20 +12,21 @@ const STEP_KEYS: usize = 512;
 const CLASSES: usize = 1 + usize::BITS as usize;
 
 /// How many values of one database are of what length.
-pub(crate) struct Sizes {
-    database: usize,
+#[derive(Clone, Copy, Debug)]
+pub struct KeySizes {
+    /// The database.
+    pub database: usize,
     counts: [u64; CLASSES],
 }
 
-/// Walks over all databases, and returns the sizes of each that has keys.
+/// Scans these databases, and returns the sizes of each that has keys, in their order.
 ///
 /// # Errors
 ///
 /// If the store is closed.
-pub(crate) fn of(server: &ServerState) -> kvcore::Result<Vec<Sizes>> {
+pub fn key_sizes<'k>(databases: impl Iterator<Item = (usize, &'k Keyspace)>) -> kvcore::Result<Vec<KeySizes>> {
     let mut all = Vec::new();
-    for keyspace in server.db.keyspaces() {
-        let Some(database) = databases::index_of(keyspace.name()) else { continue };
+    for (database, keyspace) in databases {
         let mut counts = [0; CLASSES];
         let mut cursor = Cursor::START;
         loop {
@@ -38,18 +36,19 @@ pub(crate) fn of(server: &ServerState) -> kvcore::Result<Vec<Sizes>> {
             }
         }
         if counts.iter().any(|count| *count > 0) {
-            all.push(Sizes { database, counts });
+            all.push(KeySizes { database, counts });
         }
     }
     all.sort_unstable_by_key(|sizes| sizes.database);
     Ok(all)
 }
 
-pub(super) fn show(all: &[Sizes], fields: &mut Fields<'_>) {
-    for Sizes { database, counts } in all {
-        let classes = counts.iter().enumerate().filter(|(_, count)| **count > 0);
-        let shown: Vec<String> = classes.map(|(class, count)| format!("{}={count}", label(class))).collect();
-        fields.add(&format!("db{database}_distrib_strings_sizes"), shown.join(","));
+impl KeySizes {
+    /// Returns them as INFO shows them: `1=5,1K=2` for five values of one byte and two of 1,024 to 2,047.
+    #[must_use]
+    pub fn show(&self) -> String {
+        let classes = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        classes.map(|(class, count)| format!("{}={count}", label(class))).collect::<Vec<_>>().join(",")
     }
 }
 
