@@ -17,15 +17,15 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use kvcore::{Db, Options, Policy};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use self::flags::Config;
 use self::jemalloc::JEMALLOC;
 use self::reload::Reload;
-use self::startup::{Flags, Rest};
+use self::startup::{Config, Flags, Rest};
 use crate::admin::logging::{LogLevel, Logging};
 use crate::error::{Error, Result};
 use crate::net::listener::ListenUrl;
@@ -34,6 +34,8 @@ use crate::server::signals::Registered;
 use crate::state::server_config::SavePoint;
 use kvstats::process;
 
+/// How often a snapshot is written if something changed, unless `save` or `--snapshot-every` says otherwise.
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(300);
 /// The environment variable a password may come in, so that it is in no list of processes.
 const PASSWORD_VARIABLE: &str = "KVSERVER_REQUIREPASS";
 
@@ -41,10 +43,10 @@ const PASSWORD_VARIABLE: &str = "KVSERVER_REQUIREPASS";
 #[must_use]
 pub fn run() -> ExitCode {
     let flags = Flags::of_process();
-    let served = flags.read().and_then(|(config, rest)| match &config.offline {
-        Some(offline) => Ok(offline.run()),
-        None => serve(flags, &config, rest).map(|()| ExitCode::SUCCESS),
-    });
+    if let Some(offline) = flags.offline() {
+        return offline.run();
+    }
+    let served = flags.read().and_then(|(config, rest)| serve(flags, &config, rest).map(|()| ExitCode::SUCCESS));
     match served {
         Ok(code) => code,
         Err(error) => {
@@ -74,11 +76,10 @@ fn serve(flags: Flags, config: &Config, mut rest: Rest) -> Result<()> {
     let signals = Registered::while_starting()?.reloading(move |state| reload.run(state));
     let logging = log_from(config.log_level);
     let mut builder = Server::builder()
-        .max_clients(usize::try_from(config.max_clients).unwrap_or(usize::MAX))
+        .max_clients(config.max_clients)
         .allow_exposed(config.insecure_listen)
-        .debug_commands(config.enable_debug)
-        .login_timeout(config.login_timeout.into());
-    builder = builder.logging(logging).allocator(JEMALLOC);
+        .debug_commands(config.enable_debug);
+    builder = builder.logging(logging).allocator(JEMALLOC).settings(rest.settings);
     if let Some(password) = password(config)? {
         builder = builder.password(password);
     }
@@ -94,7 +95,7 @@ fn serve(flags: Flags, config: &Config, mut rest: Rest) -> Result<()> {
         if !rest.passed_over.is_empty() {
             tracing::info!("these mean nothing here and are passed over: {}", rest.passed_over.join(" "));
         }
-        builder = builder.configured(path.clone(), rest.settings, &rest.users, rest.all_channels)?;
+        builder = builder.configured(path.clone(), &rest.users, rest.all_channels)?;
     }
     if let Some(path) = &config.acl_file {
         warn_of_readers(path, true);
@@ -106,14 +107,14 @@ fn serve(flags: Flags, config: &Config, mut rest: Rest) -> Result<()> {
         builder = builder.listening(place.clone());
     }
     if let Some(loops) = config.loops {
-        builder = builder.loops(loops.into());
+        builder = builder.loops(loops);
     }
     process::raise_open_files();
     builder = builder.clients_within_open_files();
     if !config.memory_only {
         let dir = std::path::absolute(&config.dir).unwrap_or_else(|_| config.dir.clone());
-        let every = config.snapshot_every.0.map(|after| SavePoint { after, changes: 1 });
-        builder = builder.kept_in(dir.display().to_string(), every.into_iter().collect());
+        let every = SavePoint { after: SNAPSHOT_EVERY, changes: 1 };
+        builder = builder.kept_in(dir.display().to_string(), vec![every]);
     }
     let builder = builder.bind()?;
     let urls = builder.bound_urls();

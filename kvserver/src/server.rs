@@ -180,20 +180,19 @@ impl Builder {
         self
     }
 
-    /// What CONFIG REWRITE writes, and what it says: of parameters, of users, and whether these begin with all channels.
-    pub(crate) fn configured(
-        mut self,
-        path: PathBuf,
-        settings: Vec<Setting>,
-        users: &[u8],
-        all_channels: bool,
-    ) -> Result<Builder> {
+    /// What flags and the configuration file say of parameters.
+    pub(crate) fn settings(mut self, settings: Vec<Setting>) -> Builder {
+        self.said = settings;
+        self
+    }
+
+    /// What CONFIG REWRITE writes, and what it says of users, and whether these begin with all channels.
+    pub(crate) fn configured(mut self, path: PathBuf, users: &[u8], all_channels: bool) -> Result<Builder> {
         self.acl.all_channels.store(all_channels, Ordering::Relaxed);
         if !users.is_empty() {
             self.acl.adopt(users, &path).map_err(|why| Error::Users { why: why.into_owned() })?;
         }
         self.config.config_file = Some(path);
-        self.said = settings;
         Ok(self)
     }
 
@@ -257,11 +256,15 @@ impl Builder {
         // From here on it is known who is used when.
         db.hooks().note_time();
         let state = Arc::new(ServerState::new(id, db, acl, logging, config, addresses, notify));
+        let assign = |setting: &Setting| {
+            let Setting { place, row, value, .. } = setting;
+            let fault = |why| Error::Configuration { place: place.clone(), why: format!("'{}': {why}", row.name) };
+            row.assign(&state, value).map_err(fault)
+        };
+        // What a flag says was so at the start: CONFIG REWRITE does not write it.
+        said.iter().filter(|setting| setting.is_flag).try_for_each(assign)?;
         let _ = state.runtime.at_start.set(rewrite::values(&state));
-        for Setting { place, row, value } in said {
-            let fault = |why| Error::Configuration { place, why: format!("'{}': {why}", row.name) };
-            row.assign(&state, &value).map_err(fault)?;
-        }
+        said.iter().filter(|setting| !setting.is_flag).try_for_each(assign)?;
         if state.db.limits().max_entries.is_some() || state.db.limits().max_memory.is_some() {
             state.apply_limits()?;
         }

@@ -75,6 +75,8 @@ pub(crate) struct Setting {
     pub(crate) row: &'static Parameter,
     /// Normalized.
     pub(crate) value: String,
+    /// A flag says it: CONFIG REWRITE does not write it unless a client changes it.
+    pub(crate) is_flag: bool,
 }
 
 impl ConfigFile {

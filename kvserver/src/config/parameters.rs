@@ -48,7 +48,7 @@ mod tests {
             Change::Refused(_) => (String::new(), "nothing"),
         };
         let default = if default.is_empty() { default } else { format!("`{default}`") };
-        let flag = row.flag.map_or_else(String::new, |flag| format!("`--{flag}`"));
+        let flag = row.flag.map_or_else(String::new, |flag| format!("`--{}`", flag.name));
         format!("| {name} | {} | {default} | {by} | {flag} |\n", row.kind)
     }
 

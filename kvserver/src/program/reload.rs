@@ -49,7 +49,7 @@ impl Reload {
             }
         };
         if file.names("loglevel") {
-            if self.flags.given("log_level") {
+            if self.flags.given("loglevel") {
                 tracing::info!("SIGHUP: the log level stays as it is: the flag --log-level wins over the file");
             } else {
                 set_level(state, level);

@@ -5,15 +5,18 @@
 
 use std::path::PathBuf;
 
-use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use clap::ArgMatches;
+use kvcore::Durability;
+use tracing::level_filters::LevelFilter;
 
-use super::flags::Config;
+use super::flags;
+use super::tools::Offline;
 use crate::admin::logging::LogLevel;
 use crate::config::file::{ConfigFile, Directive, Setting};
 use crate::config::parameters::{self, InFile, Kind};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::net::listener::{ListenUrl, Listening, Place, Protocol};
+use crate::state::server_config::ServerConfig;
 
 const DEFAULT_HOST: &str = "127.0.0.1";
 const DEFAULT_PORT: u16 = 6379;
@@ -40,60 +43,127 @@ struct Ports {
     port: Option<u16>,
 }
 
+/// What a start goes by.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) dir: PathBuf,
+    pub(crate) memory_only: bool,
+    pub(crate) listeners: Vec<Listening>,
+    pub(crate) insecure_listen: bool,
+    pub(crate) enable_debug: bool,
+    /// By flag, by the file whose name is a flag, and by the configuration file.
+    pub(crate) requirepass: Option<String>,
+    pub(crate) requirepass_file: Option<PathBuf>,
+    pub(crate) password_of_file: Option<String>,
+    pub(crate) acl_file: Option<PathBuf>,
+    pub(crate) durability: Durability,
+    pub(crate) loops: Option<usize>,
+    pub(crate) max_clients: usize,
+    pub(crate) max_entries: Option<u64>,
+    pub(crate) log_level: LogLevel,
+}
+
 /// The flags of the process, to lay a file under them more than once.
-pub(crate) struct Flags(ArgMatches);
+pub(crate) struct Flags {
+    matches: ArgMatches,
+    directives: Vec<Directive>,
+}
 
 impl Flags {
     /// Reads the flags of the process. Ends it if they are bad.
     pub(crate) fn of_process() -> Flags {
-        Flags(Config::command().get_matches())
+        let matches = flags::command().get_matches();
+        Flags { directives: flags::directives(&matches), matches }
     }
 
-    /// Whether the flag with this id was given.
-    pub(crate) fn given(&self, id: &str) -> bool {
-        self.0.value_source(id) == Some(ValueSource::CommandLine)
+    /// Returns the subcommand, if there is one.
+    pub(crate) fn offline(&self) -> Option<Offline> {
+        flags::program(&self.matches).offline
     }
 
-    fn alone(&self) -> Config {
-        let mut config = Config::from_arg_matches(&self.0).unwrap_or_else(|error| error.exit());
-        config.listeners = config.listen.iter().map(|url| Listening { url: url.clone(), optional: false }).collect();
-        config
+    /// Whether a flag was given that stands for a line of this name.
+    pub(crate) fn given(&self, name: &str) -> bool {
+        self.directives.iter().any(|flag| flag.name == name)
+    }
+
+    /// Whether flags say what a line of this name does.
+    fn override_line(&self, name: &str) -> bool {
+        match name {
+            // Both are kept: the environment stands between them.
+            "requirepass" => false,
+            "port" | "bind" | "unixsocket" => self.given("listen"),
+            "memory-only" => ["memory-only", "dir", "appendfsync", "save"].iter().any(|name| self.given(name)),
+            name => self.given(name),
+        }
     }
 
     /// Returns what a start with these flags and this file would go by.
     pub(crate) fn config(&self, file: &ConfigFile) -> Result<Config> {
-        let mut config = self.alone();
-        merge(&mut config, file, &|id| self.given(id)).map(|_| config)
+        self.lay(Some(file)).map(|(config, _)| config)
     }
 
     /// Returns what the process was told: the flags and, under them, the file that they name.
     pub(crate) fn read(&self) -> Result<(Config, Rest)> {
-        let mut config = self.alone();
-        let mut rest = Rest::default();
-        if let Some(path) = &config.file {
-            let file = ConfigFile::read(path)?;
-            rest = merge(&mut config, &file, &|id| self.given(id))?;
-            rest.has_secrets = file.directives.iter().any(Directive::is_secret);
-            rest.lines = file.directives;
-            config.file = Some(file.path);
-        }
+        let Some(path) = flags::program(&self.matches).file else { return self.lay(None) };
+        let file = ConfigFile::read(&path)?;
+        let (mut config, mut rest) = self.lay(Some(&file))?;
+        rest.has_secrets = file.directives.iter().any(Directive::is_secret);
+        rest.lines = file.directives;
+        config.file = Some(file.path);
         Ok((config, rest))
+    }
+
+    /// Lays the flags over the file.
+    fn lay(&self, file: Option<&ConfigFile>) -> Result<(Config, Rest)> {
+        let of_file = file.into_iter().flat_map(|file| &file.directives);
+        let lines = of_file.filter(|line| !self.override_line(&line.name)).chain(&self.directives);
+        let program = flags::program(&self.matches);
+        let config = Config { requirepass_file: program.requirepass_file, ..Config::default() };
+        obey(config, &lines.collect::<Vec<_>>(), &|line, why| match file {
+            Some(file) if line > 0 => file.fault(line, why),
+            _ => Error::Configuration { place: "the flags".to_owned(), why },
+        })
     }
 }
 
-/// Lays the file under `config`. `given`: whether the flag with this id was given.
-fn merge(config: &mut Config, file: &ConfigFile, given: &dyn Fn(&str) -> bool) -> Result<Rest> {
+impl Default for Config {
+    fn default() -> Config {
+        let defaults = ["resp://127.0.0.1:6379", "line://127.0.0.1:7171"];
+        let listening = |url: &str| Some(Listening { url: url.parse().ok()?, optional: false });
+        Config {
+            file: None,
+            dir: PathBuf::from("kvdata"),
+            memory_only: false,
+            listeners: defaults.into_iter().filter_map(listening).collect(),
+            insecure_listen: false,
+            enable_debug: false,
+            requirepass: None,
+            requirepass_file: None,
+            password_of_file: None,
+            acl_file: None,
+            durability: Durability::EverySecond,
+            loops: None,
+            max_clients: ServerConfig::default().clients_max,
+            max_entries: None,
+            log_level: LogLevel(LevelFilter::INFO),
+        }
+    }
+}
+
+/// Obeys lines, those of the file before the flags. `fault`: the error of a line, by its number.
+fn obey(mut config: Config, lines: &[&Directive], fault_of: &dyn Fn(usize, String) -> Error) -> Result<(Config, Rest)> {
     let mut rest = Rest::default();
     let mut ports = Ports::default();
     let mut listeners = Vec::new();
     let mut save: Option<(usize, Vec<String>)> = None;
-    let said_dir = file.directives.iter().rfind(|directive| directive.name == "dir").and_then(|dir| dir.one().ok());
     // Redis goes to its directory before it opens anything.
-    let base = if given("dir") { Some(config.dir.clone()) } else { said_dir.map(PathBuf::from) };
-    let placed = |path: String| base.clone().unwrap_or_default().join(path);
-    for directive in &file.directives {
-        let fault = |why: String| file.fault(directive.line, format!("{}: {why}", shown_name(&directive.name)));
+    let base = lines.iter().rfind(|line| line.name == "dir").and_then(|dir| dir.one().ok()).map(PathBuf::from);
+    for &directive in lines {
+        let is_flag = directive.line == 0;
+        let fault = |why: String| fault_of(directive.line, format!("{}: {why}", shown_name(&directive.name)));
         let one = || directive.one().map_err(fault);
+        let placed = |path: String| base.clone().filter(|_| !is_flag).unwrap_or_default().join(path);
         match directive.name.as_str() {
             "listen" => {
                 for word in directive.texts().map_err(fault)? {
@@ -111,27 +181,17 @@ fn merge(config: &mut Config, file: &ConfigFile, given: &dyn Fn(&str) -> bool) -
                 let url = ListenUrl { protocol: Protocol::Resp, place: Place::Unix(path) };
                 listeners.push(Listening { url, optional: false });
             }
-            "dir" if given("dir") => {}
             "dir" => config.dir = PathBuf::from(one()?),
-            "memory-only" => {
-                let wanted = yes(&one()?).map_err(fault)?;
-                let on_disk = ["dir", "durability", "snapshot_every"].iter().any(|flag| given(flag));
-                config.memory_only = given("memory_only") || (wanted && !on_disk);
-            }
-            "protected-mode" => {
-                config.insecure_listen = !yes(&one()?).map_err(fault)? || given("insecure_listen");
-            }
-            "enable-debug-command" => {
-                config.enable_debug = yes(&one()?).map_err(fault)? || given("enable_debug");
-            }
-            "aclfile" if given("acl_file") => {}
+            "memory-only" => config.memory_only = yes(&one()?).map_err(fault)?,
+            "protected-mode" => config.insecure_listen = !yes(&one()?).map_err(fault)?,
+            "enable-debug-command" => config.enable_debug = yes(&one()?).map_err(fault)?,
             "aclfile" => config.acl_file = Some(one()?).filter(|path| !path.is_empty()).map(placed),
             "acl-pubsub-default" => {
                 rest.all_channels = normalized(directive).map_err(fault)? == "allchannels";
             }
             "io-threads" => {
                 let number = Kind::Integer(1, 256).normalize(&one()?).map_err(fault)?;
-                config.loops = config.loops.or(number.parse().ok());
+                config.loops = number.parse().ok();
             }
             "user" => {
                 if directive.words.is_empty() {
@@ -143,24 +203,19 @@ fn merge(config: &mut Config, file: &ConfigFile, given: &dyn Fn(&str) -> bool) -
             }
             "maxclients" => {
                 let number = normalized(directive).map_err(fault)?;
-                if !given("max_clients") {
-                    config.max_clients = number.parse().map_err(|_| fault("it is too large".to_owned()))?;
-                }
+                config.max_clients = number.parse().map_err(|_| fault("it is too large".to_owned()))?;
             }
-            "max-entries" if given("max_entries") => {}
-            "login-timeout" if given("login_timeout") => {}
+            "max-entries" if is_flag => config.max_entries = one()?.parse().ok(),
+            "requirepass" if is_flag => config.requirepass = Some(one()?),
             "requirepass" => config.password_of_file = Some(one()?).filter(|password| !password.is_empty()),
             "appendfsync" => {
                 let word = normalized(directive).map_err(fault)?;
-                if !given("durability") {
-                    config.durability = word.parse().map_err(|_| fault("it is always, everysec or no".to_owned()))?;
-                }
+                config.durability = word.parse().map_err(|_| fault("it is always, everysec or no".to_owned()))?;
             }
+            "loglevel" if is_flag => config.log_level = one()?.parse().map(LogLevel).unwrap_or(config.log_level),
             "loglevel" => {
                 let word = normalized(directive).map_err(fault)?;
-                if !given("log_level") {
-                    config.log_level = LogLevel::of(&word).unwrap_or(config.log_level);
-                }
+                config.log_level = LogLevel::of(&word).unwrap_or(config.log_level);
             }
             "save" => {
                 let words = directive.texts().map_err(fault)?;
@@ -173,7 +228,7 @@ fn merge(config: &mut Config, file: &ConfigFile, given: &dyn Fn(&str) -> bool) -
             }
             "client-output-buffer-limit" => {
                 let value = directive.texts().map_err(fault)?.join(" ");
-                rest.settings.extend(setting(file, directive, value));
+                rest.settings.extend(setting(fault_of, directive, value));
             }
             name => {
                 if let Some(why) = refusal(name) {
@@ -191,30 +246,31 @@ fn merge(config: &mut Config, file: &ConfigFile, given: &dyn Fn(&str) -> bool) -
                 // leaves the line.
                 if matches!(row.in_file, InFile::Sets) || row.is_rewritten() {
                     let value = normalized(directive).map_err(fault)?;
-                    rest.settings.extend(setting(file, directive, value));
+                    rest.settings.extend(setting(fault_of, directive, value));
                 }
             }
         }
     }
-    if let Some((line, points)) = save.filter(|_| !given("snapshot_every")) {
+    if let Some((line, points)) = save {
         let directive = Directive { line, name: "save".to_owned(), words: Vec::new() };
-        rest.settings.extend(setting(file, &directive, points.join(" ")));
+        rest.settings.extend(setting(fault_of, &directive, points.join(" ")));
     }
     if config.memory_only {
         rest.settings.retain(|setting| setting.row.name != "appendonly");
     }
     listeners.splice(0..0, ports.listeners());
-    if !given("listen") && !listeners.is_empty() {
+    let number_of = |name: &str| lines.iter().find(|line| line.name == name).map_or(0, |line| line.line);
+    if !listeners.is_empty() {
         config.listeners = listeners;
-    } else if !given("listen") && ports.port == Some(0) {
-        let line = file.directives.iter().rfind(|directive| directive.name == "port").map_or(0, |port| port.line);
-        return Err(file.fault(line, "'port': this leaves nowhere to listen"));
+    } else if ports.port == Some(0) {
+        let line = lines.iter().rfind(|line| line.name == "port").map_or(0, |port| port.line);
+        return Err(fault_of(line, "'port': this leaves nowhere to listen".to_owned()));
     }
     if !rest.users.is_empty() && config.acl_file.is_some() {
-        let line = file.directives.iter().find(|directive| directive.name == "user").map_or(0, |user| user.line);
-        return Err(file.fault(line, "'user': users stand either here or in a file of users, not in both"));
+        let why = "'user': users stand either here or in a file of users, not in both";
+        return Err(fault_of(number_of("user"), why.to_owned()));
     }
-    Ok(rest)
+    Ok((config, rest))
 }
 
 impl Ports {
@@ -259,9 +315,13 @@ fn normalized(directive: &Directive) -> std::result::Result<String, String> {
     row.kind.normalize(&directive.value(row.kind)?)
 }
 
-fn setting(file: &ConfigFile, directive: &Directive, value: String) -> Option<Setting> {
+fn setting(fault_of: &dyn Fn(usize, String) -> Error, directive: &Directive, value: String) -> Option<Setting> {
     let row = parameters::lookup(directive.name.as_bytes())?;
-    Some(Setting { place: file.place(directive.line), row, value })
+    let place = match fault_of(directive.line, String::new()) {
+        Error::Configuration { place, .. } => place,
+        _ => String::new(),
+    };
+    Some(Setting { place, is_flag: directive.line == 0, row, value })
 }
 
 fn yes(word: &str) -> std::result::Result<bool, String> {

@@ -29,7 +29,7 @@ pub(crate) struct Parameter {
     /// Runs after a change.
     after: Option<After>,
     /// The flag of the program that sets it, too.
-    pub(crate) flag: Option<&'static str>,
+    pub(crate) flag: Option<Flag>,
     /// Its value is a secret: never logged, never shown by MONITOR or SLOWLOG.
     pub(crate) sensitive: bool,
     /// Shown only if exactly this name is asked for.
@@ -78,6 +78,40 @@ pub(crate) enum InFile {
     Only(&'static [&'static str], &'static str),
     /// Would leave the data, or access to it, other than its author believes: it is an error, and why.
     Refused(&'static str),
+}
+
+/// A flag of the program: another way to write a line of the configuration file.
+#[derive(Clone, Copy)]
+pub(crate) struct Flag {
+    pub(crate) name: &'static str,
+    /// How the help names its value; empty if it has none.
+    pub(crate) value: &'static str,
+    pub(crate) help: &'static str,
+    /// What the help shows as the default; empty if none.
+    pub(crate) default: &'static str,
+    /// The name of the line, if that is not the parameter's.
+    pub(crate) line: Option<&'static str>,
+    /// Returns the value of the line for the text of the flag; if there is none, the parameter's kind does. Of a flag without
+    /// a value the text is empty.
+    pub(crate) read: Option<fn(&str) -> Result<String, String>>,
+}
+
+impl Flag {
+    pub(crate) const fn new(name: &'static str, value: &'static str, help: &'static str) -> Flag {
+        Flag { name, value, help, default: "", line: None, read: None }
+    }
+
+    pub(crate) const fn default(self, default: &'static str) -> Flag {
+        Flag { default, ..self }
+    }
+
+    pub(crate) const fn line(self, line: &'static str) -> Flag {
+        Flag { line: Some(line), ..self }
+    }
+
+    pub(crate) const fn read(self, read: fn(&str) -> Result<String, String>) -> Flag {
+        Flag { read: Some(read), ..self }
+    }
 }
 
 /// A number that all threads may read and change.
@@ -174,7 +208,7 @@ impl Parameter {
         self
     }
 
-    pub(crate) const fn flag(mut self, flag: &'static str) -> Parameter {
+    pub(crate) const fn flag(mut self, flag: Flag) -> Parameter {
         self.flag = Some(flag);
         self
     }

@@ -9,10 +9,10 @@ use kvcore::Durability;
 
 use super::kind::{Kind, percentiles, show_percentiles};
 use super::lists;
-use super::parameter::{InFile, Parameter, number, yes_or_no};
+use super::parameter::{Flag, InFile, Parameter, number, yes_or_no};
 use crate::admin::logging::LogLevel;
 use crate::databases::DATABASES;
-use crate::net::listener::BoundAddress;
+use crate::net::listener::{BoundAddress, ListenUrl};
 use crate::state::runtime_config::AVAILABILITY_ZONE;
 use crate::state::{ServerState, WriteCheck};
 use kvcommands::events::Classes;
@@ -35,7 +35,11 @@ pub(crate) const ROWS: &[Parameter] = &[
     Parameter::fixed("aclfile", |server| {
         server.acl.file.as_ref().map_or_else(String::new, |path| path.display().to_string())
     })
-    .flag("acl-file"),
+    .flag(Flag::new(
+        "acl-file",
+        "FILE",
+        "A file of users, one a line as ACL LIST shows them; ACL LOAD and ACL SAVE read and write it",
+    )),
     Parameter::new(
         "acllog-max-len",
         LONG,
@@ -71,7 +75,16 @@ pub(crate) const ROWS: &[Parameter] = &[
             Ok(())
         },
     )
-    .flag("durability"),
+    .flag(
+        Flag::new(
+            "durability",
+            "WHEN",
+            "When a write is acknowledged: always (it is on disk), everysec (it is on disk within a second), \
+             os (the operating system decides)",
+        )
+        .default("everysec")
+        .read(durability),
+    ),
     // Seconds after which a backup that its client does not read is ended; Redis has no such thing.
     Parameter::number("backup-timeout", COUNT, |server| &server.backups.timeout_secs),
     // A client that needs no log is content with one; so `no` is taken, and the truth is shown.
@@ -81,7 +94,7 @@ pub(crate) const ROWS: &[Parameter] = &[
         |server| if server.db.is_in_memory() { "no" } else { "yes" }.to_owned(),
         |_, value| if value == "no" { Ok(()) } else { Err("this store keeps nothing on disk".to_owned()) },
     )
-    .flag("memory-only"),
+    .flag(Flag::new("memory-only", "", "Keep nothing on disk").line("memory-only").read(|_| Ok("yes".to_owned()))),
     Parameter::constant(
         "bind",
         Kind::Text,
@@ -93,7 +106,17 @@ pub(crate) const ROWS: &[Parameter] = &[
         },
         "Failed to bind to specified addresses. Listeners are named by --listen when the server starts.",
     )
-    .flag("listen"),
+    .flag(
+        Flag::new(
+            "listen",
+            "URL",
+            "Where to listen; may be given several times. resp://HOST:PORT, \
+             line://HOST:PORT[?style=terse|plain|verbose][&max_key=N][&max_value=N], unix:///PATH",
+        )
+        .line("listen")
+        .default("resp://127.0.0.1:6379 line://127.0.0.1:7171")
+        .read(|url| url.parse::<ListenUrl>().map(|_| url.to_owned()).map_err(|error| error.to_string())),
+    ),
     Parameter::inert(AVAILABILITY_ZONE, Kind::Text, ""),
     Parameter::inert("busy-reply-threshold", LONG, "5000").alias("lua-time-limit"),
     Parameter::new(
@@ -116,7 +139,9 @@ pub(crate) const ROWS: &[Parameter] = &[
         .in_file(InFile::Only(&["no"], "the server stays in the foreground: let a service manager run it")),
     Parameter::fixed("databases", |_| DATABASES.to_string()).in_file(InFile::Only(&["16"], "there are 16 databases")),
     Parameter::fixed("dbfilename", |_| String::new()).protected().in_file(InFile::PassedOver),
-    Parameter::fixed("dir", |server| server.config.dir.clone()).flag("dir").protected(),
+    Parameter::fixed("dir", |server| server.config.dir.clone())
+        .flag(Flag::new("dir", "DIR", "Where the data is kept; made if it does not exist").default("kvdata"))
+        .protected(),
     // How often Redis does its housekeeping. There is no such timer here; the number is kept and shown.
     Parameter::new(
         "hz",
@@ -128,8 +153,14 @@ pub(crate) const ROWS: &[Parameter] = &[
         },
     )
     .in_file(InFile::PassedOver),
-    Parameter::fixed("io-threads", |server| server.notify.mailboxes.len().to_string()).flag("loops"),
-    Parameter::fixed("enable-debug-command", |server| yes_or_no(server.config.debug_allowed)).flag("enable-debug"),
+    Parameter::fixed("io-threads", |server| server.notify.mailboxes.len().to_string()).flag(
+        Flag::new("loops", "N", "Event loops, one thread each [default: one for every two cores]")
+            .read(|count| Kind::Integer(1, 256).normalize(count)),
+    ),
+    Parameter::fixed("enable-debug-command", |server| yes_or_no(server.config.debug_allowed)).flag(
+        Flag::new("enable-debug", "", "Obey DEBUG, with which every client can bring the server to a halt: for tests")
+            .read(|_| Ok("yes".to_owned())),
+    ),
     Parameter::inert("key-load-delay", Kind::Integer(-INT_MAX, INT_MAX), "0").hidden(),
     Parameter::new(
         "latency-monitor-threshold",
@@ -160,7 +191,15 @@ pub(crate) const ROWS: &[Parameter] = &[
     Parameter::number("lfu-log-factor", COUNT, |server| &server.runtime.lfu_factor).then(count_accesses),
     // Of the line protocol, which Redis does not have.
     Parameter::limit("line-max-len", Kind::Memory(1024, MIB * 1024), |of| &mut of.limits.line_bytes_max),
-    Parameter::number("login-timeout", COUNT, |server| &server.runtime.login_timeout_secs).flag("login-timeout"),
+    Parameter::number("login-timeout", COUNT, |server| &server.runtime.login_timeout_secs).flag(
+        Flag::new(
+            "login-timeout",
+            "SECONDS",
+            "Seconds in which a connection has to log in, where a password is needed, before it is closed; 0 \
+             for any number",
+        )
+        .default("30"),
+    ),
     Parameter::new(
         "loglevel",
         Kind::Word(&["debug", "verbose", "notice", "warning", "nothing"]),
@@ -170,7 +209,11 @@ pub(crate) const ROWS: &[Parameter] = &[
             Ok(())
         },
     )
-    .flag("log-level"),
+    .flag(
+        Flag::new("log-level", "LEVEL", "How much to log to standard error: error, warn, info, debug or trace")
+            .default("info")
+            .read(log_level),
+    ),
     Parameter::inert("masterauth", Kind::Text, "").sensitive(),
     Parameter::inert("masteruser", Kind::Text, "").sensitive(),
     Parameter::new(
@@ -188,9 +231,22 @@ pub(crate) const ROWS: &[Parameter] = &[
             Ok(())
         },
     )
-    .flag("max-clients"),
+    .flag(
+        Flag::new("max-clients", "N", "Connections served at once; further ones are refused and closed")
+            .default("10000"),
+    ),
     // The limit on keys, which Redis does not have.
-    Parameter::number("max-entries", LONG, |server| &server.runtime.entries_max).flag("max-entries").then(apply_limits),
+    Parameter::number("max-entries", LONG, |server| &server.runtime.entries_max)
+        .flag(
+            Flag::new(
+                "max-entries",
+                "N",
+                "Keys in all databases; with more, one is evicted by the maxmemory-policy of the configuration \
+                 file, allkeys-lru if that names none",
+            )
+            .read(|keys| Kind::Integer(1, i64::MAX).normalize(keys)),
+        )
+        .then(apply_limits),
     Parameter::number("maxmemory", Kind::Memory(0, u64::MAX), |server| &server.runtime.memory_bytes_max)
         .then(apply_limits),
     Parameter::new(
@@ -262,7 +318,15 @@ pub(crate) const ROWS: &[Parameter] = &[
             if value == "no" { Ok(()) } else { Err(why.to_owned()) }
         },
     )
-    .flag("insecure-listen"),
+    .flag(
+        Flag::new(
+            "insecure-listen",
+            "",
+            "Allow listening on addresses that other machines can reach, although no password protects the \
+             data",
+        )
+        .read(|_| Ok("no".to_owned())),
+    ),
     // These two are constants of Redis, by names of ours.
     Parameter::limit("proto-max-inline-len", Kind::Memory(1024, MIB * 1024), |of| &mut of.limits.inline_bytes_max),
     Parameter::limit("proto-max-multibulk-len", Kind::Integer(16, INT_MAX), |of| &mut of.limits.args_max),
@@ -289,7 +353,12 @@ pub(crate) const ROWS: &[Parameter] = &[
             Ok(())
         },
     )
-    .flag("requirepass")
+    .flag(Flag::new(
+        "requirepass",
+        "PASSWORD",
+        "The password clients have to send with AUTH. Every user of this machine can read it in the list \
+         of processes: prefer --requirepass-file, or the environment variable KVSERVER_REQUIREPASS",
+    ))
     .sensitive(),
     Parameter::new(
         "save",
@@ -301,7 +370,15 @@ pub(crate) const ROWS: &[Parameter] = &[
             Ok(())
         },
     )
-    .flag("snapshot-every"),
+    .flag(
+        Flag::new(
+            "snapshot-every",
+            "SECONDS",
+            "Write a snapshot every so many seconds if something changed; 0 for never by time",
+        )
+        .default("300")
+        .read(snapshot_every),
+    ),
     Parameter::number("slowlog-entry-max-argc", Kind::Integer(2, INT_MAX), |server| &server.slow.words_max),
     Parameter::number("slowlog-entry-max-string-len", COUNT, |server| &server.slow.word_bytes_max),
     Parameter::log_from("slowlog-log-slower-than", LONG_OR_NEVER, Logged::Time)
@@ -338,4 +415,26 @@ fn apply_limits(server: &ServerState) -> Result<(), String> {
 fn count_accesses(server: &ServerState) -> Result<(), String> {
     server.db.hooks().count_accesses(server.runtime.use_counter());
     Ok(())
+}
+
+fn durability(text: &str) -> Result<String, String> {
+    match text {
+        "always" | "everysec" => Ok(text.to_owned()),
+        "os" => Ok("no".to_owned()),
+        _ => Err("durability is always, everysec or os".to_owned()),
+    }
+}
+
+/// Redis' words for levels are others: the start takes these as they are.
+fn log_level(text: &str) -> Result<String, String> {
+    let is_level = ["error", "warn", "info", "debug", "trace"].contains(&text);
+    if is_level { Ok(text.to_owned()) } else { Err("a level is error, warn, info, debug or trace".to_owned()) }
+}
+
+fn snapshot_every(text: &str) -> Result<String, String> {
+    match text.parse::<u32>() {
+        Ok(0) => Ok(String::new()),
+        Ok(seconds) => Ok(format!("{seconds} 1")),
+        Err(_) => Err("a number of seconds".to_owned()),
+    }
 }
