@@ -20,7 +20,6 @@ pub mod compare;
 pub mod increx;
 pub mod lcs;
 mod long_double;
-mod natural;
 pub mod range;
 
 /// `GET key`

@@ -2,5 +2,5 @@
 //!
 //! Invariant: a setting has one value, whichever way it was given.
 
-pub(crate) mod file;
 pub(crate) mod parameters;
+pub(crate) mod rewrite;

@@ -33,14 +33,9 @@ pub enum Error {
         /// The listener.
         url: String,
     },
-    /// The configuration file cannot be read, or a line of it cannot be obeyed.
-    #[error("{place}: {why}")]
-    Configuration {
-        /// The file and, if it is about one, the number of the line.
-        place: String,
-        /// What is wrong, in one line.
-        why: String,
-    },
+    /// The configuration cannot be read, or a line of it cannot be obeyed.
+    #[error(transparent)]
+    Configuration(#[from] kvconfig::Error),
     /// The file of users cannot be read, or has a fault.
     #[error("the users cannot be loaded: {why}")]
     Users {

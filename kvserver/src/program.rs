@@ -46,9 +46,9 @@ pub fn run() -> ExitCode {
     if let Some(offline) = flags.offline() {
         return offline.run();
     }
-    let served = flags.read().and_then(|(config, rest)| serve(flags, &config, rest).map(|()| ExitCode::SUCCESS));
+    let served = flags.read().map_err(Error::from).and_then(|(config, rest)| serve(flags, &config, rest));
     match served {
-        Ok(code) => code,
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Standard error may be closed or full: the exit code is right even so.
             let _ = writeln!(std::io::stderr(), "kvserver: {error}");

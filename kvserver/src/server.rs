@@ -17,8 +17,8 @@ use crate::acl::Acl;
 use crate::admin::allocator::Allocator;
 use crate::admin::logging::Logging;
 use crate::commands;
-use crate::config::file::Setting;
-use crate::config::file::rewrite;
+use crate::config::parameters::Setting;
+use crate::config::rewrite;
 use crate::context::jobs::{JobReceivers, Jobs};
 use crate::error::{Error, Result};
 use crate::event_loop::accept::Accept;
@@ -257,14 +257,14 @@ impl Builder {
         db.hooks().note_time();
         let state = Arc::new(ServerState::new(id, db, acl, logging, config, addresses, notify));
         let assign = |setting: &Setting| {
-            let Setting { place, row, value, .. } = setting;
-            let fault = |why| Error::Configuration { place: place.clone(), why: format!("'{}': {why}", row.name) };
-            row.assign(&state, value).map_err(fault)
+            let fault = |why| setting.place.fault(format!("'{}': {why}", setting.row.name));
+            setting.row.assign(&state, &setting.value).map_err(fault)
         };
         // What a flag says was so at the start: CONFIG REWRITE does not write it.
-        said.iter().filter(|setting| setting.is_flag).try_for_each(assign)?;
+        let (flags, lines): (Vec<_>, Vec<_>) = said.iter().partition(|setting| setting.place == kvconfig::Place::Flag);
+        flags.into_iter().try_for_each(assign)?;
         let _ = state.runtime.at_start.set(rewrite::values(&state));
-        said.iter().filter(|setting| !setting.is_flag).try_for_each(assign)?;
+        lines.into_iter().try_for_each(assign)?;
         if state.db.limits().max_entries.is_some() || state.db.limits().max_memory.is_some() {
             state.apply_limits()?;
         }

@@ -13,9 +13,10 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("kvproto", &[]),
     ("kvcore", &[]),
     ("kvcommands", &["kvcore", "kvproto"]),
+    ("kvconfig", &["kvproto"]),
     ("kvstats", &["kvcore", "kvproto"]),
     ("kvtools", &["kvcore"]),
-    ("kvserver", &["kvcore", "kvproto", "kvcommands", "kvstats", "kvtools"]),
+    ("kvserver", &["kvcore", "kvproto", "kvcommands", "kvconfig", "kvstats", "kvtools"]),
     ("kvclient", &["kvproto"]),
 ];
 

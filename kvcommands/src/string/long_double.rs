@@ -11,7 +11,8 @@
 
 use std::cmp::Ordering;
 
-use super::natural::Natural;
+use num_bigint::BigUint;
+use num_integer::Integer;
 
 /// Redis reads numbers through a buffer of 5 KiB, its terminator included.
 const TEXT_BYTES_MAX: usize = 5 * 1024 - 1;
@@ -111,17 +112,7 @@ impl Finite {
         let length = 128 - wide.leading_zeros() as i32;
         // To 64 bits, or fewer where the last of them would lie below the smallest exponent.
         let drop = (length - 64).max(EXPONENT_MIN - exponent);
-        let kept = match drop {
-            ..=0 => wide << -drop,
-            1..=127 => {
-                let kept = wide >> drop;
-                let dropped = wide & ((1 << drop) - 1);
-                let half = 1 << (drop - 1);
-                let up = dropped > half || dropped == half && (more || kept & 1 == 1);
-                kept + u128::from(up)
-            }
-            _ => 0,
-        };
+        let kept = if drop < 0 { wide << -drop } else { shift_right(wide, drop.unsigned_abs(), more) };
         let (significand, exponent) = match u64::try_from(kept) {
             Ok(0) => return Some(Finite::zero(negative)),
             Ok(significand) => (significand, exponent + drop),
@@ -155,40 +146,34 @@ impl std::fmt::Display for Finite {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let sign = if self.negative { "-" } else { "" };
         let Ok(places) = u32::try_from(-self.exponent) else {
-            let mut integer = Natural::from_u64(self.significand);
-            integer.shift_left(self.exponent.unsigned_abs() as usize);
-            return write!(out, "{sign}{}", integer.to_decimal());
+            let integer = BigUint::from(self.significand) << self.exponent.unsigned_abs();
+            return write!(out, "{sign}{integer}");
         };
-        let one = 10_u64.pow(FRACTION_DIGITS);
-        let mut integer = self.significand.checked_shr(places).unwrap_or(0);
-        let fraction = self.significand - integer.checked_shl(places).unwrap_or(0);
-        let mut digits = fraction_digits(u128::from(fraction) * u128::from(one), places);
-        if digits == one {
-            digits = 0;
-            integer += 1;
-        }
-        match (integer, digits) {
+        let one = 10_u128.pow(FRACTION_DIGITS);
+        // Less than 2^121 before the shift.
+        let scaled = shift_right(u128::from(self.significand) * one, places, false);
+        match (scaled / one, scaled % one) {
             (0, 0) => out.write_str("0"),
-            (_, 0) => write!(out, "{sign}{integer}"),
-            _ => {
-                let digits = format!("{digits:017}");
+            (integer, 0) => write!(out, "{sign}{integer}"),
+            (integer, fraction) => {
+                let digits = format!("{fraction:017}");
                 write!(out, "{sign}{integer}.{}", digits.trim_end_matches('0'))
             }
         }
     }
 }
 
-/// `scaled / 2^places`, rounded. `scaled` is a 64-bit fraction times 10^17: less than 2^121.
-fn fraction_digits(scaled: u128, places: u32) -> u64 {
-    if places == 0 || places > 127 {
-        return 0;
+/// Returns `wide / 2^places`, and if `more` something less than one unit of `wide`, rounded to nearest, ties to even.
+fn shift_right(wide: u128, places: u32, more: bool) -> u128 {
+    match places {
+        0 => wide,
+        1..=127 => {
+            let (kept, dropped, half) = (wide >> places, wide & ((1 << places) - 1), 1 << (places - 1));
+            let up = dropped > half || dropped == half && (more || kept & 1 == 1);
+            kept + u128::from(up)
+        }
+        _ => 0,
     }
-    let half = 1_u128 << (places - 1);
-    let quotient = scaled >> places;
-    let remainder = scaled & ((1 << places) - 1);
-    let up = remainder > half || remainder == half && quotient & 1 == 1;
-    // Less than 10^17 + 1: the fraction was less than one.
-    quotient as u64 + u64::from(up)
 }
 
 fn sign(text: &[u8]) -> (bool, &[u8]) {
@@ -232,7 +217,7 @@ fn split_number<'t>(text: &'t [u8], is_digit: fn(&u8) -> bool, mark: u8) -> Opti
 
 fn parse_decimal(negative: bool, text: &[u8]) -> Option<Finite> {
     let (integer, fraction, exponent) = split_number(text, u8::is_ascii_digit, b'e')?;
-    let mut digits = integer.iter().chain(fraction).copied();
+    let digits = integer.iter().chain(fraction).copied();
     let count = match digits.clone().position(|digit| digit != b'0') {
         None => return Some(Finite::zero(negative)),
         Some(zeros) => integer.len() + fraction.len() - zeros,
@@ -241,27 +226,21 @@ fn parse_decimal(negative: bool, text: &[u8]) -> Option<Finite> {
     if !MAGNITUDES.contains(&exponent.saturating_add(count as i64)) {
         return None;
     }
-    // The number is a ratio of naturals; long division gives as many of its bits as rounding can look at.
-    let mut numerator = Natural::from_digits(&mut digits);
-    let mut denominator = Natural::from_u64(1);
-    let power = exponent.unsigned_abs() as usize;
-    if exponent < 0 {
-        denominator.multiply_by_power_of_ten(power);
+    // The number is a ratio of naturals, scaled so that the quotient has 67 or 68 bits: more than rounding looks at.
+    let digits: Vec<u8> = digits.collect();
+    let mut numerator = BigUint::parse_bytes(&digits, 10)?;
+    let mut denominator = BigUint::from(10_u32).pow(u32::try_from(exponent.unsigned_abs()).ok()?);
+    if exponent >= 0 {
+        numerator *= std::mem::replace(&mut denominator, BigUint::from(1_u32));
+    }
+    let scale = numerator.bits() as i32 - denominator.bits() as i32 - 67;
+    if scale > 0 {
+        denominator <<= scale
     } else {
-        numerator.multiply_by_power_of_ten(power);
+        numerator <<= -scale
     }
-    let (above, below) = (numerator.bit_length(), denominator.bit_length());
-    numerator.shift_left(below.saturating_sub(above));
-    denominator.shift_left(above.saturating_sub(below));
-    // Now the ratio lies between 1/2 and 2, so that 67 steps give 66 bits at least.
-    let mut quotient = 0;
-    for _ in 0..67 {
-        quotient <<= 1;
-        quotient |= u128::from(numerator.subtract_if_not_less(&denominator));
-        numerator.shift_left(1);
-    }
-    let scale = above as i32 - below as i32 - 66;
-    let finite = Finite::round(negative, quotient, scale, !numerator.is_zero())?;
+    let (quotient, rest) = numerator.div_rem(&denominator);
+    let finite = Finite::round(negative, u128::try_from(quotient).ok()?, scale, rest != BigUint::ZERO)?;
     (finite.significand != 0).then_some(finite)
 }
 

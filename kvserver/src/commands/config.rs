@@ -4,8 +4,8 @@
 
 use kvproto::{Args, CommandError, Reply};
 
-use crate::config::file;
 use crate::config::parameters::{self, Change, Parameter};
+use crate::config::rewrite;
 use crate::context::jobs::Work;
 use crate::context::{Context, Next};
 use crate::state::ServerState;
@@ -48,7 +48,7 @@ fn rewrite(ctx: &mut Context<'_>) -> Outcome {
     if ctx.txn.is_some() {
         return Err(CommandError::custom("ERR Command not allowed inside a transaction").into());
     }
-    ctx.next = Next::Park(Work::files(|server| match file::rewrite::rewrite(server) {
+    ctx.next = Next::Park(Work::files(|server| match rewrite::rewrite(server) {
         Ok(()) => Reply::Ok,
         Err(why) => Reply::error(format!("ERR {why}")),
     }));

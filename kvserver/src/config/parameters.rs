@@ -4,13 +4,13 @@
 //! change can be undone with what was shown before it.
 
 mod inert;
-mod kind;
 pub(crate) mod lists;
 mod parameter;
 mod rows;
 
-pub(crate) use kind::{Kind, show_percentile};
-pub(crate) use parameter::{Change, InFile, Parameter};
+use kvconfig::Directive;
+
+pub(crate) use parameter::{Change, InFile, Parameter, Setting};
 
 /// Returns every parameter.
 pub(crate) fn all() -> impl Iterator<Item = &'static Parameter> {
@@ -20,6 +20,12 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Parameter> {
 /// The parameter of this name, whatever its case.
 pub(crate) fn lookup(name: &[u8]) -> Option<&'static Parameter> {
     all().find(|row| row.names().any(|own| own.as_bytes().eq_ignore_ascii_case(name)))
+}
+
+/// Returns whether a directive holds a password, or what stands for one.
+pub(crate) fn is_secret(directive: &Directive) -> bool {
+    let is_sensitive = || lookup(directive.name.as_bytes()).is_some_and(|row| row.sensitive);
+    directive.name == "user" || (is_sensitive() && directive.words.iter().any(|word| !word.is_empty()))
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
 
+use kvconfig::{Directive, Place};
+
 use super::tools::Offline;
-use crate::config::file::Directive;
 use crate::config::parameters::{self, Parameter};
 
 /// A durable key-value server that speaks Redis' protocol, and lines for people and scripts.
@@ -68,7 +69,7 @@ pub(super) fn program(matches: &ArgMatches) -> Program {
     Program::from_arg_matches(matches).unwrap_or_else(|error| error.exit())
 }
 
-/// Returns the flags that were given, each as a line of a configuration file, whose number is 0.
+/// Returns the flags that were given, each as a directive of the configuration.
 pub(super) fn directives(matches: &ArgMatches) -> Vec<Directive> {
     let given = |row: &&Parameter| {
         row.flag.is_some_and(|flag| matches.value_source(flag.name) == Some(ValueSource::CommandLine))
@@ -80,7 +81,7 @@ pub(super) fn directives(matches: &ArgMatches) -> Vec<Directive> {
             _ => matches.get_many(flag.name).into_iter().flatten().cloned().collect::<Vec<String>>(),
         };
         let words = words.into_iter().map(String::into_bytes).collect();
-        Some(Directive { line: 0, name: flag.line.unwrap_or(row.name).to_owned(), words })
+        Some(Directive { place: Place::Flag, name: flag.line.unwrap_or(row.name).to_owned(), words })
     };
     parameters::all().filter(given).filter_map(directive).collect()
 }

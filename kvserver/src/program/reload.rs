@@ -6,10 +6,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use kvconfig::{ConfigFile, Directive};
+
 use super::startup::Flags;
 
 use crate::admin::logging::LogLevel;
-use crate::config::file::{ConfigFile, Directive, rewrite};
+use crate::config::rewrite;
 use crate::state::ServerState;
 
 /// What of the start a reload goes by.

@@ -6,15 +6,14 @@
 use std::path::PathBuf;
 
 use clap::ArgMatches;
+use kvconfig::{ConfigFile, Directive, Kind, Place as Origin, Result};
 use kvcore::Durability;
 use tracing::level_filters::LevelFilter;
 
 use super::flags;
 use super::tools::Offline;
 use crate::admin::logging::LogLevel;
-use crate::config::file::{ConfigFile, Directive, Setting};
-use crate::config::parameters::{self, InFile, Kind};
-use crate::error::{Error, Result};
+use crate::config::parameters::{self, InFile, Setting};
 use crate::net::listener::{ListenUrl, Listening, Place, Protocol};
 use crate::state::server_config::ServerConfig;
 
@@ -108,9 +107,9 @@ impl Flags {
         let Some(path) = flags::program(&self.matches).file else { return self.lay(None) };
         let file = ConfigFile::read(&path)?;
         let (mut config, mut rest) = self.lay(Some(&file))?;
-        rest.has_secrets = file.directives.iter().any(Directive::is_secret);
+        rest.has_secrets = file.directives.iter().any(parameters::is_secret);
         rest.lines = file.directives;
-        config.file = Some(file.path);
+        config.file = Some(file.path.to_path_buf());
         Ok((config, rest))
     }
 
@@ -120,10 +119,7 @@ impl Flags {
         let lines = of_file.filter(|line| !self.override_line(&line.name)).chain(&self.directives);
         let program = flags::program(&self.matches);
         let config = Config { requirepass_file: program.requirepass_file, ..Config::default() };
-        obey(config, &lines.collect::<Vec<_>>(), &|line, why| match file {
-            Some(file) if line > 0 => file.fault(line, why),
-            _ => Error::Configuration { place: "the flags".to_owned(), why },
-        })
+        obey(config, &lines.collect::<Vec<_>>())
     }
 }
 
@@ -151,17 +147,17 @@ impl Default for Config {
     }
 }
 
-/// Obeys lines, those of the file before the flags. `fault`: the error of a line, by its number.
-fn obey(mut config: Config, lines: &[&Directive], fault_of: &dyn Fn(usize, String) -> Error) -> Result<(Config, Rest)> {
+/// Obeys directives, those of the file before the flags.
+fn obey(mut config: Config, lines: &[&Directive]) -> Result<(Config, Rest)> {
     let mut rest = Rest::default();
     let mut ports = Ports::default();
     let mut listeners = Vec::new();
-    let mut save: Option<(usize, Vec<String>)> = None;
+    let mut save: Option<(&Directive, Vec<String>)> = None;
     // Redis goes to its directory before it opens anything.
     let base = lines.iter().rfind(|line| line.name == "dir").and_then(|dir| dir.one().ok()).map(PathBuf::from);
     for &directive in lines {
-        let is_flag = directive.line == 0;
-        let fault = |why: String| fault_of(directive.line, format!("{}: {why}", shown_name(&directive.name)));
+        let is_flag = directive.place == Origin::Flag;
+        let fault = |why: String| directive.fault(why);
         let one = || directive.one().map_err(fault);
         let placed = |path: String| base.clone().filter(|_| !is_flag).unwrap_or_default().join(path);
         match directive.name.as_str() {
@@ -195,10 +191,10 @@ fn obey(mut config: Config, lines: &[&Directive], fault_of: &dyn Fn(usize, Strin
             }
             "user" => {
                 if directive.words.is_empty() {
-                    return Err(fault("a value is missing".to_owned()));
+                    return Err(directive.fault("a value is missing".to_owned()));
                 }
                 let lines_before = rest.users.iter().filter(|byte| **byte == b'\n').count();
-                rest.users.extend(vec![b'\n'; directive.line.saturating_sub(lines_before + 1)]);
+                rest.users.extend(vec![b'\n'; directive.place.line().saturating_sub(lines_before + 1)]);
                 rest.users.extend([&b"user "[..], &directive.words.join(&b' '), b"\n"].concat());
             }
             "maxclients" => {
@@ -219,26 +215,26 @@ fn obey(mut config: Config, lines: &[&Directive], fault_of: &dyn Fn(usize, Strin
             }
             "save" => {
                 let words = directive.texts().map_err(fault)?;
-                let points = &mut save.get_or_insert_default().1;
+                let mut points = save.take().map_or_else(Vec::new, |(_, points)| points);
                 match words.as_slice() {
                     [word] if word.is_empty() => points.clear(),
                     _ => points.extend(words),
                 }
-                save.get_or_insert_default().0 = directive.line;
+                save = Some((directive, points));
             }
             "client-output-buffer-limit" => {
                 let value = directive.texts().map_err(fault)?.join(" ");
-                rest.settings.extend(setting(fault_of, directive, value));
+                rest.settings.extend(setting(directive, value));
             }
             name => {
                 if let Some(why) = refusal(name) {
-                    return Err(fault(why.to_owned()));
+                    return Err(directive.fault(why.to_owned()));
                 }
                 let row = parameters::lookup(name.as_bytes()).ok_or_else(|| fault(NO_SUCH.to_owned()))?;
                 match row.in_file {
-                    InFile::Refused(why) => return Err(fault(why.to_owned())),
+                    InFile::Refused(why) => return Err(directive.fault(why.to_owned())),
                     InFile::Only(words, _) if words.contains(&one()?.to_ascii_lowercase().as_str()) => continue,
-                    InFile::Only(_, why) => return Err(fault(why.to_owned())),
+                    InFile::Only(_, why) => return Err(directive.fault(why.to_owned())),
                     InFile::PassedOver => rest.passed_over.push(name.to_owned()),
                     InFile::Sets => {}
                 }
@@ -246,29 +242,26 @@ fn obey(mut config: Config, lines: &[&Directive], fault_of: &dyn Fn(usize, Strin
                 // leaves the line.
                 if matches!(row.in_file, InFile::Sets) || row.is_rewritten() {
                     let value = normalized(directive).map_err(fault)?;
-                    rest.settings.extend(setting(fault_of, directive, value));
+                    rest.settings.extend(setting(directive, value));
                 }
             }
         }
     }
-    if let Some((line, points)) = save {
-        let directive = Directive { line, name: "save".to_owned(), words: Vec::new() };
-        rest.settings.extend(setting(fault_of, &directive, points.join(" ")));
+    if let Some((directive, points)) = save {
+        rest.settings.extend(setting(directive, points.join(" ")));
     }
     if config.memory_only {
         rest.settings.retain(|setting| setting.row.name != "appendonly");
     }
     listeners.splice(0..0, ports.listeners());
-    let number_of = |name: &str| lines.iter().find(|line| line.name == name).map_or(0, |line| line.line);
+    let last = |name: &str| lines.iter().rfind(|line| line.name == name);
     if !listeners.is_empty() {
         config.listeners = listeners;
-    } else if ports.port == Some(0) {
-        let line = lines.iter().rfind(|line| line.name == "port").map_or(0, |port| port.line);
-        return Err(fault_of(line, "'port': this leaves nowhere to listen".to_owned()));
+    } else if let Some(port) = last("port").filter(|_| ports.port == Some(0)) {
+        return Err(port.fault("this leaves nowhere to listen"));
     }
-    if !rest.users.is_empty() && config.acl_file.is_some() {
-        let why = "'user': users stand either here or in a file of users, not in both";
-        return Err(fault_of(number_of("user"), why.to_owned()));
+    if let Some(user) = lines.iter().find(|line| line.name == "user").filter(|_| config.acl_file.is_some()) {
+        return Err(user.fault("users stand either here or in a file of users, not in both"));
     }
     Ok((config, rest))
 }
@@ -315,21 +308,11 @@ fn normalized(directive: &Directive) -> std::result::Result<String, String> {
     row.kind.normalize(&directive.value(row.kind)?)
 }
 
-fn setting(fault_of: &dyn Fn(usize, String) -> Error, directive: &Directive, value: String) -> Option<Setting> {
+fn setting(directive: &Directive, value: String) -> Option<Setting> {
     let row = parameters::lookup(directive.name.as_bytes())?;
-    let place = match fault_of(directive.line, String::new()) {
-        Error::Configuration { place, .. } => place,
-        _ => String::new(),
-    };
-    Some(Setting { place, is_flag: directive.line == 0, row, value })
+    Some(Setting { place: directive.place.clone(), row, value })
 }
 
 fn yes(word: &str) -> std::result::Result<bool, String> {
     Ok(Kind::Bool.normalize(word)? == "yes")
-}
-
-/// A name as an error shows it: of what was no text, or has no end, the beginning.
-fn shown_name(name: &str) -> String {
-    let shown: String = name.chars().take(64).map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
-    format!("'{shown}'")
 }

@@ -5,7 +5,6 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Fields;
-use crate::config::parameters::show_percentile;
 use crate::state::ServerState;
 
 pub(super) fn commandstats(server: &ServerState, fields: &mut Fields<'_>) {
@@ -49,7 +48,7 @@ pub(super) fn latencystats(server: &ServerState, fields: &mut Fields<'_>) {
     for total in server.statistics.commands().into_iter().filter(|total| total.calls > 0) {
         let shown = |percent: &f64| {
             let micros = server.slow.nanos(total.percentile(percent / 100.0)) as f64 / 1000.0;
-            format!("p{}={micros:.3}", show_percentile(*percent))
+            format!("p{}={micros:.3}", kvconfig::value::show_percentile(*percent))
         };
         let shares: Vec<String> = percentiles.iter().map(shown).collect();
         fields.add(&format!("latency_percentiles_usec_{}", total.name), shares.join(","));

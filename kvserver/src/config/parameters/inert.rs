@@ -3,9 +3,9 @@
 //! Invariant: each shows Redis' default until a client sets it, and takes what Redis takes, so that tools which read or
 //! set it go on; none promises what this server does not do: what would be such a promise is refused.
 
-use super::kind::Kind;
 use super::parameter::{InFile, Parameter};
 use crate::state::ServerState;
+use kvconfig::Kind;
 
 const INT_MAX: i64 = i32::MAX as i64;
 const LONG_MAX: u64 = i64::MAX as u64;

@@ -5,9 +5,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::kind::memory;
 use crate::state::runtime_config::OutputLimits;
 use crate::state::server_config::{OutputLimit, SavePoint};
+use kvconfig::value::memory;
 
 /// `normal 0 0 0 slave 0 0 0 pubsub 33554432 8388608 60`
 pub(crate) fn show_output_limits(output: &OutputLimits) -> String {

@@ -4,7 +4,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use super::kind::Kind;
+use kvconfig::{Kind, Place};
+
 use crate::state::ServerState;
 use crate::state::runtime_config::LoopLimits;
 use kvstats::slow::Logged;
@@ -13,6 +14,8 @@ use kvstats::slow::Logged;
 type Show = fn(&ServerState) -> String;
 /// Takes a value that was normalized.
 type Assign = fn(&ServerState, &str) -> Result<(), String>;
+/// Returns the value of a line for the text of a flag.
+type Read = fn(&str) -> Result<String, String>;
 /// Follows a change.
 type After = fn(&ServerState) -> Result<(), String>;
 
@@ -23,7 +26,7 @@ pub(crate) struct Parameter {
     /// An older name for the same.
     pub(crate) alias: Option<&'static str>,
     pub(crate) kind: Kind,
-    place: Place,
+    storage: Storage,
     pub(crate) change: Change,
     pub(crate) in_file: InFile,
     /// Runs after a change.
@@ -38,7 +41,7 @@ pub(crate) struct Parameter {
 
 /// Where the value is.
 #[derive(Clone, Copy)]
-enum Place {
+enum Storage {
     /// It has no effect here, is kept because clients set and read it, and begins as this.
     Inert(&'static str),
     /// In what uses it: a number.
@@ -93,7 +96,7 @@ pub(crate) struct Flag {
     pub(crate) line: Option<&'static str>,
     /// Returns the value of the line for the text of the flag; if there is none, the parameter's kind does. Of a flag without
     /// a value the text is empty.
-    pub(crate) read: Option<fn(&str) -> Result<String, String>>,
+    pub(crate) read: Option<Read>,
 }
 
 impl Flag {
@@ -109,9 +112,17 @@ impl Flag {
         Flag { line: Some(line), ..self }
     }
 
-    pub(crate) const fn read(self, read: fn(&str) -> Result<String, String>) -> Flag {
+    pub(crate) const fn read(self, read: Read) -> Flag {
         Flag { read: Some(read), ..self }
     }
+}
+
+/// A value that the start gives a parameter.
+pub(crate) struct Setting {
+    pub(crate) place: Place,
+    pub(crate) row: &'static Parameter,
+    /// Normalized.
+    pub(crate) value: String,
 }
 
 /// A number that all threads may read and change.
@@ -138,57 +149,57 @@ number!(AtomicU32: u32, AtomicU64: u64, AtomicUsize: usize);
 impl Parameter {
     /// A parameter whose value is kept where these functions find it.
     pub(crate) const fn new(name: &'static str, kind: Kind, show: Show, change: Assign) -> Parameter {
-        Parameter::row(name, kind, Place::Elsewhere(show, change), Change::Taken)
+        Parameter::row(name, kind, Storage::Elsewhere(show, change), Change::Taken)
     }
 
     /// A number.
     pub(crate) const fn number(name: &'static str, kind: Kind, field: fn(&ServerState) -> &dyn Number) -> Parameter {
-        Parameter::row(name, kind, Place::Number(field), Change::Taken)
+        Parameter::row(name, kind, Storage::Number(field), Change::Taken)
     }
 
     /// Yes or no.
     pub(crate) const fn switch(name: &'static str, field: fn(&ServerState) -> &AtomicBool) -> Parameter {
-        Parameter::row(name, Kind::Bool, Place::Switch(field), Change::Taken)
+        Parameter::row(name, Kind::Bool, Storage::Switch(field), Change::Taken)
     }
 
     /// A limit of requests.
     pub(crate) const fn limit(name: &'static str, kind: Kind, field: fn(&mut LoopLimits) -> &mut usize) -> Parameter {
-        Parameter::row(name, kind, Place::Limit(field), Change::Taken)
+        Parameter::row(name, kind, Storage::Limit(field), Change::Taken)
     }
 
     /// The number of entries of a log of commands.
     pub(crate) const fn log_length(name: &'static str, kind: Kind, log: Logged) -> Parameter {
-        Parameter::row(name, kind, Place::LogLength(log), Change::Taken)
+        Parameter::row(name, kind, Storage::LogLength(log), Change::Taken)
     }
 
     /// The amount from which on a command is logged.
     pub(crate) const fn log_from(name: &'static str, kind: Kind, log: Logged) -> Parameter {
-        Parameter::row(name, kind, Place::LogFrom(log), Change::Taken)
+        Parameter::row(name, kind, Storage::LogFrom(log), Change::Taken)
     }
 
     /// A parameter that is decided when the server starts.
     pub(crate) const fn fixed(name: &'static str, show: Show) -> Parameter {
-        Parameter::row(name, Kind::Text, Place::Elsewhere(show, |_, _| Ok(())), Change::Immutable)
+        Parameter::row(name, Kind::Text, Storage::Elsewhere(show, |_, _| Ok(())), Change::Immutable)
     }
 
     /// A parameter that is what it is here and is neither changed by clients nor immutable for Redis.
     pub(crate) const fn constant(name: &'static str, kind: Kind, show: Show, why: &'static str) -> Parameter {
-        Parameter::row(name, kind, Place::Elsewhere(show, |_, _| Ok(())), Change::Refused(why))
+        Parameter::row(name, kind, Storage::Elsewhere(show, |_, _| Ok(())), Change::Refused(why))
     }
 
     /// A parameter without effect that clients set and read.
     pub(crate) const fn inert(name: &'static str, kind: Kind, default: &'static str) -> Parameter {
-        let row = Parameter::row(name, kind, Place::Inert(default), Change::Taken);
+        let row = Parameter::row(name, kind, Storage::Inert(default), Change::Taken);
         Parameter { in_file: InFile::PassedOver, ..row }
     }
 
-    const fn row(name: &'static str, kind: Kind, place: Place, change: Change) -> Parameter {
+    const fn row(name: &'static str, kind: Kind, storage: Storage, change: Change) -> Parameter {
         let in_file = InFile::Sets;
         Parameter {
             name,
             alias: None,
             kind,
-            place,
+            storage,
             change,
             in_file,
             after: None,
@@ -242,21 +253,21 @@ impl Parameter {
     /// What an inert parameter begins as.
     #[cfg(test)]
     pub(super) fn inert_default(&self) -> Option<&'static str> {
-        if let Place::Inert(default) = self.place { Some(default) } else { None }
+        if let Storage::Inert(default) = self.storage { Some(default) } else { None }
     }
 
     /// The value as CONFIG GET shows it.
     pub(crate) fn value(&self, server: &ServerState) -> String {
-        match self.place {
-            Place::Inert(default) => {
+        match self.storage {
+            Storage::Inert(default) => {
                 server.runtime.inert.lock().get(self.name).cloned().unwrap_or_else(|| default.to_owned())
             }
-            Place::Number(field) => field(server).get().to_string(),
-            Place::Switch(field) => yes_or_no(field(server).load(Relaxed)),
-            Place::Limit(field) => field(&mut server.runtime.loop_limits()).to_string(),
-            Place::LogLength(log) => server.slow.log(log).length_max().to_string(),
-            Place::LogFrom(log) => server.slow.log(log).from().to_string(),
-            Place::Elsewhere(show, _) => show(server),
+            Storage::Number(field) => field(server).get().to_string(),
+            Storage::Switch(field) => yes_or_no(field(server).load(Relaxed)),
+            Storage::Limit(field) => field(&mut server.runtime.loop_limits()).to_string(),
+            Storage::LogLength(log) => server.slow.log(log).length_max().to_string(),
+            Storage::LogFrom(log) => server.slow.log(log).from().to_string(),
+            Storage::Elsewhere(show, _) => show(server),
         }
     }
 
@@ -271,20 +282,20 @@ impl Parameter {
             Change::Refused(why) => return Err(why.to_owned()),
             Change::Taken => {}
         }
-        match self.place {
-            Place::Inert(_) => _ = server.runtime.inert.lock().insert(self.name, value.to_owned()),
-            Place::Number(field) => field(server).set(number(value)?),
-            Place::Switch(field) => field(server).store(value == "yes", Relaxed),
-            Place::Limit(field) => {
+        match self.storage {
+            Storage::Inert(_) => _ = server.runtime.inert.lock().insert(self.name, value.to_owned()),
+            Storage::Number(field) => field(server).set(number(value)?),
+            Storage::Switch(field) => field(server).store(value == "yes", Relaxed),
+            Storage::Limit(field) => {
                 let limit = number(value)?;
                 server.runtime.change_limits(|bounds| *field(bounds) = limit);
             }
-            Place::LogLength(log) => server.slow.log(log).set_length_max(number(value)?),
-            Place::LogFrom(log) => {
+            Storage::LogLength(log) => server.slow.log(log).set_length_max(number(value)?),
+            Storage::LogFrom(log) => {
                 server.slow.log_from(log, number(value)?);
                 server.runtime.change_limits(|bounds| bounds.large_bytes = server.slow.large_bytes());
             }
-            Place::Elsewhere(_, change) => change(server, value)?,
+            Storage::Elsewhere(_, change) => change(server, value)?,
         }
         self.after.map_or(Ok(()), |after| after(server))
     }

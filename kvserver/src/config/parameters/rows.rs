@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use kvcore::Durability;
 
-use super::kind::{Kind, percentiles, show_percentiles};
 use super::lists;
 use super::parameter::{Flag, InFile, Parameter, number, yes_or_no};
 use crate::admin::logging::LogLevel;
@@ -17,6 +16,8 @@ use crate::state::runtime_config::AVAILABILITY_ZONE;
 use crate::state::{ServerState, WriteCheck};
 use kvcommands::events::Classes;
 use kvcommands::eviction_policy::POLICIES;
+use kvconfig::Kind;
+use kvconfig::value::{percentiles, show_percentiles};
 use kvstats::process::clients_possible;
 use kvstats::slow::Logged;
 

@@ -10,10 +10,12 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
+use kvconfig::Directive;
+use kvconfig::file::{FILE_BYTES_MAX, lines, parse, read_bounded};
 use kvproto::quote::{HighBytes, write_quoted};
 
-use super::{Directive, FILE_BYTES_MAX, directive, lines, read_bounded};
 use crate::acl::Account;
 use crate::config::parameters::{self, Parameter, lists};
 use crate::state::ServerState;
@@ -36,7 +38,7 @@ pub(crate) fn rewrite(server: &ServerState) -> Result<(), String> {
         return Err("The server is running without a config file".to_owned());
     };
     // What a link points to is replaced, not the link.
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+    let path = Arc::<Path>::from(fs::canonicalize(path).unwrap_or_else(|_| path.clone()));
     let failed = |error: io::Error| {
         tracing::warn!(path = %path.display(), %error, "the configuration file could not be rewritten");
         format!("Rewriting config file: {error}")
@@ -54,7 +56,8 @@ pub(crate) fn rewrite(server: &ServerState) -> Result<(), String> {
     if rewritten(&new, &path, server).map_err(refused)?.is_some() {
         return Err(refused("it would not be read as what holds now: try again".to_owned()));
     }
-    let new_mode = if has_secrets(&new) { mode & PRIVATE_MODE } else { mode };
+    let has_secrets = parse(&path, &new).is_ok_and(|directives| directives.iter().any(parameters::is_secret));
+    let new_mode = if has_secrets { mode & PRIVATE_MODE } else { mode };
     if new != old || new_mode != mode {
         durable_file::replace(&path, &new, new_mode).map_err(failed)?;
     }
@@ -78,14 +81,11 @@ struct Draft {
 }
 
 /// Returns what the file must say; `None` if it says it already.
-fn rewritten(old: &[u8], path: &Path, server: &ServerState) -> Result<Option<Vec<u8>>, String> {
-    let mut draft = Draft { lines: Vec::new(), directives: Vec::new(), added: Vec::new(), changed: false };
+fn rewritten(old: &[u8], path: &Arc<Path>, server: &ServerState) -> Result<Option<Vec<u8>>, String> {
+    let directives = parse(path, old).map_err(|error| error.to_string())?;
+    let mut draft = Draft { lines: Vec::new(), directives, added: Vec::new(), changed: false };
     if !old.is_empty() {
-        for (at, line) in lines(old).enumerate() {
-            let read = directive(at + 1, line).map_err(|why| format!("line {}: {why}", at + 1))?;
-            draft.directives.extend(read);
-            draft.lines.push(Some(line.to_vec()));
-        }
+        draft.lines.extend(lines(old).map(|line| Some(line.to_vec())));
     }
     for row in parameters::all().filter(|row| row.is_rewritten()) {
         let own = draft.named(|name| row.names().any(|own| own == name));
@@ -115,10 +115,10 @@ impl Draft {
     fn put(&mut self, own: &[Directive], new: Vec<Vec<u8>>) {
         self.changed = true;
         for directive in own {
-            self.lines[directive.line - 1] = None;
+            self.lines[directive.place.line() - 1] = None;
         }
         match own.first() {
-            Some(first) => self.lines[first.line - 1] = Some(new.join(&b'\n')).filter(|text| !text.is_empty()),
+            Some(first) => self.lines[first.place.line() - 1] = Some(new.join(&b'\n')).filter(|text| !text.is_empty()),
             None => self.added.extend(new),
         }
     }
@@ -196,11 +196,6 @@ fn user_line(account: &Account) -> Vec<u8> {
     let rules = account.user().describe();
     // No name or pattern has a blank.
     line("user", std::iter::once(&*account.name).chain(rules.split(|&byte| byte == b' ')))
-}
-
-/// Whether a file of this text holds a password, or what stands for one.
-fn has_secrets(text: &[u8]) -> bool {
-    lines(text).filter_map(|line| directive(0, line).ok().flatten()).any(|directive| directive.is_secret())
 }
 
 /// Whether a start that reads these lines has the users that there are. Users of a file of their own are its affair.

@@ -2,9 +2,11 @@
 //!
 //! Invariant: what [`Kind::normalize`] lets through is in range and written the one way CONFIG GET shows it.
 
+use std::fmt;
+
 /// The values of a parameter.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// `yes` or `no`.
     Bool,
     /// A whole number from the first to the second.
@@ -17,8 +19,15 @@ pub(crate) enum Kind {
     Word(&'static [&'static str]),
     /// Several of these words, parted by blanks.
     Words(&'static [&'static str]),
-    /// Exactly so many whole numbers from the first to the second, parted by blanks.
-    Integers { count: usize, min: i64, max: i64 },
+    /// Exactly `count` whole numbers from `min` to `max`, parted by blanks.
+    Integers {
+        /// How many.
+        count: usize,
+        /// The smallest.
+        min: i64,
+        /// The largest.
+        max: i64,
+    },
     /// Any number of percentages with fractions, parted by blanks.
     Percentiles,
     /// Any text.
@@ -26,13 +35,16 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Whether a value is a list, whose elements stand as words of their own in a configuration file.
-    pub(crate) fn is_list(self) -> bool {
+    /// Returns whether a value is a list, whose elements stand as words of their own in a configuration file.
+    pub fn is_list(self) -> bool {
         matches!(self, Kind::Words(_) | Kind::Integers { .. } | Kind::Percentiles)
     }
 
-    /// The value as it is kept and shown; or why it is none.
-    pub(crate) fn normalize(self, text: &str) -> Result<String, String> {
+    /// Returns the value as it is kept and shown.
+    ///
+    /// # Errors
+    /// Says why the text is no such value, in Redis' words.
+    pub fn normalize(self, text: &str) -> Result<String, String> {
         match self {
             Kind::Bool => match text.to_ascii_lowercase().as_str() {
                 yes_or_no @ ("yes" | "no") => Ok(yes_or_no.to_owned()),
@@ -91,12 +103,30 @@ impl Kind {
     }
 }
 
+/// As the documentation names the values.
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kind::Bool => f.write_str("`yes`, `no`"),
+            Kind::Integer(min, i64::MAX | 0x7fff_ffff) => write!(f, "a number from {min}"),
+            Kind::Integer(min, max) => write!(f, "a number from {min} to {max}"),
+            Kind::Memory(..) => f.write_str("bytes, as in `1024`, `1kb`, `2gb`"),
+            Kind::MemoryOrPercent => f.write_str("bytes, or a percentage of `maxmemory`"),
+            Kind::Word(words) => write!(f, "`{}`", words.join("`, `")),
+            Kind::Words(words) => write!(f, "some of `{}`", words.join("`, `")),
+            Kind::Integers { count, .. } => write!(f, "{count} numbers"),
+            Kind::Percentiles => f.write_str("percentages"),
+            Kind::Text => f.write_str("text"),
+        }
+    }
+}
+
 fn outside(min: impl std::fmt::Display, max: impl std::fmt::Display) -> String {
     format!("argument must be between {min} and {max} inclusive")
 }
 
-/// Bytes written as `1024`, `1k` (a thousand), `1kb` (1024) and so on up to `g` and `gb`.
-pub(crate) fn memory(text: &str) -> Option<u64> {
+/// Reads bytes written as `1024`, `1k` (a thousand), `1kb` (1024) and so on up to `g` and `gb`.
+pub fn memory(text: &str) -> Option<u64> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
     let unit = match text.get(digits..)?.to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -116,18 +146,18 @@ fn none_of(words: &[&str]) -> String {
 }
 
 /// Reads numbers that are parted by blanks.
-pub(crate) fn percentiles(text: &str) -> Option<Vec<f64>> {
+pub fn percentiles(text: &str) -> Option<Vec<f64>> {
     text.split_whitespace().map(|word| word.parse().ok()).collect()
 }
 
 /// Writes numbers as [`percentiles`] reads them, with six digits behind the point at most.
-pub(crate) fn show_percentiles(numbers: &[f64]) -> String {
+pub fn show_percentiles(numbers: &[f64]) -> String {
     let shown: Vec<String> = numbers.iter().map(|number| show_percentile(*number)).collect();
     shown.join(" ")
 }
 
 /// Writes `99.9` for 99.9 and `50` for 50.
-pub(crate) fn show_percentile(number: f64) -> String {
+pub fn show_percentile(number: f64) -> String {
     let text = format!("{number:.6}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
@@ -138,27 +168,7 @@ fn percent(text: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use std::fmt;
-
     use super::*;
-
-    /// As the documentation names the values.
-    impl fmt::Display for Kind {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            match self {
-                Kind::Bool => f.write_str("`yes`, `no`"),
-                Kind::Integer(min, i64::MAX | 0x7fff_ffff) => write!(f, "a number from {min}"),
-                Kind::Integer(min, max) => write!(f, "a number from {min} to {max}"),
-                Kind::Memory(..) => f.write_str("bytes, as in `1024`, `1kb`, `2gb`"),
-                Kind::MemoryOrPercent => f.write_str("bytes, or a percentage of `maxmemory`"),
-                Kind::Word(words) => write!(f, "`{}`", words.join("`, `")),
-                Kind::Words(words) => write!(f, "some of `{}`", words.join("`, `")),
-                Kind::Integers { count, .. } => write!(f, "{count} numbers"),
-                Kind::Percentiles => f.write_str("percentages"),
-                Kind::Text => f.write_str("text"),
-            }
-        }
-    }
 
     #[test]
     fn amounts_of_memory_have_units_of_thousands_and_of_1024() {
