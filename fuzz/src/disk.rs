@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use kvcore::hooks::Walk;
+use kvcore::hooks::Scan;
 use kvcore::{Db, Directory, Disk, DiskFile, Error, ManualClock, Options, RepairOptions, Verdict};
 
 use super::model::Shown;

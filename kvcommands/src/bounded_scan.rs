@@ -5,7 +5,7 @@
 use std::cell::Cell;
 
 use kvcore::ValueRef;
-use kvcore::hooks::{Cursor, Walk};
+use kvcore::hooks::{Cursor, Scan};
 use kvproto::{Request, Spec};
 
 use crate::glob;
@@ -45,10 +45,10 @@ impl<'k> BoundedScan<'k> {
     fn shown<T>(
         &self,
         each: &mut dyn FnMut(&[u8], ValueRef<'_>),
-        walk: impl FnOnce(&mut dyn FnMut(&[u8], ValueRef<'_>)) -> kvcore::Result<T>,
+        scan: impl FnOnce(&mut dyn FnMut(&[u8], ValueRef<'_>)) -> kvcore::Result<T>,
     ) -> kvcore::Result<T> {
         let mut is_too_much = false;
-        let outcome = walk(&mut |key, value| {
+        let outcome = scan(&mut |key, value| {
             let steps = glob::steps_max(self.pattern_bytes, key.len());
             match self.steps_left.get().checked_sub(steps) {
                 Some(left) if !is_too_much => {
@@ -62,18 +62,18 @@ impl<'k> BoundedScan<'k> {
     }
 }
 
-impl Walk for BoundedScan<'_> {
+impl Scan for BoundedScan<'_> {
     fn len(&self) -> u64 {
-        Walk::len(self.keyspace)
+        Scan::len(self.keyspace)
     }
 
-    fn walk(
+    fn scan_step(
         &self,
         cursor: Cursor,
         at_least: usize,
         each: &mut dyn FnMut(&[u8], ValueRef<'_>),
     ) -> kvcore::Result<Cursor> {
-        self.shown(each, |each| self.keyspace.walk(cursor, at_least, each))
+        self.shown(each, |each| self.keyspace.scan_step(cursor, at_least, each))
     }
 
     fn for_each(&self, each: &mut dyn FnMut(&[u8], ValueRef<'_>)) -> kvcore::Result<()> {

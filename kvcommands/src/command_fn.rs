@@ -3,7 +3,7 @@
 //! Invariant: a function depends on its words and on what the transaction shows, so it has the same outcome alone and inside EXEC,
 //! and may be run again. Adding a command is one row in kvproto's table, one function, and one line here.
 
-use kvcore::hooks::{CrossTxn, ReadTxn, Txn, Walk};
+use kvcore::hooks::{CrossTxn, ReadTxn, Scan, Txn};
 use kvproto::{Args, CommandError, Spec};
 
 use crate::config::CommandConfig;
@@ -25,7 +25,7 @@ pub enum CommandFn {
     /// As `Write`, and its work may be large beside that of reading the request.
     Costly(fn(Args<'_>, &mut dyn Txn, &CommandConfig) -> Outcome, u16),
     /// Scans a whole keyspace without changing it.
-    Scan(fn(Args<'_>, &dyn Walk) -> Outcome),
+    Scan(fn(Args<'_>, &dyn Scan) -> Outcome),
     /// Concerns several databases, or a whole one. The first function returns what it locks, given the client's database; the
     /// error is the reply.
     Across(fn(Args<'_>, usize) -> Result<Needs<'_>, CommandError>, AcrossFn),

@@ -33,7 +33,7 @@ pub fn digest<'n>(
         let Some((_, id)) = keyspaces.clone().find(|(own, _)| *own == name) else { continue };
         txn.select(id)?;
         let mut of_keys: Option<Digest> = None;
-        txn.as_walk().for_each(&mut |key, value| {
+        txn.as_scan().for_each(&mut |key, value| {
             let one = Digest::of_entry(key, &value, value.deadline().is_some());
             of_keys.get_or_insert_default().add(&one);
         })?;

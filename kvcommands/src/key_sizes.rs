@@ -4,7 +4,7 @@
 //! long. So it must not run on an event loop, nor inside EXEC.
 
 use kvcore::Keyspace;
-use kvcore::hooks::{Cursor, Walk};
+use kvcore::hooks::{Cursor, Scan};
 
 /// Keys in one step.
 const STEP_KEYS: usize = 512;
@@ -30,7 +30,7 @@ pub fn key_sizes<'k>(databases: impl Iterator<Item = (usize, &'k Keyspace)>) -> 
         let mut counts = [0; CLASSES];
         let mut cursor = Cursor::START;
         loop {
-            cursor = keyspace.walk(cursor, STEP_KEYS, &mut |_, value| counts[class(value.bytes().len())] += 1)?;
+            cursor = keyspace.scan_step(cursor, STEP_KEYS, &mut |_, value| counts[class(value.bytes().len())] += 1)?;
             if cursor.is_end() {
                 break;
             }

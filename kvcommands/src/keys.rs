@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 
 use kvcore::Deadline;
-use kvcore::hooks::{Cursor, ReadTxn, Txn, Walk};
+use kvcore::hooks::{Cursor, ReadTxn, Scan, Txn};
 use kvproto::{Args, CommandError, Reply};
 
 use crate::gather::gather;
@@ -89,10 +89,10 @@ fn put_in_place(from: &[u8], to: &[u8], deadline: Option<Deadline>, txn: &mut dy
 }
 
 /// `KEYS pattern`
-pub fn keys(mut args: Args<'_>, walk: &dyn Walk) -> Outcome {
+pub fn keys(mut args: Args<'_>, keyspace: &dyn Scan) -> Outcome {
     let pattern = args.next()?;
     let found = gather(|found| {
-        walk.for_each(&mut |key, _| {
+        keyspace.for_each(&mut |key, _| {
             if selects(pattern, key) {
                 found.bulk(key);
             }
@@ -103,8 +103,8 @@ pub fn keys(mut args: Args<'_>, walk: &dyn Walk) -> Outcome {
 }
 
 /// `PRINT`: all keys in the order of their bytes.
-pub fn print(_: Args<'_>, walk: &dyn Walk) -> Outcome {
-    let mut found = gather(|found| Ok(walk.for_each(&mut |key, _| found.bulk(key))?))?;
+pub fn print(_: Args<'_>, keyspace: &dyn Scan) -> Outcome {
+    let mut found = gather(|found| Ok(keyspace.for_each(&mut |key, _| found.bulk(key))?))?;
     found.sort_unstable_by(|a, b| match (a, b) {
         (Reply::Bulk(a), Reply::Bulk(b)) => a[..].cmp(&b[..]),
         // There are none.
@@ -114,7 +114,7 @@ pub fn print(_: Args<'_>, walk: &dyn Walk) -> Outcome {
 }
 
 /// `SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]`
-pub fn scan(mut args: Args<'_>, walk: &dyn Walk) -> Outcome {
+pub fn scan(mut args: Args<'_>, keyspace: &dyn Scan) -> Outcome {
     let cursor = parse_cursor(args.next()?).ok_or(CommandError::InvalidCursor)?;
     let mut pattern = None;
     let mut count = 10;
@@ -136,7 +136,7 @@ pub fn scan(mut args: Args<'_>, walk: &dyn Walk) -> Outcome {
     let at_least = usize::try_from(count).unwrap_or(usize::MAX);
     let mut next = Cursor::START;
     let found = gather(|found| {
-        next = walk.walk(Cursor::from(cursor), at_least, &mut |key, _| {
+        next = keyspace.scan_step(Cursor::from(cursor), at_least, &mut |key, _| {
             if of_type && pattern.is_none_or(|pattern| selects(pattern, key)) {
                 found.bulk(key);
             }
@@ -171,13 +171,13 @@ fn selects(pattern: &[u8], key: &[u8]) -> bool {
 }
 
 /// `RANDOMKEY`
-pub fn randomkey(_: Args<'_>, walk: &dyn Walk) -> Outcome {
-    Ok(Reply::bulk_or_nil(walk.random_key()?))
+pub fn randomkey(_: Args<'_>, keyspace: &dyn Scan) -> Outcome {
+    Ok(Reply::bulk_or_nil(keyspace.random_key()?))
 }
 
 /// `DBSIZE`
-pub fn dbsize(_: Args<'_>, walk: &dyn Walk) -> Outcome {
-    Ok(Reply::count(walk.len()))
+pub fn dbsize(_: Args<'_>, keyspace: &dyn Scan) -> Outcome {
+    Ok(Reply::count(keyspace.len()))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kvcore::hooks::{Lookup, ReadTxn, Txn, Walk};
+use kvcore::hooks::{Lookup, ReadTxn, Scan, Txn};
 use kvcore::{Db, Deadline, Keyspace, LockSet, ManualClock, Options, ValueRef};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec};
 
@@ -89,7 +89,7 @@ impl Shell {
             CommandFn::Costly(command, _) => {
                 self.change(spec, request, |txn| command(args, txn, &CommandConfig::default()))
             }
-            CommandFn::Scan(command) => command(args, &self.keyspace(self.selected.get()) as &dyn Walk),
+            CommandFn::Scan(command) => command(args, &self.keyspace(self.selected.get()) as &dyn Scan),
             CommandFn::Across(needs, command) => self.across(needs(args, self.selected.get())?, args, command),
             CommandFn::Pure(command) => command(args, spec),
         }

@@ -6,7 +6,7 @@
 //!
 //! [`Db::hooks`](crate::Db::hooks) and [`Keyspace::hooks`](crate::Keyspace::hooks) lead here: commits that return their place in
 //! the log ([`Lsn`]) instead of waiting, the primitives of a transaction ([`ReadTxn`], [`Txn`], [`CrossTxn`]), scans over a whole
-//! keyspace ([`Walk`]), observers, access statistics, and suspending what the store does by itself.
+//! keyspace ([`Scan`]), observers, access statistics, and suspending what the store does by itself.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub use crate::lsn::Lsn;
 pub use crate::observer::{Change, ChangeKind, Observer, Origin, Swap};
 pub use crate::table::access::LfuCounter;
 pub use crate::table::access::Usage;
-pub use crate::table::scan::{Cursor, Walk};
+pub use crate::table::scan::{Cursor, Scan};
 pub use crate::txn::traits::{CrossTxn, Lookup, Lookups, ReadTxn, Txn, TxnExt};
 
 /// More keys than this at a time cost [`KeyspaceHooks::prefetch`] an allocation.

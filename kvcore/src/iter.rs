@@ -26,7 +26,7 @@ impl ScanPosition {
     }
 
     /// Returns a position of the engine's: in a keyspace of a store that is open.
-    pub(crate) fn of_walk(opening_id: u64, space_id: u32, cursor: Cursor) -> Self {
+    pub(crate) fn of_cursor(opening_id: u64, space_id: u32, cursor: Cursor) -> Self {
         let mut bytes = [0; OWNER_BYTES + size_of::<u64>()];
         bytes[..OWNER_BYTES].copy_from_slice(&owner(opening_id, space_id));
         bytes[OWNER_BYTES..].copy_from_slice(&cursor.get().to_le_bytes());

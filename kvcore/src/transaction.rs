@@ -489,7 +489,7 @@ impl<'a> CrossTransaction<'a> {
     /// [`Error::KeyspaceNotNamed`](crate::Error::KeyspaceNotNamed) if the lock set does not have it whole.
     pub fn for_each(&mut self, keyspace: &Keyspace, mut show: impl FnMut(&[u8], ValueRef<'_>)) -> Result<()> {
         self.select(keyspace)?;
-        self.txn.as_walk().for_each(&mut show)
+        self.txn.as_scan().for_each(&mut show)
     }
 
     fn select(&mut self, keyspace: &Keyspace) -> Result<()> {

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use kvcore::hooks::{Change, ChangeKind, Cursor, Observer, Swap, Walk};
+use kvcore::hooks::{Change, ChangeKind, Cursor, Observer, Scan, Swap};
 use kvcore::{Db, Deadline, Error, LockSet, ManualClock, Options, SetOptions, Ttl};
 
 const START_MS: u64 = 1_700_000_000_000;
@@ -126,7 +126,7 @@ fn a_walk_shows_what_stays_while_the_table_shrinks() {
         }
         let (mut cursor, mut seen) = (Cursor::START, BTreeSet::new());
         let step = |cursor: Cursor, seen: &mut BTreeSet<Vec<u8>>| {
-            db.walk(cursor, 50, &mut |key, _| {
+            db.scan_step(cursor, 50, &mut |key, _| {
                 seen.insert(key.to_vec());
             })
             .unwrap()
@@ -162,7 +162,7 @@ fn a_walk_in_a_transaction_shows_the_selected_keyspace() {
                 txn.select(id)?;
                 let (mut cursor, mut keys) = (Cursor::START, BTreeSet::new());
                 loop {
-                    cursor = txn.as_walk().walk(cursor, 10, &mut |key, _| {
+                    cursor = txn.as_scan().scan_step(cursor, 10, &mut |key, _| {
                         keys.insert(key.to_vec());
                     })?;
                     if cursor.is_end() {

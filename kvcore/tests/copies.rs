@@ -7,7 +7,7 @@
     reason = "a test fails by panicking, and looks at files itself"
 )]
 
-use kvcore::hooks::Walk;
+use kvcore::hooks::Scan;
 use kvcore::{Db, Deadline, Durability, Keyspace, LockSet, Options};
 use tempfile::TempDir;
 

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use kvcore::hooks::{Change, ChangeKind, Observer, Walk};
+use kvcore::hooks::{Change, ChangeKind, Observer, Scan};
 use kvcore::{Candidates, Db, Error, Limits, LockSet, Options, Policy, Room, SetOptions};
 
 const EVICTING: [Policy; 5] = [Policy::Lru, Policy::Lrm, Policy::Lfu, Policy::S3Fifo, Policy::Random];

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvcore::hooks::Walk;
+use kvcore::hooks::Scan;
 use kvcore::{Db, Durability, ManualClock, Options, SetOptions, Ttl};
 use proptest::prelude::*;
 

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kvcore::hooks::{Lsn, Walk};
+use kvcore::hooks::{Lsn, Scan};
 use kvcore::{Contents, Db, Durability, Error, Options};
 
 use support::{after_a_kill, copy, files};

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kvcore::hooks::{Change, ChangeKind, Lookups, Observer, Origin, Txn, TxnExt, Walk};
+use kvcore::hooks::{Change, ChangeKind, Lookups, Observer, Origin, Scan, Txn, TxnExt};
 use kvcore::{Db, Deadline, Error, LockSet, ManualClock, Options, SetOptions, Ttl};
 
 const START_MS: u64 = 1_700_000_000_000;
@@ -378,7 +378,7 @@ fn a_random_key_is_any_key_about_as_often_as_any_other() {
         db.hooks()
             .commit_across(LockSet::new().whole(&db), &mut |txn| {
                 for _ in 0..draws / 2 {
-                    draw(txn.as_walk().random_key()?);
+                    draw(txn.as_scan().random_key()?);
                 }
                 Ok(())
             })

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use kvcommands::{BoundedScan, CommandFn, scans_many};
 use kvcore::Keyspace;
-use kvcore::hooks::{Lookups, Lsn, ReadTxn, Txn, Walk};
+use kvcore::hooks::{Lookups, Lsn, ReadTxn, Scan, Txn};
 use kvproto::resp::Version;
 use kvproto::spec::{self, Flag, KeyRule, Trait, Unresolved};
 use kvproto::{Args, CommandError, OwnedRequest, Reply, Request, Spec, is_http_word, line};
@@ -25,7 +25,7 @@ use crate::notify::events;
 use crate::notify::origin::Origin;
 use crate::session::{Refusal, Session};
 use crate::state::ServerState;
-use crate::state::server_config::{WALK_INLINE_KEYS_MAX, WALK_INLINE_STEPS_MAX};
+use crate::state::server_config::{SCAN_INLINE_KEYS_MAX, SCAN_INLINE_STEPS_MAX};
 use kvcommands::events::{Class, Classes, EventTxn};
 use kvcommands::outcome::{Failure, Outcome, store_error};
 
@@ -157,7 +157,7 @@ pub(crate) fn answer(
             let run = |args: Args<'_>, txn: &mut dyn Txn| run(args, txn, &server.runtime.of_commands());
             store(&call(work_max(words_min)), run, &session.keyspace, server)
         }
-        Some(ServerCommand::Store(CommandFn::Scan(run))) => walk(spec, run, request, session, server),
+        Some(ServerCommand::Store(CommandFn::Scan(run))) => scan(spec, run, request, session, server),
         Some(ServerCommand::Store(CommandFn::Across(needs, run))) => across::across(&call(None), needs, run, server),
         Some(ServerCommand::Store(CommandFn::Pure(run))) => {
             CallResult::new(Some(spec), run(Args::new(request), spec).unwrap_or_else(Reply::from), Lsn::ZERO)
@@ -390,17 +390,17 @@ fn conclude(
 /// What a transaction does.
 type Body<'b> = dyn FnMut(&mut dyn Txn) -> kvcore::Result<()> + 'b;
 
-fn walk(
+fn scan(
     spec: &'static Spec,
-    run: fn(Args<'_>, &dyn Walk) -> Outcome,
+    run: fn(Args<'_>, &dyn Scan) -> Outcome,
     request: Request<'_>,
     session: &mut Session,
     server: &ServerState,
 ) -> CallResult {
-    let outcome = if scans_many(spec, request) && Walk::len(&session.keyspace) > WALK_INLINE_KEYS_MAX {
+    let outcome = if scans_many(spec, request) && Scan::len(&session.keyspace) > SCAN_INLINE_KEYS_MAX {
         Err(kvcore::Error::TooMuchWork.into())
     } else {
-        run(Args::new(request), &BoundedScan::new(spec, request, &session.keyspace, WALK_INLINE_STEPS_MAX))
+        run(Args::new(request), &BoundedScan::new(spec, request, &session.keyspace, SCAN_INLINE_STEPS_MAX))
     };
     if let Err(Failure::Store(kvcore::Error::TooMuchWork)) = outcome {
         let keyspace = session.keyspace.clone();

@@ -5,7 +5,7 @@
 
 use super::flags::ModeFlags;
 use super::link::Link;
-use super::walk::Walk;
+use super::walk::Scan;
 use super::{Failure, Result, Setting, bytes_of, is_unknown_command, note, print};
 use crate::output::{Style, json_bytes};
 use kvclient::Reply;
@@ -67,7 +67,7 @@ impl Measure {
 /// Finds the biggest keys of each type.
 pub fn run(measure: Measure, flags: &ModeFlags, setting: &Setting<'_>) -> Result<bool> {
     let mut link = setting.connect()?;
-    let mut walk = Walk::begin(&mut link, flags, setting, true)?;
+    let mut walk = Scan::begin(&mut link, flags, setting, true)?;
     let is_text = is_text(setting.style);
     if is_text {
         print("\n# Looks at every key of the database; -i 0.1 waits 0.1 s between two pages of keys (--count).\n\n")?;
@@ -113,7 +113,7 @@ impl Findings {
         &mut self,
         measure: Measure,
         link: &mut Link<'_>,
-        walk: &mut Walk<'_>,
+        walk: &mut Scan<'_>,
         flags: &ModeFlags,
         setting: &Setting<'_>,
     ) -> Result<()> {
@@ -198,7 +198,7 @@ impl Findings {
         biggest.join(", ")
     }
 
-    fn report(&self, walk: &Walk<'_>, measure: Measure, style: Style) -> String {
+    fn report(&self, walk: &Scan<'_>, measure: Measure, style: Style) -> String {
         match style {
             Style::Json | Style::QuotedJson => return self.json(walk, measure, style),
             Style::Csv => return self.csv(measure),
@@ -243,7 +243,7 @@ impl Findings {
         text
     }
 
-    fn json(&self, walk: &Walk<'_>, measure: Measure, style: Style) -> String {
+    fn json(&self, walk: &Scan<'_>, measure: Measure, style: Style) -> String {
         let kinds: serde_json::Map<String, serde_json::Value> = self
             .kinds
             .iter()
@@ -291,7 +291,7 @@ struct HotKeys {
 
 impl HotKeys {
     /// Looks at every key, until the last one or Ctrl-C.
-    fn search(&mut self, link: &mut Link<'_>, walk: &mut Walk<'_>) -> Result<()> {
+    fn search(&mut self, link: &mut Link<'_>, walk: &mut Scan<'_>) -> Result<()> {
         while let Some(keys) = walk.next(link)? {
             let Some(replies) = link.exchange_all(keys.iter().map(|key| [&b"OBJECT"[..], b"FREQ", key]))? else {
                 break;
@@ -324,7 +324,7 @@ impl HotKeys {
 /// Finds the keys with the highest access counters.
 pub fn run_hot(flags: &ModeFlags, setting: &Setting<'_>) -> Result<bool> {
     let mut link = setting.connect()?;
-    let mut walk = Walk::begin(&mut link, flags, setting, true)?;
+    let mut walk = Scan::begin(&mut link, flags, setting, true)?;
     let is_text = is_text(setting.style);
     if is_text {
         print("\n# Looks at every key of the database; -i 0.1 waits 0.1 s between two pages of keys (--count).\n\n")?;

@@ -6,7 +6,7 @@
 use super::flags::ModeFlags;
 use super::key_sizes::{is_text, kind_of, quoted, size_command};
 use super::link::Link;
-use super::walk::Walk;
+use super::walk::Scan;
 use super::{Failure, Result, Setting, human_bytes, is_unknown_command, print};
 use crate::output::{Style, json_bytes};
 use hdrhistogram::Histogram;
@@ -47,7 +47,7 @@ struct Findings {
 /// Looks at every key.
 pub fn run(flags: &ModeFlags, setting: &Setting<'_>) -> Result<bool> {
     let mut link = setting.connect()?;
-    let mut walk = Walk::begin(&mut link, flags, setting, true)?;
+    let mut walk = Scan::begin(&mut link, flags, setting, true)?;
     let mut findings = Findings {
         kinds: BTreeMap::new(),
         sampled: 0,
@@ -74,7 +74,7 @@ fn number(reply: Option<Reply>) -> Option<u64> {
 
 impl Findings {
     /// Looks at every key, until the last one or Ctrl-C.
-    fn search(&mut self, link: &mut Link<'_>, walk: &mut Walk<'_>, flags: &ModeFlags) -> Result<()> {
+    fn search(&mut self, link: &mut Link<'_>, walk: &mut Scan<'_>, flags: &ModeFlags) -> Result<()> {
         let samples = flags.keystats_samples.map(|samples| samples.to_string());
         while let Some(keys) = walk.next(link)? {
             let Some(kinds) = link.exchange_all(keys.iter().map(|key| [&b"TYPE"[..], key]))? else { break };
@@ -139,7 +139,7 @@ impl Findings {
         }
     }
 
-    fn report(&self, walk: &Walk<'_>, style: Style) -> String {
+    fn report(&self, walk: &Scan<'_>, style: Style) -> String {
         let unit = |kind: &str| size_command(kind).map_or("?", |(_, unit)| unit);
         let (least, most) = self.memory_bounds.unwrap_or_default();
         let quantiles = QUANTILES.map(|quantile| {

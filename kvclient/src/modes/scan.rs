@@ -4,7 +4,7 @@
 //! bytes it has.
 
 use super::flags::ModeFlags;
-use super::walk::Walk;
+use super::walk::Scan;
 use super::{Result, Setting, note_summary};
 use crate::output::Style;
 use kvclient::Reply;
@@ -18,7 +18,7 @@ pub fn run(flags: &ModeFlags, setting: &Setting<'_>) -> Result<bool> {
     }
     let request = OwnedRequest::from_words(["SCAN"]);
     let mut link = setting.connect()?;
-    let mut walk = Walk::begin(&mut link, flags, setting, false)?;
+    let mut walk = Scan::begin(&mut link, flags, setting, false)?;
     let mut rendered = Vec::new();
     while let Some(keys) = walk.next(&mut link)? {
         for key in keys {

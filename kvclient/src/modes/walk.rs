@@ -19,7 +19,7 @@ const DRAW_EVERY: Duration = Duration::from_millis(100);
 
 /// Where a walk is.
 #[derive(Debug)]
-pub struct Walk<'s> {
+pub struct Scan<'s> {
     setting: &'s Setting<'s>,
     cursor: Option<Vec<u8>>,
     /// The words behind the cursor.
@@ -35,9 +35,9 @@ pub struct Walk<'s> {
     drawn: Instant,
 }
 
-impl<'s> Walk<'s> {
+impl<'s> Scan<'s> {
     /// Begins at the first key; `shows` says whether progress is shown, on a terminal.
-    pub fn begin(link: &mut Link<'_>, flags: &ModeFlags, setting: &'s Setting<'s>, shows: bool) -> Result<Walk<'s>> {
+    pub fn begin(link: &mut Link<'_>, flags: &ModeFlags, setting: &'s Setting<'s>, shows: bool) -> Result<Scan<'s>> {
         let mut options = Vec::new();
         let mut add = |name: &str, value: Vec<u8>| options.extend([name.as_bytes().to_vec(), value]);
         if let Some(pattern) = flags.pattern().map_err(Failure::Unsupported)? {
@@ -62,7 +62,7 @@ impl<'s> Walk<'s> {
             bar
         });
         let cursor = flags.cursor.clone().map_or_else(|| b"0".to_vec(), String::into_bytes);
-        Ok(Walk {
+        Ok(Scan {
             setting,
             cursor: Some(cursor),
             options,

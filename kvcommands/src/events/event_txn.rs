@@ -8,7 +8,7 @@
 
 use std::cell::RefCell;
 
-use kvcore::hooks::{CrossTxn, Lookup, Lookups, ReadTxn, Txn, Usage, Walk};
+use kvcore::hooks::{CrossTxn, Lookup, Lookups, ReadTxn, Scan, Txn, Usage};
 use kvcore::{Deadline, Result, ValueRef};
 use kvproto::spec::Trait;
 use kvproto::{Request, Spec};
@@ -288,7 +288,7 @@ impl<T: CrossTxn + ?Sized> CrossTxn for EventTxn<'_, T> {
         self.txn.swap(keyspace_id)
     }
 
-    fn as_walk(&self) -> &dyn Walk {
-        self.txn.as_walk()
+    fn as_scan(&self) -> &dyn Scan {
+        self.txn.as_scan()
     }
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::iter::{Entries, Keys, ScanPage, ScanPosition, ShardEntries};
 use crate::keyspace::Keyspace;
 use crate::store::{self, Store};
-use crate::table::scan::{Cursor, Walk};
+use crate::table::scan::{Cursor, Scan};
 use crate::transaction::Transaction;
 use crate::txn::traits::{SetOptions, SetOutcome, Ttl, Txn, TxnExt};
 use crate::value::{Deadline, Value};
@@ -669,7 +669,7 @@ impl Subject {
         };
         let mut entries = Vec::new();
         loop {
-            cursor = self.walk(cursor, at_least.saturating_sub(entries.len()), &mut |key, value| {
+            cursor = self.scan_step(cursor, at_least.saturating_sub(entries.len()), &mut |key, value| {
                 if key.starts_with(prefix) {
                     entries.push((Value::from(key), value.to_value()));
                 }
@@ -678,7 +678,7 @@ impl Subject {
                 return Ok(ScanPage { entries, next: None });
             }
             if entries.len() >= at_least {
-                let next = Some(ScanPosition::of_walk(opening_id, space_id, cursor));
+                let next = Some(ScanPosition::of_cursor(opening_id, space_id, cursor));
                 return Ok(ScanPage { entries, next });
             }
         }

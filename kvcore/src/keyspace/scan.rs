@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::reentrancy::ReentrancyGuard;
 use crate::table::entry::Entry;
-use crate::table::scan::{self, Cursor, ShardPosition, Walk};
+use crate::table::scan::{self, Cursor, Scan, ShardPosition};
 use crate::txn::context::StoreContext;
 use crate::value::ValueRef;
 
@@ -34,12 +34,12 @@ impl Keyspace {
     }
 }
 
-impl Walk for Keyspace {
+impl Scan for Keyspace {
     fn len(&self) -> u64 {
         self.hooks().counts().0
     }
 
-    fn walk(&self, cursor: Cursor, at_least: usize, each: &mut dyn FnMut(&[u8], ValueRef<'_>)) -> Result<Cursor> {
+    fn scan_step(&self, cursor: Cursor, at_least: usize, each: &mut dyn FnMut(&[u8], ValueRef<'_>)) -> Result<Cursor> {
         let guard = ScanGuard::begin(self.engine())?;
         Ok(scan::step(cursor, at_least, self.space.shard_count(), &mut |shard, position, budget, shown| {
             self.space.read(shard).scan(position, budget, &mut |entry| {

@@ -8,7 +8,7 @@ use crate::value::ValueRef;
 /// Looks over a whole keyspace; on a keyspace handle shard by shard, inside a transaction at one moment.
 ///
 /// ```
-/// use kvcore::hooks::Walk;
+/// use kvcore::hooks::Scan;
 /// let db = kvcore::Db::in_memory();
 /// db.set("key", "value")?;
 /// let mut keys = Vec::new();
@@ -16,7 +16,7 @@ use crate::value::ValueRef;
 /// assert_eq!((keys, db.random_key()?), (vec![b"key".to_vec()], Some(b"key".to_vec())));
 /// # Ok::<(), kvcore::Error>(())
 /// ```
-pub trait Walk {
+pub trait Scan {
     /// Returns how many keys there are; one that has expired counts until it is swept.
     fn len(&self) -> u64;
 
@@ -31,7 +31,7 @@ pub trait Walk {
     /// # Errors
     ///
     /// [`Error::Closed`](crate::Error::Closed), [`Error::Reentered`](crate::Error::Reentered).
-    fn walk(&self, cursor: Cursor, at_least: usize, each: &mut dyn FnMut(&[u8], ValueRef<'_>)) -> Result<Cursor>;
+    fn scan_step(&self, cursor: Cursor, at_least: usize, each: &mut dyn FnMut(&[u8], ValueRef<'_>)) -> Result<Cursor>;
 
     /// Shows every live key exactly once, each shard as it is at one moment. `each` must not call the store.
     ///
@@ -74,12 +74,12 @@ impl Cursor {
     /// Returns whether the scan is over.
     ///
     /// ```
-    /// use kvcore::hooks::{Cursor, Walk};
+    /// use kvcore::hooks::{Cursor, Scan};
     /// let db = kvcore::Db::in_memory();
     /// db.set("key", "value")?;
     /// let mut cursor = Cursor::START;
     /// loop {
-    ///     cursor = db.walk(cursor, 10, &mut |key, _value| assert_eq!(key, b"key"))?;
+    ///     cursor = db.scan_step(cursor, 10, &mut |key, _value| assert_eq!(key, b"key"))?;
     ///     if cursor.is_end() {
     ///         break;
     ///     }

@@ -340,7 +340,7 @@ pub trait CrossTxn: Txn {
     fn swap(&mut self, keyspace_id: u32) -> Result<()>;
 
     /// Returns the current keyspace as a whole. Only what is in the lock set is seen.
-    fn as_walk(&self) -> &dyn crate::table::scan::Walk;
+    fn as_scan(&self) -> &dyn crate::table::scan::Scan;
 }
 
 /// When [`TxnExt::set_with`] writes.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kvcore::hooks::Walk;
+use kvcore::hooks::Scan;
 use kvcore::{Db, Deadline, Durability, ManualClock, Options, SetOptions};
 
 use crate::disk::{Image, MemoryDisk, dir};

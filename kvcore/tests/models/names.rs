@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use kvcore::hooks::Walk;
+use kvcore::hooks::Scan;
 use kvcore::{Db, Durability, Error};
 use shuttle::rand::Rng;
 use shuttle::thread;

@@ -43,10 +43,10 @@ pub(crate) const SUBSCRIPTION_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub(crate) const SUBSCRIPTION_BYTES: usize = 256;
 /// What a transaction on a loop may charge: about a millisecond, in nanoseconds.
 pub(crate) const LOOP_WORK_MAX: u64 = 1_000_000;
-/// A keyspace with at most this many keys is walked (KEYS, PRINT) on the event loop, if that takes few steps; others elsewhere.
-pub(crate) const WALK_INLINE_KEYS_MAX: u64 = 1000;
+/// A keyspace with at most this many keys is scanned (KEYS, PRINT) on the event loop, if that takes few steps; others elsewhere.
+pub(crate) const SCAN_INLINE_KEYS_MAX: u64 = 1000;
 /// What matching their keys may take there, in steps of about a nanosecond.
-pub(crate) const WALK_INLINE_STEPS_MAX: usize = 1_000_000;
+pub(crate) const SCAN_INLINE_STEPS_MAX: usize = 1_000_000;
 /// How long a stopping server waits for clients to take their last replies.
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(5);
 

@@ -6,7 +6,7 @@
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use kvcore::hooks::Walk;
+use kvcore::hooks::Scan;
 use kvcore::{Db, Deadline, Options, Store};
 
 use super::line::Line;

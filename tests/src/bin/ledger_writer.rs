@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use kvcore::hooks::{CrossTxn, Lsn, TxnExt, Walk};
+use kvcore::hooks::{CrossTxn, Lsn, Scan, TxnExt};
 use kvcore::{Db, Deadline, Durability, Error, Keyspace, LockSet, Options, Result};
 
 /// Steps that a thread has in flight at most: the threads with odd numbers wait once for so many.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kvcore::hooks::Walk;
+use kvcore::hooks::Scan;
 use kvcore::{Db, Deadline};
 
 /// What goes into the journal between the disk's operations. The number is that of the lane's transaction, from 1.

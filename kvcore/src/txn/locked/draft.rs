@@ -16,7 +16,7 @@ use crate::lsn::Lsn;
 use crate::table::access::{AccessTime, Usage};
 use crate::table::entry::Entry;
 use crate::table::keyspace::KeyspaceInner;
-use crate::table::scan::Walk;
+use crate::table::scan::Scan;
 use crate::txn::context::StoreContext;
 use crate::txn::lock_set::LockSet;
 use crate::txn::traits::{CrossTxn, Lookup, Lookups, ReadTxn, Txn};
@@ -372,7 +372,7 @@ impl CrossTxn for Draft<'_> {
         self.locked.swap(keyspace_id)
     }
 
-    fn as_walk(&self) -> &dyn Walk {
-        self.locked.as_walk()
+    fn as_scan(&self) -> &dyn Scan {
+        self.locked.as_scan()
     }
 }

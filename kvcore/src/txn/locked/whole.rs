@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::log::record::Record;
 use crate::observer::ChangeKind;
 use crate::table::keyspace::KeyspaceInner;
-use crate::table::scan::{Cursor, Walk};
+use crate::table::scan::{Cursor, Scan};
 use crate::txn::traits::CrossTxn;
 use crate::value::{Deadline, ValueRef};
 
@@ -49,12 +49,12 @@ impl LockedTxn<'_> {
     }
 }
 
-impl Walk for LockedTxn<'_> {
+impl Scan for LockedTxn<'_> {
     fn len(&self) -> u64 {
         self.held.iter().filter(|held| held.space.id == self.space.id).map(|held| held.guard.len() as u64).sum()
     }
 
-    fn walk(&self, cursor: Cursor, at_least: usize, each: &mut dyn FnMut(&[u8], ValueRef<'_>)) -> Result<Cursor> {
+    fn scan_step(&self, cursor: Cursor, at_least: usize, each: &mut dyn FnMut(&[u8], ValueRef<'_>)) -> Result<Cursor> {
         let whole = self.whole()?;
         Ok(crate::table::scan::step(cursor, at_least, whole.len(), &mut |shard, place, budget, shown| {
             self.held[whole.start + shard].guard.scan(place, budget, &mut |entry| {
@@ -136,7 +136,7 @@ impl CrossTxn for LockedTxn<'_> {
         Ok(())
     }
 
-    fn as_walk(&self) -> &dyn Walk {
+    fn as_scan(&self) -> &dyn Scan {
         self
     }
 }

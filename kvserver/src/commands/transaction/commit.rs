@@ -500,7 +500,7 @@ fn execute(spec: &'static Spec, request: &OwnedRequest, ctx: &mut Context<'_>) -
         (Some(ServerCommand::Store(CommandFn::Costly(run, _))), Some(txn)) => {
             run(args, &mut **txn, &ctx.server.runtime.of_commands())
         }
-        (Some(ServerCommand::Store(CommandFn::Scan(run))), Some(txn)) => run(args, txn.as_walk()),
+        (Some(ServerCommand::Store(CommandFn::Scan(run))), Some(txn)) => run(args, txn.as_scan()),
         (Some(ServerCommand::Store(CommandFn::Across(_, run))), Some(txn)) => {
             let all: Vec<u32> = ctx.everything.iter().map(|keyspace| keyspace.hooks().id()).collect();
             let id_of = |index| ctx.server.databases.id_of(index);
