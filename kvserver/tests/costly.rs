@@ -6,6 +6,8 @@
 
 mod support;
 
+use std::sync::{Arc, Barrier};
+
 use kvcore::{Db, Options};
 use kvserver::Server;
 use support::Client;
@@ -191,21 +193,30 @@ fn inputs_that_change_meanwhile_are_looked_at_again() {
     let (mut client, mut other) = (world.client(), world.client());
     // Between the look at the values and the end of the work: by as many others as it takes.
     let db = world.db.clone();
+    let begun = Arc::new(Barrier::new(2));
+    let first_sent = begun.clone();
     let changer = std::thread::spawn(move || {
+        first_sent.wait();
         for number in 0..200_u32 {
             db.increment("n", 1).unwrap();
             db.transact(&["a"], |txn| txn.write_range(b"a", number as usize, [3]).map(|_| ())).unwrap();
         }
     });
     let mut ones = 0;
-    while !changer.is_finished() {
-        client.send("MULTI\r\nINCR n\r\nBITOP OR c a a\r\nBITCOUNT c\r\nEXEC\r\n");
+    let transaction = "MULTI\r\nINCR n\r\nBITOP OR c a a\r\nBITCOUNT c\r\nEXEC\r\n";
+    client.send(transaction);
+    begun.wait();
+    loop {
         client.until("*3\r\n:");
         client.line();
         client.expect(format!(":{LARGE}\r\n"));
         let now: usize = client.line()[1..].parse().unwrap();
         assert!(now >= ones, "an older value after a newer one");
         (ones, _) = (now, world.drafts());
+        if changer.is_finished() {
+            break;
+        }
+        client.send(transaction);
     }
     changer.join().unwrap();
     other.send("GET n\r\n");
