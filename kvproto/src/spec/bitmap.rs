@@ -3,7 +3,7 @@
 //! Invariant: arity, flags, categories, key positions and arguments are those clients know from Redis 7.2, or from the version
 //! that the row names.
 
-use super::{Arg, Category, Flag, Group, KeyFlag, KeySpec, Spec};
+use super::{Arg, Flag, Group, KeyFlag, KeySpec, Spec};
 
 /// What the positions before it count.
 const UNIT: Arg =
@@ -14,14 +14,12 @@ pub(super) const ROWS: &[Spec] = &[
         .summary("Counts the bits that are set in a value or a part of it.")
         .complexity("O(N) in the bytes looked at")
         .flags(&[Flag::ReadOnly])
-        .in_categories(&[Category::Bitmap])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadOnly, KeyFlag::Access])])
         .args(&[Arg::key("key"), Arg::block("range", &[Arg::integer("start"), Arg::integer("end"), UNIT]).optional()]),
     Spec::new("bitfield", -2, Group::Bitmap, "3.2.0")
         .summary("Reads, sets and counts up integers of any width at any bit of a value.")
         .complexity("O(1) for each operation")
         .flags(&[Flag::Write, Flag::DenyOom])
-        .in_categories(&[Category::Bitmap])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update, KeyFlag::VariableFlags])
             .notes("changes the key only when told to set or to count up")])
         .args(&[
@@ -65,7 +63,6 @@ pub(super) const ROWS: &[Spec] = &[
         .summary("Reads integers of any width at any bit of a value.")
         .complexity("O(1) for each operation")
         .flags(&[Flag::ReadOnly, Flag::Fast])
-        .in_categories(&[Category::Bitmap])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadOnly, KeyFlag::Access])])
         .args(&[
             Arg::key("key"),
@@ -78,7 +75,6 @@ pub(super) const ROWS: &[Spec] = &[
         .summary("Combines values bit by bit and stores the outcome.")
         .complexity("O(N) in the bytes of all values")
         .flags(&[Flag::Write, Flag::DenyOom])
-        .in_categories(&[Category::Bitmap])
         .keys_at(&[
             KeySpec::one(2, &[KeyFlag::Overwrite, KeyFlag::Update]),
             KeySpec::to_end(3, 1, &[KeyFlag::ReadOnly, KeyFlag::Access]),
@@ -104,7 +100,6 @@ pub(super) const ROWS: &[Spec] = &[
         .summary("Finds the first bit that is set, or the first that is clear.")
         .complexity("O(N) in the bytes looked at")
         .flags(&[Flag::ReadOnly])
-        .in_categories(&[Category::Bitmap])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadOnly, KeyFlag::Access])])
         .args(&[
             Arg::key("key"),
@@ -119,7 +114,6 @@ pub(super) const ROWS: &[Spec] = &[
         .summary("Lists the positions of the bits that are set, or clear, in a part of a value.")
         .complexity("O(N) in the bytes looked at and the bits found")
         .flags(&[Flag::ReadOnly])
-        .in_categories(&[Category::Bitmap])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadOnly, KeyFlag::Access])])
         .args(&[
             Arg::key("key"),
@@ -132,13 +126,11 @@ pub(super) const ROWS: &[Spec] = &[
     Spec::new("getbit", 3, Group::Bitmap, "2.2.0")
         .summary("Reads one bit of a value.")
         .flags(&[Flag::ReadOnly, Flag::Fast])
-        .in_categories(&[Category::Bitmap])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadOnly, KeyFlag::Access])])
         .args(&[Arg::key("key"), Arg::integer("offset")]),
     Spec::new("setbit", 4, Group::Bitmap, "2.2.0")
         .summary("Sets or clears one bit of a value, filling it with zero bytes up to there.")
         .flags(&[Flag::Write, Flag::DenyOom])
-        .in_categories(&[Category::Bitmap])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])])
         .args(&[Arg::key("key"), Arg::integer("offset"), Arg::integer("value")]),
 ];

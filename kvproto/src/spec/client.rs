@@ -3,7 +3,7 @@
 //! Invariant: arity, flags, categories and arguments are those clients know from Redis 7.2, or from the version that an
 //! argument says it came with.
 
-use super::{Arg, Category, Flag, Group, Spec, Trait, each_with, indexed};
+use super::{Arg, Flag, Group, Spec, Trait, each_with, indexed};
 
 const FOR_ALL: &[Flag] = &[Flag::NoScript, Flag::Loading, Flag::Stale];
 const FOR_ADMINS: &[Flag] = &[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale];
@@ -54,22 +54,18 @@ pub(super) const SUBCOMMANDS: [Spec; 20] = each_with(
         Spec::new("client|capa", -3, Group::Connection, "8.0.0")
             .summary("Says what this connection can handle. CLIENT LIST and CLIENT KILL can choose by it.")
             .flags(FOR_ALL)
-            .in_categories(&[Category::Connection])
             .args(&[Arg::string("capability").multiple()]),
         Spec::new("client|caching", 3, Group::Connection, "6.0.0")
             .summary("Says whether the keys of the next request are tracked.")
             .flags(FOR_ALL)
-            .in_categories(&[Category::Connection])
             .args(&[Arg::one_of("mode", &[Arg::token("yes", "YES"), Arg::token("no", "NO")])]),
         Spec::new("client|getredir", 2, Group::Connection, "6.0.0")
             .summary("Tells which connection is told of changes on behalf of this one.")
-            .flags(FOR_ALL)
-            .in_categories(&[Category::Connection]),
+            .flags(FOR_ALL),
         Spec::new("client|kill", -3, Group::Connection, "2.4.0")
             .summary("Ends connections.")
             .complexity("O(N) in the open connections")
             .flags(FOR_ADMINS)
-            .in_categories(&[Category::Connection])
             .args(&[Arg::one_of(
                 "filter",
                 &[
@@ -127,17 +123,14 @@ pub(super) const SUBCOMMANDS: [Spec; 20] = each_with(
         Spec::new("client|no-evict", 3, Group::Connection, "7.0.0")
             .summary("Says whether this connection is spared when connections are ended for want of memory.")
             .flags(FOR_ADMINS)
-            .in_categories(&[Category::Connection])
             .args(ON_OR_OFF),
         Spec::new("client|no-touch", 3, Group::Connection, "7.2.0")
             .summary("Says whether keys this connection reads count as recently used.")
             .flags(FOR_ALL)
-            .in_categories(&[Category::Connection])
             .args(ON_OR_OFF),
         Spec::new("client|pause", -3, Group::Connection, "3.0.0")
             .summary("Lets requests wait for a while: all, or those that may write.")
             .flags(FOR_ADMINS)
-            .in_categories(&[Category::Connection])
             .args(&[
                 Arg::integer("timeout"),
                 Arg::one_of("mode", &[Arg::token("write", "WRITE"), Arg::token("all", "ALL")])
@@ -147,7 +140,6 @@ pub(super) const SUBCOMMANDS: [Spec; 20] = each_with(
         Spec::new("client|reply", 3, Group::Connection, "3.2.0")
             .summary("Says whether requests of this connection are answered.")
             .flags(FOR_ALL)
-            .in_categories(&[Category::Connection])
             .args(&[Arg::one_of(
                 "action",
                 &[Arg::token("on", "ON"), Arg::token("off", "OFF"), Arg::token("skip", "SKIP")],
@@ -156,7 +148,6 @@ pub(super) const SUBCOMMANDS: [Spec; 20] = each_with(
             .summary("Says whether this connection is told when keys it has read change.")
             .complexity("O(1), and O(N) in the prefixes for some options")
             .flags(FOR_ALL)
-            .in_categories(&[Category::Connection])
             .args(&[
                 Arg::one_of("status", &[Arg::token("on", "ON"), Arg::token("off", "OFF")]),
                 Arg::integer("client-id").after("REDIRECT").optional(),
@@ -168,13 +159,11 @@ pub(super) const SUBCOMMANDS: [Spec; 20] = each_with(
             ]),
         Spec::new("client|trackinginfo", 2, Group::Connection, "6.2.0")
             .summary("Tells how this connection is told of changes.")
-            .flags(FOR_ALL)
-            .in_categories(&[Category::Connection]),
+            .flags(FOR_ALL),
         Spec::new("client|unblock", -3, Group::Connection, "5.0.0")
             .summary("Ends the wait of a connection that a blocking command holds up.")
             .complexity("O(log N) in the open connections")
             .flags(FOR_ADMINS)
-            .in_categories(&[Category::Connection])
             .args(&[
                 Arg::integer("client-id"),
                 Arg::one_of("unblock-type", &[Arg::token("timeout", "TIMEOUT"), Arg::token("error", "ERROR")])
@@ -183,26 +172,21 @@ pub(super) const SUBCOMMANDS: [Spec; 20] = each_with(
         Spec::new("client|unpause", 2, Group::Connection, "6.2.0")
             .summary("Ends a pause: what waits goes on.")
             .complexity("O(N) in the connections that wait")
-            .flags(FOR_ADMINS)
-            .in_categories(&[Category::Connection]),
+            .flags(FOR_ADMINS),
         Spec::new("client|getname", 2, Group::Connection, "2.6.9")
             .summary("Tells the name this connection gave itself.")
-            .flags(FOR_ALL)
-            .in_categories(&[Category::Connection]),
+            .flags(FOR_ALL),
         Spec::new("client|id", 2, Group::Connection, "5.0.0")
             .summary("Tells the number the server gave this connection.")
-            .flags(FOR_ALL)
-            .in_categories(&[Category::Connection]),
+            .flags(FOR_ALL),
         Spec::new("client|info", 2, Group::Connection, "6.2.0")
             .summary("Describes this connection in one line.")
             .flags(FOR_ALL)
-            .in_categories(&[Category::Connection])
             .tips(&["nondeterministic_output"]),
         Spec::new("client|list", -2, Group::Connection, "2.4.0")
             .summary("Describes the open connections, one line each.")
             .complexity("O(N) in the open connections")
             .flags(FOR_ADMINS)
-            .in_categories(&[Category::Connection])
             .tips(&["nondeterministic_output"])
             .args(&[
                 Arg::one_of(
@@ -250,7 +234,6 @@ pub(super) const SUBCOMMANDS: [Spec; 20] = each_with(
         Spec::new("client|setinfo", 4, Group::Connection, "7.2.0")
             .summary("Records which client library, or which version of it, is calling.")
             .flags(FOR_ALL)
-            .in_categories(&[Category::Connection])
             .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
             .args(&[Arg::one_of(
                 "attr",
@@ -259,12 +242,9 @@ pub(super) const SUBCOMMANDS: [Spec; 20] = each_with(
         Spec::new("client|setname", 3, Group::Connection, "2.6.9")
             .summary("Gives this connection a name, or takes it away.")
             .flags(FOR_ALL)
-            .in_categories(&[Category::Connection])
             .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
             .args(&[Arg::string("connection-name")]),
-        Spec::help("client|help", Group::Connection, "5.0.0").in_categories(&[Category::Connection]),
-        Spec::unsupported("client|import-source", 3, Group::Connection, "8.1.0")
-            .flags(FOR_ALL)
-            .in_categories(&[Category::Connection]),
+        Spec::help("client|help", Group::Connection, "5.0.0"),
+        Spec::unsupported("client|import-source", 3, Group::Connection, "8.1.0").flags(FOR_ALL),
     ]),
 );

@@ -2,7 +2,7 @@
 //!
 //! Invariant: arity, flags, categories, key positions and arguments are those clients know from Redis 7.2.
 
-use super::{Arg, Category, Flag, Group, KeyFlag, KeySpec, Spec};
+use super::{Arg, Flag, Group, KeyFlag, KeySpec, Spec};
 
 const KEY: Arg = Arg::key("key");
 const CHANGED: &[KeySpec] = &[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Update])];
@@ -17,20 +17,12 @@ const CONDITION: Arg = Arg::one_of(
 
 /// A command that changes a key's deadline.
 const fn changes(name: &'static str, arity: i32, since: &'static str, args: &'static [Arg]) -> Spec {
-    Spec::new(name, arity, Group::Generic, since)
-        .flags(&[Flag::Write, Flag::Fast])
-        .in_categories(&[Category::Keyspace])
-        .keys_at(CHANGED)
-        .args(args)
+    Spec::new(name, arity, Group::Generic, since).flags(&[Flag::Write, Flag::Fast]).keys_at(CHANGED).args(args)
 }
 
 /// A command that shows a key's deadline.
 const fn shows(name: &'static str, since: &'static str) -> Spec {
-    Spec::new(name, 2, Group::Generic, since)
-        .flags(&[Flag::ReadOnly, Flag::Fast])
-        .in_categories(&[Category::Keyspace])
-        .keys_at(SHOWN)
-        .args(&[KEY])
+    Spec::new(name, 2, Group::Generic, since).flags(&[Flag::ReadOnly, Flag::Fast]).keys_at(SHOWN).args(&[KEY])
 }
 
 pub(super) const ROWS: &[Spec] = &[

@@ -300,4 +300,19 @@ impl Group {
             Group::VectorSet => "vector_set",
         }
     }
+
+    /// Returns the categories that commands of the group are in unless their rows say otherwise.
+    pub(super) const fn categories(self) -> FlagSet<Category> {
+        let category = match self {
+            Group::Bitmap => Category::Bitmap,
+            Group::Connection => Category::Connection,
+            Group::Generic => Category::Keyspace,
+            Group::HyperLogLog => Category::HyperLogLog,
+            Group::Scripting => Category::Scripting,
+            Group::String => Category::String,
+            Group::Transactions => Category::Transaction,
+            _ => return FlagSet::EMPTY,
+        };
+        Category::set(&[category])
+    }
 }

@@ -2,14 +2,13 @@
 //!
 //! Invariant: arity, flags, categories, key positions and arguments are those clients know from Redis 7.2.
 
-use super::{Arg, Category, Flag, Group, KeyFlag, KeySpec, Spec, Trait};
+use super::{Arg, Flag, Group, KeyFlag, KeySpec, Spec, Trait};
 
 pub(super) const ROWS: &[Spec] = &[
     Spec::new("pfadd", -2, Group::HyperLogLog, "2.8.9")
         .summary("Adds elements to an estimate of how many distinct ones there were.")
         .complexity("O(1) for each element")
         .flags(&[Flag::Write, Flag::DenyOom, Flag::Fast])
-        .in_categories(&[Category::HyperLogLog])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Insert])])
         .args(&[Arg::key("key"), Arg::string("element").optional().multiple()]),
     Spec::new("pfcount", -2, Group::HyperLogLog, "2.8.9")
@@ -17,7 +16,6 @@ pub(super) const ROWS: &[Spec] = &[
         .summary("Estimates how many distinct elements were added to any of the keys.")
         .complexity("O(1) for one key whose estimate is known, else O(N) in the keys with a large constant")
         .flags(&[Flag::ReadOnly])
-        .in_categories(&[Category::HyperLogLog])
         .keys_at(&[KeySpec::to_end(1, 1, &[KeyFlag::ReadWrite, KeyFlag::Access])
             .notes("of one key, keeps the estimate in the value")])
         .args(&[Arg::key("key").multiple()]),
@@ -25,14 +23,12 @@ pub(super) const ROWS: &[Spec] = &[
         .summary("Shows how an estimate is kept: ENCODING, GETREG, DECODE; TODENSE changes that. For tests.")
         .complexity("O(1) with a large constant")
         .flags(&[Flag::Write, Flag::DenyOom, Flag::Admin])
-        .in_categories(&[Category::HyperLogLog])
         .keys_at(&[KeySpec::one(2, &[KeyFlag::ReadWrite, KeyFlag::Access])])
         .args(&[Arg::string("subcommand"), Arg::key("key")]),
     Spec::new("pfmerge", -2, Group::HyperLogLog, "2.8.9")
         .summary("Adds to the first key all that was added to the others.")
         .complexity("O(N) in the keys with a large constant")
         .flags(&[Flag::Write, Flag::DenyOom])
-        .in_categories(&[Category::HyperLogLog])
         .keys_at(&[
             KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Insert]),
             KeySpec::to_end(2, 1, &[KeyFlag::ReadOnly, KeyFlag::Access]),
@@ -41,6 +37,5 @@ pub(super) const ROWS: &[Spec] = &[
     Spec::new("pfselftest", 1, Group::HyperLogLog, "2.8.9")
         .summary("Tests registers and estimates, and fails if they are not as they should be.")
         .complexity("O(1) with a very large constant")
-        .flags(&[Flag::Admin])
-        .in_categories(&[Category::HyperLogLog]),
+        .flags(&[Flag::Admin]),
 ];

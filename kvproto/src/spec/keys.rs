@@ -9,7 +9,6 @@ pub(super) const ROWS: &[Spec] = &[
         .summary("Copies a value and its deadline to another key, in this database or another.")
         .complexity("O(N) in the length of the value")
         .flags(&[Flag::Write, Flag::DenyOom])
-        .in_categories(&[Category::Keyspace])
         .keys_at(&[
             KeySpec::one(1, &[KeyFlag::ReadOnly, KeyFlag::Access]),
             KeySpec::one(2, &[KeyFlag::Overwrite, KeyFlag::Update]),
@@ -25,7 +24,6 @@ pub(super) const ROWS: &[Spec] = &[
         .complexity("O(N) in the keys given")
         .aliases(&["delete", "remove"])
         .flags(&[Flag::Write])
-        .in_categories(&[Category::Keyspace])
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
         .keys_at(&[KeySpec::to_end(1, 1, &[KeyFlag::Remove, KeyFlag::Delete])])
         .args(&[Arg::key("key").multiple()]),
@@ -33,7 +31,6 @@ pub(super) const ROWS: &[Spec] = &[
         .summary("Gives a value in the form RESTORE takes, here and in Redis.")
         .complexity("O(N) in the length of the value")
         .flags(&[Flag::ReadOnly])
-        .in_categories(&[Category::Keyspace])
         .tips(&["nondeterministic_output"])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadOnly, KeyFlag::Access])])
         .args(&[Arg::key("key")]),
@@ -41,7 +38,6 @@ pub(super) const ROWS: &[Spec] = &[
         .summary("Counts how many of the keys exist; a key given twice counts twice.")
         .complexity("O(N) in the keys given")
         .flags(&[Flag::ReadOnly, Flag::Fast])
-        .in_categories(&[Category::Keyspace])
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
         .keys_at(&[KeySpec::to_end(1, 1, &[KeyFlag::ReadOnly])])
         .args(&[Arg::key("key").multiple()]),
@@ -57,10 +53,10 @@ pub(super) const ROWS: &[Spec] = &[
         .summary("Moves a key to another database, unless that has one of this name.")
         .complexity("O(N) in the length of the value")
         .flags(&[Flag::Write, Flag::Fast])
-        .in_categories(&[Category::Keyspace])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])])
         .args(&[Arg::key("key"), Arg::integer("db")]),
     Spec::new("object", -2, Group::Generic, "2.2.3")
+        .in_categories(&[])
         .traits(&[Trait::LooksFromOutside])
         .summary("Groups the commands about how a value is kept.")
         .subcommands(&OBJECT_SUBCOMMANDS),
@@ -73,12 +69,10 @@ pub(super) const ROWS: &[Spec] = &[
     Spec::new("randomkey", 1, Group::Generic, "1.0.0")
         .summary("Picks one key of the keyspace by chance.")
         .flags(&[Flag::ReadOnly])
-        .in_categories(&[Category::Keyspace])
         .tips(&["request_policy:all_shards", "response_policy:special", "nondeterministic_output"]),
     Spec::new("rename", 3, Group::Generic, "1.0.0")
         .summary("Moves a value to another key, replacing what was there.")
         .flags(&[Flag::Write])
-        .in_categories(&[Category::Keyspace])
         .keys_at(&[
             KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Delete]),
             KeySpec::one(2, &[KeyFlag::Overwrite, KeyFlag::Update]),
@@ -87,7 +81,6 @@ pub(super) const ROWS: &[Spec] = &[
     Spec::new("renamenx", 3, Group::Generic, "1.0.0")
         .summary("Moves a value to another key, unless that exists.")
         .flags(&[Flag::Write, Flag::Fast])
-        .in_categories(&[Category::Keyspace])
         .keys_at(&[
             KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Delete]),
             KeySpec::one(2, &[KeyFlag::Overwrite, KeyFlag::Insert]),
@@ -111,7 +104,6 @@ pub(super) const ROWS: &[Spec] = &[
         .summary("Walks the keyspace a step at a time.")
         .complexity("O(1) a call, O(N) a whole walk")
         .flags(&[Flag::ReadOnly])
-        .in_categories(&[Category::Keyspace])
         .tips(&["nondeterministic_output", "request_policy:special", "response_policy:special"])
         .args(&[
             Arg::integer("cursor"),
@@ -124,21 +116,18 @@ pub(super) const ROWS: &[Spec] = &[
         .summary("Marks keys as just used and counts those that exist.")
         .complexity("O(N) in the keys given")
         .flags(&[Flag::ReadOnly, Flag::Fast])
-        .in_categories(&[Category::Keyspace])
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
         .keys_at(&[KeySpec::to_end(1, 1, &[KeyFlag::ReadOnly])])
         .args(&[Arg::key("key").multiple()]),
     Spec::new("type", 2, Group::Generic, "1.0.0")
         .summary("Tells what kind of value a key holds.")
         .flags(&[Flag::ReadOnly, Flag::Fast])
-        .in_categories(&[Category::Keyspace])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadOnly])])
         .args(&[Arg::key("key")]),
     Spec::new("unlink", -2, Group::Generic, "4.0.0")
         .summary("Removes keys and tells how many there were; large values are freed later.")
         .complexity("O(N) in the keys given")
         .flags(&[Flag::Write, Flag::Fast])
-        .in_categories(&[Category::Keyspace])
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
         .keys_at(&[KeySpec::to_end(1, 1, &[KeyFlag::Remove, KeyFlag::Delete])])
         .args(&[Arg::key("key").multiple()]),
@@ -161,7 +150,6 @@ const OBJECT_ARGS: &[Arg] = &[Arg::key("key")];
 const fn object(name: &'static str, since: &'static str) -> Spec {
     Spec::new(name, 3, Group::Generic, since)
         .flags(&[Flag::ReadOnly])
-        .in_categories(&[Category::Keyspace])
         .tips(&["nondeterministic_output"])
         .keys_at(OBJECT_KEY)
         .args(OBJECT_ARGS)
@@ -174,8 +162,7 @@ const OBJECT_SUBCOMMANDS: [Spec; 5] = indexed([
         .summary("Tells how often a key is used, as far as anybody has said; for servers that evict by use."),
     Spec::new("object|help", 2, Group::Generic, "6.2.0")
         .summary("Explains the subcommands.")
-        .flags(&[Flag::Loading, Flag::Stale])
-        .in_categories(&[Category::Keyspace]),
+        .flags(&[Flag::Loading, Flag::Stale]),
     object("object|idletime", "2.2.3")
         .summary("Tells how many seconds ago a key was used, or another one that is kept beside it."),
     object("object|refcount", "2.2.3").summary("Tells how many references Redis would count to a value."),

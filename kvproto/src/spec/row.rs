@@ -179,7 +179,7 @@ impl Spec {
             args: &[],
             subcommands: &[],
             unsupported: false,
-            explicit_categories: FlagSet::EMPTY,
+            explicit_categories: group.categories(),
             index: 0,
         }
     }
@@ -234,6 +234,7 @@ impl Spec {
         self
     }
 
+    /// Sets the categories that follow from no flag; unset, they are those of the group.
     pub(super) const fn in_categories(mut self, categories: &[Category]) -> Spec {
         self.explicit_categories = Category::set(categories);
         self

@@ -2,7 +2,7 @@
 //!
 //! Invariant: arity, flags, categories, key positions and arguments are those clients know from Redis 7.2.
 
-use super::{Arg, Category, Flag, Group, KeyFlag, KeySpec, Spec};
+use super::{Arg, Flag, Group, KeyFlag, KeySpec, Spec};
 
 /// Conditions on the value that is replaced or removed.
 const COMPARISONS: [Arg; 4] = [
@@ -52,7 +52,6 @@ const COUNTED: &[KeySpec] = &[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Acc
 const fn counts(name: &'static str, arity: i32, since: &'static str, args: &'static [Arg]) -> Spec {
     Spec::new(name, arity, Group::String, since)
         .flags(&[Flag::Write, Flag::DenyOom, Flag::Fast])
-        .in_categories(&[Category::String])
         .keys_at(COUNTED)
         .args(args)
 }
@@ -62,7 +61,6 @@ pub(super) const ROWS: &[Spec] = &[
         .summary("Adds bytes to the end of a value, starting from an empty one when the key is missing.")
         .complexity("O(1) amortised: a long value keeps spare room")
         .flags(&[Flag::Write, Flag::DenyOom, Flag::Fast])
-        .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Insert])])
         .args(&[Arg::key("key"), Arg::string("value")]),
     counts("decr", 2, "1.0.0", &[Arg::key("key")]).summary("Takes one from an integer; a missing key counts as 0."),
@@ -72,39 +70,33 @@ pub(super) const ROWS: &[Spec] = &[
         .summary("Removes a key if its value, or the digest of its value, is the one given, or is not.")
         .complexity("O(N) in the bytes compared")
         .flags(&[Flag::Write, Flag::Fast])
-        .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Delete, KeyFlag::VariableFlags])])
         .args(&[Arg::key("key"), Arg::one_of("condition", &COMPARISONS).optional()]),
     Spec::new("delifeq", 3, Group::String, "9.0.0")
         .summary("Removes a key if its value is the one given.")
         .complexity("O(N) in the bytes compared")
         .flags(&[Flag::Write])
-        .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::Remove, KeyFlag::Access, KeyFlag::Delete])])
         .args(&[Arg::key("key"), Arg::string("value")]),
     Spec::new("digest", 2, Group::String, "8.4.0")
         .summary("Computes the 64-bit XXH3 digest of a value, in hexadecimal.")
         .complexity("O(N) in the bytes of the value")
         .flags(&[Flag::ReadOnly, Flag::Fast])
-        .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadOnly, KeyFlag::Access])])
         .args(&[Arg::key("key")]),
     Spec::new("get", 2, Group::String, "1.0.0")
         .summary("Reads the value of a key.")
         .flags(&[Flag::ReadOnly, Flag::Fast])
-        .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadOnly, KeyFlag::Access])])
         .args(&[Arg::key("key")]),
     Spec::new("getdel", 2, Group::String, "6.2.0")
         .summary("Reads a value and removes its key.")
         .flags(&[Flag::Write, Flag::Fast])
-        .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Delete])])
         .args(&[Arg::key("key")]),
     Spec::new("getex", -2, Group::String, "6.2.0")
         .summary("Reads a value and may change how long its key lives.")
         .flags(&[Flag::Write, Flag::Fast])
-        .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])
             .notes("writes because it may change the deadline")])
         .args(&[Arg::key("key"), Arg::one_of("expiration", &EXPIRATION_OR_PERSIST).optional()]),
@@ -112,13 +104,11 @@ pub(super) const ROWS: &[Spec] = &[
         .summary("Reads the bytes of a value from one position to another; negative positions count from the end.")
         .complexity("O(N) in the bytes given back")
         .flags(&[Flag::ReadOnly])
-        .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadOnly, KeyFlag::Access])])
         .args(&[Arg::key("key"), Arg::integer("start"), Arg::integer("end")]),
     Spec::new("getset", 3, Group::String, "1.0.0")
         .summary("Stores a value and gives back the one it replaced.")
         .flags(&[Flag::Write, Flag::DenyOom, Flag::Fast])
-        .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])])
         .deprecated("6.2.0", "`SET` with `GET`")
         .args(&[Arg::key("key"), Arg::string("value")]),
@@ -128,7 +118,6 @@ pub(super) const ROWS: &[Spec] = &[
     Spec::new("increx", -2, Group::String, "8.8.0")
         .summary("Adds to a number within bounds, and sets or takes off its key's deadline.")
         .flags(&[Flag::Write, Flag::DenyOom, Flag::Fast])
-        .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update])])
         .args(&[
             Arg::key("key"),
@@ -148,7 +137,6 @@ pub(super) const ROWS: &[Spec] = &[
         .summary("Finds the longest sequence of bytes that two values have in common, gaps allowed.")
         .complexity("O(N*M) in the lengths of the two values")
         .flags(&[Flag::ReadOnly])
-        .in_categories(&[Category::String])
         .keys_at(&[KeySpec::range(1, 1, &[KeyFlag::ReadOnly, KeyFlag::Access])])
         .args(&[
             Arg::key("key1"),
@@ -162,7 +150,6 @@ pub(super) const ROWS: &[Spec] = &[
         .summary("Reads several values at one instant.")
         .complexity("O(N) in the keys given")
         .flags(&[Flag::ReadOnly, Flag::Fast])
-        .in_categories(&[Category::String])
         .tips(&["request_policy:multi_shard"])
         .keys_at(&[KeySpec::to_end(1, 1, &[KeyFlag::ReadOnly, KeyFlag::Access])])
         .args(&[Arg::key("key").multiple()]),
@@ -170,7 +157,6 @@ pub(super) const ROWS: &[Spec] = &[
         .summary("Stores several values at one instant.")
         .complexity("O(N) in the keys given")
         .flags(&[Flag::Write, Flag::DenyOom])
-        .in_categories(&[Category::String])
         .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"])
         .keys_at(&[KeySpec::to_end(1, 2, &[KeyFlag::Overwrite, KeyFlag::Update])])
         .args(&[Arg::block("data", &[Arg::key("key"), Arg::string("value")]).multiple()]),
@@ -178,7 +164,6 @@ pub(super) const ROWS: &[Spec] = &[
         .summary("Stores several values that live equally long, on conditions that hold for all of them or none.")
         .complexity("O(N) in the keys given")
         .flags(&[Flag::Write, Flag::DenyOom])
-        .in_categories(&[Category::String])
         .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"])
         .keys_at(&[KeySpec::counted(1, 2, &[KeyFlag::Overwrite, KeyFlag::Update])])
         .args(&[
@@ -191,27 +176,23 @@ pub(super) const ROWS: &[Spec] = &[
         .summary("Stores several values at one instant, or none when any of the keys exists.")
         .complexity("O(N) in the keys given")
         .flags(&[Flag::Write, Flag::DenyOom])
-        .in_categories(&[Category::String])
         .keys_at(&[KeySpec::to_end(1, 2, &[KeyFlag::Overwrite, KeyFlag::Insert])])
         .args(&[Arg::block("data", &[Arg::key("key"), Arg::string("value")]).multiple()]),
     Spec::new("psetex", 4, Group::String, "2.6.0")
         .summary("Stores a value that lives for so many milliseconds.")
         .flags(&[Flag::Write, Flag::DenyOom])
-        .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::Overwrite, KeyFlag::Update])])
         .deprecated("2.6.12", "`SET` with `PX`")
         .args(&[Arg::key("key"), Arg::integer("milliseconds"), Arg::string("value")]),
     Spec::new("put", -3, Group::String, "0.1.0")
         .summary("Stores a value; a time to live in seconds may follow, 0 meaning none.")
         .flags(&[Flag::Write, Flag::DenyOom])
-        .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::Overwrite, KeyFlag::Update])])
         .args(&[Arg::key("key"), Arg::string("value"), Arg::integer("ttl").optional()]),
     Spec::new("set", -3, Group::String, "1.0.0")
         .equivalents(&["put"])
         .summary("Stores a value, whatever was there before; options set conditions and a lifetime.")
         .flags(&[Flag::Write, Flag::DenyOom])
-        .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Access, KeyFlag::Update, KeyFlag::VariableFlags])
             .notes("reads the old value only when it is to be returned (GET) or compared (IFEQ, IFNE, IFDEQ, IFDNE)")])
         .args(&[
@@ -224,14 +205,12 @@ pub(super) const ROWS: &[Spec] = &[
     Spec::new("setex", 4, Group::String, "2.0.0")
         .summary("Stores a value that lives for so many seconds.")
         .flags(&[Flag::Write, Flag::DenyOom])
-        .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::Overwrite, KeyFlag::Update])])
         .deprecated("2.6.12", "`SET` with `EX`")
         .args(&[Arg::key("key"), Arg::integer("seconds"), Arg::string("value")]),
     Spec::new("setnx", 3, Group::String, "1.0.0")
         .summary("Stores a value only where there is none.")
         .flags(&[Flag::Write, Flag::DenyOom, Flag::Fast])
-        .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::Overwrite, KeyFlag::Insert])])
         .deprecated("2.6.12", "`SET` with `NX`")
         .args(&[Arg::key("key"), Arg::string("value")]),
@@ -239,20 +218,17 @@ pub(super) const ROWS: &[Spec] = &[
         .summary("Overwrites a value from a position on, filling it with zero bytes up to there.")
         .complexity("O(N) in the bytes written and filled")
         .flags(&[Flag::Write, Flag::DenyOom])
-        .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadWrite, KeyFlag::Update])])
         .args(&[Arg::key("key"), Arg::integer("offset"), Arg::string("value")]),
     Spec::new("strlen", 2, Group::String, "2.2.0")
         .summary("Tells how many bytes a value has.")
         .flags(&[Flag::ReadOnly, Flag::Fast])
-        .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadOnly])])
         .args(&[Arg::key("key")]),
     Spec::new("substr", 4, Group::String, "1.0.0")
         .summary("Reads the bytes of a value from one position to another.")
         .complexity("O(N) in the bytes given back")
         .flags(&[Flag::ReadOnly])
-        .in_categories(&[Category::String])
         .keys_at(&[KeySpec::one(1, &[KeyFlag::ReadOnly, KeyFlag::Access])])
         .deprecated("2.0.0", "`GETRANGE`")
         .args(&[Arg::key("key"), Arg::integer("start"), Arg::integer("end")]),

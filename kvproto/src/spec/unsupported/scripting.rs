@@ -4,13 +4,10 @@
 
 use super::effects::{CHANGE, READ};
 use crate::spec::Flag::{NoMandatoryKeys, NoScript, ReadOnly, SkipMonitor, Stale};
-use crate::spec::{Category, Flag, Group, KeySpec, Spec, Trait};
+use crate::spec::{Flag, Group, KeySpec, Spec, Trait};
 
 const fn row(name: &'static str, arity: i32, since: &'static str, flags: &[Flag], keys: &'static [KeySpec]) -> Spec {
-    Spec::unsupported(name, arity, Group::Scripting, since)
-        .flags(flags)
-        .in_categories(&[Category::Scripting])
-        .keys_at(keys)
+    Spec::unsupported(name, arity, Group::Scripting, since).flags(flags).keys_at(keys)
 }
 
 pub(in crate::spec) const ROWS: &[Spec] = &[
