@@ -148,9 +148,18 @@ pub fn command_fn(name: &str) -> Option<CommandFn> {
 
 #[cfg(test)]
 mod tests {
-    use kvproto::spec::{COMMANDS, Flag, KeyRule};
+    use std::iter;
+
+    use kvproto::Spec;
+    use kvproto::spec::{COMMANDS, KeyRule, Trait};
 
     use super::{CommandFn, command_fn};
+    use crate::shell::Shell;
+
+    /// The rows that have a function here, with that.
+    fn rows() -> impl Iterator<Item = (&'static Spec, CommandFn)> {
+        COMMANDS.iter().filter_map(|spec| Some((spec, command_fn(spec.name)?)))
+    }
 
     #[test]
     fn most_commands_of_keys_run_on_every_store() {
@@ -164,12 +173,35 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_only_reads_takes_shared_locks() {
-        for spec in COMMANDS.iter().filter(|spec| !matches!(spec.keys, KeyRule::None)) {
-            let writes = matches!(command_fn(spec.name), Some(CommandFn::Write(_) | CommandFn::Costly(..)));
-            // PFCOUNT keeps in the value what it has counted.
-            let only_reads = spec.flags.has(Flag::ReadOnly) && spec.name != "pfcount";
-            assert!(!(writes && only_reads), "{} keeps other readers waiting", spec.name);
+    fn a_row_and_the_kind_of_its_function_agree() {
+        for (spec, kind) in rows() {
+            let has_keys = !matches!(spec.keys, KeyRule::None);
+            let may_write = spec.is_write() || spec.traits.has(Trait::MayWrite);
+            let agrees = match kind {
+                CommandFn::Read(..) => has_keys && spec.is_read_only() && !may_write,
+                // Else it would keep other readers waiting for nothing.
+                CommandFn::Write(_) | CommandFn::Costly(..) => has_keys && may_write,
+                CommandFn::Scan(_) => !has_keys && spec.is_read_only(),
+                CommandFn::Across(..) => spec.is_write(),
+                CommandFn::Pure(_) => !has_keys && !may_write,
+            };
+            assert!(agrees, "{}", spec.name);
         }
+    }
+
+    #[test]
+    fn every_command_that_is_said_to_run_on_every_store_does() {
+        let needs_transaction = |kind: CommandFn| kind.runs_on_every_store() && !matches!(kind, CommandFn::Pure(_));
+        let mut count = 0;
+        for (spec, _) in rows().filter(|(_, kind)| needs_transaction(*kind)) {
+            let shell = Shell::new();
+            let least = spec.arity.unsigned_abs() as usize;
+            for words in least..least + 3 {
+                // The shell carries it out on a store that has the least, too, and compares.
+                shell.reply(iter::once(spec.name).chain(iter::repeat_n("1", words - 1)));
+            }
+            count += 1;
+        }
+        assert!(count > 50, "{count}");
     }
 }
