@@ -545,7 +545,7 @@ fn without_a_file_or_without_a_place_for_it_rewrite_says_so() {
     // What it has become meanwhile is not understood: it stays.
     fs::write(&path, "timeout \"9\n").expect("the file");
     let reply = String::from_utf8(wire.try_command(&["CONFIG", "REWRITE"]).expect("a reply")).expect("text");
-    assert_eq!(reply, "-ERR Rewriting config file: line 1: unbalanced quotes\r\n");
+    assert_eq!(reply, format!("-ERR Rewriting config file: {path}:1: unbalanced quotes\r\n"));
     assert_eq!(fs::read_to_string(&path).expect("the file"), "timeout \"9\n");
 }
 
